@@ -1,0 +1,70 @@
+"""The errors a user may meet: each says what is wrong and, where there is a way out, a hint."""
+
+
+class N2NError(Exception):
+    """What the command line prints as `error: ...`, followed by `hint: ...`.
+
+    Parameters
+    ----------
+    message : str
+        What went wrong, where, and what was needed instead; one line.
+    hint : str, optional
+        How to mend it; one line, with the command where there is one.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ShapeError(N2NError, ValueError):
+    """An array does not have the shape that a layer, a loss or a model needs."""
+
+
+class ArgumentError(N2NError, ValueError):
+    """A layer, a loss or an optimiser was given an argument outside its range.
+
+    Attributes
+    ----------
+    name : str
+        The argument's name, so that a caller can say where it came from (a key of a TOML file).
+    """
+
+    exit_code = 2
+
+    def __init__(self, name: str, value: object, needed: str) -> None:
+        super().__init__(f"`{name}` is {value!r}, it must be {needed}")
+        self.name = name
+        self.value = value
+        self.needed = needed
+
+
+class UsageError(N2NError):
+    """The command's words do not fit together."""
+
+    exit_code = 2
+
+
+class ConfigError(N2NError):
+    """A configuration file or an override of one of its keys is wrong."""
+
+    exit_code = 2
+
+
+class CheckpointError(N2NError):
+    """A checkpoint cannot be read, is not safe to read, or does not fit the network."""
+
+
+class ImageError(N2NError):
+    """A picture cannot be read or written."""
+
+
+class DataError(N2NError):
+    """A data set is missing, empty or unfit for what was asked."""
+
+
+class TrainingError(N2NError):
+    """Training cannot go on."""
