@@ -1,0 +1,45 @@
+"""Layers that act on every value by itself."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from n2n_cli.nn.functional import Array
+from n2n_cli.nn.module import Module
+
+
+class ReLU(Module):
+    """max(x, 0). The gradient at 0 is 0, as in PyTorch."""
+
+    def forward(self, x: Array) -> Array:
+        """Any shape (N, C, H, W) -> the same."""
+        self._check_shape(x.shape)
+        y = np.maximum(x, 0)
+        self._keep(y)
+        return y
+
+    def backward(self, grad_output: Array) -> Array:
+        """The output gradient where x > 0, zero elsewhere."""
+        (y,) = self._use_up()
+        self._check_gradient(grad_output.shape, y.shape)
+        passed: Array = grad_output * (y > 0)
+        return passed
+
+
+class Sigmoid(Module):
+    """1 / (1 + exp(-x)), for any x without overflow."""
+
+    def forward(self, x: Array) -> Array:
+        """Any shape (N, C, H, W) -> the same, values in [0, 1]."""
+        self._check_shape(x.shape)
+        small = np.exp(-np.abs(x))  # split by sign: exp of a large number overflows
+        y: Array = np.where(x >= 0, 1, small) / (1 + small)
+        self._keep(y)
+        return y
+
+    def backward(self, grad_output: Array) -> Array:
+        """grad_output * y * (1 - y), y being the output."""
+        (y,) = self._use_up()
+        self._check_gradient(grad_output.shape, y.shape)
+        grad: Array = grad_output * y * (1 - y)
+        return grad

@@ -1,0 +1,90 @@
+"""Modules made of modules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+
+from n2n_cli.errors import ShapeError
+from n2n_cli.nn.functional import Array, Shape
+from n2n_cli.nn.module import Module
+
+
+class Sequential(Module):
+    """Modules one after the other. Its state dict has the keys of the same `torch.nn.Sequential`.
+
+    Parameters
+    ----------
+    *modules : Module
+        Each may stand in it once: a module keeps what the backward pass needs of one forward pass only.
+    """
+
+    def __init__(self, *modules: Module) -> None:
+        super().__init__()
+        for i, module in enumerate(modules):
+            if any(module is earlier for earlier in modules[:i]):
+                raise ValueError(f"{module} stands twice in a Sequential (again as number {i}); make a second one")
+        self._modules = modules
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        return ((str(i), module) for i, module in enumerate(self._modules))
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._modules)
+
+    def __getitem__(self, i: int) -> Module:
+        return self._modules[i]
+
+    def forward(self, x: Array) -> Array:
+        """The output of the last module."""
+        for i, module in enumerate(self._modules):
+            try:
+                x = module(x)
+            except ShapeError as error:
+                raise _placed(error, i) from None
+        return x
+
+    def backward(self, grad_output: Array) -> Array:
+        """The gradient with respect to the first module's input."""
+        for i in reversed(range(len(self._modules))):
+            try:
+                grad_output = self._modules[i].backward(grad_output)
+            except ShapeError as error:
+                raise _placed(error, i) from None
+        return grad_output
+
+    def output_shape(self, shape: Shape) -> Shape:
+        for i, module in enumerate(self._modules):
+            try:
+                shape = module.output_shape(shape)
+            except ShapeError as error:
+                raise _placed(error, i) from None
+        return shape
+
+    def step(self, axis: int) -> Fraction:
+        return math.prod((module.step(axis) for module in self._modules), start=Fraction(1))
+
+    def period(self, axis: int) -> int:
+        # A shift of s input pixels is s / step pixels before a module, and has to be a multiple of its own period.
+        step, period = Fraction(1), 1
+        for module in self._modules:
+            period = math.lcm(period, (step * module.period(axis)).numerator)
+            step *= module.step(axis)
+        return math.lcm(period, step.numerator)
+
+    def input_span(self, start: int, stop: int, axis: int) -> tuple[int, int]:
+        for module in reversed(self._modules):
+            start, stop = module.input_span(start, stop, axis)
+        return start, stop
+
+    def __repr__(self) -> str:
+        return "Sequential(" + ", ".join(map(repr, self._modules)) + ")"
+
+
+def _placed(error: ShapeError, position: int) -> ShapeError:
+    """The same error, saying which module of the Sequential it came from."""
+    return ShapeError(f"layer {position}: {error.message}", hint=error.hint)

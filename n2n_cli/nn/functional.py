@@ -1,0 +1,93 @@
+"""Pure array functions in adjoint pairs. Nothing here keeps state, reads a file or knows a layer.
+
+For every pair `f`, `g` below and any arrays of fitting shape, <f(x), u> = <x, g(u)>: `g` is the gradient of `f`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+Pair: TypeAlias = tuple[int, int]
+Shape: TypeAlias = tuple[int, ...]
+
+
+def conv_output_size(size: int, kernel_size: int, stride: int, padding: int, dilation: int) -> int:
+    """Number of places, along one axis, where a kernel fits; zero or less where it does not fit at all.
+
+    References
+    ----------
+    Dumoulin and Visin (2016), arXiv:1603.07285, relation 15.
+    """
+    return (size + 2 * padding - dilation * (kernel_size - 1) - 1) // stride + 1
+
+
+def unfold(x: Array, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Array:
+    """Every patch of `x` that a kernel sees, as a read-only view of the padded `x`.
+
+    Parameters
+    ----------
+    x : (N, C, H, W) array
+    kernel_size, stride, padding, dilation : (rows, columns)
+        In pixels; the padding is zeros.
+
+    Returns
+    -------
+    (N, H_out, W_out, C, K_h, K_w) array
+    """
+    (kh, kw), (sh, sw), (ph, pw), (dh, dw) = kernel_size, stride, padding, dilation
+    n, c, h, w = x.shape
+    h_out, w_out = conv_output_size(h, kh, sh, ph, dh), conv_output_size(w, kw, sw, pw, dw)
+    padded = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw))) if ph or pw else x
+    by_image, by_channel, by_row, by_column = padded.strides
+    return as_strided(
+        padded,
+        shape=(n, h_out, w_out, c, kh, kw),
+        strides=(by_image, by_row * sh, by_column * sw, by_channel, by_row * dh, by_column * dw),
+        writeable=False,
+    )
+
+
+def fold(patches: Array, x_shape: Shape, stride: Pair, padding: Pair, dilation: Pair) -> Array:
+    """Adjoint of `unfold`: adds every patch back where it was taken from.
+
+    Parameters
+    ----------
+    patches : (N, H_out, W_out, C, K_h, K_w) array
+    x_shape : (N, C, H, W)
+        Shape of the array that `unfold` took the patches from.
+
+    Returns
+    -------
+    (N, C, H, W) array
+    """
+    (sh, sw), (ph, pw), (dh, dw) = stride, padding, dilation
+    n, c, h, w = x_shape
+    _, h_out, w_out, _, kh, kw = patches.shape
+    padded = np.zeros((n, c, h + 2 * ph, w + 2 * pw), patches.dtype)
+    for i in range(kh):
+        for j in range(kw):
+            rows = slice(i * dh, i * dh + sh * (h_out - 1) + 1, sh)
+            columns = slice(j * dw, j * dw + sw * (w_out - 1) + 1, sw)
+            padded[:, :, rows, columns] += np.moveaxis(patches[..., i, j], -1, 1)  # (N, C, H_out, W_out)
+    return padded[:, :, ph : ph + h, pw : pw + w]
+
+
+def upsample(x: Array, scale_factor: Pair) -> Array:
+    """(N, C, H, W) -> (N, C, H*rows, W*columns): every pixel becomes a block of equal pixels."""
+    rows, columns = scale_factor
+    n, c, h, w = x.shape
+    blocks = np.broadcast_to(x[:, :, :, None, :, None], (n, c, h, rows, w, columns))
+    return blocks.reshape(n, c, h * rows, w * columns)
+
+
+def block_sum(u: Array, scale_factor: Pair) -> Array:
+    """(N, C, H*rows, W*columns) -> (N, C, H, W): the sum of every block. Adjoint of `upsample`."""
+    rows, columns = scale_factor
+    n, c, h, w = u.shape
+    sums: Array = u.reshape(n, c, h // rows, rows, w // columns, columns).sum(axis=(3, 5))
+    return sums
