@@ -80,21 +80,32 @@ class Conv2d(Module):
         """(N, C_in, H, W) -> (N, C_out, H_out, W_out), H_out = (H + 2*padding - dilation*(K - 1) - 1) // stride + 1."""
         shape = self.output_shape(x.shape)
         patches = F.unfold(x, self.kernel_size, self.stride, self.padding, self.dilation)
-        self._keep(patches, x.shape, shape)
-        y = np.tensordot(patches, self.weight.data, axes=([3, 4, 5], [1, 2, 3]))  # (N, H_out, W_out, C_out)
+        # Taps before channels: what is copied together then lies together. One row a place of the kernel.
+        n, c_out, h_out, w_out = shape
+        columns = patches.transpose(0, 1, 2, 4, 5, 3).reshape(n * h_out * w_out, self._filters().shape[1])
+        self._keep(columns, x.shape, shape)
+        y = columns @ self._filters().T
         if self.bias is not None:
             y += self.bias.data
-        return np.moveaxis(y, -1, 1)
+        return np.moveaxis(y.reshape(n, h_out, w_out, c_out), -1, 1)
 
     def backward(self, grad_output: Array) -> Array:
         """Gradient with respect to `x`; the parameters' own is added to their `grad`."""
-        patches, x_shape, shape = self._use_up()
+        columns, x_shape, shape = self._use_up()
         self._check_gradient(grad_output.shape, shape)
-        self.weight.grad += np.tensordot(grad_output, patches, axes=([0, 2, 3], [0, 1, 2]))
+        n, c_out, h_out, w_out = shape
+        grad_rows = np.moveaxis(grad_output, 1, -1).reshape(-1, c_out)  # (N*H_out*W_out, C_out)
+        by_tap = (c_out, *self.kernel_size, self.in_channels)
+        self.weight.grad += np.moveaxis((grad_rows.T @ columns).reshape(by_tap), -1, 1)
         if self.bias is not None:
-            self.bias.grad += grad_output.sum(axis=(0, 2, 3))
-        grad_patches = np.tensordot(grad_output, self.weight.data, axes=(1, 0))  # (N, H_out, W_out, C_in, K_h, K_w)
+            self.bias.grad += grad_rows.sum(axis=0)
+        grad_columns = (grad_rows @ self._filters()).reshape(n, h_out, w_out, *by_tap[1:])
+        grad_patches = np.moveaxis(grad_columns, -1, 3)  # (N, H_out, W_out, C_in, K_h, K_w)
         return F.fold(grad_patches, x_shape, self.stride, self.padding, self.dilation)
+
+    def _filters(self) -> Array:
+        """The weight as a matrix: (C_out, K_h * K_w * C_in)."""
+        return np.moveaxis(self.weight.data, 1, -1).reshape(self.out_channels, -1)
 
     def output_shape(self, shape: Shape) -> Shape:
         self._check_shape(shape, self.in_channels)

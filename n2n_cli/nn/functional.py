@@ -1,5 +1,8 @@
 """Pure array functions in adjoint pairs. Nothing here keeps state, reads a file or knows a layer.
 
+Arrays have the shape (N, C, H, W), and those that are made here lie channels-last in memory, as PyTorch's
+`channels_last` does: the values that a kernel needs together are then next to each other.
+
 For every pair `f`, `g` below and any arrays of fitting shape, <f(x), u> = <x, g(u)>: `g` is the gradient of `f`.
 """
 
@@ -9,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 Array: TypeAlias = NDArray[Any]
 Pair: TypeAlias = tuple[int, int]
@@ -42,7 +45,10 @@ def unfold(x: Array, kernel_size: Pair, stride: Pair, padding: Pair, dilation: P
     (kh, kw), (sh, sw), (ph, pw), (dh, dw) = kernel_size, stride, padding, dilation
     n, c, h, w = x.shape
     h_out, w_out = conv_output_size(h, kh, sh, ph, dh), conv_output_size(w, kw, sw, pw, dw)
-    padded = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw))) if ph or pw else x
+    padded = x
+    if ph or pw:
+        padded = zeros((n, c, h + 2 * ph, w + 2 * pw), x.dtype)
+        padded[:, :, ph : ph + h, pw : pw + w] = x
     by_image, by_channel, by_row, by_column = padded.strides
     return as_strided(
         padded,
@@ -68,7 +74,7 @@ def fold(patches: Array, x_shape: Shape, stride: Pair, padding: Pair, dilation: 
     (sh, sw), (ph, pw), (dh, dw) = stride, padding, dilation
     n, c, h, w = x_shape
     _, h_out, w_out, _, kh, kw = patches.shape
-    padded = np.zeros((n, c, h + 2 * ph, w + 2 * pw), patches.dtype)
+    padded = zeros((n, c, h + 2 * ph, w + 2 * pw), patches.dtype)
     for i in range(kh):
         for j in range(kw):
             rows = slice(i * dh, i * dh + sh * (h_out - 1) + 1, sh)
@@ -81,13 +87,22 @@ def upsample(x: Array, scale_factor: Pair) -> Array:
     """(N, C, H, W) -> (N, C, H*rows, W*columns): every pixel becomes a block of equal pixels."""
     rows, columns = scale_factor
     n, c, h, w = x.shape
-    blocks = np.broadcast_to(x[:, :, :, None, :, None], (n, c, h, rows, w, columns))
-    return blocks.reshape(n, c, h * rows, w * columns)
+    blocks = np.broadcast_to(np.moveaxis(x, 1, -1)[:, :, None, :, None], (n, h, rows, w, columns, c))
+    return np.moveaxis(blocks.reshape(n, h * rows, w * columns, c), -1, 1)
 
 
 def block_sum(u: Array, scale_factor: Pair) -> Array:
     """(N, C, H*rows, W*columns) -> (N, C, H, W): the sum of every block. Adjoint of `upsample`."""
     rows, columns = scale_factor
     n, c, h, w = u.shape
-    sums: Array = u.reshape(n, c, h // rows, rows, w // columns, columns).sum(axis=(3, 5))
+    sums = zeros((n, c, h // rows, w // columns), u.dtype)
+    for i in range(rows):
+        for j in range(columns):
+            sums += u[:, :, i::rows, j::columns]
     return sums
+
+
+def zeros(shape: Shape, dtype: DTypeLike) -> Array:
+    """Zeros of shape (N, C, H, W) that lie channels-last in memory."""
+    n, c, h, w = shape
+    return np.moveaxis(np.zeros((n, h, w, c), dtype), -1, 1)

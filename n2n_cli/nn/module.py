@@ -87,17 +87,27 @@ class Module:
         own = dict(self.named_parameters())
         problems = [f"`{name}` is missing" for name in own if name not in state]
         problems += [f"`{name}` is unexpected" for name in state if name not in own]
+        fitting: dict[str, Array] = {}
         for name, parameter in own.items():
             if name not in state:
                 continue
             if state[name].shape != parameter.data.shape:
                 problems.append(f"`{name}` has shape {state[name].shape}, the network needs {parameter.data.shape}")
-            elif not np.isfinite(state[name]).all():
+                continue
+            if state[name].dtype.kind not in "fiub":
+                problems.append(f"`{name}` holds {state[name].dtype} values, the network needs {parameter.data.dtype}")
+                continue
+            with np.errstate(over="ignore"):  # what is too large for the parameter's dtype is no longer finite
+                fitting[name] = state[name].astype(parameter.data.dtype)
+            if not np.isfinite(fitting[name]).all():
                 problems.append(f"`{name}` holds values that are not finite")
         if problems:
-            raise CheckpointError("the weights do not fit the network: " + "; ".join(problems))
-        for name, parameter in own.items():
-            parameter.data[...] = state[name]
+            raise CheckpointError(
+                "the weights do not fit the network: " + "; ".join(problems),
+                hint="pass the configuration that they were trained with: `--config FILE`",
+            )
+        for name, values in fitting.items():
+            own[name].data[...] = values
 
     # Modes
 

@@ -1,0 +1,107 @@
+"""Layers, networks and hypothesis strategies that several test files share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+from numpy.typing import DTypeLike
+
+from n2n_cli.nn import Conv2d, Module, NearestUpsampling, ReLU, Sequential, Sigmoid
+from n2n_cli.nn.functional import Array, Pair, Shape, conv_output_size
+
+Make: TypeAlias = Callable[[np.random.Generator, DTypeLike], Module]
+
+some_examples = settings(max_examples=40, deadline=None, derandomize=True)
+
+SHAPE = (2, 3, 5, 7)  # of the input that every layer of the table takes
+
+LAYERS: dict[str, Make] = {
+    "Conv2d": lambda rng, dtype: Conv2d(3, 4, (3, 2), (2, 1), (1, 2), (1, 3), rng=rng, dtype=dtype),
+    "Conv2d without bias": lambda rng, dtype: Conv2d(3, 4, 3, bias=False, rng=rng, dtype=dtype),
+    "Conv2d 1x1": lambda rng, dtype: Conv2d(3, 4, 1, rng=rng, dtype=dtype),
+    "NearestUpsampling": lambda rng, dtype: NearestUpsampling(2),
+    "NearestUpsampling by pair": lambda rng, dtype: NearestUpsampling((3, 2)),
+    "NearestUpsampling by one": lambda rng, dtype: NearestUpsampling(1),
+    "ReLU": lambda rng, dtype: ReLU(),
+    "Sigmoid": lambda rng, dtype: Sigmoid(),
+    "Sequential": lambda rng, dtype: Sequential(
+        Conv2d(3, 4, 3, 2, 1, rng=rng, dtype=dtype),
+        ReLU(),
+        NearestUpsampling((2, 3)),
+        Sequential(Conv2d(4, 2, (2, 3), rng=rng, dtype=dtype), Sigmoid()),
+    ),
+    "Sequential of nothing": lambda rng, dtype: Sequential(),
+}
+
+CONV_CASES: dict[str, tuple[dict[str, Any], Shape]] = {  # arguments after the channels (3, 4), input shape
+    "plain": ({"kernel_size": 3}, (2, 3, 5, 7)),
+    "kernel of one": ({"kernel_size": 1}, (2, 3, 4, 5)),
+    "kernel of one, strided": ({"kernel_size": 1, "stride": 2}, (2, 3, 4, 5)),
+    "even kernel": ({"kernel_size": 2, "padding": 1}, (2, 3, 4, 5)),
+    "stride": ({"kernel_size": 3, "stride": 2, "padding": 1}, (2, 3, 5, 7)),
+    "trailing rows unused": ({"kernel_size": 3, "stride": 3}, (2, 3, 5, 7)),
+    "stride beyond the kernel": ({"kernel_size": 2, "stride": (3, 4)}, (2, 3, 6, 7)),
+    "padding beyond the kernel": ({"kernel_size": 2, "padding": (3, 4)}, (2, 3, 2, 3)),
+    "dilation": ({"kernel_size": 3, "padding": 1, "dilation": 2}, (2, 3, 5, 7)),
+    "no bias": ({"kernel_size": 3, "bias": False}, (2, 3, 4, 5)),
+    "all in pairs": (
+        {"kernel_size": (2, 3), "stride": (3, 2), "padding": (2, 1), "dilation": (3, 1)},
+        (2, 3, 5, 8),
+    ),
+}
+
+
+class ConvCase(NamedTuple):
+    """Arguments of `unfold` that fit together."""
+
+    x: Array
+    kernel_size: Pair
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+
+    @property
+    def output_size(self) -> Pair:
+        h, w = (
+            conv_output_size(
+                self.x.shape[2 + a], self.kernel_size[a], self.stride[a], self.padding[a], self.dilation[a]
+            )
+            for a in (0, 1)
+        )
+        return h, w
+
+
+def pairs(low: int, high: int) -> st.SearchStrategy[Pair]:
+    return st.tuples(st.integers(low, high), st.integers(low, high))
+
+
+@st.composite
+def conv_cases(draw: st.DrawFn) -> ConvCase:
+    """A random picture and kernel, the kernel fitting at least once."""
+    kernel_size, stride = draw(pairs(1, 4)), draw(pairs(1, 4))
+    padding, dilation = draw(pairs(0, 3)), draw(pairs(1, 3))
+    h, w = (max(1, dilation[a] * (kernel_size[a] - 1) + 1 - 2 * padding[a]) + draw(st.integers(0, 5)) for a in (0, 1))
+    n, c = draw(st.integers(1, 3)), draw(st.integers(1, 4))
+    x = np.random.default_rng(draw(st.integers(0, 99))).normal(size=(n, c, h, w))
+    return ConvCase(x, kernel_size, stride, padding, dilation)
+
+
+@st.composite
+def geometries(draw: st.DrawFn) -> Sequential:
+    """A stack of one to three random convolutions and upsamplings, one channel wide, all weights positive."""
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    layers: list[Module] = []
+    for _ in range(draw(st.integers(1, 3))):
+        if draw(st.booleans()):
+            layers.append(NearestUpsampling(draw(pairs(1, 3))))
+            continue
+        conv = Conv2d(
+            1, 1, draw(pairs(1, 3)), draw(pairs(1, 3)), draw(pairs(0, 2)), draw(pairs(1, 2)), dtype=np.float64
+        )
+        conv.weight.data[...] = rng.uniform(0.5, 1.5, size=conv.weight.data.shape)
+        layers.append(conv)
+    return Sequential(*layers)

@@ -1,0 +1,79 @@
+"""Sequential."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from n2n_cli.errors import ShapeError
+from n2n_cli.nn import Conv2d, NearestUpsampling, ReLU, Sequential, Sigmoid
+from tests.gradients import check_gradients
+
+
+def small(rng: np.random.Generator) -> Sequential:
+    return Sequential(
+        *(Conv2d(2, 3, 3, 2, 1, rng=rng, dtype=np.float64), Sigmoid(), NearestUpsampling((2, 3))),
+        Sequential(Conv2d(3, 4, (2, 3), rng=rng, dtype=np.float64), Sigmoid()),
+    )
+
+
+def test_gradients_through_several_layers(rng: np.random.Generator) -> None:
+    check_gradients(small(rng), rng.normal(size=(2, 2, 4, 5)))
+
+
+def test_it_is_its_modules_one_after_the_other(rng: np.random.Generator) -> None:
+    net, x = small(rng), rng.normal(size=(2, 2, 4, 5))
+    wanted = x
+    for module in net:
+        wanted = module(wanted)
+    np.testing.assert_array_equal(net(x), wanted)
+
+
+def test_it_is_a_sequence_of_the_modules_it_was_given() -> None:
+    modules = ReLU(), Sigmoid(), ReLU()
+    net = Sequential(*modules)
+    assert len(net) == 3
+    assert all(a is b for a, b in zip(net, modules, strict=True))
+    assert net[1] is modules[1]
+    assert net[-1] is modules[2]
+    assert repr(net) == "Sequential(ReLU(), Sigmoid(), ReLU())"
+
+
+def test_an_empty_one_is_the_identity(rng: np.random.Generator) -> None:
+    x = rng.normal(size=(2, 3, 4, 5))
+    np.testing.assert_array_equal(Sequential()(x), x)
+    assert Sequential().output_shape(x.shape) == x.shape
+    assert (Sequential().step(0), Sequential().period(0), Sequential().input_span(2, 5, 0)) == (Fraction(1), 1, (2, 5))
+
+
+def test_state_dict_keys_count_every_layer(rng: np.random.Generator) -> None:
+    assert list(small(rng).state_dict()) == ["0.weight", "0.bias", "3.0.weight", "3.0.bias"]
+
+
+def test_a_module_may_not_stand_in_it_twice() -> None:
+    relu = ReLU()
+    with pytest.raises(ValueError, match=r"ReLU\(\) stands twice in a Sequential \(again as number 2\)"):
+        Sequential(relu, Sigmoid(), relu)
+
+
+def test_a_shape_error_names_the_layer_and_its_position(rng: np.random.Generator) -> None:
+    net = Sequential(ReLU(), small(rng))
+    for use in (lambda: net(np.zeros((1, 5, 6, 7))), lambda: net.output_shape((1, 5, 6, 7))):
+        with pytest.raises(ShapeError) as caught:
+            use()
+        assert caught.value.message == (
+            "layer 1: layer 0: Conv2d(2, 3, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1))"
+            " got an input of shape (1, 5, 6, 7), it needs (N, 2, H, W)"
+        )
+
+
+def test_a_wrong_gradient_names_the_layer_and_its_position(rng: np.random.Generator) -> None:
+    net = Sequential(ReLU(), small(rng))
+    assert net(rng.normal(size=(1, 2, 4, 5))).shape == (1, 4, 3, 7)
+    with pytest.raises(ShapeError) as caught:
+        net.backward(np.zeros((1, 4, 3, 8)))
+    assert caught.value.message == (
+        "layer 1: layer 3: layer 1: Sigmoid() got an output gradient of shape (1, 4, 3, 8), it needs (1, 4, 3, 7)"
+    )

@@ -1,0 +1,136 @@
+"""step, period and input_span, against what the layers do."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from n2n_cli.nn import Conv2d, Module, NearestUpsampling, ReLU, Sequential, Sigmoid
+from tests.nn.founding import founding
+
+
+def conv(kernel_size: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> Conv2d:
+    return Conv2d(1, 1, kernel_size, stride, padding, dilation, rng=np.random.default_rng(0), dtype=np.float64)
+
+
+# module, step and period along rows
+CASES: dict[str, tuple[Module, Fraction, int]] = {
+    "convolution": (conv(3), Fraction(1), 1),
+    "stride and padding": (conv(3, 2, 1), Fraction(2), 2),
+    "even kernel, stride of 3": (conv(4, 3, 2), Fraction(3), 3),
+    "dilation": (conv(3, 1, 1, 3), Fraction(1), 1),
+    "upsampling": (NearestUpsampling(3), Fraction(1, 3), 1),
+    "ReLU": (ReLU(), Fraction(1), 1),
+    "Sigmoid": (Sigmoid(), Fraction(1), 1),
+    "down 3, up 2": (Sequential(conv(3, 3, 1), NearestUpsampling(2), conv(3)), Fraction(3, 2), 3),
+    "up 2, down 3": (Sequential(NearestUpsampling(2), conv(4, 3, 1)), Fraction(3, 2), 3),
+    "up 2, down 4": (Sequential(NearestUpsampling(2), conv(5, 4, 2)), Fraction(2), 2),
+    "down 2, up 2": (Sequential(conv(3, 2, 1), Sequential(NearestUpsampling(2), conv(3, 1, 1))), Fraction(1), 2),
+    "down 2, down 3, up 4": (Sequential(conv(2, 2), conv(3, 3), NearestUpsampling(4)), Fraction(3, 2), 6),
+    "founding": (founding(np.random.default_rng(0)), Fraction(1), 4),
+}
+cases = pytest.mark.parametrize(("module", "step", "period"), CASES.values(), ids=CASES)
+both_axes = pytest.mark.parametrize("axis", [0, 1], ids=["rows", "columns"])
+
+
+def strip(axis: int, long: int, short: int = 8) -> tuple[int, int]:
+    """(H, W) of a picture that is long along one axis."""
+    return (long, short) if axis == 0 else (short, long)
+
+
+def channels(module: Module) -> int:
+    return module.named_parameters().__next__()[1].data.shape[1] if module.param() else 2
+
+
+@cases
+@both_axes
+def test_step_and_period(module: Module, step: Fraction, period: int, axis: int) -> None:
+    assert module.step(axis) == step
+    assert module.period(axis) == period
+    outputs = period / step
+    assert outputs.denominator == 1
+    (start, stop), moved = module.input_span(5, 8, axis), module.input_span(5 + int(outputs), 8 + int(outputs), axis)
+    assert moved == (start + period, stop + period)
+    assert (start, stop) == (module.input_span(5, 6, axis)[0], module.input_span(7, 8, axis)[1])
+
+
+@cases
+@both_axes
+def test_an_output_depends_on_its_input_span_and_on_nothing_else(
+    module: Module, step: Fraction, period: int, axis: int, rng: np.random.Generator
+) -> None:
+    size = 48 if module is CASES["founding"][0] else 31
+    start_state = module.state_dict()
+    for data, _ in module.param():  # positive and small: no gradient is stopped by a ReLU or lost by a Sigmoid
+        data[...] = rng.uniform(0.5, 1, size=data.shape) / data[0].size
+    x = rng.uniform(0.5, 1, size=(1, channels(module), *strip(axis, size)))
+    shape = module.output_shape(x.shape)
+    outputs = shape[2 + axis]
+    module(np.repeat(x, outputs, axis=0))  # image i is for output row (column) i
+    grad_output = np.zeros((outputs, *shape[1:]))
+    for i in range(outputs):
+        grad_output[(i, slice(None), i) if axis == 0 else (i, slice(None), slice(None), i)] = 1
+    reached = module.backward(grad_output).sum(axis=(1, 3 - axis)) != 0  # (outputs, size)
+    module.load_state_dict(start_state)
+    inside = 0
+    for i, row in enumerate(reached):
+        start, stop = module.input_span(i, i + 1, axis)
+        (touched,) = np.nonzero(row)
+        assert start <= touched[0]
+        assert touched[-1] < stop
+        if start >= 0 and stop <= size:
+            inside += 1
+            assert (touched[0], touched[-1] + 1) == (start, stop), f"the span of output {i} is not tight"
+    assert inside >= 5
+
+
+def shifts_alike(module: Module, x: np.ndarray, shift: int, offset: int, axis: int) -> bool:
+    """Whether, away from the borders, the input moved by `shift` gives the output moved by `offset`."""
+    size = x.shape[2 + axis]
+    whole = np.moveaxis(module(x), 2 + axis, 0)
+    moved = np.moveaxis(module(np.moveaxis(np.moveaxis(x, 2 + axis, 0)[shift:], 0, 2 + axis)), 2 + axis, 0)
+    inner = [
+        i
+        for i in range(min(len(moved), len(whole) - offset))
+        if module.input_span(i, i + 1, axis)[0] >= 0
+        and module.input_span(i, i + 1, axis)[1] <= size - shift
+        and module.input_span(i + offset, i + offset + 1, axis)[0] >= 0
+        and module.input_span(i + offset, i + offset + 1, axis)[1] <= size
+    ]
+    assert len(inner) >= 3
+    return np.allclose(moved[inner], whole[[i + offset for i in inner]], rtol=1e-9, atol=0)
+
+
+@cases
+@both_axes
+def test_the_period_is_the_smallest_shift_that_only_shifts_the_output(
+    module: Module, step: Fraction, period: int, axis: int, rng: np.random.Generator
+) -> None:
+    module.eval()
+    x = rng.normal(size=(1, channels(module), *strip(axis, 56)))
+    assert shifts_alike(module, x, period, int(period / step), axis)
+    assert shifts_alike(module, x, 2 * period, int(2 * period / step), axis)
+    for shift in range(1, period):
+        near = int(shift / step)
+        assert not any(shifts_alike(module, x, shift, offset, axis) for offset in (near, near + 1))
+    module.train()
+
+
+def test_rows_and_columns_are_not_confused() -> None:
+    layer = Conv2d(1, 1, (3, 4), stride=(2, 5), padding=(1, 0), dilation=(3, 2))
+    assert [(layer.step(a), layer.period(a), layer.input_span(2, 4, a)) for a in (0, 1)] == [
+        (Fraction(2), 2, (3, 12)),
+        (Fraction(5), 5, (10, 22)),
+    ]
+    up = NearestUpsampling((2, 3))
+    assert [(up.step(a), up.period(a), up.input_span(3, 8, a)) for a in (0, 1)] == [
+        (Fraction(1, 2), 1, (1, 4)),
+        (Fraction(1, 3), 1, (1, 3)),
+    ]
+
+
+def test_the_span_reaches_beyond_the_picture_into_the_padding() -> None:
+    assert conv(3, 2, 1).input_span(0, 1, 0) == (-1, 2)
+    assert Sequential(conv(3, 1, 1), NearestUpsampling(2), conv(3, 1, 1)).input_span(0, 1, 1) == (-2, 2)

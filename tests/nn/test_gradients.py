@@ -1,0 +1,46 @@
+"""The judge judged: a wrong gradient must not pass `check_gradients`."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from n2n_cli.nn import Conv2d, ReLU
+from n2n_cli.nn.functional import Array
+from tests.gradients import check_gradients
+
+
+class Leaky(ReLU):
+    """Lets one wrong number through."""
+
+    def backward(self, grad_output: Array) -> Array:
+        grad = super().backward(grad_output)
+        grad[1, 2, 0, 3] += 1
+        return grad
+
+
+class Unbiased(Conv2d):
+    """Forgets the last image of the batch in the gradient of its bias."""
+
+    def backward(self, grad_output: Array) -> Array:
+        grad = super().backward(grad_output)
+        assert self.bias is not None
+        self.bias.grad -= grad_output[-1].sum(axis=(1, 2))
+        return grad
+
+
+def test_the_worst_entry_is_named(rng: np.random.Generator) -> None:
+    with pytest.raises(AssertionError, match=re.escape("Leaky() input[1, 2, 0, 3]: the gradient is ")):
+        check_gradients(Leaky(), rng.normal(size=(2, 3, 4, 5)))
+
+
+def test_a_wrong_parameter_gradient_is_found(rng: np.random.Generator) -> None:
+    with pytest.raises(AssertionError, match=r"bias\[\d\]: the gradient is .*, it must be "):
+        check_gradients(Unbiased(3, 4, 2, rng=rng, dtype=np.float64), rng.normal(size=(2, 3, 4, 5)))
+
+
+def test_float32_is_refused(rng: np.random.Generator) -> None:
+    with pytest.raises(AssertionError, match="weight is float32"):
+        check_gradients(Conv2d(3, 4, 2, rng=rng), rng.normal(size=(2, 3, 4, 5)))
