@@ -32,8 +32,11 @@ class Sigmoid(Module):
     def forward(self, x: Array) -> Array:
         """Any shape (N, C, H, W) -> the same, values in [0, 1]."""
         self._check_shape(x.shape)
-        small = np.exp(-np.abs(x))  # split by sign: exp of a large number overflows
-        y: Array = np.where(x >= 0, 1, small) / (1 + small)
+        y = np.negative(x)
+        with np.errstate(over="ignore"):  # far below zero exp is infinite, and its reciprocal the 0 that it should be
+            np.exp(y, out=y)
+        y += 1
+        np.reciprocal(y, out=y)
         self._keep(y)
         return y
 

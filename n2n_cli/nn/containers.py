@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Self
 
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn.functional import Array, Shape
-from n2n_cli.nn.fused import fuse
+from n2n_cli.nn.fused import Step, fuse
 from n2n_cli.nn.module import Module
 
 
 class Sequential(Module):
     """Modules one after the other. Its state dict has the keys of the same `torch.nn.Sequential`.
 
-    Where two neighbours have a faster joint form (see `fused`), that is used; the result is the same up to rounding.
+    Where neighbours have a faster joint form (see `fused`), that is used; the result is the same up to rounding.
 
     Parameters
     ----------
@@ -46,20 +46,33 @@ class Sequential(Module):
 
     def forward(self, x: Array) -> Array:
         """The output of the last module."""
-        for i, module in self._steps:
+        shape = x.shape
+        for _, step in self._steps:
             try:
-                x = module(x)
-            except ShapeError as error:
-                raise _placed(error, i) from None
+                x = step(x)
+            except ShapeError:
+                self.output_shape(shape)  # says which module it is
+                raise
         return x
 
     def backward(self, grad_output: Array) -> Array:
         """The gradient with respect to the first module's input."""
-        for i, module in reversed(self._steps):
+        return self._back(grad_output, self._steps)
+
+    def accumulate(self, grad_output: Array) -> None:
+        if self._steps:
+            grad_output = self._back(grad_output, self._steps[1:])
             try:
-                grad_output = module.backward(grad_output)
+                self._steps[0].module.accumulate(grad_output)
             except ShapeError as error:
-                raise _placed(error, i) from None
+                raise _placed(error, self._steps[0].last) from None
+
+    def _back(self, grad_output: Array, steps: Sequence[Step]) -> Array:
+        for last, step in reversed(steps):
+            try:
+                grad_output = step.backward(grad_output)
+            except ShapeError as error:
+                raise _placed(error, last) from None
         return grad_output
 
     def train(self, mode: bool = True) -> Self:

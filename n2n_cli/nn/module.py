@@ -46,6 +46,10 @@ class Module:
         """
         raise NotImplementedError
 
+    def accumulate(self, grad_output: Array) -> None:
+        """What `backward` does, for the first layer of a training: nobody needs the gradient of the pictures."""
+        self.backward(grad_output)
+
     def __call__(self, x: Array) -> Array:
         return self.forward(x)
 

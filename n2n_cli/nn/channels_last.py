@@ -1,0 +1,165 @@
+"""The pieces that the fast layers are put together from: arrays (N, H, W, C), C-contiguous, memory from the pool.
+
+Arithmetic runs over whole arrays; what only moves values is left to copies, which NumPy does several times faster than
+arithmetic on short runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from n2n_cli.nn.functional import Array, Pair, Shape
+from n2n_cli.nn.memory import empty
+
+
+def channels_last(x: Array) -> Array:
+    """(N, C, H, W) -> (N, H, W, C), C-contiguous; a view where the memory already lies that way."""
+    x_nhwc = np.moveaxis(x, 1, -1)
+    if x_nhwc.flags.c_contiguous:
+        return x_nhwc
+    copy = empty(x_nhwc.shape, x.dtype)
+    copy[...] = x_nhwc
+    return copy
+
+
+def channels_first(x_nhwc: Array) -> Array:
+    """(N, H, W, C) -> (N, C, H, W), a view."""
+    return np.moveaxis(x_nhwc, -1, 1)
+
+
+def im2col(
+    x: Array, kernel_size: Pair, stride: Pair, before: Pair, output_size: Pair, dilation: Pair, *, ones: bool
+) -> Array:
+    """What a kernel sees at each of its places, one row a place: the taps row by row, each with its channels.
+
+    Parameters
+    ----------
+    x : (N, H, W, C) array
+    kernel_size, stride, dilation : (rows, columns)
+    before : (rows, columns)
+        Zeros that stand above and left of `x`; as many as are needed stand below and right of it.
+    output_size : (rows, columns)
+        Number of places along each axis.
+    ones : bool
+        Whether each row ends with a one, which a bias is multiplied with.
+
+    Returns
+    -------
+    (N * rows * columns, K_h * K_w * C (+ 1)) array
+    """
+    n, _, _, c = x.shape
+    (kh, kw), (h_out, w_out) = kernel_size, output_size
+    seen = _seen(kernel_size, stride, output_size, dilation)
+    padded = _padded(x, before, seen)
+    by_image, by_row, by_column, by_channel = padded.strides
+    (sh, sw), (dh, dw), width = stride, dilation, kh * kw * c
+    columns = empty((n, h_out, w_out, width + ones), x.dtype)
+    taps = as_strided(columns, (n, h_out, w_out, kh, kw, c), (*columns.strides[:3], *_c_strides((kh, kw, c), x)))
+    shape = (n, h_out, w_out, kh, kw, c)
+    windows = as_strided(
+        padded, shape, (by_image, by_row * sh, by_column * sw, by_row * dh, by_column * dw, by_channel), writeable=False
+    )
+    if dw == 1:  # what lies next to each other is copied as one run
+        windows = _merge_last_two(windows)
+        taps = _merge_last_two(taps)
+    np.copyto(taps, windows)
+    if ones:
+        columns[..., width] = 1
+    return columns.reshape(n * h_out * w_out, width + ones)
+
+
+def col2im(patches: Array, x_shape: Shape, stride: Pair, before: Pair, dilation: Pair) -> Array:
+    """Adjoint of `im2col` without its ones: adds every value back where it was taken from.
+
+    Parameters
+    ----------
+    patches : (N, rows, columns, K_h, K_w, C) array
+    x_shape : (N, H, W, C)
+
+    Returns
+    -------
+    (N, H, W, C) array
+    """
+    _, h_out, w_out, kh, kw, _ = patches.shape
+    x = empty(x_shape, patches.dtype)
+    parts = []
+    for i in range(kh):
+        rows = _overlap(h_out, x_shape[1], stride[0], i * dilation[0] - before[0])
+        for j in range(kw):
+            columns = _overlap(w_out, x_shape[2], stride[1], j * dilation[1] - before[1])
+            if rows and columns:
+                part = patches[:, rows[0], columns[0], i, j]
+                parts.append((x[:, rows[1], columns[1]], part, part.shape == x_shape))
+    parts.sort(key=lambda part: not part[2])  # one that reaches every pixel makes zeros needless
+    if parts and parts[0][2]:
+        np.copyto(parts[0][0], parts[0][1])
+        del parts[0]
+    else:
+        x.fill(0)
+    for target, part, _ in parts:
+        np.add(target, part, out=target)
+    return x
+
+
+def relu_in_place(x: Array) -> Array:
+    """Set what is not above zero to zero. Returns where it was above, as bool."""
+    above = empty(x.shape, np.bool_)
+    np.greater(x, 0, out=above)
+    np.multiply(x, above, out=x)  # twice as fast as `maximum`, and what is not a number stays so
+    return above
+
+
+def product(a: Array, b: Array) -> Array:
+    """Matrix product."""
+    y = empty((a.shape[0], b.shape[1]), np.result_type(a, b))
+    np.matmul(a, b, out=y)
+    return y
+
+
+def _seen(kernel_size: Pair, stride: Pair, output_size: Pair, dilation: Pair) -> Pair:
+    """Size of the padded picture that all places of a kernel see together."""
+    rows, columns = (stride[a] * (output_size[a] - 1) + dilation[a] * (kernel_size[a] - 1) + 1 for a in (0, 1))
+    return rows, columns
+
+
+def _padded(x: Array, before: Pair, size: Pair) -> Array:
+    """`x` with zeros around it, cut or filled up to `size`; `x` itself where that changes nothing."""
+    n, h, w, c = x.shape
+    (top, left), (rows, columns) = before, size
+    if before == (0, 0) and rows <= h and columns <= w:
+        return x
+    padded = empty((n, rows, columns, c), x.dtype)
+    bottom, right = min(top + h, rows), min(left + w, columns)
+    padded[:, :top] = 0
+    padded[:, bottom:] = 0
+    padded[:, top:bottom, :left] = 0
+    padded[:, top:bottom, right:] = 0
+    padded[:, top:bottom, left:right] = x[:, : bottom - top, : right - left]
+    return padded
+
+
+def _overlap(places: int, size: int, stride: int, offset: int) -> tuple[slice, slice] | None:
+    """Of the pixels place * stride + offset: which places hit the picture, and which pixels those are."""
+    first = max(0, -(offset // stride))
+    last = min(places - 1, (size - 1 - offset) // stride)
+    if last < first:
+        return None
+    start = first * stride + offset
+    return slice(first, last + 1), slice(start, last * stride + offset + 1, stride)
+
+
+def _c_strides(shape: Shape, x: Array) -> Iterator[int]:
+    """Strides of a C-contiguous array of `shape` and the element type of `x`."""
+    stride = x.itemsize * int(np.prod(shape))
+    for size in shape:
+        stride //= size
+        yield stride
+
+
+def _merge_last_two(x: Array) -> Array:
+    """A view with the last two axes as one; they have to lie next to each other."""
+    shape = (*x.shape[:-2], x.shape[-2] * x.shape[-1])
+    return as_strided(x, shape, (*x.strides[:-2], x.itemsize))  # NumPy gives an axis of length 1 any stride

@@ -1,0 +1,90 @@
+"""Memory that is used again: a pool of blocks that arrays are cut from.
+
+A fresh large array costs more than filling it: the system hands out its pages one by one, at the first touch of each. A
+network needs arrays of the same sizes at every step, so the fast kernels ask for them here.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from n2n_cli.nn.functional import Array, Shape
+
+_ALIGNMENT = 64
+"""Bytes: a cache line, and the widest load of the processors of today."""
+
+_local = threading.local()
+
+
+class Pool:
+    """Blocks of memory. One is free when no array uses it any more, so that nothing in use is ever written over.
+
+    A pool belongs to one thread at a time; its arrays may go anywhere.
+    """
+
+    def __init__(self) -> None:
+        self._blocks: dict[int, list[_Block]] = {}
+
+    def empty(self, shape: Shape, dtype: DTypeLike) -> Array:
+        """An array whose values are arbitrary, as `numpy.empty`."""
+        kind = np.dtype(dtype)
+        size = math.prod(shape) * kind.itemsize
+        blocks = self._blocks.setdefault(_rounded(size), [])
+        for i in range(len(blocks)):
+            if sys.getrefcount(blocks[i].whole) == _FREE:
+                block = blocks[i]
+                break
+        else:
+            block = _block(_rounded(size))
+            blocks.append(block)
+        array: Array = block.aligned[:size].view(kind).reshape(shape)
+        return array
+
+
+class _Block(NamedTuple):
+    """Memory, and the part of it that starts at a multiple of `_ALIGNMENT`; an array cut from it refers to `whole`."""
+
+    whole: NDArray[np.uint8]
+    aligned: NDArray[np.uint8]
+
+
+def _block(size: int) -> _Block:
+    whole = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -whole.ctypes.data % _ALIGNMENT
+    return _Block(whole, whole[start : start + size])
+
+
+def _rounded(size: int) -> int:
+    """`size` or a little more, so that arrays of nearly one size share blocks."""
+    step = 1 << max(6, size.bit_length() - 4)
+    return -(-size // step) * step
+
+
+_probe = [_block(0)]
+_FREE = sys.getrefcount(_probe[0].whole)
+"""What Python counts for a block that no array uses; it depends on the version of Python."""
+
+
+@contextmanager
+def using(pool: Pool) -> Iterator[None]:
+    """Let this thread's kernels take their memory from `pool` inside the block."""
+    before = getattr(_local, "pool", None)
+    _local.pool = pool
+    try:
+        yield
+    finally:
+        _local.pool = before
+
+
+def empty(shape: Shape, dtype: DTypeLike) -> Array:
+    """An array whose values are arbitrary, C-contiguous, from this thread's pool if it uses one."""
+    pool: Pool | None = getattr(_local, "pool", None)
+    return np.empty(shape, dtype) if pool is None else pool.empty(shape, dtype)

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from n2n_cli.nn import functional as F
+from n2n_cli.nn.channels_last import channels_first, channels_last, col2im, im2col, product, relu_in_place
+from tests.nn.cases import ConvCase, conv_cases, some_examples
+
+
+def test_channels_last_and_back(rng: np.random.Generator) -> None:
+    x = rng.normal(size=(2, 3, 4, 5))
+    x_nhwc = channels_last(x)
+    assert x_nhwc.shape == (2, 4, 5, 3)
+    assert x_nhwc.flags.c_contiguous
+    assert np.array_equal(channels_first(x_nhwc), x)
+    assert np.shares_memory(channels_last(channels_first(x_nhwc)), x_nhwc)
+
+
+@given(conv_cases(), st.booleans())
+@some_examples
+def test_im2col_is_unfold_with_the_taps_before_the_channels(case: ConvCase, ones: bool) -> None:
+    x, kernel_size, stride, padding, dilation = case
+    columns = im2col(channels_last(x), kernel_size, stride, padding, case.output_size, dilation, ones=ones)
+    wanted = F.unfold(*case).transpose(0, 1, 2, 4, 5, 3)  # (N, H_out, W_out, K_h, K_w, C)
+    width = int(np.prod(wanted.shape[3:]))
+    assert columns.shape == (int(np.prod(wanted.shape[:3])), width + ones)
+    assert np.array_equal(columns[:, :width], wanted.reshape(-1, width))
+    assert (columns[:, width:] == 1).all()
+
+
+@given(conv_cases())
+@some_examples
+def test_col2im_is_fold(case: ConvCase) -> None:
+    x, kernel_size, stride, padding, dilation = case
+    n, c, h, w = x.shape
+    patches = np.random.default_rng(1).normal(size=(n, *case.output_size, *kernel_size, c))
+    got = col2im(patches, (n, h, w, c), stride, padding, dilation)
+    wanted = F.fold(np.moveaxis(patches, -1, 3), x.shape, stride, padding, dilation)
+    assert got.flags.c_contiguous
+    assert channels_first(got) == pytest.approx(wanted, abs=1e-12)
+
+
+def test_relu_in_place() -> None:
+    x = np.array([[-1.0, 0, 2], [np.inf, 1e-300, np.nan]])
+    above = relu_in_place(x)
+    assert above.tolist() == [[False, False, True], [True, True, False]]
+    assert x[0].tolist() == [0, 0, 2]
+    assert x[1, :2].tolist() == [np.inf, 1e-300]
+    assert np.isnan(x[1, 2])
+
+
+def test_product(rng: np.random.Generator) -> None:
+    a, b = rng.normal(size=(4, 3)), rng.normal(size=(5, 3))
+    assert product(a, b.T) == pytest.approx(np.einsum("ik,jk->ij", a, b))
+    assert product(a.astype(np.float32), b.T.astype(np.float32)).dtype == np.float32
+    assert product(a[:0], b.T).shape == (0, 5)

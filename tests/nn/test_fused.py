@@ -1,0 +1,257 @@
+"""The fast layers against the plain ones, which stay their oracle."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import DTypeLike
+
+from n2n_cli.errors import ShapeError
+from n2n_cli.nn import Conv2d, Module, NearestUpsampling, ReLU, Sequential, Sigmoid
+from n2n_cli.nn.functional import Array, Pair, Shape
+from n2n_cli.nn.fused import fuse
+from n2n_cli.nn.memory import Pool, using
+from tests.nn.cases import pairs, some_examples
+from tests.nn.founding import founding
+
+OUTPUT_ERROR, GRADIENT_ERROR = 2e-6, 1e-5  # float32, relative to the largest value
+
+
+def conv(c_in: int, c_out: int, kernel_size: Any = 3, stride: Any = 1, padding: Any = 1, **more: Any) -> Conv2d:
+    return Conv2d(c_in, c_out, kernel_size, stride, padding, rng=np.random.default_rng(3), **more)
+
+
+def test_the_founding_network_in_steps(rng: np.random.Generator) -> None:
+    steps = fuse(list(founding(rng)))
+    assert [(last, type(module).__name__) for last, module in steps] == [
+        (1, "ColumnConv"),
+        (3, "ColumnConv"),
+        (6, "DoubledConv"),
+        (9, "DoubledConv"),
+        (10, "NarrowConv"),
+        (11, "Sigmoid"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("modules", "wanted"),
+    [
+        ([], []),
+        ([ReLU()], [(0, "ReLU")]),
+        ([conv(3, 4), Sigmoid()], [(0, "ColumnConv"), (1, "Sigmoid")]),
+        ([NearestUpsampling(3), conv(3, 4), ReLU(), ReLU()], [(2, "UpsampledConv"), (3, "ReLU")]),
+        ([NearestUpsampling(2), conv(3, 4, 5, padding=2)], [(1, "UpsampledConv")]),
+        ([NearestUpsampling(2), conv(3, 4, stride=2)], [(0, "NearestUpsampling"), (1, "ColumnConv")]),
+        ([NearestUpsampling(2), conv(3, 4, padding=0)], [(0, "NearestUpsampling"), (1, "ColumnConv")]),
+        ([NearestUpsampling(2), ReLU(), conv(3, 4)], [(0, "NearestUpsampling"), (1, "ReLU"), (2, "ColumnConv")]),
+        ([NearestUpsampling(2)], [(0, "NearestUpsampling")]),
+        ([conv(9, 8)], [(0, "NarrowConv")]),
+        ([conv(9, 8), ReLU()], [(1, "ColumnConv")]),
+        ([conv(8, 8)], [(0, "ColumnConv")]),
+        ([conv(9, 8, stride=2)], [(0, "ColumnConv")]),
+    ],
+    ids=str,
+)
+def test_which_neighbours_go_together(modules: list[Module], wanted: list[tuple[int, str]]) -> None:
+    assert [(last, type(module).__name__) for last, module in fuse(modules)] == wanted
+
+
+def run(modules: list[Module], x: Array, grad_output: Array) -> list[Array]:
+    """Output, input gradient and parameter gradients, each module by itself."""
+    y = x
+    for module in modules:
+        module.train()
+        for _, grad in module.param():
+            grad.fill(0)
+        y = module(y)
+    for module in reversed(modules):
+        grad_output = module.backward(grad_output)
+    return [y, grad_output, *(grad.copy() for module in modules for _, grad in module.param())]
+
+
+def check(modules: list[Module], shape: Shape, dtype: DTypeLike, seed: int = 0) -> None:
+    """The Sequential of `modules` computes what they compute one by one, with and without a pool of memory."""
+    rng = np.random.default_rng(seed)
+    net = Sequential(*modules)
+    x = rng.normal(size=shape).astype(dtype)
+    grad_output = rng.normal(size=net.output_shape(shape)).astype(dtype)
+    wanted = run(modules, x, grad_output)
+    pool = Pool()
+    for round_ in range(3):
+        with using(pool if round_ else Pool()):
+            got = run([net], x, grad_output)
+            for i, (one, plain) in enumerate(zip(got, wanted, strict=True)):
+                assert one.dtype == dtype
+                assert one.shape == plain.shape
+                tolerance = 1e-12 if dtype == np.float64 else (GRADIENT_ERROR if i else OUTPUT_ERROR)
+                scale = max(float(np.abs(plain).max(initial=0)), 1e-30)
+                assert np.abs(one - plain).max(initial=0) <= tolerance * scale, i
+    with using(pool):
+        assert np.array_equal(net.eval()(x), got[0])
+        net.train()
+        net.zero_grad()
+        net(x)
+        net.accumulate(grad_output)
+    for (_, grad), same in zip(net.param(), got[2:], strict=True):
+        assert np.array_equal(grad, same)
+
+
+both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+
+@both_dtypes
+def test_the_founding_network(dtype: DTypeLike, rng: np.random.Generator) -> None:
+    check(list(founding(rng, dtype)), (3, 3, 36, 24), dtype)
+
+
+@both_dtypes
+@given(
+    channels=pairs(1, 12),
+    kernel_size=pairs(1, 4),
+    stride=pairs(1, 3),
+    padding=pairs(0, 3),
+    dilation=pairs(1, 3),
+    extra=pairs(0, 6),
+    bias=st.booleans(),
+    relu=st.booleans(),
+    seed=st.integers(0, 99),
+)
+@some_examples
+def test_convolutions(
+    dtype: DTypeLike,
+    channels: Pair,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    extra: Pair,
+    bias: bool,
+    relu: bool,
+    seed: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    layer = Conv2d(*channels, kernel_size, stride, padding, dilation, bias, rng=rng, dtype=dtype)
+    size = (max(1, dilation[a] * (kernel_size[a] - 1) + 1 - 2 * padding[a]) + extra[a] for a in (0, 1))
+    check([layer, *([ReLU()] if relu else [])], (2, channels[0], *size), dtype, seed)
+
+
+@both_dtypes
+@given(
+    channels=st.tuples(st.integers(9, 20), st.integers(1, 8)),
+    half=pairs(0, 2),
+    size=pairs(1, 30),
+    bias=st.booleans(),
+    seed=st.integers(0, 99),
+)
+@some_examples
+def test_convolutions_with_few_outputs(
+    dtype: DTypeLike, channels: Pair, half: Pair, size: Pair, bias: bool, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    kernel_size = (2 * half[0] + 1, 2 * half[1] + 1)
+    layer = Conv2d(*channels, kernel_size, padding=half, bias=bias, rng=rng, dtype=dtype)
+    assert type(fuse([layer])[0].module).__name__ == "NarrowConv"
+    check([layer], (3, channels[0], *size), dtype, seed)
+
+
+@both_dtypes
+@given(
+    channels=pairs(1, 8),
+    scale_factor=st.sampled_from(((2, 2), (1, 2), (3, 2), (4, 4))),
+    half=st.sampled_from(((1, 1), (0, 1), (2, 1), (3, 2))),
+    size=pairs(1, 6),
+    bias=st.booleans(),
+    relu=st.booleans(),
+    seed=st.integers(0, 99),
+)
+@some_examples
+def test_convolutions_of_an_upsampled_picture(
+    dtype: DTypeLike, channels: Pair, scale_factor: Pair, half: Pair, size: Pair, bias: bool, relu: bool, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    kernel_size = (2 * half[0] + 1, 2 * half[1] + 1)
+    layer = Conv2d(*channels, kernel_size, padding=half, bias=bias, rng=rng, dtype=dtype)
+    modules: list[Module] = [NearestUpsampling(scale_factor), layer]
+    check([*modules, *([ReLU()] if relu else [])], (2, channels[0], *size), dtype, seed)
+
+
+def test_float32_error_of_wide_layers_against_float64(rng: np.random.Generator) -> None:
+    """At the founding network's widths, where sums are long, the fast layers are as exact as they have to be."""
+    for modules in ([NearestUpsampling(2), conv(64, 48)], [conv(48, 64, stride=2)], [conv(32, 3)]):
+        x = rng.normal(size=(2, modules[-1].in_channels, 16, 20)).astype(np.float32)  # type: ignore[attr-defined]
+        net = Sequential(*modules)
+        y = net(x)
+        double = Sequential(*(_in_float64(module) for module in modules))
+        wanted = double(x.astype(np.float64))
+        assert np.abs(y - wanted).max() <= OUTPUT_ERROR * np.abs(wanted).max()
+
+
+def _in_float64(module: Module) -> Module:
+    if not isinstance(module, Conv2d):
+        return module
+    twin = conv(
+        module.in_channels, module.out_channels, module.kernel_size, module.stride, module.padding, dtype=np.float64
+    )
+    twin.load_state_dict(module.state_dict())
+    return twin
+
+
+def test_new_weights_are_seen(rng: np.random.Generator) -> None:
+    net, x = founding(rng), rng.normal(size=(1, 3, 8, 12))
+    before = net(x)
+    for data, _ in net.param():
+        data += 0.01
+        moved = net(x)
+        assert not np.allclose(moved, before, atol=1e-9, rtol=0)
+        before = moved
+
+
+def test_outputs_and_gradients_of_earlier_passes_are_not_written_over(rng: np.random.Generator) -> None:
+    net = founding(rng)
+    inputs = rng.normal(size=(4, 1, 3, 8, 12))
+    with using(Pool()):
+        outputs = [net(x) for x in inputs]
+        grads = [(net(x), net.backward(np.ones_like(x)))[1] for x in inputs]
+        copies = [(y.copy(), grad.copy()) for y, grad in zip(outputs, grads, strict=True)]
+        for x in inputs:
+            net(x)
+            net.backward(np.ones_like(x))
+    for (y, _), (first, second) in zip(copies, itertools.pairwise([*outputs, outputs[0]]), strict=True):
+        assert np.array_equal(y, first)
+        assert not np.array_equal(y, second)
+    for (_, copy), grad in zip(copies, grads, strict=True):
+        assert np.array_equal(grad, copy)
+
+
+def test_not_a_number_passes_through_a_fused_relu(rng: np.random.Generator) -> None:
+    net = Sequential(conv(3, 4), ReLU())
+    x = rng.normal(size=(1, 3, 5, 6)).astype(np.float32)
+    x[0, 0, 2, 2] = np.nan
+    assert np.isnan(net(x)[0, :, 2, 2]).all()
+
+
+@pytest.mark.parametrize(
+    ("modules", "shape", "message"),
+    [
+        ([ReLU(), NearestUpsampling(2), conv(3, 4), ReLU()], (1, 2, 5, 6), "layer 2: Conv2d(3, 4, .* got an input of"),
+        ([conv(9, 4)], (1, 2, 5, 6), "layer 0: Conv2d(9, 4, .* got an input of shape (1, 2, 5, 6), it needs (N, 9, H,"),
+        ([conv(3, 4, 7), ReLU()], (1, 3, 4, 6), "layer 0: .* it needs H >= 5 and W >= 5"),
+    ],
+    ids=str,
+)
+def test_a_wrong_shape_names_the_module_it_does_not_fit(modules: list[Module], shape: Shape, message: str) -> None:
+    pattern = message.replace("(", r"\(").replace(")", r"\)")
+    with pytest.raises(ShapeError, match=pattern):
+        Sequential(*modules)(np.zeros(shape, np.float32))
+
+
+def test_a_wrong_gradient_names_the_module_whose_output_it_is() -> None:
+    net = Sequential(conv(3, 4), ReLU())
+    net(np.zeros((1, 3, 5, 6), np.float32))
+    with pytest.raises(ShapeError, match=r"layer 1: ReLU\(\) got an output gradient of shape \(1, 4, 5, 7\)"):
+        net.backward(np.zeros((1, 4, 5, 7), np.float32))

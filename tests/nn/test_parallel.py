@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import threading
+import warnings
+
+import numpy as np
+import pytest
+
+from n2n_cli.errors import ArgumentError
+from n2n_cli.nn import MSE, Module
+from n2n_cli.nn.functional import Array
+from n2n_cli.nn.parallel import LEAST_PASSES, PIXELS_A_PASS, Team, _parts
+from tests.nn.founding import founding
+
+
+def batch(rng: np.random.Generator, n: int = 11) -> tuple[Array, Array]:
+    x, target = rng.uniform(size=(2, n, 3, 8, 12))
+    return x, target
+
+
+def gradients(network: Module) -> list[Array]:
+    return [grad.copy() for _, grad in network.param()]
+
+
+def test_a_batch_in_passes_has_the_gradients_of_the_whole(rng: np.random.Generator) -> None:
+    network, (x, target), loss = founding(rng), batch(rng), MSE()
+    wanted_loss = loss(network(x), target)
+    network.backward(loss.backward())
+    wanted = gradients(network)
+    network.zero_grad()
+    assert Team(network).accumulate(x, target, MSE()) == pytest.approx(wanted_loss, rel=1e-12)
+    for grad, other in zip(gradients(network), wanted, strict=True):
+        assert grad == pytest.approx(other, abs=1e-12 * np.abs(other).max())
+
+
+def test_the_number_of_threads_changes_nothing(rng: np.random.Generator) -> None:
+    network, (x, target) = founding(rng, np.float32), batch(rng, 21)
+    results = []
+    for threads in (1, 2, 3, 40):
+        network.zero_grad()
+        loss = Team(network, threads=threads).accumulate(x, target, MSE())
+        results.append((loss, gradients(network)))
+    for loss, grads in results[1:]:
+        assert loss == results[0][0]
+        assert all(map(np.array_equal, grads, results[0][1]))
+
+
+def test_gradients_are_added_to_what_is_there(rng: np.random.Generator) -> None:
+    network, (x, target) = founding(rng), batch(rng)
+    team = Team(network, threads=2)
+    team.accumulate(x, target, MSE())
+    once = gradients(network)
+    team.accumulate(x, target, MSE())
+    for grad, other in zip(gradients(network), once, strict=True):
+        assert grad == pytest.approx(2 * other, rel=1e-12)
+
+
+def test_new_weights_and_the_mode_reach_every_copy(rng: np.random.Generator) -> None:
+    network, (x, _) = founding(rng), batch(rng)
+    team = Team(network, threads=2)
+    for change in (
+        lambda: None,
+        network.eval,
+        lambda: network.load_state_dict(founding(rng).state_dict()),
+        network.train,
+    ):
+        change()
+        outputs = team.map(lambda member, i: (member(x[i : i + 1]), member.training), range(len(x)))
+        assert np.array_equal(
+            np.concatenate([y for y, _ in outputs]), np.concatenate([network(x[i : i + 1]) for i in range(len(x))])
+        )
+        assert {training for _, training in outputs} == {network.training}
+    network[0].weight.data = network[0].weight.data + 1  # type: ignore[attr-defined]
+    assert np.array_equal(team.map(lambda member, i: member(x), [0])[0], network(x))
+
+
+def test_results_come_in_the_items_order_and_from_several_threads(rng: np.random.Generator) -> None:
+    both_are_here = threading.Barrier(2, timeout=20)
+
+    def task(member: Module, item: int) -> tuple[int, str]:
+        if item < 2:
+            both_are_here.wait()
+        return item * item, threading.current_thread().name
+
+    results = Team(founding(rng), threads=2).map(task, list(range(9)))
+    assert [square for square, _ in results] == [i * i for i in range(9)]
+    assert len({name for _, name in results}) == 2
+
+
+def test_no_items(rng: np.random.Generator) -> None:
+    network = founding(rng)
+    assert Team(network, threads=2).map(lambda member, item: item, []) == []
+
+
+def test_an_error_in_a_thread_reaches_the_caller(rng: np.random.Generator) -> None:
+    def task(member: Module, item: int) -> int:
+        return 1 // (item - 3)
+
+    team = Team(founding(rng), threads=2)
+    with pytest.raises(ZeroDivisionError):
+        team.map(task, list(range(5)))
+    assert team.map(lambda member, item: item, [1, 2]) == [1, 2]
+
+
+def test_threads_keep_to_the_caller_s_error_state(rng: np.random.Generator) -> None:
+    def task(member: Module, item: int) -> float:
+        return float(np.float32(1e38) * np.float32(1e38))
+
+    with warnings.catch_warnings(), np.errstate(over="ignore"):
+        warnings.simplefilter("error")
+        assert Team(founding(rng), threads=2).map(task, [0, 1, 2]) == [np.inf] * 3
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5])
+def test_a_number_of_threads_out_of_range(threads: int, rng: np.random.Generator) -> None:
+    with pytest.raises(ArgumentError, match="`threads` is "):
+        Team(founding(rng), threads=threads)
+
+
+@pytest.mark.parametrize(
+    ("n", "side", "wanted"),
+    [(100, 32, 10), (100, 16, LEAST_PASSES), (3, 8, 3), (1, 8, 1), (4, 256, 4), (0, 32, 0), (1000, 32, 100)],
+)
+def test_how_a_batch_is_cut(n: int, side: int, wanted: int) -> None:
+    parts = _parts(np.empty((n, 3, side, side), np.float32))
+    assert len(parts) == wanted
+    assert [i for part in parts for i in range(n)[part]] == list(range(n))
+    sizes = [part.stop - part.start for part in parts]
+    assert not sizes or max(sizes) - min(sizes) <= 1
+    assert all(size == 1 or size * side**2 <= PIXELS_A_PASS for size in sizes)
