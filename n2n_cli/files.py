@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -20,15 +21,19 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises
     ------
     OSError
-        As the system gives it: no such folder, no permission, no space.
+        As the system gives it: no such folder, no permission, no space. Also when `path` is a folder, a device or
+        write-protected.
     """
     path = Path(os.path.realpath(path))  # write through a symbolic link, as `cp` does
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    _check_replaceable(path)
+    # The name is cut: with what is put around it, a long one would be too long for the file system.
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:50]}.", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
-            os.fchmod(file.fileno(), _mode(path))
+            with suppress(PermissionError):  # memory cards and network shares may know no permissions
+                os.fchmod(file.fileno(), _mode(path))
             os.fsync(file.fileno())
         Path(temporary).replace(path)
     except BaseException:
@@ -36,6 +41,14 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             Path(temporary).unlink()
         raise
     _sync_folder(path.parent)
+
+
+def _check_replaceable(path: Path) -> None:
+    """Refuse what `cp` would not overwrite, and devices, which a rename would do away with."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+    with suppress(FileNotFoundError):
+        os.close(os.open(path, os.O_WRONLY))
 
 
 def _mode(path: Path) -> int:
@@ -49,9 +62,9 @@ def _mode(path: Path) -> int:
 
 
 def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some network file systems cannot sync a folder
+    with suppress(OSError):  # some network file systems cannot sync a folder, and some folders may not be read
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
             os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        finally:
+            os.close(descriptor)

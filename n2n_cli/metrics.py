@@ -26,7 +26,7 @@ def mean_squared_error(picture: Array, clean: Array) -> float:
 
 def decibel(error: float) -> float:
     """Peak signal-to-noise ratio, in dB, of a mean squared error of pictures in [0, 1]; infinite for no error."""
-    return -10 * math.log10(error) if error > 0 else math.inf
+    return math.inf if error == 0 else -10 * math.log10(error)  # not a number stays so
 
 
 def psnr(picture: Array, clean: Array) -> float:

@@ -82,7 +82,7 @@ class Pixelate:
     floor = "the mean variance inside a block"
 
     def __init__(self, block: float) -> None:
-        if block != int(block) or not 2 <= block <= 64:
+        if not 2 <= block <= 64 or block != int(block):
             raise ArgumentError("block", block, "a whole number from 2 to 64 pixels, as in `pixelate:8`")
         self.scale = int(block)
 
@@ -96,7 +96,7 @@ class Pixelate:
     def clean(self, source: Array) -> Array:
         h, w = source.shape[0] // self.scale, source.shape[1] // self.scale
         whole = to_float(source[: h * self.scale, : w * self.scale])
-        blocks = whole.reshape(h, self.scale, w, self.scale, -1)
+        blocks = whole.reshape(h, self.scale, w, self.scale, source.shape[2])
         mean: Array = blocks.mean(axis=(1, 3), dtype=np.float64).astype(np.float32)  # (H, W, C)
         return mean
 
@@ -116,8 +116,8 @@ def parse_noise(text: str) -> NoiseModel:
         When the name is unknown or the strength is not a number in its range.
     """
     needed = "a noise model and its strength, as `gaussian:25` (grey levels) or `pixelate:8` (pixels)"
-    name, separator, strength = text.partition(":")
-    if name not in NOISE_MODELS or not separator:
+    name, _, strength = text.partition(":")
+    if name not in NOISE_MODELS:
         raise ArgumentError("noise", text, needed)
     try:
         value = float(strength)

@@ -17,5 +17,9 @@ def to_float(pixels: Array) -> Array:
 
 def to_integer(pixels: Array, dtype: DTypeLike) -> Array:
     """Float pixels rounded to the nearest of `dtype`'s levels; what lies outside [0, 1] becomes black or white."""
-    highest = np.iinfo(np.dtype(dtype)).max
-    return np.rint(np.clip(pixels, 0, 1) * np.float64(highest)).astype(dtype)
+    kind = np.result_type(pixels.dtype, np.float32)
+    levels: Array = np.clip(pixels, 0, 1, dtype=kind)
+    levels *= kind.type(np.iinfo(np.dtype(dtype)).max)
+    np.rint(levels, out=levels)
+    integers: Array = levels.astype(dtype)
+    return integers

@@ -1,0 +1,254 @@
+"""Pictures made from a seed: what the denoiser trains on where no photographs are at hand.
+
+A dead-leaves picture is what lies on a forest floor: leaves of all sizes fall at random, and each hides what is below.
+It has the sharp edges, the occlusion and the falling power spectrum of photographs. Here a leaf is an ellipse or a box;
+its colour comes from the picture's own palette, and it is shaded and perhaps textured.
+
+References
+----------
+Lee, Mumford and Huang (2001), Occlusion models for natural images, IJCV 41: leaves of radius r with density r^-3 make
+pictures that look the same at every scale.
+Achddou, Gousseau and Ladjal (2021), Synthetic images as a regularity prior for image restoration neural networks, SSVM:
+a denoiser trained on them. The ranges below are our own, set by comparing statistics with those of photographs.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from n2n_cli.errors import ArgumentError
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int32]
+
+SUBPIXELS = 3
+"""Samples per pixel along each axis: what smooths the edges."""
+BLOCK = 2**18
+"""Samples painted at once: bounds the memory of a large picture, and keeps a small one in the processor's cache."""
+COVER = 3.0
+"""Area of all leaves together, in pictures; where none fell (a share of about e^-3) the ground shows."""
+LARGEST = 8192
+"""Side, in pixels, above which the numbers of the samples would leave 32 bits before long."""
+SHEETS, SHEET = 4, 256
+"""Textures of a picture, and their side in pixels; they tile."""
+
+# Black to white, blue to yellow, green to magenta: the axes along which the colours of photographs vary independently.
+_AXES = np.array([[1, 1, 1], [0.5, 0.2, -0.9], [0.5, -0.5, 0.3]])
+
+
+def dead_leaves(count: int, size: int = 256, *, seed: int, threads: int | None = None) -> NDArray[np.uint8]:
+    """Make pictures; picture i depends on `seed`, `size` and i alone.
+
+    Parameters
+    ----------
+    count : int
+    size : int
+        Side of each picture, in pixels.
+    seed : int
+    threads : int, optional
+        Pictures made at the same time; by default one per processor.
+
+    Returns
+    -------
+    (count, size, size, 3) uint8 array
+
+    Raises
+    ------
+    ArgumentError
+        When `count` or `seed` is negative, `threads` is not positive, or `size` is not from 1 to `LARGEST`.
+    """
+    threads = (os.cpu_count() or 1) if threads is None else threads
+    for name, value, least in (("count", count, 0), ("size", size, 1), ("seed", seed, 0), ("threads", threads, 1)):
+        if value < least:
+            raise ArgumentError(name, value, f"at least {least}")
+    if size > LARGEST:
+        raise ArgumentError("size", size, f"at most {LARGEST} pixels")
+    pictures = np.empty((count, size, size, 3), np.uint8)
+
+    def make(i: int) -> None:
+        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, i])))
+        pictures[i] = np.rint(dead_leaves_picture(size, rng=rng) * 255)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(make, range(count)))  # asks for each result, so that an error is raised here
+    return pictures
+
+
+def dead_leaves_picture(size: int, *, rng: np.random.Generator) -> Floats:
+    """Make one picture.
+
+    Parameters
+    ----------
+    size : int
+        In pixels.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    (size, size, 3) float32 array in [0, 1]
+    """
+    leaves = _drop(size, rng=rng)
+    colour = _Colours(leaves, size, rng=rng)
+    samples = _paint(leaves, size)  # (S*S, size*size)
+    pixels = np.arange(size * size, dtype=np.int32)
+    picture = colour(samples[0], pixels)
+    edges = np.flatnonzero((samples != samples[0]).any(axis=0)).astype(np.int32)
+    picture[edges] = sum(colour(leaf[edges], edges) for leaf in samples) / np.float32(len(samples))
+    return _blur(picture.reshape(size, size, 3), np.float32(rng.uniform(0, 0.15)))
+
+
+class _Leaves(NamedTuple):
+    """Leaves from the lowest, which is the ground, to the topmost: (N,) arrays, lengths in pixels."""
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    a: NDArray[np.float64]
+    b: NDArray[np.float64]
+    cos: NDArray[np.float64]
+    sin: NDArray[np.float64]
+    box: NDArray[np.bool_]
+
+
+def _drop(size: int, *, rng: np.random.Generator) -> _Leaves:
+    """Leaves whose radius has density r^-3, from the picture's own smallest radius up to its size."""
+    smallest = np.exp(rng.uniform(np.log(0.7), np.log(16)))
+    largest = max(float(size), 2 * smallest)
+    few, many = largest**-2, smallest**-2  # the number of leaves above r goes as r^-2
+    mean_area = np.pi * 2 * np.log(largest / smallest) / (many - few)
+    n = 1 + round(COVER * size**2 / mean_area)
+    radius = rng.uniform(few, many, n) ** -0.5
+    x, y = rng.uniform(0, size, (2, n))
+    radius[0], x[0], y[0] = 2 * size, size / 2, size / 2
+    stretch, angle = np.exp(rng.uniform(0, 1, n)), rng.uniform(0, np.pi, n)
+    box = rng.random(n) < rng.uniform(0, 0.8)
+    return _Leaves(x, y, radius * stretch, radius / stretch, np.cos(angle), np.sin(angle), box)
+
+
+def _paint(leaves: _Leaves, size: int) -> Integers:
+    """Topmost leaf at each sample: one row per place in a pixel, one column per pixel, (S*S, size*size)."""
+    side = size * SUBPIXELS
+    centre_x, centre_y, a, b = (SUBPIXELS * lengths for lengths in leaves[:4])
+    half_height = np.where(leaves.box, a * leaves.sin + b * abs(leaves.cos), np.hypot(a * leaves.sin, b * leaves.cos))
+    first, rows = _inside(centre_y, half_height, side)
+    leaf, y = np.repeat(np.arange(len(rows), dtype=np.int32), rows), _runs(first, rows)
+    shape = a[leaf], b[leaf], leaves.cos[leaf], leaves.sin[leaf], leaves.box[leaf]
+    middle, half_width = _row(*shape, y + 0.5 - centre_y[leaf])
+    x, length = _inside(centre_x[leaf] + middle, half_width, side)
+    start, ends = y * side + x, np.cumsum(length, dtype=np.int64)
+    cuts = np.searchsorted(ends, np.arange(BLOCK, ends[-1], BLOCK))
+    top = np.zeros(side * side, np.int32)
+    for part in map(slice, [0, *cuts], [*cuts, len(ends)]):
+        # Of the values assigned to one place NumPy keeps the last: the topmost leaf.
+        top[_runs(start[part], length[part])] = np.repeat(leaf[part], length[part])
+    return top.reshape(size, SUBPIXELS, size, SUBPIXELS).transpose(1, 3, 0, 2).reshape(SUBPIXELS**2, size * size)
+
+
+def _row(
+    a: NDArray[np.float64],
+    b: NDArray[np.float64],
+    cos: NDArray[np.float64],
+    sin: NDArray[np.float64],
+    box: NDArray[np.bool_],
+    dy: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Middle and half width of what a row `dy` below the centre cuts from a leaf, x relative to the centre."""
+    # An ellipse: A dx^2 + 2 B dx dy + C dy^2 <= 1, where AC - B^2 = 1/(ab)^2.
+    curve = (cos / a) ** 2 + (sin / b) ** 2
+    middle = cos * sin * (b**-2 - a**-2) * dy / curve
+    half = np.sqrt(np.maximum(curve - (dy / (a * b)) ** 2, 0)) / curve
+    # A box: |cos dx + sin dy| <= a and |cos dy - sin dx| <= b.
+    along, across = -sin * dy / cos, cos * dy / sin
+    left = np.maximum(along - abs(a / cos), across - b / sin)
+    right = np.minimum(along + abs(a / cos), across + b / sin)
+    return np.where(box, (left + right) / 2, middle), np.where(box, (right - left) / 2, half)
+
+
+def _inside(centre: NDArray[np.float64], half: NDArray[np.float64], side: int) -> tuple[Integers, Integers]:
+    """First of the samples 0 to side - 1 whose middles lie within `half` of `centre`, and their number."""
+    first = np.clip(np.ceil(centre - half - 0.5), 0, side)
+    end = np.clip(np.floor(centre + half + 0.5), first, side)
+    return first.astype(np.int32), (end - first).astype(np.int32)
+
+
+def _runs(first: Integers, length: Integers) -> Integers:
+    """Every arange(first, first + length), one after the other."""
+    ends = np.cumsum(length, dtype=np.int32)
+    return np.arange(length.sum(), dtype=np.int32) + np.repeat(first - ends + length, length)
+
+
+class _Colours:
+    """The colour of any leaf of a picture at any of its pixels.
+
+    Colours are logits: light and texture fade towards black and white, and nothing falls outside.
+    """
+
+    def __init__(self, leaves: _Leaves, size: int, *, rng: np.random.Generator) -> None:
+        n, centres = len(leaves.x), np.stack([leaves.x, leaves.y])
+        # What lies close together is often alike: a leaf's place in the palette follows slow waves, and chance.
+        waves = np.cos(rng.normal(0, 4 / size, (4, 2)) @ centres + rng.uniform(0, 2 * np.pi, (4, 1))).sum(axis=0)
+        order = rng.uniform(0, 1)
+        place = np.sqrt(order / 2) * waves + np.sqrt(1 - order) * rng.standard_normal(n)
+        light = rng.normal(-0.15, 0.5) + rng.uniform(0.5, 1.5) * place
+        hue = _walk(place, rng=rng) * rng.lognormal(np.log(0.5), 0.6) + rng.normal(0.15, 0.45)
+        hue_2 = _walk(place, rng=rng) * rng.lognormal(np.log(0.2), 0.6) + rng.normal(0, 0.15)
+        flat = (np.stack([light, hue, hue_2], axis=1) + rng.normal(0, 0.07, (n, 3))) @ _AXES
+        tint = 1 + rng.normal(0, 0.12, (n, 2)) @ _AXES[1:]
+        slope = rng.normal(0, 0.4, (2, n)) / np.maximum(leaves.a, 4)
+        roughness = rng.lognormal(np.log(0.2), 0.8) * rng.lognormal(0, 0.8, n)
+        texture = np.where(rng.random(n) < 0.7, np.minimum(roughness, 1.5), 0)
+        self.size = size
+        self.table = np.column_stack([flat, tint, -(slope * centres).sum(axis=0), *slope, texture]).astype(np.float32)
+        self.corner = rng.integers((SHEETS, SHEET, SHEET), size=(n, 3), dtype=np.int32)
+        self.sheets = np.stack([_texture(rng=rng) for _ in range(SHEETS)])
+
+    def __call__(self, leaf: Integers, pixel: Integers) -> Floats:
+        """(n,) leaves at (n,) pixels, y * size + x -> (n, 3) in [0, 1]."""
+        y, x = np.divmod(pixel, np.int32(self.size))
+        sheet, dy, dx = self.corner.take(leaf, axis=0).T
+        texture = self.sheets.take((sheet * SHEET + (y + dy) % SHEET) * SHEET + (x + dx) % SHEET)
+        row = self.table.take(leaf, axis=0)
+        shade = row[:, 6] + row[:, 7] * x.astype(np.float32) + row[:, 8] * y.astype(np.float32) + row[:, 9] * texture
+        logit = row[:, :3] + row[:, 3:6] * shade[:, None]
+        colour: Floats = np.clip(1.05 / (1 + np.exp(-logit)) - 0.015, 0, 1)
+        return colour
+
+
+def _walk(place: NDArray[np.float64], *, rng: np.random.Generator) -> NDArray[np.float64]:
+    """A random walk over the palette, read at each place of it; 0 in the middle."""
+    steps = np.cumsum(rng.normal(0, 0.5, 25))
+    walk: NDArray[np.float64] = np.interp(place, np.linspace(-3, 3, 25), steps - steps[12])
+    return walk
+
+
+def _texture(*, rng: np.random.Generator) -> Floats:
+    """(SHEET, SHEET) of zero mean and unit variance that tiles: noise of spectrum 1/f^s, maybe in blots or ripples."""
+    fy, fx = np.fft.fftfreq(SHEET)[:, None], np.fft.rfftfreq(SHEET)
+    angle, stretch = rng.uniform(0, np.pi), np.exp(rng.uniform(0, 1.2))
+    cos, sin = np.cos(angle), np.sin(angle)
+    f = np.hypot((cos * fx + sin * fy) * stretch, (cos * fy - sin * fx) / stretch)  # stretched like hair or bark
+    f[0, 0] = np.inf
+    waves = rng.standard_normal((*f.shape, 2), np.float32).view(np.complex64)[..., 0]
+    noise = np.fft.irfft2(waves * (f ** -rng.uniform(0.5, 2.5)).astype(np.float32), (SHEET, SHEET))
+    noise /= noise.std()
+    kind = rng.random()
+    if kind < 0.2:
+        noise = np.tanh(3 * noise)
+    elif kind < 0.4:
+        k = np.rint(SHEET * np.exp(rng.uniform(np.log(0.03), np.log(0.3))) * np.array([cos, sin]))
+        ramp = np.arange(SHEET) * (2 * np.pi / SHEET)
+        noise = np.sin(k[0] * ramp + k[1] * ramp[:, None] + rng.uniform(0, 2) * noise)
+    texture: Floats = ((noise - noise.mean()) / noise.std()).astype(np.float32)
+    return texture
+
+
+def _blur(picture: Floats, weight: np.float32) -> Floats:
+    """Give each pixel's neighbours, along both axes, `weight` each: the softness of a lens."""
+    for _ in range(2):
+        padded = np.pad(picture, ((1, 1), (0, 0), (0, 0)), "edge")
+        picture = (picture + weight * (padded[:-2] + padded[2:] - 2 * picture)).swapaxes(0, 1)
+    return picture

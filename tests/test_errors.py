@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+
+from n2n_cli import errors
+from n2n_cli.errors import ArgumentError, CheckpointError, ConfigError, N2NError, ShapeError, UsageError
+
+KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, N2NError)]
+WITH_MESSAGE = [kind for kind in KINDS if kind is not ArgumentError]
+
+
+@pytest.mark.parametrize("kind", WITH_MESSAGE)
+def test_an_error_carries_its_message_and_hint(kind: type[N2NError]) -> None:
+    error = kind("the picture is upside down", hint="turn it")
+    assert str(error) == error.message == "the picture is upside down"
+    assert error.hint == "turn it"
+
+
+@pytest.mark.parametrize("kind", WITH_MESSAGE)
+def test_a_hint_may_be_absent(kind: type[N2NError]) -> None:
+    assert kind("the picture is upside down").hint is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_wrong_usage_ends_with_2_and_failure_with_1(kind: type[N2NError]) -> None:
+    assert kind.exit_code == (2 if kind in (ArgumentError, UsageError, ConfigError) else 1)
+
+
+def test_one_exception_catches_all() -> None:
+    assert len(KINDS) >= 8
+    with pytest.raises(N2NError):
+        raise CheckpointError("the checkpoint is torn")
+
+
+def test_wrong_shapes_and_arguments_are_value_errors_too() -> None:
+    assert issubclass(ShapeError, ValueError)
+    assert issubclass(ArgumentError, ValueError)
+
+
+def test_an_argument_error_says_name_value_and_need() -> None:
+    error = ArgumentError("stride", "two", "a whole number of at least 1")
+    assert str(error) == error.message == "`stride` is 'two', it must be a whole number of at least 1"
+    assert (error.name, error.value, error.needed) == ("stride", "two", "a whole number of at least 1")
+    assert error.hint is None

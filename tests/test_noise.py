@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from n2n_cli.errors import ArgumentError
+from n2n_cli.nn.functional import Array
+from n2n_cli.noise import Gaussian, NoiseModel, Pixelate, parse_noise
+from n2n_cli.pixels import to_float
+from tests.nn.cases import some_examples
+
+models = pytest.mark.parametrize("model", [Gaussian(25), Pixelate(4)], ids=str)
+NEEDED = "a noise model and its strength, as `gaussian:25` (grey levels) or `pixelate:8` (pixels)"
+
+
+def picture(rng: np.random.Generator, *shape: int) -> Array:
+    return rng.integers(256, size=shape, dtype=np.uint8)
+
+
+def blocks(source: Array, block: int) -> Array:
+    """(H, W, C) -> (H // block, W // block, block * block, C), by plain slicing."""
+    h, w = source.shape[0] // block, source.shape[1] // block
+    return np.array(
+        [
+            [
+                source[y * block : (y + 1) * block, x * block : (x + 1) * block].reshape(-1, source.shape[2])
+                for x in range(w)
+            ]
+            for y in range(h)
+        ]
+    ).reshape(h, w, block * block, source.shape[2])
+
+
+@pytest.mark.parametrize("sigma_255", [1.0, 25.0, 100.0])
+def test_gaussian_noise_has_no_mean_and_the_variance_that_was_asked_for(
+    rng: np.random.Generator, sigma_255: float
+) -> None:
+    source = picture(rng, 200, 300, 3)
+    noise = Gaussian(sigma_255).draw(source, rng=rng) - to_float(source)
+    sigma = sigma_255 / 255
+    assert noise.mean() == pytest.approx(0, abs=4 * sigma / np.sqrt(noise.size))
+    assert noise.std() == pytest.approx(sigma, rel=4 / np.sqrt(2 * noise.size))
+    assert np.mean(np.abs(noise) < sigma) == pytest.approx(0.6827, abs=4 * 0.47 / np.sqrt(noise.size))
+
+
+def test_gaussian_noise_is_not_clipped(rng: np.random.Generator) -> None:
+    black, white = np.zeros((50, 60, 3), np.uint8), np.full((50, 60, 3), 255, np.uint8)
+    assert np.mean(Gaussian(25).draw(black, rng=rng) < 0) == pytest.approx(0.5, abs=0.03)
+    assert np.mean(Gaussian(25).draw(white, rng=rng) > 1) == pytest.approx(0.5, abs=0.03)
+
+
+def test_gaussian_noise_is_not_rounded_to_grey_levels(rng: np.random.Generator) -> None:
+    view = Gaussian(25).draw(np.full((50, 60, 3), 128, np.uint8), rng=rng)
+    assert len(np.unique(view)) > 0.99 * view.size
+
+
+def test_gaussian_noise_is_white_in_space_and_colour(rng: np.random.Generator) -> None:
+    noise = Gaussian(255).draw(np.zeros((100, 110, 3), np.float32), rng=rng)
+    for a, b in ((noise[1:], noise[:-1]), (noise[:, 1:], noise[:, :-1]), (noise[..., 1:], noise[..., :-1])):
+        assert np.mean(a * b) == pytest.approx(0, abs=4 / np.sqrt(a.size))
+
+
+def test_two_gaussian_views_share_nothing_but_the_picture(rng: np.random.Generator) -> None:
+    source = picture(rng, 100, 110, 3)
+    model = Gaussian(255)
+    a, b = (model.draw(source, rng=rng) - to_float(source) for _ in range(2))
+    assert np.mean(a * b) == pytest.approx(0, abs=4 / np.sqrt(a.size))
+
+
+def test_gaussian_of_zero_is_the_clean_picture(rng: np.random.Generator) -> None:
+    source = picture(rng, 4, 5, 3)
+    assert np.array_equal(Gaussian(0).draw(source, rng=rng), to_float(source))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_clean_picture_of_gaussian_noise_is_the_source(rng: np.random.Generator, dtype: type) -> None:
+    source = rng.integers(np.iinfo(dtype).max, size=(4, 5, 1), dtype=dtype)
+    assert np.array_equal(Gaussian(25).clean(source), to_float(source))
+
+
+@models
+def test_the_same_seed_draws_the_same_view(model: NoiseModel, rng: np.random.Generator) -> None:
+    source = picture(rng, 16, 20, 3)
+    views = [model.draw(source, rng=np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    assert np.array_equal(views[0], views[1])
+    assert not np.array_equal(views[0], views[2])
+
+
+@models
+def test_the_source_is_left_as_it_is(model: NoiseModel, rng: np.random.Generator) -> None:
+    source = to_float(picture(rng, 16, 20, 3))
+    copy = source.copy()
+    model.draw(source, rng=rng)
+    model.clean(source)
+    assert np.array_equal(source, copy)
+
+
+@models
+@pytest.mark.parametrize("size", [(16, 20), (17, 23), (3, 9), (4, 4), (1, 1)])
+def test_view_and_clean_picture_are_float32_of_the_size_that_the_scale_says(
+    model: NoiseModel, rng: np.random.Generator, size: tuple[int, int]
+) -> None:
+    source = picture(rng, *size, 3)
+    wanted = (size[0] // model.scale, size[1] // model.scale, 3)
+    for made in (model.draw(source, rng=rng), model.clean(source)):
+        assert made.shape == wanted
+        assert made.dtype == np.float32
+
+
+@given(st.integers(2, 5), st.integers(1, 23), st.integers(1, 23), st.integers(1, 3), st.integers(0, 99))
+@some_examples
+def test_each_pixel_of_a_pixelated_view_is_one_of_its_block(block: int, h: int, w: int, c: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    source = picture(rng, h, w, c)
+    view = Pixelate(block).draw(source, rng=rng)
+    choices = to_float(blocks(source, block))  # (H, W, block * block, C)
+    assert (view[:, :, None] == choices).all(axis=3).any(axis=2).all()
+
+
+def test_every_pixel_of_a_block_is_picked_as_often(rng: np.random.Generator) -> None:
+    source = np.tile(np.arange(16, dtype=np.uint8).reshape(4, 4, 1), (1, 1000, 1))  # the same block, side by side
+    counts = sum(
+        np.bincount((Pixelate(4).draw(source, rng=rng) * 255).round().astype(int).ravel(), minlength=16)
+        for _ in range(16)
+    )
+    assert counts == pytest.approx(np.full(16, 1000), abs=5 * np.sqrt(1000))
+
+
+def test_pixelation_picks_anew_for_every_pixel_and_once_for_all_its_channels(rng: np.random.Generator) -> None:
+    source = np.tile(np.linspace(-1, 1, 16, dtype=np.float32).reshape(4, 4, 1), (100, 110, 3))
+    view = Pixelate(4).draw(source, rng=rng)  # (100, 110, 3)
+    assert np.array_equal(view, np.broadcast_to(view[..., :1], view.shape))
+    picks = view[..., 0]
+    for a, b in ((picks[1:], picks[:-1]), (picks[:, 1:], picks[:, :-1])):
+        assert np.mean(a * b) == pytest.approx(0, abs=4 * np.var(source) / np.sqrt(a.size))
+
+
+@pytest.mark.parametrize("size", [(8, 12), (11, 14)])
+def test_the_mean_of_many_pixelated_views_is_the_clean_picture(rng: np.random.Generator, size: tuple[int, int]) -> None:
+    source, model = picture(rng, *size, 3), Pixelate(4)
+    mean = np.mean([model.draw(source, rng=rng) for _ in range(4000)], axis=0)
+    spread = to_float(blocks(source, 4)).std(axis=2)
+    assert (np.abs(mean - model.clean(source)) < 5 * spread / np.sqrt(4000)).all()
+
+
+@pytest.mark.parametrize("size", [(8, 12), (11, 14)])
+def test_the_clean_picture_of_pixelation_is_the_mean_of_each_block(
+    rng: np.random.Generator, size: tuple[int, int]
+) -> None:
+    source = picture(rng, *size, 3)
+    wanted = blocks(source, 4).mean(axis=2) / 255
+    assert Pixelate(4).clean(source) == pytest.approx(wanted, abs=2**-23)
+
+
+def test_pixelation_leaves_flat_pictures_alone(rng: np.random.Generator) -> None:
+    source = np.full((9, 13, 3), [10, 200, 255], np.uint8)
+    view = Pixelate(4).draw(source, rng=rng)
+    assert np.array_equal(view, Pixelate(4).clean(source))
+    assert np.array_equal(view, np.broadcast_to(to_float(source[0, 0]), (2, 3, 3)))
+
+
+def test_two_pixelated_views_share_nothing_but_the_block(rng: np.random.Generator) -> None:
+    source, model = picture(rng, 256, 256, 1), Pixelate(4)
+    a, b = (model.draw(source, rng=rng) - model.clean(source) for _ in range(2))
+    assert np.mean(a * b) / np.mean(a * a) == pytest.approx(0, abs=4 / np.sqrt(a.size))
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "scale"),
+    [
+        ("gaussian:25", Gaussian, 1),
+        ("gaussian:0.5", Gaussian, 1),
+        ("gaussian:0", Gaussian, 1),
+        ("gaussian:255", Gaussian, 1),
+        ("pixelate:2", Pixelate, 2),
+        ("pixelate:8", Pixelate, 8),
+        ("pixelate:64", Pixelate, 64),
+    ],
+)
+def test_a_name_and_a_strength_make_a_model_that_writes_itself_so(text: str, kind: type, scale: int) -> None:
+    model = parse_noise(text)
+    assert isinstance(model, kind)
+    assert model.scale == scale
+    assert str(model) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "gaussian", "gaussian:", "gaussian:x", "25", ":25", "foo:3", "Gaussian:25", "a:b:c"]
+)
+def test_what_is_no_noise_model(text: str) -> None:
+    with pytest.raises(
+        ArgumentError, match="^" + re.escape(f"`noise` is {text!r}, it must be {NEEDED}") + "$"
+    ) as caught:
+        parse_noise(text)
+    assert caught.value.name == "noise"
+
+
+@pytest.mark.parametrize("strength", ["-1", "255.5", "nan", "inf", "-inf", "1e400"])
+def test_a_sigma_out_of_range(strength: str) -> None:
+    message = (
+        f"`noise` is 'gaussian:{strength}', it must be {NEEDED}; "
+        "the sigma of gaussian has to be from 0 to 255 grey levels, as in `gaussian:25`"
+    )
+    with pytest.raises(ArgumentError, match="^" + re.escape(message) + "$"):
+        parse_noise(f"gaussian:{strength}")
+
+
+@pytest.mark.parametrize("strength", ["1", "1.5", "2.5", "0", "-8", "65", "nan", "inf", "-inf"])
+def test_a_block_out_of_range(strength: str) -> None:
+    message = (
+        f"`noise` is 'pixelate:{strength}', it must be {NEEDED}; "
+        "the block of pixelate has to be a whole number from 2 to 64 pixels, as in `pixelate:8`"
+    )
+    with pytest.raises(ArgumentError, match="^" + re.escape(message) + "$"):
+        parse_noise(f"pixelate:{strength}")
+
+
+def test_the_floor_of_the_loss() -> None:
+    assert Gaussian(25).floor == "the noise variance, 0.00961"
+    assert Pixelate(8).floor == "the mean variance inside a block"
