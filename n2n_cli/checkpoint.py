@@ -30,19 +30,22 @@ MAX_PROGRAM_BYTES = 64_000_000
 _ALIGNMENT = 64
 _END_OF_ZIP = b"PK\x05\x06"
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # the magic number of torch.save before 1.6
+_FORMAT_VERSIONS = range(1, 11)  # as PyTorch's reader
 _PREFIXES = ("module.", "_orig_mod.")
 _WEIGHT_KEYS = ("model", "params_ema", "params", "state_dict")
+_OTHER_COPY = "take another copy of it; a run of `n2n train` keeps `last.pth` and `best.pth`"
+_STATE_DICT = 'save the tensors alone, where PyTorch is: `torch.save(model.state_dict(), "weights.pth")`'
 
 
 def write_checkpoint(path: Path | str, tree: Any) -> None:
     """Write `tree` so that `torch.load(path, weights_only=True)` gives it back; the file appears whole, by rename.
 
-    Equal trees make equal bytes.
+    Equal trees, their keys in the same order, make equal bytes.
 
     Parameters
     ----------
     tree : dict, list, tuple, str, int, float, bool, None or array
-        Nested; dict keys are str or int.
+        Nested at most `opcodes.MAX_DEPTH` deep; dict keys are str or int.
 
     Raises
     ------
@@ -62,7 +65,8 @@ def write_checkpoint(path: Path | str, tree: Any) -> None:
             _add(archive, "version", memoryview(b"3\n"))
     except OSError as error:
         raise CheckpointError(
-            f"`{path}` cannot be written: {error.strerror}", hint="see that its folder exists and has space"
+            f"`{path}` cannot be written: {error.strerror or error}",
+            hint="see that its folder exists, may be written and has space",
         ) from None
 
 
@@ -85,19 +89,25 @@ def read_checkpoint(path: Path | str) -> Any:
             with zipfile.ZipFile(file) as archive:
                 return _Reader(archive, os.fstat(file.fileno()).st_size).read()
     except Refused as error:
-        raise CheckpointError(f"`{path}` is refused, nothing in it was run: {error}") from None
+        raise CheckpointError(f"`{path}` is refused, nothing in it was run: {error}", hint=_STATE_DICT) from None
     except FileNotFoundError:
-        raise CheckpointError(f"there is no checkpoint `{path}`") from None
+        raise CheckpointError(
+            f"there is no checkpoint `{path}`", hint="`n2n train --out runs/a` makes `runs/a/best.pth`"
+        ) from None
     except IsADirectoryError:
         raise CheckpointError(
             f"`{path}` is a folder, not a checkpoint", hint=f"perhaps `{Path(path) / 'best.pth'}`"
         ) from None
     except OSError as error:
-        raise CheckpointError(f"`{path}` cannot be read: {error.strerror or error}") from None
+        raise CheckpointError(
+            f"`{path}` cannot be read: {error.strerror or error}",
+            hint="see that it is a plain file and that you may read it",
+        ) from None
     except CheckpointError:
         raise
     except Exception as error:  # zipfile raises nearly anything on damaged files: BadZipFile, ValueError, struct.error
-        raise CheckpointError(f"`{path}` is damaged: {error}") from None
+        reason = str(error)[:200] or "it ends too early"
+        raise CheckpointError(f"`{path}` is damaged: {reason}", hint=_OTHER_COPY) from None
 
 
 def unwrap_state_dict(tree: Any, *, path: Path | str) -> dict[str, Array]:
@@ -113,11 +123,11 @@ def unwrap_state_dict(tree: Any, *, path: Path | str) -> dict[str, Array]:
             tree = tree[key]
             break
     if not isinstance(tree, Mapping) or not tree or not all(isinstance(value, np.ndarray) for value in tree.values()):
-        raise CheckpointError(f"`{path}` holds no state dict: a table of names and tensors")
+        raise CheckpointError(f"`{path}` holds no state dict: a table of names and tensors", hint=_STATE_DICT)
     state = {str(name): value for name, value in tree.items()}
-    for prefix in _PREFIXES:  # what DataParallel and torch.compile put before each name
-        if all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): value for name, value in state.items()}
+    # What DataParallel and torch.compile put before each name, in the order in which they were wrapped.
+    while prefix := next((p for p in _PREFIXES if all(name.startswith(p) for name in state)), None):
+        state = {name.removeprefix(prefix): value for name, value in state.items()}
     return state
 
 
@@ -135,7 +145,7 @@ def _add(archive: zipfile.ZipFile, name: str, content: memoryview) -> None:
 def _tail(file: Any) -> bytes:
     file.seek(0, os.SEEK_END)
     file.seek(max(0, file.tell() - 22))
-    tail: bytes = file.read()
+    tail: bytes = file.read(22)  # not all: a device has no end
     file.seek(0)
     return tail
 
@@ -147,11 +157,16 @@ def _check_ends(path: Path | str, head: bytes, tail: bytes) -> None:
             hint='convert it where PyTorch is: `torch.save(torch.load("old.pth"), "new.pth")`',
         )
     if not head:
-        raise CheckpointError(f"`{path}` is empty")
+        raise CheckpointError(f"`{path}` is empty", hint=_OTHER_COPY)
     if not head.startswith(b"PK\x03\x04"):
-        raise CheckpointError(f"`{path}` is not a checkpoint: it is not in PyTorch's zip format")
+        raise CheckpointError(
+            f"`{path}` is not a checkpoint: it is not in PyTorch's zip format",
+            hint="name a `.pth` file that `n2n train` or `torch.save` wrote",
+        )
     if not tail.startswith(_END_OF_ZIP):
-        raise CheckpointError(f"`{path}` is damaged: it is cut off, or something stands behind its end")
+        raise CheckpointError(
+            f"`{path}` is damaged: it is cut off, or something stands behind its end", hint=_OTHER_COPY
+        )
 
 
 class _Reader:
@@ -167,8 +182,9 @@ class _Reader:
         for name in ("data.pkl", "version"):
             if name not in self.entries:
                 raise Refused(f"it has no entry `{name}`")
-        if "constants.pkl" in self.entries:
-            raise Refused("it is a TorchScript program, not a file of tensors")
+        version = self._bytes("version", 16).removesuffix(b"\n")
+        if not version.isdigit() or int(version) not in _FORMAT_VERSIONS:
+            raise Refused(f"its format has the version {version!r}, known are 1 to {_FORMAT_VERSIONS[-1]}")
         order = self._bytes("byteorder", 16) if "byteorder" in self.entries else b"little"
         if order not in (b"little", b"big"):
             raise Refused(f"its byte order is {order!r}")
@@ -181,13 +197,15 @@ class _Reader:
         tops = set()
         infos = sorted(self.archive.infolist(), key=lambda info: info.header_offset)
         end = 0
+        if any(info.orig_filename.endswith("/constants.pkl") for info in infos):
+            raise Refused("it is a TorchScript program, not a file of tensors")
         for info in infos:
             name = info.orig_filename
-            top, slash, rest = name.partition("/")
+            top, _, rest = name.partition("/")
             tops.add(top)
             parts = rest.split("/")
-            if not top or not slash or "\\" in name or "\0" in name or {"", ".", ".."} & {top, *parts}:
-                raise Refused(f"it has an entry with the name {name!r}")
+            if "\\" in name or not name.isprintable() or {"", ".", ".."} & {top, *parts}:
+                raise Refused(f"it has an entry with the name {name[:100]!r}")
             if rest in entries:
                 raise Refused(f"it has two entries `{rest}`")
             if info.flag_bits & 1:
@@ -250,9 +268,11 @@ class _Reader:
         else:
             view = as_strided(storage[offset:], size, [s * storage.itemsize for s in stride])
         if ref.code == "bfloat16":
-            return (view.astype(np.uint32) << 16).view(np.float32)
+            wide = view.astype(np.uint32, order="C")
+            wide <<= 16  # in place: out of place, an array without axes would become a scalar
+            return wide.view(np.float32)
         native = view.dtype.newbyteorder("=")
         # A whole storage is given away without a copy, once.
-        alone = ref.key not in self.given and view.flags.c_contiguous and numel == storage.size
+        alone = ref.key not in self.given and numel == storage.size
         self.given.add(ref.key)
         return view.astype(native, order="C", copy=not alone)

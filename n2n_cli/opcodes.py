@@ -84,7 +84,7 @@ def encode(tree: Any) -> tuple[bytes, list[Array]]:
     Parameters
     ----------
     tree : dict, list, tuple, str, int, float, bool, None or array
-        Nested; keys are str or int.
+        Nested at most `MAX_DEPTH` deep; keys are str or int.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def encode(tree: Any) -> tuple[bytes, list[Array]]:
     return b"\x80\x02" + _encode(tree, storages) + b".", storages
 
 
-def _encode(value: Any, storages: list[Array]) -> bytes:
+def _encode(value: Any, storages: list[Array], depth: int = 0) -> bytes:
     # PyTorch's reader knows exact types only, so a subclass (np.float64 is a float) would come back as its base.
     if value is None:
         return b"N"
@@ -113,19 +113,27 @@ def _encode(value: Any, storages: list[Array]) -> bytes:
     if type(value) is str:
         text = value.encode("utf-8", "surrogatepass")
         return b"X" + struct.pack("<I", len(text)) + text
+    if type(value) in (tuple, list, dict) and depth > MAX_DEPTH:
+        raise TypeError(f"a checkpoint cannot be nested more than {MAX_DEPTH} deep")
     if type(value) is tuple:
-        return b"(" + b"".join(_encode(item, storages) for item in value) + b"t"
+        return b"(" + b"".join(_encode(item, storages, depth + 1) for item in value) + b"t"
     if type(value) is list:
-        return b"](" + b"".join(_encode(item, storages) for item in value) + b"e"
+        return b"](" + b"".join(_encode(item, storages, depth + 1) for item in value) + b"e"
     if type(value) is dict:
         for key in value:
-            if type(key) not in (str, int):
+            if not _is_key(key):
                 raise TypeError(f"a checkpoint cannot hold the key {key!r} of type {type(key).__name__}")
-        items = (_encode(key, storages) + _encode(item, storages) for key, item in value.items())
+        items = (_encode(key, storages) + _encode(item, storages, depth + 1) for key, item in value.items())
         return b"}(" + b"".join(items) + b"u"
     if isinstance(value, np.ndarray) and value.dtype.newbyteorder("=") in _STORAGE_OF:
         return _encode_tensor(value, storages)
     raise TypeError(f"a checkpoint cannot hold a value of type {type(value).__name__}")
+
+
+def _is_key(key: Any) -> bool:
+    # Python hashes integers without a secret: beyond 64 bits one can choose as many of one hash as one likes, and a
+    # dict of them takes hours to fill.
+    return type(key) is str or (type(key) is int and -(2**63) <= key < 2**63)
 
 
 def _encode_tensor(array: Array, storages: list[Array]) -> bytes:
@@ -165,7 +173,7 @@ def decode(program: bytes, tensor: Callable[[StorageRef, int, tuple[int, ...], t
         tree = _Machine(program, tensor).run()
     except (IndexError, struct.error, UnicodeDecodeError) as error:
         raise Refused(f"its data.pkl is malformed ({error})") from None
-    _nodes(tree, {}, 0)
+    _measure(tree, {}, 0)
     return tree
 
 
@@ -206,6 +214,8 @@ class _Machine:
         if end < 0:
             raise Refused("its data.pkl has a name without an end")
         text, self.at = self.program[self.at : end].decode(), end + 1
+        if not text.isprintable():  # it may end up in a message on a terminal
+            raise Refused("its data.pkl has a name of unprintable characters")
         return text
 
     # The stack
@@ -239,7 +249,7 @@ class _Machine:
         self.stack.append(self._take(self._number("<I")).decode("utf-8", "surrogatepass"))
 
     def push_short_text(self) -> None:
-        self.stack.append(self._take(self._take(1)[0]).decode("latin-1"))
+        self.stack.append(self._take(self._take(1)[0]).decode("utf-8"))
 
     def push_global(self) -> None:
         name = f"{self._line()} {self._line()}"
@@ -278,8 +288,8 @@ class _Machine:
         if not self.stack or type(self.stack[-1]) is not dict or len(items) % 2:
             raise Refused("its data.pkl sets items of what is no dict")
         for key, item in zip(items[::2], items[1::2], strict=True):
-            if type(key) not in (str, int):
-                raise Refused(f"its data.pkl has a dict key of type {type(key).__name__}")
+            if not _is_key(key):
+                raise Refused("its data.pkl has a dict key that is neither text nor a whole number of 64 bits")
             self.stack[-1][key] = item
 
     def build(self) -> None:
@@ -290,7 +300,7 @@ class _Machine:
 
     def storage(self) -> None:
         match self._pop():
-            case ("storage", _Global(name), str(key), str(), int(numel)) if not isinstance(numel, bool) and numel >= 0:
+            case ("storage", _Global(name), str(key), str(), int(numel)) if _is_storage_key(key) and _is_natural(numel):
                 kind = name.rpartition(" ")[2]
                 code = "u1" if name == "torch.storage UntypedStorage" else STORAGES.get(kind)
                 if code is None:
@@ -313,7 +323,16 @@ class _Machine:
                 return size
             case "torch._utils _rebuild_parameter", (np.ndarray() as data, bool(), dict()):
                 return data
-            case "torch._utils _rebuild_tensor_v2", (StorageRef() as ref, offset, tuple(size), tuple(stride), *_):
+            case "torch._utils _rebuild_tensor_v2", (
+                StorageRef() as ref,
+                offset,
+                tuple(size),
+                tuple(stride),
+                bool(),
+                dict(),
+                *metadata,
+            ):
+                _check_metadata(metadata)
                 return self._tensor(ref, offset, size, stride)
             case "torch._utils _rebuild_tensor_v3", (
                 StorageRef(key, "u1", numel),
@@ -323,19 +342,32 @@ class _Machine:
                 bool(),
                 dict(),
                 _Global(dtype),
-                *_,
-            ) if (code := _DTYPES.get(dtype.rpartition(" ")[2])):
+                *metadata,
+            ) if code := _DTYPES.get(dtype.rpartition(" ")[2]):
+                _check_metadata(metadata)
                 # An untyped storage counts bytes.
                 return self._tensor(StorageRef(key, code, numel // np.dtype(code).itemsize), offset, size, stride)
         raise Refused(f"it calls `{name.replace(' ', '.')}` in a way that PyTorch does not")
 
     def _tensor(self, ref: StorageRef, offset: Any, size: tuple[Any, ...], stride: tuple[Any, ...]) -> Array:
-        numbers = (offset, *size, *stride)
-        if any(type(number) is not int or not 0 <= number < 2**62 for number in numbers):
+        if not all(map(_is_natural, (offset, *size, *stride))):
             raise Refused("it has a tensor whose size, stride or offset is no natural number")
         if len(size) != len(stride) or len(size) > 32:
             raise Refused("it has a tensor whose size and stride do not fit together")
         return self.tensor(ref, offset, size, stride)
+
+
+def _is_natural(number: Any) -> bool:
+    return type(number) is int and 0 <= number < 2**62
+
+
+def _is_storage_key(key: str) -> bool:
+    return key.isascii() and key.isdigit() and len(key) < 20
+
+
+def _check_metadata(metadata: list[Any]) -> None:
+    if any(metadata):  # the tensor is minus, or the conjugate of, what its storage holds
+        raise Refused("it has a tensor that waits for `resolve_neg()` or `resolve_conj()`")
 
 
 _ACTIONS: dict[bytes, Callable[[_Machine], None]] = {
@@ -373,24 +405,29 @@ _ACTIONS: dict[bytes, Callable[[_Machine], None]] = {
 }
 
 
-def _nodes(tree: Any, known: dict[int, int | None], depth: int) -> int:
-    """Count the values that a walk over `tree` meets; `Refused` for cycles, deep nesting and very many values."""
+def _measure(tree: Any, known: dict[int, tuple[int, int] | None], depth: int) -> tuple[int, int]:
+    """Count the values that a walk over `tree` meets, and the levels below its own.
+
+    `Refused` for cycles, deep nesting and very many values, and for what is no value.
+    """
     if isinstance(tree, _Global | StorageRef | _Mark):
         raise Refused("it holds something that is neither a plain value nor a tensor")
     if not isinstance(tree, dict | list | tuple):
-        return 1
-    if depth > MAX_DEPTH:
-        raise Refused(f"it is nested more than {MAX_DEPTH} deep")
+        return 1, -1
+    count, levels = 1, 0
     if id(tree) in known:
-        count = known[id(tree)]
-        if count is None:
+        size = known[id(tree)]
+        if size is None:
             raise Refused("it contains itself")
-        return count
-    known[id(tree)] = None
-    count = 1
-    for item in tree.values() if isinstance(tree, dict) else tree:
-        count += _nodes(item, known, depth + 1)
-        if count > MAX_NODES:
-            raise Refused(f"it unfolds to more than {MAX_NODES:,} values")
-    known[id(tree)] = count
-    return count
+        count, levels = size
+    if depth + levels > MAX_DEPTH:  # also of what was met before, nearer to the root
+        raise Refused(f"it is nested more than {MAX_DEPTH} deep")
+    if id(tree) not in known:
+        known[id(tree)] = None
+        for item in tree.values() if isinstance(tree, dict) else tree:
+            more, below = _measure(item, known, depth + 1)
+            count, levels = count + more, max(levels, below + 1)
+            if count > MAX_NODES:
+                raise Refused(f"it unfolds to more than {MAX_NODES:,} values")
+        known[id(tree)] = count, levels
+    return count, levels
