@@ -1,0 +1,661 @@
+"""Training pairs: from folders, from pair files, from the built-in pictures."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from n2n_cli import data
+from n2n_cli.checkpoint import write_checkpoint
+from n2n_cli.config import DataConfig
+from n2n_cli.data import ArrayPairs, CropPairs, built_in_pictures, find_pair_file, open_dataset, read_folder
+from n2n_cli.dead_leaves import dead_leaves
+from n2n_cli.errors import CheckpointError, DataError, ImageError, N2NError
+from n2n_cli.nn.functional import Array
+from n2n_cli.noise import parse_noise
+from tests.nn.cases import some_examples
+
+GAUSSIAN, NOISELESS, PIXELATE = parse_noise("gaussian:25"), parse_noise("gaussian:0"), parse_noise("pixelate:2")
+
+
+def numbered(h: int, w: int, channels: int = 1, first: int = 0) -> Array:
+    """A picture of which every value is another one (uint16)."""
+    return np.arange(first, first + h * w * channels, dtype=np.uint16).reshape(h, w, channels)
+
+
+def crops(pictures: Sequence[Array], count: int = 20, size: int = 4, **extra: Any) -> CropPairs:
+    return CropPairs(pictures, count, size, extra.pop("noise", GAUSSIAN), seed=extra.pop("seed", 3), **extra)
+
+
+def save(path: Path, pixels: Array) -> Path:
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(path)
+    return path
+
+
+def colour(h: int, w: int, seed: int = 0, channels: int = 3) -> Array:
+    return np.random.default_rng(seed).integers(256, size=(h, w, channels), dtype=np.uint8)
+
+
+def told(error: type[N2NError], call: Callable[[], Any]) -> N2NError:
+    """The error of a call: one line, with a hint."""
+    with pytest.raises(error) as caught:
+        call()
+    assert "\n" not in caught.value.message
+    assert caught.value.hint
+    return caught.value
+
+
+def words(dataset: data.Dataset) -> str:
+    return " | ".join(dataset.notes)
+
+
+# What a pair depends on
+
+
+@pytest.mark.parametrize("clean_target", [False, True])
+@pytest.mark.parametrize("noise", ["gaussian:25", "pixelate:2"])
+def test_a_pair_depends_on_its_number_alone_not_on_order_or_company(noise: str, clean_target: bool) -> None:
+    pictures = [colour(9, 11, 0), colour(13, 8, 1), colour(8, 8, 2)]
+    pairs = crops(pictures, noise=parse_noise(noise), clean_target=clean_target, redraw=True)
+    noisy, target = pairs.batch(range(20), epoch=2)
+    numbers = np.array([19, 4, 4, 0, 7])
+    again = crops(pictures, noise=parse_noise(noise), clean_target=clean_target, redraw=True)
+    for got, wanted in zip(again.batch(numbers, epoch=2), (noisy, target), strict=True):
+        np.testing.assert_array_equal(got, wanted[numbers])
+    for number in (13, 1):
+        for got, wanted in zip(again.batch([number], epoch=2), (noisy, target), strict=True):
+            np.testing.assert_array_equal(got[0], wanted[number])
+
+
+def test_pairs_are_channels_first_float32_of_the_size_that_was_asked() -> None:
+    pairs = crops([colour(12, 20)], size=5, noise=PIXELATE)
+    assert len(pairs) == 20
+    for picture in pairs.batch([3, 1]):
+        assert picture.shape == (2, 3, 5, 5)
+        assert picture.dtype == np.float32
+
+
+def test_every_pair_and_every_seed_has_its_own_noise() -> None:
+    pictures = [np.full((4, 4, 1), 128, np.uint8)]  # one possible crop: all that differs is noise
+    views = [crops(pictures, seed=seed).batch(range(20)) for seed in (3, 4)]
+    drawn = np.concatenate([view.reshape(20, -1) for pair in views for view in pair])
+    assert len(np.unique(drawn, axis=0)) == 80
+    strength = np.abs(np.corrcoef(drawn) - np.eye(80)).max()
+    assert strength < 0.95  # of 16 values each; a shared draw has 1
+
+
+def test_every_seed_has_its_own_crops() -> None:
+    clean = [crops([numbered(50, 50)], seed=seed, noise=NOISELESS).batch(range(20))[0] for seed in (3, 4)]
+    assert (clean[0] != clean[1]).any(axis=(1, 2, 3)).sum() > 15
+
+
+def test_noise_is_drawn_anew_every_epoch_or_never_and_crops_stay() -> None:
+    pictures = [numbered(50, 50)]
+    fixed, redrawn = crops(pictures), crops(pictures, redraw=True)
+    for view in (0, 1):
+        np.testing.assert_array_equal(fixed.batch([5], epoch=1)[view], fixed.batch([5], epoch=2)[view])
+        assert (redrawn.batch([5], epoch=1)[view] != redrawn.batch([5], epoch=2)[view]).all()
+    still = crops(pictures, noise=NOISELESS, redraw=True)
+    np.testing.assert_array_equal(still.batch(range(20), 1)[0], still.batch(range(20), 2)[0])
+
+
+def test_input_and_target_have_independent_noise_of_the_same_kind() -> None:
+    noisy, target = crops([np.full((64, 64, 3), 128, np.uint8)], count=4, size=64).batch(range(4))
+    a, b = noisy.ravel() - np.float32(128 / 255), target.ravel() - np.float32(128 / 255)
+    assert abs(np.corrcoef(a, b)[0, 1]) < 0.02  # 49,152 values: a standard error of 0.0045
+    for noise in (a, b):
+        assert noise.std() == pytest.approx(25 / 255, rel=0.02)
+        assert abs(noise.mean()) < 0.002
+
+
+def test_noise_is_neither_clipped_nor_rounded() -> None:
+    for level in (0, 255):
+        for view in crops([np.full((32, 32, 1), level, np.uint8)], count=1, size=32).batch([0]):
+            assert view.mean() == pytest.approx(level / 255, abs=0.015)
+            assert len(np.unique(view)) > 1000
+
+
+def test_the_target_to_measure_with_is_the_clean_picture() -> None:
+    pictures = [numbered(8, 8)]
+    noisy, clean = crops(pictures, size=8, clean_target=True).batch([0])
+    assert (noisy != clean).all()
+    np.testing.assert_array_equal(np.sort(clean.ravel()), numbered(8, 8).ravel() * np.float32(1 / 65535))
+    _, mean = crops(pictures, size=4, noise=PIXELATE, clean_target=True).batch([0])
+    blocks = np.sort([n + 4.5 for n in (8 * row + column for row in range(0, 8, 2) for column in range(0, 8, 2))])
+    np.testing.assert_allclose(np.sort(mean.ravel()) * 65535, blocks, rtol=1e-6)
+
+
+def test_pictures_are_measured_on_the_same_noise_every_epoch() -> None:
+    pairs = crops([numbered(9, 9)], clean_target=True)
+    np.testing.assert_array_equal(pairs.batch([1], epoch=1)[0], pairs.batch([1], epoch=7)[0])
+
+
+# Crops
+
+
+def corners(pictures: Sequence[Array], **extra: Any) -> set[tuple[int, ...]]:
+    """The values at the four corners of each crop, read from the top left."""
+    views, _ = crops(pictures, noise=NOISELESS, **extra).batch(range(extra.get("count", 20)))
+    values = np.rint(views[:, 0] * 65535).astype(int)
+    return {tuple(int(view[y, x]) for y in (0, -1) for x in (0, -1)) for view in values}
+
+
+def test_crops_reach_every_place_in_all_four_flips_and_nothing_else() -> None:
+    picture = numbered(6, 9)
+    wanted = set()
+    for y in range(3):
+        for x in range(6):
+            a, b, c, d = (int(picture[y + dy, x + dx, 0]) for dy in (0, 3) for dx in (0, 3))
+            wanted |= {(a, b, c, d), (b, a, d, c), (c, d, a, b), (d, c, b, a)}
+    assert len(wanted) == 72
+    assert corners([picture], count=1000) == wanted
+
+
+def test_crops_spread_evenly() -> None:
+    views, _ = crops([numbered(7, 4)], count=4000, noise=NOISELESS).batch(range(4000))
+    rows = np.rint(views.min(axis=(1, 2, 3)) * 65535).astype(int) // 4
+    np.testing.assert_allclose(np.bincount(rows), 1000, atol=110)  # four standard deviations
+
+
+def test_input_and_target_show_the_same_place() -> None:
+    noisy, target = crops([numbered(30, 40)], noise=NOISELESS).batch(range(20))
+    np.testing.assert_array_equal(noisy, target)
+
+
+def test_pictures_take_turns() -> None:
+    pictures = [numbered(5, 5, first=1000 * i) for i in range(3)]
+    views, _ = crops(pictures, count=7, noise=NOISELESS).batch(range(7))
+    assert [int(view.min() * 65535 + 0.5) // 1000 for view in views] == [0, 1, 2, 0, 1, 2, 0]
+
+
+@given(
+    st.integers(4, 12),
+    st.integers(4, 12),
+    st.integers(0, 2**63 - 1),
+    st.integers(0, 10**6),
+    st.sampled_from([(GAUSSIAN, 4), (PIXELATE, 2)]),
+)
+@some_examples
+def test_every_crop_lies_in_its_picture(h: int, w: int, seed: int, epoch: int, kind: tuple[Any, int]) -> None:
+    noise, size = kind
+    pairs = CropPairs([colour(h, w)], 50, size, noise, seed=seed, redraw=True)
+    noisy, target = pairs.batch(range(50), epoch)
+    assert noisy.shape == target.shape == (50, 3, size, size)
+
+
+# Folders
+
+
+def folder_config(folder: Path, **extra: Any) -> DataConfig:
+    values: dict[str, Any] = {"size": 8, "pairs": 30, "validation_pairs": 6, "noise": "gaussian:25"} | extra
+    return replace(DataConfig(source=str(folder)), **values)
+
+
+def test_held_out_pictures_are_never_learned_from(tmp_path: Path) -> None:
+    for i in range(41):
+        save(tmp_path / f"{i:02}.png", np.full((8, 8, 1), i, np.uint8))
+    dataset = open_dataset(folder_config(tmp_path, pairs=200, validation_pairs=30, noise="gaussian:0"), 1, seed=0)
+    shown = [
+        {int(level) for level in np.rint(pairs.batch(range(len(pairs)))[0][:, 0, 0, 0] * 255)}
+        for pairs in (dataset.train, dataset.validation)
+    ]
+    assert shown == [set(range(41)) - {0, 20, 40}, {0, 20, 40}]
+    assert (len(dataset.train), len(dataset.validation)) == (200, 30)
+    assert "38 pictures to learn from, 3 held out to measure" in words(dataset)
+
+
+def test_only_the_pictures_that_pairs_show_are_counted(tmp_path: Path) -> None:
+    for i in range(41):
+        save(tmp_path / f"{i:02}.png", np.full((8, 8, 1), i, np.uint8))
+    dataset = open_dataset(folder_config(tmp_path, pairs=5, validation_pairs=2), 1, seed=0)
+    assert "5 pictures to learn from, 2 held out to measure" in words(dataset)
+
+
+def test_training_learns_from_noise_and_is_measured_on_the_clean_picture(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        save(tmp_path / name, np.full((8, 8, 3), 100, np.uint8))
+    dataset = open_dataset(folder_config(tmp_path), 3, seed=0)
+    (noisy, target), (measured, clean) = dataset.train.batch([0]), dataset.validation.batch([0])
+    assert (clean == np.float32(100) * np.float32(1 / 255)).all()
+    for view in (noisy, target, measured):
+        assert view.std() == pytest.approx(25 / 255, rel=0.2)
+
+
+def test_training_and_measuring_draw_from_different_streams(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        save(tmp_path / name, np.full((8, 8, 3), 100, np.uint8))
+    dataset = open_dataset(folder_config(tmp_path, redraw=False), 3, seed=0)
+    assert (dataset.train.batch([0])[0] != dataset.validation.batch([0])[0]).all()
+    shown = [
+        crops([numbered(50, 50)], noise=NOISELESS, clean_target=clean).batch(range(20))[0] for clean in (False, True)
+    ]
+    assert (shown[0] != shown[1]).any(axis=(1, 2, 3)).sum() > 15
+
+
+@pytest.mark.parametrize(("redraw", "word"), [(True, "anew every epoch"), (False, "once: every epoch is the same")])
+def test_the_notes_say_whether_noise_is_redrawn_and_where_the_loss_ends(
+    redraw: bool, word: str, tmp_path: Path
+) -> None:
+    for name in ("a.png", "b.png"):
+        save(tmp_path / name, colour(8, 8))
+    dataset = open_dataset(folder_config(tmp_path, redraw=redraw), 3, seed=0)
+    assert f"noise gaussian:25, drawn {word}" in words(dataset)
+    assert "levels off at the noise variance, 0.00961: validation PSNR is the figure to watch" in words(dataset)
+    same = (dataset.train.batch([0], 1)[0] == dataset.train.batch([0], 2)[0]).all()
+    assert same == (not redraw)
+
+
+def test_all_kinds_of_pictures_in_one_folder(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", colour(8, 9))
+    save(tmp_path / "b.PNG", colour(10, 11, channels=1))
+    save(tmp_path / "c.tif", numbered(12, 13) * np.uint16(300))
+    save(tmp_path / "d.png", colour(14, 15, channels=4))
+    save(tmp_path / "e.JPG", colour(16, 17))
+    save(tmp_path / "f.bmp", colour(18, 19))
+    save(tmp_path / "g.WebP", colour(20, 21))
+    Image.fromarray(colour(22, 23)).quantize(16).save(tmp_path / "h.png")
+    for channels in (1, 3):
+        pictures, notes = read_folder(tmp_path, channels, smallest=8)
+        assert [picture.shape for picture in pictures] == [(h, h + 1, channels) for h in range(8, 23, 2)]
+        assert [picture.dtype == np.uint16 for picture in pictures] == [i == 2 for i in range(8)]
+        assert notes == ()
+        np.testing.assert_array_equal(pictures[2][..., -1], numbered(12, 13)[..., 0] * np.uint16(300))
+    rgb, _ = read_folder(tmp_path, 3, smallest=8)
+    np.testing.assert_array_equal(rgb[0], colour(8, 9))
+    np.testing.assert_array_equal(rgb[3], colour(14, 15, channels=4)[..., :3])
+    noisy, _ = open_dataset(folder_config(tmp_path, noise="gaussian:0"), 3, seed=0).train.batch(range(30))
+    assert 0 <= noisy.min() < 0.1 < 0.9 < noisy.max() <= 1
+
+
+def test_other_files_hidden_files_and_subfolders_are_passed_over(tmp_path: Path) -> None:
+    save(tmp_path / "b.png", np.full((8, 8, 3), 2, np.uint8))
+    save(tmp_path / "a.png", np.full((8, 8, 3), 1, np.uint8))
+    for name in ("notes.txt", "._a.png", ".hidden.jpg", "png", "movie.gif"):
+        (tmp_path / name).write_bytes(b"no picture")
+    (tmp_path / "folder.png").mkdir()
+    save(tmp_path / "folder.png" / "c.png", colour(8, 8))
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    (tmp_path / "nowhere.png").symlink_to("no-such.png")
+    (tmp_path / "z.png").symlink_to("a.png")
+    pictures, notes = read_folder(tmp_path, 3, smallest=8)
+    assert [int(picture[0, 0, 0]) for picture in pictures] == [1, 2, 1]
+    assert notes == ()
+
+
+def test_pictures_that_are_too_small_are_left_out_and_told(tmp_path: Path) -> None:
+    for i, (h, w) in enumerate([(16, 16), (15, 40), (40, 15), (16, 30)]):
+        save(tmp_path / f"{i}.png", colour(h, w))
+    pictures, notes = read_folder(tmp_path, 3, smallest=16)
+    assert [picture.shape[:2] for picture in pictures] == [(16, 16), (16, 30)]
+    assert notes == ("2 of 4 pictures are smaller than 16 pixels: left out",)
+    assert "2 of 4 pictures are smaller than 16 pixels" in words(
+        open_dataset(folder_config(tmp_path, noise="pixelate:2"), 3, seed=0)
+    )
+
+
+def test_a_folder_where_all_are_too_small(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", colour(63, 64))
+    error = told(DataError, lambda: open_dataset(folder_config(tmp_path, noise="pixelate:8"), 3, seed=0))
+    assert error.message == f"no picture in `{tmp_path}` is as large as 64x64 pixels"
+
+
+def test_one_picture_is_not_enough(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", colour(8, 8))
+    save(tmp_path / "b.png", colour(7, 8))
+    error = told(DataError, lambda: open_dataset(folder_config(tmp_path), 3, seed=0))
+    assert error.message.startswith(f"`{tmp_path}` holds one usable picture")
+
+
+def test_all_broken_pictures_are_named_at_once(tmp_path: Path) -> None:
+    whole = save(tmp_path / "whole.png", colour(8, 8)).read_bytes()
+    broken = [f"{i}.png" for i in range(7)]
+    for name in broken[:6]:
+        (tmp_path / name).write_bytes(b"no picture")
+    (tmp_path / broken[6]).write_bytes(whole[:-30])  # found only when its pixels are read
+    (tmp_path / "empty.jpg").touch()
+    error = told(ImageError, lambda: read_folder(tmp_path, 3, smallest=8))
+    assert error.message.startswith("8 of 9 pictures cannot be read: ")
+    named = [str(tmp_path / name) for name in (*broken[:6], "empty.jpg", broken[6])]
+    assert re.findall(r"`([^`]*)`", error.message) == named
+
+
+def test_a_folder_without_pictures(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    error = told(DataError, lambda: read_folder(tmp_path, 3, smallest=8))
+    assert error.message == f"the folder `{tmp_path}` holds no pictures"
+    assert error.hint == "looked for .png, .jpg, .jpeg, .tif, .tiff, .webp, .bmp; not in subfolders"
+
+
+def test_a_source_that_is_no_folder(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", colour(8, 8))
+    (tmp_path / "loop").symlink_to("loop")
+    for name, wanted in [
+        ("missing", "there is no folder `{}`"),
+        ("a.png", "`{}` is not a folder of pictures"),
+        ("a.png/x", "`{}` is not a folder of pictures"),
+        ("loop", "the folder `{}` cannot be read: Too many levels of symbolic links"),
+        ("x" * 300, "the folder `{}` cannot be read: File name too long"),
+    ]:
+        source = tmp_path / name
+        with pytest.raises(DataError) as caught:
+            open_dataset(folder_config(source), 3, seed=0)
+        assert caught.value.message == wanted.format(source)
+
+
+@pytest.mark.parametrize("method", ["iterdir", "is_dir"])
+def test_a_folder_that_may_not_be_read(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deny(*_: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, method, deny)
+    if method == "is_dir":
+        monkeypatch.setattr(Path, "iterdir", deny)
+    with pytest.raises(DataError) as caught:
+        open_dataset(folder_config(tmp_path), 3, seed=0)
+    assert caught.value.message == f"the folder `{tmp_path}` cannot be read: Permission denied"
+
+
+def test_pictures_beyond_the_memory_are_cut_to_their_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "a.png", colour(40, 60, 0))
+    save(tmp_path / "b.png", colour(20, 30, 1))
+    total = (40 * 60 + 20 * 30) * 3
+    monkeypatch.setattr(data, "MEMORY", total)
+    pictures, notes = read_folder(tmp_path, 3, smallest=4)
+    assert (sum(picture.nbytes for picture in pictures), notes) == (total, ())
+    monkeypatch.setattr(data, "MEMORY", total // 4)
+    pictures, notes = read_folder(tmp_path, 3, smallest=4)
+    np.testing.assert_array_equal(pictures[0], colour(40, 60, 0)[10:30, 15:45])
+    np.testing.assert_array_equal(pictures[1], colour(20, 30, 1)[5:15, 7:22])
+    assert all(picture.base is None for picture in pictures)  # a view would keep the whole picture
+    assert notes == (f"the pictures need more than {total // 4 / 1e9:g} GB: the middle 50% of each side is used",)
+    pictures, _ = read_folder(tmp_path, 3, smallest=18)
+    assert [picture.shape[:2] for picture in pictures] == [(20, 30), (18, 18)]
+
+
+def test_16_bit_pictures_keep_to_the_memory_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.png", "b.png"):
+        save(tmp_path / name, numbered(32, 32))
+    monkeypatch.setattr(data, "MEMORY", 2 * 32 * 32)  # they have twice as many bytes
+    pictures, notes = read_folder(tmp_path, 1, smallest=4)
+    assert [picture.shape for picture in pictures] == [(22, 22, 1)] * 2
+    assert "the middle 71% of each side is used" in notes[0]
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+@pytest.mark.parametrize("built_in", [False, True])
+def test_pictures_are_gray_or_rgb(channels: int, built_in: bool, tmp_path: Path) -> None:
+    save(tmp_path / "a.png", colour(8, 8))
+    config = DataConfig() if built_in else folder_config(tmp_path)
+    error = told(DataError, lambda: open_dataset(config, channels, seed=0))
+    assert error.message == f"the network takes {channels} channels; pictures have 1 (gray) or 3 (RGB)"
+
+
+# Pair files
+
+TRAIN, VALIDATION = data.PAIR_FILES
+
+
+def arrays(count: int, channels: int = 3, seed: int = 0) -> tuple[Array, Array]:
+    noisy, target = np.random.default_rng(seed).integers(256, size=(2, count, channels, 6, 7), dtype=np.uint8)
+    return noisy, target
+
+
+def write_pairs(folder: Path, *, train: int = 12, validation: int = 5, channels: int = 3) -> None:
+    write_checkpoint(folder / TRAIN, arrays(train, channels, seed=1))
+    write_checkpoint(folder / VALIDATION, arrays(validation, channels, seed=2))
+
+
+@pytest.mark.parametrize("name", ["", TRAIN])
+def test_pairs_of_the_course_are_read_from_their_file_or_their_folder(name: str, tmp_path: Path) -> None:
+    write_pairs(tmp_path)
+    save(tmp_path / "also.png", colour(8, 8))
+    dataset = open_dataset(folder_config(tmp_path / name), 3, seed=0)
+    numbers = [7, 0, 7]
+    for pairs, wanted in ((dataset.train, arrays(12, seed=1)), (dataset.validation, arrays(5, seed=2))):
+        for got, part in zip(pairs.batch([n % len(pairs) for n in numbers], epoch=9), wanted, strict=True):
+            chosen = part[[n % len(pairs) for n in numbers]]
+            np.testing.assert_array_equal(got, chosen.astype(np.float32) * np.float32(1 / 255))
+            assert got.dtype == np.float32
+    assert f"12 pairs of `{tmp_path / TRAIN}`, measured on 5 of `{tmp_path / VALIDATION}`" in words(dataset)
+    assert "`data.noise` and `data.size` are not used" in words(dataset)
+    assert "validation PSNR is the figure to watch" in words(dataset)
+
+
+def test_pairs_that_torch_saved(torch: Any, tmp_path: Path) -> None:
+    for name, seed in ((TRAIN, 1), (VALIDATION, 2)):
+        torch.save(tuple(torch.from_numpy(part) for part in arrays(4, seed=seed)), tmp_path / name)
+    dataset = open_dataset(folder_config(tmp_path), 3, seed=0)
+    np.testing.assert_array_equal(dataset.train.batch(range(4))[1], arrays(4, seed=1)[1] * np.float32(1 / 255))
+    np.testing.assert_array_equal(dataset.validation.batch(range(4))[0], arrays(4, seed=2)[0] * np.float32(1 / 255))
+
+
+def test_fewer_pairs_than_the_files_hold(tmp_path: Path) -> None:
+    write_pairs(tmp_path)
+    dataset = open_dataset(folder_config(tmp_path, pairs=7, validation_pairs=3), 3, seed=0)
+    assert (len(dataset.train), len(dataset.validation)) == (7, 3)
+    np.testing.assert_array_equal(dataset.train.batch([6])[0][0], arrays(12, seed=1)[0][6] * np.float32(1 / 255))
+
+
+@pytest.mark.parametrize("numbers", [[2, 0], (2, 0), range(2, -1, -2), np.array([2, 0]), []])
+def test_pairs_are_asked_for_by_any_sequence_of_numbers(numbers: Any) -> None:
+    noisy, target = arrays(3)
+    got, _ = ArrayPairs(noisy, target).batch(numbers)
+    np.testing.assert_array_equal(got, noisy[list(numbers)] * np.float32(1 / 255))
+
+
+def test_a_gray_pair_file(tmp_path: Path) -> None:
+    write_pairs(tmp_path, channels=1)
+    assert open_dataset(folder_config(tmp_path), 1, seed=0).train.batch([0])[0].shape == (1, 1, 6, 7)
+    with pytest.raises(DataError) as caught:
+        open_dataset(folder_config(tmp_path), 3, seed=0)
+    assert caught.value.message == f"`{tmp_path / TRAIN}` has 1 channels, the network takes 3"
+
+
+def test_the_channels_of_both_files_are_checked(tmp_path: Path) -> None:
+    write_pairs(tmp_path)
+    write_checkpoint(tmp_path / VALIDATION, arrays(2, 1))
+    with pytest.raises(DataError) as caught:
+        open_dataset(folder_config(tmp_path), 3, seed=0)
+    assert caught.value.message == f"`{tmp_path / VALIDATION}` has 1 channels, the network takes 3"
+
+
+def test_a_pair_file_without_its_other_half(tmp_path: Path) -> None:
+    write_pairs(tmp_path)
+    (tmp_path / VALIDATION).unlink()
+    error = told(DataError, lambda: open_dataset(folder_config(tmp_path), 3, seed=0))
+    assert error.message == f"`{tmp_path / TRAIN}` has no `{VALIDATION}` beside it"
+
+
+def test_the_pairs_to_measure_with_are_not_learned_from(tmp_path: Path) -> None:
+    write_pairs(tmp_path)
+    error = told(DataError, lambda: open_dataset(folder_config(tmp_path / VALIDATION), 3, seed=0))
+    assert "the pairs that training is measured on" in error.message
+
+
+@pytest.mark.parametrize("name", ["no-such.pkl", "x" * 300 + ".pth"])
+def test_a_missing_pair_file(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        open_dataset(folder_config(tmp_path / name), 3, seed=0)
+    assert caught.value.message == f"there is no file of pairs `{tmp_path / name}` that may be read"
+
+
+def test_a_pickle_is_refused(tmp_path: Path) -> None:
+    (tmp_path / TRAIN).write_bytes(pickle.dumps(arrays(3)))
+    with pytest.raises(CheckpointError, match="not in PyTorch's zip format"):
+        open_dataset(folder_config(tmp_path), 3, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("tree", "found"),
+    [
+        ({"model": {"0.weight": np.zeros((2, 3, 4, 4), np.float32)}}, "something else"),
+        (arrays(3)[:1], "something else"),
+        ((*arrays(3), arrays(3)[0]), "something else"),
+        ((arrays(3)[0], 3), "something else"),
+        (tuple(part.astype(np.float32) for part in arrays(3)), "float32 (3, 3, 6, 7) and float32 (3, 3, 6, 7)"),
+        ((arrays(3)[0], arrays(3)[1].astype(np.int8)), "uint8 (3, 3, 6, 7) and int8 (3, 3, 6, 7)"),
+        ((arrays(3)[0], arrays(4)[1]), "uint8 (3, 3, 6, 7) and uint8 (4, 3, 6, 7)"),
+        (tuple(part[0] for part in arrays(3)), "uint8 (3, 6, 7) and uint8 (3, 6, 7)"),
+    ],
+)
+def test_a_file_that_holds_no_pairs(tree: Any, found: str, tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / TRAIN, tree)
+    error = told(DataError, lambda: open_dataset(folder_config(tmp_path / TRAIN), 3, seed=0))
+    wanted = f"`{tmp_path / TRAIN}` does not hold two uint8 arrays (N, C, H, W) of one shape, but {found}"
+    assert error.message == wanted
+
+
+def test_a_file_of_no_pairs_at_all(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / TRAIN, arrays(0))
+    with pytest.raises(DataError) as caught:
+        data.read_pair_file(tmp_path / TRAIN)
+    assert caught.value.message == f"`{tmp_path / TRAIN}` holds no pairs: its arrays have shape (0, 3, 6, 7)"
+
+
+def test_which_sources_are_pair_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("with", "without", "folder.pkl", "dead-leaves"):
+        Path(folder).mkdir()
+    for folder in ("with", "dead-leaves"):
+        Path(folder, TRAIN).touch()
+    assert find_pair_file("with", TRAIN) == Path("with", TRAIN)
+    assert find_pair_file("with", VALIDATION) is None
+    for source in ("without", "folder.pkl", "dead-leaves", "missing"):
+        assert find_pair_file(source, TRAIN) is None
+    for source in ("a.pkl", "a.pth", "a.pt"):
+        assert find_pair_file(source, TRAIN) == Path(source)
+
+
+# The built-in pictures
+
+
+@pytest.fixture
+def made() -> list[int]:
+    """How many built-in pictures were made, each time that some were."""
+    return []
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[int]) -> Path:
+    """Where the built-in pictures will be kept: four, and quickly made."""
+
+    def make(count: int, side: int, *, seed: int) -> Array:
+        made.append(count)
+        return colour(count * side, side, seed).reshape(count, side, side, 3)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(data, "BUILT_IN_PIXELS", 3 * 256**2)
+    monkeypatch.setattr(data, "HELD_OUT", 2)
+    monkeypatch.setattr(data, "dead_leaves", make)
+    return tmp_path / "cache" / "n2n" / "dead-leaves-1-4x256.npy"
+
+
+def test_built_in_pictures_are_made_once(cache: Path, made: list[int]) -> None:
+    pictures, notes = built_in_pictures(8, 3)
+    assert [picture.shape for picture in pictures] == [(256, 256, 3)] * 4
+    assert {picture.dtype for picture in pictures} == {np.dtype(np.uint8)}
+    assert notes == (f"made 4 dead-leaves pictures of 256x256 pixels, kept in `{cache}`",)
+    again, notes = built_in_pictures(8, 3)
+    assert (made, notes) == ([4], ())
+    np.testing.assert_array_equal(again, pictures)
+    assert [path.name for path in cache.parent.iterdir()] == [cache.name]
+
+
+def test_larger_crops_get_larger_pictures(cache: Path) -> None:
+    pictures, _ = built_in_pictures(300, 3)
+    assert [picture.shape for picture in pictures] == [(300, 300, 3)] * 4
+    assert [path.name for path in cache.parent.iterdir()] == ["dead-leaves-1-4x300.npy"]
+
+
+def test_built_in_pictures_beyond_the_memory(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "MEMORY", 4 * 300**2 * 3)
+    assert len(built_in_pictures(300, 3)[0]) == 4
+    error = told(DataError, lambda: built_in_pictures(301, 3))
+    assert error.message == "built-in pictures of 301x301 pixels need more than 0.00108 GB"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"no array"),
+        lambda path: path.write_bytes(path.read_bytes()[:-1]),
+        lambda path: np.save(path, np.zeros((4, 256, 256, 1), np.uint8)),
+        lambda path: np.save(path, np.zeros((4, 256, 256, 3), np.int8)),
+        lambda path: path.write_bytes(pickle.dumps([1, 2, 3])),
+    ],
+    ids=["empty", "text", "cut off", "other shape", "other dtype", "pickle"],
+)
+def test_a_damaged_cache_is_made_again(damage: Callable[[Path], Any], cache: Path, made: list[int]) -> None:
+    pictures, _ = built_in_pictures(8, 3)
+    whole = cache.read_bytes()
+    damage(cache)
+    again, _ = built_in_pictures(8, 3)
+    np.testing.assert_array_equal(again, pictures)
+    assert made == [4, 4]
+    assert cache.read_bytes() == whole
+
+
+def test_a_cache_that_cannot_be_written_is_told_and_does_not_matter(cache: Path) -> None:
+    cache.parent.parent.write_text("a file where the folder should be")
+    pictures, notes = built_in_pictures(8, 3)
+    assert len(pictures) == 4
+    assert notes == (f"made 4 dead-leaves pictures; they could not be kept in `{cache}`: Not a directory",)
+
+
+def test_a_folder_in_place_of_the_cache(cache: Path) -> None:
+    cache.mkdir(parents=True)
+    pictures, notes = built_in_pictures(8, 3)
+    assert len(pictures) == 4
+    assert "could not be kept" in notes[0]
+    assert [path.name for path in cache.parent.iterdir()] == [cache.name]
+
+
+def test_gray_built_in_pictures_are_the_mean_of_the_colours(cache: Path) -> None:
+    colours, _ = built_in_pictures(8, 3)
+    grays, _ = built_in_pictures(8, 1)
+    assert [gray.shape for gray in grays] == [(256, 256, 1)] * 4
+    np.testing.assert_array_equal(grays[1][..., 0], colours[1].astype(int).sum(axis=2) // 3)
+
+
+def test_the_built_in_data_set(cache: Path) -> None:
+    dataset = open_dataset(DataConfig(pairs=9, validation_pairs=4), 3, seed=0)
+    assert (len(dataset.train), len(dataset.validation)) == (9, 4)
+    assert dataset.train.batch([0])[0].shape == (1, 3, 32, 32)
+    assert "2 pictures to learn from, 2 held out to measure" in words(dataset)
+    assert "made 4 dead-leaves pictures" in words(dataset)
+
+
+def test_the_built_in_pictures_are_dead_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(data, "BUILT_IN_PIXELS", 256**2)
+    monkeypatch.setattr(data, "HELD_OUT", 0)
+    pictures, _ = built_in_pictures(8, 3)
+    np.testing.assert_array_equal(pictures, dead_leaves(1, 256, seed=0))
+
+
+def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/some/where")
+    assert data.cache_folder() == Path("/some/where/n2n")
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    assert data.cache_folder() == Path("/home/me/.cache/n2n")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert data.cache_folder() == Path("/home/me/.cache/n2n")
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert data.cache_folder() == tmp_path / "n2n"

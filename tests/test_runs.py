@@ -1,0 +1,158 @@
+"""Run folders."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from n2n_cli.errors import CheckpointError, UsageError
+from n2n_cli.runs import RUNS, Run, create_run, newest_checkpoint
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def trained(run: Run, seconds: int, *, best: bool = True) -> Run:
+    """Give a run its checkpoints, the last one written `seconds` after the epoch."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    if best:
+        run.best.touch()
+    run.last.touch()
+    os.utime(run.last, (seconds, seconds))
+    return run
+
+
+def refused(folder: Path | None) -> UsageError:
+    with pytest.raises(UsageError) as caught:
+        create_run(folder, "default")
+    assert caught.value.exit_code == 2
+    assert caught.value.hint
+    return caught.value
+
+
+def test_the_files_of_a_run() -> None:
+    run = Run(Path("a"))
+    names = [run.last, run.best, run.config, run.metrics]
+    assert names == [Path("a", name) for name in ("last.pth", "best.pth", "config.toml", "metrics.jsonl")]
+
+
+def test_a_run_without_a_folder_gets_the_next_free_one() -> None:
+    made = [create_run(None, name).folder for name in ("default", "default", "ee559", "default")]
+    assert made == [RUNS / name for name in ("default-1", "default-2", "ee559-1", "default-3")]
+    assert all(folder.is_dir() for folder in made)
+
+
+def test_a_file_takes_a_name_as_a_folder_does() -> None:
+    RUNS.mkdir()
+    (RUNS / "default-1").touch()
+    assert create_run(None, "default").folder == RUNS / "default-2"
+
+
+def test_runs_that_start_at_once_get_folders_of_their_own() -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: create_run(None, "default").folder, range(40)))
+    assert sorted(made) == sorted(RUNS / f"default-{i}" for i in range(1, 41))
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_runs_folder_that_is_none(link: bool) -> None:
+    if link:
+        RUNS.symlink_to("nowhere")
+    else:
+        RUNS.touch()
+    assert refused(None).message.startswith("the run folder `runs` cannot be written: ")
+
+
+def test_a_folder_of_ones_own_is_made_with_its_parents() -> None:
+    run = create_run(Path("a/b/c"), "default")
+    assert run == Run(Path("a/b/c"))
+    assert run.folder.is_dir()
+    assert list(run.folder.iterdir()) == []
+
+
+def test_a_folder_that_holds_no_run_is_taken_as_it_is() -> None:
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_text("keep me")
+    assert create_run(Path("mine"), "default") == Run(Path("mine"))
+    assert Path("mine/notes.txt").read_text() == "keep me"
+
+
+@pytest.mark.parametrize("name", ["last.pth", "best.pth", "config.toml", "metrics.jsonl"])
+def test_a_run_is_not_overwritten_unless_forced(name: str) -> None:
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_text("keep me")
+    Path("mine", name).write_text("old")
+    error = refused(Path("mine"))
+    assert error.message == "`mine` holds a run already"
+    assert error.hint == "another `--out`, or `--force` to replace what is there"
+    assert Path("mine", name).read_text() == "old"
+    create_run(Path("mine"), "default", force=True)
+    assert [path.name for path in Path("mine").iterdir()] == ["notes.txt"]
+
+
+def test_a_file_where_the_folder_should_be() -> None:
+    Path("mine").touch()
+    assert refused(Path("mine")).message == "the run folder `mine` cannot be written: File exists"
+    assert refused(Path("mine/x")).message == "the run folder `mine/x` cannot be written: Not a directory"
+
+
+def test_a_folder_that_may_not_be_written_is_refused_before_anything_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    def deny(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", deny)
+    run = trained(Run(Path("mine")), 1)
+    with pytest.raises(UsageError) as caught:
+        create_run(Path("mine"), "default", force=True)
+    assert caught.value.message == "the run folder `mine` cannot be written: Permission denied"
+    assert run.last.exists()
+    assert run.best.exists()
+
+
+# What `denoise` finds
+
+
+def test_the_newest_run_is_the_one_that_wrote_a_checkpoint_last() -> None:
+    middle, newest, oldest = (Run(RUNS / name) for name in ("a-1", "b-1", "c-1"))
+    for run, seconds in ((newest, 300), (oldest, 100), (middle, 200)):
+        trained(run, seconds)
+    os.utime(newest.best, (50, 50))  # the best epoch may be long ago
+    (RUNS / "d-1").mkdir()  # has not come to its first checkpoint
+    (RUNS / "notes.txt").touch()
+    assert newest_checkpoint() == newest.best
+    assert newest_checkpoint(Path.cwd() / RUNS) == Path.cwd() / newest.best
+
+
+def test_the_last_checkpoint_stands_in_for_a_missing_best_one() -> None:
+    run = trained(Run(RUNS / "a-1"), 1, best=False)
+    assert newest_checkpoint() == run.last
+
+
+def test_a_run_that_may_not_be_looked_at_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    own, other = trained(Run(RUNS / "a-1"), 1), trained(Run(RUNS / "b-1"), 2)
+    stat = Path.stat
+
+    def guarded(path: Path, **extra: Any) -> os.stat_result:
+        if path.parent == other.folder:
+            raise PermissionError(13, "Permission denied")
+        return stat(path, **extra)
+
+    monkeypatch.setattr(Path, "stat", guarded)
+    assert newest_checkpoint() == own.best
+
+
+@pytest.mark.parametrize("make", [lambda: None, RUNS.mkdir, RUNS.touch, lambda: create_run(None, "default")])
+def test_no_run_with_a_checkpoint(make: Any) -> None:
+    make()
+    with pytest.raises(CheckpointError) as caught:
+        newest_checkpoint()
+    assert caught.value.message == "there is no model: no run in `runs` has a checkpoint"
+    assert caught.value.hint == "make one with `n2n train`, or name one with `--model CHECKPOINT`"
