@@ -1,0 +1,118 @@
+"""The `n2n` command: options before the command, and how every error ends."""
+
+from __future__ import annotations
+
+import io
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from n2n_cli import __version__
+from n2n_cli.cli.console import InterruptionError, complain, result, settings
+from n2n_cli.cli.denoise import denoise
+from n2n_cli.cli.eval import evaluate
+from n2n_cli.cli.train import train
+from n2n_cli.errors import N2NError
+
+_BEFORE_THE_COMMAND = ("--quiet", "-q", "--debug", "--version")
+
+
+class Commands(TyperGroup):
+    """The commands, with one way to fail: `error: ...`, a hint, and an exit code; with `--debug` a traceback before."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+        settings.quiet, settings.debug, settings.command = False, False, "n2n"
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal's alphabet lacks is no error
+        try:
+            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+        except Exception as error:
+            if settings.debug:
+                error.__suppress_context__ = False  # the library hides the cause from users
+                traceback.print_exception(error)
+            code = _report(error)
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that the words name."""
+        settings.quiet, settings.debug, settings.command = ctx.params["quiet"], ctx.params["debug"], ctx.command_path
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise InterruptionError("interrupted", hint="no file is left half written") from None
+        finally:
+            if ctx.invoked_subcommand:
+                settings.command += f" {ctx.invoked_subcommand}"
+
+
+def _report(error: Exception) -> int:
+    usage = f"see `{settings.command} --help`"
+    if isinstance(error, N2NError):
+        complain(error.message, error.hint or usage)
+        return error.exit_code
+    if hasattr(error, "format_message"):  # typer's own: wrong usage
+        message: str = error.format_message()
+        option = getattr(error, "option_name", None)
+        if option in _BEFORE_THE_COMMAND:
+            usage = f"`{option}` stands before the command: `n2n {option} {settings.command.split()[-1]} ...`"
+        complain(message[:1].lower() + message[1:].removesuffix("."), usage)
+        return int(getattr(error, "exit_code", 2))
+    if isinstance(error, MemoryError):
+        complain("out of memory", "a smaller `--batch-size`, or a smaller picture")
+    elif isinstance(error, OSError):
+        place = "" if error.filename is None else f"`{error.filename}`: "
+        complain(f"{place}{error.strerror or error}", "`n2n --debug ...` shows where")
+    else:
+        complain(f"{type(error).__name__}: {error}", "this is a fault of n2n; `n2n --debug ...` shows where")
+    return 1
+
+
+app = typer.Typer(
+    cls=Commands,
+    name="n2n",
+    help="Denoise pictures with a network that learned from noisy pictures alone (Noise2Noise), on any CPU.",
+    epilog="To begin: `n2n train` makes a denoiser, `n2n denoise in.png out.png` uses it.",
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train)
+app.command("eval")(evaluate)
+app.command("denoise")(denoise)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        result(f"n2n {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only results and errors.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Print the traceback of an error, too.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options that stand before the command; `Commands.invoke` reads them."""
+
+
+def main() -> None:
+    """The entry point of the `n2n` script."""
+    app()

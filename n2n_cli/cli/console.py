@@ -1,0 +1,97 @@
+"""What the user sees: messages on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from n2n_cli.errors import N2NError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass
+class Settings:
+    """What the words before the command's own say.
+
+    Attributes
+    ----------
+    quiet : bool
+        Only errors and results.
+    debug : bool
+        Errors come with their traceback.
+    command : str
+        As the user called it, for hints: "n2n train".
+    """
+
+    quiet: bool = False
+    debug: bool = False
+    command: str = "n2n"
+
+
+settings = Settings()
+
+
+class InterruptionError(N2NError):
+    """The user pressed Ctrl-C."""
+
+    exit_code = 130
+
+
+def stderr() -> Console:
+    """A rich console on stderr; it keeps to plain text where that is no terminal, and honours NO_COLOR."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def shows_progress() -> bool:
+    """Whether progress is drawn: on a terminal that can move its cursor, and that was not asked to be quiet."""
+    if settings.quiet or sys.stderr is None or not sys.stderr.isatty():
+        return False
+    return not stderr().is_dumb_terminal
+
+
+def tell(message: str) -> None:
+    """One line of news on stderr, unless `--quiet`."""
+    if not settings.quiet and sys.stderr is not None:  # None where the caller has closed it
+        print(printable(message), file=sys.stderr, flush=True)
+
+
+def result(line: str) -> None:
+    """One line of results on stdout, at once: a reader at the other end of a pipe need not wait for the last.
+
+    Raises
+    ------
+    N2NError
+        When it cannot be written.
+    BrokenPipeError
+        When the reader has gone.
+    """
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise N2NError(
+            f"the result cannot be written to stdout: {error.strerror}", hint="see that its disk has space"
+        ) from None
+
+
+def complain(message: str, hint: str | None = None) -> None:
+    """An error on stderr: one line, a blank one, and the hint."""
+    if sys.stderr is None:
+        return
+    with suppress(BrokenPipeError):  # nobody is left to tell
+        print(f"error: {printable(message)}", file=sys.stderr)
+        if hint:
+            print(f"\nhint: {printable(hint)}", file=sys.stderr)
+        sys.stderr.flush()
+
+
+def printable(text: str) -> str:
+    """The text on one line: a file's name may hold line breaks, terminal codes, or bytes that are no text."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,36 @@
+"""What the options of several commands share."""
+
+from __future__ import annotations
+
+from n2n_cli.errors import UsageError
+
+NETWORK_HELP = (
+    "The configuration whose network fits the checkpoint, for weights that were saved by PyTorch alone. "
+    "Default: as the checkpoint says."
+)
+
+
+def number(text: str) -> int | float | str:
+    """The number that `text` is; other text as it is, for the configuration to refuse."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def whole_number(text: str, option: str, least: int) -> int:
+    """The whole number that an option was given; typer's own message does not say what it got.
+
+    Raises
+    ------
+    UsageError
+        When it is none, or less than `least`.
+    """
+    value = number(text)
+    if not isinstance(value, int) or value < least:
+        raise UsageError(
+            f"`{option}` is {text!r}, it must be a whole number of at least {least}", hint=f"for example `{option} 100`"
+        )
+    return value

@@ -1,0 +1,94 @@
+"""What the tests of the command line share: tiny pictures, a tiny network, and the two ways to run a command."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from typer.testing import CliRunner
+
+from n2n_cli.cli.app import app
+from n2n_cli.config import load_config
+from n2n_cli.model import Model
+
+N2N = (sys.executable, "-m", "n2n_cli")
+TINY = """
+[network]
+channels = 3
+layers = [
+  { type = "Conv2d", in_channels = 3, out_channels = 3, kernel_size = 3, padding = 1 },
+  { type = "Sigmoid" },
+]
+
+[data]
+source = "photos"
+size = 8
+pairs = 20
+validation_pairs = 4
+
+[train]
+epochs = 3
+batch_size = 5
+"""
+
+
+class Answer(NamedTuple):
+    """What a command wrote, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def n2n(*words: str | Path) -> Answer:
+    """Run a command in this process."""
+    done = CliRunner().invoke(app, list(map(str, words)))
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return Answer(done.exit_code, done.stdout, done.stderr)
+
+
+def failure(*words: str | Path) -> tuple[int, str, str]:
+    """Exit code, message and hint of a command that fails, having written nothing else."""
+    answer = n2n("--quiet", *words)
+    assert answer.out == ""
+    told = re.fullmatch(r"error: ([^\n]+)\n\nhint: ([^\n]+)\n", answer.err)
+    assert told, answer.err
+    return answer.code, told[1], told[2]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """For a command in a process of its own: one thread, and no terminal settings of the one who runs the tests."""
+    kept = {
+        k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "TERM", "COLUMNS", "TTY_COMPATIBLE")
+    }
+    return {**kept, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TERM": "xterm-256color", **changes}
+
+
+def start(*words: str | Path, **streams: int) -> subprocess.Popen[str]:
+    """Start a command in a process of its own."""
+    piped = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+    return subprocess.Popen([*N2N, *words], text=True, env=environment(), **piped)  # type: ignore[call-overload, no-any-return]
+
+
+def photo(path: Path, shape: tuple[int, ...] = (24, 20, 3), seed: int = 0) -> Path:
+    """Write a smooth random picture of 8 bits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = np.random.default_rng(seed).integers(60, 200, size=(-(-shape[0] // 4), -(-shape[1] // 4), *shape[2:]))
+    pixels = coarse.repeat(4, axis=0).repeat(4, axis=1)[: shape[0], : shape[1]].astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def workplace(folder: Path) -> None:
+    """Fill a folder with `photos/`, a configuration `tiny.toml`, and an untrained checkpoint of it `tiny.pth`."""
+    for i in range(3):
+        photo(folder / "photos" / f"{i}.png", seed=i)
+    (folder / "tiny.toml").write_text(TINY)
+    Model.from_config(load_config(str(folder / "tiny.toml"))).save(folder / "tiny.pth")

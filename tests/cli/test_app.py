@@ -1,0 +1,203 @@
+"""What holds for every command: help, usage errors, tracebacks, and how a process ends."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from n2n_cli import __version__
+from n2n_cli.cli.app import app
+from n2n_cli.errors import ConfigError, N2NError
+from tests.cli import N2N, environment, failure, n2n, start, workplace
+
+COMMANDS = ("train", "eval", "denoise")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def raising(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `n2n denoise` fail in the library."""
+
+    def fail(path: object) -> None:
+        try:
+            raise ValueError("the cause")
+        except ValueError:
+            raise error from None
+
+    monkeypatch.setattr("n2n_cli.images.format_of", fail)
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_is_for_stdout_and_names_the_commands(flag: str) -> None:
+    answer = n2n(flag)
+    assert (answer.code, answer.err) == (0, "")
+    listed = answer.out.partition("Commands:")[2]
+    assert re.findall(r"^  (\w+)  +[A-Z].*[^.]\.$", listed, re.MULTILINE) == list(COMMANDS)  # no summary is cut off
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_has_help_and_says_its_default(command: str) -> None:
+    answer = n2n(command, "--help")
+    assert (answer.code, answer.err) == (0, "")
+    assert "Examples:" in answer.out
+    group = typer.main.get_command(app)
+    for parameter in group.commands[command].params:  # type: ignore[attr-defined]
+        assert parameter.help.endswith(".") or parameter.help.startswith("Show this"), parameter.name
+        takes_a_value = parameter.param_type_name == "option" and not parameter.is_flag
+        if takes_a_value and parameter.name not in ("assignments", "help"):
+            assert "Default: " in parameter.help or parameter.show_default, parameter.name
+
+
+def test_version() -> None:
+    assert n2n("--version") == (0, f"n2n {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        ((), "missing command", "see `n2n --help`"),
+        (("bogus",), "no such command 'bogus'", "see `n2n --help`"),
+        (("denois",), "no such command 'denois'. Did you mean 'denoise'", "see `n2n --help`"),
+        (("--bogus",), "no such option: --bogus", "see `n2n --help`"),
+        (("train", "--epoch", "3"), "no such option: --epoch", "see `n2n train --help`"),
+        (("train", "--set"), "option '--set' requires an argument", "see `n2n train --help`"),
+        (("train", "--force=1"), "option '--force' does not take a value", "see `n2n train --help`"),
+        (("train", "photos"), "got unexpected extra argument(s) (photos)", "see `n2n train --help`"),
+        (("eval",), "missing argument 'CHECKPOINT'", "see `n2n eval --help`"),
+        (("denoise",), "missing argument 'IN'", "see `n2n denoise --help`"),
+        (("denoise", "a.png"), "missing argument 'OUT'", "see `n2n denoise --help`"),
+        (("train", "-q"), "no such option: -q", "`-q` stands before the command: `n2n -q train ...`"),
+        (("eval", "--debug"), "no such option: --debug", "`--debug` stands before the command: `n2n --debug eval ...`"),
+    ],
+)  # fmt: skip
+def test_wrong_usage(words: tuple[str, ...], message: str, hint: str) -> None:
+    code, *told = failure(*words)
+    assert (code, told[1]) == (2, hint)
+    assert told[0].startswith(message)  # behind it, typer names what was perhaps meant
+
+
+def test_an_error_without_a_hint_points_to_the_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    raising(N2NError("no"), monkeypatch)
+    assert failure("denoise", "a", "b") == (1, "no", "see `n2n denoise --help`")
+    raising(ConfigError("no", hint="yes"), monkeypatch)
+    assert failure("denoise", "a", "b") == (2, "no", "yes")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message", "hint"),
+    [
+        (MemoryError(), 1, "out of memory", "a smaller `--batch-size`, or a smaller picture"),
+        (OSError(36, "File name too long", "x\ny"), 1, "`x\\ny`: File name too long", "`n2n --debug ...` shows where"),
+        (OSError(5, "Input/output error"), 1, "Input/output error", "`n2n --debug ...` shows where"),
+        (KeyError("x"), 1, "KeyError: 'x'", "this is a fault of n2n; `n2n --debug ...` shows where"),
+        (KeyboardInterrupt(), 130, "interrupted", "no file is left half written"),
+    ],
+)  # fmt: skip
+def test_what_the_library_did_not_foresee(
+    error: BaseException, code: int, message: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raising(error, monkeypatch)
+    assert failure("denoise", "a", "b") == (code, message, hint)
+
+
+@pytest.mark.parametrize("error", [N2NError("no", hint="yes"), ZeroDivisionError("no")])
+def test_debug_brings_the_traceback_back_with_its_cause(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    raising(error, monkeypatch)
+    answer = n2n("--debug", "denoise", "a", "b")
+    assert answer.code == 1
+    assert answer.err.count("Traceback (most recent call last):") == 2
+    assert "ValueError: the cause" in answer.err
+    assert re.search(r"\nerror: .*no\n\nhint: [^\n]+\n$", answer.err)
+    assert "Traceback" not in n2n("denoise", "a", "b").err  # it is not remembered
+
+
+def test_debug_shows_where_wrong_usage_is_found() -> None:
+    answer = n2n("--debug", "bogus")
+    assert answer.code == 2
+    assert "Traceback" in answer.err
+    assert answer.err.endswith("error: no such command 'bogus'\n\nhint: see `n2n --help`\n")
+    assert "Traceback" not in n2n("--bogus").err  # it is not remembered
+
+
+def test_the_script_and_the_module_are_one_command() -> None:
+    for words in ((str(Path(sys.executable).with_name("n2n")),), N2N):
+        done = subprocess.run([*words, "--version"], capture_output=True, text=True, check=True, env=environment())
+        assert (done.stdout, done.stderr) == (f"n2n {__version__}\n", "")
+    done = subprocess.run([*N2N, "eval"], capture_output=True, text=True, check=False, env=environment())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(
+        r"error: missing argument 'CHECKPOINT'\n\nhint: see `python.* -m n2n_cli eval --help`\n", done.stderr
+    )
+
+
+def test_ctrl_c_ends_a_training_with_130_and_whole_files(here: Path) -> None:
+    workplace(here)
+    with start("train", "--config", "tiny.toml", "--epochs", "1000000", "--out", "run") as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("epoch 1/"):
+                break
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, "")
+    hint = "the epochs that were finished are kept: `n2n denoise --model run/best.pth in.png out.png`"
+    assert err.endswith(f"error: interrupted\n\nhint: {hint}\n")
+    assert "Traceback" not in err
+    assert {path.name for path in Path("run").iterdir()} == {"best.pth", "config.toml", "last.pth", "metrics.jsonl"}
+    assert n2n("-q", "eval", "run/last.pth").code == 0
+
+
+def test_a_reader_that_leaves_ends_the_command_in_silence(here: Path) -> None:
+    workplace(here)
+    with start("eval", "tiny.pth", "--data", "photos", "--json") as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
+def test_full_and_closed_streams(here: Path) -> None:
+    workplace(here)
+    command = " ".join([*N2N, "eval tiny.pth --data photos"])
+    full = subprocess.run(
+        f"{command} >/dev/full", shell=True, capture_output=True, text=True, check=False, env=environment()
+    )
+    assert (full.returncode, full.stderr) == (
+        1,
+        "error: the result cannot be written to stdout: No space left on device\n\nhint: see that its disk has space\n",
+    )
+    closed = subprocess.run(
+        f"{command} >&-", shell=True, capture_output=True, text=True, check=False, env=environment()
+    )
+    assert closed.returncode == 0
+    assert closed.stderr.startswith("PSNR of the mean error")
+
+
+def test_a_name_that_the_terminals_alphabet_lacks(here: Path) -> None:
+    workplace(here)
+    (here / "photos" / "0.png").rename(here / "photos" / "ö.png")
+    command = [*N2N, "eval", "tiny.pth", "--data", "photos"]
+    done = subprocess.run(
+        command, capture_output=True, check=False, env=environment(PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    )
+    assert done.returncode == 0
+    assert b"\n\\xf6.png\t" in done.stdout
+
+
+def test_nothing_raises_through_a_call_in_python() -> None:
+    with pytest.raises(SystemExit) as caught:
+        app(["bogus"])
+    assert caught.value.code == 2
+    with pytest.raises(Exception, match="No such command"):  # who asks for the error gets it
+        app(["bogus"], standalone_mode=False)

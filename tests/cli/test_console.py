@@ -1,0 +1,122 @@
+"""Messages and results, on streams that are there, full, or closed."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from n2n_cli.cli import console
+from n2n_cli.cli.console import complain, printable, result, settings, shows_progress, tell
+from n2n_cli.cli.options import number, whole_number
+from n2n_cli.errors import N2NError, UsageError
+from tests.nn.cases import some_examples
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def plain_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "quiet", False)
+
+
+def test_an_error_is_one_line_a_blank_one_and_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    complain("`a\nb` is \x1b[31mmissing", "make\r\nit")
+    assert capsys.readouterr() == ("", "error: `a\\nb` is \\x1b[31mmissing\n\nhint: make\\r\\nit\n")
+    complain("nothing")
+    assert capsys.readouterr() == ("", "error: nothing\n")
+
+
+def test_news_is_one_line_and_not_told_when_quiet(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell("a\nb")
+    assert capsys.readouterr() == ("", "a\\nb\n")
+    monkeypatch.setattr(settings, "quiet", True)
+    tell("a")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_with_stderr_closed_nothing_lands_among_the_results(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    tell("news")
+    complain("error", "hint")
+    result("result")
+    assert not shows_progress()
+    assert capsys.readouterr().out == "result\n"
+
+
+def test_a_result_that_cannot_be_written_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        def flush(self) -> None:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sys, "stdout", Full())
+    with pytest.raises(N2NError, match=r"^the result cannot be written to stdout: No space left on device$"):
+        result("x")
+
+
+@given(st.text() | st.text(st.characters(categories=("Cs", "Cc", "Zl", "Zp"))))
+@some_examples
+def test_printable_text_is_one_line_that_any_terminal_bears(text: str) -> None:
+    shown = printable(text)
+    assert shown.isprintable()
+    assert printable(shown) == shown
+    if text.isprintable():
+        assert shown == text
+    shown.encode()
+
+
+@pytest.mark.parametrize(
+    ("stream", "term", "quiet", "drawn"),
+    [
+        (Terminal(), "xterm", False, True),
+        (Terminal(), "xterm", True, False),
+        (Terminal(), "dumb", False, False),
+        (io.StringIO(), "xterm", False, False),
+    ],
+)
+def test_progress_is_drawn_on_a_terminal_only(
+    stream: io.StringIO, term: str, quiet: bool, drawn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr(settings, "quiet", quiet)
+    assert shows_progress() is drawn
+
+
+@pytest.mark.parametrize("variable", ["NO_COLOR", "no variable"])
+def test_no_color_is_honoured(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv(variable, "1")
+    console.stderr().print("[red]:heart:", style="red")
+    assert ("\x1b[31m" in stream.getvalue()) == (variable != "NO_COLOR")
+    assert "[red]:heart:" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("7", 7), ("-7", -7), (".5", 0.5), ("1e-3", 1e-3), ("7.0", 7.0), ("x", "x"), ("", "")]
+)
+def test_number(text: str, value: float | str) -> None:
+    assert number(text) == value
+    assert type(number(text)) is type(value)
+
+
+def test_whole_number() -> None:
+    assert (whole_number("1", "--crops", 1), whole_number("0", "--seed", 0)) == (1, 0)
+    for wrong in ("0", "-1", "1.0", "x", ""):
+        with pytest.raises(UsageError) as caught:
+            whole_number(wrong, "--crops", 1)
+        assert caught.value.message == f"`--crops` is '{wrong}', it must be a whole number of at least 1"
+        assert caught.value.hint

@@ -1,0 +1,155 @@
+"""`n2n denoise`: pictures of every size and kind, and what is refused before the work."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from n2n_cli.config import load_config
+from n2n_cli.errors import N2NError
+from n2n_cli.model import Model
+from tests.cli import failure, n2n, photo, workplace
+
+MODEL = ("--model", "tiny.pth")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    workplace(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("shape", [(24, 20, 3), (1, 1, 3), (7, 13, 3), (9, 11)], ids=str)
+def test_the_picture_that_comes_out_is_the_models(shape: tuple[int, ...], here: Path) -> None:
+    source = photo(here / "in.png", shape)
+    answer = n2n("denoise", *MODEL, "in.png", "out.png")
+    assert answer == (0, "", "model: tiny.pth\n")
+    pixels = np.asarray(Image.open(source)).reshape(*shape[:2], -1)
+    planes = np.moveaxis(pixels.repeat(4 - len(shape) if len(shape) == 3 else 3, axis=2), -1, 0) / np.float32(255)
+    denoised = np.moveaxis(Model.from_checkpoint("tiny.pth").predict(planes[None])[0], 0, -1)
+    wanted = denoised if len(shape) == 3 else denoised.mean(axis=2)
+    got = np.asarray(Image.open("out.png"))
+    assert got.shape == shape
+    assert np.abs(got - wanted * 255).max() <= 0.51
+    assert (got != pixels.reshape(shape)).any()
+
+
+def test_quiet_and_the_ending_of_the_name() -> None:
+    assert n2n("-q", "denoise", *MODEL, "photos/0.png", "out.JPG") == (0, "", "")
+    assert Path("out.JPG").read_bytes().startswith(b"\xff\xd8\xff")
+
+
+def test_the_newest_run_is_used_and_named() -> None:
+    for i, run in enumerate(("old", "new")):
+        Path(f"runs/{run}").mkdir(parents=True)
+        for name in ("last.pth", "best.pth"):
+            Path(f"runs/{run}/{name}").write_bytes(Path("tiny.pth").read_bytes())
+            os.utime(f"runs/{run}/{name}", (1e9 + i, 1e9 + i))
+    assert n2n("denoise", "photos/0.png", "out.png") == (0, "", "model: runs/new/best.pth\n")
+
+
+def test_without_any_run_the_command_that_makes_one_is_named() -> None:
+    code, message, hint = failure("denoise", "photos/0.png", "out.png")
+    assert code == 1
+    assert "no model" in message
+    assert "`n2n train`" in hint
+
+
+def test_what_reading_changed_is_told(here: Path) -> None:
+    Image.open(photo(here / "a\nb.png")).convert("P").save("a\nb.png")
+    answer = n2n("denoise", *MODEL, "a\nb.png", "out.png")
+    assert answer == (0, "", "a\\nb.png: its palette became plain colours\nmodel: tiny.pth\n")
+
+
+def test_names_that_are_no_text() -> None:
+    source, target = "in\udcff\n.png", "out\udcfe\n.png"
+    Path("photos/0.png").rename(source)
+    assert n2n("denoise", *MODEL, source, target).code == 0
+    assert Path(target).is_file()
+    assert failure("denoise", *MODEL, "no\udcff\n.png", target)[1] == r"there is no file `no\udcff\n.png`"
+
+
+def test_an_old_output_is_replaced_and_the_input_may_be_it() -> None:
+    before = Path("photos/0.png").read_bytes()
+    assert n2n("denoise", *MODEL, "photos/0.png", "photos/0.png").code == 0
+    assert Path("photos/0.png").read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("target", "message", "hint"),
+    [
+        ("new/out.png", "`new/out.png` cannot be written: there is no folder `new`", "`mkdir -p new`"),
+        ("a b/c/o.png", "`a b/c/o.png` cannot be written: there is no folder `a b/c`", "`mkdir -p 'a b/c'`"),
+        ("tiny.toml/o.png", "`tiny.toml/o.png` cannot be written: `tiny.toml` is not a folder", "name another place"),
+        ("photos", "`photos` is a folder, it must be a picture's name", "try `photos/0.png`"),
+        ("out.gif", "`out.gif` does not end in the name of an image format", "known endings: .png, .jpg"),
+        ("out", "`out` does not end in the name of an image format", "known endings: .png, .jpg"),
+        ("x" * 300 + ".png", f"`{'x' * 300}.png`: File name too long", "`n2n --debug ...` shows where"),
+    ],
+)  # fmt: skip
+def test_an_output_that_cannot_be_is_told_before_any_work(
+    target: str, message: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: object) -> None:
+        raise AssertionError("the model was asked for")
+
+    monkeypatch.setattr("n2n_cli.images.read_picture", work)
+    monkeypatch.setattr("n2n_cli.model.Model.from_checkpoint", work)
+    code, *told = failure("denoise", *MODEL, "photos/0.png", target)
+    assert (code, told[0]) == (1, message)
+    assert told[1].startswith(hint)
+
+
+def test_a_folder_that_may_not_be_written_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: not (Path(path) == Path("photos") and mode == os.W_OK))
+    code, message, _ = failure("denoise", *MODEL, "photos/0.png", "photos/out.png")
+    assert (code, message) == (1, "`photos/out.png` cannot be written: no permission to write in `photos`")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["missing.png", "out.png"], 1, "there is no file `missing.png`"),
+        (["photos", "out.png"], 1, "`photos` is a folder, not a picture"),
+        (["tiny.toml", "out.png"], 1, "`tiny.toml` is not a whole PNG, JPEG, TIFF, WebP or BMP picture"),
+        (["photos/0.png", "out.png", "--model", "missing.pth"], 1, "there is no checkpoint `missing.pth`"),
+        (["photos/0.png", "out.png", "--model", "tiny.toml"], 1, "`tiny.toml` is not a checkpoint"),
+        (["photos/0.png", "out.png", "--model", "photos"], 1, "`photos` is a folder, not a checkpoint"),
+        (["photos/0.png", "out.png", *MODEL, "--config", "default"], 1, "`tiny.pth`"),
+        (["photos/0.png", "out.png", *MODEL, "--config", "missing"], 2, "there is no configuration `missing`"),
+    ],
+)
+def test_what_is_refused(words: list[str], code: int, message: str) -> None:
+    got = failure("denoise", *words)
+    assert got[0] == code
+    assert message in got[1]
+    assert not Path("out.png").exists()
+
+
+def test_a_failure_leaves_the_old_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise N2NError("no", hint="yes")
+
+    Path("out.png").write_text("old")
+    monkeypatch.setattr("n2n_cli.denoising.denoise_picture", fail)
+    assert failure("denoise", *MODEL, "photos/0.png", "out.png") == (1, "no", "yes")
+    assert Path("out.png").read_text() == "old"
+    assert not [path for path in Path().iterdir() if re.search(r"tmp$", path.name)]
+
+
+def test_a_trained_model_makes_a_noisy_photo_better() -> None:
+    assert load_config("tiny.toml").data.noise == "gaussian:25"
+    clean = np.asarray(Image.open("photos/0.png"), dtype=float)
+    noisy = np.clip(clean + np.random.default_rng(0).normal(0, 25, clean.shape), 0, 255)
+    Image.fromarray(np.rint(noisy).astype(np.uint8)).save("noisy.png")
+    words = ["--set", "data.pairs=200", "--epochs", "15", "--lr", "2", "--out", "run"]
+    assert n2n("train", "--config", "tiny.toml", *words).code == 0
+    assert n2n("denoise", "--model", "run/best.pth", "noisy.png", "out.png").code == 0
+    error = [np.mean((np.asarray(Image.open(name), float) - clean) ** 2) for name in ("noisy.png", "out.png")]
+    assert error[1] < error[0]

@@ -1,0 +1,142 @@
+"""The imports go one way, each package has its rooms, and the command line's help answers at once."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import n2n_cli
+from n2n_cli.model import Model
+
+PACKAGE = Path(n2n_cli.__file__).parent
+ORDER = (  # a module imports from its own row and the rows above it
+    {"errors"},
+    {"nn"},
+    {"images", "noise", "metrics", "checkpoint", "config", "pixels", "files", "opcodes", "dead_leaves", "machine"},
+    {"data", "model", "runs", "tiling"},
+    {"training", "evaluation", "denoising"},
+    {"cli"},
+    {"__main__"},
+)
+OUTSIDE = {"numpy": "everywhere", "PIL": "images", "typer": "cli", "rich": "cli"}
+NOT_IN_NN = {  # files, clock, terminal
+    *("io", "os", "pathlib", "shutil", "tempfile", "glob", "fileinput", "mmap", "pickle", "zipfile", "json", "tomllib"),
+    *(
+        "time",
+        "datetime",
+        "calendar",
+        "logging",
+        "warnings",
+        "getpass",
+        "subprocess",
+        "socket",
+        "signal",
+        "random",
+    ),
+}
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its dotted name below `n2n_cli`; the package's own file is ``."""
+    names = {path: path.relative_to(PACKAGE).with_suffix("").parts for path in PACKAGE.rglob("*.py")}
+    return {".".join(part for part in parts if part != "__init__"): path for path, parts in names.items()}
+
+
+MODULES = modules()
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names of all modules that a file imports, anywhere in it; `from a import b` may name a.b or a."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            assert node.module
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}".removeprefix("n2n_cli.")
+                found.add(f"n2n_cli.{inner}" if node.module.startswith("n2n_cli") and inner in MODULES else node.module)
+    return found
+
+
+def inside(module: str) -> set[str]:
+    """Modules of this package that a module of it imports; the package's own file gives the version alone."""
+    names = {name for name in imports(MODULES[module]) if name.partition(".")[0] == "n2n_cli"}
+    return {name.removeprefix("n2n_cli").removeprefix(".") for name in names} - {""}
+
+
+def row(module: str) -> int:
+    (found,) = (i for i, rooms in enumerate(ORDER) if module.partition(".")[0] in rooms)
+    return found
+
+
+LIBRARY = sorted(MODULES.keys() - {""})
+
+
+def test_every_room_has_its_place_and_every_place_its_room() -> None:
+    assert {module.partition(".")[0] for module in LIBRARY} == set().union(*ORDER)
+
+
+@pytest.mark.parametrize("module", LIBRARY)
+def test_imports_go_one_way(module: str) -> None:
+    against = {name for name in inside(module) if row(name) > row(module)}
+    assert not against, f"n2n_cli.{module} imports what stands above it"
+
+
+def test_no_two_modules_need_each_other() -> None:
+    graph = {module: inside(module) - {module} for module in LIBRARY}
+    graphlib.TopologicalSorter(graph).prepare()  # CycleError names the circle
+
+
+@pytest.mark.parametrize("module", LIBRARY)
+def test_each_package_from_outside_has_its_rooms(module: str) -> None:
+    for name in {name.partition(".")[0] for name in imports(MODULES[module])} - {"n2n_cli"} - sys.stdlib_module_names:
+        assert OUTSIDE.get(name) in ("everywhere", module.partition(".")[0]), f"n2n_cli.{module} imports {name}"
+
+
+@pytest.mark.parametrize("module", [module for module in LIBRARY if module.partition(".")[0] == "nn"])
+def test_the_framework_knows_no_files_no_clock_and_no_terminal(module: str) -> None:
+    assert not {name.partition(".")[0] for name in imports(MODULES[module])} & NOT_IN_NN
+
+
+@pytest.mark.parametrize(
+    "module", [module for module in LIBRARY if module.partition(".")[0] not in ("cli", "__main__")]
+)
+def test_the_library_never_prints(module: str) -> None:
+    nodes = list(ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))))
+    called = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    streams = {node.attr for node in nodes if isinstance(node, ast.Attribute)} & {"stdin", "stdout", "stderr"}
+    assert not (called & {"print", "input", "breakpoint"}) | streams
+    assert not module.startswith("nn") or "open" not in called
+
+
+def test_help_answers_without_the_heavy_packages() -> None:
+    program = """
+import sys
+from n2n_cli.cli.app import app
+for words in ([], ["--help"], ["train", "--help"], ["--version"]):
+    try:
+        app(words)
+    except SystemExit:
+        pass
+print(*sys.modules, sep="\\n", file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(done.stderr.split())
+    assert "n2n_cli.cli.train" in loaded
+    heavy = {"numpy", "PIL", "rich.progress", "n2n_cli.nn", "n2n_cli.config", "n2n_cli.training"}
+    assert not loaded & heavy
+
+
+def test_model_and_nn_are_the_packages_face() -> None:
+    assert n2n_cli.Model is Model
+    assert n2n_cli.nn.Conv2d.__module__ == "n2n_cli.nn.conv"
+    assert set(n2n_cli.__all__) == {"Model", "nn", "__version__"}
+    with pytest.raises(AttributeError, match=r"^module 'n2n_cli' has no attribute 'Modle'$"):
+        n2n_cli.Modle  # noqa: B018
