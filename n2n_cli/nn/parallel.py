@@ -84,7 +84,7 @@ class Team:
         criterion : Loss
             A mean over the batch.
         """
-        parts = _parts(x)
+        parts = passes(len(x), math.prod(x.shape[2:]))
         own = self.network.param()
         sums = np.empty((len(parts), sum(grad.size for _, grad in own)), own[0][1].dtype if own else x.dtype)
 
@@ -120,9 +120,8 @@ class Team:
         return self._members[:count]
 
 
-def _parts(x: Array) -> list[slice]:
-    """The images of each pass."""
-    n, pixels = len(x), x.shape[2] * x.shape[3]
+def passes(n: int, pixels: int) -> list[slice]:
+    """The images of each pass of a batch of `n` images of so many pixels."""
     count = min(n, max(LEAST_PASSES, -(-n * pixels // PIXELS_A_PASS)))
     ends = [n * i // count for i in range(count + 1)] if count else [0]
     return [slice(start, stop) for start, stop in pairwise(ends)]

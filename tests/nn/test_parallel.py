@@ -9,7 +9,7 @@ import pytest
 from n2n_cli.errors import ArgumentError
 from n2n_cli.nn import MSE, Module
 from n2n_cli.nn.functional import Array
-from n2n_cli.nn.parallel import LEAST_PASSES, PIXELS_A_PASS, Team, _parts
+from n2n_cli.nn.parallel import LEAST_PASSES, PIXELS_A_PASS, Team, passes
 from tests.nn.founding import founding
 
 
@@ -122,7 +122,7 @@ def test_a_number_of_threads_out_of_range(threads: int, rng: np.random.Generator
     [(100, 32, 10), (100, 16, LEAST_PASSES), (3, 8, 3), (1, 8, 1), (4, 256, 4), (0, 32, 0), (1000, 32, 100)],
 )
 def test_how_a_batch_is_cut(n: int, side: int, wanted: int) -> None:
-    parts = _parts(np.empty((n, 3, side, side), np.float32))
+    parts = passes(n, side * side)
     assert len(parts) == wanted
     assert [i for part in parts for i in range(n)[part]] == list(range(n))
     sizes = [part.stop - part.start for part in parts]
