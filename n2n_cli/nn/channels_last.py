@@ -6,10 +6,7 @@ arithmetic on short runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from n2n_cli.nn.functional import Array, Pair, Shape
 from n2n_cli.nn.memory import empty
@@ -17,7 +14,7 @@ from n2n_cli.nn.memory import empty
 
 def channels_last(x: Array) -> Array:
     """(N, C, H, W) -> (N, H, W, C), C-contiguous; a view where the memory already lies that way."""
-    x_nhwc = np.moveaxis(x, 1, -1)
+    x_nhwc = x.transpose(0, 2, 3, 1)
     if x_nhwc.flags.c_contiguous:
         return x_nhwc
     copy = empty(x_nhwc.shape, x.dtype)
@@ -27,7 +24,7 @@ def channels_last(x: Array) -> Array:
 
 def channels_first(x_nhwc: Array) -> Array:
     """(N, H, W, C) -> (N, C, H, W), a view."""
-    return np.moveaxis(x_nhwc, -1, 1)
+    return x_nhwc.transpose(0, 3, 1, 2)
 
 
 def im2col(
@@ -52,23 +49,20 @@ def im2col(
     """
     n, _, _, c = x.shape
     (kh, kw), (h_out, w_out) = kernel_size, output_size
-    seen = _seen(kernel_size, stride, output_size, dilation)
-    padded = _padded(x, before, seen)
-    by_image, by_row, by_column, by_channel = padded.strides
+    padded = _padded(x, before, _seen(kernel_size, stride, output_size, dilation))
     (sh, sw), (dh, dw), width = stride, dilation, kh * kw * c
-    columns = empty((n, h_out, w_out, width + ones), x.dtype)
-    taps = as_strided(columns, (n, h_out, w_out, kh, kw, c), (*columns.strides[:3], *_c_strides((kh, kw, c), x)))
-    shape = (n, h_out, w_out, kh, kw, c)
-    windows = as_strided(
-        padded, shape, (by_image, by_row * sh, by_column * sw, by_row * dh, by_column * dw, by_channel), writeable=False
-    )
-    if dw == 1:  # what lies next to each other is copied as one run
-        windows = _merge_last_two(windows)
-        taps = _merge_last_two(taps)
+    by_row = c * padded.shape[2]
+    columns = empty((n * h_out * w_out, width + ones), x.dtype)
+    by_place = width + ones
+    # What lies next to each other is copied as one run.
+    run, runs = (kw * c, 1) if dw == 1 else (c, kw)
+    shape = (n, h_out, w_out, kh, runs, run)
+    windows = strided(padded, shape, (by_row * padded.shape[1], by_row * sh, c * sw, by_row * dh, c * dw, 1))
+    taps = strided(columns, shape, (by_place * w_out * h_out, by_place * w_out, by_place, kw * c, c, 1))
     np.copyto(taps, windows)
     if ones:
-        columns[..., width] = 1
-    return columns.reshape(n * h_out * w_out, width + ones)
+        columns[:, width] = 1
+    return columns
 
 
 def col2im(patches: Array, x_shape: Shape, stride: Pair, before: Pair, dilation: Pair) -> Array:
@@ -119,6 +113,11 @@ def product(a: Array, b: Array) -> Array:
     return y
 
 
+def strided(x: Array, shape: Shape, strides: Shape) -> Array:
+    """A view of a C-contiguous array, strides in elements. Unlike `as_strided` it refuses to leave its memory."""
+    return np.ndarray(shape, x.dtype, x.data, 0, tuple(stride * x.itemsize for stride in strides))
+
+
 def _seen(kernel_size: Pair, stride: Pair, output_size: Pair, dilation: Pair) -> Pair:
     """Size of the padded picture that all places of a kernel see together."""
     rows, columns = (stride[a] * (output_size[a] - 1) + dilation[a] * (kernel_size[a] - 1) + 1 for a in (0, 1))
@@ -149,17 +148,3 @@ def _overlap(places: int, size: int, stride: int, offset: int) -> tuple[slice, s
         return None
     start = first * stride + offset
     return slice(first, last + 1), slice(start, last * stride + offset + 1, stride)
-
-
-def _c_strides(shape: Shape, x: Array) -> Iterator[int]:
-    """Strides of a C-contiguous array of `shape` and the element type of `x`."""
-    stride = x.itemsize * int(np.prod(shape))
-    for size in shape:
-        stride //= size
-        yield stride
-
-
-def _merge_last_two(x: Array) -> Array:
-    """A view with the last two axes as one; they have to lie next to each other."""
-    shape = (*x.shape[:-2], x.shape[-2] * x.shape[-1])
-    return as_strided(x, shape, (*x.strides[:-2], x.itemsize))  # NumPy gives an axis of length 1 any stride

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from n2n_cli.nn.channels_last import channels_first, channels_last, col2im, im2col, product, relu_in_place
+from n2n_cli.nn.channels_last import channels_first, channels_last, col2im, im2col, product, relu_in_place, strided
 from n2n_cli.nn.conv import Conv2d
 from n2n_cli.nn.fast_conv import FusedConv, masked
 from n2n_cli.nn.functional import Array, Shape
@@ -135,25 +135,19 @@ class DoubledConv(FusedConv):
         n, c, h, w = x.shape
         c_out = conv.out_channels
         small = channels_last(x)
-        down = _differences(small, axis=1)  # (N, H + 1, W, C_in)
-        inputs = (small, _differences(small, axis=2), down, _differences(down, axis=2))
-        products = (
-            product(part.reshape(-1, c), filters.T) for part, filters in zip(inputs, self._filters(), strict=True)
-        )
-        level, across, down, both = products
+        below = _differences(small, axis=1)  # (N, H + 1, W, C_in)
+        inputs = (small, _differences(small, axis=2), below, _differences(below, axis=2))
+        filters = self._filters()
+        level, across, down, both = (product(inputs[i].reshape(-1, c), filters[i].T) for i in range(4))
         if conv.bias is not None:
             np.add(level, conv.bias.data, out=level)
-        level, across = level.reshape(n, h, w, c_out), across.reshape(n, h, w + 1, 2, c_out)
-        down, both = down.reshape(n, h + 1, w, 2, c_out), both.reshape(n, h + 1, w + 1, 2, 2, c_out)
-        in_row = empty((n, h, w, 2, c_out), level.dtype)
-        between_rows = empty((n, h + 1, 2, w, 2, c_out), level.dtype)
-        y = empty((n, h, 2, w, 2, c_out), level.dtype)
-        for b in (0, 1):
-            np.add(level, across[:, :, b : b + w, b], out=in_row[:, :, :, b])
-            for a in (0, 1):
-                np.add(down[:, :, :, a], both[:, :, b : b + w, a, b], out=between_rows[:, :, a, :, b])
-        for a in (0, 1):
-            np.add(in_row, between_rows[:, a : a + h, a], out=y[:, :, a])
+        shapes = _Shapes(n, h, w, c_out)
+        in_row, between_rows, y = (
+            empty(shape, level.dtype) for shape in (shapes.in_row, shapes.between_rows, shapes.y)
+        )
+        np.add(level.reshape(n, h, w, 1, c_out), shapes.of_columns(across), out=in_row)
+        np.add(down.reshape(n, h + 1, w, 2, 1, c_out).swapaxes(2, 3), shapes.of_both(both), out=between_rows)
+        np.add(in_row.reshape(n, h, 1, w, 2, c_out), shapes.of_rows(between_rows), out=y)
         y = y.reshape(n, 2 * h, 2 * w, c_out)
         above = relu_in_place(y) if self.has_relu else None
         self._keep(inputs, above, x.shape)
@@ -164,70 +158,110 @@ class DoubledConv(FusedConv):
         (n, c, h, w), conv = x_shape, self.conv
         c_out = conv.out_channels
         self.last._check_gradient(grad_output.shape, (n, c_out, 2 * h, 2 * w))
-        grad_y = masked(channels_last(grad_output), above).reshape(n, h, 2, w, 2, c_out)
-        in_row = empty((n, h, w, 2, c_out), grad_y.dtype)
+        shapes = _Shapes(n, h, w, c_out)
+        grad_y = masked(channels_last(grad_output), above).reshape(shapes.y)
+        in_row = empty(shapes.in_row, grad_y.dtype)
         np.add(grad_y[:, :, 0], grad_y[:, :, 1], out=in_row)
-        level = empty((n, h, w, c_out), grad_y.dtype)
-        np.add(in_row[:, :, :, 0], in_row[:, :, :, 1], out=level)
-        across = empty((n, h, w + 1, 2, c_out), grad_y.dtype)
-        down = empty((n, h + 1, w, 2, c_out), grad_y.dtype)
-        both = empty((n, h + 1, w + 1, 2, 2, c_out), grad_y.dtype)
+        level = empty((n * h * w, c_out), grad_y.dtype)
+        np.add(in_row[:, :, :, 0], in_row[:, :, :, 1], out=level.reshape(n, h, w, c_out))
+        across = empty((n * h * (w + 1), 2 * c_out), grad_y.dtype)
+        down = empty((n * (h + 1) * w, 2 * c_out), grad_y.dtype)
+        both = empty((n * (h + 1) * (w + 1), 4 * c_out), grad_y.dtype)
         for part in (across, down, both):
             part.fill(0)
-        for a in (0, 1):
-            np.copyto(across[:, :, a : a + w, a], in_row[:, :, :, a])
-            np.add(grad_y[:, :, a, :, 0], grad_y[:, :, a, :, 1], out=down[:, a : a + h, :, a])
-            for b in (0, 1):
-                np.copyto(both[:, a : a + h, b : b + w, a, b], grad_y[:, :, a, :, b])
-        grads = tuple(
-            part.reshape(-1, width * c_out) for part, width in zip((level, across, down, both), _WIDTHS, strict=True)
-        )
-        by_kind = np.concatenate(
-            [product(grad.T, part.reshape(-1, c)) for grad, part in zip(grads, inputs, strict=True)]
-        )  # (9 * C_out, C_in)
-        by_tap = _KINDS.T @ by_kind.reshape(9, c_out * c)
+        np.copyto(shapes.of_columns(across), in_row)
+        np.add(grad_y[:, :, :, :, 0], grad_y[:, :, :, :, 1], out=shapes.of_down(down))
+        np.copyto(shapes.of_pixels(both), grad_y)
+        grads = (level, across, down, both)
+        kinds = [product(grads[i].T, inputs[i].reshape(-1, c)) for i in range(4)]
+        by_tap = _KINDS.T @ np.concatenate(kinds).reshape(9, c_out * c)
         self._add_gradient(conv.weight, by_tap.reshape(3, 3, c_out, c).transpose(2, 3, 0, 1))
-        self._add_gradient(conv.bias, np.add.reduce(grads[0], axis=0))
+        self._add_gradient(conv.bias, np.add.reduce(level, axis=0))
         return grads, x_shape
 
     def _input_gradient(self, grads: tuple[Array, ...], x_shape: Shape) -> Array:
         n, c, h, w = x_shape
-        level, across, down, both = (product(grad, part) for grad, part in zip(grads, self._filters(), strict=True))
+        filters = self._filters()
+        level, across, down, both = (product(grads[i], filters[i]) for i in range(4))
         level, down = level.reshape(n, h, w, c), down.reshape(n, h + 1, w, c)
         _add_differences(down, both.reshape(n, h + 1, w + 1, c), axis=2)
         _add_differences(level, across.reshape(n, h, w + 1, c), axis=2)
         _add_differences(level, down, axis=1)
         return channels_first(level)
 
-    def _filters(self) -> list[Array]:
+    def _filters(self) -> tuple[Array, ...]:
         """(1, 2, 2 and 4 times C_out, C_in): for the picture, its differences across, down, and both."""
-        return np.split(self._matrix(), np.cumsum(_WIDTHS)[:-1] * self.conv.out_channels)
+        matrix, c_out = self._matrix(), self.conv.out_channels
+        return matrix[:c_out], matrix[c_out : 3 * c_out], matrix[3 * c_out : 5 * c_out], matrix[5 * c_out :]
 
     def _make_matrix(self) -> Array:
         weight = self.conv.weight.data.transpose(2, 3, 0, 1)  # (3, 3, C_out, C_in)
         return (_KINDS @ weight.reshape(9, -1)).reshape(-1, self.conv.in_channels)
 
 
-_WIDTHS = (1, 2, 2, 4)
 _ALONG = np.array([[1, 1, 1], [-1, 0, 0], [0, 0, 1]], np.float32)  # s, -w0 and w2 from w0, w1, w2
 _ORDER = [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0), (1, 1), (1, 2), (2, 1), (2, 2)]  # of (rows, columns)
 _KINDS = np.stack([np.kron(_ALONG[i], _ALONG[j]) for i, j in _ORDER])
 """(9, 9): the nine small kernels' weights, from the 3x3 kernel's."""
 
 
+class _Shapes:
+    """The arrays of `DoubledConv`, and where the phases a of rows and b of columns lie in them.
+
+    A product with the differences between pixels i - 1 and i goes to phase 0 of pixel i and to phase 1 of pixel i - 1:
+    seen from the pixels, phase a is the part number a of the difference number i + a.
+    """
+
+    def __init__(self, n: int, h: int, w: int, c: int) -> None:
+        self.n, self.h, self.w, self.c = n, h, w, c
+        self.in_row = (n, h, w, 2, c)
+        self.between_rows = (n, h + 1, 2, w, 2, c)
+        self.y = (n, h, 2, w, 2, c)
+
+    def of_columns(self, across: Array) -> Array:
+        """(N * H * (W + 1), 2C) -> (N, H, W, b, C)."""
+        w, c = self.w, self.c
+        return strided(across, self.in_row, (self.h * (w + 1) * 2 * c, (w + 1) * 2 * c, 2 * c, 3 * c, 1))
+
+    def of_both(self, both: Array) -> Array:
+        """(N * (H + 1) * (W + 1), 4C) -> (N, H + 1, a, W, b, C)."""
+        row, c = (self.w + 1) * 4 * self.c, self.c
+        return strided(both, self.between_rows, ((self.h + 1) * row, row, 2 * c, 4 * c, 5 * c, 1))
+
+    def of_rows(self, between_rows: Array) -> Array:
+        """(N, H + 1, 2, W, 2, C) -> (N, H, a, W, b, C)."""
+        row, c = 2 * self.w * self.c, self.c
+        return strided(between_rows, self.y, ((self.h + 1) * 2 * row, 2 * row, 3 * row, 2 * c, c, 1))
+
+    def of_down(self, down: Array) -> Array:
+        """(N * (H + 1) * W, 2C) -> (N, H, a, W, C)."""
+        row, c = self.w * 2 * self.c, self.c
+        return strided(down, (self.n, self.h, 2, self.w, c), ((self.h + 1) * row, row, row + c, 2 * c, 1))
+
+    def of_pixels(self, both: Array) -> Array:
+        """(N * (H + 1) * (W + 1), 4C) -> (N, H, a, W, b, C)."""
+        row, c = (self.w + 1) * 4 * self.c, self.c
+        return strided(both, self.y, ((self.h + 1) * row, row, row + 2 * c, 4 * c, 5 * c, 1))
+
+
 def _differences(x: Array, *, axis: int) -> Array:
     """x[i] - x[i - 1] along an axis, x being 0 beyond its ends: one more than x has."""
-    size = x.shape[axis]
-    d = empty((*x.shape[:axis], size + 1, *x.shape[axis + 1 :]), x.dtype)
-    x, d_ = np.moveaxis(x, axis, 0), np.moveaxis(d, axis, 0)
-    np.subtract(x[1:], x[:-1], out=d_[1:-1])
-    d_[0] = x[0]
-    np.negative(x[-1], out=d_[-1])
+    n, h, w, c = x.shape
+    if axis == 1:
+        d = empty((n, h + 1, w, c), x.dtype)
+        np.subtract(x[:, 1:], x[:, :-1], out=d[:, 1:-1])
+        d[:, 0] = x[:, 0]
+        np.negative(x[:, -1], out=d[:, -1])
+    else:
+        d = empty((n, h, w + 1, c), x.dtype)
+        np.subtract(x[:, :, 1:], x[:, :, :-1], out=d[:, :, 1:-1])
+        d[:, :, 0] = x[:, :, 0]
+        np.negative(x[:, :, -1], out=d[:, :, -1])
     return d
 
 
 def _add_differences(x: Array, d: Array, *, axis: int) -> None:
     """Adjoint of `_differences`: adds d[i] - d[i + 1] to x."""
-    x, d = np.moveaxis(x, axis, 0), np.moveaxis(d, axis, 0)
-    np.add(x, d[:-1], out=x)
-    np.subtract(x, d[1:], out=x)
+    first, second = (d[:, :-1], d[:, 1:]) if axis == 1 else (d[:, :, :-1], d[:, :, 1:])
+    np.add(x, first, out=x)
+    np.subtract(x, second, out=x)

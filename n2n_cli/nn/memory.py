@@ -36,30 +36,29 @@ class Pool:
     def empty(self, shape: Shape, dtype: DTypeLike) -> Array:
         """An array whose values are arbitrary, as `numpy.empty`."""
         kind = np.dtype(dtype)
-        size = math.prod(shape) * kind.itemsize
-        blocks = self._blocks.setdefault(_rounded(size), [])
-        for i in range(len(blocks)):
-            if sys.getrefcount(blocks[i].whole) == _FREE:
-                block = blocks[i]
+        size = _rounded(math.prod(shape) * kind.itemsize)
+        blocks = self._blocks.get(size)
+        if blocks is None:
+            blocks = self._blocks[size] = []
+        for block in blocks:
+            if sys.getrefcount(block.whole) == _FREE:
                 break
         else:
-            block = _block(_rounded(size))
+            block = _block(size)
             blocks.append(block)
-        array: Array = block.aligned[:size].view(kind).reshape(shape)
-        return array
+        return np.ndarray(shape, kind, block.whole, block.start)
 
 
 class _Block(NamedTuple):
-    """Memory, and the part of it that starts at a multiple of `_ALIGNMENT`; an array cut from it refers to `whole`."""
+    """Memory, and where in it the first multiple of `_ALIGNMENT` lies; an array cut from it refers to `whole`."""
 
     whole: NDArray[np.uint8]
-    aligned: NDArray[np.uint8]
+    start: int
 
 
 def _block(size: int) -> _Block:
     whole = np.empty(size + _ALIGNMENT, np.uint8)
-    start = -whole.ctypes.data % _ALIGNMENT
-    return _Block(whole, whole[start : start + size])
+    return _Block(whole, -whole.ctypes.data % _ALIGNMENT)
 
 
 def _rounded(size: int) -> int:

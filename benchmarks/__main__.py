@@ -1,0 +1,76 @@
+"""`python -m benchmarks [--short] [--json FILE]`: the whole table, printed and written."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from n2n_cli import machine
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--short", action="store_true", help="a few rounds, only to see that everything works")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument("--only", metavar="TEXT", help="only the rows whose name holds TEXT, and no other facts")
+    options = parser.parse_args()
+    machine.prepare_blas()  # as the command does, before NumPy is imported
+
+    from benchmarks import cases
+
+    effort = cases.SHORT if options.short else cases.LONG
+    result: dict[str, Any] = {"machine": _machine(), "rows": [], "facts": []}
+    for name, value in result["machine"].items():
+        print(f"{name}: {value}")
+    print("\n| work | n2n ms | PyTorch's best ms | ratio | at least | aim | spread |\n|---|---|---|---|---|---|---|")
+    for row in cases.rows(effort, only=options.only or ""):
+        result["rows"].append(_as_json(row))
+        print(_line(row), flush=True)
+    if not options.only:
+        print()
+        for fact in cases.facts(effort):
+            result["facts"].append({"what": fact.what, "value": fact.value})
+            print(f"- {fact.what}: {fact.value}", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def _line(row: Any) -> str:
+    ours, best = row.timings["n2n"], row.timings[row.best]
+    goal = [f"{goal:g}x" if goal else "" for goal in (row.least, row.aim)]
+    return (
+        f"| {row.work} | {ours.median * 1e3:.1f} | {best.median * 1e3:.1f} ({row.best}) | {row.ratio:.2f}x "
+        f"| {goal[0]} | {goal[1]} | {ours.spread:.0%}, {best.spread:.0%} |"
+    )
+
+
+def _as_json(row: Any) -> dict[str, Any]:
+    timings = {name: {"median": t.median, "seconds": t.seconds} for name, t in row.timings.items()}
+    return {
+        "work": row.work,
+        "ratio": row.ratio,
+        "best": row.best,
+        "least": row.least,
+        "aim": row.aim,
+        "timings": timings,
+    }
+
+
+def _machine() -> dict[str, str]:
+    blas = machine.open_blas()
+    return {
+        "processor": machine.processor(),
+        "cores": str(machine.available_cores()),
+        "python": platform.python_version(),
+        "numpy": version("numpy"),
+        "blas": f"{blas.version}, kernel {blas.kernel}" if blas else "not OpenBLAS",
+        "torch": version("torch"),
+    }
+
+
+if __name__ == "__main__":
+    main()
