@@ -22,6 +22,7 @@ from n2n_cli.machine import available_cores, one_blas_thread, sgemm_rate
 from n2n_cli.model import Model
 from n2n_cli.nn import MSE, SGD, Conv2d, Module, NearestUpsampling, Sequential
 from n2n_cli.nn.functional import Array
+from n2n_cli.nn.parallel import Member
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,7 @@ def facts(effort: Effort) -> Iterator[Fact]:
     yield Fact("`n2n --help`, whole process (goal 0.15 s, aim 0.1 s)", f"{start.median:.3f} s")
     for threads in (1, cores):
         step = take_turns({"n2n": _our_step(threads)}, rounds=effort.rounds)["n2n"]
-        with one_blas_thread():
-            peak = threads * sgemm_rate()
+        peak = sgemm_rate(threads=threads)
         rate = training_operations(_founding().network, 32) * 100 / step.median
         yield Fact(
             f"share of the sgemm rate in a training step, {_threads(threads)}",
@@ -214,9 +214,9 @@ def _plain_conv(effort: Effort, threads: int) -> dict[str, Timing]:
 def both_ways(model: Model, x: Array) -> None:
     """Forward and backward, the input's gradient included, of a batch on all threads."""
 
-    def task(member: Module, i: int) -> None:
-        y = member(x[i : i + 1])
-        member.backward(y)
+    def task(member: Member, i: int) -> None:
+        y = member.network(x[i : i + 1])
+        member.network.backward(y)
 
     with one_blas_thread():
         model._team.map(task, range(len(x)))

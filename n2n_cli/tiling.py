@@ -10,10 +10,10 @@ import numpy as np
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import Module
 from n2n_cli.nn.functional import Array, Pair, Shape
-from n2n_cli.nn.parallel import Team, passes
+from n2n_cli.nn.parallel import Member, Team, passes
 
-TILE = 256
-"""Side of the output of a tile, in pixels: a compromise between memory and the work that overlaps."""
+TILE = 128
+"""Side of the output of a tile, in pixels: a compromise between what a cache holds and the work that overlaps."""
 
 
 class Tile(NamedTuple):
@@ -70,7 +70,7 @@ def apply(
         return out
     height, width = _kept_size(network, (n, before(x[:1, :, :1, :1]).shape[1], h, w))
 
-    def one_tile(member: Module, part: Tile) -> None:
+    def one_tile(member: Member, part: Tile) -> None:
         seen = _mirrored(_mirrored(x[part.images], part.seen_rows, axis=2), part.seen_columns, axis=3)
         y = member(before(seen))
         inner = y[:, :, _within(part.rows, part.seen_rows), _within(part.columns, part.seen_columns)]

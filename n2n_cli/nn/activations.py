@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from n2n_cli.nn.functional import Array
+from n2n_cli.nn.memory import empty_like
 from n2n_cli.nn.module import Module
+from n2n_cli.nn.tape import do
 
 
 class ReLU(Module):
@@ -29,14 +31,17 @@ class ReLU(Module):
 class Sigmoid(Module):
     """1 / (1 + exp(-x)), for any x without overflow."""
 
+    tapes = True
+
     def forward(self, x: Array) -> Array:
         """Any shape (N, C, H, W) -> the same, values in [0, 1]."""
         self._check_shape(x.shape)
-        y = np.negative(x)
+        y = empty_like(x)
+        do(np.negative, x, out=y)
         with np.errstate(over="ignore"):  # far below zero exp is infinite, and its reciprocal the 0 that it should be
-            np.exp(y, out=y)
-        y += 1
-        np.reciprocal(y, out=y)
+            do(np.exp, y, out=y)
+        do(np.add, y, 1, out=y)
+        do(np.reciprocal, y, out=y)
         self._keep(y)
         return y
 
@@ -44,5 +49,8 @@ class Sigmoid(Module):
         """grad_output * y * (1 - y), y being the output."""
         (y,) = self._use_up()
         self._check_gradient(grad_output.shape, y.shape)
-        grad: Array = grad_output * y * (1 - y)
+        grad = empty_like(y)
+        do(np.subtract, 1, y, out=grad)
+        do(np.multiply, grad, y, out=grad)
+        do(np.multiply, grad, grad_output, out=grad)
         return grad

@@ -10,6 +10,7 @@ import numpy as np
 
 from n2n_cli.nn.functional import Array, Pair, Shape
 from n2n_cli.nn.memory import empty
+from n2n_cli.nn.tape import do
 
 
 def channels_last(x: Array) -> Array:
@@ -18,7 +19,7 @@ def channels_last(x: Array) -> Array:
     if x_nhwc.flags.c_contiguous:
         return x_nhwc
     copy = empty(x_nhwc.shape, x.dtype)
-    copy[...] = x_nhwc
+    do(np.copyto, copy, x_nhwc)
     return copy
 
 
@@ -28,7 +29,15 @@ def channels_first(x_nhwc: Array) -> Array:
 
 
 def im2col(
-    x: Array, kernel_size: Pair, stride: Pair, before: Pair, output_size: Pair, dilation: Pair, *, ones: bool
+    x: Array,
+    kernel_size: Pair,
+    stride: Pair,
+    before: Pair,
+    output_size: Pair,
+    dilation: Pair,
+    *,
+    ones: bool,
+    rows_first: bool = False,
 ) -> Array:
     """What a kernel sees at each of its places, one row a place: the taps row by row, each with its channels.
 
@@ -42,6 +51,8 @@ def im2col(
         Number of places along each axis.
     ones : bool
         Whether each row ends with a one, which a bias is multiplied with.
+    rows_first : bool
+        Whether the places are in the order (rows, N, columns) instead of (N, rows, columns).
 
     Returns
     -------
@@ -58,10 +69,11 @@ def im2col(
     run, runs = (kw * c, 1) if dw == 1 else (c, kw)
     shape = (n, h_out, w_out, kh, runs, run)
     windows = strided(padded, shape, (by_row * padded.shape[1], by_row * sh, c * sw, by_row * dh, c * dw, 1))
-    taps = strided(columns, shape, (by_place * w_out * h_out, by_place * w_out, by_place, kw * c, c, 1))
-    np.copyto(taps, windows)
+    places = (w_out, n * w_out, 1) if rows_first else (h_out * w_out, w_out, 1)
+    taps = strided(columns, shape, (*(by_place * place for place in places), kw * c, c, 1))
+    do(np.copyto, taps, windows)
     if ones:
-        columns[:, width] = 1
+        do(np.copyto, columns[:, width], 1)
     return columns
 
 
@@ -89,28 +101,36 @@ def col2im(patches: Array, x_shape: Shape, stride: Pair, before: Pair, dilation:
                 parts.append((x[:, rows[1], columns[1]], part, part.shape == x_shape))
     parts.sort(key=lambda part: not part[2])  # one that reaches every pixel makes zeros needless
     if parts and parts[0][2]:
-        np.copyto(parts[0][0], parts[0][1])
+        do(np.copyto, parts[0][0], parts[0][1])
         del parts[0]
     else:
-        x.fill(0)
+        do(np.copyto, x, 0)
     for target, part, _ in parts:
-        np.add(target, part, out=target)
+        do(np.add, target, part, out=target)
     return x
 
 
 def relu_in_place(x: Array) -> Array:
     """Set what is not above zero to zero. Returns where it was above, as bool."""
     above = empty(x.shape, np.bool_)
-    np.greater(x, 0, out=above)
-    np.multiply(x, above, out=x)  # twice as fast as `maximum`, and what is not a number stays so
+    do(np.greater, x, 0, out=above)
+    do(np.multiply, x, above, out=x)  # twice as fast as `maximum`, and what is not a number stays so
     return above
 
 
 def product(a: Array, b: Array) -> Array:
     """Matrix product."""
     y = empty((a.shape[0], b.shape[1]), np.result_type(a, b))
-    np.matmul(a, b, out=y)
+    do(np.matmul, a, b, out=y)
     return y
+
+
+def total(x: Array, *, axis: int | tuple[int, ...]) -> Array:
+    """Sum over some axes."""
+    axes = (axis,) if isinstance(axis, int) else axis
+    sums = empty(tuple(size for i, size in enumerate(x.shape) if i not in axes), x.dtype)
+    do(np.add.reduce, x, axis=axis, out=sums)
+    return sums
 
 
 def strided(x: Array, shape: Shape, strides: Shape) -> Array:
@@ -132,11 +152,10 @@ def _padded(x: Array, before: Pair, size: Pair) -> Array:
         return x
     padded = empty((n, rows, columns, c), x.dtype)
     bottom, right = min(top + h, rows), min(left + w, columns)
-    padded[:, :top] = 0
-    padded[:, bottom:] = 0
-    padded[:, top:bottom, :left] = 0
-    padded[:, top:bottom, right:] = 0
-    padded[:, top:bottom, left:right] = x[:, : bottom - top, : right - left]
+    for border in (padded[:, :top], padded[:, bottom:], padded[:, top:bottom, :left], padded[:, top:bottom, right:]):
+        if border.size:
+            do(np.copyto, border, 0)
+    do(np.copyto, padded[:, top:bottom, left:right], x[:, : bottom - top, : right - left])
     return padded
 
 

@@ -81,6 +81,14 @@ class Sequential(Module):
             step.train(mode)
         return self
 
+    @property
+    def tapes(self) -> bool:  # type: ignore[override]
+        return all(step.module.tapes for step in self._steps)
+
+    def prepare(self) -> None:
+        for _, step in self._steps:
+            step.prepare()
+
     def output_shape(self, shape: Shape) -> Shape:
         for i, module in enumerate(self._modules):
             try:

@@ -6,43 +6,28 @@ just made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import EllipsisType
 from typing import TypeAlias
 
 import numpy as np
 
-from n2n_cli.nn.channels_last import channels_first, channels_last, col2im, im2col, product, relu_in_place
+from n2n_cli.nn.channels_last import channels_first, channels_last, col2im, im2col, product, relu_in_place, total
 from n2n_cli.nn.conv import Conv2d
 from n2n_cli.nn.functional import Array, Pair, Shape
 from n2n_cli.nn.memory import empty
 from n2n_cli.nn.module import Module, Parameter
+from n2n_cli.nn.tape import do
 
 Index: TypeAlias = "tuple[EllipsisType, slice, slice]"
 
 _PIECE = 512
 
 
-class Derived:
-    """A matrix made from a convolution's parameters, made again when they have changed."""
-
-    def __init__(self, conv: Conv2d, make: Callable[[], Array]) -> None:
-        self._parameters = [parameter for _, parameter in conv.named_parameters()]
-        self._make = make
-        self._seen: list[Array] = []
-        self._matrix: Array | None = None
-
-    def __call__(self) -> Array:
-        now = [parameter.data for parameter in self._parameters]
-        same = len(self._seen) == len(now) and all(map(np.array_equal, self._seen, now))
-        if self._matrix is None or not same:
-            self._matrix = self._make()
-            self._seen = [data.copy() for data in now]
-        return self._matrix
-
-
 class FusedConv(Module):
     """What the fast convolutions share. `last` is the module whose output theirs is."""
+
+    tapes = True
 
     def __init__(self, conv: Conv2d, relu: Module | None = None) -> None:
         super().__init__()
@@ -50,14 +35,34 @@ class FusedConv(Module):
         self.last = relu or conv
         self.has_relu = relu is not None
         self.taps: Pair = conv.kernel_size
-        self._matrix = Derived(conv, self._make_matrix)
+        self._made: tuple[Array, ...] = ()
+        self._made_from: list[Array] = []
 
     @property
     def _width(self) -> int:
         """Columns of the matrix without the bias."""
         return self.conv.in_channels * self.taps[0] * self.taps[1]
 
-    def _make_matrix(self) -> Array:
+    def _matrices(self) -> tuple[Array, ...]:
+        """The parameters as the products need them: the same arrays for good, whose values follow theirs."""
+        now = [parameter.data for _, parameter in self.conv.named_parameters()]
+        if not self._made or self._made[0].dtype != now[0].dtype:
+            self._made = tuple(np.ascontiguousarray(matrix) for matrix in self._make_matrices())
+        elif not all(map(np.array_equal, self._made_from, now)):
+            for matrix, made in zip(self._made, self._make_matrices(), strict=True):
+                matrix[...] = made
+        else:
+            return self._made
+        self._made_from = [data.copy() for data in now]
+        return self._made
+
+    def _matrix(self) -> Array:
+        return self._matrices()[0]
+
+    def prepare(self) -> None:
+        self._matrices()
+
+    def _make_matrices(self) -> tuple[Array, ...]:
         raise NotImplementedError
 
     def _with_bias(self, filters: Array) -> Array:
@@ -69,7 +74,7 @@ class FusedConv(Module):
 
     def _add_gradient(self, parameter: Parameter | None, grad: Array) -> None:
         if parameter is not None:
-            np.add(parameter.grad, grad, out=parameter.grad)
+            do(np.add, parameter.grad, grad, out=parameter.grad)
 
     def backward(self, grad_output: Array) -> Array:
         """Gradient with respect to the input; the convolution's own is added to its `grad`."""
@@ -92,10 +97,10 @@ class FusedConv(Module):
 class ColumnConv(FusedConv):
     """A convolution of any kind, and perhaps a ReLU: one product with all patches."""
 
-    def _make_matrix(self) -> Array:
+    def _make_matrices(self) -> tuple[Array, ...]:
         """(C_out, K_h * K_w * C_in (+ 1))."""
         weight = np.moveaxis(self.conv.weight.data, 1, -1)  # (C_out, K_h, K_w, C_in)
-        return self._with_bias(weight.reshape(self.conv.out_channels, -1))
+        return (self._with_bias(weight.reshape(self.conv.out_channels, -1)),)
 
     def forward(self, x: Array) -> Array:
         """(N, C_in, H, W) -> (N, C_out, H_out, W_out)."""
@@ -133,6 +138,84 @@ class ColumnConv(FusedConv):
         return channels_first(col2im(patches, (n, h, w, c), conv.stride, conv.padding, conv.dilation))
 
 
+class RowConv(FusedConv):
+    """A convolution of stride 1, and perhaps a ReLU: a product for each row of the kernel.
+
+    The patches of one kernel row are a K_h-th as much to copy as whole ones. Where the rows of the pictures come before
+    the images, the patches that a kernel row meets follow each other in memory, and the products only have to be added.
+    """
+
+    def __init__(self, conv: Conv2d, relu: Module | None = None) -> None:
+        super().__init__(conv, relu)
+        reach = [conv.dilation[a] * (conv.kernel_size[a] - 1) for a in (0, 1)]
+        self._back: Pair = (reach[0] - conv.padding[0], reach[1] - conv.padding[1])  # zeros around the output gradient
+
+    def _make_matrices(self) -> tuple[Array, ...]:
+        """(K_h, K_w * C_in (+ 1), C_out), the bias behind the first row; and turned round, (K_h, K_w * C_out, C_in)."""
+        conv, (kh, kw) = self.conv, self.conv.kernel_size
+        c, c_out = conv.in_channels, conv.out_channels
+        filters = np.zeros((kh, kw * c + (conv.bias is not None), c_out), conv.weight.data.dtype)
+        filters[:, : kw * c] = conv.weight.data.transpose(2, 3, 1, 0).reshape(kh, kw * c, c_out)
+        if conv.bias is not None:
+            filters[0, -1] = conv.bias.data
+        turned = conv.weight.data[:, :, ::-1, ::-1].transpose(2, 3, 0, 1)
+        return filters, turned.reshape(kh, kw * c_out, c)
+
+    def forward(self, x: Array) -> Array:
+        """(N, C_in, H, W) -> (N, C_out, H_out, W_out)."""
+        conv = self.conv
+        n, c_out, h, w = conv.output_shape(x.shape)
+        patches = self._patches(channels_last(x), conv.padding, (h, w), ones=conv.bias is not None)
+        y = self._summed(patches, self._matrices()[0], (n, h, w, c_out))
+        above = relu_in_place(y) if self.has_relu else None
+        self._keep(patches, above, x.shape, (n, c_out, h, w))
+        return channels_first(y)
+
+    def _accumulate(self, grad_output: Array) -> tuple[tuple[Array, ...], Shape]:
+        patches, above, x_shape, shape = self._use_up()
+        (kh, kw), c, (n, c_out, h, w), conv = self.taps, x_shape[1], shape, self.conv
+        self.last._check_gradient(grad_output.shape, shape)
+        grad_y = masked(channels_last(grad_output), above)
+        grad_rows = empty((h, n, w, c_out), grad_y.dtype)
+        do(np.copyto, grad_rows, grad_y.swapaxes(0, 1))
+        by_row = empty((kh, patches.shape[1], c_out), grad_y.dtype)
+        for i, met in enumerate(self._met(patches, n, h, w)):
+            do(np.matmul, met.T, grad_rows.reshape(-1, c_out), out=by_row[i])
+        grad_weight = by_row[:, : kw * c].reshape(kh, kw, c, c_out)
+        self._add_gradient(conv.weight, grad_weight.transpose(3, 2, 0, 1))
+        self._add_gradient(conv.bias, by_row[0, -1])
+        return (grad_y,), x_shape
+
+    def _input_gradient(self, grads: tuple[Array, ...], x_shape: Shape) -> Array:
+        n, c, h, w = x_shape
+        patches = self._patches(grads[0], self._back, (h, w), ones=False)
+        return channels_first(self._summed(patches, self._matrices()[1], (n, h, w, c)))
+
+    def _patches(self, x: Array, before: Pair, size: Pair, *, ones: bool) -> Array:
+        """(N, H, W, C) -> (rows * N * W_out, K_w * C (+ 1)): what one row of the kernel sees, rows first."""
+        conv = self.conv
+        rows = size[0] + conv.dilation[0] * (conv.kernel_size[0] - 1)
+        across = (1, conv.kernel_size[1])
+        return im2col(x, across, (1, 1), before, (rows, size[1]), (1, conv.dilation[1]), ones=ones, rows_first=True)
+
+    def _met(self, patches: Array, n: int, h: int, w: int) -> list[Array]:
+        """The patches that each row of the kernel meets: (H_out * N * W_out, ...) each."""
+        steps = [i * self.conv.dilation[0] * n * w for i in range(self.conv.kernel_size[0])]
+        return [patches[step : step + h * n * w] for step in steps]
+
+    def _summed(self, patches: Array, filters: Array, shape: Shape) -> Array:
+        """The sum of the products of all rows of the kernel: (N, H, W, C)."""
+        n, h, w, c = shape
+        met = self._met(patches, n, h, w)
+        y = empty(shape, patches.dtype)
+        rows_first = y.swapaxes(0, 1)  # (H, N, W, C)
+        so_far = product(met[0], filters[0]).reshape(h, n, w, c)
+        for i in range(1, len(met)):
+            do(np.add, so_far, product(met[i], filters[i]).reshape(h, n, w, c), out=rows_first)
+            so_far = rows_first
+        return y
+
+
 class NarrowConv(FusedConv):
     """A convolution that keeps the size and has few outputs: product first, then shifted additions.
 
@@ -140,9 +223,9 @@ class NarrowConv(FusedConv):
     gradient, are only K*K*C_out wide. They lie in planes, one a tap and output, so that additions run along rows.
     """
 
-    def _make_matrix(self) -> Array:
-        """(K_h * K_w * C_out, C_in)."""
-        return self.conv.weight.data.transpose(2, 3, 0, 1).reshape(-1, self.conv.in_channels)
+    def _make_matrices(self) -> tuple[Array, ...]:
+        """(C_in, K_h * K_w * C_out)."""
+        return (self.conv.weight.data.transpose(1, 2, 3, 0).reshape(self.conv.in_channels, -1),)
 
     def forward(self, x: Array) -> Array:
         """(N, C_in, H, W) -> (N, C_out, H, W)."""
@@ -150,12 +233,12 @@ class NarrowConv(FusedConv):
         n, c_out, h, w = conv.output_shape(x.shape)
         rows = channels_last(x).reshape(-1, conv.in_channels)  # (N*H*W, C_in)
         self._keep(rows, x.shape)
-        planes = _planes(rows, self._matrix()).reshape(*conv.kernel_size, c_out, n, h, w)
+        planes = _planes(rows, self._matrix().T).reshape(*conv.kernel_size, c_out, n, h, w)
         y = empty((n, c_out, h, w), planes.dtype)
-        y[...] = 0 if conv.bias is None else conv.bias.data[:, None, None]
+        do(np.copyto, y, 0 if conv.bias is None else conv.bias.data[:, None, None])
         by_channel = y.swapaxes(0, 1)
         for i, j, there, here in self._shifts(h, w):
-            np.add(by_channel[here], planes[i, j][there], out=by_channel[here])
+            do(np.add, by_channel[here], planes[i, j][there], out=by_channel[here])
         return y
 
     def _accumulate(self, grad_output: Array) -> tuple[tuple[Array, ...], Shape]:
@@ -164,18 +247,18 @@ class NarrowConv(FusedConv):
         self.last._check_gradient(grad_output.shape, (n, conv.out_channels, h, w))
         by_channel = grad_output.swapaxes(0, 1)  # (C_out, N, H, W)
         planes = empty((*conv.kernel_size, *by_channel.shape), grad_output.dtype)
-        planes.fill(0)
+        do(np.copyto, planes, 0)
         for i, j, there, here in self._shifts(h, w):
-            np.copyto(planes[i, j][there], by_channel[here])
+            do(np.copyto, planes[i, j][there], by_channel[here])
         matrix = planes.reshape(-1, n * h * w)  # (K_h*K_w*C_out, N*H*W)
         grad_weight = product(matrix, rows).reshape(*conv.kernel_size, conv.out_channels, c)
         self._add_gradient(conv.weight, grad_weight.transpose(2, 3, 0, 1))
-        self._add_gradient(conv.bias, grad_output.sum(axis=(0, 2, 3)))
+        self._add_gradient(conv.bias, total(grad_output, axis=(0, 2, 3)))
         return (matrix.T,), x_shape
 
     def _input_gradient(self, grads: tuple[Array, ...], x_shape: Shape) -> Array:
         n, c, h, w = x_shape
-        return channels_first(product(grads[0], self._matrix()).reshape(n, h, w, c))
+        return channels_first(product(grads[0], self._matrix().T).reshape(n, h, w, c))
 
     def _shifts(self, h: int, w: int) -> Iterator[tuple[int, int, Index, Index]]:
         """Tap by tap: the pixels (of planes (..., H, W)) that it is multiplied with, and those that it adds to."""
@@ -194,7 +277,7 @@ def masked(grad: Array, above: Array | None) -> Array:
     if above is None:
         return grad
     masked = empty(grad.shape, grad.dtype)
-    np.multiply(grad, above, out=masked)
+    do(np.multiply, grad, above, out=masked)
     return masked
 
 
@@ -210,7 +293,7 @@ def _planes(rows: Array, matrix: Array) -> Array:
         split = whole * _PIECE
         pieces = rows[:split].reshape(whole, _PIECE, c).swapaxes(1, 2)  # (pieces, C, _PIECE)
         out = planes[:, :split].reshape(len(matrix), whole, _PIECE).swapaxes(0, 1)
-        np.matmul(np.ascontiguousarray(matrix.T).T, pieces, out=out)
+        do(np.matmul, matrix, pieces, out=out)
     if m % _PIECE:
-        np.matmul(matrix, rows[whole * _PIECE :].T, out=planes[:, whole * _PIECE :])
+        do(np.matmul, matrix, rows[whole * _PIECE :].T, out=planes[:, whole * _PIECE :])
     return planes

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from n2n_cli.nn.channels_last import channels_first, channels_last, col2im, im2col, product, relu_in_place, strided
+from n2n_cli.nn.channels_last import (
+    channels_first,
+    channels_last,
+    col2im,
+    im2col,
+    product,
+    relu_in_place,
+    strided,
+    total,
+)
 from n2n_cli.nn.conv import Conv2d
 from n2n_cli.nn.fast_conv import FusedConv, masked
 from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.nn.memory import empty
 from n2n_cli.nn.module import Module
+from n2n_cli.nn.tape import do
 from n2n_cli.nn.upsampling import NearestUpsampling
 
 
@@ -44,7 +54,7 @@ class UpsampledConv(FusedConv):
         y = empty((n, h, fh, w, fw, c_out), z.dtype)
         for a, i in enumerate(rows.starts):
             for b, j in enumerate(columns.starts):
-                np.copyto(y[:, :, a, :, b], z[:, i : i + h, j : j + w, a, b])
+                do(np.copyto, y[:, :, a, :, b], z[:, i : i + h, j : j + w, a, b])
         y = y.reshape(n, h * fh, w * fw, c_out)
         above = relu_in_place(y) if self.has_relu else None
         self._keep(windows, above, x.shape)
@@ -57,16 +67,19 @@ class UpsampledConv(FusedConv):
         self.last._check_gradient(grad_output.shape, (n, c_out, h * fh, w * fw))
         grad_y = masked(channels_last(grad_output), above).reshape(n, h, fh, w, fw, c_out)
         grad_z = empty((n, h + rows.spread, w + columns.spread, fh, fw, c_out), grad_y.dtype)
-        grad_z.fill(0)
+        do(np.copyto, grad_z, 0)
         for a, i in enumerate(rows.starts):
             for b, j in enumerate(columns.starts):
-                np.copyto(grad_z[:, i : i + h, j : j + w, a, b], grad_y[:, :, a, :, b])
+                do(np.copyto, grad_z[:, i : i + h, j : j + w, a, b], grad_y[:, :, a, :, b])
         grad_rows = grad_z.reshape(-1, fh * fw * c_out)
         grad_matrix = product(grad_rows.T, windows)  # (fh * fw * C_out, th * tw * C_in (+ 1))
         grad_filters = grad_matrix[:, : self._width].reshape(fh, fw, c_out, th, tw, c)
-        by_tap = grad_filters.transpose(2, 5, 0, 3, 1, 4).reshape(c_out * c, -1) @ self._sums
+        small = empty((c_out, c, fh, th, fw, tw), grad_filters.dtype)
+        do(np.copyto, small, grad_filters.transpose(2, 5, 0, 3, 1, 4))
+        by_tap = product(small.reshape(c_out * c, -1), self._sums)
         self._add_gradient(conv.weight, by_tap.reshape(conv.weight.data.shape))
-        self._add_gradient(conv.bias, grad_matrix[:, -1].reshape(-1, c_out).sum(axis=0))
+        if conv.bias is not None:
+            self._add_gradient(conv.bias, total(grad_matrix[:, -1].reshape(-1, c_out), axis=0))
         return (grad_rows,), x_shape
 
     def _input_gradient(self, grads: tuple[Array, ...], x_shape: Shape) -> Array:
@@ -75,13 +88,13 @@ class UpsampledConv(FusedConv):
         patches = grad_windows.reshape(n, h + rows.spread, w + columns.spread, *self.taps, c)
         return channels_first(col2im(patches, (n, h, w, c), (1, 1), (rows.before, columns.before), (1, 1)))
 
-    def _make_matrix(self) -> Array:
+    def _make_matrices(self) -> tuple[Array, ...]:
         """The small kernels of all phases: (fh * fw * C_out, th * tw * C_in (+ 1))."""
         conv, (fh, fw), (th, tw) = self.conv, self.scale_factor, self.taps
         c_out, c = conv.out_channels, conv.in_channels
         small = conv.weight.data.reshape(c_out * c, -1) @ self._sums.T
         filters = small.reshape(c_out, c, fh, th, fw, tw).transpose(2, 4, 0, 3, 5, 1)
-        return self._with_bias(filters.reshape(fh * fw * c_out, th * tw * c))
+        return (self._with_bias(filters.reshape(fh * fw * c_out, th * tw * c)),)
 
 
 class _Phases:
@@ -116,12 +129,15 @@ class _Phases:
 
 
 class DoubledConv(FusedConv):
-    """`UpsampledConv` for a scale of 2 and a 3x3 kernel, with 9 multiplications where the phases have 16.
+    """`UpsampledConv` for a scale of 2 and a 3x3 kernel, with fewer products than the phases have.
 
     Along one axis, pixel i of the small picture becomes the pixels 2i and 2i + 1, which the taps w0, w1, w2 make into
     w0 x[i-1] + (w1 + w2) x[i] and (w0 + w1) x[i] + w2 x[i+1]. With s = w0 + w1 + w2 and d[i] = x[i] - x[i-1] that is
-    s x[i] - w0 d[i] and s x[i] + w2 d[i+1]: three products instead of four, and along both axes nine instead of
-    sixteen. Beyond the picture x is 0. The idea is Winograd's (Lavin and Gray 2016, arXiv:1509.09308).
+    s x[i] - w0 d[i] and s x[i] + w2 d[i+1]: three products instead of four. Beyond the picture x is 0. The idea is
+    Winograd's (Lavin and Gray 2016, arXiv:1509.09308).
+
+    Done along both axes that leaves 9 of 16 products, but more to add up: so it is on the way back, where there are two
+    products to one addition. On the way there it is done along rows, and columns go by their phases: 12 of 16.
     """
 
     def __init__(self, upsampling: NearestUpsampling, conv: Conv2d, relu: Module | None = None) -> None:
@@ -132,56 +148,55 @@ class DoubledConv(FusedConv):
         """(N, C_in, H, W) -> (N, C_out, 2H, 2W)."""
         conv = self.conv
         conv._check_shape(self.upsampling.output_shape(x.shape), conv.in_channels)
-        n, c, h, w = x.shape
-        c_out = conv.out_channels
+        n, _, h, w = x.shape
+        shapes = _Shapes(n, h, w, conv.out_channels)
+        _, level_filters, below_filters = self._matrices()
         small = channels_last(x)
         below = _differences(small, axis=1)  # (N, H + 1, W, C_in)
-        inputs = (small, _differences(small, axis=2), below, _differences(below, axis=2))
-        filters = self._filters()
-        level, across, down, both = (product(inputs[i].reshape(-1, c), filters[i].T) for i in range(4))
-        if conv.bias is not None:
-            np.add(level, conv.bias.data, out=level)
-        shapes = _Shapes(n, h, w, c_out)
-        in_row, between_rows, y = (
-            empty(shape, level.dtype) for shape in (shapes.in_row, shapes.between_rows, shapes.y)
-        )
-        np.add(level.reshape(n, h, w, 1, c_out), shapes.of_columns(across), out=in_row)
-        np.add(down.reshape(n, h + 1, w, 2, 1, c_out).swapaxes(2, 3), shapes.of_both(both), out=between_rows)
-        np.add(in_row.reshape(n, h, 1, w, 2, c_out), shapes.of_rows(between_rows), out=y)
-        y = y.reshape(n, 2 * h, 2 * w, c_out)
+        level = product(_column_pairs(small, ones=conv.bias is not None), level_filters)
+        between = product(_column_pairs(below, ones=False), below_filters)
+        in_row = empty(shapes.in_row, level.dtype)
+        do(np.copyto, in_row, shapes.of_columns(level))
+        y = empty(shapes.y, level.dtype)
+        do(np.copyto, y, shapes.of_pixels(between))
+        do(np.add, y, in_row[:, :, None], out=y)
+        y = y.reshape(n, 2 * h, 2 * w, conv.out_channels)
         above = relu_in_place(y) if self.has_relu else None
-        self._keep(inputs, above, x.shape)
+        self._keep(small, below, above, x.shape)
         return channels_first(y)
 
     def _accumulate(self, grad_output: Array) -> tuple[tuple[Array, ...], Shape]:
-        inputs, above, x_shape = self._use_up()
+        small, below, above, x_shape = self._use_up()
+        inputs = (small, _differences(small, axis=2), below, _differences(below, axis=2))
         (n, c, h, w), conv = x_shape, self.conv
         c_out = conv.out_channels
         self.last._check_gradient(grad_output.shape, (n, c_out, 2 * h, 2 * w))
         shapes = _Shapes(n, h, w, c_out)
         grad_y = masked(channels_last(grad_output), above).reshape(shapes.y)
         in_row = empty(shapes.in_row, grad_y.dtype)
-        np.add(grad_y[:, :, 0], grad_y[:, :, 1], out=in_row)
+        do(np.add, grad_y[:, :, 0], grad_y[:, :, 1], out=in_row)
         level = empty((n * h * w, c_out), grad_y.dtype)
-        np.add(in_row[:, :, :, 0], in_row[:, :, :, 1], out=level.reshape(n, h, w, c_out))
+        do(np.add, in_row[:, :, :, 0], in_row[:, :, :, 1], out=level.reshape(n, h, w, c_out))
         across = empty((n * h * (w + 1), 2 * c_out), grad_y.dtype)
         down = empty((n * (h + 1) * w, 2 * c_out), grad_y.dtype)
         both = empty((n * (h + 1) * (w + 1), 4 * c_out), grad_y.dtype)
         for part in (across, down, both):
-            part.fill(0)
-        np.copyto(shapes.of_columns(across), in_row)
-        np.add(grad_y[:, :, :, :, 0], grad_y[:, :, :, :, 1], out=shapes.of_down(down))
-        np.copyto(shapes.of_pixels(both), grad_y)
+            do(np.copyto, part, 0)
+        do(np.copyto, shapes.of_columns(across), in_row)
+        do(np.add, grad_y[:, :, :, :, 0], grad_y[:, :, :, :, 1], out=shapes.of_down(down))
+        do(np.copyto, shapes.of_pixels(both), grad_y)
         grads = (level, across, down, both)
-        kinds = [product(grads[i].T, inputs[i].reshape(-1, c)) for i in range(4)]
-        by_tap = _KINDS.T @ np.concatenate(kinds).reshape(9, c_out * c)
+        by_kind = empty((9 * c_out, c), grad_y.dtype)
+        for i, part in enumerate(self._parts(by_kind)):
+            do(np.matmul, grads[i].T, inputs[i].reshape(-1, c), out=part)
+        by_tap = product(_KINDS.T, by_kind.reshape(9, c_out * c))
         self._add_gradient(conv.weight, by_tap.reshape(3, 3, c_out, c).transpose(2, 3, 0, 1))
-        self._add_gradient(conv.bias, np.add.reduce(level, axis=0))
+        self._add_gradient(conv.bias, total(level, axis=0))
         return grads, x_shape
 
     def _input_gradient(self, grads: tuple[Array, ...], x_shape: Shape) -> Array:
         n, c, h, w = x_shape
-        filters = self._filters()
+        filters = self._parts(self._matrix())
         level, across, down, both = (product(grads[i], filters[i]) for i in range(4))
         level, down = level.reshape(n, h, w, c), down.reshape(n, h + 1, w, c)
         _add_differences(down, both.reshape(n, h + 1, w + 1, c), axis=2)
@@ -189,20 +204,36 @@ class DoubledConv(FusedConv):
         _add_differences(level, down, axis=1)
         return channels_first(level)
 
-    def _filters(self) -> tuple[Array, ...]:
+    def _parts(self, matrix: Array) -> tuple[Array, ...]:
         """(1, 2, 2 and 4 times C_out, C_in): for the picture, its differences across, down, and both."""
-        matrix, c_out = self._matrix(), self.conv.out_channels
+        c_out = self.conv.out_channels
         return matrix[:c_out], matrix[c_out : 3 * c_out], matrix[3 * c_out : 5 * c_out], matrix[5 * c_out :]
 
-    def _make_matrix(self) -> Array:
-        weight = self.conv.weight.data.transpose(2, 3, 0, 1)  # (3, 3, C_out, C_in)
-        return (_KINDS @ weight.reshape(9, -1)).reshape(-1, self.conv.in_channels)
+    def _make_matrices(self) -> tuple[Array, ...]:
+        """For the way back (9 * C_out, C_in); for the picture and its differences (2 * C_in (+ 1), 2 or 4 * C_out)."""
+        conv, c, c_out = self.conv, self.conv.in_channels, self.conv.out_channels
+        weight = conv.weight.data.transpose(2, 3, 0, 1)  # (3, 3, C_out, C_in)
+        by_kind = (_KINDS @ weight.reshape(9, -1)).reshape(-1, c)
+        by_row = np.tensordot(_ALONG, weight, axes=1)  # (kind, 3, C_out, C_in)
+        pairs = np.tensordot(by_row, _PAIRS, axes=(1, 2)).transpose(0, 4, 2, 3, 1)  # (kind, tap, C_in, b, C_out)
+        level = pairs[0].reshape(2 * c, 2 * c_out)
+        if conv.bias is not None:
+            level = np.concatenate([level, np.resize(conv.bias.data, (1, 2 * c_out))])
+        below = pairs[1:].transpose(1, 2, 0, 3, 4).reshape(2 * c, 4 * c_out)  # (tap, C_in, a, b, C_out)
+        return by_kind, level, below
 
 
 _ALONG = np.array([[1, 1, 1], [-1, 0, 0], [0, 0, 1]], np.float32)  # s, -w0 and w2 from w0, w1, w2
 _ORDER = [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0), (1, 1), (1, 2), (2, 1), (2, 2)]  # of (rows, columns)
 _KINDS = np.stack([np.kron(_ALONG[i], _ALONG[j]) for i, j in _ORDER])
 """(9, 9): the nine small kernels' weights, from the 3x3 kernel's."""
+_PAIRS = np.array([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], np.float32)
+"""(phase, tap, 3): the two taps of each phase, from w0, w1, w2."""
+
+
+def _column_pairs(x: Array, *, ones: bool) -> Array:
+    """(N, H, W, C) -> (N * H * (W + 1), 2C (+ 1)): each pixel with the one before it, zeros beyond the picture."""
+    return im2col(x, (1, 2), (1, 1), (0, 1), (x.shape[1], x.shape[2] + 1), (1, 1), ones=ones)
 
 
 class _Shapes:
@@ -215,23 +246,12 @@ class _Shapes:
     def __init__(self, n: int, h: int, w: int, c: int) -> None:
         self.n, self.h, self.w, self.c = n, h, w, c
         self.in_row = (n, h, w, 2, c)
-        self.between_rows = (n, h + 1, 2, w, 2, c)
         self.y = (n, h, 2, w, 2, c)
 
     def of_columns(self, across: Array) -> Array:
         """(N * H * (W + 1), 2C) -> (N, H, W, b, C)."""
         w, c = self.w, self.c
         return strided(across, self.in_row, (self.h * (w + 1) * 2 * c, (w + 1) * 2 * c, 2 * c, 3 * c, 1))
-
-    def of_both(self, both: Array) -> Array:
-        """(N * (H + 1) * (W + 1), 4C) -> (N, H + 1, a, W, b, C)."""
-        row, c = (self.w + 1) * 4 * self.c, self.c
-        return strided(both, self.between_rows, ((self.h + 1) * row, row, 2 * c, 4 * c, 5 * c, 1))
-
-    def of_rows(self, between_rows: Array) -> Array:
-        """(N, H + 1, 2, W, 2, C) -> (N, H, a, W, b, C)."""
-        row, c = 2 * self.w * self.c, self.c
-        return strided(between_rows, self.y, ((self.h + 1) * 2 * row, 2 * row, 3 * row, 2 * c, c, 1))
 
     def of_down(self, down: Array) -> Array:
         """(N * (H + 1) * W, 2C) -> (N, H, a, W, C)."""
@@ -249,19 +269,19 @@ def _differences(x: Array, *, axis: int) -> Array:
     n, h, w, c = x.shape
     if axis == 1:
         d = empty((n, h + 1, w, c), x.dtype)
-        np.subtract(x[:, 1:], x[:, :-1], out=d[:, 1:-1])
-        d[:, 0] = x[:, 0]
-        np.negative(x[:, -1], out=d[:, -1])
+        do(np.subtract, x[:, 1:], x[:, :-1], out=d[:, 1:-1])
+        do(np.copyto, d[:, 0], x[:, 0])
+        do(np.negative, x[:, -1], out=d[:, -1])
     else:
         d = empty((n, h, w + 1, c), x.dtype)
-        np.subtract(x[:, :, 1:], x[:, :, :-1], out=d[:, :, 1:-1])
-        d[:, :, 0] = x[:, :, 0]
-        np.negative(x[:, :, -1], out=d[:, :, -1])
+        do(np.subtract, x[:, :, 1:], x[:, :, :-1], out=d[:, :, 1:-1])
+        do(np.copyto, d[:, :, 0], x[:, :, 0])
+        do(np.negative, x[:, :, -1], out=d[:, :, -1])
     return d
 
 
 def _add_differences(x: Array, d: Array, *, axis: int) -> None:
     """Adjoint of `_differences`: adds d[i] - d[i + 1] to x."""
     first, second = (d[:, :-1], d[:, 1:]) if axis == 1 else (d[:, :, :-1], d[:, :, 1:])
-    np.add(x, first, out=x)
-    np.subtract(x, second, out=x)
+    do(np.add, x, first, out=x)
+    do(np.subtract, x, second, out=x)

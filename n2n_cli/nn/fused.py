@@ -12,13 +12,16 @@ from typing import NamedTuple
 
 from n2n_cli.nn.activations import ReLU
 from n2n_cli.nn.conv import Conv2d
-from n2n_cli.nn.fast_conv import ColumnConv, NarrowConv
+from n2n_cli.nn.fast_conv import ColumnConv, NarrowConv, RowConv
 from n2n_cli.nn.fast_upsampling import DoubledConv, UpsampledConv
 from n2n_cli.nn.module import Module
 from n2n_cli.nn.upsampling import NearestUpsampling
 
 _NARROW = 8
 """Output channels up to which `NarrowConv` is the faster one."""
+
+_WIDE = 48
+"""Values in one row of a patch from which on `RowConv` is the faster one."""
 
 
 class Step(NamedTuple):
@@ -49,9 +52,21 @@ def fuse(modules: Sequence[Module]) -> list[Step]:
             steps.append(Step(i - 1, UpsampledConv(upsampling, conv, relu)))
         elif relu is None and conv.out_channels <= _NARROW < conv.in_channels and _keeps_size(conv):
             steps.append(Step(i - 1, NarrowConv(conv)))
+        elif _by_rows(conv):
+            steps.append(Step(i - 1, RowConv(conv, relu)))
         else:
             steps.append(Step(i - 1, ColumnConv(conv, relu)))
     return steps
+
+
+def _by_rows(conv: Conv2d) -> bool:
+    """Whether its patches are worth saving: large ones, that overlap."""
+    return (
+        conv.stride == (1, 1)
+        and conv.kernel_size[0] > 1
+        and conv.kernel_size[1] * min(conv.in_channels, conv.out_channels) >= _WIDE
+        and all(conv.padding[a] <= conv.dilation[a] * (conv.kernel_size[a] - 1) for a in (0, 1))
+    )
 
 
 def _keeps_size(conv: Conv2d) -> bool:

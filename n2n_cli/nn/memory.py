@@ -31,7 +31,7 @@ class Pool:
     """
 
     def __init__(self) -> None:
-        self._blocks: dict[int, list[_Block]] = {}
+        self._blocks: dict[int, list[_Block]] = {}  # by size
 
     def empty(self, shape: Shape, dtype: DTypeLike) -> Array:
         """An array whose values are arbitrary, as `numpy.empty`."""
@@ -48,6 +48,18 @@ class Pool:
             blocks.append(block)
         return np.ndarray(shape, kind, block.whole, block.start)
 
+    def find(self, array: Array) -> tuple[int, int] | None:
+        """The number of the block that an array is cut from, and its first byte there; None for a foreign array."""
+        for blocks in self._blocks.values():
+            for block in blocks:
+                if array.base is block.whole:
+                    return id(block.whole), array.ctypes.data - block.whole.ctypes.data
+        return None
+
+    def block(self, number: int) -> NDArray[np.uint8]:
+        """The memory of a block, by the number that `find` gives."""
+        return next(block.whole for blocks in self._blocks.values() for block in blocks if id(block.whole) == number)
+
 
 class _Block(NamedTuple):
     """Memory, and where in it the first multiple of `_ALIGNMENT` lies; an array cut from it refers to `whole`."""
@@ -62,8 +74,8 @@ def _block(size: int) -> _Block:
 
 
 def _rounded(size: int) -> int:
-    """`size` or a little more, so that arrays of nearly one size share blocks."""
-    step = 1 << max(6, size.bit_length() - 4)
+    """`size` or up to an eighth more, so that arrays of nearly one size share blocks."""
+    step = (1 << size.bit_length() >> 4) or 1
     return -(-size // step) * step
 
 
@@ -87,3 +99,11 @@ def empty(shape: Shape, dtype: DTypeLike) -> Array:
     """An array whose values are arbitrary, C-contiguous, from this thread's pool if it uses one."""
     pool: Pool | None = getattr(_local, "pool", None)
     return np.empty(shape, dtype) if pool is None else pool.empty(shape, dtype)
+
+
+def empty_like(x: Array) -> Array:
+    """An array of x's shape and dtype whose values are arbitrary; channels-last in memory if x is."""
+    if x.ndim == 4 and not x.flags.c_contiguous and x.transpose(0, 2, 3, 1).flags.c_contiguous:
+        n, c, h, w = x.shape
+        return empty((n, h, w, c), x.dtype).transpose(0, 3, 1, 2)
+    return empty(x.shape, x.dtype)

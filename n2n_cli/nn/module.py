@@ -28,6 +28,9 @@ class Module:
     `output_shape`, `step`, `period` and `input_span`.
     """
 
+    tapes = False
+    """Whether its passes can be put on a tape: see `tape`."""
+
     def __init__(self) -> None:
         self.training = True
         self._kept: tuple[Any, ...] | None = None
@@ -49,6 +52,11 @@ class Module:
     def accumulate(self, grad_output: Array) -> None:
         """What `backward` does, for the first layer of a training: nobody needs the gradient of the pictures."""
         self.backward(grad_output)
+
+    def prepare(self) -> None:
+        """Bring up to date what is derived from the parameters, before passes that are run from a tape."""
+        for _, child in self.children():
+            child.prepare()
 
     def __call__(self, x: Array) -> Array:
         return self.forward(x)

@@ -9,47 +9,113 @@ import contextvars
 import copy
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 import numpy as np
 
 from n2n_cli.nn import arguments
+from n2n_cli.nn.channels_last import channels_first
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.losses import Loss
-from n2n_cli.nn.memory import Pool, empty, using
+from n2n_cli.nn.memory import Pool, empty, empty_like, using
 from n2n_cli.nn.module import Module
+from n2n_cli.nn.tape import Tape
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-PIXELS_A_PASS = 13 * 32 * 32
+PIXELS_A_PASS = 4 * 32 * 32
 """Pixels of a batch that go forward and backward together: what stays in a core's cache."""
 LEAST_PASSES = 8
 """Passes that a batch is cut into where it has as many images, so that several threads have work."""
+TAPES, TAPED_PIXELS = 8, 24 * 1024
+"""Shapes whose passes a thread keeps on tape, at most, and the pixels of the largest: a tape holds on to its memory."""
 
 
-class _Member:
-    """A copy of a network, its memory, and its gradients in one array."""
+class Member:
+    """A copy of a network, with memory and gradients of its own, for one thread."""
 
     def __init__(self, network: Module) -> None:
         self.network = copy.deepcopy(network)
         self.pool = Pool()
-        self.parameters = [parameter for _, parameter in self.network.named_parameters()]
-        self.grads = np.concatenate([np.zeros(0, np.float32), *(p.grad.reshape(-1) for p in self.parameters)])
+        self._parameters = [parameter for _, parameter in self.network.named_parameters()]
+        self.grads = np.concatenate([np.zeros(0, np.float32), *(p.grad.reshape(-1) for p in self._parameters)])
         start = 0
-        for parameter in self.parameters:
+        for parameter in self._parameters:
             part = self.grads[start : start + parameter.grad.size]
             parameter.grad = part.reshape(parameter.grad.shape)
             start += part.size
+        self._tapes: dict[tuple[object, ...], _Taped | None] = {}
+
+    def __call__(self, x: Array) -> Array:
+        """The network's output; its memory may be used again by the next call."""
+        taped = self._taped(x)
+        return self.network(x) if taped is None else taped.forward(x)
+
+    def accumulate(self, x: Array, target: Array, loss: Loss, share: float) -> float:
+        """Add the gradients of `share` times the loss of a few images to the member's; returns the loss."""
+        taped = self._taped(x)
+        y = self.network(x) if taped is None else taped.forward(x)
+        value = loss(y, target)
+        grad = loss.backward()
+        np.multiply(grad, share, out=grad)
+        if taped is None:
+            self.network.accumulate(grad)
+        else:
+            taped.accumulate(grad)
+        return value
 
     def follow(self, network: Module) -> None:
         """Take over the network's mode and its weights, not copied."""
         if self.network.training != network.training:
             self.network.train(network.training)
-        for own, (_, parameter) in zip(self.parameters, network.named_parameters(), strict=True):
-            own.data = parameter.data
+        for own, (_, parameter) in zip(self._parameters, network.named_parameters(), strict=True):
+            if own.data is not parameter.data:
+                own.data = parameter.data
+                self._tapes.clear()
+        self.network.prepare()
+
+    def _taped(self, x: Array) -> _Taped | None:
+        """The passes of x's shape on tape, from the second time on that the shape is met; None where they are not."""
+        if not self.network.tapes or math.prod(x.shape[2:]) * len(x) > TAPED_PIXELS:
+            return None
+        key = (x.shape, x.dtype, self.network.training)
+        if key not in self._tapes:
+            if len(self._tapes) == TAPES:
+                del self._tapes[next(iter(self._tapes))]
+            self._tapes[key] = None
+        elif self._tapes[key] is None:
+            self._tapes[key] = _Taped(self.network, x)
+        return self._tapes[key]
+
+
+class _Taped:
+    """The passes of one shape through a network, on tapes that share their memory."""
+
+    def __init__(self, network: Module, x: Array) -> None:
+        pool = Pool()
+        n, c, h, w = x.shape
+        self._forward, self._backward = Tape(pool), Tape(pool)
+        self._x = channels_first(pool.empty((n, h, w, c), x.dtype))
+        np.copyto(self._x, x)
+        with self._forward.recording():
+            self._y = network(self._x)
+        if network.training:
+            with using(pool):
+                self._grad = empty_like(self._y)
+            self._grad.fill(0)  # while the tape is recorded, nothing is added
+            with self._backward.recording():
+                network.accumulate(self._grad)
+
+    def forward(self, x: Array) -> Array:
+        np.copyto(self._x, x)
+        self._forward.run()
+        return self._y
+
+    def accumulate(self, grad: Array) -> None:
+        np.copyto(self._grad, grad)
+        self._backward.run()
 
 
 class Team:
@@ -64,15 +130,42 @@ class Team:
     def __init__(self, network: Module, *, threads: int = 1) -> None:
         self.network = network
         self.threads = arguments.integer("threads", threads, 1)
-        self._members: list[_Member] = []
-        self._executor = ThreadPoolExecutor(self.threads, "n2n") if self.threads > 1 else None
+        self._members: list[Member] = []
+        self._executor = ThreadPoolExecutor(max(1, self.threads - 1), "n2n")  # starts its threads when there is work
 
-    def map(self, task: Callable[[Module, Item], Result], items: Sequence[Item]) -> list[Result]:
-        """task(copy of the network, item) for every item, on all threads; the results in the items' order.
+    def map(self, task: Callable[[Member, Item], Result], items: Sequence[Item]) -> list[Result]:
+        """task(member, item) for every item, on all threads; the results in the items' order.
 
-        The copies are in the network's mode and have its weights; their gradients are their own.
+        The members are in the network's mode and have its weights.
         """
-        return self._map(lambda member, item: task(member.network, item), items)
+        results: list[Result | None] = [None] * len(items)
+        waiting = iter(range(len(items)))
+
+        def work(member: Member) -> None:
+            with using(member.pool):
+                try:
+                    for i in waiting:
+                        results[i] = task(member, items[i])
+                except BaseException:
+                    list(waiting)  # nobody begins anything more
+                    raise
+
+        count = min(self.threads, len(items))
+        while len(self._members) < count:
+            self._members.append(Member(self.network))
+        members = self._members[:count]
+        for member in members:
+            member.follow(self.network)
+        # The caller's thread is one of the team's. The others get its context: NumPy's error state is part of it.
+        jobs = [self._executor.submit(contextvars.copy_context().run, work, member) for member in members[1:]]
+        try:
+            for member in members[:1]:
+                work(member)
+        finally:
+            wait(jobs)
+        for job in jobs:
+            job.result()
+        return results  # type: ignore[return-value]  # every place is filled, or an error was raised
 
     def accumulate(self, x: Array, target: Array, criterion: Loss) -> float:
         """Add the gradients of the loss of a batch to the network's; returns the loss.
@@ -87,23 +180,22 @@ class Team:
             A mean over the batch.
         """
         parts = passes(len(x), math.prod(x.shape[2:]))
+        groups = [parts[group] for group in _cut(len(parts), LEAST_PASSES)]
         sums: dict[int, Array] = {}
 
-        def one_pass(member: _Member, i: int) -> float:
-            part, loss = parts[i], copy.copy(criterion)
-            share: float = (part.stop - part.start) / len(x)
+        def one_group(member: Member, i: int) -> float:
+            loss, value = copy.copy(criterion), 0.0
             member.grads.fill(0)
-            value = loss(member.network(x[part]), target[part])
-            grad = loss.backward()
-            np.multiply(grad, share, out=grad)
-            member.network.accumulate(grad)
+            for part in groups[i]:
+                share: float = (part.stop - part.start) / len(x)
+                value += share * member.accumulate(x[part], target[part], loss, share)
             sums[i] = empty(member.grads.shape, member.grads.dtype)
             np.copyto(sums[i], member.grads)
-            return share * value
+            return value
 
-        losses = self._map(one_pass, range(len(parts)))
+        losses = self.map(one_group, range(len(groups)))
         total = sums[0]
-        for i in range(1, len(parts)):
+        for i in range(1, len(groups)):
             total += sums[i]
         start = 0
         for _, grad in self.network.param():
@@ -111,34 +203,13 @@ class Team:
             start += grad.size
         return math.fsum(losses)
 
-    def _map(self, task: Callable[[_Member, Item], Result], items: Sequence[Item]) -> list[Result]:
-        results: list[Result | None] = [None] * len(items)
-        waiting = iter(range(len(items)))
-
-        def work(member: _Member) -> None:
-            with using(member.pool):
-                for i in waiting:
-                    results[i] = task(member, items[i])
-
-        count = min(self.threads, len(items))
-        while len(self._members) < count:
-            self._members.append(_Member(self.network))
-        members = self._members[:count]
-        for member in members:
-            member.follow(self.network)
-        if self._executor is None or count == 1:
-            for member in members:
-                work(member)
-        else:
-            # A context of their own for NumPy's error state, which a new thread would not have.
-            jobs = [self._executor.submit(contextvars.copy_context().run, work, member) for member in members]
-            for job in jobs:
-                job.result()
-        return results  # type: ignore[return-value]  # every place is filled, or an error was raised
-
 
 def passes(n: int, pixels: int) -> list[slice]:
     """The images of each pass of a batch of `n` images of so many pixels."""
-    count = min(n, max(LEAST_PASSES, -(-n * pixels // PIXELS_A_PASS)))
-    ends = [n * i // count for i in range(count + 1)] if count else [0]
-    return [slice(start, stop) for start, stop in pairwise(ends)]
+    return _cut(n, max(LEAST_PASSES, -(-n * pixels // PIXELS_A_PASS)))
+
+
+def _cut(n: int, count: int) -> list[slice]:
+    """0 to n in at most `count` parts that differ by one at the most."""
+    count = min(n, count)
+    return [slice(n * i // count, n * (i + 1) // count) for i in range(count)]

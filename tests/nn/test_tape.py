@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from n2n_cli.nn import MSE, Conv2d, Module, NearestUpsampling, ReLU, Sequential, Sigmoid
+from n2n_cli.nn import parallel as parallel_module
+from n2n_cli.nn.functional import Array
+from n2n_cli.nn.memory import Pool, empty, using
+from n2n_cli.nn.parallel import TAPES, Member
+from n2n_cli.nn.tape import Tape, do
+from tests.nn.cases import pairs, some_examples
+from tests.nn.founding import founding
+
+
+def test_calls_are_made_at_once_and_again() -> None:
+    a, b = np.array([1.0, 2]), np.array([0.0, 0])
+    tape = Tape(Pool())
+    with tape.recording():
+        do(np.add, a, 1, out=b)
+        do(np.multiply, b, b, out=b)
+    assert b.tolist() == [4, 9]
+    do(np.negative, a, out=b)  # not on the tape
+    a[...] = 5, 6
+    tape.run()
+    assert b.tolist() == [36, 49]
+
+
+def test_memory_is_used_again_within_a_tape_and_by_nobody_else() -> None:
+    pool, result = Pool(), np.zeros(100)
+    tape = Tape(pool)
+    with tape.recording():
+        places = set()
+        for i in range(5):
+            step = empty((100,), np.float64)
+            places.add(step.ctypes.data)
+            do(np.copyto, step, i)
+            do(np.add, result, step, out=result)
+            del step
+    assert len(places) == 1
+    with using(pool):
+        others = [empty((100,), np.float64) for _ in range(3)]
+    assert not places & {other.ctypes.data for other in others}
+    for other in others:
+        other.fill(7)
+    result[...] = 0
+    tape.run()
+    assert (result == 0 + 1 + 2 + 3 + 4).all()
+    assert all((other == 7).all() for other in others)
+
+
+def test_recording_ends_with_an_error() -> None:
+    tape, a = Tape(Pool()), np.zeros(3)
+    with pytest.raises(ValueError, match="broadcast"), tape.recording():
+        do(np.add, a, np.zeros(4), out=a)
+    do(np.add, a, 1, out=a)
+    tape.run()
+    assert a.tolist() == [1, 1, 1]
+
+
+def passes(network: Module, batches: list[tuple[Array, Array]], *, taped: bool) -> list[Array]:
+    """Outputs and gradients of some batches, one after the other."""
+    member, results = Member(network), []
+    member.follow(network)
+    with using(member.pool):
+        for x, target in batches:
+            results.append(member(x).copy())
+            loss = member.accumulate(x, target, MSE(), 0.5)
+            results += [np.array(loss), member.grads.copy()]
+        assert (member._taped(batches[0][0]) is not None) == taped
+    return results
+
+
+def check(network: Module, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passes on tape are the passes without, to the last bit, whatever goes through them."""
+    rng = np.random.default_rng(1)
+    dtype = network.param()[0][0].dtype
+    batches = [
+        (rng.normal(size=shape).astype(dtype), rng.normal(size=network.output_shape(shape)).astype(dtype))
+        for _ in range(4)
+    ]
+    got = passes(network, batches, taped=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(parallel_module, "TAPED_PIXELS", 0)  # nothing is small enough for a tape
+        wanted = passes(network, batches, taped=False)
+    for i, (one, other) in enumerate(zip(got, wanted, strict=True)):
+        assert np.array_equal(one, other), i
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_founding_network(dtype: type, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = founding(rng, dtype)
+    assert network.tapes
+    check(network, (3, 3, 24, 32), monkeypatch)
+
+
+@given(
+    channels=pairs(1, 12),
+    kernel_size=pairs(1, 3),
+    stride=pairs(1, 2),
+    scale_factor=st.sampled_from([None, (1, 1), (2, 2), (3, 2)]),
+    relu=st.booleans(),
+    bias=st.booleans(),
+    size=pairs(4, 9),
+)
+@some_examples
+def test_any_convolutions(
+    channels: tuple[int, int],
+    kernel_size: tuple[int, int],
+    stride: tuple[int, int],
+    scale_factor: tuple[int, int] | None,
+    relu: bool,
+    bias: bool,
+    size: tuple[int, int],
+) -> None:
+    rng = np.random.default_rng(2)
+    first = Conv2d(3, channels[0], kernel_size, stride, bias=bias, rng=rng)
+    last = Conv2d(*channels, 3, padding=1, bias=bias, rng=rng)
+    up = [] if scale_factor is None else [NearestUpsampling(scale_factor)]
+    network = Sequential(first, *([ReLU()] if relu else []), *up, last, *([ReLU()] if relu else []), Sigmoid())
+    with pytest.MonkeyPatch.context() as patch:
+        check(network, (2, 3, *size), patch)
+
+
+def test_new_weights_reach_a_tape_in_place_and_replaced(rng: np.random.Generator) -> None:
+    network = founding(rng)
+    network.eval()
+    member, x = Member(network), rng.normal(size=(1, 3, 8, 12))
+    with using(member.pool):
+        for change in ("none", "in place", "replaced"):
+            if change == "in place":
+                network.load_state_dict(founding(np.random.default_rng(7)).state_dict())
+            if change == "replaced":
+                bias = dict(network.named_parameters())["0.bias"]
+                bias.data = bias.data + 1
+            member.follow(network)
+            for _ in range(3):
+                assert np.array_equal(member(x), network(x))
+        assert member._taped(x) is not None
+
+
+def test_a_layer_of_another_kind_is_not_taped(rng: np.random.Generator) -> None:
+    class Twice(Module):
+        def forward(self, x: Array) -> Array:
+            return 2 * x
+
+        def backward(self, grad_output: Array) -> Array:
+            return 2 * grad_output
+
+    network = Sequential(Conv2d(3, 3, 1, rng=rng), Twice())
+    assert not network.tapes
+    member, x = Member(network), rng.normal(size=(1, 3, 4, 5)).astype(np.float32)
+    for _ in range(3):
+        assert np.array_equal(member(x), network(x))
+        assert member._taped(x) is None
+
+
+def test_few_shapes_are_kept(rng: np.random.Generator) -> None:
+    member = Member(founding(rng, np.float32).eval())
+    with using(member.pool):
+        for size in range(4, 4 * (TAPES + 4), 4):
+            for _ in range(2):
+                member(np.zeros((1, 3, size, size), np.float32))
+    assert len(member._tapes) == TAPES
+
+
+def test_large_pictures_are_not_taped(rng: np.random.Generator) -> None:
+    member, x = Member(founding(rng, np.float32).eval()), np.zeros((1, 3, 160, 160), np.float32)
+    for _ in range(3):
+        assert member._taped(x) is None
