@@ -23,6 +23,7 @@ from n2n_cli.dead_leaves import dead_leaves
 from n2n_cli.errors import DataError, ImageError
 from n2n_cli.files import replacing
 from n2n_cli.images import FORMATS, picture_size, read_pixels
+from n2n_cli.machine import available_cores
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import NoiseModel, parse_noise
 from n2n_cli.pixels import to_float
@@ -132,13 +133,15 @@ class Dataset:
     notes: tuple[str, ...]
 
 
-def open_dataset(config: DataConfig, channels: int, *, seed: int) -> Dataset:
+def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int | None = None) -> Dataset:
     """The training and validation pairs that a configuration names.
 
     Parameters
     ----------
     channels : int
         Of the network's pictures.
+    threads : int, optional
+        Make the built-in pictures; by default one for each core that this process may use.
 
     Raises
     ------
@@ -151,7 +154,7 @@ def open_dataset(config: DataConfig, channels: int, *, seed: int) -> Dataset:
     noise = parse_noise(config.noise)
     crop = config.size * noise.scale
     if config.source == DEAD_LEAVES:
-        pictures, notes = built_in_pictures(crop, channels)
+        pictures, notes = built_in_pictures(crop, channels, threads=threads)
     else:
         pictures, notes = read_folder(Path(config.source), channels, smallest=crop)
     if len(pictures) < 2:
@@ -317,7 +320,9 @@ def _pair_files(train_file: Path, config: DataConfig, channels: int) -> Dataset:
     return Dataset(train, validation, notes)
 
 
-def built_in_pictures(smallest: int, channels: int) -> tuple[list[Array], tuple[str, ...]]:
+def built_in_pictures(
+    smallest: int, channels: int, *, threads: int | None = None
+) -> tuple[list[Array], tuple[str, ...]]:
     """Dead-leaves pictures of at least `smallest` pixels a side, made once and then kept in the user's cache folder.
 
     Raises
@@ -337,7 +342,7 @@ def built_in_pictures(smallest: int, channels: int) -> tuple[list[Array], tuple[
     notes: tuple[str, ...] = ()
     pictures = _read_cache(path, (count, side, side, 3))
     if pictures is None:
-        pictures = dead_leaves(count, side, seed=0)
+        pictures = dead_leaves(count, side, seed=0, threads=available_cores() if threads is None else threads)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as file:

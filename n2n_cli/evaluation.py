@@ -9,7 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from n2n_cli.config import Config
-from n2n_cli.data import CropPairs, Pairs, find_pair_file, image_files, open_dataset, read_folder, read_pair_file
+from n2n_cli.data import (
+    PAIR_FILES,
+    CropPairs,
+    Pairs,
+    find_pair_file,
+    image_files,
+    open_dataset,
+    read_folder,
+    read_pair_file,
+)
 from n2n_cli.errors import DataError, UsageError
 from n2n_cli.images import read_pixels
 from n2n_cli.metrics import decibel, mean_psnr, mean_squared_error, pooled_psnr
@@ -17,7 +26,6 @@ from n2n_cli.model import Model
 from n2n_cli.noise import parse_noise
 
 _BATCH = 100
-_VALIDATION_FILE = "val_data.pkl"
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,13 @@ def measure(model: Model | None, pairs: Pairs) -> tuple[list[float], list[float]
 
 
 def evaluate(
-    model: Model, config: Config, source: str | None, noise: str, *, crops: int | None = None, seed: int = 0
+    model: Model,
+    config: Config,
+    source: str | None,
+    noise: str | None = None,
+    *,
+    crops: int | None = None,
+    seed: int | None = None,
 ) -> Iterator[Score]:
     """Score a model on pictures.
 
@@ -80,12 +94,13 @@ def evaluate(
         What the model was trained with: gives the validation pictures where `source` is None, and the crops' size.
     source : str, optional
         A folder of clean pictures, or a pair file (noisy, clean), which brings its own noise.
-    noise : str
-        Put on clean pictures, as "gaussian:25"; drawn from `seed` and the picture's place in the folder.
+    noise : str, optional
+        Put on clean pictures, as "gaussian:25"; drawn from `seed` and the picture's place in the folder. By default the
+        configuration's.
     crops : int, optional
         How many random crops of the training size to score, instead of a folder's whole pictures.
-    seed : int
-        Of crops and noise; the validation pictures keep those of their training.
+    seed : int, optional
+        Of a folder's crops and noise, by default 0; the validation pictures keep those of their training.
 
     Yields
     ------
@@ -96,19 +111,38 @@ def evaluate(
     DataError, ImageError, CheckpointError
         When the source cannot be used.
     UsageError
-        When crops are asked for of a source that is no folder of pictures.
+        When noise, crops or a seed are given for pairs that have theirs already.
     """
     channels = config.network.channels
-    pair_file = None if source is None else find_pair_file(source, _VALIDATION_FILE)
-    if crops is not None and (source is None or pair_file is not None):
+    if source is None and crops is not None:
         raise UsageError(
-            f"crops are cut from a folder of pictures, not from {f'`{pair_file}`' if pair_file else 'held-out pairs'}",
+            "crops are cut from a folder of pictures, not from held-out pairs",
             hint="leave out `--crops`, or name a folder of pictures: `--data FOLDER`",
         )
     if source is None:
+        pair_file = find_pair_file(config.data.source, PAIR_FILES[0])
+    else:
+        pair_file = find_pair_file(source, PAIR_FILES[1])
+    if pair_file is not None:
+        given = {"--noise": noise, "--crops": crops, "--seed": seed}
+        unused = " and ".join(f"`{option}`" for option, value in given.items() if value is not None)
+        if unused:
+            raise UsageError(
+                f"{unused} cannot be used: the pairs of `{pair_file}` bring their own noise and size",
+                hint=f"leave out {unused}, or name a folder of pictures: `--data FOLDER`",
+            )
+    noise = config.data.noise if noise is None else noise
+    seed = 0 if seed is None else seed
+    if source is None:
         data = replace(config.data, noise=noise)
-        yield from _score_pairs(model, open_dataset(data, channels, seed=config.train.seed).validation)
+        held_out = open_dataset(data, channels, seed=config.train.seed, threads=model.threads).validation
+        yield from _score_pairs(model, held_out)
     elif pair_file is not None:
+        if pair_file.name == PAIR_FILES[0]:
+            raise DataError(
+                f"`{pair_file}` holds pairs (noisy, noisy) to learn from; a score needs clean pictures",
+                hint=f"name the file of pairs (noisy, clean): `--data {pair_file.with_name(PAIR_FILES[1])}`",
+            )
         pairs = read_pair_file(pair_file)
         found = pairs.noisy.shape[1]
         if found != channels:

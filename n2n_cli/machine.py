@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ def processor() -> str:
 
 def cpu_features() -> list[str]:
     """The processor's vector instructions, from the oldest to the newest, as Linux names them; empty elsewhere."""
-    flags = _cpu_facts().get("flags", "").split()
+    facts = _cpu_facts()
+    flags = facts.get("flags", facts.get("Features", "")).split()  # x86, ARM
     return [name for name in _VECTORS if name in flags]
 
 
@@ -55,25 +57,40 @@ def prepare_blas() -> None:
 
 
 @cache
-def _cpu_facts() -> dict[str, str]:
+def _cpu_facts(path: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
     """What Linux says about the first processor."""
-    with suppress(OSError):
-        first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
-        return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
+    with suppress(OSError), path.open(encoding="utf-8", errors="replace") as file:
+        # The first paragraph alone: on a large machine, the system takes its time for the others.
+        lines = [line.partition(":") for line in takewhile(str.strip, file)]
+        return {name.strip(): value.strip() for name, _, value in lines}
     return {}
 
 
-def sgemm_rate(size: int = 1024, seconds: float = 0.3) -> float:
-    """Floating-point operations a second of the matrix product of two float32 squares, the best of several tries."""
+def sgemm_rate(size: int = 1024, seconds: float = 0.3, *, threads: int = 1) -> float:
+    """Floating-point operations a second of products of two float32 squares, the best of several tries.
+
+    Parameters
+    ----------
+    size : int
+        Of the squares' sides.
+    seconds : float
+        To try for; there is at least one try.
+    threads : int
+        Each makes the product of squares of its own, at the same time; BLAS uses one thread for each.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
     import numpy as np
 
-    a, b = np.random.default_rng(0).random((2, size, size), dtype=np.float32)
-    out, best, start = np.empty_like(a), math.inf, time.perf_counter()
-    while time.perf_counter() < start + seconds:
-        began = time.perf_counter()
-        np.matmul(a, b, out=out)
-        best = min(best, time.perf_counter() - began)
-    return 2 * size**3 / best
+    squares = np.random.default_rng(0).random((threads, 2, size, size), dtype=np.float32)
+    outs = np.empty((threads, size, size), np.float32)
+    best, start = math.inf, time.perf_counter()
+    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
+        while best == math.inf or time.perf_counter() < start + seconds:
+            began = time.perf_counter()
+            list(pool.map(lambda pair, out: np.matmul(pair[0], pair[1], out=out), squares, outs))
+            best = min(best, time.perf_counter() - began)
+    return threads * 2 * size**3 / best
 
 
 def _quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float:

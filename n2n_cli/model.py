@@ -13,7 +13,7 @@ import numpy as np
 from n2n_cli import tiling
 from n2n_cli.checkpoint import read_checkpoint, unwrap_state_dict, write_checkpoint
 from n2n_cli.config import Config
-from n2n_cli.errors import CheckpointError, ShapeError, TrainingError
+from n2n_cli.errors import CheckpointError, ConfigError, ShapeError, TrainingError
 from n2n_cli.machine import available_cores, one_blas_thread
 from n2n_cli.nn import Loss, Module, Optimizer
 from n2n_cli.nn.functional import Array
@@ -36,6 +36,11 @@ class Model:
         What it was built from; saved with it, so that `from_checkpoint` can build it again.
     threads : int, optional
         By default one for each core that this process may use. Results do not depend on it.
+
+    Attributes
+    ----------
+    facts : dict
+        What else its checkpoint held (its epoch, its validation PSNR), as it stood there; empty for a new model.
     """
 
     def __init__(
@@ -50,8 +55,30 @@ class Model:
         self.network = network
         self.optimizer = optimizer
         self.criterion = criterion
-        self.config = config
+        self.facts: dict[str, Any] = {}
+        self._config = config
         self._team = Team(network, threads=available_cores() if threads is None else threads)
+
+    @property
+    def config(self) -> Config:
+        """What the model was built from.
+
+        Raises
+        ------
+        ConfigError
+            When it was built from a network and not from a configuration.
+        """
+        if self._config is None:
+            raise ConfigError(
+                "this model has no configuration: it was built from a network",
+                hint="`Model.from_config` and `Model.from_checkpoint` give models that have one",
+            )
+        return self._config
+
+    @property
+    def threads(self) -> int:
+        """Threads that it computes with."""
+        return self._team.threads
 
     @classmethod
     def from_config(cls, config: Config, *, threads: int | None = None) -> Self:
@@ -189,8 +216,8 @@ class Model:
             What else the checkpoint shall hold.
         """
         tree: dict[str, Any] = {"model": self.network.state_dict(), "optimizer": self.optimizer.state_dict(), **facts}
-        if self.config is not None:
-            tree["config"] = self.config.tables()
+        if self._config is not None:
+            tree["config"] = self._config.tables()
         write_checkpoint(path, tree)
 
     def load(self, path: Path | str) -> None:
@@ -205,3 +232,5 @@ class Model:
             raise CheckpointError(message, hint=error.hint) from None
         if isinstance(tree, dict) and isinstance(tree.get("optimizer"), dict) and "lr" in tree["optimizer"]:
             self.optimizer.load_state_dict(tree["optimizer"])
+        own = tree.items() if isinstance(tree, dict) and "model" in tree else ()
+        self.facts = {name: value for name, value in own if name not in ("model", "optimizer", "config")}

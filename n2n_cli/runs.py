@@ -39,6 +39,26 @@ class Run:
         """One JSON object per epoch."""
         return self.folder / "metrics.jsonl"
 
+    def clear(self) -> None:
+        """Remove the files of an earlier run, and no others.
+
+        Raises
+        ------
+        UsageError
+            When one of them cannot be removed.
+        """
+        for path in self._files():
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise UsageError(
+                    f"`{path}` of an earlier run cannot be removed: {error.strerror}",
+                    hint="another folder: `--out FOLDER`",
+                ) from None
+
+    def _files(self) -> tuple[Path, ...]:
+        return self.last, self.best, self.config, self.metrics
+
 
 def create_run(folder: Path | None, name: str, *, force: bool = False) -> Run:
     """Make a run folder: `folder`, or the next free `runs/NAME-1`, `runs/NAME-2`, ...
@@ -49,7 +69,7 @@ def create_run(folder: Path | None, name: str, *, force: bool = False) -> Run:
     name : str
         Names the folder where none is given.
     force : bool
-        Whether an earlier run in `folder` may be replaced.
+        Whether `folder` may hold an earlier run. Its files stay until the new one calls `Run.clear`.
 
     Raises
     ------
@@ -61,14 +81,11 @@ def create_run(folder: Path | None, name: str, *, force: bool = False) -> Run:
             return Run(_next_free(name))
         folder.mkdir(parents=True, exist_ok=True)
         run = Run(folder)
-        earlier = [path for path in (run.last, run.best, run.config, run.metrics) if path.exists()]
-        if earlier and not force:
+        if not force and any(path.exists() for path in run._files()):
             raise UsageError(
                 f"`{folder}` holds a run already", hint="another `--out`, or `--force` to replace what is there"
             )
         tempfile.TemporaryFile(dir=folder).close()  # a folder that cannot be written is told of now, not after an epoch
-        for path in earlier:
-            path.unlink()
     except OSError as error:
         raise UsageError(
             f"the run folder `{folder or RUNS}` cannot be written: {error.strerror}",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from n2n_cli.config import Config
 from n2n_cli.data import Pairs, open_dataset
 from n2n_cli.errors import TrainingError
 from n2n_cli.evaluation import measure
+from n2n_cli.json_lines import json_line
 from n2n_cli.metrics import mean_psnr, pooled_psnr
 from n2n_cli.model import Model
 from n2n_cli.nn.functional import Array
@@ -86,16 +89,21 @@ class Finished:
 
 Record: TypeAlias = Started | Step | Epoch | Finished
 
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
-def train(config: Config, run: Run) -> Iterator[Record]:
+
+def train(config: Config, run: Run, threads: int | None = None) -> Iterator[Record]:
     """Train the network that a configuration describes.
 
     Parameters
     ----------
     config : Config
     run : Run
-        A folder that exists; it gets the resolved configuration at once, and after every epoch the checkpoints and a
-        line of metrics.
+        A folder that exists. Once the data are ready, an earlier run in it is removed and it gets the resolved
+        configuration; after every epoch the checkpoints and a line of metrics.
+    threads : int, optional
+        That compute; by default one for each core that this process may use. Results do not depend on it.
 
     Yields
     ------
@@ -109,11 +117,14 @@ def train(config: Config, run: Run) -> Iterator[Record]:
         When a checkpoint cannot be written; the one before it stays.
     DataError, ImageError, CheckpointError
         When the data cannot be used.
+    UsageError
+        When an earlier run cannot be removed.
     """
     started = time.perf_counter()
-    data = open_dataset(config.data, config.network.channels, seed=config.train.seed)
-    model = Model.from_config(config)
+    data = open_dataset(config.data, config.network.channels, seed=config.train.seed, threads=threads)
+    model = Model.from_config(config, threads=threads)
     _check_sizes(model, data.train)
+    run.clear()
     _write(run.config, config.to_toml(), "w")
     noisy_errors, _ = measure(None, data.validation)
     noisy, noisy_pooled = mean_psnr(noisy_errors), pooled_psnr(noisy_errors)
@@ -125,8 +136,9 @@ def train(config: Config, run: Run) -> Iterator[Record]:
     for epoch in range(1, config.train.epochs + 1):
         model.network.train()
         record = Step(epoch, 0, math.nan, math.nan)
-        for record in _epoch(model, data.train, epoch, config):
-            yield record
+        with closing(_epoch(model, data.train, epoch, config)) as records:
+            for record in records:
+                yield record
         errors = _measure(model, data.validation)
         if errors is None:
             # The step's loss, taken before it, was finite; saving now would replace the last good checkpoint.
@@ -149,25 +161,44 @@ def train(config: Config, run: Run) -> Iterator[Record]:
             record.images_per_second,
             time.perf_counter() - started,
         )
-        _write(run.metrics, _json(line) + "\n", "a")
+        _write(run.metrics, json_line(asdict(line)) + "\n", "a")
         yield line
     yield Finished(run.best, noisy, best)
 
 
-def _epoch(model: Model, pairs: Pairs, epoch: int, config: Config) -> Iterator[Step]:
-    order = np.random.default_rng([config.train.seed, epoch]).permutation(len(pairs))
-    batch_size = config.train.batch_size
+def _epoch(model: Model, pairs: Pairs, epoch: int, config: Config) -> Generator[Step]:
+    order: Array = np.random.default_rng([config.train.seed, epoch]).permutation(len(pairs))
+    numbers = [order[i : i + config.train.batch_size] for i in range(0, len(order), config.train.batch_size)]
     total, seen, seconds = 0.0, 0, 0.0
-    for step, start in enumerate(range(0, len(order), batch_size), start=1):
+    with closing(_made_ahead(lambda batch: pairs.batch(batch, epoch), numbers)) as batches:
         began = time.perf_counter()
-        numbers: Array = order[start : start + batch_size]
-        try:
-            loss = model.step(*pairs.batch(numbers, epoch))
-        except TrainingError as error:
-            raise _stopped(step, epoch, error.message, config) from None
-        seconds += time.perf_counter() - began  # what a slow reader of the records takes is not training
-        total, seen = total + loss * len(numbers), seen + len(numbers)
-        yield Step(epoch, step, total / seen, seen / seconds)
+        for step, (noisy, target) in enumerate(batches, start=1):
+            try:
+                loss = model.step(noisy, target)
+            except TrainingError as error:
+                raise _stopped(step, epoch, error.message, config) from None
+            seconds += time.perf_counter() - began  # what a slow reader of the records takes is not training
+            total, seen = total + loss * len(noisy), seen + len(noisy)
+            yield Step(epoch, step, total / seen, seen / seconds)
+            began = time.perf_counter()
+
+
+def _made_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Generator[Made]:
+    """make(item) for every item in turn; while one is used, a thread makes the next. It ends with the generator.
+
+    One thread is enough: on few cores, a batch is made several times faster than a step is taken.
+    """
+    coming: deque[Future[Made]] = deque()
+    loader = ThreadPoolExecutor(1, "n2n-loader")
+    try:
+        for item in items:
+            coming.append(loader.submit(make, item))
+            if len(coming) == 2:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+    finally:
+        loader.shutdown(cancel_futures=True)
 
 
 def _stopped(step: int, epoch: int, reason: str, config: Config) -> TrainingError:
@@ -195,12 +226,6 @@ def _check_sizes(model: Model, pairs: Pairs) -> None:
             f"this network cannot train on pictures of {shape[2]}x{shape[3]} pixels",
             hint=f"cut them to a multiple of {needed} pixels, or take another network",
         )
-
-
-def _json(line: Epoch) -> str:
-    # JSON has no infinity: the PSNR of two equal pictures is null.
-    values = asdict(line).items()
-    return json.dumps({k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values})
 
 
 def _write(path: Path, text: str, mode: str) -> None:

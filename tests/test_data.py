@@ -21,6 +21,7 @@ from n2n_cli.config import DataConfig
 from n2n_cli.data import ArrayPairs, CropPairs, built_in_pictures, find_pair_file, open_dataset, read_folder
 from n2n_cli.dead_leaves import dead_leaves
 from n2n_cli.errors import CheckpointError, DataError, ImageError, N2NError
+from n2n_cli.machine import available_cores
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import parse_noise
 from tests.nn.cases import some_examples
@@ -546,11 +547,18 @@ def made() -> list[int]:
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[int]) -> Path:
+def threads_used() -> list[int]:
+    """How many threads made them."""
+    return []
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[int], threads_used: list[int]) -> Path:
     """Where the built-in pictures will be kept: four, and quickly made."""
 
-    def make(count: int, side: int, *, seed: int) -> Array:
+    def make(count: int, side: int, *, seed: int, threads: int) -> Array:
         made.append(count)
+        threads_used.append(threads)
         return colour(count * side, side, seed).reshape(count, side, side, 3)
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -569,6 +577,12 @@ def test_built_in_pictures_are_made_once(cache: Path, made: list[int]) -> None:
     assert (made, notes) == ([4], ())
     np.testing.assert_array_equal(again, pictures)
     assert [path.name for path in cache.parent.iterdir()] == [cache.name]
+
+
+def test_built_in_pictures_are_made_on_the_threads_that_are_asked_for(cache: Path, threads_used: list[int]) -> None:
+    built_in_pictures(8, 3)
+    open_dataset(DataConfig(size=300), 3, seed=0, threads=3)
+    assert threads_used == [available_cores(), 3]
 
 
 def test_larger_crops_get_larger_pictures(cache: Path) -> None:

@@ -170,7 +170,7 @@ def test_a_pair_file_brings_its_own_noise(tmp_path: Path) -> None:
     noisy, clean = (np.stack([level(v, 3, 4, 6) for v in values]) for values in ((255, 51, 102), (204, 51, 0)))
     path = write_pair_file(tmp_path / "val_data.pkl", noisy, clean)
     for source in (path, str(tmp_path)):
-        scores = list(evaluate(*scaling(0.5), source, "gaussian:25"))
+        scores = list(evaluate(*scaling(0.5), source))
         assert [score.name for score in scores] == ["pair 0", "pair 1", "pair 2"]
         assert [score.noisy_error for score in scores] == pytest.approx([0.04, 0, 0.16], rel=1e-5)
         assert [score.error for score in scores] == pytest.approx([0.09, 0.01, 0.04], rel=1e-5)
@@ -179,7 +179,7 @@ def test_a_pair_file_brings_its_own_noise(tmp_path: Path) -> None:
 def test_a_pair_file_of_other_channels_is_refused(tmp_path: Path) -> None:
     path = write_pair_file(tmp_path / "gray.pkl", level(1, 2, 1, 4, 6), level(1, 2, 1, 4, 6))
     with pytest.raises(DataError) as caught:
-        list(evaluate(*scaling(), path, "gaussian:25"))
+        list(evaluate(*scaling(), path))
     assert caught.value.message == f"the pictures of `{path}` have 1 channels, the network takes 3"
     assert caught.value.hint == "pairs of 3 channels, or a checkpoint of a network that takes 1"
 
@@ -194,14 +194,69 @@ def test_without_a_source_the_held_out_pictures_are_scored(tmp_path: Path, rng: 
     assert [score.noisy_error for score in evaluate(model, config, None, "gaussian:0")] == [0] * 30
 
 
-@pytest.mark.parametrize("source", [None, "val_data.pkl"])
-def test_crops_need_a_folder_of_pictures(source: str | None, tmp_path: Path) -> None:
-    if source is not None:
-        source = write_pair_file(tmp_path / source, level(1, 2, 3, 4, 6), level(1, 2, 3, 4, 6))
-    with pytest.raises(UsageError, match=r"^crops are cut from a folder of pictures, not from ") as caught:
-        list(evaluate(*scaling(), source, "gaussian:25", crops=5))
-    assert (source or "held-out pairs") in caught.value.message
+def test_crops_are_not_cut_from_held_out_pairs() -> None:
+    with pytest.raises(UsageError) as caught:
+        list(evaluate(*scaling(), None, crops=5))
+    assert caught.value.message == "crops are cut from a folder of pictures, not from held-out pairs"
     assert caught.value.hint == "leave out `--crops`, or name a folder of pictures: `--data FOLDER`"
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"noise": "gaussian:25"}, "`--noise`"),
+        ({"crops": 5}, "`--crops`"),
+        ({"seed": 0}, "`--seed`"),
+        ({"noise": "gaussian:25", "seed": 0}, "`--noise` and `--seed`"),
+    ],
+)
+def test_what_a_pair_file_has_no_use_for_is_refused(given: dict[str, Any], named: str, tmp_path: Path) -> None:
+    path = write_pair_file(tmp_path / "val_data.pkl", level(1, 2, 3, 4, 6), level(1, 2, 3, 4, 6))
+    for source in (path, str(tmp_path)):
+        with pytest.raises(UsageError) as caught:
+            list(evaluate(*scaling(), source, **given))
+        assert caught.value.message == f"{named} cannot be used: the pairs of `{path}` bring their own noise and size"
+        assert caught.value.hint == f"leave out {named}, or name a folder of pictures: `--data FOLDER`"
+
+
+def test_the_held_out_pictures_are_made_on_the_model_s_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def make(count: int, side: int, *, seed: int, threads: int) -> Array:
+        made.append(threads)
+        return np.zeros((count, side, side, 3), np.uint8)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("n2n_cli.data.BUILT_IN_PIXELS", 0)
+    monkeypatch.setattr("n2n_cli.data.HELD_OUT", 2)
+    monkeypatch.setattr("n2n_cli.data.dead_leaves", make)
+    config = scaling(source="dead-leaves")[1]
+    assert next(evaluate(Model.from_config(config, threads=3), config, None)).name == "pair 0"
+    assert made == [3]
+
+
+def test_noise_is_refused_where_the_held_out_pairs_have_theirs(tmp_path: Path) -> None:
+    for name in ("train_data.pkl", "val_data.pkl"):
+        write_pair_file(tmp_path / name, level(1, 2, 3, 4, 6), level(1, 2, 3, 4, 6))
+    model = scaling(source=str(tmp_path))
+    assert len(list(evaluate(*model, None))) == 2
+    with pytest.raises(UsageError, match=r"^`--noise` cannot be used: the pairs of"):
+        list(evaluate(*model, None, "gaussian:25"))
+
+
+def test_pairs_to_learn_from_are_not_scored(tmp_path: Path) -> None:
+    path = write_pair_file(tmp_path / "train_data.pkl", level(1, 2, 3, 4, 6), level(1, 2, 3, 4, 6))
+    with pytest.raises(DataError) as caught:
+        list(evaluate(*scaling(), path))
+    assert caught.value.message == f"`{path}` holds pairs (noisy, noisy) to learn from; a score needs clean pictures"
+    assert caught.value.hint == f"name the file of pairs (noisy, clean): `--data {tmp_path / 'val_data.pkl'}`"
+
+
+def test_noise_is_the_configuration_s_where_none_is_given(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "a", level(128, 9, 7, 3))
+    model = scaling(noise="gaussian:9")
+    assert list(evaluate(*model, folder)) == list(evaluate(*model, folder, "gaussian:9", seed=0))
+    assert list(evaluate(*model, folder)) != list(evaluate(*model, folder, "gaussian:25"))
 
 
 @pytest.mark.parametrize("crops", [None, 3])
@@ -213,7 +268,7 @@ def test_what_is_no_source_is_named(crops: int | None, tmp_path: Path) -> None:
         with pytest.raises(error, match=f"`{tmp_path / name}"):
             list(evaluate(*scaling(), str(tmp_path / name), "gaussian:25", crops=crops))
     with pytest.raises(DataError, match=f"`{tmp_path / 'no.pkl'}`"):
-        list(evaluate(*scaling(), str(tmp_path / "no.pkl"), "gaussian:25"))
+        list(evaluate(*scaling(), str(tmp_path / "no.pkl")))
     with pytest.raises(ArgumentError, match="`noise` is 'poisson:3'"):
         list(evaluate(*scaling(), str(tmp_path), "poisson:3", crops=crops))
 

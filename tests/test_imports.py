@@ -17,9 +17,12 @@ PACKAGE = Path(n2n_cli.__file__).parent
 ORDER = (  # a module imports from its own row and the rows above it
     {"errors"},
     {"nn"},
-    {"images", "noise", "metrics", "checkpoint", "config", "pixels", "files", "opcodes", "dead_leaves", "machine"},
+    {
+        *("images", "noise", "metrics", "checkpoint", "config", "pixels", "files", "opcodes", "dead_leaves", "machine"),
+        "json_lines",
+    },
     {"data", "model", "runs", "tiling"},
-    {"training", "evaluation", "denoising"},
+    {"training", "evaluation", "denoising", "summary"},
     {"cli"},
     {"__main__"},
 )
@@ -120,7 +123,7 @@ def test_help_answers_without_the_heavy_packages() -> None:
     program = """
 import sys
 from n2n_cli.cli.app import app
-for words in ([], ["--help"], ["train", "--help"], ["--version"]):
+for words in ([], ["--help"], ["train", "--help"], ["info", "--help"], ["--version"]):
     try:
         app(words)
     except SystemExit:

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import math
 import os
-from contextlib import suppress
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from n2n_cli import machine
+from n2n_cli.nn.functional import Array
 
 
 def test_cores_are_those_of_the_affinity_mask() -> None:
@@ -49,6 +53,96 @@ def test_cores_are_at_most_the_quota_rounded_up(monkeypatch: pytest.MonkeyPatch)
     for quota, cores in ((math.inf, 64), (1.5, 2), (0.2, 1), (8, 8)):
         monkeypatch.setattr(machine, "_quota", lambda quota=quota: quota)
         assert machine.available_cores() == cores
+
+
+# The processor
+
+AVX2 = "fpu sse2 avx fma avx2"
+AVX512 = f"{AVX2} avx512f avx512cd avx512bw avx512dq avx512vl"
+
+
+def cpu(facts: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the machine be one that says so about its two processors."""
+    text = "".join(f"{name}\t: {value}\n" for name, value in facts.items())
+    path = tmp_path / "cpuinfo"
+    path.write_text(f"processor\t: 0\n{text}power management:\n\nprocessor\t: 1\nmodel name\t: another\n\n")
+    found = machine._cpu_facts(path)
+    monkeypatch.setattr(machine, "_cpu_facts", lambda: found)
+
+
+def test_the_processor_and_its_vector_instructions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu({"model name": "AMD EPYC: 9", "flags": f"{AVX512} amx_tile", "empty": ""}, tmp_path, monkeypatch)
+    assert machine.processor() == "AMD EPYC: 9"
+    assert machine.cpu_features() == ["sse2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "amx_tile"]
+
+
+def test_a_processor_of_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu({"Features": "fp asimd sve", "CPU implementer": "0x41"}, tmp_path, monkeypatch)
+    assert machine.processor() == platform.machine()
+    assert machine.cpu_features() == ["asimd", "sve"]
+
+
+def test_a_system_that_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = machine._cpu_facts(tmp_path / "missing")
+    assert found == {}
+    monkeypatch.setattr(machine, "_cpu_facts", lambda: found)
+    assert machine.processor() == platform.machine()
+    assert machine.cpu_features() == []
+
+
+# BLAS
+
+
+@pytest.mark.parametrize(
+    ("vendor_id", "flags", "wanted"),
+    [
+        ("AuthenticAMD", AVX512, "SkylakeX"),
+        ("AuthenticAMD", AVX512.replace(" avx512dq", ""), None),
+        ("AuthenticAMD", AVX2, None),
+        ("GenuineIntel", AVX512, None),
+        ("", "", None),
+    ],
+)
+def test_blas_is_told_of_avx_512_on_amd_alone(
+    vendor_id: str, flags: str, wanted: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpu({"vendor_id": vendor_id, "flags": flags}, tmp_path, monkeypatch)
+    for variables in ({}, {"OPENBLAS_NUM_THREADS": "7", "OPENBLAS_CORETYPE": "Zen"}):
+        own = dict(variables)
+        monkeypatch.setattr(os, "environ", own)
+        machine.prepare_blas()
+        added = {"OPENBLAS_NUM_THREADS": "1"} | ({"OPENBLAS_CORETYPE": wanted} if wanted else {})
+        assert own == (variables or added)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_rate_is_that_of_the_fastest_try_of_all_threads(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 0.0, 4.0, 5.0, 5.0, 7.0, 8.0, 8.0, 11.0, 12.0])  # tries of 4, 2 and 3 seconds
+    products: list[tuple[int, ...]] = []
+
+    inside: list[bool] = []
+
+    @contextmanager
+    def one_blas_thread() -> Iterator[None]:
+        inside.append(True)
+        yield
+        inside.clear()
+
+    def product(a: Array, b: Array, *, out: Array) -> None:
+        assert inside
+        assert out.dtype == a.dtype == b.dtype == np.float32
+        products.append((*a.shape, *b.shape, *out.shape))
+
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr(np, "matmul", product)
+    monkeypatch.setattr(machine, "one_blas_thread", one_blas_thread)
+    assert machine.sgemm_rate(10, 12.0, threads=threads) == threads * 2 * 10**3 / 2
+    assert products == [(10,) * 6] * 3 * threads
+
+
+def test_the_rate_of_this_machine() -> None:
+    assert 1e7 < machine.sgemm_rate(64, 0) < 1e14
+    assert 1e7 < machine.sgemm_rate(64, 0.001, threads=2) < 1e14
 
 
 def test_one_blas_thread_inside_and_as_before_outside() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from n2n_cli.checkpoint import read_checkpoint, write_checkpoint
 from n2n_cli.config import Config
-from n2n_cli.errors import CheckpointError, ShapeError, TrainingError
+from n2n_cli.errors import CheckpointError, ConfigError, ShapeError, TrainingError
 from n2n_cli.model import Model
 from n2n_cli.nn import MSE, SGD, Conv2d, NearestUpsampling, ReLU, Sequential, Sigmoid
 from n2n_cli.nn.functional import Array, Pair
@@ -241,6 +241,25 @@ def test_save_and_load_give_the_same_model(tmp_path: Path, rng: np.random.Genera
     assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "b.pth").read_bytes()
 
 
+def test_facts_are_those_of_the_file_that_was_loaded_last(tmp_path: Path) -> None:
+    model = small_model()
+    model.save(tmp_path / "a.pth", epoch=4)
+    write_checkpoint(tmp_path / "b.pth", model.network.state_dict())
+    assert model.facts == {}
+    model.load(tmp_path / "a.pth")
+    assert model.facts == {"epoch": 4}
+    model.load(tmp_path / "b.pth")
+    assert model.facts == {}
+
+
+def test_a_model_of_a_network_has_no_configuration() -> None:
+    with pytest.raises(ConfigError) as caught:
+        small_model().config  # noqa: B018
+    assert caught.value.message == "this model has no configuration: it was built from a network"
+    assert caught.value.hint
+    assert Model.from_config(small_config(seed=5)).config == small_config(seed=5)
+
+
 def test_a_loaded_model_trains_on(tmp_path: Path, rng: np.random.Generator) -> None:
     model, other, x = small_model(), small_model(), uniform(rng, 4, 3, 4, 6)
     model.train(x, x, 3)
@@ -255,7 +274,7 @@ def test_a_checkpoint_holds_all_that_makes_the_model_again(tmp_path: Path, rng: 
     model.train(uniform(rng, 4, 3, 8, 8), uniform(rng, 4, 3, 8, 8), 1)
     model.save(tmp_path / "a.pth", epoch=4, psnr=21.5)
     other = Model.from_checkpoint(tmp_path / "a.pth")
-    assert other.config is not None
+    assert other.facts == {"epoch": 4, "psnr": 21.5}
     assert other.config.tables() == small_config(seed=5).tables()
     assert type(other.criterion) is MSE
     assert type(other.optimizer) is SGD

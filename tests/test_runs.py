@@ -94,8 +94,21 @@ def test_a_run_is_not_overwritten_unless_forced(name: str) -> None:
     assert error.message == "`mine` holds a run already"
     assert error.hint == "another `--out`, or `--force` to replace what is there"
     assert Path("mine", name).read_text() == "old"
-    create_run(Path("mine"), "default", force=True)
+    run = create_run(Path("mine"), "default", force=True)
+    assert Path("mine", name).read_text() == "old"  # it may turn out that there is nothing to replace it with
+    run.clear()
     assert [path.name for path in Path("mine").iterdir()] == ["notes.txt"]
+
+
+def test_an_earlier_run_that_cannot_be_removed() -> None:
+    run = Run(Path("mine"))
+    run.clear()  # of nothing, and in no folder
+    run.best.mkdir(parents=True)
+    run.last.touch()
+    with pytest.raises(UsageError) as caught:
+        run.clear()
+    assert caught.value.message == "`mine/best.pth` of an earlier run cannot be removed: Is a directory"
+    assert caught.value.hint == "another folder: `--out FOLDER`"
 
 
 def test_a_file_where_the_folder_should_be() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import pytest
 from n2n_cli import training
 from n2n_cli.checkpoint import read_checkpoint, write_checkpoint
 from n2n_cli.config import Config, load_config
+from n2n_cli.data import CropPairs
 from n2n_cli.dead_leaves import dead_leaves
-from n2n_cli.errors import CheckpointError, N2NError, TrainingError
+from n2n_cli.errors import CheckpointError, DataError, N2NError, TrainingError
 from n2n_cli.evaluation import evaluate, summarize
 from n2n_cli.images import Picture, write_picture
 from n2n_cli.model import Model
@@ -287,6 +289,94 @@ def test_best_is_the_first_epoch_of_the_highest_psnr(
     assert (finished.noisy_psnr, finished.psnr) == pytest.approx((20, 30))
 
 
+# Batches made ahead
+
+
+def loaders() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("n2n-loader")]
+
+
+def test_one_item_is_made_while_the_one_before_it_is_used_and_no_more() -> None:
+    begun = [threading.Event() for _ in range(5)]
+
+    def make(i: int) -> tuple[int, str]:
+        begun[i].set()
+        return i, threading.current_thread().name
+
+    names = []
+    for wanted, (i, name) in enumerate(training._made_ahead(make, range(5))):
+        assert i == wanted
+        assert all(event.wait(10) for event in begun[: i + 2])
+        assert not any(event.is_set() for event in begun[i + 2 :])
+        names.append(name)
+    assert len(set(names)) == 1
+    assert names[0].startswith("n2n-loader")
+    assert list(training._made_ahead(make, [])) == []
+    assert loaders() == []
+
+
+def test_batches_made_ahead_are_those_made_in_turn(
+    leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def in_turn(make: Callable[[Array], Any], items: Iterable[Array]) -> Generator[Any]:
+        for item in items:
+            yield make(item)
+
+    ahead, plain = new_run(tmp_path / "ahead"), new_run(tmp_path / "plain")
+    list(train(small_config(leaves), ahead))
+    monkeypatch.setattr(training, "_made_ahead", in_turn)
+    list(train(small_config(leaves), plain))
+    for name in ("last.pth", "best.pth"):
+        assert (ahead.folder / name).read_bytes() == (plain.folder / name).read_bytes()
+
+
+def test_the_number_of_threads_changes_no_result(leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[int] = []
+    from_config = Model.from_config
+
+    def spy(config: Config, *, threads: int | None = None) -> Model:
+        model = from_config(config, threads=threads)
+        used.append(model.threads)
+        return model
+
+    monkeypatch.setattr(Model, "from_config", spy)
+    runs = [new_run(tmp_path / name) for name in ("one", "three")]
+    for run, threads in zip(runs, (1, 3), strict=True):
+        list(train(small_config(leaves), run, threads))
+    assert used == [1, 3]
+    assert runs[0].last.read_bytes() == runs[1].last.read_bytes()
+
+
+def test_the_loader_ends_with_a_training_that_is_left(leaves: Path, tmp_path: Path) -> None:
+    records = train(small_config(leaves), new_run(tmp_path / "run"))
+    while not isinstance(next(records), Step):
+        pass
+    assert len(loaders()) == 1
+    assert isinstance(records, Generator)
+    records.close()
+    assert loaders() == []
+
+
+def test_an_error_of_the_loader_comes_after_the_steps_before_it(
+    leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = CropPairs.batch
+    error = DataError("the disk is gone", hint="look for it")
+
+    def failing(self: CropPairs, numbers: Array, epoch: int = 0) -> tuple[Array, Array]:
+        if len(numbers) == 4:  # the fourth and last batch of 25 pairs
+            raise error
+        return batch(self, numbers, epoch)
+
+    monkeypatch.setattr(CropPairs, "batch", failing)
+    records: list[Record] = []
+    with pytest.raises(DataError) as caught:
+        records.extend(train(small_config(leaves), new_run(tmp_path / "run")))
+    assert caught.value is error
+    assert [record.step for record in records if isinstance(record, Step)] == [1, 2, 3]
+    assert loaders() == []
+
+
 # Stopping
 
 
@@ -326,6 +416,7 @@ def test_a_loss_that_is_not_finite_stops_at_once(leaves: Path, tmp_path: Path, m
     assert caught.value.hint == "try a smaller learning rate than 0.5: `--lr 0.05`"
     assert isinstance(records[-1], Step)
     assert (records[-1].epoch, records[-1].step) == (2, 2)
+    assert loaders() == []
     assert_last_good_checkpoint(run, 1)
 
 
@@ -389,10 +480,17 @@ def test_validation_pairs_may_have_any_size(tmp_path: Path, rng: np.random.Gener
 # Folders that are gone, and names that are taken
 
 
+def replaced_by_a_folder(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.mkdir()
+
+
 @pytest.mark.parametrize("name", ["config.toml", "metrics.jsonl"])
-def test_a_text_file_that_cannot_be_written(name: str, leaves: Path, tmp_path: Path) -> None:
+def test_a_text_file_that_cannot_be_written(
+    name: str, leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = new_run(tmp_path / "run")
-    (run.folder / name).mkdir()
+    monkeypatch.setattr(Run, "clear", lambda self: replaced_by_a_folder(self.folder / name))
     with pytest.raises(TrainingError) as caught:
         list(train(small_config(leaves), run))
     assert caught.value.message == f"`{run.folder / name}` cannot be written: Is a directory"
@@ -402,9 +500,11 @@ def test_a_text_file_that_cannot_be_written(name: str, leaves: Path, tmp_path: P
 @pytest.mark.parametrize("name", ["last.pth", "best.pth"])
 def test_a_checkpoint_that_cannot_be_written(name: str, leaves: Path, tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
+    records = train(small_config(leaves), run)
+    next(records)
     (run.folder / name).mkdir()
     with pytest.raises(CheckpointError) as caught:
-        list(train(small_config(leaves), run))
+        list(records)
     assert caught.value.message.startswith(f"`{run.folder / name}` cannot be written: ")
     assert caught.value.hint
     assert not [path for path in run.folder.iterdir() if path.suffix == ".tmp"]
@@ -424,6 +524,17 @@ def test_a_run_folder_that_disappears(file_instead: bool, leaves: Path, tmp_path
         list(records)
     assert caught.value.message.startswith(f"`{run.last}` cannot be written: ")
     assert_last_good_checkpoint(Run(tmp_path / "moved"), 1)
+
+
+def test_an_earlier_run_is_removed_when_the_data_are_ready_and_not_before(leaves: Path, tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run")
+    list(train(small_config(leaves), run))
+    before = {path: path.read_bytes() for path in run.folder.iterdir()}
+    with pytest.raises(N2NError):
+        next(train(small_config(tmp_path / "nowhere"), run))
+    assert {path: path.read_bytes() for path in run.folder.iterdir()} == before
+    next(train(small_config(leaves, seed=5), run))
+    assert [path.name for path in run.folder.iterdir()] == ["config.toml"]
 
 
 def test_data_that_cannot_be_used_leave_the_run_folder_empty(tmp_path: Path) -> None:

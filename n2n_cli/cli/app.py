@@ -15,8 +15,10 @@ from n2n_cli import __version__
 from n2n_cli.cli.console import InterruptionError, complain, result, settings
 from n2n_cli.cli.denoise import denoise
 from n2n_cli.cli.eval import evaluate
+from n2n_cli.cli.info import info
 from n2n_cli.cli.train import train
 from n2n_cli.errors import N2NError
+from n2n_cli.machine import prepare_blas
 
 _BEFORE_THE_COMMAND = ("--quiet", "-q", "--debug", "--version")
 
@@ -94,6 +96,7 @@ app = typer.Typer(
 app.command("train")(train)
 app.command("eval")(evaluate)
 app.command("denoise")(denoise)
+app.command("info")(info)
 
 
 def _version(asked: bool) -> None:
@@ -115,4 +118,5 @@ def options(
 
 def main() -> None:
     """The entry point of the `n2n` script."""
+    prepare_blas()  # before a command imports NumPy
     app()

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from n2n_cli.cli.console import tell
-from n2n_cli.cli.options import NETWORK_HELP
+from n2n_cli.cli.options import NETWORK_HELP, THREADS_HELP, thread_count
 from n2n_cli.errors import ImageError
 
 
@@ -28,6 +28,7 @@ def denoise(
         str | None,
         typer.Option(metavar="FILE|NAME", help=NETWORK_HELP),
     ] = None,
+    threads: Annotated[str | None, typer.Option(metavar="N", help=THREADS_HELP)] = None,
 ) -> None:
     """Denoise a picture; size, depth, transparency and metadata stay.
 
@@ -43,13 +44,13 @@ def denoise(
     from n2n_cli.model import Model
     from n2n_cli.runs import newest_checkpoint
 
+    team = thread_count(threads)
     _check_target(target, source)
     picture = read_picture(source)
     for note in picture.notes:
         tell(f"{source}: {note}")
     checkpoint = model or newest_checkpoint()
-    denoiser = Model.from_checkpoint(checkpoint, load_config(config) if config else None)
-    assert denoiser.config is not None
+    denoiser = Model.from_checkpoint(checkpoint, load_config(config) if config else None, threads=team)
     tell(f"model: {checkpoint}")
     write_picture(target, denoising.denoise_picture(denoiser, denoiser.config.network.channels, picture))
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from n2n_cli.cli.console import printable, result, tell
-from n2n_cli.cli.options import NETWORK_HELP, whole_number
+from n2n_cli.cli.options import NETWORK_HELP, THREADS_HELP, thread_count, whole_number
 from n2n_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,8 +47,9 @@ def evaluate(
     ] = None,
     config: Annotated[str | None, typer.Option(metavar="FILE|NAME", help=NETWORK_HELP)] = None,
     seed: Annotated[
-        str, typer.Option(metavar="N", help="Seeds crops and noise of --data. Default: 0.", show_default=False)
-    ] = "0",
+        str | None, typer.Option(metavar="N", help="Seeds crops and noise of a folder of --data. Default: 0.")
+    ] = None,
+    threads: Annotated[str | None, typer.Option(metavar="N", help=THREADS_HELP)] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON object for each picture, and a last one for all.")
     ] = False,
@@ -67,23 +66,25 @@ def evaluate(
     """
     from n2n_cli import evaluation
     from n2n_cli.config import load_config
+    from n2n_cli.json_lines import json_line
     from n2n_cli.model import Model
 
     count = None if crops is None else whole_number(crops, "--crops", 1)
-    number = whole_number(seed, "--seed", 0)
+    number = None if seed is None else whole_number(seed, "--seed", 0)
+    team = thread_count(threads)
     if count is not None and data is None:
         raise UsageError("`--crops` needs the pictures to cut from", hint="add `--data FOLDER`")
-    model = Model.from_checkpoint(checkpoint, load_config(config) if config else None)
-    assert model.config is not None
-    resolved = model.config.override("data.noise", noise, "--noise") if noise else model.config
+    model = Model.from_checkpoint(checkpoint, load_config(config) if config else None, threads=team)
+    if noise is not None:
+        model.config.override("data.noise", noise, "--noise")  # a wrong one is told of here
     scores = []
-    for score in evaluation.evaluate(model, resolved, data, resolved.data.noise, crops=count, seed=number):
+    for score in evaluation.evaluate(model, model.config, data, noise, crops=count, seed=number):
         scores.append(score)
         if as_json:
-            result(_json({"picture": score.name, "noisy_psnr": score.noisy_psnr, "psnr": score.psnr}))
+            result(json_line({"picture": score.name, "noisy_psnr": score.noisy_psnr, "psnr": score.psnr}))
     summary = evaluation.summarize(scores)
     if as_json:
-        result(_json({"summary": True, **asdict(summary)}))
+        result(json_line({"summary": True, **asdict(summary)}))
     elif sys.stdout is not None and sys.stdout.isatty():
         _print_table(scores, summary)
     else:
@@ -92,11 +93,6 @@ def evaluate(
         f"PSNR of the mean error over all pictures: noisy {summary.noisy_pooled_psnr:.2f} dB, "
         f"denoised {summary.pooled_psnr:.2f} dB"
     )
-
-
-def _json(values: dict[str, Any]) -> str:
-    # JSON has no infinity: the PSNR of two equal pictures is null.
-    return json.dumps({k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()})
 
 
 def _print_table(scores: list[Score], summary: Summary) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from n2n_cli.cli.console import InterruptionError, printable, result, shows_progress, stderr, tell
-from n2n_cli.cli.options import number
+from n2n_cli.cli.options import THREADS_HELP, number, thread_count
 
 if TYPE_CHECKING:
     from n2n_cli.config import Config
@@ -62,6 +62,7 @@ def train(
         Path | None,
         typer.Option(metavar="FOLDER", help="The run's folder. Default: the next free of runs/NAME-1, runs/NAME-2."),
     ] = None,
+    threads: Annotated[str | None, typer.Option(metavar="N", help=THREADS_HELP)] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier run in the folder of --out.")] = False,
 ) -> None:
     """Train a denoiser on noisy pairs.
@@ -80,6 +81,7 @@ def train(
     from n2n_cli.config import DEAD_LEAVES
     from n2n_cli.runs import create_run
 
+    team = thread_count(threads)
     flags = {
         "data.source": ("--data", data),
         "data.noise": ("--noise", noise),
@@ -93,7 +95,7 @@ def train(
     tell(f"run folder: {run.folder}")
     first_time = " (made when first asked for, which takes some seconds)" if resolved.data.source == DEAD_LEAVES else ""
     tell(f"pictures: {resolved.data.source}{first_time}")
-    records = training.train(resolved, run)
+    records = training.train(resolved, run, threads=team)
     show = _show_bar if shows_progress() else _show_lines
     try:
         show(records)

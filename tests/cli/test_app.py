@@ -12,11 +12,14 @@ import pytest
 import typer
 
 from n2n_cli import __version__
-from n2n_cli.cli.app import app
+from n2n_cli.cli.app import app, main
 from n2n_cli.errors import ConfigError, N2NError
-from tests.cli import N2N, environment, failure, n2n, start, workplace
+from n2n_cli.machine import available_cores
+from n2n_cli.nn import Module
+from n2n_cli.nn.parallel import Team
+from tests.cli import N2N, environment, failure, n2n, photo, start, workplace
 
-COMMANDS = ("train", "eval", "denoise")
+COMMANDS = ("train", "eval", "denoise", "info")
 
 
 @pytest.fixture(autouse=True)
@@ -127,6 +130,44 @@ def test_debug_shows_where_wrong_usage_is_found() -> None:
     assert "Traceback" in answer.err
     assert answer.err.endswith("error: no such command 'bogus'\n\nhint: see `n2n --help`\n")
     assert "Traceback" not in n2n("--bogus").err  # it is not remembered
+
+
+def test_blas_is_prepared_before_a_command_can_import_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr("n2n_cli.cli.app.prepare_blas", lambda: done.append("prepared"))
+    monkeypatch.setattr("n2n_cli.cli.app.app", lambda: done.append("command"))
+    main()
+    assert done == ["prepared", "command"]
+
+
+@pytest.mark.parametrize("threads", ["0", "-1", "1.5", "two", "1025"])
+@pytest.mark.parametrize("words", [("train", "--config", "x.toml"), ("eval", "x.pth"), ("denoise", "a.png", "b.png")])
+def test_a_wrong_number_of_threads(words: tuple[str, ...], threads: str) -> None:
+    code, message, hint = failure(*words, "--threads", threads)
+    assert (code, message) == (2, f"`--threads` is '{threads}', it must be a whole number from 1 to 1024")
+    assert hint == "without it, every core that this process may use has a thread"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("train", "--config", "tiny.toml"), ("eval", "tiny.pth"), ("denoise", "--model", "tiny.pth", "a.png", "b.png")],
+)
+def test_threads_reach_the_model_and_change_no_result(
+    words: tuple[str, ...], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workplace(here)
+    photo(here / "a.png")
+    used = []
+
+    def team(network: Module, *, threads: int) -> Team:
+        used.append(threads)
+        return Team(network, threads=threads)
+
+    monkeypatch.setattr("n2n_cli.model.Team", team)
+    answers = [n2n("-q", *words, *extra) for extra in ([], ["--threads", "1"], ["--threads", "3"])]
+    assert [answer.code for answer in answers] == [0, 0, 0]
+    assert used == [available_cores(), 1, 3]
+    assert len({answer.out.replace(f"tiny-{i}", "run") for i, answer in enumerate(answers, 1)}) == 1
 
 
 def test_the_script_and_the_module_are_one_command() -> None:

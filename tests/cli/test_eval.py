@@ -120,6 +120,7 @@ def test_weights_of_pytorch_need_a_configuration() -> None:
         (["tiny.pth", "--data", "photos", "--noise", "salt"], 2, '`--noise`: `data.noise` is "salt"'),
         (["tiny.pth", "--data", "photos", "--crops", "0"], 2, "`--crops` is '0', it must be a whole number of"),
         (["tiny.pth", "--data", "photos", "--seed", "x"], 2, "`--seed` is 'x', it must be a whole number of"),
+        (["tiny.pth", "--data", "x.pkl", "--noise", "gaussian:9"], 2, "`--noise` cannot be used: the pairs of `x.pkl`"),
         (["tiny.pth", "--crops", "3"], 2, "`--crops` needs the pictures to cut from"),
     ],
 )

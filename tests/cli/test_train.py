@@ -113,7 +113,7 @@ def test_an_option_wins_over_set() -> None:
 
 
 def test_the_built_in_pictures_are_announced_before_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_pictures(*_: object) -> Iterator[Record]:
+    def no_pictures(*_: object, **__: object) -> Iterator[Record]:
         raise TrainingError("stop")
         yield
 
@@ -199,6 +199,8 @@ def test_an_earlier_run_is_kept_unless_force_is_given() -> None:
     assert (code, message) == (2, "`run` holds a run already")
     assert "--force" in hint
     assert Path("run/metrics.jsonl").read_bytes() == before
+    assert failure(*command, "--force", "--data", "missing")[1] == "there is no folder `missing`"
+    assert Path("run/metrics.jsonl").read_bytes() == before
     assert n2n(*command, "--force", "--epochs", "2").code == 0
     assert len(Path("run/metrics.jsonl").read_text().splitlines()) == 2
 
@@ -210,7 +212,7 @@ def test_an_empty_folder_of_the_users_own_stays() -> None:
 
 
 def test_ctrl_c_before_the_first_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(*_: object) -> Iterator[Record]:
+    def stop(*_: object, **__: object) -> Iterator[Record]:
         raise KeyboardInterrupt
         yield
 
@@ -221,7 +223,7 @@ def test_ctrl_c_before_the_first_checkpoint(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_failed_training_keeps_what_it_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: object, run: Run) -> Iterator[Record]:
+    def fail(_: object, run: Run, **__: object) -> Iterator[Record]:
         run.last.write_text("weights")
         raise TrainingError("stop", hint="go")
         yield

@@ -1,0 +1,114 @@
+"""`n2n info`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from n2n_cli.cli.console import printable, result
+from n2n_cli.cli.options import NETWORK_HELP
+from n2n_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from n2n_cli.nn.functional import Shape
+    from n2n_cli.summary import Network, System
+
+
+def info(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="CHECKPOINT|CONFIG",
+            help="Whose network to describe: a checkpoint, a TOML file, or a shipped configuration.",
+            show_default=False,
+        ),
+    ] = None,
+    config: Annotated[str | None, typer.Option(metavar="FILE|NAME", help=NETWORK_HELP)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Describe this installation, its machine, and a network.
+
+    Measures for half a second how fast the machine multiplies matrices. Multiply-accumulates (MAC) are counted for
+    each pixel of a picture.
+
+    Examples:
+
+      n2n info
+
+      n2n info runs/default-1/best.pth
+
+      n2n info ee559 --json
+    """
+    from n2n_cli.config import load_config
+    from n2n_cli.json_lines import json_line
+    from n2n_cli.summary import describe_source, describe_system, is_checkpoint
+
+    if config is not None and (source is None or not is_checkpoint(source)):
+        raise UsageError("`--config` needs the checkpoint that it fits", hint="`n2n info CHECKPOINT --config FILE`")
+    network = None
+    if source is not None:
+        network = describe_source(source, load_config(config) if config else None)
+    system = describe_system()
+    if as_json:
+        result(json_line({**asdict(system), "network": None if network is None else asdict(network)}))
+        return
+    facts = [*_system(system), *([] if network is None else _network(network))]
+    for line in _columns(facts):
+        result(line)
+    if network is not None:
+        result("")
+        for line in _columns(_layers(network), right=(2, 3, 4)):
+            result(line)
+
+
+def _system(system: System) -> Iterator[tuple[str, str]]:
+    yield "n2n", system.n2n
+    yield "Python", system.python
+    yield "NumPy", system.numpy
+    yield "processor", system.processor
+    yield "vector instructions", " ".join(system.vector_instructions) or "unknown"
+    yield "cores for this process", str(system.cores)
+    kernel = f", kernel {system.blas_kernel}" if system.blas_kernel else ""
+    threads = "" if system.blas_threads is None else f", {_count(system.blas_threads, 'thread')} a call"
+    yield "BLAS", f"{system.blas}{kernel}{threads}"
+    yield "sgemm, 1 thread", f"{system.sgemm_gflops:.0f} GFLOP/s"
+    if system.cores > 1:
+        yield f"sgemm, {_count(system.cores, 'thread')}", f"{system.sgemm_gflops_all_cores:.0f} GFLOP/s"
+
+
+def _network(network: Network) -> Iterator[tuple[str, str]]:
+    yield "network", printable(network.source)
+    if network.epoch is not None:
+        yield "epoch", str(network.epoch)
+    if network.validation_psnr is not None:
+        yield "validation PSNR", f"{network.validation_psnr:.2f} dB"
+    yield "parameters", f"{network.parameters:,}"
+    yield "receptive field", f"{_size(network.receptive_field)} pixels"
+    yield "period", f"{_size(network.period)} pixels"
+
+
+def _layers(network: Network) -> Iterator[tuple[str, ...]]:
+    yield "", "layer", f"output of {_size(network.picture)}", "parameters", "MAC a pixel"
+    for layer in network.layers:
+        yield layer.name, layer.module, _size(layer.output), f"{layer.parameters:,}", f"{layer.macs_per_pixel:,.0f}"
+    yield "sum", "", "", f"{network.parameters:,}", f"{network.macs_per_pixel:,.0f}"
+
+
+def _columns(rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> Iterator[str]:
+    """The rows as lines of aligned columns, two spaces apart."""
+    table = [*rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        cells = (c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+        yield "  ".join(cells).rstrip()
+
+
+def _size(shape: Shape) -> str:
+    return "x".join(map(str, shape))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

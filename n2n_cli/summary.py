@@ -1,0 +1,190 @@
+"""Facts: what this program runs on, and what a network is made of."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from n2n_cli import __version__, machine
+from n2n_cli.config import Config, load_config
+from n2n_cli.model import Model
+from n2n_cli.nn import Conv2d, Module
+from n2n_cli.nn.functional import Pair, Shape
+
+
+@dataclass(frozen=True)
+class System:
+    """This program, this machine, and the library that multiplies matrices.
+
+    Attributes
+    ----------
+    cores : int
+        That this process may use.
+    blas_kernel, blas_threads : str, int or None
+        The processor that its kernels are made for, and the threads of one call; None where it does not tell.
+    sgemm_gflops, sgemm_gflops_all_cores : float
+        Measured: 10^9 floating-point operations a second of a float32 matrix product, on one thread and on one a core.
+    """
+
+    n2n: str
+    python: str
+    numpy: str
+    processor: str
+    vector_instructions: tuple[str, ...]
+    cores: int
+    blas: str
+    blas_kernel: str | None
+    blas_threads: int | None
+    sgemm_gflops: float
+    sgemm_gflops_all_cores: float
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of a network.
+
+    Attributes
+    ----------
+    name : str
+        As in the state dict: "0".
+    module : str
+        Its type and arguments.
+    output : (C, H, W)
+        What it makes of one picture of the training size.
+    macs_per_pixel : float
+        Multiply-accumulates for each pixel of the picture, forward.
+    """
+
+    name: str
+    module: str
+    output: Shape
+    parameters: int
+    macs_per_pixel: float
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network, and how far its training has come.
+
+    Attributes
+    ----------
+    source : str
+        The checkpoint or configuration that it was read from.
+    picture : (C, H, W)
+        One picture of the training size.
+    receptive_field : (rows, columns)
+        Pixels of the picture that one pixel of the result may depend on: of the pixel that sees most.
+    period : (rows, columns)
+        Pixels; pictures of other sizes than its multiples are padded.
+    epoch, validation_psnr : int, float (dB) or None
+        What the checkpoint says.
+    """
+
+    source: str
+    picture: Shape
+    layers: tuple[Layer, ...]
+    parameters: int
+    macs_per_pixel: float
+    receptive_field: Pair
+    period: Pair
+    epoch: int | None = None
+    validation_psnr: float | None = None
+
+
+def describe_system() -> System:
+    """Look at this process and its machine; takes about half a second, to measure it."""
+    blas, cores = machine.open_blas(), machine.available_cores()
+    rate = machine.sgemm_rate()
+    return System(
+        __version__,
+        platform.python_version(),
+        np.__version__,
+        machine.processor(),
+        tuple(machine.cpu_features()),
+        cores,
+        blas.version if blas else _blas_of_the_build(),
+        blas.kernel if blas else None,
+        blas.threads if blas else None,
+        rate / 1e9,
+        (rate if cores == 1 else machine.sgemm_rate(threads=cores)) / 1e9,
+    )
+
+
+def describe_source(source: str, config: Config | None = None) -> Network:
+    """The network of a checkpoint or of a configuration (a TOML file, or the name of a shipped one).
+
+    Parameters
+    ----------
+    source : str
+    config : Config, optional
+        Whose network fits the checkpoint, where it does not say so itself.
+
+    Raises
+    ------
+    CheckpointError, ConfigError
+        When it cannot be read.
+    """
+    if not is_checkpoint(source):
+        config = load_config(source)
+        return describe_network(config.network.build(), config, source)
+    model = Model.from_checkpoint(source, config, threads=1)
+    return describe_network(model.network, model.config, source, model.facts)
+
+
+def is_checkpoint(source: str) -> bool:
+    """Whether it is a checkpoint and not a configuration: by its ending, or by the first bytes of a zip file."""
+    path = Path(source)
+    if path.suffix in (".pth", ".pt"):
+        return True
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+    return False
+
+
+def describe_network(network: Module, config: Config, source: str, facts: Mapping[str, Any] | None = None) -> Network:
+    """What a network is made of, for pictures of the training size; `facts` are those of its checkpoint."""
+    picture = (config.network.channels, config.data.size, config.data.size)
+    layers: list[Layer] = []
+    shape: Shape = (1, *picture)
+    for name, module in network.children():
+        shape = module.output_shape(shape)
+        size = sum(parameter.data.size for _, parameter in module.named_parameters())
+        layers.append(Layer(name, repr(module), shape[1:], size, _products(module, shape) / math.prod(picture[1:])))
+    facts = facts or {}
+    epoch, psnr = facts.get("epoch"), facts.get("psnr")
+    return Network(
+        source,
+        picture,
+        tuple(layers),
+        sum(layer.parameters for layer in layers),
+        sum(layer.macs_per_pixel for layer in layers),
+        (receptive_field(network, 0), receptive_field(network, 1)),
+        (network.period(0), network.period(1)),
+        epoch if isinstance(epoch, int) else None,
+        psnr if isinstance(psnr, float) else None,
+    )
+
+
+def receptive_field(network: Module, axis: int) -> int:
+    """Pixels along an axis that an output pixel may depend on: behind strides, some see more than others."""
+    spans = (network.input_span(i, i + 1, axis) for i in range(network.period(axis)))
+    return max(stop - start for start, stop in spans)
+
+
+def _products(module: Module, shape: Shape) -> int:
+    """Multiply-accumulates of a layer for an output of `shape`."""
+    return module.weight.data.size * math.prod(shape[2:]) if isinstance(module, Conv2d) else 0
+
+
+def _blas_of_the_build() -> str:
+    """What NumPy says that it was built with."""
+    built: Any = np.show_config(mode="dicts")
+    facts = built.get("Build Dependencies", {}).get("blas", {})
+    return " ".join(str(facts[key]) for key in ("name", "version") if facts.get(key)) or "unknown"

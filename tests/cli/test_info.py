@@ -1,0 +1,114 @@
+"""`n2n info`: lines, JSON, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from n2n_cli.checkpoint import write_checkpoint
+from n2n_cli.model import Model
+from n2n_cli.summary import System, describe_source
+from tests.cli import failure, n2n, workplace
+
+SYSTEM = System("0.1", "3.11", "2.0", "a CPU", ("avx", "fma"), 2, "OpenBLAS 0.3", "Zen", 1, 99.6, 200.0)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("n2n_cli.summary.describe_system", lambda: SYSTEM)
+    workplace(tmp_path)
+    return tmp_path
+
+
+def test_the_machine_in_aligned_lines() -> None:
+    assert n2n("info") == (
+        0,
+        """\
+n2n                     0.1
+Python                  3.11
+NumPy                   2.0
+processor               a CPU
+vector instructions     avx fma
+cores for this process  2
+BLAS                    OpenBLAS 0.3, kernel Zen, 1 thread a call
+sgemm, 1 thread         100 GFLOP/s
+sgemm, 2 threads        200 GFLOP/s
+""",
+        "",
+    )
+
+
+def test_a_machine_that_tells_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    little = System("0.1", "3.11", "2.0", "arm64", (), 1, "accelerate", None, None, 7.0, 7.0)
+    monkeypatch.setattr("n2n_cli.summary.describe_system", lambda: little)
+    assert n2n("info").out.splitlines()[4:] == [
+        "vector instructions     unknown",
+        "cores for this process  1",
+        "BLAS                    accelerate",
+        "sgemm, 1 thread         7 GFLOP/s",
+    ]
+
+
+def test_a_checkpoint_layer_by_layer() -> None:
+    Model.from_checkpoint("tiny.pth").save("a\nb.pth", epoch=12, psnr=23.456)
+    answer = n2n("info", "a\nb.pth")
+    assert (answer.code, answer.err) == (0, "")
+    assert (
+        answer.out.partition("200 GFLOP/s\n")[2]
+        == """\
+network                 a\\nb.pth
+epoch                   12
+validation PSNR         23.46 dB
+parameters              84
+receptive field         3x3 pixels
+period                  1x1 pixels
+
+     layer                                                            output of 3x8x8  parameters  MAC a pixel
+0    Conv2d(3, 3, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))            3x8x8          84           81
+1    Sigmoid()                                                                  3x8x8           0            0
+sum                                                                                            84           81
+"""
+    )
+
+
+def test_a_configuration_has_no_epoch() -> None:
+    lines = n2n("info", "tiny.toml").out.splitlines()
+    assert lines[9:11] == ["network                 tiny.toml", "parameters              84"]
+
+
+def test_json_is_one_object_with_every_fact() -> None:
+    told = json.loads(n2n("info", "--json").out)
+    assert told == {**json.loads(json.dumps(asdict(SYSTEM))), "network": None}
+    answer = n2n("info", "tiny.pth", "--json")
+    assert (answer.code, answer.err, answer.out.count("\n")) == (0, "", 1)
+    told = json.loads(answer.out)
+    assert told["network"] == json.loads(json.dumps(asdict(describe_source("tiny.pth"))))
+    assert told["network"]["layers"][0]["output"] == [3, 8, 8]
+
+
+def test_weights_of_pytorch_need_a_configuration() -> None:
+    write_checkpoint("weights.pth", Model.from_checkpoint("tiny.pth").network.state_dict())
+    assert "--config" in failure("info", "weights.pth")[2]
+    assert "parameters              84\n" in n2n("info", "weights.pth", "--config", "tiny.toml").out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["missing.pth"], 1, "there is no checkpoint `missing.pth`"),
+        (["missing"], 2, "there is no configuration `missing`"),
+        (["photos"], 2, "`photos` is a folder, not a configuration"),
+        (["photos/0.png"], 2, "`photos/0.png` is not TOML"),
+        (["tiny.pth", "--config", "default"], 1, "`tiny.pth`"),
+        (["tiny.toml", "--config", "default"], 2, "`--config` needs the checkpoint that it fits"),
+        (["--config", "default"], 2, "`--config` needs the checkpoint that it fits"),
+    ],
+)
+def test_what_is_refused(words: list[str], code: int, message: str) -> None:
+    got = failure("info", *words)
+    assert got[0] == code
+    assert message in got[1]

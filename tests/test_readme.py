@@ -1,0 +1,66 @@
+"""README.md: what it shows works as written."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from n2n_cli.cli.app import app
+from n2n_cli.images import Picture, write_picture
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def test_the_first_two_blocks_train_and_test() -> None:
+    train, test = blocks("sh")[:2]
+    assert "n2n train --epochs 10 --lr 1\n" in train
+    assert "n2n denoise data/noisy.png denoised.png\n" in train
+    assert "pytest" in test
+
+
+def test_the_commands_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("n2n_cli.data.BUILT_IN_PIXELS", 40 * 256 * 256)
+    for folder in ("photos", "test"):
+        Path(folder).mkdir()
+        for i in range(3):
+            write_picture(Path(folder, f"{i}.png"), Picture(rng.integers(256, size=(40, 48, 3), dtype=np.uint8)))
+    write_picture("in.png", Picture(rng.integers(256, size=(31, 17, 3), dtype=np.uint8)))
+    commands = [line for line in blocks("sh")[2].splitlines() if line.startswith("n2n ")]
+    assert len(commands) >= 5
+    for command in commands:
+        words = shlex.split(command, comments=True)[1:]
+        if words[0] == "train":
+            words += ["--epochs", "1", "--set", "data.pairs=40", "--set", "data.validation_pairs=4"]
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, f"{command}: {result.stderr}"
+    assert Path("out.png").is_file()
+
+
+def test_the_python_shown(tmp_path: Path) -> None:
+    (code,) = blocks("python")
+    check = "\nprint(np.square(denoised - clean).mean() < np.square(noisy - clean).mean())"
+    run = subprocess.run(
+        [sys.executable, "-c", code + check], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert run.stderr == ""
+    assert run.stdout == "True\n"
+    assert (tmp_path / "model.pth").is_file()
+
+
+def test_files_that_are_linked_exist() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
+    assert links
+    assert [link for link in links if not (Path(__file__).parents[1] / link).exists()] == []
