@@ -14,7 +14,7 @@ network = nn.Sequential(
     *(nn.Conv2d(32, 3, 3, 1, 1), nn.Sigmoid()),
 )
 network.load_state_dict(torch.load(sys.argv[1], weights_only=True)["model"])
-pixels = np.asarray(Image.open(sys.argv[2]).convert("RGB"))
+pixels = np.array(Image.open(sys.argv[2]).convert("RGB"))
 x = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255  # channels-last in memory
 with torch.inference_mode():
     y = network.to(memory_format=torch.channels_last)(x)[0]
