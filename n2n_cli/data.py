@@ -34,7 +34,7 @@ MEMORY = 4_000_000_000
 """Bytes of pictures that are kept in memory; of a larger folder, a part of every picture is used."""
 BUILT_IN_PIXELS = 20 * 2**20
 """Of all built-in pictures together."""
-BUILT_IN_VERSION = 1
+BUILT_IN_VERSION = 2
 PAIR_FILES = ("train_data.pkl", "val_data.pkl")
 """The EPFL course's files: two uint8 arrays (N, C, H, W) each, noisy and noisy, noisy and clean."""
 

@@ -37,8 +37,8 @@ LARGEST = 8192
 SHEETS, SHEET = 4, 256
 """Textures of a picture, and their side in pixels; they tile."""
 
-# Black to white, blue to yellow, green to magenta: the axes along which the colours of photographs vary independently.
-_AXES = np.array([[1, 1, 1], [0.5, 0.2, -0.9], [0.5, -0.5, 0.3]])
+# Black to white, blue to red, green to magenta: the axes along which the colours of photographs vary independently.
+_AXES = np.array([[1, 1, 1], [0.65, 0.05, -0.8], [0.4, -0.7, 0.35]])
 
 
 def dead_leaves(count: int, size: int = 256, *, seed: int, threads: int | None = None) -> NDArray[np.uint8]:
@@ -195,7 +195,7 @@ class _Colours:
         place = np.sqrt(order / 2) * waves + np.sqrt(1 - order) * rng.standard_normal(n)
         light = rng.normal(-0.15, 0.5) + rng.uniform(0.5, 1.5) * place
         hue = _walk(place, rng=rng) * rng.lognormal(np.log(0.5), 0.6) + rng.normal(0.15, 0.45)
-        hue_2 = _walk(place, rng=rng) * rng.lognormal(np.log(0.2), 0.6) + rng.normal(0, 0.15)
+        hue_2 = _walk(place, rng=rng) * rng.lognormal(np.log(0.25), 0.6) + rng.normal(0, 0.15)
         flat = (np.stack([light, hue, hue_2], axis=1) + rng.normal(0, 0.07, (n, 3))) @ _AXES
         tint = 1 + rng.normal(0, 0.12, (n, 2)) @ _AXES[1:]
         slope = rng.normal(0, 0.4, (2, n)) / np.maximum(leaves.a, 4)

@@ -565,7 +565,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[int], thre
     monkeypatch.setattr(data, "BUILT_IN_PIXELS", 3 * 256**2)
     monkeypatch.setattr(data, "HELD_OUT", 2)
     monkeypatch.setattr(data, "dead_leaves", make)
-    return tmp_path / "cache" / "n2n" / "dead-leaves-1-4x256.npy"
+    return tmp_path / "cache" / "n2n" / f"dead-leaves-{data.BUILT_IN_VERSION}-4x256.npy"
 
 
 def test_built_in_pictures_are_made_once(cache: Path, made: list[int]) -> None:
@@ -588,7 +588,7 @@ def test_built_in_pictures_are_made_on_the_threads_that_are_asked_for(cache: Pat
 def test_larger_crops_get_larger_pictures(cache: Path) -> None:
     pictures, _ = built_in_pictures(300, 3)
     assert [picture.shape for picture in pictures] == [(300, 300, 3)] * 4
-    assert [path.name for path in cache.parent.iterdir()] == ["dead-leaves-1-4x300.npy"]
+    assert [path.name for path in cache.parent.iterdir()] == [f"dead-leaves-{data.BUILT_IN_VERSION}-4x300.npy"]
 
 
 def test_built_in_pictures_beyond_the_memory(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
