@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 _SKYLAKE_X = {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}
+_SMALL_KERNELS = {"SkylakeX", "Cooperlake", "Sapphirerapids", "SapphireRapids"}
 _VECTORS = (
     *("sse2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16", "amx_tile"),
     *("asimd", "sve", "sve2"),  # ARM
@@ -166,6 +167,15 @@ def open_blas() -> OpenBlas | None:
                 if hasattr(library, f"{prefix}openblas_set_num_threads{suffix}"):
                     return OpenBlas(library, prefix, suffix)
     return None
+
+
+def small_product() -> int:
+    """Multiplications up to which BLAS takes a product as it is, without packing it first; 0 if it always packs.
+
+    OpenBLAS does so where it has AVX-512 kernels (interface/gemm.c and kernel/x86_64/sgemm_small_kernel_permit_*.c).
+    """
+    library = open_blas()
+    return 1_000_000 if library is not None and library.kernel in _SMALL_KERNELS else 0
 
 
 @contextmanager

@@ -14,12 +14,14 @@ from n2n_cli import tiling
 from n2n_cli.checkpoint import read_checkpoint, unwrap_state_dict, write_checkpoint
 from n2n_cli.config import Config
 from n2n_cli.errors import CheckpointError, ConfigError, ShapeError, TrainingError
-from n2n_cli.machine import available_cores, one_blas_thread
-from n2n_cli.nn import Loss, Module, Optimizer
+from n2n_cli.machine import available_cores, one_blas_thread, small_product
+from n2n_cli.nn import Loss, Module, Optimizer, channels_last
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.losses import LOSSES
 from n2n_cli.nn.optim import OPTIMIZERS
 from n2n_cli.nn.parallel import Team
+
+channels_last.small_product = small_product()
 
 
 class Model:

@@ -105,7 +105,8 @@ def test_each_package_from_outside_has_its_rooms(module: str) -> None:
 
 @pytest.mark.parametrize("module", [module for module in LIBRARY if module.partition(".")[0] == "nn"])
 def test_the_framework_knows_no_files_no_clock_and_no_terminal(module: str) -> None:
-    assert not {name.partition(".")[0] for name in imports(MODULES[module])} & NOT_IN_NN
+    forbidden = NOT_IN_NN - ({"os"} if module == "nn.parallel" else set())  # the number of the process: it may fork
+    assert not {name.partition(".")[0] for name in imports(MODULES[module])} & forbidden
 
 
 @pytest.mark.parametrize(

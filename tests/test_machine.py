@@ -166,3 +166,18 @@ def test_another_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "open_blas", lambda: None)
     with machine.one_blas_thread():
         pass
+
+
+@pytest.mark.parametrize(("kernel", "wanted"), [("SkylakeX", 1_000_000), ("Haswell", 0), ("Zen", 0)])
+def test_small_products_are_taken_as_they_are_by_avx_512_kernels(
+    kernel: str, wanted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Library:
+        pass
+
+    library = Library()
+    library.kernel = kernel  # type: ignore[attr-defined]
+    monkeypatch.setattr(machine, "open_blas", lambda: library)
+    assert machine.small_product() == wanted
+    monkeypatch.setattr(machine, "open_blas", lambda: None)
+    assert machine.small_product() == 0

@@ -38,8 +38,7 @@ class Sigmoid(Module):
         self._check_shape(x.shape)
         y = empty_like(x)
         do(np.negative, x, out=y)
-        with np.errstate(over="ignore"):  # far below zero exp is infinite, and its reciprocal the 0 that it should be
-            do(np.exp, y, out=y)
+        do(_exp, y, out=y)
         do(np.add, y, 1, out=y)
         do(np.reciprocal, y, out=y)
         self._keep(y)
@@ -54,3 +53,9 @@ class Sigmoid(Module):
         do(np.multiply, grad, y, out=grad)
         do(np.multiply, grad, grad_output, out=grad)
         return grad
+
+
+def _exp(x: Array, *, out: Array) -> None:
+    """exp(x), infinite where it is too large: a Sigmoid's reciprocal of it is then the 0 that it should be."""
+    with np.errstate(over="ignore"):
+        np.exp(x, out=out)

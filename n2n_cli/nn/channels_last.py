@@ -12,6 +12,12 @@ from n2n_cli.nn.functional import Array, Pair, Shape
 from n2n_cli.nn.memory import empty
 from n2n_cli.nn.tape import do
 
+small_product = 0
+"""Multiplications up to which the BLAS library at hand takes a product as it is, without packing it first into memory
+that threads take turns at; larger products are then made in pieces. 0: it always packs. The program finds out."""
+
+_LEAST_ROWS = 16
+
 
 def channels_last(x: Array) -> Array:
     """(N, C, H, W) -> (N, H, W, C), C-contiguous; a view where the memory already lies that way."""
@@ -119,9 +125,18 @@ def relu_in_place(x: Array) -> Array:
 
 
 def product(a: Array, b: Array) -> Array:
-    """Matrix product."""
-    y = empty((a.shape[0], b.shape[1]), np.result_type(a, b))
-    do(np.matmul, a, b, out=y)
+    """Matrix product, (M, K) and (K, N) -> (M, N)."""
+    (m, k), n = a.shape, b.shape[1]
+    y = empty((m, n), np.result_type(a, b))
+    rows = small_product // max(1, k * n)
+    pieces = m // rows if rows >= _LEAST_ROWS else 0
+    if pieces < 2 or not (a.flags.c_contiguous and b.flags.c_contiguous):
+        do(np.matmul, a, b, out=y)
+        return y
+    split = pieces * rows
+    do(np.matmul, a[:split].reshape(pieces, rows, k), b, out=y[:split].reshape(pieces, rows, n))
+    if split < m:
+        do(np.matmul, a[split:], b, out=y[split:])
     return y
 
 

@@ -6,6 +6,7 @@ just made.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from types import EllipsisType
 from typing import TypeAlias
@@ -22,10 +23,21 @@ from n2n_cli.nn.tape import do
 Index: TypeAlias = "tuple[EllipsisType, slice, slice]"
 
 _PIECE = 512
+"""Pixels in one of the small products of `_planes`."""
 
 
 class FusedConv(Module):
-    """What the fast convolutions share. `last` is the module whose output theirs is."""
+    """What the fast convolutions share.
+
+    Attributes
+    ----------
+    conv : Conv2d
+        Holds the parameters.
+    last : Module
+        Whose output theirs is: the ReLU, or the convolution where there is none.
+    taps : (rows, columns)
+        Of the kernel that the input's patches are multiplied with.
+    """
 
     tapes = True
 
@@ -47,7 +59,8 @@ class FusedConv(Module):
         """The parameters as the products need them: the same arrays for good, whose values follow theirs."""
         now = [parameter.data for _, parameter in self.conv.named_parameters()]
         if not self._made or self._made[0].dtype != now[0].dtype:
-            self._made = tuple(np.ascontiguousarray(matrix) for matrix in self._make_matrices())
+            # Copies, though some are only views of the weight: they are written to when other weights come.
+            self._made = tuple(np.array(matrix, now[0].dtype, order="C") for matrix in self._make_matrices())
         elif not all(map(np.array_equal, self._made_from, now)):
             for matrix, made in zip(self._made, self._make_matrices(), strict=True):
                 matrix[...] = made
@@ -56,21 +69,21 @@ class FusedConv(Module):
         self._made_from = [data.copy() for data in now]
         return self._made
 
-    def _matrix(self) -> Array:
-        return self._matrices()[0]
-
     def prepare(self) -> None:
         self._matrices()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.conv})"
 
     def _make_matrices(self) -> tuple[Array, ...]:
         raise NotImplementedError
 
-    def _with_bias(self, filters: Array) -> Array:
-        """(rows, K) -> (rows, K + 1), the bias, repeated as often as it takes, behind each row; as it is if none."""
+    def _there_and_back(self, filters: Array) -> tuple[Array, ...]:
+        """From (rows, K): (K (+ 1), rows), the bias, repeated as often as it takes, below it; and `filters`."""
         if self.conv.bias is None:
-            return filters
-        bias = np.resize(self.conv.bias.data, len(filters))
-        return np.concatenate([filters, bias[:, None]], axis=1)
+            return filters.T, filters
+        bias = np.resize(self.conv.bias.data, (1, len(filters)))
+        return np.concatenate([filters.T, bias]), filters
 
     def _add_gradient(self, parameter: Parameter | None, grad: Array) -> None:
         if parameter is not None:
@@ -100,7 +113,7 @@ class ColumnConv(FusedConv):
     def _make_matrices(self) -> tuple[Array, ...]:
         """(C_out, K_h * K_w * C_in (+ 1))."""
         weight = np.moveaxis(self.conv.weight.data, 1, -1)  # (C_out, K_h, K_w, C_in)
-        return (self._with_bias(weight.reshape(self.conv.out_channels, -1)),)
+        return self._there_and_back(weight.reshape(self.conv.out_channels, -1))
 
     def forward(self, x: Array) -> Array:
         """(N, C_in, H, W) -> (N, C_out, H_out, W_out)."""
@@ -115,7 +128,7 @@ class ColumnConv(FusedConv):
             conv.dilation,
             ones=conv.bias is not None,
         )
-        y = product(columns, self._matrix().T).reshape(n, h, w, c_out)
+        y = product(columns, self._matrices()[0]).reshape(n, h, w, c_out)
         above = relu_in_place(y) if self.has_relu else None
         self._keep(columns, above, x.shape, (n, c_out, h, w))
         return channels_first(y)
@@ -133,7 +146,7 @@ class ColumnConv(FusedConv):
 
     def _input_gradient(self, grads: tuple[Array, ...], x_shape: Shape) -> Array:
         conv, (n, c, h, w) = self.conv, x_shape
-        grad_columns = product(grads[0], self._matrix()[:, : self._width])
+        grad_columns = product(grads[0], self._matrices()[1])
         patches = grad_columns.reshape(n, *conv.output_shape(x_shape)[2:], *conv.kernel_size, c)
         return channels_first(col2im(patches, (n, h, w, c), conv.stride, conv.padding, conv.dilation))
 
@@ -207,9 +220,9 @@ class RowConv(FusedConv):
         """The sum of the products of all rows of the kernel: (N, H, W, C)."""
         n, h, w, c = shape
         met = self._met(patches, n, h, w)
-        y = empty(shape, patches.dtype)
-        rows_first = y.swapaxes(0, 1)  # (H, N, W, C)
         so_far = product(met[0], filters[0]).reshape(h, n, w, c)
+        y = empty(shape, so_far.dtype)
+        rows_first = y.swapaxes(0, 1)  # (H, N, W, C)
         for i in range(1, len(met)):
             do(np.add, so_far, product(met[i], filters[i]).reshape(h, n, w, c), out=rows_first)
             so_far = rows_first
@@ -233,7 +246,7 @@ class NarrowConv(FusedConv):
         n, c_out, h, w = conv.output_shape(x.shape)
         rows = channels_last(x).reshape(-1, conv.in_channels)  # (N*H*W, C_in)
         self._keep(rows, x.shape)
-        planes = _planes(rows, self._matrix().T).reshape(*conv.kernel_size, c_out, n, h, w)
+        planes = _planes(rows, self._matrices()[0].T).reshape(*conv.kernel_size, c_out, n, h, w)
         y = empty((n, c_out, h, w), planes.dtype)
         do(np.copyto, y, 0 if conv.bias is None else conv.bias.data[:, None, None])
         by_channel = y.swapaxes(0, 1)
@@ -250,7 +263,7 @@ class NarrowConv(FusedConv):
         do(np.copyto, planes, 0)
         for i, j, there, here in self._shifts(h, w):
             do(np.copyto, planes[i, j][there], by_channel[here])
-        matrix = planes.reshape(-1, n * h * w)  # (K_h*K_w*C_out, N*H*W)
+        matrix = planes.reshape(math.prod(planes.shape[:3]), n * h * w)  # (K_h*K_w*C_out, N*H*W)
         grad_weight = product(matrix, rows).reshape(*conv.kernel_size, conv.out_channels, c)
         self._add_gradient(conv.weight, grad_weight.transpose(2, 3, 0, 1))
         self._add_gradient(conv.bias, total(grad_output, axis=(0, 2, 3)))
@@ -258,7 +271,7 @@ class NarrowConv(FusedConv):
 
     def _input_gradient(self, grads: tuple[Array, ...], x_shape: Shape) -> Array:
         n, c, h, w = x_shape
-        return channels_first(product(grads[0], self._matrix().T).reshape(n, h, w, c))
+        return channels_first(product(grads[0], self._matrices()[0].T).reshape(n, h, w, c))
 
     def _shifts(self, h: int, w: int) -> Iterator[tuple[int, int, Index, Index]]:
         """Tap by tap: the pixels (of planes (..., H, W)) that it is multiplied with, and those that it adds to."""

@@ -50,7 +50,7 @@ class UpsampledConv(FusedConv):
         places = (h + rows.spread, w + columns.spread)
         before = (rows.before, columns.before)
         windows = im2col(channels_last(x), self.taps, (1, 1), before, places, (1, 1), ones=conv.bias is not None)
-        z = product(windows, self._matrix().T).reshape(n, *places, fh, fw, c_out)
+        z = product(windows, self._matrices()[0]).reshape(n, *places, fh, fw, c_out)
         y = empty((n, h, fh, w, fw, c_out), z.dtype)
         for a, i in enumerate(rows.starts):
             for b, j in enumerate(columns.starts):
@@ -84,7 +84,7 @@ class UpsampledConv(FusedConv):
 
     def _input_gradient(self, grads: tuple[Array, ...], x_shape: Shape) -> Array:
         (n, c, h, w), rows, columns = x_shape, self.rows, self.columns
-        grad_windows = product(grads[0], self._matrix()[:, : self._width])
+        grad_windows = product(grads[0], self._matrices()[1])
         patches = grad_windows.reshape(n, h + rows.spread, w + columns.spread, *self.taps, c)
         return channels_first(col2im(patches, (n, h, w, c), (1, 1), (rows.before, columns.before), (1, 1)))
 
@@ -94,7 +94,7 @@ class UpsampledConv(FusedConv):
         c_out, c = conv.out_channels, conv.in_channels
         small = conv.weight.data.reshape(c_out * c, -1) @ self._sums.T
         filters = small.reshape(c_out, c, fh, th, fw, tw).transpose(2, 4, 0, 3, 5, 1)
-        return (self._with_bias(filters.reshape(fh * fw * c_out, th * tw * c)),)
+        return self._there_and_back(filters.reshape(fh * fw * c_out, th * tw * c))
 
 
 class _Phases:
@@ -196,7 +196,7 @@ class DoubledConv(FusedConv):
 
     def _input_gradient(self, grads: tuple[Array, ...], x_shape: Shape) -> Array:
         n, c, h, w = x_shape
-        filters = self._parts(self._matrix())
+        filters = self._parts(self._matrices()[0])
         level, across, down, both = (product(grads[i], filters[i]) for i in range(4))
         level, down = level.reshape(n, h, w, c), down.reshape(n, h + 1, w, c)
         _add_differences(down, both.reshape(n, h + 1, w + 1, c), axis=2)
@@ -265,18 +265,19 @@ class _Shapes:
 
 
 def _differences(x: Array, *, axis: int) -> Array:
-    """x[i] - x[i - 1] along an axis, x being 0 beyond its ends: one more than x has."""
+    """(N, H, W, C) -> one more along an axis, (N, H + 1, W, C): x[i] - x[i - 1], x being 0 beyond its ends."""
     n, h, w, c = x.shape
+    kind = np.result_type(x, np.float32)  # differences of small integers may leave their range
     if axis == 1:
-        d = empty((n, h + 1, w, c), x.dtype)
-        do(np.subtract, x[:, 1:], x[:, :-1], out=d[:, 1:-1])
+        d = empty((n, h + 1, w, c), kind)
+        do(np.subtract, x[:, 1:], x[:, :-1], out=d[:, 1:-1], dtype=kind)
         do(np.copyto, d[:, 0], x[:, 0])
-        do(np.negative, x[:, -1], out=d[:, -1])
+        do(np.negative, x[:, -1], out=d[:, -1], dtype=kind)
     else:
-        d = empty((n, h, w + 1, c), x.dtype)
-        do(np.subtract, x[:, :, 1:], x[:, :, :-1], out=d[:, :, 1:-1])
+        d = empty((n, h, w + 1, c), kind)
+        do(np.subtract, x[:, :, 1:], x[:, :, :-1], out=d[:, :, 1:-1], dtype=kind)
         do(np.copyto, d[:, :, 0], x[:, :, 0])
-        do(np.negative, x[:, :, -1], out=d[:, :, -1])
+        do(np.negative, x[:, :, -1], out=d[:, :, -1], dtype=kind)
     return d
 
 

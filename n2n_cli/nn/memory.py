@@ -31,7 +31,7 @@ class Pool:
     """
 
     def __init__(self) -> None:
-        self._blocks: dict[int, list[_Block]] = {}  # by size
+        self._blocks: dict[int, list[Block]] = {}  # by size, in bytes
 
     def empty(self, shape: Shape, dtype: DTypeLike) -> Array:
         """An array whose values are arbitrary, as `numpy.empty`."""
@@ -41,47 +41,46 @@ class Pool:
         if blocks is None:
             blocks = self._blocks[size] = []
         for block in blocks:
-            if sys.getrefcount(block.whole) == _FREE:
+            if _users(block) == _NONE:
                 break
         else:
-            block = _block(size)
+            block = _new_block(size)
             blocks.append(block)
         return np.ndarray(shape, kind, block.whole, block.start)
 
-    def find(self, array: Array) -> tuple[int, int] | None:
-        """The number of the block that an array is cut from, and its first byte there; None for a foreign array."""
-        for blocks in self._blocks.values():
-            for block in blocks:
-                if array.base is block.whole:
-                    return id(block.whole), array.ctypes.data - block.whole.ctypes.data
-        return None
-
-    def block(self, number: int) -> NDArray[np.uint8]:
-        """The memory of a block, by the number that `find` gives."""
-        return next(block.whole for blocks in self._blocks.values() for block in blocks if id(block.whole) == number)
+    def find(self, array: Array) -> Block | None:
+        """The block that an array is cut from; None for an array of other memory."""
+        return next((block for blocks in self._blocks.values() for block in blocks if array.base is block.whole), None)
 
 
-class _Block(NamedTuple):
-    """Memory, and where in it the first multiple of `_ALIGNMENT` lies; an array cut from it refers to `whole`."""
+class Block(NamedTuple):
+    """Memory, and the byte of it that arrays start at, a multiple of `_ALIGNMENT`.
+
+    An array cut from it refers to `whole`. Who refers to the block instead does not keep it from being used again.
+    """
 
     whole: NDArray[np.uint8]
     start: int
 
 
-def _block(size: int) -> _Block:
+def _new_block(size: int) -> Block:
     whole = np.empty(size + _ALIGNMENT, np.uint8)
-    return _Block(whole, -whole.ctypes.data % _ALIGNMENT)
+    return Block(whole, -whole.ctypes.data % _ALIGNMENT)
 
 
 def _rounded(size: int) -> int:
-    """`size` or up to an eighth more, so that arrays of nearly one size share blocks."""
+    """`size` in bytes, or up to an eighth more, so that arrays of nearly one size share blocks."""
     step = (1 << size.bit_length() >> 4) or 1
     return -(-size // step) * step
 
 
-_probe = [_block(0)]
-_FREE = sys.getrefcount(_probe[0].whole)
-"""What Python counts for a block that no array uses; it depends on the version of Python."""
+def _users(block: Block) -> int:
+    """References to a block's memory, with those that the block and this function hold."""
+    return sys.getrefcount(block.whole)
+
+
+_NONE = _users(_new_block(0))
+"""`_users` of a block that no array uses. It depends on the version of Python, so it is counted by the same code."""
 
 
 @contextmanager

@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextvars
 import copy
 import math
+import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 import numpy as np
 
+from n2n_cli.errors import ShapeError
 from n2n_cli.nn import arguments
 from n2n_cli.nn.channels_last import channels_first
 from n2n_cli.nn.functional import Array
@@ -37,7 +39,7 @@ class Member:
     """A copy of a network, with memory and gradients of its own, for one thread."""
 
     def __init__(self, network: Module) -> None:
-        self.network = copy.deepcopy(network)
+        self.network = copy.deepcopy(network).train(network.training)  # which drops what a pass has kept
         self.pool = Pool()
         self._parameters = [parameter for _, parameter in self.network.named_parameters()]
         self.grads = np.concatenate([np.zeros(0, np.float32), *(p.grad.reshape(-1) for p in self._parameters)])
@@ -78,7 +80,7 @@ class Member:
 
     def _taped(self, x: Array) -> _Taped | None:
         """The passes of x's shape on tape, from the second time on that the shape is met; None where they are not."""
-        if not self.network.tapes or math.prod(x.shape[2:]) * len(x) > TAPED_PIXELS:
+        if x.ndim != 4 or not 0 < len(x) * math.prod(x.shape[2:]) <= TAPED_PIXELS or not self.network.tapes:
             return None
         key = (x.shape, x.dtype, self.network.training)
         if key not in self._tapes:
@@ -91,7 +93,7 @@ class Member:
 
 
 class _Taped:
-    """The passes of one shape through a network, on tapes that share their memory."""
+    """The passes of one shape through a network, on tapes: the way back finds what the way there has kept."""
 
     def __init__(self, network: Module, x: Array) -> None:
         pool = Pool()
@@ -104,9 +106,12 @@ class _Taped:
         if network.training:
             with using(pool):
                 self._grad = empty_like(self._y)
-            self._grad.fill(0)  # while the tape is recorded, nothing is added
+            self._grad.fill(0)
+            before = [grad.copy() for _, grad in network.param()]
             with self._backward.recording():
                 network.accumulate(self._grad)
+            for (_, grad), values in zip(network.param(), before, strict=True):
+                grad[...] = values  # recording is not a pass, though zero times infinity was added
 
     def forward(self, x: Array) -> Array:
         np.copyto(self._x, x)
@@ -125,13 +130,18 @@ class Team:
     ----------
     network : Module
     threads : int
+        With the caller's. They are started when there is work, and end when the team is dropped.
     """
 
     def __init__(self, network: Module, *, threads: int = 1) -> None:
         self.network = network
         self.threads = arguments.integer("threads", threads, 1)
         self._members: list[Member] = []
-        self._executor = ThreadPoolExecutor(max(1, self.threads - 1), "n2n")  # starts its threads when there is work
+        self._hire()
+
+    def _hire(self) -> None:
+        self._executor = ThreadPoolExecutor(max(1, self.threads - 1), "n2n")
+        self._process = os.getpid()
 
     def map(self, task: Callable[[Member, Item], Result], items: Sequence[Item]) -> list[Result]:
         """task(member, item) for every item, on all threads; the results in the items' order.
@@ -156,9 +166,13 @@ class Team:
         members = self._members[:count]
         for member in members:
             member.follow(self.network)
-        # The caller's thread is one of the team's. The others get its context: NumPy's error state is part of it.
-        jobs = [self._executor.submit(contextvars.copy_context().run, work, member) for member in members[1:]]
+        if self._process != os.getpid():  # a fork takes no threads along
+            self._hire()
+        jobs: list[Future[None]] = []
         try:
+            # The caller's thread is one of the team's. The others get its context: NumPy's error state is part of it.
+            for member in members[1:]:
+                jobs.append(self._executor.submit(contextvars.copy_context().run, work, member))
             for member in members[:1]:
                 work(member)
         finally:
@@ -176,9 +190,19 @@ class Team:
         Parameters
         ----------
         x, target : (N, C, H, W) arrays
+            N at least 1.
         criterion : Loss
             A mean over the batch.
+
+        Raises
+        ------
+        ShapeError
+            When the batch is empty, or has more or fewer targets.
         """
+        if not len(x) == len(target) > 0:
+            raise ShapeError(
+                f"a batch of shape {x.shape} came with targets of shape {target.shape}; they must be alike"
+            )
         parts = passes(len(x), math.prod(x.shape[2:]))
         groups = [parts[group] for group in _cut(len(parts), LEAST_PASSES)]
         sums: dict[int, Array] = {}

@@ -5,7 +5,8 @@ them, checks and shapes and views, costs as much as the smallest of them and hol
 it out. (CUDA graphs do the same for a GPU.)
 
 Only calls made through `do` get on a tape, so a layer that can be taped (`Module.tapes`) does all its work with them,
-on memory from `memory.empty`.
+on memory from `memory.empty`. Other arrays, such as parameters and their gradients, are noted as they are: a tape holds
+as long as they stay the same arrays, whatever their values.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from n2n_cli.nn.memory import Pool, using
+from n2n_cli.nn.memory import Block, Pool, using
 
 _local = threading.local()
 
@@ -57,12 +58,12 @@ class Tape:
         try:
             with using(self._pool):
                 yield
+            for function, arguments, named in self._noted:
+                arrays = tuple(self._array(value) for value in arguments)
+                self._calls.append((function, arrays, {name: self._array(value) for name, value in named.items()}))
         finally:
             _local.tape = None
-        for function, arguments, named in self._noted:
-            arrays = tuple(self._array(value) for value in arguments)
-            self._calls.append((function, arrays, {name: self._array(value) for name, value in named.items()}))
-        self._noted.clear()
+            self._noted.clear()
 
     def run(self) -> None:
         """Make all calls again."""
@@ -70,19 +71,22 @@ class Tape:
             function(*arguments, **named)
 
     def _place(self, value: Any) -> Any:
-        found = self._pool.find(value) if isinstance(value, np.ndarray) else None
-        return _Place(*found, value.shape, value.strides, value.dtype) if found else value
+        block = self._pool.find(value) if isinstance(value, np.ndarray) else None
+        if block is None:
+            return value
+        start = value.ctypes.data - block.whole.ctypes.data
+        return _Place(block, start, value.shape, value.strides, value.dtype)
 
     def _array(self, value: Any) -> Any:
         if not isinstance(value, _Place):
             return value
-        return np.ndarray(value.shape, value.dtype, self._pool.block(value.block), value.start, value.strides)
+        return np.ndarray(value.shape, value.dtype, value.block.whole, value.start, value.strides)
 
 
 class _Place(NamedTuple):
-    """A view of a block of the pool: the block's number, the first byte in it, and how the view lies there."""
+    """A view of a block of the pool: its first byte in `block.whole`, and how it lies from there."""
 
-    block: int
+    block: Block
     start: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from n2n_cli.nn import channels_last as channels_last_module
 from n2n_cli.nn import functional as F
 from n2n_cli.nn.channels_last import channels_first, channels_last, col2im, im2col, product, relu_in_place
 from tests.nn.cases import ConvCase, conv_cases, some_examples
@@ -50,6 +51,17 @@ def test_relu_in_place() -> None:
     assert x[0].tolist() == [0, 0, 2]
     assert x[1, :2].tolist() == [np.inf, 1e-300]
     assert np.isnan(x[1, 2])
+
+
+@given(st.integers(0, 200), st.integers(1, 9), st.integers(1, 9), st.integers(0, 3000))
+@some_examples
+def test_product_in_pieces(m: int, k: int, n: int, small: int) -> None:
+    rng = np.random.default_rng(m)
+    a, b = rng.normal(size=(m, k)), rng.normal(size=(k, n))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(channels_last_module, "small_product", small)
+        for left, right in ((a, b), (np.asfortranarray(a), b), (a, np.asfortranarray(b)), (a[::-1], b)):
+            assert product(left, right) == pytest.approx(left @ right, abs=1e-12)
 
 
 def test_product(rng: np.random.Generator) -> None:

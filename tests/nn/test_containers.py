@@ -28,7 +28,7 @@ def test_it_is_its_modules_one_after_the_other(rng: np.random.Generator) -> None
     wanted = x
     for module in net:
         wanted = module(wanted)
-    np.testing.assert_array_equal(net(x), wanted)
+    np.testing.assert_allclose(net(x), wanted, rtol=1e-12)
 
 
 def test_it_is_a_sequence_of_the_modules_it_was_given() -> None:

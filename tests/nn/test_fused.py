@@ -54,6 +54,28 @@ def test_the_founding_network_in_steps(rng: np.random.Generator) -> None:
         ([conv(9, 8), ReLU()], [(1, "ColumnConv")]),
         ([conv(8, 8)], [(0, "ColumnConv")]),
         ([conv(9, 8, stride=2)], [(0, "ColumnConv")]),
+        ([conv(16, 16)], [(0, "RowConv")]),
+        ([conv(16, 17), ReLU(), Sigmoid()], [(1, "RowConv"), (2, "Sigmoid")]),
+        ([conv(15, 16)], [(0, "ColumnConv")]),  # rows of 45 values
+        ([conv(16, 15)], [(0, "ColumnConv")]),
+        ([conv(48, 48, (2, 1), padding=0)], [(0, "RowConv")]),
+        ([conv(48, 48, (1, 3), padding=0)], [(0, "ColumnConv")]),
+        ([conv(16, 16, stride=(2, 1))], [(0, "ColumnConv")]),
+        ([conv(16, 16, stride=(1, 2))], [(0, "ColumnConv")]),
+        ([conv(16, 16, padding=2, dilation=2)], [(0, "RowConv")]),
+        ([conv(16, 16, padding=(2, 4), dilation=(1, 2))], [(0, "RowConv")]),
+        ([conv(16, 16, padding=(3, 2))], [(0, "ColumnConv")]),  # more zeros than a kernel reaches over
+        ([conv(16, 16, padding=(2, 3))], [(0, "ColumnConv")]),
+        ([conv(16, 8)], [(0, "NarrowConv")]),
+        ([conv(24, 8, padding=0)], [(0, "ColumnConv")]),
+        ([conv(9, 8, padding=2, dilation=2)], [(0, "ColumnConv")]),
+        ([NearestUpsampling((2, 3)), conv(3, 4)], [(1, "UpsampledConv")]),
+        ([NearestUpsampling(2), conv(3, 4)], [(1, "DoubledConv")]),
+        ([NearestUpsampling(2), conv(3, 4, 2, padding=0)], [(0, "NearestUpsampling"), (1, "ColumnConv")]),
+        ([NearestUpsampling(2), conv(3, 4, padding=2, dilation=2)], [(0, "NearestUpsampling"), (1, "ColumnConv")]),
+        ([NearestUpsampling(2), NearestUpsampling(2), conv(3, 4)], [(0, "NearestUpsampling"), (2, "DoubledConv")]),
+        ([ReLU(), conv(3, 4), ReLU()], [(0, "ReLU"), (2, "ColumnConv")]),
+        ([Sequential(conv(3, 4)), ReLU()], [(0, "Sequential"), (1, "ReLU")]),
     ],
     ids=str,
 )
@@ -142,6 +164,38 @@ def test_convolutions(
 
 @both_dtypes
 @given(
+    channels=pairs(16, 24),
+    kernel_size=st.tuples(st.integers(2, 4), st.integers(3, 4)),
+    less=pairs(0, 3),
+    dilation=pairs(1, 3),
+    extra=pairs(0, 6),
+    bias=st.booleans(),
+    relu=st.booleans(),
+    seed=st.integers(0, 99),
+)
+@some_examples
+def test_convolutions_row_by_row(
+    dtype: DTypeLike,
+    channels: Pair,
+    kernel_size: Pair,
+    less: Pair,
+    dilation: Pair,
+    extra: Pair,
+    bias: bool,
+    relu: bool,
+    seed: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    reach = [dilation[a] * (kernel_size[a] - 1) for a in (0, 1)]
+    padding = (max(0, reach[0] - less[0]), max(0, reach[1] - less[1]))  # up to as many zeros as a kernel reaches over
+    layer = Conv2d(*channels, kernel_size, 1, padding, dilation, bias, rng=rng, dtype=dtype)
+    assert type(fuse([layer])[0].module).__name__ == "RowConv"
+    size = (max(1, reach[a] + 1 - 2 * padding[a]) + extra[a] for a in (0, 1))
+    check([layer, *([ReLU()] if relu else [])], (2, channels[0], *size), dtype, seed)
+
+
+@both_dtypes
+@given(
     channels=st.tuples(st.integers(9, 20), st.integers(1, 8)),
     half=pairs(0, 2),
     size=pairs(1, 30),
@@ -199,6 +253,78 @@ def _in_float64(module: Module) -> Module:
     )
     twin.load_state_dict(module.state_dict())
     return twin
+
+
+KINDS: dict[str, list[Module]] = {
+    "ColumnConv": [conv(3, 4, stride=2)],
+    "RowConv": [conv(16, 17)],
+    "NarrowConv": [conv(9, 2)],
+    "UpsampledConv": [NearestUpsampling(3), conv(3, 4)],
+    "DoubledConv": [NearestUpsampling(2), conv(3, 4)],
+}
+by_kind = pytest.mark.parametrize("modules", KINDS.values(), ids=KINDS)
+
+
+def test_there_is_one_of_each_kind() -> None:
+    assert [type(fuse(modules)[0].module).__name__ for modules in KINDS.values()] == list(KINDS)
+
+
+@by_kind
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float16, np.float64])
+def test_inputs_of_another_dtype(modules: list[Module], dtype: DTypeLike, rng: np.random.Generator) -> None:
+    x = rng.integers(0, 256, (2, modules[-1].in_channels, 5, 6)).astype(dtype)  # type: ignore[attr-defined]
+    grad_output = rng.normal(size=Sequential(*modules).output_shape(x.shape)).astype(np.float32)
+    wanted, got = run(modules, x, grad_output), run([Sequential(*modules)], x, grad_output)
+    assert got[0].dtype == wanted[0].dtype
+    for one, plain in zip(got, wanted, strict=True):
+        assert np.abs(one - plain).max() <= GRADIENT_ERROR * np.abs(plain).max()
+
+
+@by_kind
+def test_no_pictures(modules: list[Module]) -> None:
+    x = np.zeros((0, modules[-1].in_channels, 5, 6), np.float32)  # type: ignore[attr-defined]
+    net = Sequential(*modules)
+    net.zero_grad()
+    y = net(x)
+    assert y.shape == net.output_shape(x.shape)
+    assert net.backward(y).shape == x.shape
+    assert not any(grad.any() for _, grad in net.param())
+
+
+@by_kind
+def test_a_backward_too_many_names_the_convolution(modules: list[Module]) -> None:
+    net = Sequential(*modules).eval()
+    channels: int = modules[-1].in_channels  # type: ignore[attr-defined]
+    y = net(np.zeros((1, channels, 5, 6), np.float32))
+    with pytest.raises(RuntimeError) as caught:
+        net.backward(y)
+    assert repr(modules[-1]) in str(caught.value)
+    net.train()
+
+
+@pytest.mark.parametrize("shape", [(9, 4), (16, 16), (9, 1), (1, 9)])
+def test_weights_that_were_replaced_stay_as_they_were(shape: Pair, rng: np.random.Generator) -> None:
+    layer = conv(*shape, 1, padding=0, bias=False)
+    net, x = Sequential(layer), rng.normal(size=(1, shape[0], 4, 5)).astype(np.float32)
+    before = net(x)
+    old, values = layer.weight.data, layer.weight.data.copy()
+    layer.weight.data = old + 1
+    assert not np.allclose(net(x), before)
+    assert np.array_equal(old, values)
+    layer.weight.data = old.astype(np.float64)
+    assert net(x).dtype == np.float64
+    assert net(x) == pytest.approx(before, rel=1e-5, abs=1e-6)
+
+
+def test_a_sequential_in_a_sequential(rng: np.random.Generator) -> None:
+    inner = [conv(3, 4), ReLU()]
+    check([Sequential(*inner), Sequential(), Sequential(Sequential(conv(4, 9)), ReLU())], (2, 3, 5, 6), np.float32)
+    net = Sequential(Sequential(*inner))
+    assert net.tapes
+    net(np.zeros((1, 3, 5, 6), np.float32))
+    with pytest.raises(ShapeError, match=r"layer 0: layer 1: ReLU\(\) got an output gradient"):
+        net.accumulate(np.zeros((1, 4, 5, 7), np.float32))
+    assert not Sequential(Sequential(ReLU())).tapes
 
 
 def test_new_weights_are_seen(rng: np.random.Generator) -> None:

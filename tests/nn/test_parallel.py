@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import warnings
 
 import numpy as np
 import pytest
 
-from n2n_cli.errors import ArgumentError
+from n2n_cli.errors import ArgumentError, ShapeError
 from n2n_cli.nn import MSE, Module
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.parallel import LEAST_PASSES, PIXELS_A_PASS, Member, Team, passes
@@ -134,3 +136,38 @@ def test_how_a_batch_is_cut(n: int, side: int, wanted: int) -> None:
     sizes = [part.stop - part.start for part in parts]
     assert not sizes or max(sizes) - min(sizes) <= 1
     assert all(size == 1 or size * side**2 <= PIXELS_A_PASS for size in sizes)
+
+
+@pytest.mark.parametrize(("n", "targets"), [(0, 0), (3, 2), (2, 3)])
+def test_a_batch_needs_pictures_and_a_target_for_each(n: int, targets: int, rng: np.random.Generator) -> None:
+    with pytest.raises(ShapeError, match=rf"a batch of shape \({n}, 3, 8, 8\) came with targets of shape \({targets},"):
+        Team(founding(rng)).accumulate(np.zeros((n, 3, 8, 8)), np.zeros((targets, 3, 8, 8)), MSE())
+
+
+def test_a_network_in_the_middle_of_a_pass_can_join_a_team(rng: np.random.Generator) -> None:
+    network, (x, target) = founding(rng), batch(rng)
+    y = network(x)
+    Team(network, threads=2).accumulate(x, target, MSE())
+    assert network.backward(y).shape == x.shape
+
+
+FORK = """
+import os, sys, warnings
+import numpy as np
+from n2n_cli.nn import Conv2d, Sequential
+from n2n_cli.nn.parallel import Team
+
+warnings.simplefilter("ignore")  # Python 3.12 warns of a fork in a process with threads
+team = Team(Sequential(Conv2d(3, 4, 3, rng=np.random.default_rng(0))).eval(), threads=2)
+pictures = np.zeros((6, 1, 3, 5, 6), np.float32)
+before = team.map(lambda member, x: member(x).copy(), pictures)
+child = os.fork()
+after = team.map(lambda member, x: member(x).copy(), pictures)
+assert all(map(np.array_equal, before, after))
+if child:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_team_works_on_after_a_fork() -> None:
+    subprocess.run([sys.executable, "-c", FORK], check=True, timeout=60)
