@@ -5,24 +5,23 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from benchmarks import twins
 from benchmarks.timing import Timing, take_turns
+from benchmarks.workers import workers
 from n2n_cli.config import load_config
 from n2n_cli.images import Picture, read_picture, write_picture
 from n2n_cli.machine import available_cores, one_blas_thread, sgemm_rate
 from n2n_cli.model import Model
 from n2n_cli.nn import MSE, SGD, Conv2d, Module, NearestUpsampling, Sequential
 from n2n_cli.nn.functional import Array
-from n2n_cli.nn.parallel import Member
+from n2n_cli.nn.parallel import Member, Team
 
 
 @dataclass(frozen=True)
@@ -70,18 +69,30 @@ class Fact:
 
 def rows(effort: Effort, *, only: str = "") -> Iterator[Row]:
     """The table, or the rows whose name holds `only`."""
-    cores = available_cores()
-    large = f"denoising {effort.megapixels} megapixels"
+    cores, megapixels = available_cores(), effort.megapixels
+    large = f"denoising {megapixels} megapixels"
+    compiled, plain = (["compile"] if effort.compiled else []), ["n2n", "eager", "channels_last"]
+    few = max(2, effort.rounds // 5)
+
+    def in_turn(
+        make: Callable[..., Callable[[], object]], ways: Sequence[str], *arguments: object, rounds: int = effort.rounds
+    ) -> Callable[[], dict[str, Timing]]:
+        def measure() -> dict[str, Timing]:
+            with workers(make, {way: (way, *arguments) for way in ways}) as running:
+                return take_turns(running, rounds=rounds)
+
+        return measure
+
     table: list[tuple[str, Callable[[], dict[str, Timing]], float | None, float | None]] = [
-        (f"training step, {_threads(cores)}", lambda: _steps(effort, cores), 1.7, 2.5),
-        (f"training step, {_threads(1)}", lambda: _steps(effort, 1), 1.5, 2.2),
-        (f"inference, {_threads(cores)}", lambda: _inference(effort, cores), 1.5, 2.5),
-        (f"inference, {_threads(1)}", lambda: _inference(effort, 1), None, None),
-        (f"{large}, array to array", lambda: _large(effort, cores), 1.5, 2.5),
-        (f"{large}, file to file", lambda: _processes(effort.megapixels, max(2, effort.rounds // 5)), None, None),
+        (f"training step, {_threads(cores)}", in_turn(step, plain + compiled, cores), 1.7, 2.5),
+        (f"training step, {_threads(1)}", in_turn(step, plain + compiled, 1), 1.5, 2.2),
+        (f"inference, {_threads(cores)}", in_turn(inference, plain + compiled, cores), 1.5, 2.5),
+        (f"inference, {_threads(1)}", in_turn(inference, plain + compiled, 1), None, None),
+        (f"{large}, array to array", in_turn(denoising, [*plain, *TILED], cores, megapixels, rounds=few), 1.5, 2.5),
+        (f"{large}, file to file", lambda: _processes(megapixels, few), None, None),
         ("`n2n denoise` of 512x512, whole process", lambda: _processes(512 * 512 / 1e6, effort.rounds), 4, 6),
-        (f"conv 3x3 48->48, 64x64, {_threads(cores)}", lambda: _plain_conv(effort, cores), 0.8, 1),
-        (f"conv 3x3 48->48, 64x64, {_threads(1)}", lambda: _plain_conv(effort, 1), 0.8, 1),
+        (f"conv 3x3 48->48, 64x64, {_threads(cores)}", in_turn(convolution, plain, cores), 0.8, 1),
+        (f"conv 3x3 48->48, 64x64, {_threads(1)}", in_turn(convolution, plain, 1), 0.8, 1),
     ]
     for work, measure, least, aim in table:
         if only in work:
@@ -94,12 +105,13 @@ def facts(effort: Effort) -> Iterator[Fact]:
     start = take_turns({"n2n": lambda: _run("--help")}, rounds=effort.rounds)["n2n"]
     yield Fact("`n2n --help`, whole process (goal 0.15 s, aim 0.1 s)", f"{start.median:.3f} s")
     for threads in (1, cores):
-        step = take_turns({"n2n": _our_step(threads)}, rounds=effort.rounds)["n2n"]
+        with workers(step, {"n2n": ("n2n", threads)}) as running:
+            ours = take_turns(running, rounds=effort.rounds)["n2n"]
         peak = sgemm_rate(threads=threads)
-        rate = training_operations(_founding().network, 32) * 100 / step.median
+        rate = training_operations(_founding().network, 32) * 100 / ours.median
         yield Fact(
             f"share of the sgemm rate in a training step, {_threads(threads)}",
-            f"{rate / peak:.0%} of {peak / 1e9:.0f} GFLOP/s ({100 / step.median:.0f} images/s)",
+            f"{rate / peak:.0%} of {peak / 1e9:.0f} GFLOP/s ({100 / ours.median:.0f} images/s)",
         )
     yield Fact("peak memory of a training step", f"{_memory(_STEP):.0f} MB")
     yield Fact("peak memory of a process that does nothing but import", f"{_memory('import n2n_cli.model'):.0f} MB")
@@ -135,41 +147,80 @@ def _batch() -> tuple[Array, Array]:
     return np.moveaxis(x, -1, 1), np.moveaxis(target, -1, 1)
 
 
-def _our_step(threads: int) -> Callable[[], object]:
-    model, (x, target) = Model.from_config(load_config("ee559"), threads=threads), _batch()
-    return lambda: model.step(x, target)
-
-
-def _steps(effort: Effort, threads: int) -> dict[str, Timing]:
-    torch.set_num_threads(threads)
+def step(way: str, threads: int) -> Callable[[], object]:
+    """One training step of the founding network on 100 pictures of 32x32."""
     x, target = _batch()
-    ways = {"n2n": _our_step(threads)}
-    for name, (network, form) in twins.variants(_founding().network, compiled=effort.compiled).items():
-        ways[name] = twins.training_step(network, twins.tensor(x, form), twins.tensor(target, form))
-    return take_turns(ways, rounds=effort.rounds)
+    model = Model.from_config(load_config("ee559"), threads=threads)
+    if way == "n2n":
+        return lambda: model.step(x, target)
+    twins = _twins(threads)
+    network, form = twins.variant(model.network, way)
+    run: Callable[[], object] = twins.training_step(network, twins.tensor(x, form), twins.tensor(target, form))
+    return run
 
 
-def _inference(effort: Effort, threads: int) -> dict[str, Timing]:
+def inference(way: str, threads: int) -> Callable[[], object]:
+    """The founding network's output for 100 pictures of 32x32."""
+    x, _ = _batch()
+    model = Model.from_config(load_config("ee559"), threads=threads)
+    if way == "n2n":
+        return lambda: model.predict(x)
+    twins = _twins(threads)
+    network, form = twins.variant(model.network, way)
+    run: Callable[[], object] = twins.inference(network.eval(), twins.tensor(x, form))
+    return run
+
+
+TILED = ("channels_last, tiles of 256", "channels_last, tiles of 128")
+
+
+def denoising(way: str, threads: int, megapixels: float) -> Callable[[], object]:
+    """One large picture; PyTorch in tiles of 512 where the way does not say other ones."""
+    model, picture = Model.from_config(load_config("ee559"), threads=threads), _picture(megapixels)
+    if way == "n2n":
+        return lambda: model.predict(picture[None])
+    twins = _twins(threads)
+    layout, _, tile = way.partition(", tiles of ")
+    network, form = twins.variant(model.network, layout)
+    return partial(twins.denoise_in_tiles, network, picture, form, int(tile or 512))
+
+
+def convolution(way: str, threads: int) -> Callable[[], object]:
+    """A 3x3 convolution of 10 pictures, forward and backward, the input's gradient included."""
+    rng = np.random.default_rng(0)
+    network = Sequential(Conv2d(48, 48, 3, padding=1, rng=rng))
+    x = np.moveaxis(rng.random((10, 64, 64, 48), dtype=np.float32), -1, 1)
+    if way == "n2n":
+        team = Team(network, threads=threads)
+        Model(network, SGD(network.param()), MSE())  # which has products made in the pieces that suit the library
+
+        def both(member: Member, i: int) -> None:
+            member.network.backward(member.network(x[i : i + 1]))
+
+        def run() -> None:
+            with one_blas_thread():
+                team.map(both, range(len(x)))
+
+        return run
+    twins = _twins(threads)
+    other, form = twins.variant(network, way)
+    run_twin: Callable[[], object] = twins.both_ways(other, twins.tensor(x, form).requires_grad_())
+    return run_twin
+
+
+def _twins(threads: int) -> Any:
+    """PyTorch, for the processes that are its own."""
+    import torch
+
+    from benchmarks import twins
+
     torch.set_num_threads(threads)
-    model, (x, _) = Model.from_config(load_config("ee559"), threads=threads), _batch()
-    ways: dict[str, Callable[[], object]] = {"n2n": lambda: model.predict(x)}
-    for name, (network, form) in twins.variants(model.network, compiled=effort.compiled).items():
-        ways[name] = twins.inference(network.eval(), twins.tensor(x, form))
-    return take_turns(ways, rounds=effort.rounds)
+    return twins
 
 
 def _picture(megapixels: float) -> Array:
     h, w = int(np.sqrt(megapixels * 0.75e6)), int(np.sqrt(megapixels / 0.75 * 1e6))
     return np.random.default_rng(0).random((3, h, w), dtype=np.float32)
-
-
-def _large(effort: Effort, threads: int) -> dict[str, Timing]:
-    torch.set_num_threads(threads)
-    model, picture = _founding(), _picture(effort.megapixels)
-    ways: dict[str, Callable[[], object]] = {"n2n": lambda: model.predict(picture[None])}
-    for name, (network, form) in twins.variants(model.network, compiled=False).items():
-        ways[f"{name}, tiles"] = partial(twins.denoise_in_tiles, network, picture, form)
-    return take_turns(ways, rounds=max(2, effort.rounds // 5), warm_up=1, settle=False)
 
 
 def _processes(megapixels: float, rounds: int) -> dict[str, Timing]:
@@ -199,37 +250,6 @@ def _run(*words: object) -> None:
     subprocess.run(list(map(str, command)), check=True, capture_output=True)
 
 
-def _plain_conv(effort: Effort, threads: int) -> dict[str, Timing]:
-    torch.set_num_threads(threads)
-    rng = np.random.default_rng(0)
-    network = Sequential(Conv2d(48, 48, 3, padding=1, rng=rng))
-    x = np.moveaxis(rng.random((10, 64, 64, 48), dtype=np.float32), -1, 1)
-    model = Model(network, SGD(network.param(), lr=1e-6), MSE(), threads=threads)
-    ways: dict[str, Callable[[], object]] = {"n2n": lambda: both_ways(model, x)}
-    for name, (other, form) in twins.variants(network, compiled=False).items():
-        ways[name] = _torch_both_ways(other, twins.tensor(x, form).requires_grad_())
-    return take_turns(ways, rounds=effort.rounds)
-
-
-def both_ways(model: Model, x: Array) -> None:
-    """Forward and backward, the input's gradient included, of a batch on all threads."""
-
-    def task(member: Member, i: int) -> None:
-        y = member.network(x[i : i + 1])
-        member.network.backward(y)
-
-    with one_blas_thread():
-        model._team.map(task, range(len(x)))
-
-
-def _torch_both_ways(network: Any, x: Any) -> Callable[[], object]:
-    def both() -> None:
-        y = network(x)
-        y.backward(y.detach())
-
-    return both
-
-
 _STEP = """
 import numpy as np
 from n2n_cli.config import load_config
@@ -253,8 +273,8 @@ denoise_picture(model, 3, picture)
 print(time.perf_counter() - start)
 """
 _PEAK = """
-import resource, sys
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+with open("/proc/self/status") as status:  # getrusage counts what the process was forked from
+    print(next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024)
 """
 
 

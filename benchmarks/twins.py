@@ -28,16 +28,13 @@ def twin(module: Module) -> Network:
     return getattr(torch.nn, type(module).__name__)()
 
 
-def variants(module: Module, *, compiled: bool) -> dict[str, tuple[Network, Any]]:
-    """PyTorch's ways to run a network: name -> (network, memory format of its inputs)."""
-    ways = {
-        "eager": (twin(module), torch.contiguous_format),
-        "channels_last": (twin(module).to(memory_format=torch.channels_last), torch.channels_last),
-    }
-    if compiled:
-        network = twin(module).to(memory_format=torch.channels_last)
-        ways["compile"] = (torch.compile(network), torch.channels_last)
-    return ways
+def variant(module: Module, way: str) -> tuple[Network, Any]:
+    """The network in PyTorch and the memory format of its inputs; a way is eager, channels_last or compile."""
+    network = twin(module)
+    if way == "eager":
+        return network, torch.contiguous_format
+    network = network.to(memory_format=torch.channels_last)
+    return (torch.compile(network) if way == "compile" else network), torch.channels_last
 
 
 def tensor(array: Array, memory_format: Any) -> Any:
@@ -64,6 +61,14 @@ def inference(network: Network, x: Any) -> Callable[[], Any]:
             return network(x)
 
     return infer
+
+
+def both_ways(network: Network, x: Any) -> Callable[[], object]:
+    def both() -> None:
+        y = network(x)
+        y.backward(y.detach())
+
+    return both
 
 
 def denoise_in_tiles(network: Network, picture: Array, memory_format: Any, tile: int = 512, margin: int = 16) -> Array:
