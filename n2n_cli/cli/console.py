@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from n2n_cli.errors import N2NError
@@ -76,9 +78,16 @@ def result(line: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
+        _forget_what_is_left()
         raise N2NError(
             f"the result cannot be written to stdout: {error.strerror}", hint="see that its disk has space"
         ) from None
+
+
+def _forget_what_is_left() -> None:
+    """Let what stdout still holds go nowhere: Python tries it again at its end, and fails with a code of its own."""
+    with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def complain(message: str, hint: str | None = None) -> None:
