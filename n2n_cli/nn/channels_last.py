@@ -117,7 +117,7 @@ def col2im(patches: Array, x_shape: Shape, stride: Pair, before: Pair, dilation:
 
 
 def relu_in_place(x: Array) -> Array:
-    """Set what is not above zero to zero. Returns where it was above, as bool."""
+    """Set what is not above zero to zero, but -inf, which is left as NaN. Returns where it was above, as bool."""
     above = empty(x.shape, np.bool_)
     do(np.greater, x, 0, out=above)
     do(np.multiply, x, above, out=x)  # twice as fast as `maximum`, and what is not a number stays so

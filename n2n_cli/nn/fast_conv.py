@@ -111,7 +111,7 @@ class ColumnConv(FusedConv):
     """A convolution of any kind, and perhaps a ReLU: one product with all patches."""
 
     def _make_matrices(self) -> tuple[Array, ...]:
-        """(C_out, K_h * K_w * C_in (+ 1))."""
+        """There, (K_h * K_w * C_in (+ 1), C_out), and back, (C_out, K_h * K_w * C_in)."""
         weight = np.moveaxis(self.conv.weight.data, 1, -1)  # (C_out, K_h, K_w, C_in)
         return self._there_and_back(weight.reshape(self.conv.out_channels, -1))
 

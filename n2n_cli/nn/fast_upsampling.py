@@ -89,7 +89,7 @@ class UpsampledConv(FusedConv):
         return channels_first(col2im(patches, (n, h, w, c), (1, 1), (rows.before, columns.before), (1, 1)))
 
     def _make_matrices(self) -> tuple[Array, ...]:
-        """The small kernels of all phases: (fh * fw * C_out, th * tw * C_in (+ 1))."""
+        """The small kernels of all phases: there, (th * tw * C_in (+ 1), fh * fw * C_out), and back, without bias."""
         conv, (fh, fw), (th, tw) = self.conv, self.scale_factor, self.taps
         c_out, c = conv.out_channels, conv.in_channels
         small = conv.weight.data.reshape(c_out * c, -1) @ self._sums.T

@@ -2,12 +2,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from n2n_cli.nn import channels_last as channels_last_module
 from n2n_cli.nn import functional as F
-from n2n_cli.nn.channels_last import channels_first, channels_last, col2im, im2col, product, relu_in_place
+from n2n_cli.nn.channels_last import (
+    channels_first,
+    channels_last,
+    col2im,
+    im2col,
+    product,
+    relu_in_place,
+    strided,
+    total,
+)
 from tests.nn.cases import ConvCase, conv_cases, some_examples
 
 
@@ -32,6 +41,37 @@ def test_im2col_is_unfold_with_the_taps_before_the_channels(case: ConvCase, ones
     assert (columns[:, width:] == 1).all()
 
 
+def test_im2col_sees_zeros_beyond_the_picture(rng: np.random.Generator) -> None:
+    x = rng.normal(size=(2, 4, 5, 3))
+    for more in ((1, 0), (0, 2), (2, 1)):
+        larger = np.pad(x, ((0, 0), (0, more[0]), (0, more[1]), (0, 0)))
+        size = (3 + more[0], 4 + more[1])
+        columns = im2col(x, (2, 2), (1, 1), (0, 0), size, (1, 1), ones=False)
+        assert np.array_equal(columns, im2col(larger, (2, 2), (1, 1), (0, 0), size, (1, 1), ones=False))
+
+
+def test_im2col_with_the_rows_first(rng: np.random.Generator) -> None:
+    x = rng.normal(size=(2, 4, 5, 3))
+    columns, turned = (
+        im2col(x, (2, 2), (1, 2), (1, 0), (3, 2), (1, 2), ones=True, rows_first=rows_first)
+        for rows_first in (False, True)
+    )
+    assert np.array_equal(turned.reshape(3, 2, 2, 13).swapaxes(0, 1), columns.reshape(2, 3, 2, 13))
+
+
+def test_a_strided_view_does_not_leave_its_memory() -> None:
+    x = np.arange(12.0).reshape(3, 4)
+    assert strided(x, (2, 3), (4, 2)).tolist() == [[0, 2, 4], [4, 6, 8]]
+    with pytest.raises(ValueError, match="incompatible"):
+        strided(x[:2], (2, 3), (4, 2))
+
+
+def test_total(rng: np.random.Generator) -> None:
+    x = rng.normal(size=(2, 3, 4, 5))
+    assert total(x, axis=1) == pytest.approx(x.sum(axis=1))
+    assert total(x, axis=(0, 2, 3)) == pytest.approx(x.sum(axis=(0, 2, 3)))
+
+
 @given(conv_cases())
 @some_examples
 def test_col2im_is_fold(case: ConvCase) -> None:
@@ -51,9 +91,13 @@ def test_relu_in_place() -> None:
     assert x[0].tolist() == [0, 0, 2]
     assert x[1, :2].tolist() == [np.inf, 1e-300]
     assert np.isnan(x[1, 2])
+    with np.errstate(invalid="ignore"):
+        relu_in_place(overflown := np.array([-np.inf]))
+    assert np.isnan(overflown[0])
 
 
 @given(st.integers(0, 200), st.integers(1, 9), st.integers(1, 9), st.integers(0, 3000))
+@example(33, 2, 4, 128)  # two pieces and one row
 @some_examples
 def test_product_in_pieces(m: int, k: int, n: int, small: int) -> None:
     rng = np.random.default_rng(m)

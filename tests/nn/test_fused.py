@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
@@ -68,11 +68,13 @@ def test_the_founding_network_in_steps(rng: np.random.Generator) -> None:
         ([conv(16, 16, padding=(2, 3))], [(0, "ColumnConv")]),
         ([conv(16, 8)], [(0, "NarrowConv")]),
         ([conv(24, 8, padding=0)], [(0, "ColumnConv")]),
-        ([conv(9, 8, padding=2, dilation=2)], [(0, "ColumnConv")]),
+        ([conv(9, 8, dilation=2)], [(0, "ColumnConv")]),
+        ([conv(9, 8, padding=(1, 0))], [(0, "ColumnConv")]),
+        ([conv(9, 8, padding=(0, 1))], [(0, "ColumnConv")]),
         ([NearestUpsampling((2, 3)), conv(3, 4)], [(1, "UpsampledConv")]),
         ([NearestUpsampling(2), conv(3, 4)], [(1, "DoubledConv")]),
         ([NearestUpsampling(2), conv(3, 4, 2, padding=0)], [(0, "NearestUpsampling"), (1, "ColumnConv")]),
-        ([NearestUpsampling(2), conv(3, 4, padding=2, dilation=2)], [(0, "NearestUpsampling"), (1, "ColumnConv")]),
+        ([NearestUpsampling(2), conv(3, 4, dilation=2)], [(0, "NearestUpsampling"), (1, "ColumnConv")]),
         ([NearestUpsampling(2), NearestUpsampling(2), conv(3, 4)], [(0, "NearestUpsampling"), (2, "DoubledConv")]),
         ([ReLU(), conv(3, 4), ReLU()], [(0, "ReLU"), (2, "ColumnConv")]),
         ([Sequential(conv(3, 4)), ReLU()], [(0, "Sequential"), (1, "ReLU")]),
@@ -103,6 +105,7 @@ def check(modules: list[Module], shape: Shape, dtype: DTypeLike, seed: int = 0) 
     x = rng.normal(size=shape).astype(dtype)
     grad_output = rng.normal(size=net.output_shape(shape)).astype(dtype)
     wanted = run(modules, x, grad_output)
+    given_x, given_grad = x.copy(), grad_output.copy()
     pool = Pool()
     for round_ in range(3):
         with using(pool if round_ else Pool()):
@@ -121,6 +124,8 @@ def check(modules: list[Module], shape: Shape, dtype: DTypeLike, seed: int = 0) 
         net.accumulate(grad_output)
     for (_, grad), same in zip(net.param(), got[2:], strict=True):
         assert np.array_equal(grad, same)
+    assert np.array_equal(x, given_x)
+    assert np.array_equal(grad_output, given_grad)
 
 
 both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -197,11 +202,13 @@ def test_convolutions_row_by_row(
 @both_dtypes
 @given(
     channels=st.tuples(st.integers(9, 20), st.integers(1, 8)),
-    half=pairs(0, 2),
+    half=pairs(0, 3),
     size=pairs(1, 30),
     bias=st.booleans(),
     seed=st.integers(0, 99),
 )
+@example(channels=(9, 2), half=(3, 3), size=(2, 2), bias=True, seed=0)  # taps that see nothing but padding
+@example(channels=(9, 2), half=(1, 1), size=(9, 19), bias=True, seed=0)  # 3 * 9 * 19 = 512 + 1 pixels
 @some_examples
 def test_convolutions_with_few_outputs(
     dtype: DTypeLike, channels: Pair, half: Pair, size: Pair, bias: bool, seed: int
@@ -278,6 +285,28 @@ def test_inputs_of_another_dtype(modules: list[Module], dtype: DTypeLike, rng: n
     assert got[0].dtype == wanted[0].dtype
     for one, plain in zip(got, wanted, strict=True):
         assert np.abs(one - plain).max() <= GRADIENT_ERROR * np.abs(plain).max()
+
+
+@by_kind
+def test_gradients_are_added_up(modules: list[Module], rng: np.random.Generator) -> None:
+    net = Sequential(*modules)
+    x = rng.normal(size=(2, modules[-1].in_channels, 5, 6)).astype(np.float32)  # type: ignore[attr-defined]
+    net.zero_grad()
+    for times in (1, 2):
+        y = net(x)
+        net.backward(np.ones_like(y))
+        if times == 1:
+            once = [grad.copy() for _, grad in net.param()]
+    for (_, grad), other in zip(net.param(), once, strict=True):
+        assert np.array_equal(grad, 2 * other)
+
+
+@by_kind
+def test_a_gradient_of_another_shape_is_refused(modules: list[Module]) -> None:
+    net, channels = Sequential(*modules), modules[-1].in_channels  # type: ignore[attr-defined]
+    y = net(np.zeros((2, int(channels), 5, 8), np.float32))
+    with pytest.raises(ShapeError, match=r"Conv2d.* got an output gradient"):
+        net.backward(y.swapaxes(2, 3))
 
 
 @by_kind
@@ -365,6 +394,7 @@ def test_not_a_number_passes_through_a_fused_relu(rng: np.random.Generator) -> N
     ("modules", "shape", "message"),
     [
         ([ReLU(), NearestUpsampling(2), conv(3, 4), ReLU()], (1, 2, 5, 6), "layer 2: Conv2d(3, 4, .* got an input of"),
+        ([NearestUpsampling(3), conv(3, 4)], (1, 2, 5, 6), "layer 1: Conv2d(3, 4, .* got an input of"),
         ([conv(9, 4)], (1, 2, 5, 6), "layer 0: Conv2d(9, 4, .* got an input of shape (1, 2, 5, 6), it needs (N, 9, H,"),
         ([conv(3, 4, 7), ReLU()], (1, 3, 4, 6), "layer 0: .* it needs H >= 5 and W >= 5"),
     ],

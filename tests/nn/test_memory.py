@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from n2n_cli.nn import memory
 from n2n_cli.nn.functional import Array
-from n2n_cli.nn.memory import Pool, empty, using
+from n2n_cli.nn.memory import Pool, empty, empty_like, using
 from tests.nn.cases import some_examples
 
 
@@ -28,6 +28,14 @@ def test_an_array_of_the_pool_is_like_any_other(shape: tuple[int, ...], dtype: D
         assert array.flags.writeable
     array = Pool().empty(shape, dtype)
     assert place(array) % 64 == 0 or not array.size
+
+
+def test_an_array_like_another_lies_as_that_does() -> None:
+    x_nhwc = np.zeros((2, 4, 5, 3), np.float32)
+    for x in (x_nhwc, x_nhwc.transpose(0, 3, 1, 2), x_nhwc[0]):
+        like = empty_like(x)
+        assert (like.shape, like.dtype, like.strides) == (x.shape, x.dtype, x.strides)
+    assert empty_like(x_nhwc[:, ::2]).flags.c_contiguous
 
 
 def test_memory_is_used_again_when_no_array_holds_it() -> None:

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
+import time
 import warnings
+import weakref
 
 import numpy as np
 import pytest
 
 from n2n_cli.errors import ArgumentError, ShapeError
-from n2n_cli.nn import MSE, Module
+from n2n_cli.nn import MSE, Module, Sequential, Sigmoid
 from n2n_cli.nn.functional import Array
+from n2n_cli.nn.memory import empty
 from n2n_cli.nn.parallel import LEAST_PASSES, PIXELS_A_PASS, Member, Team, passes
 from tests.nn.founding import founding
 
@@ -110,6 +114,28 @@ def test_an_error_in_a_thread_reaches_the_caller(rng: np.random.Generator) -> No
     assert team.map(lambda member, item: item, [1, 2]) == [1, 2]
 
 
+def test_nobody_is_still_at_work_when_an_error_is_raised(rng: np.random.Generator) -> None:
+    both_are_here, ended = threading.Barrier(2, timeout=20), []
+
+    def task(member: Member, item: int) -> None:
+        both_are_here.wait()
+        if threading.current_thread() is threading.main_thread():
+            raise ZeroDivisionError
+        time.sleep(0.05)
+        ended.append(item)
+
+    with pytest.raises(ZeroDivisionError):
+        Team(founding(rng), threads=2).map(task, [0, 1])
+    assert len(ended) == 1
+
+
+def test_each_member_works_on_memory_of_its_own(rng: np.random.Generator) -> None:
+    def task(member: Member, item: int) -> bool:
+        return member.pool.find(empty((3,), np.float32)) is not None
+
+    assert all(Team(founding(rng), threads=2).map(task, range(20)))
+
+
 def test_threads_keep_to_the_caller_s_error_state(rng: np.random.Generator) -> None:
     def task(member: Member, item: int) -> float:
         return float(np.float32(1e38) * np.float32(1e38))
@@ -147,8 +173,34 @@ def test_a_batch_needs_pictures_and_a_target_for_each(n: int, targets: int, rng:
 def test_a_network_in_the_middle_of_a_pass_can_join_a_team(rng: np.random.Generator) -> None:
     network, (x, target) = founding(rng), batch(rng)
     y = network(x)
+    with pytest.raises(RuntimeError, match=r"needs a forward\(\)"):
+        Member(network).network.backward(y)  # of the pass it has nothing
     Team(network, threads=2).accumulate(x, target, MSE())
     assert network.backward(y).shape == x.shape
+
+
+def test_a_network_without_parameters(rng: np.random.Generator) -> None:
+    x, target = batch(rng)
+    network = Sequential(Sigmoid())
+    wanted = MSE()(network(x), target)
+    for _ in range(3):  # also on tape
+        assert Team(network, threads=2).accumulate(x, target, MSE()) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_threads_and_memory_go_with_the_team(rng: np.random.Generator) -> None:
+    team, (x, target) = Team(founding(rng), threads=3), batch(rng)
+    for _ in range(3):
+        team.accumulate(x, target, MSE())
+    threads = list(team._executor._threads)
+    held = [weakref.ref(member.pool) for member in team._members]
+    held += [weakref.ref(taped._forward._pool) for member in team._members for taped in member._tapes.values() if taped]
+    assert threads
+    assert len(held) > len(team._members), "some passes are on tape"
+    del team
+    for thread in threads:
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+    assert not any(reference() for reference in held)
 
 
 FORK = """
@@ -169,5 +221,6 @@ if child:
 """
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_team_works_on_after_a_fork() -> None:
     subprocess.run([sys.executable, "-c", FORK], check=True, timeout=60)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from n2n_cli.errors import ShapeError
 from n2n_cli.nn import MSE, Conv2d, Module, NearestUpsampling, ReLU, Sequential, Sigmoid
 from n2n_cli.nn import parallel as parallel_module
 from n2n_cli.nn.functional import Array
@@ -26,6 +27,10 @@ def test_calls_are_made_at_once_and_again() -> None:
     a[...] = 5, 6
     tape.run()
     assert b.tolist() == [36, 49]
+    with tape.recording():
+        do(np.add, b, 1, out=b)
+    tape.run()
+    assert b.tolist() == [37, 50]
 
 
 def test_memory_is_used_again_within_a_tape_and_by_nobody_else() -> None:
@@ -37,6 +42,7 @@ def test_memory_is_used_again_within_a_tape_and_by_nobody_else() -> None:
             step = empty((100,), np.float64)
             places.add(step.ctypes.data)
             do(np.copyto, step, i)
+            do(np.multiply, 1, step, out=step)
             do(np.add, result, step, out=result)
             del step
     assert len(places) == 1
@@ -51,13 +57,41 @@ def test_memory_is_used_again_within_a_tape_and_by_nobody_else() -> None:
     assert all((other == 7).all() for other in others)
 
 
+def test_views_of_the_pool_lie_on_tape_as_they_did(rng: np.random.Generator) -> None:
+    x, y, z = rng.normal(size=(3, 6, 4))
+    pool = Pool()
+    tape = Tape(pool)
+    with tape.recording():
+        whole = empty((6, 4), np.float64)
+        do(np.copyto, whole, x)
+        assert pool.find(whole) is not None
+        do(np.copyto, y.T, whole.T)  # transposed
+        do(np.add, y[::-1, 1:], whole[::-1, 1:], out=y[::-1, 1:])  # backwards, from the middle
+        do(np.copyto, z.view(np.int64), whole.view(np.int64))  # of another dtype
+        del whole
+    for _ in range(2):
+        assert np.array_equal(y, np.concatenate([x[:, :1], 2 * x[:, 1:]], axis=1))
+        assert np.array_equal(z, x)
+        x[...] = rng.normal(size=x.shape)
+        tape.run()
+
+
 def test_recording_ends_with_an_error() -> None:
+    def one_then_wrong() -> None:
+        do(np.copyto, a, 1)
+        do(np.add, a, np.zeros(4), out=a)
+
     tape, a = Tape(Pool()), np.zeros(3)
     with pytest.raises(ValueError, match="broadcast"), tape.recording():
-        do(np.add, a, np.zeros(4), out=a)
+        one_then_wrong()
+    a.fill(0)
     do(np.add, a, 1, out=a)
     tape.run()
     assert a.tolist() == [1, 1, 1]
+    with tape.recording():
+        do(np.negative, a, out=a)
+    tape.run()
+    assert a.tolist() == [1, 1, 1], "calls before the error, and after it, are not on the tape"
 
 
 def passes(network: Module, batches: list[tuple[Array, Array]], *, taped: bool) -> list[Array]:
@@ -129,16 +163,73 @@ def test_new_weights_reach_a_tape_in_place_and_replaced(rng: np.random.Generator
     network.eval()
     member, x = Member(network), rng.normal(size=(1, 3, 8, 12))
     with using(member.pool):
-        for change in ("none", "in place", "replaced"):
+        for change in ("none", "in place", "replaced", "of another dtype"):
             if change == "in place":
                 network.load_state_dict(founding(np.random.default_rng(7)).state_dict())
             if change == "replaced":
                 bias = dict(network.named_parameters())["0.bias"]
                 bias.data = bias.data + 1
+            if change == "of another dtype":
+                for _, parameter in network.named_parameters():
+                    parameter.data = parameter.data.astype(np.float32)
             member.follow(network)
             for _ in range(3):
                 assert np.array_equal(member(x), network(x))
         assert member._taped(x) is not None
+
+
+def test_weights_of_half_precision_reach_a_tape(rng: np.random.Generator) -> None:
+    network = Sequential(NearestUpsampling(2), Conv2d(3, 4, 3, padding=1, rng=rng, dtype=np.float16))
+    member, x = Member(network), rng.normal(size=(1, 3, 4, 5)).astype(np.float16)
+    for _ in range(4):
+        member.follow(network)
+        assert np.array_equal(member(x), network(x))
+        network.param()[0][0][...] += 1
+
+
+def test_a_tape_is_of_one_mode_and_one_dtype(rng: np.random.Generator) -> None:
+    network = founding(rng)
+    member, x = Member(network), rng.normal(size=(1, 3, 8, 12))
+    for training in (False, True, False):
+        network.train(training)
+        for dtype in (np.float32, np.float64, np.float16):
+            member.follow(network)
+            for _ in range(3):
+                assert np.array_equal(member(x.astype(dtype)), network(x.astype(dtype)))
+            if training:
+                assert member.accumulate(x.astype(dtype), x.astype(dtype), MSE(), 1) > 0
+
+
+def test_a_sigmoid_far_below_zero_is_no_overflow_on_tape(rng: np.random.Generator) -> None:
+    member, x = Member(Sequential(Sigmoid()).eval()), np.full((1, 3, 4, 5), -1e6, np.float32)
+    with np.errstate(all="raise", under="ignore"):
+        for _ in range(3):
+            assert (member(x) == 0).all()
+    assert member._taped(x) is not None
+
+
+def test_recording_leaves_gradients_alone_even_where_values_are_infinite(rng: np.random.Generator) -> None:
+    member, x = Member(Sequential(Conv2d(3, 3, 1, rng=rng))), np.full((1, 3, 4, 5), np.inf, np.float32)
+    member.grads[...] = before = rng.normal(size=member.grads.shape).astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        for _ in range(2):
+            member(x)
+    assert member._taped(x) is not None
+    assert np.array_equal(member.grads, before)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (1, 4, 5, 6), (1, 3, 0, 6)])
+def test_a_wrong_shape_is_the_same_error_each_time(shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    member = Member(founding(rng))
+    for _ in range(3):
+        with pytest.raises(ShapeError, match="layer 0: Conv2d"):
+            member(np.zeros(shape))
+
+
+def test_no_pictures(rng: np.random.Generator) -> None:
+    member = Member(founding(rng))
+    for _ in range(3):
+        assert member(np.zeros((0, 3, 8, 12))).shape == (0, 3, 8, 12)
 
 
 def test_a_layer_of_another_kind_is_not_taped(rng: np.random.Generator) -> None:
