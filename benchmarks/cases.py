@@ -19,7 +19,7 @@ from n2n_cli.config import load_config
 from n2n_cli.images import Picture, read_picture, write_picture
 from n2n_cli.machine import available_cores, one_blas_thread, sgemm_rate
 from n2n_cli.model import Model
-from n2n_cli.nn import MSE, SGD, Conv2d, Module, NearestUpsampling, Sequential
+from n2n_cli.nn import Conv2d, Module, NearestUpsampling, Sequential
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.parallel import Member, Team
 
@@ -192,7 +192,6 @@ def convolution(way: str, threads: int) -> Callable[[], object]:
     x = np.moveaxis(rng.random((10, 64, 64, 48), dtype=np.float32), -1, 1)
     if way == "n2n":
         team = Team(network, threads=threads)
-        Model(network, SGD(network.param()), MSE())  # which has products made in the pieces that suit the library
 
         def both(member: Member, i: int) -> None:
             member.network.backward(member.network(x[i : i + 1]))

@@ -82,9 +82,10 @@ class Conv2d(Module):
         patches = F.unfold(x, self.kernel_size, self.stride, self.padding, self.dilation)
         # Taps before channels: what is copied together then lies together. One row a place of the kernel.
         n, c_out, h_out, w_out = shape
-        columns = patches.transpose(0, 1, 2, 4, 5, 3).reshape(n * h_out * w_out, self._filters().shape[1])
+        filters = self._filters()
+        columns = patches.transpose(0, 1, 2, 4, 5, 3).reshape(n * h_out * w_out, filters.shape[1])
         self._keep(columns, x.shape, shape)
-        y = columns @ self._filters().T
+        y = columns @ filters.T
         if self.bias is not None:
             y += self.bias.data
         return np.moveaxis(y.reshape(n, h_out, w_out, c_out), -1, 1)

@@ -20,7 +20,7 @@ from n2n_cli.nn.memory import empty
 from n2n_cli.nn.module import Module, Parameter
 from n2n_cli.nn.tape import do
 
-Index: TypeAlias = "tuple[EllipsisType, slice, slice]"
+Index: TypeAlias = tuple[EllipsisType, slice, slice]
 
 _PIECE = 512
 """Pixels in one of the small products of `_planes`."""
@@ -289,9 +289,9 @@ def masked(grad: Array, above: Array | None) -> Array:
     """The gradient before a ReLU, in a new array; `grad` itself where there was none."""
     if above is None:
         return grad
-    masked = empty(grad.shape, grad.dtype)
-    do(np.multiply, grad, above, out=masked)
-    return masked
+    passed = empty(grad.shape, grad.dtype)
+    do(np.multiply, grad, above, out=passed)
+    return passed
 
 
 def _planes(rows: Array, matrix: Array) -> Array:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextvars
 import copy
+import itertools
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from n2n_cli.nn.channels_last import channels_first
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.losses import Loss
 from n2n_cli.nn.memory import Pool, empty, empty_like, using
-from n2n_cli.nn.module import Module
+from n2n_cli.nn.module import Module, Parameter
 from n2n_cli.nn.tape import Tape
 
 Item = TypeVar("Item")
@@ -43,11 +44,8 @@ class Member:
         self.pool = Pool()
         self._parameters = [parameter for _, parameter in self.network.named_parameters()]
         self.grads = np.concatenate([np.zeros(0, np.float32), *(p.grad.reshape(-1) for p in self._parameters)])
-        start = 0
-        for parameter in self._parameters:
-            part = self.grads[start : start + parameter.grad.size]
-            parameter.grad = part.reshape(parameter.grad.shape)
-            start += part.size
+        for parameter, part in zip(self._parameters, _split(self.grads, self._parameters), strict=True):
+            parameter.grad = part
         self._tapes: dict[tuple[object, ...], _Taped | None] = {}
 
     def __call__(self, x: Array) -> Array:
@@ -221,16 +219,24 @@ class Team:
         total = sums[0]
         for i in range(1, len(groups)):
             total += sums[i]
-        start = 0
-        for _, grad in self.network.param():
-            grad += total[start : start + grad.size].reshape(grad.shape)
-            start += grad.size
+        own = [parameter for _, parameter in self.network.named_parameters()]
+        for parameter, part in zip(own, _split(total, own), strict=True):
+            parameter.grad += part
         return math.fsum(losses)
 
 
 def passes(n: int, pixels: int) -> list[slice]:
     """The images of each pass of a batch of `n` images of so many pixels."""
     return _cut(n, max(LEAST_PASSES, -(-n * pixels // PIXELS_A_PASS)))
+
+
+def _split(flat: Array, parameters: Sequence[Parameter]) -> list[Array]:
+    """The part of one array that belongs to each parameter, as views of the parameters' shapes."""
+    ends = [0, *itertools.accumulate(parameter.grad.size for parameter in parameters)]
+    return [
+        flat[start:stop].reshape(parameter.grad.shape)
+        for parameter, (start, stop) in zip(parameters, itertools.pairwise(ends), strict=True)
+    ]
 
 
 def _cut(n: int, count: int) -> list[slice]:
