@@ -116,11 +116,13 @@ def col2im(patches: Array, x_shape: Shape, stride: Pair, before: Pair, dilation:
     return x
 
 
-def relu_in_place(x: Array) -> Array:
-    """Set what is not above zero to zero, but -inf, which is left as NaN. Returns where it was above, as bool."""
+def relu_in_place(x: Array, *, mask: bool) -> Array | None:
+    """Set what is below zero to zero; what is not a number stays so. Returns where it is above, as bool, if asked."""
+    do(np.clip, x, 0, np.inf, out=x)  # three times as fast as `maximum`
+    if not mask:
+        return None
     above = empty(x.shape, np.bool_)
     do(np.greater, x, 0, out=above)
-    do(np.multiply, x, above, out=x)  # twice as fast as `maximum`, and what is not a number stays so
     return above
 
 
@@ -128,7 +130,7 @@ def product(a: Array, b: Array) -> Array:
     """Matrix product, (M, K) and (K, N) -> (M, N)."""
     (m, k), n = a.shape, b.shape[1]
     y = empty((m, n), np.result_type(a, b))
-    rows = small_product // max(1, k * n)
+    rows = rows_unpacked(k, n)
     pieces = m // rows if rows >= _LEAST_ROWS else 0
     if pieces < 2 or not (a.flags.c_contiguous and b.flags.c_contiguous):
         do(np.matmul, a, b, out=y)
@@ -138,6 +140,11 @@ def product(a: Array, b: Array) -> Array:
     if split < m:
         do(np.matmul, a[split:], b, out=y[split:])
     return y
+
+
+def rows_unpacked(k: int, n: int) -> int:
+    """Rows of a matrix (M, k) that BLAS multiplies with (k, n) without packing them first; 0 where it always packs."""
+    return small_product // max(1, k * n)
 
 
 def total(x: Array, *, axis: int | tuple[int, ...]) -> Array:

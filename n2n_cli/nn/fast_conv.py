@@ -6,24 +6,15 @@ just made.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from types import EllipsisType
-from typing import TypeAlias
-
 import numpy as np
 
-from n2n_cli.nn.channels_last import channels_first, channels_last, col2im, im2col, product, relu_in_place, total
+from n2n_cli.nn.bordered import around, bordered
+from n2n_cli.nn.channels_last import channels_first, channels_last, col2im, im2col, product, relu_in_place
 from n2n_cli.nn.conv import Conv2d
 from n2n_cli.nn.functional import Array, Pair, Shape
 from n2n_cli.nn.memory import empty
 from n2n_cli.nn.module import Module, Parameter
 from n2n_cli.nn.tape import do
-
-Index: TypeAlias = tuple[EllipsisType, slice, slice]
-
-_PIECE = 512
-"""Pixels in one of the small products of `_planes`."""
 
 
 class FusedConv(Module):
@@ -37,9 +28,12 @@ class FusedConv(Module):
         Whose output theirs is: the ReLU, or the convolution where there is none.
     taps : (rows, columns)
         Of the kernel that the input's patches are multiplied with.
+    takes_border : bool
+        Whether the input is the `inside` of a picture with its border of zeros: see `bordered`.
     """
 
     tapes = True
+    takes_border = False
 
     def __init__(self, conv: Conv2d, relu: Module | None = None) -> None:
         super().__init__()
@@ -77,6 +71,11 @@ class FusedConv(Module):
 
     def _make_matrices(self) -> tuple[Array, ...]:
         raise NotImplementedError
+
+    def _with_border(self, x: Array) -> Array:
+        """(N, C, H, W) -> (H + 2, N, W + 2, C), the border zero."""
+        padded = around(x) if self.takes_border else None
+        return bordered(x) if padded is None else padded
 
     def _there_and_back(self, filters: Array) -> tuple[Array, ...]:
         """From (rows, K): (K (+ 1), rows), the bias, repeated as often as it takes, below it; and `filters`."""
@@ -129,7 +128,7 @@ class ColumnConv(FusedConv):
             ones=conv.bias is not None,
         )
         y = product(columns, self._matrices()[0]).reshape(n, h, w, c_out)
-        above = relu_in_place(y) if self.has_relu else None
+        above = relu_in_place(y, mask=self.training) if self.has_relu else None
         self._keep(columns, above, x.shape, (n, c_out, h, w))
         return channels_first(y)
 
@@ -180,7 +179,7 @@ class RowConv(FusedConv):
         n, c_out, h, w = conv.output_shape(x.shape)
         patches = self._patches(channels_last(x), conv.padding, (h, w), ones=conv.bias is not None)
         y = self._summed(patches, self._matrices()[0], (n, h, w, c_out))
-        above = relu_in_place(y) if self.has_relu else None
+        above = relu_in_place(y, mask=self.training) if self.has_relu else None
         self._keep(patches, above, x.shape, (n, c_out, h, w))
         return channels_first(y)
 
@@ -229,62 +228,6 @@ class RowConv(FusedConv):
         return y
 
 
-class NarrowConv(FusedConv):
-    """A convolution that keeps the size and has few outputs: product first, then shifted additions.
-
-    The patches of the input would be K*K*C_in wide; the products at every pixel, and the patches of the output
-    gradient, are only K*K*C_out wide. They lie in planes, one a tap and output, so that additions run along rows.
-    """
-
-    def _make_matrices(self) -> tuple[Array, ...]:
-        """(C_in, K_h * K_w * C_out)."""
-        return (self.conv.weight.data.transpose(1, 2, 3, 0).reshape(self.conv.in_channels, -1),)
-
-    def forward(self, x: Array) -> Array:
-        """(N, C_in, H, W) -> (N, C_out, H, W)."""
-        conv = self.conv
-        n, c_out, h, w = conv.output_shape(x.shape)
-        rows = channels_last(x).reshape(-1, conv.in_channels)  # (N*H*W, C_in)
-        self._keep(rows, x.shape)
-        planes = _planes(rows, self._matrices()[0].T).reshape(*conv.kernel_size, c_out, n, h, w)
-        y = empty((n, c_out, h, w), planes.dtype)
-        do(np.copyto, y, 0 if conv.bias is None else conv.bias.data[:, None, None])
-        by_channel = y.swapaxes(0, 1)
-        for i, j, there, here in self._shifts(h, w):
-            do(np.add, by_channel[here], planes[i, j][there], out=by_channel[here])
-        return y
-
-    def _accumulate(self, grad_output: Array) -> tuple[tuple[Array, ...], Shape]:
-        rows, x_shape = self._use_up()
-        (n, c, h, w), conv = x_shape, self.conv
-        self.last._check_gradient(grad_output.shape, (n, conv.out_channels, h, w))
-        by_channel = grad_output.swapaxes(0, 1)  # (C_out, N, H, W)
-        planes = empty((*conv.kernel_size, *by_channel.shape), grad_output.dtype)
-        do(np.copyto, planes, 0)
-        for i, j, there, here in self._shifts(h, w):
-            do(np.copyto, planes[i, j][there], by_channel[here])
-        matrix = planes.reshape(math.prod(planes.shape[:3]), n * h * w)  # (K_h*K_w*C_out, N*H*W)
-        grad_weight = product(matrix, rows).reshape(*conv.kernel_size, conv.out_channels, c)
-        self._add_gradient(conv.weight, grad_weight.transpose(2, 3, 0, 1))
-        self._add_gradient(conv.bias, total(grad_output, axis=(0, 2, 3)))
-        return (matrix.T,), x_shape
-
-    def _input_gradient(self, grads: tuple[Array, ...], x_shape: Shape) -> Array:
-        n, c, h, w = x_shape
-        return channels_first(product(grads[0], self._matrices()[0].T).reshape(n, h, w, c))
-
-    def _shifts(self, h: int, w: int) -> Iterator[tuple[int, int, Index, Index]]:
-        """Tap by tap: the pixels (of planes (..., H, W)) that it is multiplied with, and those that it adds to."""
-        (kh, kw), (ph, pw) = self.conv.kernel_size, self.conv.padding
-        for i in range(kh):
-            for j in range(kw):
-                dy, dx = i - ph, j - pw
-                if abs(dy) < h and abs(dx) < w:
-                    there = (..., slice(max(0, dy), h + min(0, dy)), slice(max(0, dx), w + min(0, dx)))
-                    here = (..., slice(max(0, -dy), h - max(0, dy)), slice(max(0, -dx), w - max(0, dx)))
-                    yield i, j, there, here
-
-
 def masked(grad: Array, above: Array | None) -> Array:
     """The gradient before a ReLU, in a new array; `grad` itself where there was none."""
     if above is None:
@@ -292,21 +235,3 @@ def masked(grad: Array, above: Array | None) -> Array:
     passed = empty(grad.shape, grad.dtype)
     do(np.multiply, grad, above, out=passed)
     return passed
-
-
-def _planes(rows: Array, matrix: Array) -> Array:
-    """(M, C) and (P, C) -> (P, M): the transposed product, in pieces that OpenBLAS does not copy before it multiplies.
-
-    That holds for up to a million multiplications in a small product, and halves the time of all of them.
-    """
-    m, c = rows.shape
-    planes = empty((len(matrix), m), np.result_type(rows, matrix))
-    whole = m // _PIECE
-    if whole:
-        split = whole * _PIECE
-        pieces = rows[:split].reshape(whole, _PIECE, c).swapaxes(1, 2)  # (pieces, C, _PIECE)
-        out = planes[:, :split].reshape(len(matrix), whole, _PIECE).swapaxes(0, 1)
-        do(np.matmul, matrix, pieces, out=out)
-    if m % _PIECE:
-        do(np.matmul, matrix, rows[whole * _PIECE :].T, out=planes[:, whole * _PIECE :])
-    return planes

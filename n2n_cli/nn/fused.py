@@ -7,13 +7,16 @@ ReLU is done in place where its input was just made.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from n2n_cli.nn.activations import ReLU
 from n2n_cli.nn.conv import Conv2d
-from n2n_cli.nn.fast_conv import ColumnConv, NarrowConv, RowConv
-from n2n_cli.nn.fast_upsampling import DoubledConv, UpsampledConv
+from n2n_cli.nn.fast_conv import ColumnConv, RowConv
+from n2n_cli.nn.fast_doubling import DoubledConv
+from n2n_cli.nn.fast_narrow import BorderedNarrowConv, NarrowConv
+from n2n_cli.nn.fast_upsampling import UpsampledConv
 from n2n_cli.nn.module import Module
 from n2n_cli.nn.upsampling import NearestUpsampling
 
@@ -51,11 +54,15 @@ def fuse(modules: Sequence[Module]) -> list[Step]:
         elif upsampling:
             steps.append(Step(i - 1, UpsampledConv(upsampling, conv, relu)))
         elif relu is None and conv.out_channels <= _NARROW < conv.in_channels and _keeps_size(conv):
-            steps.append(Step(i - 1, NarrowConv(conv)))
+            after_doubling = bool(steps) and isinstance(steps[-1].module, DoubledConv) and conv.kernel_size == (3, 3)
+            steps.append(Step(i - 1, (BorderedNarrowConv if after_doubling else NarrowConv)(conv)))
         elif _by_rows(conv):
             steps.append(Step(i - 1, RowConv(conv, relu)))
         else:
             steps.append(Step(i - 1, ColumnConv(conv, relu)))
+    for (_, first), (_, second) in itertools.pairwise(steps):
+        if isinstance(first, DoubledConv) and isinstance(second, DoubledConv | BorderedNarrowConv):
+            first.gives_border = second.takes_border = True
     return steps
 
 

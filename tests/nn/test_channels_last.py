@@ -85,15 +85,15 @@ def test_col2im_is_fold(case: ConvCase) -> None:
 
 
 def test_relu_in_place() -> None:
-    x = np.array([[-1.0, 0, 2], [np.inf, 1e-300, np.nan]])
-    above = relu_in_place(x)
-    assert above.tolist() == [[False, False, True], [True, True, False]]
+    x = np.array([[-1.0, 0, 2], [np.inf, 1e-300, np.nan], [-np.inf, -0.0, -1e-300]])
+    above = relu_in_place(x, mask=True)
+    assert above is not None
+    assert above.tolist() == [[False, False, True], [True, True, False], [False, False, False]]
     assert x[0].tolist() == [0, 0, 2]
     assert x[1, :2].tolist() == [np.inf, 1e-300]
     assert np.isnan(x[1, 2])
-    with np.errstate(invalid="ignore"):
-        relu_in_place(overflown := np.array([-np.inf]))
-    assert np.isnan(overflown[0])
+    assert x[2].tolist() == [0, 0, 0]
+    assert relu_in_place(x, mask=False) is None
 
 
 @given(st.integers(0, 200), st.integers(1, 9), st.integers(1, 9), st.integers(0, 3000))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
 from n2n_cli.errors import ShapeError
-from n2n_cli.nn import Conv2d, Module, NearestUpsampling, ReLU, Sequential, Sigmoid
+from n2n_cli.nn import Conv2d, Module, NearestUpsampling, ReLU, Sequential, Sigmoid, channels_last
 from n2n_cli.nn.functional import Array, Pair, Shape
 from n2n_cli.nn.fused import fuse
 from n2n_cli.nn.memory import Pool, using
@@ -33,7 +33,7 @@ def test_the_founding_network_in_steps(rng: np.random.Generator) -> None:
         (3, "ColumnConv"),
         (6, "DoubledConv"),
         (9, "DoubledConv"),
-        (10, "NarrowConv"),
+        (10, "BorderedNarrowConv"),
         (11, "Sigmoid"),
     ]
 
@@ -241,6 +241,47 @@ def test_convolutions_of_an_upsampled_picture(
     check([*modules, *([ReLU()] if relu else [])], (2, channels[0], *size), dtype, seed)
 
 
+@both_dtypes
+@given(
+    channels=st.tuples(st.integers(1, 8), st.integers(1, 8), st.integers(9, 12), st.integers(1, 8)),
+    n=st.integers(1, 7),
+    size=pairs(1, 6),
+    bias=st.booleans(),
+    relu=st.tuples(st.booleans(), st.booleans()),
+    seed=st.integers(0, 99),
+)
+@example(channels=(2, 3, 9, 2), n=1, size=(1, 1), bias=True, relu=(False, False), seed=0)
+@some_examples
+def test_decoders_whose_layers_share_a_border(
+    dtype: DTypeLike,
+    channels: tuple[int, int, int, int],
+    n: int,
+    size: Pair,
+    bias: bool,
+    relu: tuple[bool, bool],
+    seed: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    first, second, third = (
+        Conv2d(*widths, 3, padding=1, bias=bias, rng=rng, dtype=dtype) for widths in itertools.pairwise(channels)
+    )
+    modules: list[Module] = [NearestUpsampling(2), first, *([ReLU()] if relu[0] else [])]
+    modules += [NearestUpsampling(2), second, *([ReLU()] if relu[1] else [])]
+    modules.append(third)
+    kinds = ["DoubledConv", "DoubledConv", "BorderedNarrowConv"]
+    assert [type(step.module).__name__ for step in fuse(modules)] == kinds
+    check(modules, (n, channels[0], *size), dtype, seed)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("at_once", [0, 1, 2, 5, 100])
+def test_images_that_go_through_one_product_together(
+    n: int, at_once: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channels_last, "small_product", at_once * 7 * 2 * 3 * 2 * 4)
+    check([NearestUpsampling(2), conv(3, 4, dtype=np.float64)], (n, 3, 5, 6), np.float64)
+
+
 def test_float32_error_of_wide_layers_against_float64(rng: np.random.Generator) -> None:
     """At the founding network's widths, where sums are long, the fast layers are as exact as they have to be."""
     for modules in ([NearestUpsampling(2), conv(64, 48)], [conv(48, 64, stride=2)], [conv(32, 3)]):
@@ -353,7 +394,7 @@ def test_a_sequential_in_a_sequential(rng: np.random.Generator) -> None:
     net(np.zeros((1, 3, 5, 6), np.float32))
     with pytest.raises(ShapeError, match=r"layer 0: layer 1: ReLU\(\) got an output gradient"):
         net.accumulate(np.zeros((1, 4, 5, 7), np.float32))
-    assert not Sequential(Sequential(ReLU())).tapes
+    assert not Sequential(Sequential(Module())).tapes
 
 
 def test_new_weights_are_seen(rng: np.random.Generator) -> None:
