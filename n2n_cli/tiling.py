@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from n2n_cli.nn.parallel import Member, Team, passes
 
 TILE = 128
 """Side of the output of a tile, in pixels: a compromise between what a cache holds and the work that overlaps."""
+PIXELS_A_PASS = 10 * 32 * 32
+"""Pixels of small pictures that go forward together: nothing is kept for a way back, so a cache has room for more."""
 
 
 class Tile(NamedTuple):
@@ -68,7 +71,7 @@ def apply(
         out = np.empty(x.shape, np.result_type(x, *(parameter for parameter, _ in network.param())))
     if out.size == 0:
         return out
-    height, width = _kept_size(network, (n, before(x[:1, :, :1, :1]).shape[1], h, w))
+    channels = before(x[:1, :, :1, :1]).shape[1]
 
     def one_tile(member: Member, part: Tile) -> None:
         seen = _mirrored(_mirrored(x[part.images], part.seen_rows, axis=2), part.seen_columns, axis=3)
@@ -77,14 +80,25 @@ def apply(
         target = out[part.images, :, part.rows, part.columns]  # ends where the picture ends
         target[...] = after(inner[:, :, : target.shape[2], : target.shape[3]])
 
-    team.map(one_tile, list(_tiles(network, n, (height, width), tile)))
+    team.map(one_tile, _plan(network, (n, channels, h, w), tile))
     return out
+
+
+def _plan(network: Module, shape: Shape, tile: int) -> list[Tile]:
+    """The tiles of pictures of `shape`; those of the last shape are kept, for small pictures take as long to plan."""
+    last = _plans.get(network)
+    if last is None or last[0] != (shape, tile):
+        last = _plans[network] = (shape, tile), list(_tiles(network, shape[0], _kept_size(network, shape), tile))
+    return last[1]
+
+
+_plans: WeakKeyDictionary[Module, tuple[tuple[Shape, int], list[Tile]]] = WeakKeyDictionary()
 
 
 def _tiles(network: Module, n: int, size: Pair, tile: int) -> Iterator[Tile]:
     """The tiles of `n` pictures; small pictures are taken several together."""
     spans = [list(_spans(network, size[axis], tile, axis)) for axis in (0, 1)]
-    for images in passes(n, min(size[0], tile) * min(size[1], tile)):
+    for images in passes(n, min(size[0], tile) * min(size[1], tile), PIXELS_A_PASS):
         for rows, seen_rows in spans[0]:
             for columns, seen_columns in spans[1]:
                 yield Tile(images, rows, columns, seen_rows, seen_columns)

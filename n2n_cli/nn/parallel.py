@@ -28,7 +28,7 @@ from n2n_cli.nn.tape import Tape
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-PIXELS_A_PASS = 4 * 32 * 32
+PIXELS_A_PASS = 5 * 32 * 32
 """Pixels of a batch that go forward and backward together: what stays in a core's cache."""
 LEAST_PASSES = 8
 """Passes that a batch is cut into where it has as many images, so that several threads have work."""
@@ -201,7 +201,7 @@ class Team:
             raise ShapeError(
                 f"a batch of shape {x.shape} came with targets of shape {target.shape}; they must be alike"
             )
-        parts = passes(len(x), math.prod(x.shape[2:]))
+        parts = passes(len(x), math.prod(x.shape[2:]), PIXELS_A_PASS)
         groups = [parts[group] for group in _cut(len(parts), LEAST_PASSES)]
         sums: dict[int, Array] = {}
 
@@ -225,9 +225,9 @@ class Team:
         return math.fsum(losses)
 
 
-def passes(n: int, pixels: int) -> list[slice]:
-    """The images of each pass of a batch of `n` images of so many pixels."""
-    return _cut(n, max(LEAST_PASSES, -(-n * pixels // PIXELS_A_PASS)))
+def passes(n: int, pixels: int, together: int) -> list[slice]:
+    """The images of each pass of a batch of `n` images of so many pixels, of which so many go together."""
+    return _cut(n, max(LEAST_PASSES, -(-n * pixels // together)))
 
 
 def _split(flat: Array, parameters: Sequence[Parameter]) -> list[Array]:

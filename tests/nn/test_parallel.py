@@ -153,10 +153,10 @@ def test_a_number_of_threads_out_of_range(threads: int, rng: np.random.Generator
 
 @pytest.mark.parametrize(
     ("n", "side", "wanted"),
-    [(100, 32, 25), (100, 16, LEAST_PASSES), (3, 8, 3), (1, 8, 1), (4, 256, 4), (0, 32, 0), (1000, 32, 250)],
+    [(100, 32, 20), (100, 16, LEAST_PASSES), (3, 8, 3), (1, 8, 1), (4, 256, 4), (0, 32, 0), (1000, 32, 200)],
 )
 def test_how_a_batch_is_cut(n: int, side: int, wanted: int) -> None:
-    parts = passes(n, side * side)
+    parts = passes(n, side * side, PIXELS_A_PASS)
     assert len(parts) == wanted
     assert [i for part in parts for i in range(n)[part]] == list(range(n))
     sizes = [part.stop - part.start for part in parts]
