@@ -17,3 +17,25 @@ def uniform_fan_in(shape: Shape, fan_in: int, *, rng: np.random.Generator, dtype
     """
     bound = 1 / math.sqrt(fan_in)
     return rng.uniform(-bound, bound, size=shape).astype(dtype)
+
+
+def he_normal(shape: Shape, fan_in: int, *, slope: float = 0, rng: np.random.Generator, dtype: DTypeLike) -> Array:
+    """Draw from a normal distribution of variance 2 / ((1 + slope^2) * fan_in): outputs vary as much as inputs.
+
+    Drawn in float64 and then rounded, so that float32 and float64 networks of one seed start alike.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the weight. Biases start at zero in this scheme.
+    fan_in : int
+        Inputs of an output value: C_in * K_h * K_w.
+    slope : float
+        Of the activation that follows, for negative values: 0 for ReLU, LeakyReLU's own, 1 where none follows.
+
+    References
+    ----------
+    He et al. (2015), arXiv:1502.01852, equations 10 and 15; `torch.nn.init.kaiming_normal_`.
+    """
+    std = math.sqrt(2 / ((1 + slope**2) * fan_in))
+    return rng.normal(0, std, size=shape).astype(dtype)

@@ -11,6 +11,9 @@ from n2n_cli.nn.functional import Array
 class Loss:
     """A number that says how far a prediction is from its target, and its gradient."""
 
+    def __init__(self) -> None:
+        self._kept: Array | None = None
+
     def forward(self, prediction: Array, target: Array) -> float:
         """The loss of a batch; both arrays have the same shape."""
         raise NotImplementedError
@@ -25,29 +28,53 @@ class Loss:
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
+    def _error(self, prediction: Array, target: Array) -> Array:
+        """prediction - target, kept for `backward`."""
+        if prediction.shape != target.shape:
+            raise ShapeError(
+                f"{self} got a prediction of shape {prediction.shape} and a target of shape {target.shape}"
+            )
+        if prediction.size == 0:
+            raise ShapeError(f"{self} got an empty prediction of shape {prediction.shape}")
+        self._kept = prediction - target
+        return self._kept
+
+    def _use_up(self) -> Array:
+        kept, self._kept = self._kept, None
+        if kept is None:
+            raise RuntimeError(f"{self}.backward() needs a forward() before it")
+        return kept
+
 
 class MSE(Loss):
     """Mean squared error over every element, as `torch.nn.MSELoss`."""
 
-    def __init__(self) -> None:
-        self._error: Array | None = None
-
     def forward(self, prediction: Array, target: Array) -> float:
         """mean((prediction - target)^2)."""
-        if prediction.shape != target.shape:
-            raise ShapeError(f"MSE() got a prediction of shape {prediction.shape} and a target of shape {target.shape}")
-        if prediction.size == 0:
-            raise ShapeError(f"MSE() got an empty prediction of shape {prediction.shape}")
-        self._error = prediction - target
-        return float(np.mean(np.square(self._error), dtype=np.float64))
+        return float(np.mean(np.square(self._error(prediction, target)), dtype=np.float64))
 
     def backward(self) -> Array:
         """2/n (prediction - target), n being the number of elements."""
-        error, self._error = self._error, None
-        if error is None:
-            raise RuntimeError("MSE().backward() needs a forward() before it")
+        error = self._use_up()
         grad: Array = error * (2 / error.size)
         return grad
 
 
-LOSSES: dict[str, type[Loss]] = {"MSE": MSE}
+class L1(Loss):
+    """Mean absolute error over every element, as `torch.nn.L1Loss`.
+
+    From noisy targets it learns their median, where MSE learns their mean: for noise that replaces some pixels.
+    """
+
+    def forward(self, prediction: Array, target: Array) -> float:
+        """mean(|prediction - target|)."""
+        return float(np.mean(np.abs(self._error(prediction, target)), dtype=np.float64))
+
+    def backward(self) -> Array:
+        """1/n where the prediction is too high, -1/n where it is too low, 0 where it is right."""
+        error = self._use_up()
+        grad: Array = np.sign(error) * (1 / error.size)
+        return grad
+
+
+LOSSES: dict[str, type[Loss]] = {"MSE": MSE, "L1": L1}

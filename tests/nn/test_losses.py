@@ -1,66 +1,92 @@
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import MSE, Loss
+from n2n_cli.nn.losses import L1, LOSSES
 from tests.gradients import assert_same_gradient, numeric_gradient
 
+every_loss = pytest.mark.parametrize("kind", [MSE, L1])
 
-def test_mse_by_hand() -> None:
-    loss = MSE()
+
+@pytest.mark.parametrize(
+    ("loss", "wanted", "wanted_grad"), [(MSE(), 13 / 4, [0, -1, 1.5, 0]), (L1(), 5 / 4, [0, -0.25, 0.25, 0])], ids=repr
+)
+def test_by_hand(loss: Loss, wanted: float, wanted_grad: list[float]) -> None:
     value = loss(np.array([1.0, 2, 3, 4]), np.array([1.0, 4, 0, 4]))
     assert type(value) is float
-    assert value == 13 / 4
-    assert loss.backward().tolist() == [0, -1, 1.5, 0]
+    assert value == wanted
+    assert loss.backward().tolist() == wanted_grad
 
 
-def test_mse_gradients(rng: np.random.Generator) -> None:
+@every_loss
+def test_gradients(kind: type[Loss], rng: np.random.Generator) -> None:
     prediction, target = rng.normal(size=(2, 2, 3, 4, 5))
-    loss = MSE()
+    loss = kind()
     loss(prediction, target)
     got = loss.backward()
-    assert_same_gradient("prediction", got, numeric_gradient(lambda: MSE()(prediction, target), prediction))
+    assert_same_gradient("prediction", got, numeric_gradient(lambda: kind()(prediction, target), prediction))
 
 
-def test_mse_leaves_its_arrays_alone_and_keeps_float32(rng: np.random.Generator) -> None:
+@every_loss
+def test_arrays_are_left_alone_and_float32_is_kept(kind: type[Loss], rng: np.random.Generator) -> None:
     prediction, target = rng.normal(size=(2, 2, 3, 4, 5)).astype(np.float32)
     copies = prediction.copy(), target.copy()
-    loss = MSE()
+    loss = kind()
     loss(prediction, target)
     assert loss.backward().dtype == np.float32
     assert np.array_equal(prediction, copies[0])
     assert np.array_equal(target, copies[1])
 
 
-def test_mse_sums_in_float64() -> None:
-    """In float32 the mean of this many equal squares is already off in the fifth digit."""
-    error = np.full((3, 7, 512, 513), 0.1, np.float32)
-    assert MSE()(error, np.zeros_like(error)) == pytest.approx(float(np.float32(0.1) ** 2), rel=1e-12)
+@pytest.mark.parametrize(("loss", "wanted"), [(MSE(), float(np.float32(0.7) ** 2)), (L1(), float(np.float32(0.7)))])
+def test_sums_are_in_float64(loss: Loss, wanted: float) -> None:
+    """In float32 the mean of this many equal values is off in the eighth digit, pairwise as NumPy adds."""
+    error = np.full((3, 7, 512, 513), 0.7, np.float32)
+    assert loss(error, np.zeros_like(error)) == pytest.approx(wanted, rel=1e-12)
 
 
+@every_loss
+def test_a_copy_has_its_own_way_back(kind: type[Loss], rng: np.random.Generator) -> None:
+    """A batch goes through in parts, on several threads, each with a copy of the criterion."""
+    loss, (x, other, target) = kind(), rng.normal(size=(3, 4, 5))
+    twin = copy.copy(loss)
+    loss(x, target)
+    twin(other, target)
+    grad, twin_grad = loss.backward(), twin.backward()
+    loss(other, target)
+    assert np.array_equal(loss.backward(), twin_grad)
+    assert not np.array_equal(grad, twin_grad)
+
+
+@every_loss
 @pytest.mark.parametrize("target_shape", [(1, 3, 4, 5), (2, 3, 5, 4), (3, 4, 5), ()])
-def test_mse_does_not_broadcast(target_shape: tuple[int, ...]) -> None:
+def test_nothing_is_broadcast(kind: type[Loss], target_shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError) as caught:
-        MSE()(np.zeros((2, 3, 4, 5)), np.zeros(target_shape))
+        kind()(np.zeros((2, 3, 4, 5)), np.zeros(target_shape))
     assert caught.value.message == (
-        f"MSE() got a prediction of shape (2, 3, 4, 5) and a target of shape {target_shape}"
+        f"{kind.__name__}() got a prediction of shape (2, 3, 4, 5) and a target of shape {target_shape}"
     )
 
 
-def test_mse_of_nothing_is_an_error() -> None:
-    with pytest.raises(ShapeError, match=r"MSE\(\) got an empty prediction of shape \(0, 3, 4, 5\)"):
-        MSE()(np.zeros((0, 3, 4, 5)), np.zeros((0, 3, 4, 5)))
+@every_loss
+def test_the_loss_of_nothing_is_an_error(kind: type[Loss]) -> None:
+    with pytest.raises(ShapeError, match=rf"^{kind.__name__}\(\) got an empty prediction of shape \(0, 3, 4, 5\)$"):
+        kind()(np.zeros((0, 3, 4, 5)), np.zeros((0, 3, 4, 5)))
 
 
-def test_backward_needs_a_forward_each_time() -> None:
-    loss = MSE()
-    with pytest.raises(RuntimeError, match=r"MSE\(\)\.backward\(\) needs a forward\(\)"):
+@every_loss
+def test_backward_needs_a_forward_each_time(kind: type[Loss]) -> None:
+    loss = kind()
+    with pytest.raises(RuntimeError, match=rf"^{kind.__name__}\(\)\.backward\(\) needs a forward\(\)"):
         loss.backward()
     loss(np.ones(3), np.zeros(3))
     loss.backward()
-    with pytest.raises(RuntimeError, match=r"MSE\(\)\.backward\(\) needs a forward\(\)"):
+    with pytest.raises(RuntimeError, match=rf"^{kind.__name__}\(\)\.backward\(\) needs a forward\(\)"):
         loss.backward()
 
 
@@ -69,3 +95,7 @@ def test_a_loss_has_to_say_how() -> None:
         Loss()(np.zeros(3), np.zeros(3))
     with pytest.raises(NotImplementedError):
         Loss().backward()
+
+
+def test_their_names() -> None:
+    assert LOSSES == {"MSE": MSE, "L1": L1}

@@ -1,0 +1,146 @@
+"""What every optimiser is: parameters, a learning rate, and a state that a later training goes on from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from n2n_cli.errors import ArgumentError, CheckpointError
+from n2n_cli.nn import arguments
+from n2n_cli.nn.functional import Array
+
+AT_LEAST_0 = "a finite number of at least 0"
+
+
+class Optimizer:
+    """Changes parameters in place.
+
+    Parameters
+    ----------
+    params : iterable of (parameter, gradient)
+        As `Module.param()` gives them: pairs of arrays of the same shape.
+    lr : float
+        Learning rate, above 0. It may be set between steps, also to 0.
+    weight_decay : float
+        At least 0. Its product with the parameter is added to the gradient.
+    keeps : sequence of str
+        Names of what is kept from step to step: for each, an array like every parameter, zero at first.
+
+    Attributes
+    ----------
+    steps : int
+        How many were taken, with those that a loaded state has behind it.
+    kept : dict of lists of arrays
+    """
+
+    def __init__(
+        self, params: Iterable[tuple[Array, Array]], lr: float, weight_decay: float = 0, *, keeps: Sequence[str] = ()
+    ) -> None:
+        self.params = list(params)
+        self.lr = arguments.positive("lr", lr)
+        self.weight_decay = number("weight_decay", weight_decay, AT_LEAST_0, lambda value: value >= 0)
+        self.steps = 0
+        self.kept = {name: [np.zeros_like(parameter) for parameter, _ in self.params] for name in keeps}
+        self._spare, self._change = self._scratch(), self._scratch()
+
+    def step(self) -> None:
+        """Change every parameter once, by the gradient that stands beside it; the gradients stay as they are."""
+        raise NotImplementedError
+
+    def zero_grad(self) -> None:
+        """Set every gradient to zero."""
+        for _, grad in self.params:
+            grad.fill(0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a later optimiser needs in order to go on as this one would: plain values and copies of arrays."""
+        state: dict[str, Any] = {"lr": float(self.lr)}
+        if self.kept:
+            state["steps"] = self.steps
+        return state | {name: [array.copy() for array in arrays] for name, arrays in self.kept.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave; nothing is changed unless everything fits.
+
+        Raises
+        ------
+        CheckpointError
+            Names everything that is missing, unexpected, misshapen or out of range at once.
+        """
+        known = ["lr", "steps", *self.kept] if self.kept else ["lr"]
+        problems = [f"`{name}` is missing" for name in known if name not in state]
+        problems += [f"`{name}` is unexpected" for name in state if name not in known]
+        lr, steps = self.lr, self.steps
+        try:
+            lr = number("lr", state.get("lr", lr), AT_LEAST_0, lambda value: value >= 0)  # a schedule may end at 0
+        except ArgumentError as error:
+            problems.append(error.message)
+        try:
+            steps = arguments.integer("steps", state.get("steps", steps), 0)
+        except ArgumentError as error:
+            problems.append(error.message)
+        own: dict[str, Array] = {}
+        found: dict[str, Any] = {}
+        for name, arrays in self.kept.items():
+            values = state.get(name, arrays)
+            if not isinstance(values, list) or len(values) != len(arrays):
+                problems.append(f"`{name}` is no list of {len(arrays)} arrays, one a parameter")
+                continue
+            own |= {f"{name}[{i}]": array for i, array in enumerate(arrays)}
+            found |= {f"{name}[{i}]": array for i, array in enumerate(values)}
+        fitting, misfits = fit(own, found)
+        if problems or misfits:
+            raise CheckpointError(
+                f"the optimiser's state does not fit {type(self).__name__}: " + "; ".join(problems + misfits),
+                hint="go on with the configuration that the training was begun with",
+            )
+        self.lr, self.steps = lr, steps
+        for name, array in own.items():
+            array[...] = fitting[name]
+
+    def _decayed(self, parameter: Array, grad: Array, spare: Array) -> Array:
+        """The gradient that the parameter shall follow: grad + weight_decay * parameter."""
+        if not self.weight_decay:
+            return grad
+        np.multiply(parameter, self.weight_decay, out=spare)
+        spare += grad
+        return spare
+
+    def _scratch(self) -> list[Array]:
+        """Arrays like the parameters, all in one memory, which so stays in the processor's cache."""
+        memory = np.empty(max((parameter.nbytes for parameter, _ in self.params), default=0), np.uint8)
+        return [np.ndarray(parameter.shape, parameter.dtype, memory) for parameter, _ in self.params]
+
+
+def number(name: str, value: object, needed: str, fits: Callable[[float], bool]) -> float:
+    """`value` as a float, if it is a finite number that fits; `ArgumentError`, which says what is needed, otherwise."""
+    largest = sys.float_info.max  # a whole number may be larger still
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= largest or not fits(value):
+        raise ArgumentError(name, value, needed)
+    return float(value)
+
+
+def fit(own: Mapping[str, Array], found: Mapping[str, Any]) -> tuple[dict[str, Array], list[str]]:
+    """What was found, in the dtypes of `own`; and what is wrong with it: no array, another shape, not finite.
+
+    Parameters
+    ----------
+    own, found : mappings of the same names
+    """
+    fitting: dict[str, Array] = {}
+    problems: list[str] = []
+    for name, array in own.items():
+        values = found[name]
+        if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
+            problems.append(f"`{name}` is no array of numbers")
+        elif values.shape != array.shape:
+            problems.append(f"`{name}` has shape {values.shape}, the network needs {array.shape}")
+        else:
+            with np.errstate(over="ignore"):  # what is too large for the dtype is no longer finite
+                fitting[name] = values.astype(array.dtype)
+            if not np.isfinite(fitting[name]).all():
+                problems.append(f"`{name}` holds values that are not finite")
+    return fitting, problems
