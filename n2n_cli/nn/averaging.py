@@ -1,0 +1,118 @@
+"""The mean of a network's weights over its last steps, which denoises better than the weights themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from n2n_cli.errors import ArgumentError, CheckpointError
+from n2n_cli.nn import arguments
+from n2n_cli.nn.functional import Array
+from n2n_cli.nn.module import Parameter
+from n2n_cli.nn.optimizer import fit, number
+
+
+class MovingAverage:
+    """An exponential moving average of parameters.
+
+    After every step: average = d * average + (1 - d) * parameter. After step t = 0, 1, ... d is
+    min(decay, (1 + t) / (10 + t)), so that the weights of the start are soon forgotten.
+
+    Parameters
+    ----------
+    params : iterable of (name, Parameter)
+        As `Module.named_parameters()` gives them. The average starts as they are.
+    decay : float
+        At least 0 and below 1; 0.999 is a mean over about the last thousand steps.
+
+    Attributes
+    ----------
+    updates : int
+        How many steps it has seen.
+    weights : dict of arrays
+        The average of each parameter, by name: a state dict of the network.
+
+    References
+    ----------
+    Polyak and Juditsky (1992), "Acceleration of stochastic approximation by averaging"; the smaller decay at the start
+    is that of `tf.train.ExponentialMovingAverage`.
+    """
+
+    def __init__(self, params: Iterable[tuple[str, Parameter]], decay: float = 0.999) -> None:
+        self.decay = number("decay", decay, "a number of at least 0 and below 1", lambda value: 0 <= value < 1)
+        self.updates = 0
+        self._parameters = dict(params)
+        self.weights = {name: parameter.data.copy() for name, parameter in self._parameters.items()}
+        self._applied = False
+
+    def update(self) -> None:
+        """Take the parameters of one more step into the average."""
+        if self._applied:
+            raise RuntimeError("the parameters are the average itself inside `applied`; update it outside")
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        for name, parameter in self._parameters.items():
+            # As a difference: the error of a rounded `decay` would add up over as many steps as the average is long.
+            change = parameter.data - self.weights[name]
+            change *= 1 - decay
+            self.weights[name] += change
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Let the parameters have the average's values inside the block, and their own again after it.
+
+        The arrays stay the same, so all that shares them sees the average.
+        """
+        if self._applied:
+            raise RuntimeError("the average is applied already")
+        own = {name: parameter.data.copy() for name, parameter in self._parameters.items()}
+        self._applied = True
+        try:
+            self._put(self.weights)
+            yield
+        finally:
+            self._put(own)
+            self._applied = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a later average needs in order to go on as this one would: plain values and copies of arrays."""
+        return {"updates": self.updates, "weights": {name: values.copy() for name, values in self.weights.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave; nothing is changed unless everything fits.
+
+        Raises
+        ------
+        CheckpointError
+            Names everything that is missing, unexpected, misshapen or out of range at once.
+        """
+        problems = [f"`{name}` is missing" for name in ("updates", "weights") if name not in state]
+        problems += [f"`{name}` is unexpected" for name in state if name not in ("updates", "weights")]
+        updates = self.updates
+        try:
+            updates = arguments.integer("updates", state.get("updates", updates), 0)
+        except ArgumentError as error:
+            problems.append(error.message)
+        found = state.get("weights", self.weights)
+        if not isinstance(found, Mapping):
+            problems.append("`weights` is no table of arrays")
+            found = self.weights
+        problems += [f"`weights.{name}` is missing" for name in self.weights if name not in found]
+        problems += [f"`weights.{name}` is unexpected" for name in found if name not in self.weights]
+        both = [name for name in self.weights if name in found]
+        fitting, misfits = fit(
+            {f"weights.{name}": self.weights[name] for name in both}, {f"weights.{name}": found[name] for name in both}
+        )
+        if problems or misfits:
+            raise CheckpointError(
+                "the averaged weights do not fit the network: " + "; ".join(problems + misfits),
+                hint="go on with the configuration that the training was begun with",
+            )
+        self.updates = updates
+        for name, values in self.weights.items():
+            values[...] = fitting[f"weights.{name}"]
+
+    def _put(self, values: Mapping[str, Array]) -> None:
+        for name, parameter in self._parameters.items():
+            parameter.data[...] = values[name]

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from n2n_cli.checkpoint import read_checkpoint, write_checkpoint
+from n2n_cli.errors import ArgumentError, CheckpointError
+from n2n_cli.nn import Conv2d, Sequential
+from n2n_cli.nn.averaging import MovingAverage
+from n2n_cli.nn.module import Parameter
+from n2n_cli.nn.parallel import Team
+
+
+def conv(seed: int = 1) -> Conv2d:
+    return Conv2d(3, 2, (1, 2), rng=np.random.default_rng(seed))
+
+
+def test_it_is_its_formula() -> None:
+    parameter = Parameter(np.array([[1.0, -2]]))
+    average = MovingAverage([("weight", parameter)], decay=0.25)
+    wanted = np.array([[1.0, -2]])
+    for t, decay in enumerate([1 / 10, 2 / 11, 3 / 12, 0.25, 0.25]):
+        assert average.updates == t
+        parameter.data += [[1, 0.5]]
+        average.update()
+        wanted = decay * wanted + (1 - decay) * parameter.data
+        np.testing.assert_allclose(average.weights["weight"], wanted, rtol=1e-14)
+    assert parameter.data.tolist() == [[6, 0.5]]
+
+
+def test_the_decay_is_a_thousand_steps_by_default() -> None:
+    parameter = Parameter(np.zeros(1))
+    average = MovingAverage([("weight", parameter)])
+    average.load_state_dict({"updates": 10**6, "weights": {"weight": np.zeros(1)}})
+    parameter.data += 1
+    average.update()
+    assert average.weights["weight"].tolist() == pytest.approx([0.001], rel=1e-12)
+
+
+def test_a_decay_of_zero_follows_the_weights() -> None:
+    layer = conv()
+    average = MovingAverage(layer.named_parameters(), decay=0)
+    for _, parameter in layer.named_parameters():
+        parameter.data += 1
+    average.update()
+    for name, parameter in layer.named_parameters():
+        np.testing.assert_allclose(average.weights[name], parameter.data, rtol=1e-6)
+
+
+def test_weights_that_stay_are_their_own_average() -> None:
+    layer = conv()
+    average = MovingAverage(layer.named_parameters(), decay=0.9999)
+    for _ in range(1000):
+        average.update()
+    assert all(np.array_equal(average.weights[name], p.data) for name, p in layer.named_parameters())
+
+
+def test_the_weights_are_a_state_dict_of_the_network() -> None:
+    network = Sequential(conv(1), Conv2d(2, 3, 1))
+    average = MovingAverage(network.named_parameters())
+    assert list(average.weights) == list(network.state_dict())
+    assert all(values.dtype == np.float32 for values in average.weights.values())
+    network.load_state_dict(average.weights)
+
+
+def test_the_network_has_the_average_inside_the_block_and_its_own_weights_after_it() -> None:
+    layer = conv()
+    arrays = [parameter.data for _, parameter in layer.named_parameters()]
+    x = np.ones((1, 3, 2, 4), np.float32)
+    average, team = MovingAverage(layer.named_parameters()), Team(Sequential(layer))
+    start, start_y = layer.state_dict(), team.map(lambda member, _: member(x).copy(), [0])[0]
+    for array in arrays:
+        array += 1
+    own = layer.state_dict()
+    with average.applied():
+        assert all(np.array_equal(start[name], values) for name, values in layer.state_dict().items())
+        assert np.array_equal(team.map(lambda member, _: member(x).copy(), [0])[0], start_y)
+    assert all(np.array_equal(own[name], values) for name, values in layer.state_dict().items())
+    assert all(a is parameter.data for a, (_, parameter) in zip(arrays, layer.named_parameters(), strict=True))
+    assert all(np.array_equal(start[name], values) for name, values in average.weights.items())
+
+
+def test_the_own_weights_come_back_after_an_error() -> None:
+    layer = conv()
+    average = MovingAverage(layer.named_parameters())
+    layer.weight.data += 1
+    own = layer.weight.data.copy()
+
+    def fail() -> None:
+        with average.applied():
+            raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            fail()
+        assert np.array_equal(layer.weight.data, own)
+
+
+def test_inside_the_block_there_is_nothing_to_average() -> None:
+    average = MovingAverage(conv().named_parameters())
+    with average.applied():
+        with pytest.raises(RuntimeError, match="the parameters are the average itself"):
+            average.update()
+        with pytest.raises(RuntimeError, match="the average is applied already"), average.applied():
+            pass
+    average.update()
+    assert average.updates == 1
+
+
+def test_a_state_goes_on_as_it_would_have(tmp_path: Path) -> None:
+    layer = conv()
+    average, other = MovingAverage(layer.named_parameters()), MovingAverage(conv(2).named_parameters())
+    for _ in range(3):
+        layer.weight.data += 1
+        average.update()
+    write_checkpoint(tmp_path / "a.pth", average.state_dict())
+    other.load_state_dict(read_checkpoint(tmp_path / "a.pth"))
+    write_checkpoint(tmp_path / "b.pth", other.state_dict())
+    assert other.updates == 3
+    assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "b.pth").read_bytes()
+
+
+def test_a_state_is_a_copy_both_ways() -> None:
+    layer = conv()
+    average = MovingAverage(layer.named_parameters())
+    state = average.state_dict()
+    layer.weight.data += 1
+    average.update()
+    average.load_state_dict(state)
+    average.update()
+    assert np.array_equal(state["weights"]["weight"], conv().weight.data)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"updates": -1}, "`updates` is -1, it must be a whole number of at least 0"),
+        ({"weights": None}, "`weights` is no table of arrays"),
+        ({"weight": 1}, "`weight` is unexpected"),
+        ({"weights": {"bias": np.zeros(2)}}, "`weights.weight` is missing"),
+        (
+            {"weights": {"weight": np.zeros((3, 2, 1, 2)), "bias": np.zeros(2)}},
+            "`weights.weight` has shape (3, 2, 1, 2), the network needs (2, 3, 1, 2)",
+        ),
+        (
+            {"weights": {"weight": np.zeros((2, 3, 1, 2)), "bias": np.full(2, np.nan)}},
+            "`weights.bias` holds values that are not finite",
+        ),
+    ],
+    ids=str,
+)
+def test_a_state_that_does_not_fit(change: dict[str, Any], problem: str) -> None:
+    average = MovingAverage(conv().named_parameters())
+    state = {"updates": 5, "weights": {"weight": np.ones((2, 3, 1, 2)), "bias": np.ones(2)}, **change}
+    with pytest.raises(CheckpointError) as caught:
+        average.load_state_dict(state)
+    assert caught.value.message == f"the averaged weights do not fit the network: {problem}"
+    assert caught.value.hint == "go on with the configuration that the training was begun with"
+    assert average.updates == 0
+    assert np.array_equal(average.weights["weight"], conv().weight.data)
+
+
+def test_all_that_does_not_fit_is_named_at_once() -> None:
+    average = MovingAverage(conv().named_parameters())
+    with pytest.raises(CheckpointError) as caught:
+        average.load_state_dict({"weights": {"bias": np.zeros(3), "wait": np.zeros(1)}})
+    assert caught.value.message.partition(": ")[2].split("; ") == [
+        "`updates` is missing",
+        "`weights.weight` is missing",
+        "`weights.wait` is unexpected",
+        "`weights.bias` has shape (3,), the network needs (2,)",
+    ]
+
+
+@pytest.mark.parametrize("decay", [1, -0.1, float("nan"), True, "0.9"])
+def test_a_decay_out_of_range(decay: float) -> None:
+    message = f"`decay` is {decay!r}, it must be a number of at least 0 and below 1"
+    with pytest.raises(ArgumentError, match="^" + re.escape(message) + "$"):
+        MovingAverage([], decay=decay)
