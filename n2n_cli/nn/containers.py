@@ -1,4 +1,4 @@
-"""Modules made of modules."""
+"""Modules made of modules: one after the other. `skips` has those that lead past them."""
 
 from __future__ import annotations
 
@@ -31,6 +31,9 @@ class Sequential(Module):
                 raise ValueError(f"{module} stands twice in a Sequential (again as number {i}); make a second one")
         self._modules = modules
         self._steps = fuse(modules)
+        self._joint = [step.module for step in self._steps if step.module not in modules]
+        learning = (i for i, step in enumerate(self._steps) if step.module.param())
+        self._first = next(learning, 0)  # the first step with parameters
 
     def children(self) -> Iterator[tuple[str, Module]]:
         return ((str(i), module) for i, module in enumerate(self._modules))
@@ -61,11 +64,14 @@ class Sequential(Module):
 
     def accumulate(self, grad_output: Array) -> None:
         if self._steps:
-            grad_output = self._back(grad_output, self._steps[1:])
+            last, first = self._steps[self._first]
+            grad_output = self._back(grad_output, self._steps[self._first + 1 :])
             try:
-                self._steps[0].module.accumulate(grad_output)
+                first.accumulate(grad_output)
             except ShapeError as error:
-                raise _placed(error, self._steps[0].last) from None
+                raise _placed(error, last) from None
+            for _, step in self._steps[: self._first]:  # they have nothing to learn
+                step.train(step.training)  # drops what they kept
 
     def _back(self, grad_output: Array, steps: Sequence[Step]) -> Array:
         for last, step in reversed(steps):
@@ -77,8 +83,8 @@ class Sequential(Module):
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
-        for _, step in self._steps:
-            step.train(mode)
+        for module in self._joint:
+            module.train(mode)
         return self
 
     @property

@@ -3,7 +3,8 @@
 Arrays have the shape (N, C, H, W), and those that are made here lie channels-last in memory, as PyTorch's
 `channels_last` does: the values that a kernel needs together are then next to each other.
 
-For every pair `f`, `g` below and any arrays of fitting shape, <f(x), u> = <x, g(u)>: `g` is the gradient of `f`.
+For every pair `f`, `g` below and any arrays of fitting shape, <f(x), u> = <x, g(u)>: `g` is the gradient of `f`. An
+`out` of the result's shape takes the result.
 """
 
 from __future__ import annotations
@@ -83,23 +84,67 @@ def fold(patches: Array, x_shape: Shape, stride: Pair, padding: Pair, dilation: 
     return padded[:, :, ph : ph + h, pw : pw + w]
 
 
-def upsample(x: Array, scale_factor: Pair) -> Array:
+def upsample(x: Array, scale_factor: Pair, out: Array | None = None) -> Array:
     """(N, C, H, W) -> (N, C, H*rows, W*columns): every pixel becomes a block of equal pixels."""
     rows, columns = scale_factor
     n, c, h, w = x.shape
-    blocks = np.broadcast_to(np.moveaxis(x, 1, -1)[:, :, None, :, None], (n, h, rows, w, columns, c))
-    return np.moveaxis(blocks.reshape(n, h * rows, w * columns, c), -1, 1)
+    if out is None:
+        out = zeros((n, c, h * rows, w * columns), x.dtype)
+    np.copyto(out.reshape(n, c, h, rows, w, columns), x[:, :, :, None, :, None])
+    return out
 
 
-def block_sum(u: Array, scale_factor: Pair) -> Array:
+def block_sum(u: Array, scale_factor: Pair, out: Array | None = None) -> Array:
     """(N, C, H*rows, W*columns) -> (N, C, H, W): the sum of every block. Adjoint of `upsample`."""
     rows, columns = scale_factor
     n, c, h, w = u.shape
-    sums = zeros((n, c, h // rows, w // columns), u.dtype)
+    if out is None:
+        out = zeros((n, c, h // rows, w // columns), u.dtype)
+    np.copyto(out, u[:, :, ::rows, ::columns])
     for i in range(rows):
         for j in range(columns):
-            sums += u[:, :, i::rows, j::columns]
-    return sums
+            if (i, j) != (0, 0):
+                np.add(out, u[:, :, i::rows, j::columns], out=out)
+    return out
+
+
+def pixel_unshuffle(x: Array, factor: int, out: Array | None = None) -> Array:
+    """(N, C, H*factor, W*factor) -> (N, C * factor^2, H, W): the pixels of a block become channels, row by row.
+
+    The channels of one channel's block follow each other, as in PyTorch.
+    """
+    n, c, h, w = x.shape
+    if out is None:
+        out = zeros((n, c * factor**2, h // factor, w // factor), x.dtype)
+    large, small = _blocks(x, factor), _packed(out, factor)
+    for i in range(factor):
+        for j in range(factor):
+            np.copyto(small[:, :, i, j], large[:, :, :, i, :, j])
+    return out
+
+
+def pixel_shuffle(x: Array, factor: int, out: Array | None = None) -> Array:
+    """(N, C * factor^2, H, W) -> (N, C, H*factor, W*factor). Adjoint and inverse of `pixel_unshuffle`."""
+    n, c, h, w = x.shape
+    if out is None:
+        out = zeros((n, c // factor**2, h * factor, w * factor), x.dtype)
+    large, small = _blocks(out, factor), _packed(x, factor)
+    for i in range(factor):
+        for j in range(factor):
+            np.copyto(large[:, :, :, i, :, j], small[:, :, i, j])
+    return out
+
+
+def _blocks(x: Array, factor: int) -> Array:
+    """(N, C, H*factor, W*factor) -> (N, C, H, factor, W, factor), a view."""
+    n, c, h, w = x.shape
+    return x.reshape(n, c, h // factor, factor, w // factor, factor)
+
+
+def _packed(x: Array, factor: int) -> Array:
+    """(N, C * factor^2, H, W) -> (N, C, factor, factor, H, W), a view."""
+    n, c, h, w = x.shape
+    return x.reshape(n, c // factor**2, factor, factor, h, w)
 
 
 def zeros(shape: Shape, dtype: DTypeLike) -> Array:

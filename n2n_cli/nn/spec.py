@@ -1,25 +1,43 @@
-"""A network written down as tables, one a layer: `{"type": "ReLU"}`. The form a TOML file holds."""
+"""A network written down as tables, one a layer: `{"type": "ReLU"}`. The form a TOML file holds.
+
+A container's modules are a list of such tables: `{"type": "Residual", "layers": [{"type": "ReLU"}]}`.
+"""
 
 from __future__ import annotations
 
 import difflib
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from n2n_cli.errors import ArgumentError, N2NError
-from n2n_cli.nn.activations import ReLU, Sigmoid
+from n2n_cli.nn.activations import LeakyReLU, ReLU, Sigmoid
 from n2n_cli.nn.containers import Sequential
 from n2n_cli.nn.conv import Conv2d
 from n2n_cli.nn.module import Module
+from n2n_cli.nn.pooling import MaxPool2d
+from n2n_cli.nn.shuffle import PixelShuffle, PixelUnshuffle
+from n2n_cli.nn.skips import Residual, SkipConcat
+from n2n_cli.nn.transpose_conv import TransposeConv2d
 from n2n_cli.nn.upsampling import NearestUpsampling
 
 LayerSpec: TypeAlias = Mapping[str, Any]
 
-LAYERS: dict[str, type[Module]] = {layer.__name__: layer for layer in (Conv2d, NearestUpsampling, ReLU, Sigmoid)}
+CONTAINERS: dict[str, type[Module]] = {layer.__name__: layer for layer in (Residual, SkipConcat, Sequential)}
+LAYERS: dict[str, type[Module]] = {
+    layer.__name__: layer
+    for layer in (
+        *(Conv2d, TransposeConv2d, NearestUpsampling, PixelUnshuffle, PixelShuffle, MaxPool2d),
+        *(ReLU, LeakyReLU, Sigmoid),
+        *CONTAINERS.values(),
+    )
+}
+
+MAX_NESTED = 16
+"""Containers that may stand one in another: a network is copied and run by functions that call themselves."""
 
 
 class SpecError(N2NError):
@@ -30,7 +48,7 @@ class SpecError(N2NError):
     position : int
         Which table of the list.
     key : str or None
-        Which key of the table; None for the table as a whole.
+        Which key of the table, or of a layer in it ("layers[1].stride"); None for the table as a whole.
     """
 
     exit_code = 2
@@ -49,23 +67,33 @@ def build(
     Parameters
     ----------
     specs : sequence of mappings
-        Each has `type`, one of `LAYERS`, and that layer's arguments by name.
+        Each has `type`, one of `LAYERS`, and that layer's arguments by name; a container has `layers`, which is such a
+        sequence itself.
 
     Raises
     ------
     SpecError
         For an unknown type or argument (with the nearest known one), a missing or an impossible argument.
     """
-    return Sequential(*(_layer(spec, i, rng, dtype) for i, spec in enumerate(specs)))
+    drawn = _Drawn(rng or np.random.default_rng(), dtype)
+    return Sequential(*(_layer(spec, i, drawn, 0) for i, spec in enumerate(specs)))
+
+
+class _Drawn(NamedTuple):
+    """How weights are drawn."""
+
+    rng: np.random.Generator
+    dtype: DTypeLike
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """The end of a message about an unknown word: the nearest known one, or all of them."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"did you mean `{close[0]}`?" if close else "known: " + ", ".join(f"`{name}`" for name in known)
+    """The end of a message about an unknown word: the nearest known one, small and capital letters alike, or all."""
+    names = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), list(names), n=1, cutoff=0.5)
+    return f"did you mean `{names[close[0]]}`?" if close else "known: " + ", ".join(f"`{name}`" for name in known)
 
 
-def _layer(spec: LayerSpec, position: int, rng: np.random.Generator | None, dtype: DTypeLike) -> Module:
+def _layer(spec: LayerSpec, position: int, drawn: _Drawn, depth: int) -> Module:
     kind = spec.get("type")
     if kind is None:
         raise SpecError("the layer has no `type`", position, None, hint=f"known types: {', '.join(LAYERS)}")
@@ -74,17 +102,40 @@ def _layer(spec: LayerSpec, position: int, rng: np.random.Generator | None, dtyp
         hint = nearest(str(kind), list(LAYERS))
         raise SpecError(f"there is no layer of type {kind!r}", position, "type", hint=hint)
     parameters = inspect.signature(layer).parameters
+    container = kind in CONTAINERS
     known = [name for name, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    needed = [name for name in known if parameters[name].default is inspect.Parameter.empty]
+    if container:
+        known = needed = ["layers"]
     given = {name: value for name, value in spec.items() if name != "type"}
     for name in given:
         if name not in known:
             hint = nearest(name, known) if known else f"{kind} takes no arguments"
             raise SpecError(f"{kind} has no argument `{name}`", position, name, hint=hint)
-    for name in known:
-        if parameters[name].default is inspect.Parameter.empty and name not in given:
+    for name in needed:
+        if name not in given:
             raise SpecError(f"{kind} needs the argument `{name}`", position, name)
-    drawn = {"rng": rng, "dtype": dtype} if "rng" in parameters else {}
+    if container:
+        return layer(*_inner(given["layers"], position, drawn, depth + 1))
     try:
-        return layer(**given, **drawn)
+        return layer(**given, **(drawn._asdict() if "rng" in parameters else {}))
     except ArgumentError as error:
         raise SpecError(f"{error.value!r} is not {error.needed}", position, error.name) from None
+
+
+def _inner(specs: Any, position: int, drawn: _Drawn, depth: int) -> list[Module]:
+    """The modules of the container that stands at `position`."""
+    if depth > MAX_NESTED:
+        raise SpecError(f"containers are nested more than {MAX_NESTED} deep", position, "layers")
+    whole = isinstance(specs, Sequence) and bool(specs) and all(isinstance(spec, Mapping) for spec in specs)
+    if not whole:
+        hint = 'for example `layers = [{ type = "ReLU" }]`'
+        raise SpecError("it must be a list of tables, one a layer", position, "layers", hint=hint)
+    modules = []
+    for i, spec in enumerate(specs):
+        try:
+            modules.append(_layer(spec, i, drawn, depth))
+        except SpecError as error:
+            key = f"layers[{error.position}]" + (f".{error.key}" if error.key else "")
+            raise SpecError(error.message, position, key, hint=error.hint) from None
+    return modules

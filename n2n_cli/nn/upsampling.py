@@ -1,4 +1,4 @@
-"""The layer that enlarges."""
+"""The layer that enlarges by repetition."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from fractions import Fraction
 from n2n_cli.nn import arguments
 from n2n_cli.nn import functional as F
 from n2n_cli.nn.arguments import IntOrPair
+from n2n_cli.nn.channels_last import channels_first
 from n2n_cli.nn.functional import Array, Shape
+from n2n_cli.nn.memory import empty
 from n2n_cli.nn.module import Module
+from n2n_cli.nn.tape import do
 
 
 class NearestUpsampling(Module):
@@ -22,21 +25,28 @@ class NearestUpsampling(Module):
     scale_factor : int or (rows, columns)
     """
 
+    tapes = True
+
     def __init__(self, scale_factor: IntOrPair = 2) -> None:
         super().__init__()
         self.scale_factor = arguments.pair("scale_factor", scale_factor, 1)
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, C, H*rows, W*columns)."""
-        shape = self.output_shape(x.shape)
+        n, c, h, w = shape = self.output_shape(x.shape)
+        y = channels_first(empty((n, h, w, c), x.dtype))
+        do(F.upsample, x, self.scale_factor, out=y)
         self._keep(shape)
-        return F.upsample(x, self.scale_factor)
+        return y
 
     def backward(self, grad_output: Array) -> Array:
         """Gradient with respect to `x`: every pixel gathers the gradients of its copies."""
         (shape,) = self._use_up()
         self._check_gradient(grad_output.shape, shape)
-        return F.block_sum(grad_output, self.scale_factor)
+        (n, c, h, w), (rows, columns) = shape, self.scale_factor
+        grad = channels_first(empty((n, h // rows, w // columns, c), grad_output.dtype))
+        do(F.block_sum, grad_output, self.scale_factor, out=grad)
+        return grad
 
     def output_shape(self, shape: Shape) -> Shape:
         self._check_shape(shape)

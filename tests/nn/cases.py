@@ -10,7 +10,21 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
-from n2n_cli.nn import Conv2d, Module, NearestUpsampling, ReLU, Sequential, Sigmoid
+from n2n_cli.nn import (
+    Conv2d,
+    LeakyReLU,
+    MaxPool2d,
+    Module,
+    NearestUpsampling,
+    PixelShuffle,
+    PixelUnshuffle,
+    ReLU,
+    Residual,
+    Sequential,
+    Sigmoid,
+    SkipConcat,
+    TransposeConv2d,
+)
 from n2n_cli.nn.functional import Array, Pair, Shape, conv_output_size
 
 Make: TypeAlias = Callable[[np.random.Generator, DTypeLike], Module]
@@ -26,7 +40,23 @@ LAYERS: dict[str, Make] = {
     "NearestUpsampling": lambda rng, dtype: NearestUpsampling(2),
     "NearestUpsampling by pair": lambda rng, dtype: NearestUpsampling((3, 2)),
     "NearestUpsampling by one": lambda rng, dtype: NearestUpsampling(1),
+    "TransposeConv2d": lambda rng, dtype: TransposeConv2d(
+        *(3, 4, (3, 2), (2, 1), (1, 2), (1, 2)), dilation=(1, 3), rng=rng, dtype=dtype
+    ),
+    "TransposeConv2d without bias": lambda rng, dtype: TransposeConv2d(3, 4, 3, 2, bias=False, rng=rng, dtype=dtype),
+    "TransposeConv2d side by side": lambda rng, dtype: TransposeConv2d(3, 4, (2, 3), (2, 3), rng=rng, dtype=dtype),
+    "TransposeConv2d side by side without bias": lambda rng, dtype: TransposeConv2d(
+        3, 4, 2, 2, bias=False, rng=rng, dtype=dtype
+    ),
+    "PixelUnshuffle": lambda rng, dtype: Sequential(NearestUpsampling((2, 4)), PixelUnshuffle(2)),
+    "PixelUnshuffle by one": lambda rng, dtype: PixelUnshuffle(1),
+    "PixelShuffle": lambda rng, dtype: Sequential(Conv2d(3, 8, 1, rng=rng, dtype=dtype), PixelShuffle(2)),
+    "MaxPool2d": lambda rng, dtype: MaxPool2d((2, 3)),
+    "MaxPool2d of windows that overlap": lambda rng, dtype: MaxPool2d((3, 2), (2, 1)),
+    "MaxPool2d of windows apart": lambda rng, dtype: MaxPool2d((1, 2), (2, 3)),
+    "MaxPool2d by one": lambda rng, dtype: MaxPool2d(1),
     "ReLU": lambda rng, dtype: ReLU(),
+    "LeakyReLU": lambda rng, dtype: LeakyReLU(0.3),
     "Sigmoid": lambda rng, dtype: Sigmoid(),
     "Sequential": lambda rng, dtype: Sequential(
         Conv2d(3, 4, 3, 2, 1, rng=rng, dtype=dtype),
@@ -35,6 +65,17 @@ LAYERS: dict[str, Make] = {
         Sequential(Conv2d(4, 2, (2, 3), rng=rng, dtype=dtype), Sigmoid()),
     ),
     "Sequential of nothing": lambda rng, dtype: Sequential(),
+    "Residual": lambda rng, dtype: Residual(
+        Conv2d(3, 4, 3, 1, 1, rng=rng, dtype=dtype),
+        Sigmoid(),
+        Residual(Sigmoid()),
+        Conv2d(4, 3, 1, rng=rng, dtype=dtype),
+    ),
+    "Residual of nothing": lambda rng, dtype: Residual(),
+    "SkipConcat": lambda rng, dtype: SkipConcat(
+        SkipConcat(Conv2d(3, 2, 3, 1, 1, rng=rng, dtype=dtype), ReLU()), Conv2d(5, 2, 1, rng=rng, dtype=dtype)
+    ),
+    "SkipConcat of nothing": lambda rng, dtype: SkipConcat(),
 }
 
 CONV_CASES: dict[str, tuple[dict[str, Any], Shape]] = {  # arguments after the channels (3, 4), input shape
@@ -92,16 +133,18 @@ def conv_cases(draw: st.DrawFn) -> ConvCase:
 
 @st.composite
 def geometries(draw: st.DrawFn) -> Sequential:
-    """A stack of one to three random convolutions and upsamplings, one channel wide, all weights positive."""
+    """A stack of one to three random layers that move pixels, one channel wide, all weights positive."""
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     layers: list[Module] = []
     for _ in range(draw(st.integers(1, 3))):
-        if draw(st.booleans()):
+        kind = draw(st.sampled_from([Conv2d, NearestUpsampling, TransposeConv2d, MaxPool2d]))
+        if kind is NearestUpsampling:
             layers.append(NearestUpsampling(draw(pairs(1, 3))))
-            continue
-        conv = Conv2d(
-            1, 1, draw(pairs(1, 3)), draw(pairs(1, 3)), draw(pairs(0, 2)), draw(pairs(1, 2)), dtype=np.float64
-        )
-        conv.weight.data[...] = rng.uniform(0.5, 1.5, size=conv.weight.data.shape)
-        layers.append(conv)
+        elif kind is MaxPool2d:
+            layers.append(MaxPool2d(draw(pairs(1, 3)), draw(pairs(1, 3))))
+        else:
+            sizes = draw(pairs(1, 3)), draw(pairs(1, 3)), draw(pairs(0, 2))
+            layers.append(kind(1, 1, *sizes, dilation=draw(pairs(1, 2)), dtype=np.float64))
+        for data, _ in layers[-1].param():
+            data[...] = rng.uniform(0.5, 1.5, size=data.shape)
     return Sequential(*layers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,19 +12,51 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
-from n2n_cli.nn import MSE, SGD, Conv2d, Module, NearestUpsampling, ReLU, Sequential, Sigmoid
-from n2n_cli.nn.functional import Array, Pair
+from n2n_cli.nn import (
+    MSE,
+    SGD,
+    Conv2d,
+    LeakyReLU,
+    MaxPool2d,
+    Module,
+    NearestUpsampling,
+    PixelShuffle,
+    PixelUnshuffle,
+    ReLU,
+    Residual,
+    Sequential,
+    Sigmoid,
+    SkipConcat,
+    TransposeConv2d,
+)
+from n2n_cli.nn.functional import Array, Pair, Shape
 from tests.nn.cases import pairs, some_examples
 from tests.nn.founding import founding
+from tests.nn.unet import unet
 
 pytestmark = pytest.mark.torch
+
+
+def container(torch: Any, module: Sequential | Residual | SkipConcat) -> Any:
+    """The same container in PyTorch, around the twins of its modules."""
+
+    class Added(torch.nn.Sequential):  # type: ignore[misc]  # whose class is not known without PyTorch
+        def forward(self, x: Any) -> Any:
+            return x + super().forward(x)
+
+    class Concatenated(torch.nn.Sequential):  # type: ignore[misc]
+        def forward(self, x: Any) -> Any:
+            return torch.cat([super().forward(x), x], dim=1)
+
+    kind = {Sequential: torch.nn.Sequential, Residual: Added, SkipConcat: Concatenated}[type(module)]
+    return kind(*(twin(torch, child) for child in module))
 
 
 def twin(torch: Any, module: Module) -> Any:
     """The same module in PyTorch, with the same weights."""
     match module:
-        case Sequential():
-            return torch.nn.Sequential(*(twin(torch, child) for child in module))
+        case Sequential() | Residual() | SkipConcat():
+            return container(torch, module)
         case Conv2d():
             sizes = module.kernel_size, module.stride, module.padding, module.dilation
             other = torch.nn.Conv2d(
@@ -31,6 +64,18 @@ def twin(torch: Any, module: Module) -> Any:
             )
         case NearestUpsampling():
             other = torch.nn.Upsample(scale_factor=tuple(map(float, module.scale_factor)), mode="nearest")
+        case TransposeConv2d():
+            sizes = module.kernel_size, module.stride, module.padding, module.output_padding
+            more = {"bias": module.bias is not None, "dilation": module.dilation, "dtype": torch.float64}
+            other = torch.nn.ConvTranspose2d(module.in_channels, module.out_channels, *sizes, **more)
+        case MaxPool2d():
+            other = torch.nn.MaxPool2d(module.kernel_size, module.stride)
+        case PixelUnshuffle():
+            other = torch.nn.PixelUnshuffle(module.downscale_factor)
+        case PixelShuffle():
+            other = torch.nn.PixelShuffle(module.upscale_factor)
+        case LeakyReLU():
+            other = torch.nn.LeakyReLU(module.negative_slope)
         case ReLU() | Sigmoid():
             other = getattr(torch.nn, type(module).__name__)()
         case _:
@@ -96,11 +141,60 @@ def test_conv2d_of_any_arguments(
 
 
 @pytest.mark.parametrize(
-    "layer", [NearestUpsampling(2), NearestUpsampling((3, 1)), NearestUpsampling((2, 5)), ReLU(), Sigmoid()], ids=repr
+    ("kernel_size", "arguments", "size"),
+    [
+        (3, {}, (5, 7)),
+        (2, {"stride": 2}, (3, 4)),
+        (2, {"stride": 2, "bias": False}, (3, 4)),
+        (4, {"stride": 2, "padding": 1}, (5, 7)),
+        (3, {"stride": 2, "padding": 1, "output_padding": 1}, (5, 7)),
+        (1, {"stride": (1, 3)}, (3, 4)),
+        ((2, 5), {"stride": (3, 1), "padding": (0, 2), "output_padding": (2, 0), "dilation": (2, 1)}, (6, 7)),
+    ],
 )
-def test_layers_without_parameters(torch: Any, layer: Module, rng: np.random.Generator) -> None:
-    x = 20 * rng.normal(size=(2, 3, 4, 5))
+def test_transpose_conv2d(torch: Any, kernel_size: Any, arguments: Any, size: Pair, rng: np.random.Generator) -> None:
+    layer = TransposeConv2d(3, 4, kernel_size, **arguments, rng=rng, dtype=np.float64)
+    check_twin(torch, layer, rng.normal(size=(2, 3, *size)), rng)
+
+
+@some_examples
+@given(pairs(1, 4), pairs(1, 4), pairs(1, 3), pairs(0, 3), pairs(0, 2), pairs(1, 3), pairs(1, 6), st.integers(0, 99))
+def test_transpose_conv2d_of_any_arguments(
+    torch: Any,
+    channels: Pair,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    more: Pair,
+    dilation: Pair,
+    extra: Pair,
+    seed: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    output_padding = more[0] % max(stride[0], dilation[0]), more[1] % max(stride[1], dilation[1])
+    sizes = kernel_size, stride, padding, output_padding
+    layer = TransposeConv2d(*channels, *sizes, seed % 2 == 0, dilation, rng=rng, dtype=np.float64)
+    size = (extra[a] + 2 * padding[a] for a in (0, 1))
+    check_twin(torch, layer, rng.normal(size=(2, channels[0], *size)), rng)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        *((NearestUpsampling(factor), (2, 3, 4, 5)) for factor in (2, (3, 1), (2, 5))),
+        *((layer, (2, 3, 4, 5)) for layer in (ReLU(), LeakyReLU(), LeakyReLU(0.3), Sigmoid())),
+        *((PixelUnshuffle(2), (2, 3, 4, 6)), (PixelUnshuffle(3), (2, 3, 6, 9))),
+        *((PixelShuffle(2), (2, 12, 4, 5)), (PixelShuffle(3), (2, 18, 4, 5))),
+        *((MaxPool2d(2), (2, 3, 5, 7)), (MaxPool2d((3, 2), (2, 1)), (2, 3, 8, 6)), (MaxPool2d(2, 3), (2, 3, 6, 9))),
+        *((Residual(Sigmoid()), (2, 3, 4, 5)), (SkipConcat(Sigmoid()), (2, 3, 4, 5))),
+    ],
+    ids=lambda value: repr(value) if isinstance(value, Module) else "",
+)
+def test_layers_without_parameters(torch: Any, layer: Module, shape: Shape, rng: np.random.Generator) -> None:
+    x = 20 * rng.normal(size=shape)
     x[0, 0, 0] = 0  # where ReLU has its kink
+    check_twin(torch, layer, x, rng)
+    x = np.maximum(rng.integers(-2, 3, size=shape), 0.0)  # as behind a ReLU, with many equal values in a window
     check_twin(torch, layer, x, rng)
 
 
@@ -124,20 +218,38 @@ def test_the_founding_network(torch: Any, rng: np.random.Generator) -> None:
     check_twin(torch, founding(rng), rng.uniform(size=(2, 3, 12, 20)), rng)
 
 
+def test_a_u_net(torch: Any, rng: np.random.Generator) -> None:
+    check_twin(torch, unet(rng), rng.uniform(size=(2, 3, 16, 24)), rng)
+
+
 def test_names_order_and_shapes_of_the_state_dict(torch: Any, rng: np.random.Generator) -> None:
-    net = Sequential(founding(rng), ReLU(), Conv2d(3, 4, (5, 6), bias=False, rng=rng, dtype=np.float64))
+    last = Residual(SkipConcat(Conv2d(3, 4, (5, 6), bias=False, rng=rng, dtype=np.float64)))
+    net = Sequential(founding(rng), ReLU(), last)
     ours = [(name, value.shape) for name, value in net.state_dict().items()]
     assert ours == [(name, tuple(value.shape)) for name, value in twin(torch, net).state_dict().items()]
     assert len(ours) == 11
+    assert ours[-1] == ("2.0.0.weight", (4, 3, 5, 6))
 
 
 @pytest.mark.parametrize(("dtype", "rtol"), [(np.float64, 1e-8), (np.float32, 1e-3)])
-def test_ten_steps_of_the_founding_network(torch: Any, dtype: DTypeLike, rtol: float, rng: np.random.Generator) -> None:
-    net = founding(rng, dtype)
+@pytest.mark.parametrize(("make", "size", "gain"), [(founding, (12, 20), 1), (unet, (16, 24), 2)])
+def test_ten_steps(
+    *,
+    torch: Any,
+    make: Callable[..., Sequential],
+    size: Pair,
+    gain: float,
+    dtype: DTypeLike,
+    rtol: float,
+    rng: np.random.Generator,
+) -> None:
+    net = make(rng, dtype)
+    for data, _ in net.param():
+        data *= gain  # of a deep network's gradients little is left at its bottom
     other, start = twin(torch, net), net.state_dict()
     loss, sgd = MSE(), SGD(net.param(), lr=1)
     other_sgd = torch.optim.SGD(other.parameters(), lr=1)
-    for x, target in rng.uniform(size=(10, 2, 2, 3, 12, 20)).astype(dtype):
+    for x, target in rng.uniform(size=(10, 2, 2, 3, *size)).astype(dtype):
         value = loss(net(x), target)
         net.zero_grad()
         net.backward(loss.backward())
@@ -154,12 +266,18 @@ def test_ten_steps_of_the_founding_network(torch: Any, dtype: DTypeLike, rtol: f
         assert np.abs(state[name] - theirs.numpy()).max() < rtol * moved, name
 
 
-def test_weights_start_as_in_pytorch(torch: Any) -> None:
+@pytest.mark.parametrize(
+    ("layer", "other", "channels"),
+    [(Conv2d, "Conv2d", (2, 4000)), (TransposeConv2d, "ConvTranspose2d", (4000, 2))],
+)
+def test_weights_start_as_in_pytorch(torch: Any, layer: type[Conv2d], other: str, channels: Pair) -> None:
     torch.manual_seed(0)
-    ours = Conv2d(2, 4000, (3, 5), rng=np.random.default_rng(0))
-    theirs = torch.nn.Conv2d(2, 4000, (3, 5))
+    ours = layer(*channels, (3, 5), rng=np.random.default_rng(0))
+    theirs = getattr(torch.nn, other)(*channels, (3, 5))
     bound = 1 / math.sqrt(2 * 3 * 5)
     for name, parameter in ours.named_parameters():
+        if parameter.data.size < 100:
+            continue  # a transposed convolution's two biases
         a, b = parameter.data.ravel(), getattr(theirs, name).detach().numpy().ravel()
         for values in (a, b):
             assert 0.995 * bound < np.abs(values).max() <= bound * (1 + 1e-6)

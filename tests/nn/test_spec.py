@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
+import copy
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 
-from n2n_cli.nn import Conv2d, NearestUpsampling, ReLU, Sequential, Sigmoid
-from n2n_cli.nn.spec import LAYERS, SpecError, build, nearest
+from n2n_cli import nn
+from n2n_cli.nn import (
+    Conv2d,
+    LeakyReLU,
+    MaxPool2d,
+    Module,
+    NearestUpsampling,
+    PixelShuffle,
+    PixelUnshuffle,
+    ReLU,
+    Residual,
+    Sequential,
+    Sigmoid,
+    SkipConcat,
+    TransposeConv2d,
+)
+from n2n_cli.nn.spec import LAYERS, MAX_NESTED, SpecError, build, nearest
 from tests.nn.founding import FOUNDING, founding
+from tests.nn.unet import unet
 
 CONV = {"type": "Conv2d", "in_channels": 3, "out_channels": 4, "kernel_size": 3}
+KNOWN = (
+    "Conv2d, TransposeConv2d, NearestUpsampling, PixelUnshuffle, PixelShuffle, MaxPool2d, ReLU, LeakyReLU, Sigmoid, "
+    "Residual, SkipConcat, Sequential"
+)
+KNOWN_TICKED = "known: " + ", ".join(f"`{name}`" for name in KNOWN.split(", "))
+
+
+def nested(depth: int) -> dict[str, Any]:
+    """A layer in so many containers."""
+    spec: dict[str, Any] = {"type": "ReLU"}
+    for i in range(depth):
+        spec = {"type": ("Residual", "Sequential")[i % 2], "layers": [spec]}
+    return spec
 
 
 def test_build_gives_the_layers_that_are_written_down() -> None:
@@ -38,8 +69,82 @@ def test_build_gives_the_layers_that_are_written_down() -> None:
 
 
 def test_every_layer_is_known_by_its_name() -> None:
-    wanted = {"Conv2d": Conv2d, "NearestUpsampling": NearestUpsampling, "ReLU": ReLU, "Sigmoid": Sigmoid}
-    assert wanted == LAYERS
+    modules = [value for value in vars(nn).values() if isinstance(value, type) and issubclass(value, Module)]
+    assert {module.__name__: module for module in modules if module is not Module} == LAYERS
+    assert ", ".join(LAYERS) == KNOWN
+
+
+def test_build_gives_the_layers_of_a_u_net(rng: np.random.Generator) -> None:
+    wanted = Sequential(
+        *(PixelUnshuffle(2), Conv2d(12, 6, 3, 1, 1), LeakyReLU(0.1)),
+        SkipConcat(
+            *(MaxPool2d(2), Conv2d(6, 7, 3, 1, 1), ReLU()),
+            SkipConcat(
+                Conv2d(7, 8, 3, 2, 1),
+                Residual(Conv2d(8, 8, 3, 1, 1), ReLU(), Conv2d(8, 8, 3, 1, 1)),
+                *(LeakyReLU(), TransposeConv2d(8, 5, 2, 2)),
+            ),
+            *(NearestUpsampling(2), Conv2d(12, 6, 3, 1, 1), ReLU()),
+        ),
+        *(Conv2d(12, 12, 3, 1, 1), PixelShuffle(2), Sigmoid()),
+    )
+    net = unet(rng, np.float32)
+    assert repr(net) == repr(wanted)
+    assert {p.data.dtype for _, p in net.named_parameters()} == {np.dtype(np.float32)}
+    assert net.output_shape((5, 3, 24, 16)) == (5, 3, 24, 16)
+
+
+def test_weights_of_layers_in_containers_follow_the_seed() -> None:
+    a, again, other = (unet(np.random.default_rng(seed)).state_dict() for seed in (7, 7, 8))
+    for name in a:
+        np.testing.assert_array_equal(a[name], again[name])
+        assert (a[name] != other[name]).any()
+
+
+def test_containers_are_nested_so_deep_and_no_deeper() -> None:
+    net = build([nested(MAX_NESTED)])
+    x = np.ones((1, 1, 2, 2), np.float32)
+    assert np.array_equal(copy.deepcopy(net).eval()(x), net(x))
+    with pytest.raises(SpecError, match=f"^containers are nested more than {MAX_NESTED} deep$") as caught:
+        build([{"type": "ReLU"}, nested(MAX_NESTED + 1)])
+    assert caught.value.position == 1
+    assert caught.value.key == ".".join(["layers[0]"] * MAX_NESTED) + ".layers"
+
+
+@pytest.mark.parametrize("container", ["Residual", "SkipConcat", "Sequential"])
+@pytest.mark.parametrize(
+    ("inner", "key", "message"),
+    [
+        ({}, "layers", "needs the argument `layers`"),
+        ({"layers": []}, "layers", "it must be a list of tables, one a layer"),
+        ({"layers": {"type": "ReLU"}}, "layers", "it must be a list of tables, one a layer"),
+        ({"layers": "ReLU"}, "layers", "it must be a list of tables, one a layer"),
+        ({"layers": [{"type": "ReLU"}, "ReLU"]}, "layers", "it must be a list of tables, one a layer"),
+        ({"layers": [{"type": "ReLU"}], "layer": 1}, "layer", "has no argument `layer`"),
+        ({"layers": [{"type": "ReLU"}, {}]}, "layers[1]", "the layer has no `type`"),
+        ({"layers": [{"type": "ReLU"}, {"type": "Rulu"}]}, "layers[1].type", "there is no layer of type 'Rulu'"),
+        ({"layers": [{"type": "MaxPool2d", "kernel_size": 0}]}, "layers[0].kernel_size", "0 is not a whole number"),
+        (
+            {"layers": [{"type": "ReLU"}, {"type": "Residual", "layers": [CONV | {"stride": 0}]}]},
+            "layers[1].layers[0].stride",
+            "0 is not a whole number of at least 1",
+        ),
+    ],
+)
+def test_a_table_in_a_table_is_told_by_its_place(container: str, inner: dict[str, Any], key: str, message: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(message)) as caught:
+        build([{"type": "ReLU"}, {"type": container, **inner}])
+    assert (caught.value.position, caught.value.key) == (1, key)
+
+
+def test_hints_come_out_of_containers() -> None:
+    for layers, hint in (
+        ([{"type": "Rulu"}], "did you mean `ReLU`?"),
+        ([], 'for example `layers = [{ type = "ReLU" }]`'),
+    ):
+        with pytest.raises(SpecError) as caught:
+            build([{"type": "Residual", "layers": [{"type": "Sequential", "layers": layers}]}])
+        assert caught.value.hint == hint
 
 
 def test_the_founding_network_has_its_71475_parameters(rng: np.random.Generator) -> None:
@@ -63,21 +168,13 @@ def test_one_seed_gives_one_start_in_both_dtypes() -> None:
 @pytest.mark.parametrize(
     ("spec", "key", "message", "hint"),
     [
-        ({}, None, "the layer has no `type`", "known types: Conv2d, NearestUpsampling, ReLU, Sigmoid"),
+        ({}, None, "the layer has no `type`", f"known types: {KNOWN}"),
         ({"type": "conv2D"}, "type", "there is no layer of type 'conv2D'", "did you mean `Conv2d`?"),
         ({"type": "Relu"}, "type", "there is no layer of type 'Relu'", "did you mean `ReLU`?"),
-        (
-            {"type": "Zzz"},
-            "type",
-            "there is no layer of type 'Zzz'",
-            "known: `Conv2d`, `NearestUpsampling`, `ReLU`, `Sigmoid`",
-        ),
-        (
-            {"type": 3},
-            "type",
-            "there is no layer of type 3",
-            "known: `Conv2d`, `NearestUpsampling`, `ReLU`, `Sigmoid`",
-        ),
+        ({"type": "leakyrelu"}, "type", "there is no layer of type 'leakyrelu'", "did you mean `LeakyReLU`?"),
+        ({"type": "ConvTranspose2d"}, "type", "there is no layer of type", "did you mean `TransposeConv2d`?"),
+        ({"type": "Zzz"}, "type", "there is no layer of type 'Zzz'", KNOWN_TICKED),
+        ({"type": 3}, "type", "there is no layer of type 3", KNOWN_TICKED),
         (CONV | {"strides": 2}, "strides", "Conv2d has no argument `strides`", "did you mean `stride`?"),
         (
             CONV | {"rng": 1},
@@ -98,6 +195,8 @@ def test_one_seed_gives_one_start_in_both_dtypes() -> None:
         (CONV | {"kernel_size": [3, 3, 3]}, "kernel_size", "[3, 3, 3] is not one whole number, or two", None),
         (CONV | {"in_channels": "3"}, "in_channels", "'3' is not a whole number of at least 1", None),
         (CONV | {"bias": 0}, "bias", "0 is not true or false", None),
+        ({"type": "PixelShuffle", "upscale_factor": [2, 2]}, "upscale_factor", "[2, 2] is not a whole number", None),
+        ({"type": "LeakyReLU", "negative_slope": 2}, "negative_slope", "2 is not a number above 0 and at most 1", None),
         ({"type": "NearestUpsampling", "scale_factor": 1.5}, "scale_factor", "1.5 is not a whole number", None),
     ],
 )
@@ -113,4 +212,5 @@ def test_a_table_that_describes_no_layer(spec: dict[str, Any], key: str | None, 
 
 def test_nearest() -> None:
     assert nearest("kernel", ["stride", "kernel_size"]) == "did you mean `kernel_size`?"
+    assert nearest("STRIDE", ["size", "Stride"]) == "did you mean `Stride`?"
     assert nearest("zzz", ["stride", "kernel_size"]) == "known: `stride`, `kernel_size`"

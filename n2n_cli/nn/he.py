@@ -1,0 +1,37 @@
+"""The start of a deep network whose layers are to keep the spread of their values."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+
+from n2n_cli.nn.activations import LeakyReLU, ReLU
+from n2n_cli.nn.conv import Conv2d
+from n2n_cli.nn.init import he_normal
+from n2n_cli.nn.module import Module
+from n2n_cli.nn.transpose_conv import TransposeConv2d
+
+
+def start_as_he(network: Module, *, rng: np.random.Generator) -> None:
+    """Draw all weights of convolutions by `he_normal`, for the activation that follows each, and set biases to zero."""
+    for layer, following in _convolutions(network):
+        slope = following.negative_slope if isinstance(following, LeakyReLU) else float(not isinstance(following, ReLU))
+        weight = layer.weight.data
+        # An output of a transposed convolution sees, of each input channel, one tap in every stride.
+        inputs = len(weight) / np.prod(layer.stride) if isinstance(layer, TransposeConv2d) else weight.shape[1]
+        fan_in = max(1, round(inputs * weight.shape[2] * weight.shape[3]))
+        weight[...] = he_normal(weight.shape, fan_in, slope=slope, rng=rng, dtype=weight.dtype)
+        if layer.bias is not None:
+            layer.bias.data.fill(0)
+
+
+def _convolutions(module: Module) -> Iterator[tuple[Conv2d | TransposeConv2d, Module | None]]:
+    """Every convolution inside, in order, with the module that stands behind it in the same container."""
+    children = [child for _, child in module.children()]
+    for child, following in itertools.pairwise([*children, None]):
+        if isinstance(child, Conv2d | TransposeConv2d):
+            yield child, following
+        elif child is not None:
+            yield from _convolutions(child)

@@ -1,0 +1,139 @@
+"""The layers that trade pixels for channels and back, without a loss."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from n2n_cli.errors import ShapeError
+from n2n_cli.nn import arguments
+from n2n_cli.nn import functional as F
+from n2n_cli.nn.channels_last import channels_first
+from n2n_cli.nn.functional import Array, Shape
+from n2n_cli.nn.memory import empty
+from n2n_cli.nn.module import Module
+from n2n_cli.nn.tape import do
+
+
+class PixelUnshuffle(Module):
+    """Make the pixels of every square block channels of one pixel, as `torch.nn.PixelUnshuffle`.
+
+    In front of a network it lets every convolution work on small pictures that have lost nothing (Zhang, Zuo, Zhang
+    2018, arXiv:1710.04026).
+
+    Parameters
+    ----------
+    downscale_factor : int
+        Side of a block, in pixels.
+
+    Raises
+    ------
+    ArgumentError
+        From the constructor, when the factor is out of range.
+    ShapeError
+        From `forward`, when height and width of `x` are not multiples of the factor.
+    """
+
+    tapes = True
+
+    def __init__(self, downscale_factor: int) -> None:
+        super().__init__()
+        self.downscale_factor = arguments.integer("downscale_factor", downscale_factor, 1)
+
+    def forward(self, x: Array) -> Array:
+        """(N, C, H, W) -> (N, C * factor^2, H / factor, W / factor): channel c * factor^2 + row * factor + column."""
+        shape = self.output_shape(x.shape)
+        self._keep(shape)
+        return _unshuffled(x, self.downscale_factor)
+
+    def backward(self, grad_output: Array) -> Array:
+        """Gradient with respect to `x`: every value goes back to its place."""
+        (shape,) = self._use_up()
+        self._check_gradient(grad_output.shape, shape)
+        return _shuffled(grad_output, self.downscale_factor)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        self._check_shape(shape)
+        (n, c, h, w), factor = shape, self.downscale_factor
+        if h % factor or w % factor:
+            raise ShapeError(f"{self} got an input of shape {shape}, it needs H and W in multiples of {factor}")
+        return (n, c * factor**2, h // factor, w // factor)
+
+    def step(self, axis: int) -> Fraction:
+        return Fraction(self.downscale_factor)
+
+    def period(self, axis: int) -> int:
+        return self.downscale_factor
+
+    def input_span(self, start: int, stop: int, axis: int) -> tuple[int, int]:
+        return start * self.downscale_factor, stop * self.downscale_factor
+
+    def __repr__(self) -> str:
+        return f"PixelUnshuffle(downscale_factor={self.downscale_factor})"
+
+
+class PixelShuffle(Module):
+    """Make channels of one pixel the pixels of a square block, as `torch.nn.PixelShuffle`: undoes a PixelUnshuffle.
+
+    After a convolution it is an upsampling that costs no more than the convolution on the small picture (Shi et al.
+    2016, arXiv:1609.05158).
+
+    Parameters
+    ----------
+    upscale_factor : int
+        Side of a block, in pixels.
+
+    Raises
+    ------
+    ArgumentError
+        From the constructor, when the factor is out of range.
+    ShapeError
+        From `forward`, when the channels of `x` are not a multiple of the factor's square.
+    """
+
+    tapes = True
+
+    def __init__(self, upscale_factor: int) -> None:
+        super().__init__()
+        self.upscale_factor = arguments.integer("upscale_factor", upscale_factor, 1)
+
+    def forward(self, x: Array) -> Array:
+        """(N, C * factor^2, H, W) -> (N, C, H * factor, W * factor); input channels in the order of PixelUnshuffle."""
+        shape = self.output_shape(x.shape)
+        self._keep(shape)
+        return _shuffled(x, self.upscale_factor)
+
+    def backward(self, grad_output: Array) -> Array:
+        """Gradient with respect to `x`: every value goes back to its place."""
+        (shape,) = self._use_up()
+        self._check_gradient(grad_output.shape, shape)
+        return _unshuffled(grad_output, self.upscale_factor)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        self._check_shape(shape)
+        (n, c, h, w), factor = shape, self.upscale_factor
+        if c % factor**2:
+            raise ShapeError(f"{self} got an input of shape {shape}, it needs C in multiples of {factor**2}")
+        return (n, c // factor**2, h * factor, w * factor)
+
+    def step(self, axis: int) -> Fraction:
+        return Fraction(1, self.upscale_factor)
+
+    def input_span(self, start: int, stop: int, axis: int) -> tuple[int, int]:
+        return start // self.upscale_factor, (stop - 1) // self.upscale_factor + 1
+
+    def __repr__(self) -> str:
+        return f"PixelShuffle(upscale_factor={self.upscale_factor})"
+
+
+def _unshuffled(x: Array, factor: int) -> Array:
+    n, c, h, w = x.shape
+    y = channels_first(empty((n, h // factor, w // factor, c * factor**2), x.dtype))
+    do(F.pixel_unshuffle, x, factor, out=y)
+    return y
+
+
+def _shuffled(x: Array, factor: int) -> Array:
+    n, c, h, w = x.shape
+    y = channels_first(empty((n, h * factor, w * factor, c // factor**2), x.dtype))
+    do(F.pixel_shuffle, x, factor, out=y)
+    return y

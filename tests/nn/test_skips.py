@@ -1,0 +1,216 @@
+"""Residual and SkipConcat, and nested networks of them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from n2n_cli.errors import ShapeError
+from n2n_cli.nn import (
+    MSE,
+    Conv2d,
+    MaxPool2d,
+    Module,
+    NearestUpsampling,
+    ReLU,
+    Residual,
+    Sequential,
+    Sigmoid,
+    SkipConcat,
+)
+from n2n_cli.nn.functional import Array
+from n2n_cli.nn.memory import Pool, using
+from n2n_cli.nn.parallel import Team
+from tests.gradients import check_gradients
+from tests.nn.unet import NAMES, unet
+
+
+def conv(c_in: int, c_out: int, stride: int = 1) -> Conv2d:
+    return Conv2d(c_in, c_out, 3, stride, 1, rng=np.random.default_rng(5), dtype=np.float64)
+
+
+def test_gradients_through_containers_in_containers(rng: np.random.Generator) -> None:
+    pool: list[Module] = [MaxPool2d(2), conv(3, 2), Sigmoid(), NearestUpsampling(2)]
+    inner = Residual(SkipConcat(conv(4, 2, 2), Sigmoid(), NearestUpsampling(2), conv(2, 1)), conv(5, 4))
+    net = Sequential(SkipConcat(*pool, Residual(conv(2, 2))), conv(5, 4), inner, Residual(), conv(4, 2))
+    check_gradients(net, rng.normal(size=(2, 3, 4, 6)))
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 3, 1)], ids=["channels first", "channels last"])
+def test_they_are_a_sum_and_a_concatenation(order: Any, rng: np.random.Generator) -> None:
+    x = np.ascontiguousarray(rng.normal(size=(2, 3, 4, 5)).transpose(order)).transpose(np.argsort(order))
+    modules = Sequential(conv(3, 3), Sigmoid())
+    np.testing.assert_array_equal(Residual(*modules)(x), modules(x) + x)
+    np.testing.assert_array_equal(SkipConcat(*modules)(x), np.concatenate([modules(x), x], axis=1))
+
+
+def test_of_nothing_they_are_twice_the_input(rng: np.random.Generator) -> None:
+    x = rng.normal(size=(2, 3, 4, 5))
+    residual, skip = Residual(), SkipConcat()
+    np.testing.assert_array_equal(residual(x), 2 * x)
+    np.testing.assert_array_equal(residual.backward(x), 2 * x)
+    np.testing.assert_array_equal(skip(x), np.concatenate([x, x], axis=1))
+    u = rng.normal(size=(2, 6, 4, 5))
+    np.testing.assert_array_equal(skip.backward(u), u[:, :3] + u[:, 3:])
+
+
+def test_integer_pictures_come_out_as_the_modules_numbers(rng: np.random.Generator) -> None:
+    x = rng.integers(0, 200, size=(1, 3, 4, 5), dtype=np.uint8)
+    for container in (Residual(conv(3, 3)), SkipConcat(conv(3, 3))):
+        y = container(x)
+        assert y.dtype == np.float64
+        np.testing.assert_allclose(y, container(x.astype(np.float64)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("container", [Residual, SkipConcat])
+def test_they_are_sequences_of_their_modules(container: type[Residual | SkipConcat]) -> None:
+    modules = ReLU(), Sigmoid(), ReLU()
+    net = container(*modules)
+    assert len(net) == 3
+    assert all(a is b for a, b in zip(net, modules, strict=True))
+    assert net[-1] is modules[2]
+    assert repr(net) == f"{container.__name__}(ReLU(), Sigmoid(), ReLU())"
+    with pytest.raises(ValueError, match=r"ReLU\(\) stands twice in a Sequential"):
+        container(modules[0], modules[0])
+
+
+def test_names_are_those_of_nested_sequentials(rng: np.random.Generator) -> None:
+    assert list(unet(rng).state_dict()) == [f"{name}.{kind}" for name in NAMES for kind in ("weight", "bias")]
+
+
+def test_modules_in_containers_have_their_fast_steps(rng: np.random.Generator) -> None:
+    def fast(sequential: Sequential) -> list[str]:
+        return [type(step.module).__name__ for step in sequential._steps]
+
+    net = unet(rng)
+    outer = net[3]
+    assert isinstance(outer, SkipConcat)
+    assert fast(outer._inner) == ["MaxPool2d", "ColumnConv", "SkipConcat", "DoubledConv"]
+    inner = outer[3]
+    assert isinstance(inner, SkipConcat)
+    assert fast(inner._inner) == ["ColumnConv", "Residual", "LeakyReLU", "TransposeConv2d"]
+
+
+def modes(net: Module) -> set[bool]:
+    """The modes of a module, of all in it, and of the steps that do their work."""
+    steps = [step.module for step in net._steps] if isinstance(net, Sequential) else []
+    inner = [net._inner] if isinstance(net, Residual | SkipConcat) else []
+    below = [modes(module) for module in (*inner, *steps, *dict(net.children()).values())]
+    return {net.training}.union(*below)
+
+
+def test_every_step_follows_the_mode(rng: np.random.Generator) -> None:
+    net = unet(rng)
+    assert modes(net) == {True}
+    assert modes(net.eval()) == {False}
+    assert modes(net.train()) == {True}
+
+
+def test_the_mode_of_deep_nests_is_changed_once_each() -> None:
+    class Counter(ReLU):
+        count = 0
+
+        def train(self, mode: bool = True) -> Counter:
+            self.count += 1
+            return super().train(mode)
+
+    counter = Counter()
+    net: Module = counter
+    for _ in range(20):
+        net = Sequential(Residual(net))
+    net.eval()
+    assert counter.count == 1
+
+
+def test_nothing_is_kept_before_what_learns() -> None:
+    class Start(ReLU):
+        def backward(self, grad_output: Array) -> Array:
+            raise AssertionError("nobody needs this gradient")
+
+    start = Start()
+    net = Sequential(Residual(start, Sequential(MaxPool2d(1)), conv(2, 2)), ReLU())
+    y = net(np.ones((1, 2, 4, 5)))
+    net.accumulate(np.ones_like(y))
+    assert start._kept is None
+    assert all(grad.any() for _, grad in net.param())
+
+
+@pytest.mark.parametrize(
+    ("net", "shape", "message"),
+    [
+        (
+            Sequential(ReLU(), SkipConcat(ReLU(), conv(2, 3))),
+            (1, 3, 4, 5),
+            "layer 1: layer 1: Conv2d(2, 3, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))"
+            " got an input of shape (1, 3, 4, 5), it needs (N, 2, H, W)",
+        ),
+        (
+            Sequential(Residual(conv(2, 3))),
+            (1, 2, 4, 5),
+            "layer 0: Residual got an input of shape (1, 2, 4, 5), of which its modules make (1, 3, 4, 5);"
+            " they have to keep the channels",
+        ),
+        (
+            Sequential(Residual(conv(2, 2, 2), NearestUpsampling(2))),
+            (1, 2, 4, 5),
+            "layer 0: Residual got an input of shape (1, 2, 4, 5), of which its modules make (1, 2, 4, 6);"
+            " it needs H in multiples of 2 and W in multiples of 2",
+        ),
+        (
+            SkipConcat(MaxPool2d((1, 3)), NearestUpsampling((1, 3))),
+            (1, 2, 4, 5),
+            "SkipConcat got an input of shape (1, 2, 4, 5), of which its modules make (1, 2, 4, 3);"
+            " it needs H in multiples of 1 and W in multiples of 3",
+        ),
+        (
+            SkipConcat(MaxPool2d(2)),
+            (1, 2, 4, 6),
+            "SkipConcat got an input of shape (1, 2, 4, 6), of which its modules make (1, 2, 2, 3);"
+            " they have to keep height and width",
+        ),
+        (Residual(), (3, 4, 5), "Residual() got an input of shape (3, 4, 5), it needs (N, C, H, W)"),
+    ],
+)
+def test_a_shape_that_does_not_fit(net: Module, shape: tuple[int, ...], message: str) -> None:
+    for use in (lambda: net(np.zeros(shape)), lambda: net.output_shape(shape)):
+        with pytest.raises(ShapeError, match="^" + re.escape(message) + "$"):
+            use()
+
+
+def test_a_wrong_gradient_is_told_by_place(rng: np.random.Generator) -> None:
+    net = Sequential(ReLU(), Residual(conv(2, 2), Sigmoid()))
+    for use in (net.backward, net.accumulate):
+        net(rng.normal(size=(1, 2, 4, 5)))
+        with pytest.raises(
+            ShapeError, match=r"^layer 1: Residual\(Conv2d.* got an output gradient of shape \(1, 2, 4, 6"
+        ):
+            use(np.zeros((1, 2, 4, 6)))
+
+
+def test_memory_is_the_pool_s_through_a_whole_u_net(rng: np.random.Generator) -> None:
+    net, pool, x = unet(rng, np.float32), Pool(), rng.uniform(size=(1, 3, 16, 24)).astype(np.float32)
+    before: list[Array] = []
+    for _ in range(3):
+        with using(pool):
+            y = net(x)
+            found = pool.find(y)
+            results = [y.copy(), net.backward(np.ones_like(y)).copy()]
+        assert found is not None
+        for one, same in zip(results, before, strict=bool(before)):
+            np.testing.assert_array_equal(one, same)
+        before = results
+        del y
+
+
+def test_threads_do_not_change_the_gradients_of_a_u_net(rng: np.random.Generator) -> None:
+    x, target = rng.uniform(size=(2, 6, 3, 16, 16)).astype(np.float32)
+    results = []
+    for threads in (1, 2):
+        net = unet(np.random.default_rng(3), np.float32)
+        team = Team(net, threads=threads)
+        losses = [team.accumulate(x, target, MSE()) for _ in range(3)]  # the second and third on tape
+        results.append([np.array(losses), *(grad for _, grad in net.param())])
+    assert all(np.array_equal(one, other) for one, other in zip(*results, strict=True))
