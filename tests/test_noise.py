@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,13 +9,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from n2n_cli.errors import ArgumentError
+from n2n_cli.lettering import cover_with_text, letter_shapes
 from n2n_cli.nn.functional import Array
-from n2n_cli.noise import Gaussian, NoiseModel, Pixelate, parse_noise
+from n2n_cli.noise import (
+    NOISE_MODELS,
+    Bernoulli,
+    Gaussian,
+    Impulse,
+    NoiseModel,
+    Pixelate,
+    Poisson,
+    PoissonGaussian,
+    Strength,
+    Text,
+    parse_noise,
+)
 from n2n_cli.pixels import to_float
 from tests.nn.cases import some_examples
 
-models = pytest.mark.parametrize("model", [Gaussian(25), Pixelate(4)], ids=str)
-NEEDED = "a noise model and its strength, as `gaussian:25` (grey levels) or `pixelate:8` (pixels)"
+models = pytest.mark.parametrize(
+    "model",
+    [
+        Gaussian(25),
+        Gaussian(Strength(0, 50)),
+        Poisson(30),
+        PoissonGaussian(30, 5),
+        Bernoulli(0.5),
+        Impulse(0.3),
+        Text(0.25),
+        Pixelate(4),
+    ],
+    ids=str,
+)
 
 
 def picture(rng: np.random.Generator, *shape: int) -> Array:
@@ -176,6 +202,15 @@ def test_two_pixelated_views_share_nothing_but_the_block(rng: np.random.Generato
         ("gaussian:0.5", Gaussian, 1),
         ("gaussian:0", Gaussian, 1),
         ("gaussian:255", Gaussian, 1),
+        ("gaussian:0-50", Gaussian, 1),
+        ("gaussian:0.001", Gaussian, 1),
+        ("poisson:30", Poisson, 1),
+        ("poisson:5-50", Poisson, 1),
+        ("poisson-gaussian:30,5", PoissonGaussian, 1),
+        ("poisson-gaussian:10-30,0-5", PoissonGaussian, 1),
+        ("bernoulli:0.5", Bernoulli, 1),
+        ("impulse:0.1-0.5", Impulse, 1),
+        ("text:0.25", Text, 1),
         ("pixelate:2", Pixelate, 2),
         ("pixelate:8", Pixelate, 8),
         ("pixelate:64", Pixelate, 64),
@@ -188,37 +223,112 @@ def test_a_name_and_a_strength_make_a_model_that_writes_itself_so(text: str, kin
     assert str(model) == text
 
 
-@pytest.mark.parametrize(
-    "text", ["", "gaussian", "gaussian:", "gaussian:x", "25", ":25", "foo:3", "Gaussian:25", "a:b:c"]
-)
-def test_what_is_no_noise_model(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "25", ":25", "foo:3", "Gaussian:25", "a:b:c"])
+def test_an_unknown_noise_model_is_told_of_with_all_known_ones(text: str) -> None:
     with pytest.raises(
-        ArgumentError, match="^" + re.escape(f"`noise` is {text!r}, it must be {NEEDED}") + "$"
+        ArgumentError, match="^" + re.escape(f"`noise` is {text!r}, it must be a noise model")
     ) as caught:
         parse_noise(text)
     assert caught.value.name == "noise"
+    for model in NOISE_MODELS.values():
+        assert f"`{model.example}`" in caught.value.needed
 
 
-@pytest.mark.parametrize("strength", ["-1", "255.5", "nan", "inf", "-inf", "1e400"])
-def test_a_sigma_out_of_range(strength: str) -> None:
-    message = (
-        f"`noise` is 'gaussian:{strength}', it must be {NEEDED}; "
-        "the sigma of gaussian has to be from 0 to 255 grey levels, as in `gaussian:25`"
-    )
-    with pytest.raises(ArgumentError, match="^" + re.escape(message) + "$"):
-        parse_noise(f"gaussian:{strength}")
+SIGMA, BLOCK = "from 0 to 255 grey levels", "a whole number from 2 to 64 pixels"
+BOTH = "photons on white, from 0.1 to 1000000, and " + SIGMA
 
 
-@pytest.mark.parametrize("strength", ["1", "1.5", "2.5", "0", "-8", "65", "nan", "inf", "-inf"])
-def test_a_block_out_of_range(strength: str) -> None:
-    message = (
-        f"`noise` is 'pixelate:{strength}', it must be {NEEDED}; "
-        "the block of pixelate has to be a whole number from 2 to 64 pixels, as in `pixelate:8`"
-    )
-    with pytest.raises(ArgumentError, match="^" + re.escape(message) + "$"):
-        parse_noise(f"pixelate:{strength}")
+@pytest.mark.parametrize(
+    ("texts", "needed"),
+    [
+        (["gaussian", "gaussian:", "gaussian:x", "gaussian:1,2"], SIGMA),
+        (["gaussian:" + s for s in ("-1", "255.5", "nan", "inf", "-inf", "1e400", "5-2", "1-2-3", "-5--2")], SIGMA),
+        (["pixelate:" + s for s in ("1", "1.5", "2.5", "0", "-8", "65", "nan", "inf", "2-3")], BLOCK),
+        (["poisson:0", "poisson:1e7"], "photons on white, from 0.1 to 1000000"),
+        (["poisson-gaussian:30", "poisson-gaussian:0,5", "poisson-gaussian:30,256", "poisson-gaussian:1,2,3"], BOTH),
+        (["bernoulli:0.96", "bernoulli:-0.1"], "the part of the pixels that are lost, from 0 to 0.95"),
+        (["impulse:1"], "the part of the pixels that are wrong, from 0 to 0.95"),
+        (["text:0.5"], "the part of the pixels under letters, from 0 to 0.45"),
+    ],
+)
+def test_a_strength_out_of_range(texts: list[str], needed: str) -> None:
+    for text in texts:
+        example = NOISE_MODELS[text.partition(":")[0]].example
+        message = f"`noise` is {text!r}, it must be `{example}`, {needed}"
+        with pytest.raises(ArgumentError, match="^" + re.escape(message) + "$"):
+            parse_noise(text)
 
 
 def test_the_floor_of_the_loss() -> None:
     assert Gaussian(25).floor == "the noise variance, 0.00961"
+    assert Gaussian(Strength(0, 50)).floor == "the noise variance, 0.01282"  # (50 / 255)^2 / 3
     assert Pixelate(8).floor == "the mean variance inside a block"
+
+
+def test_a_range_gives_every_view_a_strength_of_its_own(rng: np.random.Generator) -> None:
+    source = np.zeros((40, 50, 3), np.float32)
+    sigmas = np.array([Gaussian(Strength(10, 50)).draw(source, rng=rng).std() * 255 for _ in range(400)])
+    assert 9.5 < sigmas.min() < 12
+    assert 48 < sigmas.max() < 51.5
+    assert sigmas.mean() == pytest.approx(30, abs=4 * 40 / np.sqrt(12 * 400))
+    assert np.mean(sigmas**2) == pytest.approx(Strength(10, 50).mean_square(), rel=0.06)
+
+
+@pytest.mark.parametrize(
+    ("model", "variance"),
+    [
+        (Poisson(30), lambda clean: clean / 30),
+        (PoissonGaussian(30, 20), lambda clean: clean / 30 + (20 / 255) ** 2),
+        (Bernoulli(0.4), lambda clean: clean**2 * 0.4 / 0.6),
+        # Of wrong / (1 - wrong) as of Bernoulli's noise, and of the colours, uniform: variance 1/12.
+        (Impulse(0.2), lambda clean: (0.2 / 12 + 0.16 * (clean - 0.5) ** 2) / 0.8**2),
+    ],
+    ids=str,
+)
+def test_targets_have_the_clean_picture_as_their_mean_and_the_variance_of_the_model(
+    model: NoiseModel, variance: Callable[[float], float], rng: np.random.Generator
+) -> None:
+    source = np.broadcast_to(np.linspace(0, 1, 5, dtype=np.float32)[:, None, None], (5, 20_000, 2))
+    target = model.draw_target(source, rng=rng)
+    for row, clean in zip(target, (0, 0.25, 0.5, 0.75, 1), strict=True):
+        wanted = variance(clean)
+        assert row.mean() == pytest.approx(clean, abs=5 * np.sqrt(wanted / row.size * 2) + 1e-6)
+        assert row.var() == pytest.approx(wanted, rel=0.05, abs=1e-9)
+
+
+def test_pictures_beyond_their_range_have_no_negative_number_of_photons(rng: np.random.Generator) -> None:
+    view = Poisson(1000).draw(np.array([[[-0.5], [1.5]]], np.float32), rng=rng)
+    assert view[0, 0] == 0
+    assert view[0, 1] == pytest.approx(1, abs=0.2)
+
+
+@pytest.mark.parametrize(("model", "part"), [(Bernoulli(0.3), 0.3), (Impulse(0.3), 0.3), (Text(0.3), 0.3)], ids=str)
+def test_the_part_of_the_pixels_that_was_asked_for_changes_in_all_channels(
+    model: NoiseModel, part: float, rng: np.random.Generator
+) -> None:
+    source = np.full((100, 120, 3), 0.5, np.float32)
+    changed = model.draw(source, rng=rng) != source
+    assert (changed.any(axis=2) == changed.all(axis=2)).mean() > 0.999
+    assert changed.any(axis=2).mean() == pytest.approx(part, abs=0.03)
+
+
+def test_lost_pixels_are_black_and_the_others_as_they_were_in_the_input(rng: np.random.Generator) -> None:
+    source = rng.uniform(0.1, 1, (30, 40, 3)).astype(np.float32)
+    view = Bernoulli(0.5).draw(source, rng=rng)
+    assert set(np.unique(view / source)) == {0, 1}
+
+
+def test_letters_are_legible_shapes_of_one_colour_each(rng: np.random.Generator) -> None:
+    shapes = letter_shapes(20)
+    assert len(shapes) == 62
+    assert all(shape.any(axis=1).all() and shape.any(axis=0).all() for shape in shapes)
+    assert 8 < np.mean([len(shape) for shape in shapes]) < 20
+    view = cover_with_text(np.zeros((64, 64, 3), np.float32), 0.02, rng=rng)
+    assert 1 < len(np.unique(view.reshape(-1, 3), axis=0)) < 10
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 70), (5, 3)])
+def test_letters_on_tiny_pictures(size: tuple[int, int], rng: np.random.Generator) -> None:
+    view = cover_with_text(np.full((*size, 1), 2, np.float32), 0.45, rng=rng)
+    assert view.shape == (*size, 1)
+    assert (view != 2).any()
