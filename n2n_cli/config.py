@@ -7,107 +7,53 @@ its value and what it must be.
 
 from __future__ import annotations
 
-import json
 import math
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 import numpy as np
 
-from n2n_cli.errors import ArgumentError, ConfigError, ShapeError
+from n2n_cli import config_keys as keys
+from n2n_cli.config_keys import DEAD_LEAVES
+from n2n_cli.errors import ConfigError, ShapeError
 from n2n_cli.nn import Sequential
+from n2n_cli.nn.he import start_as_he
 from n2n_cli.nn.losses import LOSSES
 from n2n_cli.nn.optim import OPTIMIZERS
+from n2n_cli.nn.schedules import Constant, Schedule, ScheduleError
+from n2n_cli.nn.schedules import build as build_schedule
 from n2n_cli.nn.spec import LayerSpec, SpecError, build, nearest
-from n2n_cli.noise import parse_noise
+from n2n_cli.toml_text import plain, shown, to_toml
 
 MAX_BYTES = 1_000_000
-DEAD_LEAVES = "dead-leaves"
-"""The name of the built-in pictures, where a data source is asked for."""
-
-Check: TypeAlias = Callable[[Any], Any]
-
-
-def _whole(low: int, high: int) -> Check:
-    def check(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ValueError(f"a whole number from {low:,} to {high:,}")
-        return value
-
-    return check
-
-
-def _number(above: float, high: float) -> Check:
-    def check(value: Any) -> float:
-        # `not <=` also refuses nan
-        if isinstance(value, bool) or not isinstance(value, int | float) or not above < value <= high:
-            raise ValueError(f"a number above {above:g} and at most {high:g}")
-        return float(value)
-
-    return check
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("true or false")
-    return value
-
-
-def _one_of(choices: Iterable[str]) -> Check:
-    names = list(choices)
-
-    def check(value: Any) -> str:
-        if not isinstance(value, str) or value not in names:
-            raise ValueError("one of " + ", ".join(f'"{name}"' for name in names))
-        return value
-
-    return check
-
-
-def _source(value: Any) -> str:
-    if not isinstance(value, str) or not value or "\0" in value or not _is_unicode(value):
-        raise ValueError(f'"{DEAD_LEAVES}", or the path of a folder of pictures or of a pair file, as UTF-8 text')
-    return value
-
-
-def _is_unicode(text: str) -> bool:
-    # A path of other bytes comes from the command line with lone surrogates, which no TOML file can hold.
-    return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _noise(value: Any) -> str:
-    try:
-        parse_noise(value if isinstance(value, str) else repr(value))
-    except ArgumentError as error:
-        raise ValueError(error.needed) from None
-    return str(value)
-
-
-def _layers(value: Any) -> tuple[LayerSpec, ...]:
-    if not isinstance(value, Sequence) or not value or not all(isinstance(spec, Mapping) for spec in value):
-        raise ValueError("a list of tables, one a layer, each with a `type`")
-    return tuple(dict(spec) for spec in value)
-
-
-def _key(check: Check, default: Any) -> Any:
-    return field(default=default, metadata={"check": check})
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The network: a Sequential that gives pictures of the size and channels that it gets."""
+    """The network: a Sequential that gives pictures of the size and channels that it gets.
 
-    channels: int = _key(_whole(1, 4), 3)
-    layers: tuple[LayerSpec, ...] = _key(_layers, ())
+    Attributes
+    ----------
+    init : str
+        How its weights start: "uniform", as PyTorch's convolutions do, or "he" (He et al. 2015).
+    """
+
+    channels: int = keys.key(keys.whole(1, 4), 3)
+    layers: tuple[LayerSpec, ...] = keys.key(keys.layers, ())
+    init: str = keys.key(keys.one_of(("uniform", "he")), "uniform")
 
     def build(self, *, rng: np.random.Generator | None = None) -> Sequential:
         """The network with weights drawn by `rng`."""
-        return build(self.layers, rng=rng)
+        rng = np.random.default_rng() if rng is None else rng
+        network = build(self.layers, rng=rng)
+        if self.init == "he":
+            start_as_he(network, rng=rng)
+        return network
 
 
 @dataclass(frozen=True)
@@ -126,14 +72,17 @@ class DataConfig:
         The noise model, as "gaussian:25".
     redraw : bool
         Whether every epoch sees new noise on its pictures, or the same pairs again.
+    augment : bool
+        Whether every epoch cuts, flips and turns its pairs anew, and which of the two is the target.
     """
 
-    source: str = _key(_source, DEAD_LEAVES)
-    size: int = _key(_whole(4, 1024), 32)
-    pairs: int = _key(_whole(1, 100_000_000), 50_000)
-    validation_pairs: int = _key(_whole(1, 1_000_000), 1000)
-    noise: str = _key(_noise, "gaussian:25")
-    redraw: bool = _key(_flag, True)
+    source: str = keys.key(keys.source, DEAD_LEAVES)
+    size: int = keys.key(keys.whole(4, 1024), 32)
+    pairs: int = keys.key(keys.whole(1, 100_000_000), 50_000)
+    validation_pairs: int = keys.key(keys.whole(1, 1_000_000), 1000)
+    noise: str = keys.key(keys.noise, "gaussian:25")
+    redraw: bool = keys.key(keys.flag, True)
+    augment: bool = keys.key(keys.flag, False)
 
 
 @dataclass(frozen=True)
@@ -143,17 +92,35 @@ class TrainConfig:
     Attributes
     ----------
     lr : float
-        Learning rate.
+        Learning rate, of which the schedule takes parts.
+    momentum : float
+        Of SGD.
+    betas : (float, float)
+        Of Adam and AdamW.
+    weight_decay : float
+    clip_norm : float
+        What the gradients' common norm is cut to; 0: not at all.
+    average : float
+        Decay of the moving average of the weights, which then is what is measured and saved; 0: none.
     seed : int
         Seeds the weights, the order, the crops and the noise.
     """
 
-    epochs: int = _key(_whole(1, 1_000_000), 10)
-    batch_size: int = _key(_whole(1, 100_000), 100)
-    optimizer: str = _key(_one_of(OPTIMIZERS), "SGD")
-    lr: float = _key(_number(0, 1000), 1.0)
-    loss: str = _key(_one_of(LOSSES), "MSE")
-    seed: int = _key(_whole(0, 2**63 - 1), 0)
+    epochs: int = keys.key(keys.whole(1, 1_000_000), 10)
+    batch_size: int = keys.key(keys.whole(1, 100_000), 100)
+    optimizer: str = keys.key(keys.one_of(OPTIMIZERS), "SGD")
+    lr: float = keys.key(keys.number(0, 1000), 1.0)
+    momentum: float = keys.key(keys.part(1), 0.0)
+    betas: tuple[float, float] = keys.key(keys.betas, (0.9, 0.999))
+    weight_decay: float = keys.key(keys.part(10), 0.0)
+    clip_norm: float = keys.key(keys.part(1e9), 0.0)
+    average: float = keys.key(keys.part(1), 0.0)
+    loss: str = keys.key(keys.one_of(LOSSES), "MSE")
+    seed: int = keys.key(keys.whole(0, 2**63 - 1), 0)
+
+
+_SECTIONS = {"network": NetworkConfig, "data": DataConfig, "train": TrainConfig}
+_SCHEDULE = "schedule"
 
 
 @dataclass(frozen=True)
@@ -163,6 +130,7 @@ class Config:
     network: NetworkConfig
     data: DataConfig
     train: TrainConfig
+    schedule: Schedule = field(default_factory=Constant)
     origin: str = field(default="configuration", compare=False)
 
     @classmethod
@@ -172,19 +140,22 @@ class Config:
         Raises
         ------
         ConfigError
-            For the first unknown, mistyped or out-of-range key, and for a network that does not keep a picture's size.
+            For the first unknown, mistyped or out-of-range key, for keys that do not go together, and for a network
+            that does not keep a picture's size.
         """
-        known = {"network": NetworkConfig, "data": DataConfig, "train": TrainConfig}
+        known = [*_SECTIONS, _SCHEDULE]
         for name, table in tables.items():
             if name not in known:
-                raise ConfigError(f"`{origin}`: unknown key `{name}`", hint=nearest(str(name), list(known)))
+                raise ConfigError(f"`{origin}`: unknown key `{name}`", hint=nearest(str(name), known))
             if not isinstance(table, Mapping):
-                raise ConfigError(f"`{origin}`: `{name}` is {_shown(table)}, it must be a table: `[{name}]`")
-        config = cls(NetworkConfig(), DataConfig(), TrainConfig(), origin)
-        for section in known:
+                raise ConfigError(f"`{origin}`: `{name}` is {shown(table)}, it must be a table: `[{name}]`")
+        config = cls(NetworkConfig(), DataConfig(), TrainConfig(), origin=origin)
+        for section in _SECTIONS:
             for key, value in tables.get(section, {}).items():
                 config = config._with(f"{section}.{key}", value, origin)
-        config._check_network(origin)
+        if tables.get(_SCHEDULE):
+            config = replace(config, schedule=_schedule(tables[_SCHEDULE], origin))
+        config._check(origin)
         return config
 
     def override(self, name: str, value: Any, origin: str) -> Self:
@@ -199,26 +170,55 @@ class Config:
         origin : str
             Where the value came from, for the message: "--lr".
         """
-        config = self._with(name, value, origin)
-        if name.startswith("network.") or name == "data.size":
-            config._check_network(origin)
+        return self.override_all([(name, value, origin)])
+
+    def override_all(self, assignments: Iterable[tuple[str, Any, str]]) -> Self:
+        """The same with several keys set; what has to go together is checked when all of them are.
+
+        Parameters
+        ----------
+        assignments : iterable of (name, value, origin)
+            As `override` takes them.
+        """
+        config, origins, schedule = self, [], self.schedule.table()
+        for name, value, origin in assignments:
+            section, _, key = name.partition(".")
+            if section == _SCHEDULE and key:
+                # The arguments of one schedule are not those of another.
+                schedule = {"name": value} if key == "name" and value != schedule["name"] else schedule | {key: value}
+            else:
+                config = config._with(name, value, origin)
+            if origin not in origins:
+                origins.append(origin)
+        if origins:
+            origin = ", ".join(origins)
+            config = replace(config, schedule=_schedule(schedule, origin))
+            config._check(origin)
         return config
 
     def _with(self, name: str, value: Any, origin: str) -> Self:
         section, _, key = name.partition(".")
-        names = [f"{part.name}.{item.name}" for part in fields(self)[:3] for item in fields(getattr(self, part.name))]
+        names = [f"{part}.{item.name}" for part, kind in _SECTIONS.items() for item in fields(kind)]
         if name not in names:
-            raise ConfigError(f"`{origin}`: unknown key `{name}`", hint=nearest(name, names))
+            raise ConfigError(f"`{origin}`: unknown key `{name}`", hint=nearest(name, [*names, "schedule.name"]))
         table = getattr(self, section)
         (item,) = (item for item in fields(table) if item.name == key)
         try:
             checked = item.metadata["check"](value)
         except ValueError as error:
-            raise ConfigError(f"`{origin}`: `{name}` is {_shown(value)}, it must be {error}") from None
+            raise ConfigError(f"`{origin}`: `{name}` is {shown(value)}, it must be {error}") from None
         return replace(self, **{section: replace(table, **{key: checked})})
 
-    def _check_network(self, origin: str) -> None:
-        """Build the network once and see that it keeps channels and size; `ConfigError` names the layer otherwise."""
+    def _check(self, origin: str) -> None:
+        """See that the keys go together, and that the network can be built and keeps channels and size."""
+        train = self.train
+        others = {"momentum": train.optimizer == "SGD", "betas": train.optimizer in ("Adam", "AdamW")}
+        for key, used in others.items():
+            if not used and getattr(train, key) != getattr(TrainConfig(), key):
+                raise ConfigError(
+                    f"`{origin}`: `train.{key}` is {shown(getattr(train, key))}, {train.optimizer} has no {key}",
+                    hint=f"leave it out, or take another `train.optimizer`: {', '.join(OPTIMIZERS)}",
+                )
         if not self.network.layers:
             raise ConfigError(
                 f"`{origin}`: `network.layers` is missing: a list of tables, one a layer",
@@ -250,21 +250,23 @@ class Config:
 
     def tables(self) -> dict[str, dict[str, Any]]:
         """Nested tables of plain values, from which `from_tables` makes the same configuration."""
-        return {
-            part.name: {
-                item.name: _plain(getattr(getattr(self, part.name), item.name))
-                for item in fields(getattr(self, part.name))
-            }
-            for part in fields(self)[:3]
+        tables = {
+            section: {item.name: plain(getattr(getattr(self, section), item.name)) for item in fields(kind)}
+            for section, kind in _SECTIONS.items()
         }
+        return tables | {_SCHEDULE: self.schedule.table()}
 
     def to_toml(self) -> str:
         """The configuration as the text of a TOML file, from which `load_config` makes the same configuration."""
-        sections = []
-        for section, table in self.tables().items():
-            lines = [f"{key} = {_toml(value)}" for key, value in table.items()]
-            sections.append("\n".join([f"[{section}]", *lines]))
-        return "\n\n".join(sections) + "\n"
+        return to_toml(self.tables())
+
+
+def _schedule(table: Mapping[str, Any], origin: str) -> Schedule:
+    try:
+        return build_schedule(table)
+    except ScheduleError as error:
+        key = _SCHEDULE + (f".{error.key}" if error.key else "")
+        raise ConfigError(f"`{origin}`: `{key}`: {error.message}", hint=error.hint) from None
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -321,34 +323,3 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         if len(table) == 1:  # a line break in the text could start another key
             return name.strip(), table["value"]
     return name.strip(), value.strip()
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = json.dumps(value, default=str, ensure_ascii=False)
-    except ValueError:  # Python writes no number of more than 4300 digits; TOML's hexadecimal ones have no limit
-        text = "a number of too many digits"
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        # JSON's escapes are TOML's, except that TOML wants DEL escaped too.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
-    if isinstance(value, list):
-        if value and isinstance(value[0], Mapping):
-            return "[\n" + "".join(f"  {_toml(item)},\n" for item in value) + "]"
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return repr(value)

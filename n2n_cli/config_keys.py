@@ -1,0 +1,113 @@
+"""What a key of a configuration may be: each check gives the value back, or says in a `ValueError` what it must be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import field
+from typing import Any, TypeAlias
+
+from n2n_cli.errors import ArgumentError
+from n2n_cli.nn.spec import LayerSpec
+from n2n_cli.noise import parse_noise
+
+DEAD_LEAVES = "dead-leaves"
+"""The name of the built-in pictures, where a data source is asked for."""
+
+Check: TypeAlias = Callable[[Any], Any]
+
+
+def whole(low: int, high: int) -> Check:
+    """A whole number from the one to the other."""
+
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"a whole number from {low:,} to {high:,}")
+        return value
+
+    return check
+
+
+def number(above: float, high: float) -> Check:
+    """A number above the one and at most the other."""
+
+    def check(value: Any) -> float:
+        # `not <=` also refuses nan
+        if isinstance(value, bool) or not isinstance(value, int | float) or not above < value <= high:
+            raise ValueError(f"a number above {above:g} and at most {high:g}")
+        return float(value)
+
+    return check
+
+
+def part(high: float) -> Check:
+    """A number from 0, which is allowed, to below `high`."""
+
+    def check(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < high:
+            raise ValueError(f"a number from 0 to below {high:g}")
+        return float(value)
+
+    return check
+
+
+def betas(value: Any) -> tuple[float, float]:
+    """The two of Adam."""
+    check, needed = part(1), "two numbers, each from 0 to below 1"
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError(needed)
+    try:
+        return check(value[0]), check(value[1])
+    except ValueError:
+        raise ValueError(needed) from None
+
+
+def flag(value: Any) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
+def one_of(choices: Iterable[str]) -> Check:
+    """One of some names."""
+    names = list(choices)
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or value not in names:
+            raise ValueError("one of " + ", ".join(f'"{name}"' for name in names))
+        return value
+
+    return check
+
+
+def source(value: Any) -> str:
+    """Where pictures come from."""
+    if not isinstance(value, str) or not value or "\0" in value or not _is_unicode(value):
+        raise ValueError(f'"{DEAD_LEAVES}", or the path of a folder of pictures or of a pair file, as UTF-8 text')
+    return value
+
+
+def _is_unicode(text: str) -> bool:
+    # A path of other bytes comes from the command line with lone surrogates, which no TOML file can hold.
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def noise(value: Any) -> str:
+    """A noise model and its strength."""
+    try:
+        parse_noise(value if isinstance(value, str) else repr(value))
+    except ArgumentError as error:
+        raise ValueError(error.needed) from None
+    return str(value)
+
+
+def layers(value: Any) -> tuple[LayerSpec, ...]:
+    """A network, layer by layer; what the tables say is seen when it is built."""
+    if not isinstance(value, Sequence) or not value or not all(isinstance(spec, Mapping) for spec in value):
+        raise ValueError("a list of tables, one a layer, each with a `type`")
+    return tuple(dict(spec) for spec in value)
+
+
+def key(check: Check, default: Any) -> Any:
+    """A field of a configuration's dataclass."""
+    return field(default=default, metadata={"check": check})
