@@ -4,194 +4,29 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from n2n_cli import data
 from n2n_cli.checkpoint import write_checkpoint
 from n2n_cli.config import DataConfig
-from n2n_cli.data import ArrayPairs, CropPairs, built_in_pictures, find_pair_file, open_dataset, read_folder
-from n2n_cli.dead_leaves import dead_leaves
-from n2n_cli.errors import CheckpointError, DataError, ImageError, N2NError
-from n2n_cli.machine import available_cores
+from n2n_cli.data import find_pair_file, open_dataset, read_folder
+from n2n_cli.errors import CheckpointError, DataError, ImageError
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import parse_noise
-from tests.nn.cases import some_examples
+from n2n_cli.pairs import ArrayPairs, CropPairs
+from tests.pictures import colour, numbered, save, told
 
-GAUSSIAN, NOISELESS, PIXELATE = parse_noise("gaussian:25"), parse_noise("gaussian:0"), parse_noise("pixelate:2")
-
-
-def numbered(h: int, w: int, channels: int = 1, first: int = 0) -> Array:
-    """A picture of which every value is another one (uint16)."""
-    return np.arange(first, first + h * w * channels, dtype=np.uint16).reshape(h, w, channels)
-
-
-def crops(pictures: Sequence[Array], count: int = 20, size: int = 4, **extra: Any) -> CropPairs:
-    return CropPairs(pictures, count, size, extra.pop("noise", GAUSSIAN), seed=extra.pop("seed", 3), **extra)
-
-
-def save(path: Path, pixels: Array) -> Path:
-    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(path)
-    return path
-
-
-def colour(h: int, w: int, seed: int = 0, channels: int = 3) -> Array:
-    return np.random.default_rng(seed).integers(256, size=(h, w, channels), dtype=np.uint8)
-
-
-def told(error: type[N2NError], call: Callable[[], Any]) -> N2NError:
-    """The error of a call: one line, with a hint."""
-    with pytest.raises(error) as caught:
-        call()
-    assert "\n" not in caught.value.message
-    assert caught.value.hint
-    return caught.value
+NOISELESS = parse_noise("gaussian:0")
 
 
 def words(dataset: data.Dataset) -> str:
     return " | ".join(dataset.notes)
-
-
-# What a pair depends on
-
-
-@pytest.mark.parametrize("clean_target", [False, True])
-@pytest.mark.parametrize("noise", ["gaussian:25", "pixelate:2"])
-def test_a_pair_depends_on_its_number_alone_not_on_order_or_company(noise: str, clean_target: bool) -> None:
-    pictures = [colour(9, 11, 0), colour(13, 8, 1), colour(8, 8, 2)]
-    pairs = crops(pictures, noise=parse_noise(noise), clean_target=clean_target, redraw=True)
-    noisy, target = pairs.batch(range(20), epoch=2)
-    numbers = np.array([19, 4, 4, 0, 7])
-    again = crops(pictures, noise=parse_noise(noise), clean_target=clean_target, redraw=True)
-    for got, wanted in zip(again.batch(numbers, epoch=2), (noisy, target), strict=True):
-        np.testing.assert_array_equal(got, wanted[numbers])
-    for number in (13, 1):
-        for got, wanted in zip(again.batch([number], epoch=2), (noisy, target), strict=True):
-            np.testing.assert_array_equal(got[0], wanted[number])
-
-
-def test_pairs_are_channels_first_float32_of_the_size_that_was_asked() -> None:
-    pairs = crops([colour(12, 20)], size=5, noise=PIXELATE)
-    assert len(pairs) == 20
-    for picture in pairs.batch([3, 1]):
-        assert picture.shape == (2, 3, 5, 5)
-        assert picture.dtype == np.float32
-
-
-def test_every_pair_and_every_seed_has_its_own_noise() -> None:
-    pictures = [np.full((4, 4, 1), 128, np.uint8)]  # one possible crop: all that differs is noise
-    views = [crops(pictures, seed=seed).batch(range(20)) for seed in (3, 4)]
-    drawn = np.concatenate([view.reshape(20, -1) for pair in views for view in pair])
-    assert len(np.unique(drawn, axis=0)) == 80
-    strength = np.abs(np.corrcoef(drawn) - np.eye(80)).max()
-    assert strength < 0.95  # of 16 values each; a shared draw has 1
-
-
-def test_every_seed_has_its_own_crops() -> None:
-    clean = [crops([numbered(50, 50)], seed=seed, noise=NOISELESS).batch(range(20))[0] for seed in (3, 4)]
-    assert (clean[0] != clean[1]).any(axis=(1, 2, 3)).sum() > 15
-
-
-def test_noise_is_drawn_anew_every_epoch_or_never_and_crops_stay() -> None:
-    pictures = [numbered(50, 50)]
-    fixed, redrawn = crops(pictures), crops(pictures, redraw=True)
-    for view in (0, 1):
-        np.testing.assert_array_equal(fixed.batch([5], epoch=1)[view], fixed.batch([5], epoch=2)[view])
-        assert (redrawn.batch([5], epoch=1)[view] != redrawn.batch([5], epoch=2)[view]).all()
-    still = crops(pictures, noise=NOISELESS, redraw=True)
-    np.testing.assert_array_equal(still.batch(range(20), 1)[0], still.batch(range(20), 2)[0])
-
-
-def test_input_and_target_have_independent_noise_of_the_same_kind() -> None:
-    noisy, target = crops([np.full((64, 64, 3), 128, np.uint8)], count=4, size=64).batch(range(4))
-    a, b = noisy.ravel() - np.float32(128 / 255), target.ravel() - np.float32(128 / 255)
-    assert abs(np.corrcoef(a, b)[0, 1]) < 0.02  # 49,152 values: a standard error of 0.0045
-    for noise in (a, b):
-        assert noise.std() == pytest.approx(25 / 255, rel=0.02)
-        assert abs(noise.mean()) < 0.002
-
-
-def test_noise_is_neither_clipped_nor_rounded() -> None:
-    for level in (0, 255):
-        for view in crops([np.full((32, 32, 1), level, np.uint8)], count=1, size=32).batch([0]):
-            assert view.mean() == pytest.approx(level / 255, abs=0.015)
-            assert len(np.unique(view)) > 1000
-
-
-def test_the_target_to_measure_with_is_the_clean_picture() -> None:
-    pictures = [numbered(8, 8)]
-    noisy, clean = crops(pictures, size=8, clean_target=True).batch([0])
-    assert (noisy != clean).all()
-    np.testing.assert_array_equal(np.sort(clean.ravel()), numbered(8, 8).ravel() * np.float32(1 / 65535))
-    _, mean = crops(pictures, size=4, noise=PIXELATE, clean_target=True).batch([0])
-    blocks = np.sort([n + 4.5 for n in (8 * row + column for row in range(0, 8, 2) for column in range(0, 8, 2))])
-    np.testing.assert_allclose(np.sort(mean.ravel()) * 65535, blocks, rtol=1e-6)
-
-
-def test_pictures_are_measured_on_the_same_noise_every_epoch() -> None:
-    pairs = crops([numbered(9, 9)], clean_target=True)
-    np.testing.assert_array_equal(pairs.batch([1], epoch=1)[0], pairs.batch([1], epoch=7)[0])
-
-
-# Crops
-
-
-def corners(pictures: Sequence[Array], **extra: Any) -> set[tuple[int, ...]]:
-    """The values at the four corners of each crop, read from the top left."""
-    views, _ = crops(pictures, noise=NOISELESS, **extra).batch(range(extra.get("count", 20)))
-    values = np.rint(views[:, 0] * 65535).astype(int)
-    return {tuple(int(view[y, x]) for y in (0, -1) for x in (0, -1)) for view in values}
-
-
-def test_crops_reach_every_place_in_all_four_flips_and_nothing_else() -> None:
-    picture = numbered(6, 9)
-    wanted = set()
-    for y in range(3):
-        for x in range(6):
-            a, b, c, d = (int(picture[y + dy, x + dx, 0]) for dy in (0, 3) for dx in (0, 3))
-            wanted |= {(a, b, c, d), (b, a, d, c), (c, d, a, b), (d, c, b, a)}
-    assert len(wanted) == 72
-    assert corners([picture], count=1000) == wanted
-
-
-def test_crops_spread_evenly() -> None:
-    views, _ = crops([numbered(7, 4)], count=4000, noise=NOISELESS).batch(range(4000))
-    rows = np.rint(views.min(axis=(1, 2, 3)) * 65535).astype(int) // 4
-    np.testing.assert_allclose(np.bincount(rows), 1000, atol=110)  # four standard deviations
-
-
-def test_input_and_target_show_the_same_place() -> None:
-    noisy, target = crops([numbered(30, 40)], noise=NOISELESS).batch(range(20))
-    np.testing.assert_array_equal(noisy, target)
-
-
-def test_pictures_take_turns() -> None:
-    pictures = [numbered(5, 5, first=1000 * i) for i in range(3)]
-    views, _ = crops(pictures, count=7, noise=NOISELESS).batch(range(7))
-    assert [int(view.min() * 65535 + 0.5) // 1000 for view in views] == [0, 1, 2, 0, 1, 2, 0]
-
-
-@given(
-    st.integers(4, 12),
-    st.integers(4, 12),
-    st.integers(0, 2**63 - 1),
-    st.integers(0, 10**6),
-    st.sampled_from([(GAUSSIAN, 4), (PIXELATE, 2)]),
-)
-@some_examples
-def test_every_crop_lies_in_its_picture(h: int, w: int, seed: int, epoch: int, kind: tuple[Any, int]) -> None:
-    noise, size = kind
-    pairs = CropPairs([colour(h, w)], 50, size, noise, seed=seed, redraw=True)
-    noisy, target = pairs.batch(range(50), epoch)
-    assert noisy.shape == target.shape == (50, 3, size, size)
 
 
 # Folders
@@ -238,12 +73,13 @@ def test_training_and_measuring_draw_from_different_streams(tmp_path: Path) -> N
     dataset = open_dataset(folder_config(tmp_path, redraw=False), 3, seed=0)
     assert (dataset.train.batch([0])[0] != dataset.validation.batch([0])[0]).all()
     shown = [
-        crops([numbered(50, 50)], noise=NOISELESS, clean_target=clean).batch(range(20))[0] for clean in (False, True)
+        CropPairs([numbered(50, 50)], 20, 4, NOISELESS, seed=3, clean_target=clean).batch(range(20))[0]
+        for clean in (False, True)
     ]
     assert (shown[0] != shown[1]).any(axis=(1, 2, 3)).sum() > 15
 
 
-@pytest.mark.parametrize(("redraw", "word"), [(True, "anew every epoch"), (False, "once: every epoch is the same")])
+@pytest.mark.parametrize(("redraw", "word"), [(True, "anew every epoch"), (False, "once for all epochs")])
 def test_the_notes_say_whether_noise_is_redrawn_and_where_the_loss_ends(
     redraw: bool, word: str, tmp_path: Path
 ) -> None:
@@ -535,141 +371,3 @@ def test_which_sources_are_pair_files(tmp_path: Path, monkeypatch: pytest.Monkey
         assert find_pair_file(source, TRAIN) is None
     for source in ("a.pkl", "a.pth", "a.pt"):
         assert find_pair_file(source, TRAIN) == Path(source)
-
-
-# The built-in pictures
-
-
-@pytest.fixture
-def made() -> list[int]:
-    """How many built-in pictures were made, each time that some were."""
-    return []
-
-
-@pytest.fixture
-def threads_used() -> list[int]:
-    """How many threads made them."""
-    return []
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[int], threads_used: list[int]) -> Path:
-    """Where the built-in pictures will be kept: four, and quickly made."""
-
-    def make(count: int, side: int, *, seed: int, threads: int) -> Array:
-        made.append(count)
-        threads_used.append(threads)
-        return colour(count * side, side, seed).reshape(count, side, side, 3)
-
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(data, "BUILT_IN_PIXELS", 3 * 256**2)
-    monkeypatch.setattr(data, "HELD_OUT", 2)
-    monkeypatch.setattr(data, "dead_leaves", make)
-    return tmp_path / "cache" / "n2n" / f"dead-leaves-{data.BUILT_IN_VERSION}-4x256.npy"
-
-
-def test_built_in_pictures_are_made_once(cache: Path, made: list[int]) -> None:
-    pictures, notes = built_in_pictures(8, 3)
-    assert [picture.shape for picture in pictures] == [(256, 256, 3)] * 4
-    assert {picture.dtype for picture in pictures} == {np.dtype(np.uint8)}
-    assert notes == (f"made 4 dead-leaves pictures of 256x256 pixels, kept in `{cache}`",)
-    again, notes = built_in_pictures(8, 3)
-    assert (made, notes) == ([4], ())
-    np.testing.assert_array_equal(again, pictures)
-    assert [path.name for path in cache.parent.iterdir()] == [cache.name]
-
-
-def test_built_in_pictures_are_made_on_the_threads_that_are_asked_for(cache: Path, threads_used: list[int]) -> None:
-    built_in_pictures(8, 3)
-    open_dataset(DataConfig(size=300), 3, seed=0, threads=3)
-    assert threads_used == [available_cores(), 3]
-
-
-def test_larger_crops_get_larger_pictures(cache: Path) -> None:
-    pictures, _ = built_in_pictures(300, 3)
-    assert [picture.shape for picture in pictures] == [(300, 300, 3)] * 4
-    assert [path.name for path in cache.parent.iterdir()] == [f"dead-leaves-{data.BUILT_IN_VERSION}-4x300.npy"]
-
-
-def test_built_in_pictures_beyond_the_memory(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "MEMORY", 4 * 300**2 * 3)
-    assert len(built_in_pictures(300, 3)[0]) == 4
-    error = told(DataError, lambda: built_in_pictures(301, 3))
-    assert error.message == "built-in pictures of 301x301 pixels need more than 0.00108 GB"
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda path: path.write_bytes(b""),
-        lambda path: path.write_bytes(b"no array"),
-        lambda path: path.write_bytes(path.read_bytes()[:-1]),
-        lambda path: np.save(path, np.zeros((4, 256, 256, 1), np.uint8)),
-        lambda path: np.save(path, np.zeros((4, 256, 256, 3), np.int8)),
-        lambda path: path.write_bytes(pickle.dumps([1, 2, 3])),
-    ],
-    ids=["empty", "text", "cut off", "other shape", "other dtype", "pickle"],
-)
-def test_a_damaged_cache_is_made_again(damage: Callable[[Path], Any], cache: Path, made: list[int]) -> None:
-    pictures, _ = built_in_pictures(8, 3)
-    whole = cache.read_bytes()
-    damage(cache)
-    again, _ = built_in_pictures(8, 3)
-    np.testing.assert_array_equal(again, pictures)
-    assert made == [4, 4]
-    assert cache.read_bytes() == whole
-
-
-def test_a_cache_that_cannot_be_written_is_told_and_does_not_matter(cache: Path) -> None:
-    cache.parent.parent.write_text("a file where the folder should be")
-    pictures, notes = built_in_pictures(8, 3)
-    assert len(pictures) == 4
-    assert notes == (f"made 4 dead-leaves pictures; they could not be kept in `{cache}`: Not a directory",)
-
-
-def test_a_folder_in_place_of_the_cache(cache: Path) -> None:
-    cache.mkdir(parents=True)
-    pictures, notes = built_in_pictures(8, 3)
-    assert len(pictures) == 4
-    assert "could not be kept" in notes[0]
-    assert [path.name for path in cache.parent.iterdir()] == [cache.name]
-
-
-def test_gray_built_in_pictures_are_the_mean_of_the_colours(cache: Path) -> None:
-    colours, _ = built_in_pictures(8, 3)
-    grays, _ = built_in_pictures(8, 1)
-    assert [gray.shape for gray in grays] == [(256, 256, 1)] * 4
-    np.testing.assert_array_equal(grays[1][..., 0], colours[1].astype(int).sum(axis=2) // 3)
-
-
-def test_the_built_in_data_set(cache: Path) -> None:
-    dataset = open_dataset(DataConfig(pairs=9, validation_pairs=4), 3, seed=0)
-    assert (len(dataset.train), len(dataset.validation)) == (9, 4)
-    assert dataset.train.batch([0])[0].shape == (1, 3, 32, 32)
-    assert "2 pictures to learn from, 2 held out to measure" in words(dataset)
-    assert "made 4 dead-leaves pictures" in words(dataset)
-
-
-def test_the_built_in_pictures_are_dead_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(data, "BUILT_IN_PIXELS", 256**2)
-    monkeypatch.setattr(data, "HELD_OUT", 0)
-    pictures, _ = built_in_pictures(8, 3)
-    np.testing.assert_array_equal(pictures, dead_leaves(1, 256, seed=0))
-
-
-def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", "/some/where")
-    assert data.cache_folder() == Path("/some/where/n2n")
-    monkeypatch.setenv("HOME", "/home/me")
-    monkeypatch.setenv("XDG_CACHE_HOME", "")
-    assert data.cache_folder() == Path("/home/me/.cache/n2n")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert data.cache_folder() == Path("/home/me/.cache/n2n")
-
-    def homeless() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.setattr(Path, "home", homeless)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert data.cache_folder() == tmp_path / "n2n"

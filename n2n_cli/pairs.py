@@ -1,0 +1,140 @@
+"""Numbered training pairs, cut from pictures or given.
+
+A pair has a number, and what it shows depends on the seed, the epoch and that number alone: not on the order in which
+pairs are asked for, nor on how many are asked for at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from n2n_cli.nn.functional import Array
+from n2n_cli.noise import NoiseModel
+from n2n_cli.pixels import to_float
+
+_CROPS, _NOISE, _AUGMENT = 1, 2, 3
+
+
+class Pairs(Protocol):
+    """Numbered pairs of pictures."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, numbers: Sequence[int] | Array, epoch: int = 0) -> tuple[Array, Array]:
+        """Pairs `numbers` of an epoch: noisy pictures and their targets, each (N, C, H, W) float32."""
+
+
+class CropPairs:
+    """Random crops of pictures, flipped at random, with noise drawn on top.
+
+    Parameters
+    ----------
+    pictures : sequence of (H, W, C) integer arrays
+        Each at least size * noise.scale pixels high and wide.
+    count : int
+        Number of pairs.
+    size : int
+        Side of a noisy picture, in pixels.
+    noise : NoiseModel
+    seed : int
+    clean_target : bool
+        Whether the target is the clean picture (to measure) or another noisy view (to train).
+    redraw : bool
+        Whether every epoch has noise of its own.
+    augment : bool
+        Whether every epoch has crops of its own, which are also turned by 90 degrees at random.
+    """
+
+    def __init__(
+        self,
+        pictures: Sequence[Array],
+        count: int,
+        size: int,
+        noise: NoiseModel,
+        *,
+        seed: int,
+        clean_target: bool = False,
+        redraw: bool = False,
+        augment: bool = False,
+    ) -> None:
+        self.pictures, self.size, self.noise, self.seed = pictures, size, noise, seed
+        self.clean_target, self.redraw, self.augment = clean_target, redraw, augment
+        self._crop = size * noise.scale
+        rng = _generator(seed, _CROPS + 10 * clean_target, 0, 0)
+        self._places = rng.random((count, 2), dtype=np.float32)  # of the crop in its picture, each way in [0, 1)
+        self._flips = rng.integers(4, size=count, dtype=np.uint8)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def batch(self, numbers: Sequence[int] | Array, epoch: int = 0) -> tuple[Array, Array]:
+        channels = self.pictures[0].shape[2]
+        # Channels last in memory, as pictures are stored and as the kernels like it.
+        noisy, target = (np.empty((len(numbers), self.size, self.size, channels), np.float32) for _ in range(2))
+        for i, number in enumerate(numbers):
+            source = self._source(int(number), epoch)
+            rng = _generator(self.seed, _NOISE + 10 * self.clean_target, epoch if self.redraw else 0, int(number))
+            noisy[i] = self.noise.draw(source, rng=rng)
+            target[i] = self.noise.clean(source) if self.clean_target else self.noise.draw_target(source, rng=rng)
+        return np.moveaxis(noisy, -1, 1), np.moveaxis(target, -1, 1)  # (N, C, H, W)
+
+    def _source(self, number: int, epoch: int) -> Array:
+        picture = self.pictures[number % len(self.pictures)]
+        place, way = self._places[number], int(self._flips[number])
+        if self.augment:
+            rng = _generator(self.seed, _AUGMENT, epoch, number)
+            place, way = rng.random(2), int(rng.integers(_WAYS))
+        y, x = (int(place[axis] * (picture.shape[axis] - self._crop + 1)) for axis in (0, 1))
+        return turned(picture[y : y + self._crop, x : x + self._crop], way)
+
+
+class ArrayPairs:
+    """Pairs that are given.
+
+    Parameters
+    ----------
+    noisy, target : (N, C, H, W) integer arrays
+        Of the same shape.
+    seed : int
+    augment : bool
+        Whether every epoch flips and turns its pairs at random (where they are square), and takes at random which
+        picture of a pair is the target: both have to be noisy.
+    """
+
+    def __init__(self, noisy: Array, target: Array, *, seed: int = 0, augment: bool = False) -> None:
+        self.noisy, self.target, self.seed, self.augment = noisy, target, seed, augment
+
+    def __len__(self) -> int:
+        return len(self.noisy)
+
+    def batch(self, numbers: Sequence[int] | Array, epoch: int = 0) -> tuple[Array, Array]:
+        chosen = np.asarray(numbers, np.intp)
+        noisy, target = to_float(self.noisy[chosen]), to_float(self.target[chosen])
+        if self.augment:
+            ways = _WAYS if noisy.shape[2] == noisy.shape[3] else _FLIPS
+            for i, number in enumerate(chosen):
+                rng = _generator(self.seed, _AUGMENT, epoch, int(number))
+                way = int(rng.integers(ways))
+                views = [np.moveaxis(turned(np.moveaxis(picture[i], 0, -1), way), -1, 0) for picture in (noisy, target)]
+                if rng.integers(2):
+                    views.reverse()
+                noisy[i], target[i] = views[0].copy(), views[1].copy()
+        return noisy, target
+
+
+_FLIPS, _WAYS = 4, 8
+
+
+def turned(picture: Array, way: int) -> Array:
+    """A view of an (H, W, C) picture in one of eight ways: flipped by two bits of the number, turned by the third."""
+    flipped = picture[:: -1 if way & 1 else 1, :: -1 if way & 2 else 1]
+    return flipped.swapaxes(0, 1) if way & 4 else flipped
+
+
+def _generator(seed: int, stream: int, epoch: int, number: int) -> np.random.Generator:
+    """A generator for one sample: Philox counts, so that any (seed, stream, epoch, number) has numbers of its own."""
+    # The lowest word of the counter runs while numbers are drawn.
+    return np.random.Generator(np.random.Philox(key=[seed, stream], counter=[0, 0, epoch, number]))

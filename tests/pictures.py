@@ -1,0 +1,37 @@
+"""Small pictures for tests, and how errors are told of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from n2n_cli.errors import N2NError
+from n2n_cli.nn.functional import Array
+
+
+def numbered(h: int, w: int, channels: int = 1, first: int = 0) -> Array:
+    """A picture of which every value is another one (uint16)."""
+    return np.arange(first, first + h * w * channels, dtype=np.uint16).reshape(h, w, channels)
+
+
+def save(path: Path, pixels: Array) -> Path:
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(path)
+    return path
+
+
+def colour(h: int, w: int, seed: int = 0, channels: int = 3) -> Array:
+    return np.random.default_rng(seed).integers(256, size=(h, w, channels), dtype=np.uint8)
+
+
+def told(error: type[N2NError], call: Callable[[], Any]) -> N2NError:
+    """The error of a call: one line, with a hint."""
+    with pytest.raises(error) as caught:
+        call()
+    assert "\n" not in caught.value.message
+    assert caught.value.hint
+    return caught.value
