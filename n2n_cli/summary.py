@@ -14,6 +14,7 @@ import numpy as np
 
 from n2n_cli import __version__, machine
 from n2n_cli.config import Config, load_config
+from n2n_cli.data import PAIR_FILES, find_pair_file
 from n2n_cli.model import Model
 from n2n_cli.nn import Conv2d, Module
 from n2n_cli.nn.functional import Pair, Shape
@@ -83,8 +84,13 @@ class Network:
         Pixels of the picture that one pixel of the result may depend on: of the pixel that sees most.
     period : (rows, columns)
         Pixels; pictures of other sizes than its multiples are padded.
-    epoch, validation_psnr : int, float (dB) or None
-        What the checkpoint says.
+    pictures, noise : str
+        What it is, or is to be, trained on: the data source, and the noise model or that the pairs have their own.
+    epochs, seed : int
+        Of the configuration.
+    epoch, validation_psnr, noisy_validation_psnr : int, float (dB) or None
+        What the checkpoint says: after how many epochs it was written, and the PSNR of the held-out pictures after and
+        before denoising.
     """
 
     source: str
@@ -94,8 +100,13 @@ class Network:
     macs_per_pixel: float
     receptive_field: Pair
     period: Pair
+    pictures: str
+    noise: str
+    epochs: int
+    seed: int
     epoch: int | None = None
     validation_psnr: float | None = None
+    noisy_validation_psnr: float | None = None
 
 
 def describe_system() -> System:
@@ -158,7 +169,8 @@ def describe_network(network: Module, config: Config, source: str, facts: Mappin
         size = sum(parameter.data.size for _, parameter in module.named_parameters())
         layers.append(Layer(name, repr(module), shape[1:], size, _products(module, shape) / math.prod(picture[1:])))
     facts = facts or {}
-    epoch, psnr = facts.get("epoch"), facts.get("psnr")
+    epoch, psnr, noisy_psnr = facts.get("epoch"), facts.get("psnr"), facts.get("noisy_psnr")
+    own_noise = find_pair_file(config.data.source, PAIR_FILES[0]) is not None
     return Network(
         source,
         picture,
@@ -167,8 +179,13 @@ def describe_network(network: Module, config: Config, source: str, facts: Mappin
         sum(layer.macs_per_pixel for layer in layers),
         (receptive_field(network, 0), receptive_field(network, 1)),
         (network.period(0), network.period(1)),
+        config.data.source,
+        "the pairs' own" if own_noise else config.data.noise,
+        config.train.epochs,
+        config.train.seed,
         epoch if isinstance(epoch, int) else None,
         psnr if isinstance(psnr, float) else None,
+        noisy_psnr if isinstance(noisy_psnr, float) else None,
     )
 
 

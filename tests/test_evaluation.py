@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,16 @@ import pytest
 
 from n2n_cli.checkpoint import write_checkpoint
 from n2n_cli.config import Config
-from n2n_cli.data import ArrayPairs, open_dataset
+from n2n_cli.data import open_dataset
 from n2n_cli.errors import ArgumentError, DataError, ImageError, UsageError
-from n2n_cli.evaluation import Score, Summary, evaluate, measure, summarize
+from n2n_cli.evaluation import HeldOut, Score, Summary, Tally, evaluate, measure, summarize
 from n2n_cli.images import Picture, write_picture
-from n2n_cli.metrics import psnr
+from n2n_cli.metrics import psnr, ssim
 from n2n_cli.model import Model
 from n2n_cli.nn.functional import Array, Pair
-from n2n_cli.noise import Pixelate
+from n2n_cli.noise import Gaussian, Pixelate
+from n2n_cli.pairs import ArrayPairs
+from n2n_cli.pixels import to_float
 
 SIGMA_25 = 20 * math.log10(255 / 25)  # 20.17 dB
 
@@ -227,9 +231,10 @@ def test_the_held_out_pictures_are_made_on_the_model_s_threads(tmp_path: Path, m
         return np.zeros((count, side, side, 3), np.uint8)
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("n2n_cli.data.BUILT_IN_PIXELS", 0)
+    monkeypatch.setattr("n2n_cli.built_in.PIXELS", 0)
+    monkeypatch.setattr("n2n_cli.built_in.LEAST", 4)
     monkeypatch.setattr("n2n_cli.data.HELD_OUT", 2)
-    monkeypatch.setattr("n2n_cli.data.dead_leaves", make)
+    monkeypatch.setattr("n2n_cli.built_in.dead_leaves", make)
     config = scaling(source="dead-leaves")[1]
     assert next(evaluate(Model.from_config(config, threads=3), config, None)).name == "pair 0"
     assert made == [3]
@@ -269,8 +274,8 @@ def test_what_is_no_source_is_named(crops: int | None, tmp_path: Path) -> None:
             list(evaluate(*scaling(), str(tmp_path / name), "gaussian:25", crops=crops))
     with pytest.raises(DataError, match=f"`{tmp_path / 'no.pkl'}`"):
         list(evaluate(*scaling(), str(tmp_path / "no.pkl")))
-    with pytest.raises(ArgumentError, match="`noise` is 'poisson:3'"):
-        list(evaluate(*scaling(), str(tmp_path), "poisson:3", crops=crops))
+    with pytest.raises(ArgumentError, match="`noise` is 'purple:3'"):
+        list(evaluate(*scaling(), str(tmp_path), "purple:3", crops=crops))
 
 
 # Figures
@@ -285,18 +290,88 @@ def test_pairs_are_measured_in_batches_that_lose_none(rng: np.random.Generator) 
     assert measure(None, pairs) == (noisy_errors, [])
 
 
+def test_held_out_pairs_are_made_once_where_they_fit(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Counted(ArrayPairs):
+        made = 0
+
+        def batch(self, numbers: Sequence[int] | Array, epoch: int = 0) -> tuple[Array, Array]:
+            self.made += len(numbers)
+            return super().batch(numbers, epoch)
+
+    pictures = drawn(rng, 203, 1, 4, 6), drawn(rng, 203, 1, 4, 6)
+    model = scaling(0.5, channels=1)[0]
+    wanted = measure(model, ArrayPairs(*pictures))
+    for kept, made in ((10**6, 203), (203 * 2 * 4 * 24, 203), (203 * 2 * 4 * 24 - 1, 3 * 203 + 3 * 100)):
+        monkeypatch.setattr("n2n_cli.evaluation._KEPT", kept)
+        pairs = Counted(*pictures)
+        held_out = HeldOut(pairs)
+        assert (held_out.noisy_errors, list(held_out.errors(model))) == wanted
+        assert (held_out.noisy_errors, list(held_out.errors(model))) == wanted
+        assert pairs.made == made
+
+
+def test_no_pairs_have_no_errors() -> None:
+    assert measure(scaling()[0], ArrayPairs(level(0, 0, 3, 4, 6), level(0, 0, 3, 4, 6))) == ([], [])
+
+
 def test_a_summary_tells_the_mean_psnr_from_that_of_the_mean_error() -> None:
-    scores = [Score("a", 0.1, 0.001), Score("b", 0.001, 0.00001)]
+    scores = [Score("a", 0.1, 0.001, 0.2, 0.6), Score("b", 0.001, 0.00001, 0.4, 1)]
     summary = summarize(scores)
     assert summary.pictures == 2
     assert (summary.noisy_psnr, summary.psnr) == pytest.approx((20, 40))
     assert summary.noisy_pooled_psnr == pytest.approx(-10 * math.log10(0.0505))
     assert summary.pooled_psnr == pytest.approx(-10 * math.log10(0.000505))
+    assert (summary.noisy_ssim, summary.ssim) == pytest.approx((0.3, 0.8))
+
+
+def test_a_perfect_picture_and_no_picture_in_a_summary() -> None:
+    summary = Tally([Score("a", 0.1, 0, 0.2, 1), Score("b", 0.1, 0.02, 0.2, 0.5)]).summary()
+    assert summary.psnr == math.inf
+    assert summary.pooled_psnr == pytest.approx(20)
+    nothing = Tally().summary()
+    assert nothing.pictures == 0
+    assert math.isnan(nothing.psnr)
+    assert math.isnan(nothing.pooled_psnr)
+
+
+def test_ssim_is_that_of_each_picture_before_and_after(tmp_path: Path, rng: np.random.Generator) -> None:
+    pixels = drawn(rng, 20, 24, 3)
+    (score,) = evaluate(*scaling(0.5), write_pictures(tmp_path / "a", pixels), "gaussian:25", seed=4)
+    clean = np.moveaxis(to_float(pixels), -1, 0)
+    noisy = np.moveaxis(Gaussian(25).draw(pixels, rng=np.random.default_rng([4, 0])), -1, 0)
+    assert score.noisy_ssim == pytest.approx(ssim(noisy, clean))
+    assert score.ssim == pytest.approx(ssim(noisy / 2, clean), abs=1e-5)
+    assert 0 < score.ssim < score.noisy_ssim < 1
+
+
+def test_scores_say_how_many_they_will_be_before_any_is_made(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "a", level(9, 8, 9, 3), level(9, 8, 9, 3))
+    assert evaluate(*scaling(), folder, "gaussian:25").total == 2
+    assert evaluate(*scaling(), folder, "gaussian:25", crops=9).total == 9
+    pairs = write_pair_file(tmp_path / "pairs.pkl", level(1, 150, 3, 4, 6), level(1, 150, 3, 4, 6))
+    scores = evaluate(*scaling(), pairs)
+    assert (scores.total, len(list(scores))) == (150, 150)
+
+
+def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path) -> None:
+    def peak(count: int) -> int:
+        folder = write_pictures(tmp_path / str(count), *[level(128, 96, 96, 3)] * count)
+        tally = Tally()
+        tracemalloc.start()
+        for score in evaluate(*scaling(), folder, "gaussian:25"):
+            tally.add(score)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert tally.summary().pictures == count
+        return most
+
+    peak(2)
+    assert peak(24) < peak(4) + 4 * 96 * 96 * 3  # less than one picture of float32
 
 
 def test_scores_are_plain_values(tmp_path: Path) -> None:
     scores = list(evaluate(*scaling(), write_pictures(tmp_path / "a", level(99, 5, 7, 3)), "gaussian:25"))
-    records: list[Score | Summary] = [*scores, summarize(scores)]
+    records: list[Score | Summary] = [*scores, Tally(scores).summary()]
     for record in records:
         assert type(record)(**json.loads(json.dumps(asdict(record)))) == record
         assert {type(value) for value in asdict(record).values()} <= {str, int, float}

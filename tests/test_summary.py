@@ -54,7 +54,20 @@ def test_layer_by_layer() -> None:
     assert (network.source, network.picture) == ("here", (3, 8, 8))
     assert (network.parameters, network.macs_per_pixel) == (65, 26.25)
     assert (network.receptive_field, network.period) == ((3, 1), (2, 2))
-    assert (network.epoch, network.validation_psnr) == (None, None)
+    assert (network.pictures, network.noise) == ("dead-leaves", "gaussian:25")
+    assert (network.epochs, network.seed) == (10, 0)
+    assert (network.epoch, network.validation_psnr, network.noisy_validation_psnr) == (None, None, None)
+
+
+def test_what_it_is_trained_on_is_the_configuration_s(tmp_path: Path) -> None:
+    config = small_config().override("data.noise", "pixelate:4", "").override("train.seed", 7, "")
+    config = config.override("train.epochs", 3, "").override("data.source", "photos", "")
+    network = describe_network(config.network.build(), config, "here")
+    assert (network.pictures, network.noise, network.epochs, network.seed) == ("photos", "pixelate:4", 3, 7)
+    (tmp_path / "train_data.pkl").touch()
+    for source in ("a.pkl", str(tmp_path)):
+        config = config.override("data.source", source, "")
+        assert describe_network(config.network.build(), config, "here").noise == "the pairs' own"
 
 
 def test_the_founding_network() -> None:
@@ -104,14 +117,15 @@ def test_a_checkpoint_tells_how_far_it_has_come(tmp_path: Path) -> None:
     Model.from_config(small_config()).save(path, epoch=4, psnr=21.5, noisy_psnr=20.0)
     network = describe_source(str(path))
     assert (network.source, network.epoch, network.validation_psnr) == (str(path), 4, 21.5)
+    assert network.noisy_validation_psnr == 20
     assert network.layers == describe_network(small_config().network.build(), small_config(), "").layers
 
 
 def test_facts_of_other_programs_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "a.pth"
-    Model.from_config(small_config()).save(path, epoch="four", psnr=[1])
+    Model.from_config(small_config()).save(path, epoch="four", psnr=[1], noisy_psnr="x")
     network = describe_source(str(path))
-    assert (network.epoch, network.validation_psnr) == (None, None)
+    assert (network.epoch, network.validation_psnr, network.noisy_validation_psnr) == (None, None, None)
 
 
 def test_weights_alone_need_a_configuration(tmp_path: Path) -> None:

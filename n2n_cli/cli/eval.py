@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from n2n_cli.cli.console import printable, result, tell
+from n2n_cli.cli.console import printable, result, shows_progress, stderr, tell
 from n2n_cli.cli.options import NETWORK_HELP, THREADS_HELP, thread_count, whole_number
 from n2n_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from n2n_cli.evaluation import Score, Summary
+    from n2n_cli.evaluation import Score, Scores, Summary, Tally
+
+_FIGURES = ("noisy_psnr", "psnr", "noisy_ssim", "ssim")
 
 
 def evaluate(
@@ -27,6 +33,14 @@ def evaluate(
             metavar="FOLDER|FILE",
             help="A folder of clean pictures, or a file of pairs (val_data.pkl). Default: the pictures that the "
             "training held out.",
+        ),
+    ] = None,
+    clean: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="The clean versions of the pictures of --data, by file name; those are then noisy as they are. "
+            "Default: the pictures of --data are clean, and made noisy.",
         ),
     ] = None,
     noise: Annotated[
@@ -53,66 +67,142 @@ def evaluate(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON object for each picture, and a last one for all.")
     ] = False,
+    as_csv: Annotated[
+        bool,
+        typer.Option(
+            "--csv", help="Print comma-separated values: a header and a row for each picture; means to stderr."
+        ),
+    ] = False,
 ) -> None:
-    """Measure a denoiser: PSNR before and after.
+    """Measure a denoiser: PSNR and SSIM before and after.
 
-    For each picture, and the mean over pictures, in dB.
+    For each picture, and the mean over pictures; PSNR in dB, SSIM up to 1. The line below says the PSNR of the mean
+    error over all pictures, the other way to average.
 
     Examples:
 
       n2n eval runs/default-1/best.pth --data photos/ --noise gaussian:25
 
-      n2n eval runs/default-1/best.pth --data photos/ --json > scores.jsonl
+      n2n eval runs/default-1/best.pth --data noisy/ --clean clean/
+
+      n2n eval runs/default-1/best.pth --data photos/ --csv > scores.csv
     """
     from n2n_cli import evaluation
     from n2n_cli.config import load_config
-    from n2n_cli.json_lines import json_line
     from n2n_cli.model import Model
 
     count = None if crops is None else whole_number(crops, "--crops", 1)
     number = None if seed is None else whole_number(seed, "--seed", 0)
     team = thread_count(threads)
+    if as_json and as_csv:
+        raise UsageError("`--json` and `--csv` cannot both be printed", hint="leave out one of them")
     if count is not None and data is None:
         raise UsageError("`--crops` needs the pictures to cut from", hint="add `--data FOLDER`")
     model = Model.from_checkpoint(checkpoint, load_config(config) if config else None, threads=team)
     if noise is not None:
         model.config.override("data.noise", noise, "--noise")  # a wrong one is told of here
-    scores = []
-    for score in evaluation.evaluate(model, model.config, data, noise, crops=count, seed=number):
-        scores.append(score)
-        if as_json:
-            result(json_line({"picture": score.name, "noisy_psnr": score.noisy_psnr, "psnr": score.psnr}))
-    summary = evaluation.summarize(scores)
+    scores = evaluation.evaluate(model, model.config, data, noise, clean=clean, crops=count, seed=number)
+    tally = evaluation.Tally()
     if as_json:
-        result(json_line({"summary": True, **asdict(summary)}))
-    elif sys.stdout is not None and sys.stdout.isatty():
-        _print_table(scores, summary)
+        show = _print_json
+    elif as_csv:
+        show = _print_csv
     else:
-        _print_lines(scores, summary)
+        show = _print_table if sys.stdout is not None and sys.stdout.isatty() else _print_lines
+    show(_counted(scores, tally, streams=show is not _print_table), tally)
+    summary = tally.summary()
+    if as_csv:
+        tell(
+            f"mean of {summary.pictures}: noisy {summary.noisy_psnr:.2f} dB, denoised {summary.psnr:.2f} dB; "
+            f"SSIM {summary.noisy_ssim:.4f}, {summary.ssim:.4f}"
+        )
     tell(
         f"PSNR of the mean error over all pictures: noisy {summary.noisy_pooled_psnr:.2f} dB, "
         f"denoised {summary.pooled_psnr:.2f} dB"
     )
 
 
-def _print_table(scores: list[Score], summary: Summary) -> None:
+def _counted(scores: Scores, tally: Tally, *, streams: bool) -> Iterator[Score]:
+    """The scores as they come, added to the tally, with a progress bar where nothing else is drawn on the terminal."""
+    drawn = streams and sys.stdout is not None and sys.stdout.isatty()
+    with _bar(scores.total) if shows_progress() and not drawn else nullcontext(_no_bar) as advance:
+        for score in scores:
+            tally.add(score)
+            advance(score.name)
+            yield score
+
+
+def _no_bar(name: str) -> None:
+    """Nothing to draw."""
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[Callable[[str], None]]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        MofNCompleteColumn(),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[name]}"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    # The results are not its business: rich would send what is printed on stdout to stderr.
+    with Progress(*columns, console=stderr(), transient=True, expand=True, redirect_stdout=False) as progress:
+        task = progress.add_task("", total=total, name="")
+        yield lambda name: progress.update(task, advance=1, name=printable(name)[-30:])
+
+
+def _print_json(scores: Iterator[Score], tally: Tally) -> None:
+    from n2n_cli.json_lines import json_line
+
+    for score in scores:
+        result(json_line({"picture": score.name, **{name: getattr(score, name) for name in _FIGURES}}))
+    result(json_line({"summary": True, **asdict(tally.summary())}))
+
+
+def _print_csv(scores: Iterator[Score], tally: Tally) -> None:
+    result(",".join(("picture", *_FIGURES)))
+    for score in scores:
+        row = io.StringIO()
+        csv.writer(row, lineterminator="").writerow([score.name, *(getattr(score, name) for name in _FIGURES)])
+        result(row.getvalue())
+
+
+def _print_table(scores: Iterator[Score], tally: Tally) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
+    rows = [(printable(score.name), *_cells(score)) for score in scores]
+    summary = tally.summary()
     table = Table(box=box.SIMPLE_HEAD, show_footer=True)
     table.add_column("picture", footer=f"mean of {summary.pictures}", overflow="fold")
-    gain = summary.psnr - summary.noisy_psnr
-    for title, mean in (("noisy dB", summary.noisy_psnr), ("denoised dB", summary.psnr), ("gain dB", gain)):
-        table.add_column(title, justify="right", footer=f"{mean:{'+' if title == 'gain dB' else ''}.2f}")
-    for score in scores:
-        difference = score.psnr - score.noisy_psnr
-        table.add_row(printable(score.name), f"{score.noisy_psnr:.2f}", f"{score.psnr:.2f}", f"{difference:+.2f}")
+    titles = ("noisy dB", "denoised dB", "gain dB", "noisy SSIM", "SSIM")  # no more fits into 80 columns
+    for title, mean in zip(titles, _cells(summary), strict=True):
+        table.add_column(title, justify="right", footer=mean)
+    for row in rows:
+        table.add_row(*row)
     Console(highlight=False, markup=False, emoji=False).print(table)
 
 
-def _print_lines(scores: list[Score], summary: Summary) -> None:
-    result("picture\tnoisy_psnr\tpsnr")
+def _print_lines(scores: Iterator[Score], tally: Tally) -> None:
+    result("\t".join(("picture", *_FIGURES)))
     for score in scores:
-        result(f"{printable(score.name)}\t{score.noisy_psnr:.2f}\t{score.psnr:.2f}")
-    result(f"mean of {summary.pictures}\t{summary.noisy_psnr:.2f}\t{summary.psnr:.2f}")
+        result("\t".join((printable(score.name), *_texts(score))))
+    summary = tally.summary()
+    result("\t".join((f"mean of {summary.pictures}", *_texts(summary))))
+
+
+def _cells(figures: Score | Summary) -> tuple[str, ...]:
+    before, after, *similarities = _texts(figures)
+    return before, after, f"{figures.psnr - figures.noisy_psnr:+.2f}", *similarities
+
+
+def _texts(figures: Score | Summary) -> tuple[str, ...]:
+    return (
+        f"{figures.noisy_psnr:.2f}",
+        f"{figures.psnr:.2f}",
+        f"{figures.noisy_ssim:.4f}",
+        f"{figures.ssim:.4f}",
+    )

@@ -14,6 +14,7 @@ from n2n_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from n2n_cli.nn.functional import Shape
+    from n2n_cli.picture_facts import PictureFacts
     from n2n_cli.summary import Network, System
 
 
@@ -21,18 +22,19 @@ def info(
     source: Annotated[
         str | None,
         typer.Argument(
-            metavar="CHECKPOINT|CONFIG",
-            help="Whose network to describe: a checkpoint, a TOML file, or a shipped configuration.",
+            metavar="FILE|NAME",
+            help="What to describe: a picture, or the network of a checkpoint, a TOML file or a shipped configuration.",
             show_default=False,
         ),
     ] = None,
     config: Annotated[str | None, typer.Option(metavar="FILE|NAME", help=NETWORK_HELP)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Describe this installation, its machine, and a network.
+    """Describe this installation, a network, or a picture.
 
-    Measures for half a second how fast the machine multiplies matrices. Multiply-accumulates (MAC) are counted for
-    each pixel of a picture.
+    Of a picture: how it is stored, what it carries, and its estimated noise. Of a network: how it is trained, and its
+    layers, below the facts of the machine, whose rate of multiplying matrices is measured for half a second.
+    Multiply-accumulates (MAC) are counted for each pixel of a picture.
 
     Examples:
 
@@ -40,14 +42,23 @@ def info(
 
       n2n info runs/default-1/best.pth
 
+      n2n info photo.jpg
+
       n2n info ee559 --json
     """
     from n2n_cli.config import load_config
     from n2n_cli.json_lines import json_line
+    from n2n_cli.picture_facts import describe_picture, is_picture
     from n2n_cli.summary import describe_source, describe_system, is_checkpoint
 
     if config is not None and (source is None or not is_checkpoint(source)):
         raise UsageError("`--config` needs the checkpoint that it fits", hint="`n2n info CHECKPOINT --config FILE`")
+    if source is not None and is_picture(source):
+        picture = describe_picture(source)
+        lines = [json_line(asdict(picture))] if as_json else _columns(_picture(picture))
+        for line in lines:
+            result(line)
+        return
     network = None
     if source is not None:
         network = describe_source(source, load_config(config) if config else None)
@@ -81,13 +92,37 @@ def _system(system: System) -> Iterator[tuple[str, str]]:
 
 def _network(network: Network) -> Iterator[tuple[str, str]]:
     yield "network", printable(network.source)
-    if network.epoch is not None:
-        yield "epoch", str(network.epoch)
+    yield "pictures", printable(network.pictures)
+    yield "noise", network.noise
+    yield "seed", str(network.seed)
+    yield (
+        ("epochs", str(network.epochs)) if network.epoch is None else ("epoch", f"{network.epoch} of {network.epochs}")
+    )
     if network.validation_psnr is not None:
-        yield "validation PSNR", f"{network.validation_psnr:.2f} dB"
+        before = network.noisy_validation_psnr
+        noisy = "" if before is None else f", noisy {before:.2f} dB"
+        yield "validation PSNR", f"{network.validation_psnr:.2f} dB{noisy}"
     yield "parameters", f"{network.parameters:,}"
     yield "receptive field", f"{_size(network.receptive_field)} pixels"
     yield "period", f"{_size(network.period)} pixels"
+
+
+def _picture(picture: PictureFacts) -> Iterator[tuple[str, str]]:
+    kind = "float" if picture.number_type.startswith("float") else "signed" if picture.number_type[0] == "i" else ""
+    colour = "gray" if picture.channels == 1 else "RGB"
+    yield "picture", printable(picture.source)
+    yield "format", f"{picture.format}, {picture.bytes:,} bytes"
+    yield "size", f"{picture.width}x{picture.height} pixels"
+    yield "pixels", f"{colour}{' with alpha' if picture.alpha else ''}, {picture.bits} bits a channel {kind}".rstrip()
+    if picture.pages > 1:
+        yield "pages", f"{picture.pages}; what follows is of the first"
+    if picture.dpi is not None:
+        yield "dots per inch", " x ".join(f"{density:g}" for density in picture.dpi)
+    yield "metadata", ", ".join(picture.metadata) or "none"
+    sigma = picture.sigma_255
+    yield "estimated noise", "too small to tell" if sigma != sigma else f"sigma {sigma:.1f} of 255"
+    for note in picture.notes:
+        yield "note", printable(note)
 
 
 def _layers(network: Network) -> Iterator[tuple[str, ...]]:

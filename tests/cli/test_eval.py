@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import re
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +18,7 @@ import pytest
 
 from n2n_cli.checkpoint import write_checkpoint
 from n2n_cli.cli import eval as command
-from n2n_cli.evaluation import Score, summarize
+from n2n_cli.evaluation import Score, Tally
 from n2n_cli.model import Model
 from tests.cli import TINY, failure, n2n, photo, workplace
 
@@ -36,18 +40,29 @@ def test_json_has_an_object_a_picture_and_one_for_all() -> None:
     *pictures, summary = scores("--data", "photos")
     assert [line["picture"] for line in pictures] == ["0.png", "1.png", "2.png"]
     assert summary["pictures"] == 3
-    for key in ("noisy_psnr", "psnr"):
+    figures = ["noisy_psnr", "psnr", "noisy_ssim", "ssim"]
+    assert all(list(line) == ["picture", *figures] for line in pictures)
+    for key in figures:
         assert summary[key] == pytest.approx(np.mean([line[key] for line in pictures]))
     assert summary["noisy_psnr"] == pytest.approx(20.17, abs=0.6)  # of sigma 25: 20 log10(255 / 25), less for clipping
-    assert list(summary) == ["summary", "pictures", "noisy_psnr", "psnr", "noisy_pooled_psnr", "pooled_psnr"]
+    assert list(summary) == [
+        "summary",
+        "pictures",
+        "noisy_psnr",
+        "psnr",
+        "noisy_pooled_psnr",
+        "pooled_psnr",
+        *figures[2:],
+    ]
 
 
 def test_lines_for_a_pipe_and_the_whole_sets_figure_on_stderr() -> None:
     *pictures, summary = scores("--data", "photos")
     answer = n2n("eval", "tiny.pth", "--data", "photos")
-    wanted = ["picture\tnoisy_psnr\tpsnr"]
-    wanted += [f"{line['picture']}\t{line['noisy_psnr']:.2f}\t{line['psnr']:.2f}" for line in pictures]
-    wanted += [f"mean of 3\t{summary['noisy_psnr']:.2f}\t{summary['psnr']:.2f}"]
+    wanted = ["picture\tnoisy_psnr\tpsnr\tnoisy_ssim\tssim"]
+    for line in (*pictures, {**summary, "picture": "mean of 3"}):
+        texts = (f"{line['noisy_psnr']:.2f}", f"{line['psnr']:.2f}", f"{line['noisy_ssim']:.4f}", f"{line['ssim']:.4f}")
+        wanted.append("\t".join((line["picture"], *texts)))
     assert answer.out.splitlines() == wanted
     assert answer.err == (
         f"PSNR of the mean error over all pictures: noisy {summary['noisy_pooled_psnr']:.2f} dB, "
@@ -66,15 +81,92 @@ def test_a_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", terminal)
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setenv("COLUMNS", "80")
-    found = [Score("[red]:heart:\n.png", 0.01, 0.001), Score("b.png", 0.001, 0.01)]
-    command._print_table(found, summarize(found))
+    found = [Score("[red]:heart:\n.png", 0.01, 0.001, 0.25, 0.75), Score("b.png", 0.001, 0.01, 0.5, 0.25)]
+    command._print_table(iter(found), Tally(found))
     rows = [line.split() for line in terminal.getvalue().splitlines() if line.strip(" ─")]
     assert rows == [
-        ["picture", "noisy", "dB", "denoised", "dB", "gain", "dB"],
-        ["[red]:heart:\\n.png", "20.00", "30.00", "+10.00"],
-        ["b.png", "30.00", "20.00", "-10.00"],
-        ["mean", "of", "2", "25.00", "25.00", "+0.00"],
+        ["picture", "noisy", "dB", "denoised", "dB", "gain", "dB", "noisy", "SSIM", "SSIM"],
+        ["[red]:heart:\\n.png", "20.00", "30.00", "+10.00", "0.2500", "0.7500"],
+        ["b.png", "30.00", "20.00", "-10.00", "0.5000", "0.2500"],
+        ["mean", "of", "2", "25.00", "25.00", "+0.00", "0.3750", "0.5000"],
     ]
+
+
+def test_csv_has_a_row_a_picture_and_the_means_on_stderr(here: Path) -> None:
+    photo(here / "photos" / "3.png", seed=4).rename(here / "photos" / 'z",\n.png')
+    *pictures, summary = scores("--data", "photos")
+    answer = n2n("eval", "tiny.pth", "--data", "photos", "--csv")
+    rows = list(csv.DictReader(io.StringIO(answer.out, newline="")))
+    assert rows == [{key: str(value) for key, value in line.items()} for line in pictures]
+    assert "\n\n" not in answer.out
+    assert rows[-1]["picture"] == 'z",\n.png'
+    assert answer.err.splitlines() == [
+        f"mean of 4: noisy {summary['noisy_psnr']:.2f} dB, denoised {summary['psnr']:.2f} dB; "
+        f"SSIM {summary['noisy_ssim']:.4f}, {summary['ssim']:.4f}",
+        f"PSNR of the mean error over all pictures: noisy {summary['noisy_pooled_psnr']:.2f} dB, "
+        f"denoised {summary['pooled_psnr']:.2f} dB",
+    ]
+
+
+def test_real_pairs_are_scored_as_they_are(here: Path) -> None:
+    for i in range(3):
+        photo(here / "real" / f"{i}.png", seed=i + (i == 1))
+    first, second, third, summary = scores("--data", "real", "--clean", "photos")
+    assert first["noisy_psnr"] is third["noisy_psnr"] is None  # equal pictures
+    assert first["noisy_ssim"] == pytest.approx(1)
+    assert second["noisy_psnr"] < 30
+    assert summary["pictures"] == 3
+    (here / "real" / "0.png").rename(here / "real" / "x.png")
+    code, message, _ = failure("eval", "tiny.pth", "--data", "real", "--clean", "photos")
+    assert code == 1
+    assert message.endswith("`x.png` has no clean picture; `0.png` has no noisy picture")
+
+
+@pytest.mark.parametrize("words", [[], ["--json"], ["--csv"]])
+def test_each_picture_is_told_when_it_is_scored(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(command, "result", told.append)
+    lengths = []
+
+    def evaluated(model: Model, batch: Any) -> Any:
+        lengths.append(len(told))
+        return iter([Score(batch.names[0], 0.1, 0.1, 0.1, 0.1)])
+
+    monkeypatch.setattr("n2n_cli.evaluation._scored", evaluated)
+    assert n2n("-q", "eval", "tiny.pth", "--data", "photos", *words).code == 0
+    header = int("--json" not in words)
+    assert lengths == [header, header + 1, header + 2]
+
+
+@pytest.mark.parametrize(("words", "drawn"), [([], True), (["--csv"], False), (["--json"], False)])
+def test_a_bar_is_drawn_where_nothing_else_is(words: list[str], drawn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    totals = []
+
+    @contextmanager
+    def bar(total: int) -> Iterator[Callable[[str], None]]:
+        totals.append(total)
+        yield seen.append
+
+    seen: list[str] = []
+    monkeypatch.setattr(command, "_bar", bar)
+    monkeypatch.setattr(command, "shows_progress", lambda: True)
+    assert n2n("eval", "tiny.pth", "--data", "photos", *words).code == 0
+    assert (totals, seen) == ([3], ["0.png", "1.png", "2.png"])  # stdout is no terminal here
+    monkeypatch.setattr(command, "sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
+    assert n2n("eval", "tiny.pth", "--data", "photos", *words).code == 0
+    assert totals == ([3, 3] if drawn else [3])
+
+
+def test_the_bar_leaves_stdout_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    with command._bar(2) as advance:
+        advance("a\nb.png")
+        print("a result")
+        advance("b.png")
+    out, err = capsys.readouterr()
+    assert out == "a result\n"
+    assert "2/2" in err
 
 
 def test_names_that_are_no_text_stay_on_their_line(here: Path) -> None:
@@ -111,6 +203,9 @@ def test_weights_of_pytorch_need_a_configuration() -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
+        (["tiny.pth", "--json", "--csv"], 2, "`--json` and `--csv` cannot both be printed"),
+        (["tiny.pth", "--clean", "photos"], 2, "`--clean` needs the noisy pictures, too"),
+        (["tiny.pth", "--data", "photos", "--clean", "photos", "--seed", "1"], 2, "`--seed` cannot be used"),
         (["missing.pth"], 1, "there is no checkpoint `missing.pth`"),
         (["photos"], 1, "`photos` is a folder, not a checkpoint"),
         (["photos/0.png"], 1, "`photos/0.png` is not a checkpoint: it is not in PyTorch's zip format"),

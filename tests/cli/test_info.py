@@ -6,10 +6,14 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from n2n_cli.checkpoint import write_checkpoint
+from n2n_cli.images import Picture, read_picture, write_pages
 from n2n_cli.model import Model
+from n2n_cli.noise_level import estimate_sigma
+from n2n_cli.picture_facts import describe_picture
 from n2n_cli.summary import System, describe_source
 from tests.cli import failure, n2n, workplace
 
@@ -54,15 +58,18 @@ def test_a_machine_that_tells_little(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_checkpoint_layer_by_layer() -> None:
-    Model.from_checkpoint("tiny.pth").save("a\nb.pth", epoch=12, psnr=23.456)
+    Model.from_checkpoint("tiny.pth").save("a\nb.pth", epoch=12, psnr=23.456, noisy_psnr=20.1)
     answer = n2n("info", "a\nb.pth")
     assert (answer.code, answer.err) == (0, "")
     assert (
         answer.out.partition("200 GFLOP/s\n")[2]
         == """\
 network                 a\\nb.pth
-epoch                   12
-validation PSNR         23.46 dB
+pictures                photos
+noise                   gaussian:25
+seed                    0
+epoch                   12 of 3
+validation PSNR         23.46 dB, noisy 20.10 dB
 parameters              84
 receptive field         3x3 pixels
 period                  1x1 pixels
@@ -77,7 +84,57 @@ sum                                                                             
 
 def test_a_configuration_has_no_epoch() -> None:
     lines = n2n("info", "tiny.toml").out.splitlines()
-    assert lines[9:11] == ["network                 tiny.toml", "parameters              84"]
+    assert lines[9:15] == [
+        "network                 tiny.toml",
+        "pictures                photos",
+        "noise                   gaussian:25",
+        "seed                    0",
+        "epochs                  3",
+        "parameters              84",
+    ]
+
+
+def test_a_picture_in_aligned_lines() -> None:
+    answer = n2n("info", "photos/0.png")
+    assert answer == (
+        0,
+        f"""\
+picture          photos/0.png
+format           PNG, {Path("photos/0.png").stat().st_size:,} bytes
+size             20x24 pixels
+pixels           RGB, 8 bits a channel
+metadata         none
+estimated noise  sigma {estimate_sigma(read_picture("photos/0.png").pixels):.1f} of 255
+""",
+        "",
+    )
+
+
+def test_what_a_picture_may_have_besides() -> None:
+    pages = [
+        Picture(
+            np.full((3, 4, 1), 0.5, np.float32),
+            alpha=np.ones((3, 4), np.float32),
+            metadata={"dpi": (300.0, 150.0), "icc_profile": b"x"},
+        )
+    ] * 2
+    write_pages("a\nb.tif", pages)
+    lines = n2n("info", "a\nb.tif").out.splitlines()
+    assert [line.split(maxsplit=1)[0] for line in lines[:3]] == ["picture", "format", "size"]
+    assert lines[0].endswith("a\\nb.tif")
+    assert lines[3:] == [
+        "pixels           gray with alpha, 32 bits a channel float",
+        "pages            2; what follows is of the first",
+        "dots per inch    300 x 150",
+        "metadata         ICC profile",
+        "estimated noise  too small to tell",
+    ]
+
+
+def test_a_picture_as_json_is_without_the_machine() -> None:
+    answer = n2n("info", "photos/0.png", "--json")
+    assert (answer.code, answer.err, answer.out.count("\n")) == (0, "", 1)
+    assert json.loads(answer.out) == json.loads(json.dumps(asdict(describe_picture("photos/0.png"))))
 
 
 def test_json_is_one_object_with_every_fact() -> None:
@@ -102,7 +159,8 @@ def test_weights_of_pytorch_need_a_configuration() -> None:
         (["missing.pth"], 1, "there is no checkpoint `missing.pth`"),
         (["missing"], 2, "there is no configuration `missing`"),
         (["photos"], 2, "`photos` is a folder, not a configuration"),
-        (["photos/0.png"], 2, "`photos/0.png` is not TOML"),
+        (["missing.png"], 1, "`missing.png`"),
+        (["photos/0.png", "--config", "default"], 2, "`--config` needs the checkpoint that it fits"),
         (["tiny.pth", "--config", "default"], 1, "`tiny.pth`"),
         (["tiny.toml", "--config", "default"], 2, "`--config` needs the checkpoint that it fits"),
         (["--config", "default"], 2, "`--config` needs the checkpoint that it fits"),
