@@ -16,7 +16,7 @@ from n2n_cli.machine import one_blas_thread
 from n2n_cli.nn import MSE, Module
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.memory import Pool, using
-from n2n_cli.nn.parallel import PIXELS_A_PASS, passes
+from n2n_cli.nn.parallel import VALUES_A_PASS, passes
 
 ROUNDS = 15
 
@@ -28,7 +28,7 @@ def main() -> None:
     with one_blas_thread():
         for title, modules, parts in (
             ("plain", plain, [slice(0, len(x))]),
-            ("fast", fast, passes(len(x), x.shape[2] * x.shape[3], PIXELS_A_PASS)),
+            ("fast", fast, passes(len(x), VALUES_A_PASS / network.most_values(x.shape))),
         ):
             network.zero_grad()
             with using(Pool()):

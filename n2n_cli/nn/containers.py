@@ -103,6 +103,13 @@ class Sequential(Module):
                 raise _placed(error, i) from None
         return shape
 
+    def most_values(self, shape: Shape) -> int:
+        most = math.prod(shape[1:])
+        for module in self._modules:
+            most = max(most, module.most_values(shape))
+            shape = module.output_shape(shape)
+        return most
+
     def step(self, axis: int) -> Fraction:
         return math.prod((module.step(axis) for module in self._modules), start=Fraction(1))
 

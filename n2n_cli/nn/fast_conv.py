@@ -34,10 +34,13 @@ class FusedConv(Module):
 
     tapes = True
     takes_border = False
+    gradient_order: tuple[int, ...] = (0, 1, 2, 3)
+    """Axes of the weight, (C_out, C_in, K_h, K_w), in the order that its gradient lies in."""
 
     def __init__(self, conv: Conv2d, relu: Module | None = None) -> None:
         super().__init__()
         self.conv = conv
+        conv.weight.order = self.gradient_order
         self.last = relu or conv
         self.has_relu = relu is not None
         self.taps: Pair = conv.kernel_size
@@ -109,6 +112,8 @@ class FusedConv(Module):
 class ColumnConv(FusedConv):
     """A convolution of any kind, and perhaps a ReLU: one product with all patches."""
 
+    gradient_order = (0, 2, 3, 1)
+
     def _make_matrices(self) -> tuple[Array, ...]:
         """There, (K_h * K_w * C_in (+ 1), C_out), and back, (C_out, K_h * K_w * C_in)."""
         weight = np.moveaxis(self.conv.weight.data, 1, -1)  # (C_out, K_h, K_w, C_in)
@@ -156,6 +161,8 @@ class RowConv(FusedConv):
     The patches of one kernel row are a K_h-th as much to copy as whole ones. Where the rows of the pictures come before
     the images, the patches that a kernel row meets follow each other in memory, and the products only have to be added.
     """
+
+    gradient_order = (2, 3, 1, 0)
 
     def __init__(self, conv: Conv2d, relu: Module | None = None) -> None:
         super().__init__(conv, relu)

@@ -38,6 +38,7 @@ class DoubledConv(FusedConv):
     """
 
     gives_border = False
+    gradient_order = (2, 3, 0, 1)
 
     def __init__(self, upsampling: NearestUpsampling, conv: Conv2d, relu: Module | None = None) -> None:
         super().__init__(conv, relu)
@@ -141,7 +142,7 @@ class DoubledConv(FusedConv):
         return matrix[:c_out], matrix[c_out : 3 * c_out], matrix[3 * c_out : 5 * c_out], matrix[5 * c_out :]
 
     def _make_matrices(self) -> tuple[Array, ...]:
-        """Back (9 * C_out, C_in); there, for x (2 * C_in (+ 1), 2 * C_out) and its two rows (2, 2 * C_in, 2 * C_out)."""
+        """Back (9 * C_out, C_in); there, for x (2 * C_in (+ 1), 2 * C_out), for both rows (2, 2 * C_in, 2 * C_out)."""
         conv, c, c_out = self.conv, self.conv.in_channels, self.conv.out_channels
         weight = conv.weight.data.transpose(2, 3, 0, 1)  # (3, 3, C_out, C_in)
         by_kind = (_KINDS @ weight.reshape(9, -1)).reshape(-1, c)

@@ -29,6 +29,8 @@ class NarrowConv(FusedConv):
     gradient, are only K*K*C_out wide. They lie in planes, one a tap and output, so that additions run along rows.
     """
 
+    gradient_order = (2, 3, 0, 1)
+
     def _make_matrices(self) -> tuple[Array, ...]:
         """(C_in, K_h * K_w * C_out)."""
         return (self.conv.weight.data.transpose(1, 2, 3, 0).reshape(self.conv.in_channels, -1),)

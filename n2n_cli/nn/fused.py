@@ -17,14 +17,19 @@ from n2n_cli.nn.fast_conv import ColumnConv, RowConv
 from n2n_cli.nn.fast_doubling import DoubledConv
 from n2n_cli.nn.fast_narrow import BorderedNarrowConv, NarrowConv
 from n2n_cli.nn.fast_upsampling import UpsampledConv
+from n2n_cli.nn.fast_winograd import WinogradConv
 from n2n_cli.nn.module import Module
 from n2n_cli.nn.upsampling import NearestUpsampling
 
-_NARROW = 8
+_NARROW = 16
 """Output channels up to which `NarrowConv` is the faster one."""
 
 _WIDE = 48
 """Values in one row of a patch from which on `RowConv` is the faster one."""
+
+
+_DEEP = 32
+"""Channels from which on `WinogradConv` is the faster one."""
 
 
 class Step(NamedTuple):
@@ -56,6 +61,8 @@ def fuse(modules: Sequence[Module]) -> list[Step]:
         elif relu is None and conv.out_channels <= _NARROW < conv.in_channels and _keeps_size(conv):
             after_doubling = bool(steps) and isinstance(steps[-1].module, DoubledConv) and conv.kernel_size == (3, 3)
             steps.append(Step(i - 1, (BorderedNarrowConv if after_doubling else NarrowConv)(conv)))
+        elif _by_windows(conv):
+            steps.append(Step(i - 1, WinogradConv(conv, relu)))
         elif _by_rows(conv):
             steps.append(Step(i - 1, RowConv(conv, relu)))
         else:
@@ -64,6 +71,16 @@ def fuse(modules: Sequence[Module]) -> list[Step]:
         if isinstance(first, DoubledConv) and isinstance(second, DoubledConv | BorderedNarrowConv):
             first.gives_border = second.takes_border = True
     return steps
+
+
+def _by_windows(conv: Conv2d) -> bool:
+    """Whether Winograd's form saves more products than its additions cost."""
+    return (
+        conv.kernel_size == (3, 3)
+        and conv.stride == conv.dilation == (1, 1)
+        and max(conv.padding) <= 2
+        and min(conv.in_channels, conv.out_channels) >= _DEEP
+    )
 
 
 def _by_rows(conv: Conv2d) -> bool:

@@ -37,16 +37,22 @@ class Pool:
         """An array whose values are arbitrary, as `numpy.empty`."""
         kind = np.dtype(dtype)
         size = _rounded(math.prod(shape) * kind.itemsize)
-        blocks = self._blocks.get(size)
-        if blocks is None:
-            blocks = self._blocks[size] = []
-        for block in blocks:
-            if _users(block) == _NONE:
-                break
-        else:
+        block = self._free(size)
+        if block is None:
             block = _new_block(size)
-            blocks.append(block)
+            self._blocks.setdefault(size, []).append(block)
         return np.ndarray(shape, kind, block.whole, block.start)
+
+    def _free(self, size: int) -> Block | None:
+        """A free block of the size, or else the smallest one that is not twice as large."""
+        for block in self._blocks.get(size, ()):
+            if _users(block) == _NONE:
+                return block
+        for larger in sorted(other for other in self._blocks if size < other < 2 * size):
+            for block in self._blocks[larger]:
+                if _users(block) == _NONE:
+                    return block
+        return None
 
     def find(self, array: Array) -> Block | None:
         """The block that an array is cut from; None for an array of other memory."""

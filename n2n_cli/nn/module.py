@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any, Self
@@ -13,11 +14,18 @@ from n2n_cli.nn.functional import Array, Shape
 
 
 class Parameter:
-    """An array that training changes, and the gradient of the loss with respect to it (same shape and dtype)."""
+    """An array that training changes, and the gradient of the loss with respect to it (same shape and dtype).
+
+    Attributes
+    ----------
+    order : tuple of int
+        The axes in the order that gradients are made in, the outermost first: what adds them up lays them out so.
+    """
 
     def __init__(self, data: Array) -> None:
         self.data = data
         self.grad = np.zeros_like(data)
+        self.order = tuple(range(data.ndim))
 
 
 class Module:
@@ -157,6 +165,10 @@ class Module:
         """
         self._check_shape(shape)
         return shape
+
+    def most_values(self, shape: Shape) -> int:
+        """Of one picture (`shape` is that of a batch): how many values the largest array that is made of it holds."""
+        return math.prod(self.output_shape(shape)[1:])
 
     def step(self, axis: int) -> Fraction:
         """Input pixels per output pixel along an axis: 2 for a stride of 2, 1/2 for upsampling by 2."""

@@ -28,8 +28,8 @@ from n2n_cli.nn.tape import Tape
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-PIXELS_A_PASS = 5 * 32 * 32
-"""Pixels of a batch that go forward and backward together: what stays in a core's cache."""
+VALUES_A_PASS = 5 * 48 * 32 * 32
+"""Values in the largest array of the images that go forward and backward together: what stays in a core's cache."""
 LEAST_PASSES = 8
 """Passes that a batch is cut into where it has as many images, so that several threads have work."""
 TAPES, TAPED_PIXELS = 8, 24 * 1024
@@ -201,7 +201,7 @@ class Team:
             raise ShapeError(
                 f"a batch of shape {x.shape} came with targets of shape {target.shape}; they must be alike"
             )
-        parts = passes(len(x), math.prod(x.shape[2:]), PIXELS_A_PASS)
+        parts = passes(len(x), VALUES_A_PASS / self.network.most_values(x.shape))
         groups = [parts[group] for group in _cut(len(parts), LEAST_PASSES)]
         sums: dict[int, Array] = {}
 
@@ -225,18 +225,23 @@ class Team:
         return math.fsum(losses)
 
 
-def passes(n: int, pixels: int, together: int) -> list[slice]:
-    """The images of each pass of a batch of `n` images of so many pixels, of which so many go together."""
-    return _cut(n, max(LEAST_PASSES, -(-n * pixels // together)))
+def passes(n: int, together: float) -> list[slice]:
+    """The images of each pass of a batch of `n` images, of which about so many go together."""
+    return _cut(n, max(LEAST_PASSES, -(-n // max(1, round(together)))))
 
 
 def _split(flat: Array, parameters: Sequence[Parameter]) -> list[Array]:
-    """The part of one array that belongs to each parameter, as views of the parameters' shapes."""
+    """The part of one array that belongs to each parameter, as views of the parameters' shapes, in their order."""
     ends = [0, *itertools.accumulate(parameter.grad.size for parameter in parameters)]
     return [
-        flat[start:stop].reshape(parameter.grad.shape)
+        flat[start:stop].reshape([parameter.grad.shape[axis] for axis in parameter.order]).transpose(_back(parameter))
         for parameter, (start, stop) in zip(parameters, itertools.pairwise(ends), strict=True)
     ]
+
+
+def _back(parameter: Parameter) -> list[int]:
+    """Where each axis stands in the parameter's order."""
+    return [parameter.order.index(axis) for axis in range(len(parameter.order))]
 
 
 def _cut(n: int, count: int) -> list[slice]:

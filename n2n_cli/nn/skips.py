@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Self
 
@@ -73,6 +74,9 @@ class _Bypass(Module):
         # Its own name alone: written out with all its modules, a network would hide the message.
         name = type(self).__name__
         return ShapeError(f"{name} got an input of shape {shape}, of which its modules make {made}; {needed}")
+
+    def most_values(self, shape: Shape) -> int:
+        return max(self._inner.most_values(shape), math.prod(self.output_shape(shape)[1:]))
 
     def period(self, axis: int) -> int:
         return self._inner.period(axis)

@@ -50,10 +50,19 @@ def test_the_founding_network_in_steps(rng: np.random.Generator) -> None:
         ([NearestUpsampling(2), conv(3, 4, padding=0)], [(0, "NearestUpsampling"), (1, "ColumnConv")]),
         ([NearestUpsampling(2), ReLU(), conv(3, 4)], [(0, "NearestUpsampling"), (1, "ReLU"), (2, "ColumnConv")]),
         ([NearestUpsampling(2)], [(0, "NearestUpsampling")]),
-        ([conv(9, 8)], [(0, "NarrowConv")]),
-        ([conv(9, 8), ReLU()], [(1, "ColumnConv")]),
+        ([conv(17, 16)], [(0, "NarrowConv")]),
+        ([conv(17, 17)], [(0, "RowConv")]),
+        ([conv(17, 8), ReLU()], [(1, "ColumnConv")]),
         ([conv(8, 8)], [(0, "ColumnConv")]),
-        ([conv(9, 8, stride=2)], [(0, "ColumnConv")]),
+        ([conv(17, 8, stride=2)], [(0, "ColumnConv")]),
+        ([conv(32, 33)], [(0, "WinogradConv")]),
+        ([conv(33, 32, padding=(0, 2)), ReLU(), ReLU()], [(1, "WinogradConv"), (2, "ReLU")]),
+        ([conv(31, 32)], [(0, "RowConv")]),
+        ([conv(32, 31)], [(0, "RowConv")]),
+        ([conv(32, 32, padding=3)], [(0, "ColumnConv")]),
+        ([conv(32, 32, padding=2, dilation=2)], [(0, "RowConv")]),
+        ([conv(32, 32, (3, 5), padding=1)], [(0, "RowConv")]),
+        ([conv(32, 32, stride=(1, 2))], [(0, "ColumnConv")]),
         ([conv(16, 16)], [(0, "RowConv")]),
         ([conv(16, 17), ReLU(), Sigmoid()], [(1, "RowConv"), (2, "Sigmoid")]),
         ([conv(15, 16)], [(0, "ColumnConv")]),  # rows of 45 values
@@ -66,11 +75,11 @@ def test_the_founding_network_in_steps(rng: np.random.Generator) -> None:
         ([conv(16, 16, padding=(2, 4), dilation=(1, 2))], [(0, "RowConv")]),
         ([conv(16, 16, padding=(3, 2))], [(0, "ColumnConv")]),  # more zeros than a kernel reaches over
         ([conv(16, 16, padding=(2, 3))], [(0, "ColumnConv")]),
-        ([conv(16, 8)], [(0, "NarrowConv")]),
+        ([conv(18, 8)], [(0, "NarrowConv")]),
         ([conv(24, 8, padding=0)], [(0, "ColumnConv")]),
-        ([conv(9, 8, dilation=2)], [(0, "ColumnConv")]),
-        ([conv(9, 8, padding=(1, 0))], [(0, "ColumnConv")]),
-        ([conv(9, 8, padding=(0, 1))], [(0, "ColumnConv")]),
+        ([conv(17, 8, dilation=2)], [(0, "ColumnConv")]),
+        ([conv(17, 8, padding=(1, 0))], [(0, "ColumnConv")]),
+        ([conv(17, 8, padding=(0, 1))], [(0, "ColumnConv")]),
         ([NearestUpsampling((2, 3)), conv(3, 4)], [(1, "UpsampledConv")]),
         ([NearestUpsampling(2), conv(3, 4)], [(1, "DoubledConv")]),
         ([NearestUpsampling(2), conv(3, 4, 2, padding=0)], [(0, "NearestUpsampling"), (1, "ColumnConv")]),
@@ -201,14 +210,36 @@ def test_convolutions_row_by_row(
 
 @both_dtypes
 @given(
-    channels=st.tuples(st.integers(9, 20), st.integers(1, 8)),
+    channels=pairs(32, 40),
+    n=st.integers(1, 3),
+    size=pairs(1, 9),
+    padding=pairs(0, 2),
+    bias=st.booleans(),
+    relu=st.booleans(),
+    seed=st.integers(0, 99),
+)
+@example(channels=(32, 33), n=1, size=(1, 2), padding=(1, 2), bias=True, relu=False, seed=0)
+@some_examples
+def test_convolutions_in_winograd_s_form(
+    dtype: DTypeLike, channels: Pair, n: int, size: Pair, padding: Pair, bias: bool, relu: bool, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    layer = Conv2d(*channels, 3, padding=padding, bias=bias, rng=rng, dtype=dtype)
+    assert type(fuse([layer])[0].module).__name__ == "WinogradConv"
+    least = (max(size[a], 3 - 2 * padding[a]) for a in (0, 1))
+    check([layer, *([ReLU()] if relu else [])], (n, channels[0], *least), dtype, seed)
+
+
+@both_dtypes
+@given(
+    channels=st.tuples(st.integers(17, 20), st.integers(1, 8)),
     half=pairs(0, 3),
     size=pairs(1, 30),
     bias=st.booleans(),
     seed=st.integers(0, 99),
 )
-@example(channels=(9, 2), half=(3, 3), size=(2, 2), bias=True, seed=0)  # taps that see nothing but padding
-@example(channels=(9, 2), half=(1, 1), size=(9, 19), bias=True, seed=0)  # 3 * 9 * 19 = 512 + 1 pixels
+@example(channels=(17, 2), half=(3, 3), size=(2, 2), bias=True, seed=0)  # taps that see nothing but padding
+@example(channels=(17, 2), half=(1, 1), size=(9, 19), bias=True, seed=0)  # 3 * 9 * 19 = 512 + 1 pixels
 @some_examples
 def test_convolutions_with_few_outputs(
     dtype: DTypeLike, channels: Pair, half: Pair, size: Pair, bias: bool, seed: int
@@ -243,14 +274,14 @@ def test_convolutions_of_an_upsampled_picture(
 
 @both_dtypes
 @given(
-    channels=st.tuples(st.integers(1, 8), st.integers(1, 8), st.integers(9, 12), st.integers(1, 8)),
+    channels=st.tuples(st.integers(1, 8), st.integers(1, 8), st.integers(17, 20), st.integers(1, 8)),
     n=st.integers(1, 7),
     size=pairs(1, 6),
     bias=st.booleans(),
     relu=st.tuples(st.booleans(), st.booleans()),
     seed=st.integers(0, 99),
 )
-@example(channels=(2, 3, 9, 2), n=1, size=(1, 1), bias=True, relu=(False, False), seed=0)
+@example(channels=(2, 3, 17, 2), n=1, size=(1, 1), bias=True, relu=(False, False), seed=0)
 @some_examples
 def test_decoders_whose_layers_share_a_border(
     dtype: DTypeLike,
@@ -306,7 +337,8 @@ def _in_float64(module: Module) -> Module:
 KINDS: dict[str, list[Module]] = {
     "ColumnConv": [conv(3, 4, stride=2)],
     "RowConv": [conv(16, 17)],
-    "NarrowConv": [conv(9, 2)],
+    "NarrowConv": [conv(17, 2)],
+    "WinogradConv": [conv(32, 33)],
     "UpsampledConv": [NearestUpsampling(3), conv(3, 4)],
     "DoubledConv": [NearestUpsampling(2), conv(3, 4)],
 }

@@ -107,3 +107,15 @@ def test_the_pool_is_left_when_an_error_is_raised() -> None:
     with pytest.raises(RuntimeError), using(Pool()):
         raise RuntimeError
     assert empty((100,), np.float32).base is None
+
+
+def test_a_larger_block_serves_where_none_of_the_size_is_free() -> None:
+    pool = Pool()
+    large = pool.empty((900,), np.uint8)
+    place = large.ctypes.data
+    del large
+    smaller = pool.empty((500,), np.uint8)
+    assert smaller.ctypes.data == place
+    assert pool.empty((500,), np.uint8).ctypes.data != place
+    del smaller
+    assert pool.empty((400,), np.uint8).ctypes.data != place, "less than half would waste it"

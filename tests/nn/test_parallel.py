@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from n2n_cli.errors import ArgumentError, ShapeError
-from n2n_cli.nn import MSE, Module, Sequential, Sigmoid
+from n2n_cli.nn import MSE, Conv2d, Module, PixelUnshuffle, Residual, Sequential, Sigmoid, SkipConcat
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.memory import empty
-from n2n_cli.nn.parallel import LEAST_PASSES, PIXELS_A_PASS, Member, Team, passes
+from n2n_cli.nn.parallel import LEAST_PASSES, Member, Team, passes
 from tests.nn.founding import founding
 
 
@@ -152,16 +152,24 @@ def test_a_number_of_threads_out_of_range(threads: int, rng: np.random.Generator
 
 
 @pytest.mark.parametrize(
-    ("n", "side", "wanted"),
-    [(100, 32, 20), (100, 16, LEAST_PASSES), (3, 8, 3), (1, 8, 1), (4, 256, 4), (0, 32, 0), (1000, 32, 200)],
+    ("n", "together", "wanted"),
+    [(100, 5, 20), (100, 20, LEAST_PASSES), (3, 10, 3), (1, 10, 1), (4, 0.1, 4), (0, 5, 0), (1000, 4.6, 200)],
 )
-def test_how_a_batch_is_cut(n: int, side: int, wanted: int) -> None:
-    parts = passes(n, side * side, PIXELS_A_PASS)
+def test_how_a_batch_is_cut(n: int, together: float, wanted: int) -> None:
+    parts = passes(n, together)
     assert len(parts) == wanted
     assert [i for part in parts for i in range(n)[part]] == list(range(n))
     sizes = [part.stop - part.start for part in parts]
     assert not sizes or max(sizes) - min(sizes) <= 1
-    assert all(size == 1 or size * side**2 <= PIXELS_A_PASS for size in sizes)
+    assert all(size <= max(1, round(together)) for size in sizes)
+
+
+def test_passes_are_as_large_as_what_a_network_makes_of_a_picture(rng: np.random.Generator) -> None:
+    network = founding(rng)
+    assert network.most_values((100, 3, 32, 32)) == 48 * 32 * 32
+    wide = Sequential(Residual(SkipConcat(Conv2d(3, 9, 3, padding=1)), Conv2d(12, 3, 1)))
+    assert wide.most_values((1, 3, 4, 5)) == 12 * 4 * 5
+    assert Sequential(PixelUnshuffle(2)).most_values((7, 3, 4, 6)) == 3 * 4 * 6
 
 
 @pytest.mark.parametrize(("n", "targets"), [(0, 0), (3, 2), (2, 3)])
@@ -224,3 +232,14 @@ if child:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_team_works_on_after_a_fork() -> None:
     subprocess.run([sys.executable, "-c", FORK], check=True, timeout=60)
+
+
+def test_gradients_lie_in_the_order_that_layers_make_them_in(rng: np.random.Generator) -> None:
+    network = Sequential(Conv2d(3, 32, 3, stride=2, rng=rng), Conv2d(32, 33, 3, rng=rng), Conv2d(33, 4, 3, padding=1))
+    member = Member(network)
+    weights = [parameter for name, parameter in member.network.named_parameters() if name.endswith("weight")]
+    assert [parameter.order for parameter in weights] == [(0, 2, 3, 1), (2, 3, 1, 0), (2, 3, 0, 1)]
+    for parameter in weights:
+        assert parameter.grad.shape == parameter.data.shape
+        assert parameter.grad.transpose(parameter.order).flags.c_contiguous
+        assert np.shares_memory(parameter.grad, member.grads)
