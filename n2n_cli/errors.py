@@ -24,6 +24,20 @@ class ShapeError(N2NError, ValueError):
     """An array does not have the shape that a layer, a loss or a model needs."""
 
 
+class MemoryLimitError(N2NError):
+    """What was asked for does not fit into the memory that it may take.
+
+    Attributes
+    ----------
+    needed : int
+        Megabytes that it takes at least.
+    """
+
+    def __init__(self, message: str, needed: int) -> None:
+        super().__init__(f"{message}; it takes {needed} MB at least")
+        self.needed = needed
+
+
 class ArgumentError(N2NError, ValueError):
     """A layer, a loss or an optimiser was given an argument outside its range.
 

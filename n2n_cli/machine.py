@@ -33,6 +33,25 @@ def available_cores() -> int:
     return max(1, math.ceil(min(cores, _quota())))
 
 
+def available_memory() -> int:
+    """Bytes that this process can still get without swapping: of the machine, and of its control group's limit."""
+    free = math.inf
+    with suppress(OSError, ValueError, IndexError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        with suppress(OSError, ValueError):  # "max" is no limit
+            base = Path("/sys/fs/cgroup")
+            free = min(free, int((base / limit).read_text()) - int((base / used).read_text()))
+    return _UNKNOWN_MEMORY if math.isinf(free) else max(0, int(free))
+
+
+_UNKNOWN_MEMORY = 4_000_000_000
+
+
 def processor() -> str:
     """The processor's name, as the system gives it."""
     return _cpu_facts().get("model name", platform.machine())

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from n2n_cli.errors import ShapeError
+from n2n_cli.errors import MemoryLimitError, ShapeError
+from n2n_cli.machine import available_memory
 from n2n_cli.nn import Module
 from n2n_cli.nn.functional import Array, Pair, Shape
 from n2n_cli.nn.parallel import Member, Team, passes
 
 TILE = 128
-"""Side of the output of a tile, in pixels: a compromise between what a cache holds and the work that overlaps."""
-PIXELS_A_PASS = 10 * 32 * 32
-"""Pixels of small pictures that go forward together: nothing is kept for a way back, so a cache has room for more."""
+"""Side of the output of a tile, in pixels, that is large enough where a network sees little around a pixel: what its
+layers make of it stays in a cache."""
+MEMORY_A_THREAD = 300_000_000
+"""Bytes that a tile may take while it goes through the network."""
+VALUES_A_PASS = 10 * 48 * 32 * 32
+"""Values in the largest array of small pictures that go forward together: nothing is kept for a way back, so a cache
+has room for more than in training."""
 
 
 class Tile(NamedTuple):
@@ -33,7 +39,8 @@ def apply(
     team: Team,
     x: Array,
     *,
-    tile: int = TILE,
+    tile: int | None = None,
+    memory: int | None = None,
     before: Callable[[Array], Array] = lambda part: part,
     after: Callable[[Array], Array] = lambda part: part,
     out: Array | None = None,
@@ -48,8 +55,11 @@ def apply(
     team : Team
         Its network keeps the shape of pictures whose sides are multiples of its period, from some size on.
     x : (N, C, H, W) array
-    tile : int
-        Side of a tile's output, in pixels; rounded up to the network's period.
+    tile : int, optional
+        Side of a tile's output, in pixels; rounded up to the network's period. By default as `tile_side` says.
+    memory : int, optional
+        Bytes that the tiles of all threads may take. By default `MEMORY_A_THREAD` for each, but at most half of what
+        the system can give.
     before, after : function
         What is done to the input and to the output of each tile, so that large pictures need not be converted whole.
     out : (N, C, H, W) array, optional
@@ -64,6 +74,8 @@ def apply(
     ------
     ShapeError
         When the network does not take such pictures, or does not keep their channels and size.
+    MemoryLimitError
+        When the memory is too little for the smallest tile.
     """
     network = team.network
     n, _, h, w = x.shape
@@ -80,25 +92,70 @@ def apply(
         target = out[part.images, :, part.rows, part.columns]  # ends where the picture ends
         target[...] = after(inner[:, :, : target.shape[2], : target.shape[3]])
 
-    team.map(one_tile, _plan(network, (n, channels, h, w), tile))
+    team.map(one_tile, _plan(team, (n, channels, h, w), tile, memory))
     return out
 
 
-def _plan(network: Module, shape: Shape, tile: int) -> list[Tile]:
+def tile_side(network: Module, channels: int, memory: int) -> int:
+    """Side of the output of tiles, in pixels: what a tile sees beyond it should be little, and its memory limited.
+
+    Parameters
+    ----------
+    network : Module
+    channels : int
+        Of the pictures.
+    memory : int
+        Bytes that one tile may take while it goes through the network.
+
+    Raises
+    ------
+    MemoryLimitError
+        When that is too little for a tile of one period.
+    """
+    side = math.lcm(64, network.period(0), network.period(1))
+    most = network.most_values((1, channels, side, side)) / side**2  # a pixel
+    beyond = max(_room(network, axis) - 1 for axis in (0, 1))
+    wanted = max(TILE, _TIMES_BEYOND * beyond)
+    affordable = math.isqrt(int(memory / (most * _BYTES_A_VALUE))) - beyond
+    period = math.lcm(network.period(0), network.period(1))
+    if affordable < period:
+        needed = math.ceil((beyond + period) ** 2 * most * _BYTES_A_VALUE / 1e6)
+        raise MemoryLimitError(
+            f"{memory / 1e6:.0f} MB are too little for a tile of this network",
+            needed,
+        )
+    return min(wanted, affordable // period * period)
+
+
+_TIMES_BEYOND = 6
+_BYTES_A_VALUE = 10 * 4
+"""The memory in use at a time is that of ten arrays as large as the largest, at most (measured: three to eight)."""
+
+
+def _plan(team: Team, shape: Shape, tile: int | None, memory: int | None) -> list[Tile]:
     """The tiles of pictures of `shape`; those of the last shape are kept, for small pictures take as long to plan."""
+    network = team.network
+    key = (shape, tile, memory, team.threads)
     last = _plans.get(network)
-    if last is None or last[0] != (shape, tile):
-        last = _plans[network] = (shape, tile), list(_tiles(network, shape[0], _kept_size(network, shape), tile))
+    if last is None or last[0] != key:
+        n, channels, _, _ = shape
+        size = _kept_size(network, shape)
+        if tile is None:
+            if memory is None:
+                memory = min(MEMORY_A_THREAD * team.threads, available_memory() // 2)
+            tile = tile_side(network, channels, memory // team.threads)
+        last = _plans[network] = key, list(_tiles(network, n, channels, size, tile))
     return last[1]
 
 
-_plans: WeakKeyDictionary[Module, tuple[tuple[Shape, int], list[Tile]]] = WeakKeyDictionary()
+_plans: WeakKeyDictionary[Module, tuple[tuple[object, ...], list[Tile]]] = WeakKeyDictionary()
 
 
-def _tiles(network: Module, n: int, size: Pair, tile: int) -> Iterator[Tile]:
+def _tiles(network: Module, n: int, channels: int, size: Pair, tile: int) -> Iterator[Tile]:
     """The tiles of `n` pictures; small pictures are taken several together."""
     spans = [list(_spans(network, size[axis], tile, axis)) for axis in (0, 1)]
-    for images in passes(n, min(size[0], tile) * min(size[1], tile), PIXELS_A_PASS):
+    seen = (1, channels, *(max(part.stop - part.start for _, part in spans[axis]) for axis in (0, 1)))
+    for images in passes(n, VALUES_A_PASS / network.most_values(seen)):
         for rows, seen_rows in spans[0]:
             for columns, seen_columns in spans[1]:
                 yield Tile(images, rows, columns, seen_rows, seen_columns)

@@ -90,6 +90,22 @@ def test_a_system_that_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert machine.cpu_features() == []
 
 
+def test_memory_that_can_still_be_had() -> None:
+    memory = machine.available_memory()
+    assert 10**7 < memory < 10**14
+    ballast = np.ones(40_000_000)
+    assert machine.available_memory() < memory + 10**9  # others come and go, too
+    assert ballast.all()
+
+
+def test_memory_of_a_system_that_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object, **__: object) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", missing)
+    assert machine.available_memory() == 4_000_000_000
+
+
 # BLAS
 
 

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
-from n2n_cli.errors import ShapeError
+from n2n_cli.errors import MemoryLimitError, ShapeError
 from n2n_cli.nn import Conv2d, Module, NearestUpsampling, ReLU, Sequential, Sigmoid
 from n2n_cli.nn.functional import Array, Pair
 from n2n_cli.nn.parallel import Team
-from n2n_cli.tiling import TILE, apply
+from n2n_cli.tiling import TILE, apply, tile_side
 from tests.nn.cases import geometries, pairs, some_examples
 from tests.nn.founding import founding
 
@@ -186,3 +186,46 @@ def test_a_network_that_does_not_keep_the_shape_is_refused(network: Sequential, 
 def test_wrong_channels_are_named(rng: np.random.Generator) -> None:
     with pytest.raises(ShapeError, match=r"^layer 0: Conv2d\(3, 48, .*\(1, 2, 8, 8\), it needs \(N, 3, H, W\)$"):
         apply(Team(founding(rng, np.float32)), np.zeros((1, 2, 8, 8), np.float32))
+
+
+# How large tiles are
+
+
+def test_a_network_that_sees_little_around_a_pixel_has_small_tiles(rng: np.random.Generator) -> None:
+    assert TILE <= tile_side(founding(rng), 3, 10**9) < 2 * TILE
+    assert tile_side(Sequential(conv((1, 1))), 1, 10**9) == TILE
+
+
+def test_a_network_that_sees_far_has_larger_tiles_as_far_as_the_memory_goes() -> None:
+    network = Sequential(*(conv((9, 9), padding=(4, 4)) for _ in range(20)))  # 160 pixels beyond
+    assert tile_side(network, 1, 10**9) == 6 * 160
+    sides = [tile_side(network, 1, memory) for memory in (2 * 10**6, 5 * 10**6, 10**7, 10**9)]
+    assert sides == sorted(sides)
+    for side, memory in zip(sides, (2 * 10**6, 5 * 10**6, 10**7), strict=False):
+        assert (side + 160) ** 2 * 40 <= memory < (side + 161) ** 2 * 40
+
+
+def test_tiles_are_whole_periods(rng: np.random.Generator) -> None:
+    network = founding(rng)
+    assert all(tile_side(network, 3, memory) % 4 == 0 for memory in range(2 * 10**6, 10**7, 10**6))
+
+
+def test_too_little_memory_for_any_tile(rng: np.random.Generator) -> None:
+    network = founding(rng)
+    with pytest.raises(MemoryLimitError, match=r"^0 MB are too little .*; it takes \d+ MB at least$") as caught:
+        tile_side(network, 3, 1000)
+    needed = caught.value.needed
+    assert tile_side(network, 3, needed * 10**6) >= 4
+    x = rng.random((1, 3, 60, 70)).astype(np.float32)
+    with pytest.raises(MemoryLimitError):
+        apply(Team(network, threads=2), x, memory=needed * 10**6)  # of two threads
+    assert np.abs(apply(Team(network), x, memory=needed * 10**6) - apply(Team(network), x, tile=99)).max() < 1e-6
+
+
+def test_the_memory_of_a_tile_is_what_was_counted(rng: np.random.Generator) -> None:
+    network = founding(rng).eval()
+    team, memory = Team(network), 10_000_000
+    apply(team, rng.random((1, 3, 400, 500)).astype(np.float32), memory=memory)
+    (member,) = team._members
+    held = sum(len(block.whole) for blocks in member.pool._blocks.values() for block in blocks)
+    assert memory / 10 < held < memory
