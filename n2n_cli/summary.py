@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from n2n_cli import __version__, machine
 from n2n_cli.config import Config, load_config
 from n2n_cli.data import PAIR_FILES, find_pair_file
 from n2n_cli.model import Model
-from n2n_cli.nn import Conv2d, Module
+from n2n_cli.nn import Conv2d, Module, TransposeConv2d
 from n2n_cli.nn.functional import Pair, Shape
 
 
@@ -54,9 +54,9 @@ class Layer:
     Attributes
     ----------
     name : str
-        As in the state dict: "0".
+        As in the state dict: "0"; "3.1" is in the container "3".
     module : str
-        Its type and arguments.
+        Its type and arguments; of a container, its type alone.
     output : (C, H, W)
         What it makes of one picture of the training size.
     macs_per_pixel : float
@@ -162,12 +162,7 @@ def is_checkpoint(source: str) -> bool:
 def describe_network(network: Module, config: Config, source: str, facts: Mapping[str, Any] | None = None) -> Network:
     """What a network is made of, for pictures of the training size; `facts` are those of its checkpoint."""
     picture = (config.network.channels, config.data.size, config.data.size)
-    layers: list[Layer] = []
-    shape: Shape = (1, *picture)
-    for name, module in network.children():
-        shape = module.output_shape(shape)
-        size = sum(parameter.data.size for _, parameter in module.named_parameters())
-        layers.append(Layer(name, repr(module), shape[1:], size, _products(module, shape) / math.prod(picture[1:])))
+    layers = list(_layers(network, (1, *picture), math.prod(picture[1:]), ""))
     facts = facts or {}
     epoch, psnr, noisy_psnr = facts.get("epoch"), facts.get("psnr"), facts.get("noisy_psnr")
     own_noise = find_pair_file(config.data.source, PAIR_FILES[0]) is not None
@@ -195,9 +190,24 @@ def receptive_field(network: Module, axis: int) -> int:
     return max(stop - start for start, stop in spans)
 
 
-def _products(module: Module, shape: Shape) -> int:
-    """Multiply-accumulates of a layer for an output of `shape`."""
-    return module.weight.data.size * math.prod(shape[2:]) if isinstance(module, Conv2d) else 0
+def _layers(network: Module, shape: Shape, pixels: int, prefix: str) -> Iterator[Layer]:
+    """The layers of a network for an input of `shape`, made of so many pixels; those of a container come behind it."""
+    for name, module in network.children():
+        inner = any(True for _ in module.children())
+        after = module.output_shape(shape)
+        size = 0 if inner else sum(parameter.data.size for _, parameter in module.named_parameters())
+        text = type(module).__name__ if inner else repr(module)
+        yield Layer(prefix + name, text, after[1:], size, _products(module, shape, after) / pixels)
+        if inner:
+            yield from _layers(module, shape, pixels, f"{prefix}{name}.")
+        shape = after
+
+
+def _products(module: Module, before: Shape, after: Shape) -> int:
+    """Multiply-accumulates of a layer between an input and an output of these shapes."""
+    if isinstance(module, Conv2d):
+        return module.weight.data.size * math.prod(after[2:])
+    return module.weight.data.size * math.prod(before[2:]) if isinstance(module, TransposeConv2d) else 0
 
 
 def _blas_of_the_build() -> str:

@@ -26,6 +26,7 @@ from n2n_cli.summary import (
     is_checkpoint,
     receptive_field,
 )
+from tests.nn.unet import UNET
 
 LAYERS: list[dict[str, Any]] = [
     {"type": "Conv2d", "in_channels": 3, "out_channels": 5, "kernel_size": [3, 1], "stride": 2, "padding": [1, 0]},
@@ -199,3 +200,16 @@ def test_another_library_is_named_by_the_build(built: Any, named: str, monkeypat
     monkeypatch.setattr(np, "show_config", lambda *, mode: built)
     system = describe_system()
     assert (system.blas, system.blas_kernel, system.blas_threads) == (named, None, None)
+
+
+def test_the_layers_of_containers_stand_behind_them_and_count() -> None:
+    config = Config.from_tables({"network": {"channels": 3, "layers": UNET}, "data": {"size": 16}}, "test")
+    network = config.network.build()
+    told = describe_network(network, config, "")
+    assert told.parameters == sum(parameter.size for parameter, _ in network.param())
+    rows = {layer.name: layer for layer in told.layers}
+    assert list(rows)[3:8] == ["3", "3.0", "3.1", "3.2", "3.3"]
+    assert (rows["3"].module, rows["3"].output, rows["3"].parameters) == ("SkipConcat", (12, 8, 8), 0)
+    assert (rows["3.1"].output, rows["3.1"].macs_per_pixel) == ((7, 4, 4), 6 * 7 * 9 / 16)
+    assert rows["3.3.3"].macs_per_pixel == 8 * 5 * 4 / 64  # transposed: by the pixels that go in
+    assert told.macs_per_pixel == sum(layer.macs_per_pixel for layer in told.layers)
