@@ -72,8 +72,10 @@ class DataConfig:
         The noise model, as "gaussian:25".
     redraw : bool
         Whether every epoch sees new noise on its pictures, or the same pairs again.
+    recrop : bool
+        Whether every epoch cuts its pairs from other places of the pictures.
     augment : bool
-        Whether every epoch cuts, flips and turns its pairs anew, and which of the two is the target.
+        Whether every epoch flips and turns its pairs at random, and takes at random which of the two is the target.
     """
 
     source: str = keys.key(keys.source, DEAD_LEAVES)
@@ -82,6 +84,7 @@ class DataConfig:
     validation_pairs: int = keys.key(keys.whole(1, 1_000_000), 1000)
     noise: str = keys.key(keys.noise, "gaussian:25")
     redraw: bool = keys.key(keys.flag, True)
+    recrop: bool = keys.key(keys.flag, False)
     augment: bool = keys.key(keys.flag, False)
 
 

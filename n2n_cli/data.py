@@ -73,16 +73,27 @@ def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int |
     held_out = pictures[::HELD_OUT][: config.validation_pairs]
     trained = [picture for i, picture in enumerate(pictures) if i % HELD_OUT][: config.pairs]
     train = CropPairs(
-        trained, config.pairs, config.size, noise, seed=seed, redraw=config.redraw, augment=config.augment
+        trained,
+        config.pairs,
+        config.size,
+        noise,
+        seed=seed,
+        redraw=config.redraw,
+        recrop=config.recrop,
+        augment=config.augment,
     )
     validation = CropPairs(held_out, config.validation_pairs, config.size, noise, seed=seed, clean_target=True)
     notes += (
         f"{len(trained)} pictures to learn from, {len(held_out)} held out to measure",
-        f"noise {config.noise}, drawn " + ("anew every epoch" if config.redraw else "once for all epochs"),
-        "crops, flips and turns are " + ("drawn anew every epoch" if config.augment else "the same every epoch"),
+        f"noise {config.noise}, drawn {_how_often(config.redraw)}",
+        f"crops cut {_how_often(config.recrop)}, flips and turns drawn {_how_often(config.augment)}",
         f"the Noise2Noise loss levels off at {noise.floor}: validation PSNR is the figure to watch",
     )
     return Dataset(train, validation, notes)
+
+
+def _how_often(anew: bool) -> str:
+    return "anew every epoch" if anew else "once for all epochs"
 
 
 def image_files(folder: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from n2n_cli.nn.functional import Array
 from n2n_cli.noise import NoiseModel
 from n2n_cli.pixels import to_float
 
-_CROPS, _NOISE, _AUGMENT = 1, 2, 3
+_CROPS, _NOISE, _AUGMENT, _RECROP = 1, 2, 3, 4
 
 
 class Pairs(Protocol):
@@ -44,8 +44,10 @@ class CropPairs:
         Whether the target is the clean picture (to measure) or another noisy view (to train).
     redraw : bool
         Whether every epoch has noise of its own.
+    recrop : bool
+        Whether every epoch has crops of its own.
     augment : bool
-        Whether every epoch has crops of its own, which are also turned by 90 degrees at random.
+        Whether every epoch flips and turns its pairs at random, and takes at random which of the two is the target.
     """
 
     def __init__(
@@ -58,10 +60,11 @@ class CropPairs:
         seed: int,
         clean_target: bool = False,
         redraw: bool = False,
+        recrop: bool = False,
         augment: bool = False,
     ) -> None:
         self.pictures, self.size, self.noise, self.seed = pictures, size, noise, seed
-        self.clean_target, self.redraw, self.augment = clean_target, redraw, augment
+        self.clean_target, self.redraw, self.recrop, self.augment = clean_target, redraw, recrop, augment
         self._crop = size * noise.scale
         rng = _generator(seed, _CROPS + 10 * clean_target, 0, 0)
         self._places = rng.random((count, 2), dtype=np.float32)  # of the crop in its picture, each way in [0, 1)
@@ -79,14 +82,15 @@ class CropPairs:
             rng = _generator(self.seed, _NOISE + 10 * self.clean_target, epoch if self.redraw else 0, int(number))
             noisy[i] = self.noise.draw(source, rng=rng)
             target[i] = self.noise.clean(source) if self.clean_target else self.noise.draw_target(source, rng=rng)
+            if self.augment:
+                augment(noisy[i], target[i], rng=_generator(self.seed, _AUGMENT, epoch, int(number)))
         return np.moveaxis(noisy, -1, 1), np.moveaxis(target, -1, 1)  # (N, C, H, W)
 
     def _source(self, number: int, epoch: int) -> Array:
         picture = self.pictures[number % len(self.pictures)]
         place, way = self._places[number], int(self._flips[number])
-        if self.augment:
-            rng = _generator(self.seed, _AUGMENT, epoch, number)
-            place, way = rng.random(2), int(rng.integers(_WAYS))
+        if self.recrop:
+            place = _generator(self.seed, _RECROP, epoch, number).random(2)
         y, x = (int(place[axis] * (picture.shape[axis] - self._crop + 1)) for axis in (0, 1))
         return turned(picture[y : y + self._crop, x : x + self._crop], way)
 
@@ -100,8 +104,7 @@ class ArrayPairs:
         Of the same shape.
     seed : int
     augment : bool
-        Whether every epoch flips and turns its pairs at random (where they are square), and takes at random which
-        picture of a pair is the target: both have to be noisy.
+        Whether every epoch flips and turns its pairs at random, and takes at random which of the two is the target.
     """
 
     def __init__(self, noisy: Array, target: Array, *, seed: int = 0, augment: bool = False) -> None:
@@ -114,18 +117,22 @@ class ArrayPairs:
         chosen = np.asarray(numbers, np.intp)
         noisy, target = to_float(self.noisy[chosen]), to_float(self.target[chosen])
         if self.augment:
-            ways = _WAYS if noisy.shape[2] == noisy.shape[3] else _FLIPS
             for i, number in enumerate(chosen):
                 rng = _generator(self.seed, _AUGMENT, epoch, int(number))
-                way = int(rng.integers(ways))
-                views = [np.moveaxis(turned(np.moveaxis(picture[i], 0, -1), way), -1, 0) for picture in (noisy, target)]
-                if rng.integers(2):
-                    views.reverse()
-                noisy[i], target[i] = views[0].copy(), views[1].copy()
+                augment(np.moveaxis(noisy[i], 0, -1), np.moveaxis(target[i], 0, -1), rng=rng)
         return noisy, target
 
 
-_FLIPS, _WAYS = 4, 8
+def augment(noisy: Array, target: Array, *, rng: np.random.Generator) -> None:
+    """Flip and turn a pair of (H, W, C) pictures at random, and swap them or not, in place.
+
+    Noise2Noise learns from both as well: each is a noisy view of the same. Pictures that are not square are not turned.
+    """
+    way = int(rng.integers(8 if noisy.shape[0] == noisy.shape[1] else 4))
+    views = [turned(noisy, way).copy(), turned(target, way).copy()]
+    if rng.integers(2):
+        views.reverse()
+    noisy[...], target[...] = views
 
 
 def turned(picture: Array, way: int) -> Array:

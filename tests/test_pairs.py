@@ -160,11 +160,12 @@ def test_every_crop_lies_in_its_picture(h: int, w: int, seed: int, epoch: int, k
 # Augmentation
 
 
-def test_augmented_crops_are_new_every_epoch_and_the_same_for_the_same_epoch() -> None:
-    pairs = crops([numbered(50, 50)], noise=NOISELESS, augment=True)
+@pytest.mark.parametrize("kind", ["recrop", "augment"])
+def test_crops_may_be_new_every_epoch_and_the_same_for_the_same_epoch(kind: str) -> None:
+    pairs = crops([numbered(50, 50)], noise=NOISELESS, **{kind: True})
     first, again, other = (pairs.batch(range(20), epoch)[0] for epoch in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
-    assert (first != other).any(axis=(1, 2, 3)).sum() > 15
+    assert (first != other).any(axis=(1, 2, 3)).sum() > 10
     np.testing.assert_array_equal(pairs.batch([7], 1)[0][0], first[7])
 
 
@@ -172,6 +173,23 @@ def test_augmented_crops_lie_in_all_eight_ways() -> None:
     ways = corners([numbered(4, 4)], count=200, augment=True)
     assert len(ways) == 8
     assert ways > corners([numbered(4, 4)], count=200)
+
+
+def test_augmented_pairs_are_of_the_same_crops_and_noise() -> None:
+    fixed, augmented = crops([colour(50, 50)]), crops([colour(50, 50)], augment=True)
+    plain, turned_ones = fixed.batch(range(20)), augmented.batch(range(20), 3)
+    swapped = 0
+    for number in range(20):
+        sums = [np.sort(view[number].ravel()).tolist() for view in (*plain, *turned_ones)]
+        assert sums[:2] in (sums[2:], sums[:1:-1])
+        swapped += sums[0] != sums[2]
+    assert 3 < swapped < 17
+
+
+def test_recropped_pairs_reach_every_place() -> None:
+    pairs = crops([numbered(5, 5)], count=1, noise=NOISELESS, recrop=True)
+    seen = {int(pairs.batch([0], epoch)[0].min() * 65535 + 0.5) for epoch in range(60)}
+    assert seen == {0, 1, 5, 6}
 
 
 def test_turned_pictures() -> None:
