@@ -1,4 +1,4 @@
-"""Integer pixels as they are stored <-> float32 pixels in [0, 1] as the network sees them."""
+"""Pixels as they are stored <-> float32 pixels in [0, 1] as the network sees them."""
 
 from __future__ import annotations
 
@@ -23,3 +23,23 @@ def to_integer(pixels: Array, dtype: DTypeLike) -> Array:
     np.rint(levels, out=levels)
     integers: Array = levels.astype(dtype)
     return integers
+
+
+def to_unit(pixels: Array, low: float, high: float) -> Array:
+    """Pixels of any number type as float32, `low` at 0 and `high` at 1; where the two are equal, all are 0."""
+    shares: Array = pixels.astype(np.float64)  # an offset far from zero would eat up float32's digits
+    shares -= low
+    shares /= (high - low) or 1.0
+    return shares.astype(np.float32)
+
+
+def from_unit(shares: Array, low: float, high: float, dtype: DTypeLike) -> Array:
+    """The inverse of `to_unit`: integers are rounded, and held within what `dtype` can say; floats are not clipped."""
+    values: Array = shares.astype(np.float64)
+    values *= (high - low) or 1.0
+    values += low
+    if np.dtype(dtype).kind in "iu":
+        limits = np.iinfo(np.dtype(dtype))
+        np.clip(np.rint(values, out=values), limits.min, limits.max, out=values)
+    back: Array = values.astype(dtype)
+    return back

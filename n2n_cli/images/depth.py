@@ -1,0 +1,115 @@
+"""Channels as a file holds them -> a picture: colours, opacity, and the range of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from n2n_cli.errors import ImageError
+from n2n_cli.images import tiff_pages as tags
+from n2n_cli.images.picture import Metadata, Picture
+from n2n_cli.images.tiff_pages import Page
+from n2n_cli.images.tiff_pixels import Layout, decode
+from n2n_cli.nn.functional import Array
+
+_WHITE_IS_ZERO, _RGB = 0, 2
+_UNKNOWN, _ASSOCIATED, _UNASSOCIATED = 0, 1, 2  # of the tag ExtraSamples
+_TURNS: dict[int, Callable[[Array], Array]] = {  # by orientation, for arrays whose first axes are rows and columns
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: np.swapaxes(x, 0, 1),
+    6: lambda x: np.swapaxes(x[::-1], 0, 1),
+    7: lambda x: np.swapaxes(x[::-1, ::-1], 0, 1),
+    8: lambda x: np.swapaxes(x, 0, 1)[::-1],
+}
+
+
+def read_tiff_page(label: str, page: Page, layout: Layout, metadata: Metadata, notes: tuple[str, ...]) -> Picture:
+    """The picture of a page of gray or RGB pixels, turned upright.
+
+    Raises
+    ------
+    ImageError
+        When it has channels of no known meaning, or values that are not numbers.
+    ValueError, OSError
+        When it is damaged.
+    """
+    colours = 3 if page.number(tags.PHOTOMETRIC, 0) == _RGB else 1
+    extra = page.numbers(tags.EXTRA_SAMPLES)
+    if colours == 3 and layout.samples == 4 and not extra:
+        extra = (_UNASSOCIATED,)  # as old programs wrote RGBA
+    known = [(), (_ASSOCIATED,), (_UNASSOCIATED,), *([(_UNKNOWN,)] if colours == 3 else [])]
+    if layout.samples != colours + len(extra) or extra not in known:
+        raise ImageError(
+            f"{label} has {layout.samples} channels per pixel; only gray or RGB with or without alpha are read",
+            hint="save each channel as a picture, or as a page, of its own",
+        )
+    pixels = decode(page, layout)
+    pixels, noted = _plain_type(pixels)
+    notes += noted
+    if page.number(tags.PHOTOMETRIC, 0) == _WHITE_IS_ZERO:
+        if pixels.dtype.kind != "u":
+            raise ImageError(
+                f"{label} has {pixels.dtype} pixels where white is zero", hint="save it with black as zero"
+            )
+        pixels[..., 0] = ~pixels[..., 0]
+    check_finite(label, pixels)
+    alpha = pixels[..., -1] if extra in ((_ASSOCIATED,), (_UNASSOCIATED,)) else None
+    pixels = pixels[..., :colours]
+    if extra == (_UNKNOWN,):
+        notes += ("its fourth channel, whose meaning is not stated, was left out",)
+    if alpha is not None and extra == (_ASSOCIATED,):
+        pixels = _divided(pixels, alpha)
+        notes += ("its colours were divided by its alpha, which had been multiplied in",)
+    if page.orientation > 1:
+        turn = _TURNS[page.orientation]
+        pixels, alpha = turn(pixels), None if alpha is None else turn(alpha)
+    pixels, alpha = np.ascontiguousarray(pixels), None if alpha is None else np.ascontiguousarray(alpha)
+    value_range, noted = range_of(pixels)
+    return Picture(pixels, alpha, metadata, notes + noted, value_range, format="TIFF")
+
+
+def _plain_type(pixels: Array) -> tuple[Array, tuple[str, ...]]:
+    """Floats of other lengths as 32-bit ones."""
+    if pixels.dtype.kind != "f" or pixels.itemsize == 4:
+        return pixels, ()
+    with np.errstate(over="ignore"):
+        narrow = pixels.astype(np.float32)
+    return narrow, (f"its {8 * pixels.itemsize}-bit floats became 32-bit floats",)
+
+
+def check_finite(label: str, pixels: Array) -> None:
+    """Refuse values that are not numbers.
+
+    Raises
+    ------
+    ImageError
+        Says how many there are.
+    """
+    if pixels.dtype.kind == "f" and (count := pixels.size - np.count_nonzero(np.isfinite(pixels))):
+        raise ImageError(
+            f"{label} holds {count:,} values that are not numbers (NaN) or infinite",
+            hint="replace them first, for example each by the median of its neighbours",
+        )
+
+
+def range_of(pixels: Array) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
+    """`Picture.value_range` of pixels, and a note where it is not the usual one."""
+    if pixels.dtype in (np.uint8, np.uint16):
+        return None, ()
+    low, high = float(pixels.min()), float(pixels.max())
+    if pixels.dtype.kind == "f" and low >= 0 and high <= 1:
+        return None, ()
+    return (low, high), (f"its values, {low:.6g} to {high:.6g}, are 0 to 1 for the network",)
+
+
+def _divided(pixels: Array, alpha: Array) -> Array:
+    """Colours without the alpha that was multiplied in; where nothing is seen, they are 0."""
+    whole = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else 1
+    share = alpha[..., None].astype(np.float64)
+    colours = np.divide(pixels * float(whole), share, out=np.zeros(pixels.shape), where=share > 0)
+    if pixels.dtype.kind in "iu":
+        colours = np.clip(np.rint(colours), 0, whole)
+    return colours.astype(pixels.dtype)

@@ -1,0 +1,59 @@
+"""The image formats that are read and written, and what each of them can hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from n2n_cli.errors import ImageError
+
+FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+}
+HOLDS_ALPHA = {"PNG", "TIFF", "WEBP"}
+HOLDS_DEPTH = {"PNG": "uint8 uint16", "TIFF": "uint8 uint16 int8 int16 uint32 int32 float32"}
+"""NumPy's names of the pixels that a format holds; a format that is not named holds uint8 alone."""
+LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "PNG": 2**31 - 1}
+JPEG_QUALITY = 95
+
+
+def format_of(path: Path | str) -> str:
+    """The image format that a file's name asks for.
+
+    Raises
+    ------
+    ImageError
+        When the ending is unknown.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in FORMATS:
+        raise ImageError(
+            f"`{path}` does not end in the name of an image format",
+            hint="known endings: " + ", ".join(FORMATS),
+        )
+    return FORMATS[suffix]
+
+
+def format_named(name: str) -> str:
+    """The image format of a name such as `png`, `jpg` or `tiff`.
+
+    Raises
+    ------
+    ImageError
+        When there is no such format.
+    """
+    if f".{name.lower()}" not in FORMATS:
+        raise ImageError(
+            f"there is no image format `{name}`", hint="known: " + ", ".join(ending[1:] for ending in FORMATS)
+        )
+    return FORMATS[f".{name.lower()}"]
+
+
+def is_lossy(image_format: str, quality: int | None = None) -> bool:
+    """Whether a picture's pixels change when they are written: JPEG always, WebP when a `quality` is asked for."""
+    return image_format == "JPEG" or (image_format == "WEBP" and quality is not None)

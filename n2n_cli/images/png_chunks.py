@@ -1,0 +1,134 @@
+"""The chunks that a PNG file consists of.
+
+References
+----------
+Portable Network Graphics (PNG) Specification (Third Edition), W3C 2025: section 5.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}  # all that the pixels' colours need
+_HEADER = struct.Struct(">IIBBBBB")
+_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+_LONGEST = 2**31 - 1  # of a chunk, and of a side in pixels
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a PNG file says first of all; sizes in pixels, depth in bits per channel."""
+
+    width: int
+    height: int
+    depth: int
+    colour: int
+    interlaced: bool
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """A PNG file taken apart.
+
+    Attributes
+    ----------
+    pixels : list of bytes
+        The chunks that make the pixels, whole and in their order.
+    others : list of (bytes, bytes)
+        Name and content of the other chunks, in their order.
+    damaged : list of bytes
+        Names of other chunks whose checksum is wrong.
+    """
+
+    header: Header
+    pixels: list[bytes] = field(default_factory=list)
+    others: list[tuple[bytes, bytes]] = field(default_factory=list)
+    damaged: list[bytes] = field(default_factory=list)
+
+    def contents(self, name: bytes) -> list[memoryview]:
+        """Of the pixels' chunks with that name."""
+        return [memoryview(chunk)[8:-4] for chunk in self.pixels if chunk[4:8] == name]
+
+    def simple_file(self) -> io.BytesIO:
+        """The same pixels as a file that has nothing else in it."""
+        return io.BytesIO(b"".join([SIGNATURE, *self.pixels]))
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    """A whole chunk: length, name, content, checksum."""
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(name)))
+
+
+def header_chunk(header: Header) -> bytes:
+    """The first chunk."""
+    content = _HEADER.pack(header.width, header.height, header.depth, header.colour, 0, 0, header.interlaced)
+    return chunk(b"IHDR", content)
+
+
+def read_header(file: BinaryIO) -> Header:
+    """The first chunk of a file that stands behind the signature.
+
+    Raises
+    ------
+    ValueError
+        When it is damaged, or says what no PNG can be.
+    """
+    name, content, right = _read(file)
+    if name != b"IHDR" or len(content) != _HEADER.size or not right:
+        raise ValueError("its header is damaged")
+    width, height, depth, colour, compression, filtering, interlaced = _HEADER.unpack(content)
+    if not (0 < width <= _LONGEST and 0 < height <= _LONGEST):
+        raise ValueError(f"a size of {width} x {height} pixels is none")
+    if depth not in _DEPTHS.get(colour, ()) or compression or filtering or interlaced > 1:
+        raise ValueError("its header asks for what no PNG has")
+    return Header(width, height, depth, colour, bool(interlaced))
+
+
+def read_chunks(file: BinaryIO, header: Header) -> Chunks:
+    """The rest of a file, up to its IEND chunk.
+
+    Raises
+    ------
+    ValueError
+        When the file ends too early, a chunk that the pixels need is damaged, or it needs a chunk that is unknown.
+    """
+    found = Chunks(header)
+    found.pixels.append(header_chunk(header))
+    while True:
+        name, content, right = _read(file)
+        critical = name in _PIXELS or not name[0] & 32
+        if not right and critical:
+            raise ValueError(f"the checksum of its {_printable(name)} chunk is wrong")
+        if not right:
+            found.damaged.append(name)
+        elif name in _PIXELS:
+            found.pixels.append(chunk(name, content))
+        elif critical:
+            raise ValueError(f"it needs the unknown chunk {_printable(name)}")
+        else:
+            found.others.append((name, content))
+        if name == b"IEND":
+            return found
+
+
+def _read(file: BinaryIO) -> tuple[bytes, bytes, bool]:
+    """Name and content of the next chunk, and whether its checksum is right."""
+    head = file.read(8)
+    if len(head) < 8:
+        raise ValueError("it ends too early")
+    length, name = struct.unpack(">I4s", head)
+    here = file.tell()
+    if length + 4 > file.seek(0, io.SEEK_END) - here:  # before memory is taken for it
+        raise ValueError("it ends too early")
+    file.seek(here)
+    content = file.read(length)
+    return name, content, struct.pack(">I", zlib.crc32(content, zlib.crc32(name))) == file.read(4)
+
+
+def _printable(name: bytes) -> str:
+    return name.decode("ascii", "backslashreplace") if name.isalpha() else name.hex()

@@ -1,0 +1,181 @@
+"""What a PNG file carries beside its pixels <-> `Metadata`.
+
+References
+----------
+Portable Network Graphics (PNG) Specification (Third Edition), W3C 2025: section 11.3.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+
+from n2n_cli.images import exif
+from n2n_cli.images.picture import Metadata, Text
+
+_LONGEST_TEXT, _LONGEST_PROFILE = 2**20, 2**24  # bytes; a small file can claim any
+_MOST_TEXT = 2**24  # bytes of all texts of a picture
+_COLOUR = (b"cHRM", b"cICP", b"gAMA", b"sRGB")
+_XMP = "XML:com.adobe.xmp"
+_INCH = 0.0254  # metres
+_PACKED_FROM = 1024  # bytes: shorter texts gain nothing
+
+
+def read_metadata(chunks: list[tuple[bytes, bytes]]) -> tuple[Metadata, tuple[str, ...]]:
+    """Metadata from the names and contents of a file's chunks, and notes on what had to be left out."""
+    reader = _Reader()
+    for name, content in chunks:
+        reader.take(name, content)
+    return reader.finished()
+
+
+class _Reader:
+    """Collects metadata; what is damaged or too long costs itself and nothing else."""
+
+    def __init__(self) -> None:
+        self._metadata = Metadata()
+        self._notes: dict[str, None] = {}  # each once, in order
+        self._texts: list[Text] = []
+        self._colour: list[tuple[bytes, bytes]] = []
+        self._room = _MOST_TEXT
+
+    def take(self, name: bytes, content: bytes) -> None:
+        known: dict[bytes, Callable[[bytes], None]] = {
+            b"eXIf": self._exif,
+            b"iCCP": self._profile,
+            b"pHYs": self._density,
+            b"tEXt": self._text,
+            b"zTXt": self._packed_text,
+            b"iTXt": self._international_text,
+        }
+        if name in _COLOUR:
+            self._colour.append((name, content))
+        elif name in known:
+            try:
+                known[name](content)
+            except _TooLongError:
+                self._notes[f"its {name.decode()} chunk is too long and was left out"] = None
+            except Exception:  # of EXIF data, nearly anything
+                damaged = exif.DAMAGED if name == b"eXIf" else f"its {name.decode()} chunk is damaged and was left out"
+                self._notes[damaged] = None
+
+    def finished(self) -> tuple[Metadata, tuple[str, ...]]:
+        if self._texts:
+            self._metadata["texts"] = tuple(self._texts)
+        if self._colour:
+            self._metadata["colour"] = tuple(self._colour)
+        return self._metadata, tuple(self._notes)
+
+    def _exif(self, content: bytes) -> None:
+        if content:
+            self._metadata["exif"] = exif.checked(content)
+
+    def _profile(self, content: bytes) -> None:
+        _, _, packed = content.partition(b"\0")
+        self._metadata["icc_profile"] = _unpacked(packed, _LONGEST_PROFILE)
+
+    def _density(self, content: bytes) -> None:
+        x, y, unit = struct.unpack(">IIB", content)
+        if unit == 1 and (dpi := exif.dots_per_inch(x * _INCH, y * _INCH)):
+            self._metadata["dpi"] = dpi
+        elif unit == 0 and (aspect := exif.density(x, y)):
+            self._metadata["aspect"] = aspect
+
+    def _text(self, content: bytes) -> None:
+        keyword, _, text = content.partition(b"\0")
+        self._add(keyword, text.decode("latin-1"))
+
+    def _packed_text(self, content: bytes) -> None:
+        keyword, _, packed = content.partition(b"\0")
+        self._add(keyword, _unpacked(packed, _LONGEST_TEXT).decode("latin-1"))
+
+    def _international_text(self, content: bytes) -> None:
+        keyword, _, rest = content.partition(b"\0")
+        is_packed, rest = rest[0], rest[1:]
+        language, translated, text = rest[1:].split(b"\0", 2)
+        text = _unpacked(rest[:1] + text, _LONGEST_TEXT) if is_packed else text
+        self._add(keyword, text.decode(), language.decode("ascii"), translated.decode())
+
+    def _add(self, keyword: bytes, text: str, language: str = "", translated: str = "") -> None:
+        key = keyword.decode("latin-1")
+        if not 0 < len(key) < 80:
+            raise ValueError
+        self._room -= len(text)
+        if len(text) > _LONGEST_TEXT or self._room < 0:
+            raise _TooLongError
+        kind = key.removeprefix("Raw profile type ") if key.startswith("Raw profile type ") else ""
+        if key == _XMP or kind == "xmp":
+            self._metadata["xmp"] = _raw_profile(text) if kind else text.encode()
+        elif kind in ("exif", "APP1"):  # as ImageMagick writes it
+            try:
+                self._metadata.setdefault("exif", exif.checked(_raw_profile(text)))
+            except Exception:
+                self._notes[exif.DAMAGED] = None
+        else:
+            self._texts.append(Text(keyword=key, text=text, language=language, translated=translated))
+
+
+class _TooLongError(Exception):
+    pass
+
+
+def _unpacked(packed: bytes, most: int) -> bytes:
+    """Decompressed bytes; the first byte names the method, of which there is one."""
+    unpacker = zlib.decompressobj()
+    data = unpacker.decompress(packed[1:], most + 1)
+    if len(data) > most:
+        raise _TooLongError
+    if packed[:1] != b"\0" or not unpacker.eof:
+        raise ValueError
+    return data
+
+
+def _raw_profile(text: str) -> bytes:
+    """Bytes written as text: a line with their kind, one with their number, then hexadecimal digits."""
+    _, length, digits = text.lstrip("\n").split("\n", 2)
+    data = bytes.fromhex("".join(digits.split()))
+    if len(data) != int(length):
+        raise ValueError
+    return data
+
+
+def write_metadata(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
+    """Names and contents of the chunks that stand before the pixels, in the order that PNG asks for."""
+    for name, content in metadata.get("colour", ()):
+        if not (name == b"sRGB" and "icc_profile" in metadata):  # the two would contradict each other
+            yield name, content
+    if "icc_profile" in metadata:
+        yield b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata["icc_profile"])
+    if "dpi" in metadata:
+        x, y = (round(value / _INCH) for value in metadata["dpi"])
+        yield b"pHYs", struct.pack(">IIB", x, y, 1)
+    elif "aspect" in metadata:
+        yield b"pHYs", struct.pack(">IIB", *_whole(*metadata["aspect"]), 0)
+    if "exif" in metadata:
+        yield b"eXIf", metadata["exif"].removeprefix(exif.HEAD)
+    if "xmp" in metadata:
+        yield b"iTXt", _XMP.encode() + b"\0\0\0\0\0" + metadata["xmp"]
+    for text in metadata.get("texts", ()):
+        yield _text_chunk(text)
+
+
+def _whole(x: float, y: float) -> tuple[int, int]:
+    """Two whole numbers of that ratio."""
+    scale = 1 if x.is_integer() and y.is_integer() else 10_000
+    return max(1, round(x * scale)), max(1, round(y * scale))
+
+
+def _text_chunk(text: Text) -> tuple[bytes, bytes]:
+    keyword = text["keyword"].encode("latin-1") + b"\0"
+    international = bool(text["language"] or text["translated"])
+    try:
+        content = text["text"].encode("utf-8" if international else "latin-1")
+    except UnicodeEncodeError:
+        content, international = text["text"].encode(), True
+    packed = len(content) >= _PACKED_FROM
+    content = zlib.compress(content) if packed else content
+    if international:
+        names = text["language"].encode() + b"\0" + text["translated"].encode() + b"\0"
+        return b"iTXt", keyword + bytes([packed, 0]) + names + content
+    return (b"zTXt", keyword + b"\0" + content) if packed else (b"tEXt", keyword + content)

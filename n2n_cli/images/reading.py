@@ -1,0 +1,246 @@
+"""Picture files and streams -> pictures."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from n2n_cli.errors import ArgumentError, ImageError
+from n2n_cli.images import depth, pillow, png16, png_chunks, png_metadata, tiff_pages, tiff_pixels
+from n2n_cli.images.picture import Picture
+from n2n_cli.images.sources import MAX_PIXELS, Source, check_size, opened, without_warnings
+from n2n_cli.nn.functional import Array
+from n2n_cli.pixels import to_float, to_integer
+
+_ACTL, _FRAMES = b"acTL", struct.Struct(">II")  # an animated PNG's chunk: numbers of frames and of plays
+_NOT_READ = {b"GIF87a": "GIF", b"GIF89a": "GIF"}
+
+
+def read_picture(source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Decode a PNG, JPEG, TIFF, WebP or BMP file.
+
+    Palette and 1-bit pictures become RGB or gray, CMYK becomes RGB. Of a camera's file of several views, the first is
+    read. A TIFF's orientation is applied; that of other formats stays with the EXIF data.
+
+    Parameters
+    ----------
+    source : path or binary file
+        A stream that cannot be sought is read to its end.
+    name : str, optional
+        What messages call the source, such as ``stdin``; the path by itself.
+    max_pixels : int
+        Larger pictures are refused before they are decoded.
+
+    Raises
+    ------
+    ImageError
+        When the file is missing, is not such a picture, is damaged, too large, animated, has several pages, or is of a
+        depth that cannot be kept.
+    """
+    with opened(source, name) as (file, label):
+        pages = _pages(file, label, max_pixels)
+        if _is_tiff(file):
+            count = sum(1 for _ in tiff_pages.read_pages(file))
+            if count > 1:
+                raise ImageError(
+                    f"{label} has {count} frames or pages; only single pictures are read here",
+                    hint="save the one to be read as a picture of its own",
+                )
+        return next(pages)
+
+
+def read_pages(source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Iterator[Picture]:
+    """Every page of a TIFF, one in memory at a time; of any other picture, the one there is.
+
+    Parameters and errors are those of `read_picture`; an error comes when the page that has it is asked for.
+    """
+    with opened(source, name) as (file, label):
+        yield from _pages(file, label, max_pixels)
+
+
+def read_pixels(source: Source, channels: int, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Array:
+    """(H, W, channels) pixels of a picture: gray as three equal channels, RGB as its luma (ITU-R 601).
+
+    Returns
+    -------
+    uint8 or uint16 array, or float32 in [0, 1]
+
+    Raises
+    ------
+    ImageError
+        As from `read_picture`; also when the picture's values have a range of its own, which would make every picture
+        of a data set another scale.
+    ArgumentError
+        When `channels` is neither 1 nor 3.
+    """
+    if channels not in (1, 3):
+        raise ArgumentError("channels", channels, "1 (gray) or 3 (RGB) to read pictures from image files")
+    picture = read_picture(source, name=name, max_pixels=max_pixels)
+    pixels = picture.pixels
+    if picture.value_range is not None:
+        low, high = picture.value_range
+        raise ImageError(
+            f"`{name or source}` has {pixels.dtype} values from {low:.6g} to {high:.6g}; needed are 8 or 16 bits, or "
+            "floats from 0 to 1",
+            hint="scale all pictures of the set by the same factor, into 0 to 1",
+        )
+    if channels == pixels.shape[2]:
+        return pixels
+    if channels == 3:
+        return np.repeat(pixels, 3, axis=2)
+    luma = to_float(pixels) @ np.array([[0.299], [0.587], [0.114]], np.float32)
+    return luma if pixels.dtype.kind == "f" else to_integer(luma, pixels.dtype)
+
+
+def picture_size(source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """(rows, columns) of a picture, of a TIFF's first page, from its header alone.
+
+    Raises
+    ------
+    ImageError
+        As from `read_picture`, as far as the header tells.
+    """
+    with opened(source, name) as (file, label):
+        if _is_tiff(file):
+            with without_warnings():
+                page = next(tiff_pages.read_pages(file))
+                height, width = page.size[:: -1 if page.orientation > 4 else 1]
+        elif _is_png(file):
+            header = png_chunks.read_header(file)
+            height, width = header.height, header.width
+        else:
+            with without_warnings(), _other_image(file, label) as image:
+                height, width = image.height, image.width
+        check_size(label, height, width, max_pixels)
+        return height, width
+
+
+def _pages(file: BinaryIO, label: str, max_pixels: int) -> Iterator[Picture]:
+    if _is_png(file):
+        yield _png(file, label, max_pixels)
+    elif _is_tiff(file):
+        yield from _tiff(file, label, max_pixels)
+    else:
+        yield _other(file, label, max_pixels)
+
+
+def _is_png(file: BinaryIO) -> bool:
+    """Whether it is a PNG; if so, the signature has been read."""
+    file.seek(0)
+    return file.read(len(png_chunks.SIGNATURE)) == png_chunks.SIGNATURE
+
+
+def _is_tiff(file: BinaryIO) -> bool:
+    file.seek(0)
+    return tiff_pages.is_tiff(file.read(8))
+
+
+def _png(file: BinaryIO, label: str, max_pixels: int) -> Picture:
+    header = png_chunks.read_header(file)
+    check_size(label, header.height, header.width, max_pixels)
+    chunks = png_chunks.read_chunks(file, header)
+    for content in (content for name, content in chunks.others if name == _ACTL):
+        frames, _ = _FRAMES.unpack(content)
+        _refuse_animation(label, frames)
+    with without_warnings():
+        metadata, notes = png_metadata.read_metadata(chunks.others)
+        notes += tuple(f"its {name.decode('latin-1')} chunk is damaged and was left out" for name in chunks.damaged)
+        if header.depth < 16:
+            image_file = chunks.simple_file()
+            chunks.pixels.clear()
+            with Image.open(image_file, formats=["PNG"]) as image:
+                return pillow.picture_of(label, image, metadata, notes)
+    channels = png16.CHANNELS[header.colour]
+    pixels = png16.decode(chunks.contents(b"IDAT"), header.height, header.width, channels, header.interlaced)
+    alpha = pixels[..., -1] if channels in (2, 4) else None
+    pixels = pixels if alpha is None else pixels[..., :-1]
+    if alpha is None and (transparent := chunks.contents(b"tRNS")):
+        alpha = np.where((pixels == np.frombuffer(transparent[0], ">u2")).all(axis=2), 0, 65535).astype(np.uint16)
+    return Picture(pixels, alpha, metadata, notes, format="PNG")
+
+
+def _tiff(file: BinaryIO, label: str, max_pixels: int) -> Iterator[Picture]:
+    pages = tiff_pages.read_pages(file)
+    number = 0
+    while True:
+        with without_warnings():
+            page = next(pages, None)
+            if page is None:
+                return
+            number += 1
+            # A name for each page would say more, but a single picture has no number.
+            picture = _tiff_page(label if number == 1 else f"{label}, page {number},", page, max_pixels)
+        yield picture
+
+
+def _tiff_page(label: str, page: tiff_pages.Page, max_pixels: int) -> Picture:
+    check_size(label, *page.size, max_pixels)
+    metadata, notes = tiff_pages.read_metadata(page)
+    layout = tiff_pixels.layout_of(page)
+    if layout is not None:
+        return depth.read_tiff_page(label, page, layout, metadata, notes)
+    try:
+        image = page.image()
+    except SyntaxError:  # Pillow's word for a kind of pixels that it does not know
+        raise ImageError(
+            f"{label} holds pixels of a kind that is not supported ({page.kind()})",
+            hint="convert it to gray or RGB of 8 or 16 bits",
+        ) from None
+    with image:
+        picture = pillow.picture_of(label, image, metadata, notes)
+    depth.check_finite(label, picture.pixels)
+    return replace(picture, lossless=page.tags.get(tiff_pages.COMPRESSION) not in tiff_pages.LOSSY)
+
+
+def _other(file: BinaryIO, label: str, max_pixels: int) -> Picture:
+    with without_warnings(), _other_image(file, label) as image:
+        check_size(label, image.height, image.width, max_pixels)
+        frames = getattr(image, "n_frames", 1)
+        if image.format != "MPO":
+            _refuse_animation(label, frames)
+        image.load()
+        metadata, notes = pillow.read_metadata(image)
+        if frames > 1:
+            notes += (f"only the first of its {frames} views was read",)
+        picture = pillow.picture_of(label, image, metadata, notes)
+        return replace(picture, lossless=False) if image.format == "WEBP" and _is_lossy_webp(file) else picture
+
+
+def _other_image(file: BinaryIO, label: str) -> Image.Image:
+    """An opened, not yet decoded JPEG, WebP or BMP."""
+    file.seek(0)
+    start = file.read(6)
+    if start in _NOT_READ:
+        animated = ""
+        file.seek(0)
+        with Image.open(file, formats=["GIF"]) as image:
+            animated = "an animated " if getattr(image, "is_animated", False) else "a "
+        raise ImageError(
+            f"{label} is {animated}{_NOT_READ[start]} picture; read are PNG, JPEG, TIFF, WebP and BMP",
+            hint="save the picture that is meant as PNG",
+        )
+    file.seek(0)
+    return Image.open(file, formats=["JPEG", "WEBP", "BMP"])
+
+
+def _is_lossy_webp(file: BinaryIO) -> bool:
+    """Whether its first picture is packed as in a VP8 video and not without loss."""
+    at, name = 12, b""
+    while name not in (b"VP8 ", b"VP8L"):
+        file.seek(at)
+        name, length = struct.unpack("<4sI", file.read(8))
+        at += 8 + length + length % 2
+    return name == b"VP8 "
+
+
+def _refuse_animation(label: str, frames: int) -> None:
+    if frames > 1:
+        raise ImageError(
+            f"{label} is animated, it has {frames} frames; only single pictures are read",
+            hint="save the frames as pictures of their own",
+        )

@@ -1,0 +1,87 @@
+"""Where pictures come from: a file or a stream, and whatever may be wrong with it."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+from PIL import Image, UnidentifiedImageError
+
+from n2n_cli.errors import ImageError
+
+Source: TypeAlias = Path | str | BinaryIO
+
+MAX_PIXELS = 250_000_000
+"""Pictures above this size are refused before they are decoded: a small file can claim any size."""
+
+Image.MAX_IMAGE_PIXELS = None  # `check_size` does it, with a limit for each reading instead of one for the process
+
+
+@contextmanager
+def opened(source: Source, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
+    """A file that can be read anywhere, and its name for messages; what goes wrong in the block is an `ImageError`.
+
+    A stream is read to its end first; it has to be named.
+    """
+    is_path = isinstance(source, (str, Path))
+    label = f"`{source if name is None else name}`" if is_path or name else "the stream"
+    try:
+        if isinstance(source, (str, Path)):
+            with Path(source).open("rb") as file:
+                yield _not_empty(file, label, "copy it again"), label
+        else:
+            stream = source if source.seekable() else io.BytesIO(source.read())
+            yield _not_empty(stream, label, "see what the program before the pipe says"), label
+    except (ImageError, MemoryError):
+        raise
+    except FileNotFoundError:
+        raise ImageError(f"there is no file {label}", hint="see what is there with `ls`") from None
+    except IsADirectoryError:
+        raise ImageError(f"{label} is a folder, not a picture", hint="name a picture in it") from None
+    except PermissionError:
+        raise ImageError(f"{label} may not be read", hint="its owner can allow it: `chmod +r`") from None
+    except Exception as error:
+        # The decoders raise nearly anything on damaged input: ValueError, SyntaxError, EOFError, struct.error, ...
+        if isinstance(error, OSError) and error.errno:
+            raise ImageError(f"{label} cannot be read: {error.strerror}", hint="check its name") from None
+        words = " ".join(str(error).split())
+        reason = "" if isinstance(error, UnidentifiedImageError) or not words else f" ({words})"
+        raise ImageError(
+            f"{label} is not a whole PNG, JPEG, TIFF, WebP or BMP picture{reason}",
+            hint="copy it again; where a viewer shows it, save it from there as PNG",
+        ) from None
+
+
+def _not_empty(file: BinaryIO, label: str, hint: str) -> BinaryIO:
+    if file.seek(0, io.SEEK_END) == 0:
+        raise ImageError(f"{label} is empty", hint=hint)
+    file.seek(0)
+    return file
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Pillow warns of odd metadata, which is no news to the user of a denoiser."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def check_size(label: str, height: int, width: int, max_pixels: int) -> None:
+    """Refuse a picture that is too large, before memory is taken for it.
+
+    Raises
+    ------
+    ImageError
+        Names the limit and the option that raises it.
+    """
+    count = height * width
+    if count > max_pixels:
+        raise ImageError(
+            f"{label} claims to have {width:,} x {height:,} = {count:,} pixels, more than the limit of {max_pixels:,}",
+            hint=f"if this is right and memory suffices: `--max-pixels {count}`",
+        )

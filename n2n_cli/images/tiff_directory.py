@@ -1,0 +1,67 @@
+"""Directories of TIFF files, written.
+
+References
+----------
+TIFF Revision 6.0, Adobe 1992: section 2; BigTIFF, Aware Systems 2007.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import TypeAlias
+
+Values: TypeAlias = bytes | str | int | Fraction | Sequence[int]
+
+_BYTE, _ASCII, _SHORT, _LONG, _RATIONAL, _UNDEFINED, _LONG8 = 1, 2, 3, 4, 5, 7, 16
+_BYTES = {700: _BYTE}  # XMP
+_LIMIT = 2**32
+
+
+def head(first: int, *, big: bool) -> bytes:
+    """The first 8 bytes of a little-endian file, or BigTIFF's 16, with the offset of the first directory."""
+    return struct.pack("<2sHHHQ", b"II", 43, 8, 0, first) if big else struct.pack("<2sHI", b"II", 42, first)
+
+
+def directory(tags: Mapping[int, Values], offset: int, following: int, *, big: bool) -> bytes:
+    """A directory that stands at `offset` in the file, with what its entries point to behind it.
+
+    Whole numbers are written as 16 bits where all fit, else as 32 or, in BigTIFF, 64 bits.
+
+    Parameters
+    ----------
+    tags : mapping of tag to values
+    offset : int
+    following : int
+        Offset of the next directory; 0 behind the last.
+    big : bool
+        BigTIFF, whose offsets have 64 bits.
+    """
+    count, entry, inline = ("<Q", "<HHQ", 8) if big else ("<H", "<HHI", 4)
+    place = offset + struct.calcsize(count) + len(tags) * (struct.calcsize(entry) + inline) + inline
+    entries, behind = [struct.pack(count, len(tags))], bytearray()
+    for tag in sorted(tags):
+        kind, number, data = _encoded(tag, tags[tag])
+        if len(data) > inline:
+            at = (place + len(behind)).to_bytes(inline, "little")
+            behind += data + bytes(len(data) % 2)  # everything starts at an even place
+            data = at
+        entries.append(struct.pack(entry, tag, kind, number) + data.ljust(inline, b"\0"))
+    entries.append(following.to_bytes(inline, "little"))
+    return b"".join(entries) + behind
+
+
+def _encoded(tag: int, values: Values) -> tuple[int, int, bytes]:
+    """Type, count and bytes of a tag's values."""
+    if isinstance(values, bytes):
+        return _BYTES.get(tag, _UNDEFINED), len(values), values
+    if isinstance(values, str):
+        data = values.encode() + b"\0"
+        return _ASCII, len(data), data
+    if isinstance(values, Fraction):
+        return _RATIONAL, 1, struct.pack("<II", values.numerator, values.denominator)
+    numbers = [values] if isinstance(values, int) else list(values)
+    highest = max(numbers)
+    kind, letter = (_SHORT, "H") if highest < 2**16 else (_LONG, "I") if highest < _LIMIT else (_LONG8, "Q")
+    return kind, len(numbers), struct.pack(f"<{len(numbers)}{letter}", *numbers)

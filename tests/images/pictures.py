@@ -1,0 +1,114 @@
+"""Pictures and files that several tests of the package `images` use."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image, ImageCms
+from PIL.TiffImagePlugin import IFDRational
+
+from n2n_cli.errors import ImageError
+from n2n_cli.images import Picture, read_picture, write_picture
+from n2n_cli.nn.functional import Array
+
+GRAY = np.array([[0, 255, 7], [1, 128, 254]], np.uint8)  # (2, 3)
+DEEP = np.array([[0, 65535, 7], [256, 32768, 65534]], np.uint16)
+RGB = np.arange(0, 252, 14).astype(np.uint8).reshape(2, 3, 3)
+ALPHA = np.array([[0, 255, 9], [128, 1, 254]], np.uint8)
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+PALETTE_NOTE = "its palette became plain colours"
+
+Save = Callable[[Path], None]
+
+
+def saved(image: Image.Image, **options: Any) -> Save:
+    return lambda path: image.save(path, **options)
+
+
+def raw(data: bytes) -> Save:
+    def save(path: Path) -> None:
+        path.write_bytes(data)
+
+    return save
+
+
+def mode(mode: str, values: Array) -> Image.Image:
+    """An image of a mode that NumPy arrays do not tell."""
+    return Image.frombytes(mode, (values.shape[1], values.shape[0]), values.tobytes())
+
+
+def palette(*colours: int) -> Image.Image:
+    image = mode("P", np.array([[0, 1, 2], [2, 1, 0]], np.uint8))
+    image.putpalette(colours)
+    return image
+
+
+def with_alpha(pixels: Array) -> Image.Image:
+    return Image.fromarray(np.concatenate([np.atleast_3d(pixels), ALPHA[..., None]], axis=2))
+
+
+def png(width: int, height: int, depth: int, colour: int, data: bytes, *, behind: bytes = b"") -> bytes:
+    """A PNG file; `data` are the rows, `behind` are chunks that follow them."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(data))
+        + behind
+        + chunk(b"IEND", b"")
+    )
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def tiff(width: int, height: int, bits: int, photometric: int, data: bytes, *, samples: int = 1) -> bytes:
+    """An uncompressed little-endian TIFF file of one strip."""
+    depths = 8 + 2 + 9 * 12 + 4
+    inline = samples * 2 <= 4
+    tags = [
+        (256, 4, 1, width),
+        (257, 4, 1, height),
+        (258, 3, samples, bits * (2**16 + 1 if samples == 2 else 1) if inline else depths),
+        (259, 3, 1, 1),
+        (262, 3, 1, photometric),
+        (273, 4, 1, depths + 2 * samples),
+        (277, 3, 1, samples),
+        (278, 4, 1, height),
+        (279, 4, 1, len(data)),
+    ]
+    table = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8) + table + struct.pack(f"<{samples}H", *[bits] * samples) + data
+
+
+def exif_of(**tags: Any) -> bytes:
+    exif = Image.Exif()
+    for name, value in tags.items():
+        exif[ExifTags.Base[name]] = value
+    exif[ExifTags.IFD.Exif] = {ExifTags.Base.ExposureTime: IFDRational(1, 125)}
+    return exif.tobytes()
+
+
+def same(found: Array | None, wanted: Array | None) -> bool:
+    return found is wanted if found is None or wanted is None else np.array_equal(found, wanted)
+
+
+def refused(path: Path | str, read: Callable[[Path | str], object] = read_picture) -> ImageError:
+    with pytest.raises(ImageError) as caught:
+        read(path)
+    error = caught.value
+    assert f"`{path}`" in error.message
+    assert error.hint
+    assert "\n" not in error.message + error.hint
+    return error
+
+
+def not_written(path: Path | str, picture: Picture) -> ImageError:
+    return refused(path, lambda path: write_picture(path, picture))

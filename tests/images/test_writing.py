@@ -1,0 +1,215 @@
+"""Writing: what a format holds comes back, what it cannot hold is refused, and files appear whole."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from n2n_cli.images import FORMATS, Picture, format_of, picture_size, read_picture, write_picture
+from tests.images.pictures import (
+    ALPHA,
+    DEEP,
+    GRAY,
+    RGB,
+    not_written,
+    refused,
+    same,
+)
+from tests.nn.cases import some_examples
+from tests.test_files import open_folder, without_privileges
+
+
+@given(
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    kind=st.sampled_from(
+        [
+            (".png", 1, False, np.uint8),
+            (".png", 3, False, np.uint8),
+            (".png", 1, True, np.uint8),
+            (".png", 3, True, np.uint8),
+            (".png", 1, False, np.uint16),
+            (".tif", 1, False, np.uint8),
+            (".tif", 3, False, np.uint8),
+            (".tiff", 1, True, np.uint8),
+            (".tiff", 3, True, np.uint8),
+            (".tif", 1, False, np.uint16),
+            (".bmp", 1, False, np.uint8),
+            (".bmp", 3, False, np.uint8),
+        ]
+    ),
+    seed=st.integers(0, 99),
+)
+@some_examples
+def test_png_tiff_and_bmp_lose_nothing(
+    size: tuple[int, int],
+    kind: tuple[str, int, bool, type],
+    seed: int,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    ending, channels, has_alpha, dtype = kind
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(np.iinfo(dtype).max, size=(*size, channels), dtype=dtype, endpoint=True)
+    alpha = rng.integers(256, size=size, dtype=np.uint8) if has_alpha else None
+    path = tmp_path_factory.getbasetemp() / f"picture{ending}"
+    write_picture(path, Picture(pixels, alpha))
+    picture = read_picture(path)
+    assert picture.pixels.dtype == dtype
+    assert np.array_equal(picture.pixels, pixels)
+    assert same(picture.alpha, alpha)
+    assert picture.notes == ()
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".jpeg", ".webp"])
+def test_jpeg_and_webp_lose_little(tmp_path: Path, ending: str) -> None:
+    y, x = np.mgrid[:32, :48]
+    pixels = np.stack([128 + 100 * np.sin(x / 5), 5 * x, 7 * y], axis=2).astype(np.uint8)
+    write_picture(tmp_path / f"a{ending}", Picture(pixels))
+    error = read_picture(tmp_path / f"a{ending}").pixels - pixels.astype(float)
+    assert np.sqrt(np.mean(error**2)) < 3
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_white_stays_white_and_black_stays_black(tmp_path: Path, ending: str, channels: int) -> None:
+    path = tmp_path / f"a{ending}"
+    for level in (0, 255):
+        write_picture(path, Picture(np.full((5, 7, channels), level, np.uint8)))
+        picture = read_picture(path)
+        assert (picture.as_float() == level / 255).all()
+        write_picture(path, picture.with_float(picture.as_float()))
+        assert (read_picture(path).pixels == level).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_floats_are_channels_first_and_come_back(rng: np.random.Generator, dtype: type) -> None:
+    pixels = rng.integers(np.iinfo(dtype).max, size=(4, 5, 3), dtype=dtype)
+    picture = Picture(pixels, ALPHA, {"dpi": (300, 300)}, ("note",))
+    floats = picture.as_float()
+    assert floats.shape == (3, 4, 5)
+    assert floats.dtype == np.float32
+    assert floats[2, 1, 4] == pytest.approx(pixels[1, 4, 2] / np.iinfo(dtype).max)
+    back = picture.with_float(floats)
+    assert back.pixels.dtype == dtype
+    assert np.array_equal(back.pixels, pixels)
+    assert (back.alpha is ALPHA, back.metadata, back.notes) == (True, picture.metadata, ("note",))
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("a.png", "PNG"),
+        ("a.b.JPG", "JPEG"),
+        ("folder.png/a.jpeg", "JPEG"),
+        ("a.tif", "TIFF"),
+        ("a.TiFf", "TIFF"),
+        ("a.webp", "WEBP"),
+        ("a.bmp", "BMP"),
+    ],
+)
+def test_the_format_is_that_of_the_ending(name: str, wanted: str) -> None:
+    assert format_of(name) == format_of(Path(name)) == wanted
+
+
+@pytest.mark.parametrize("name", ["a", "a.", "png", ".png", "a.png/b", "a.gif", "a.png.txt"])
+def test_an_unknown_ending(tmp_path: Path, name: str) -> None:
+    for error in (refused(name, format_of), not_written(name, Picture(RGB))):
+        assert error.message == f"`{name}` does not end in the name of an image format"
+        assert error.hint == "known endings: .png, .jpg, .jpeg, .tif, .tiff, .webp, .bmp"
+
+
+NOT_HELD: dict[str, tuple[str, Picture, str]] = {
+    "alpha in JPEG": ("a.jpg", Picture(RGB, ALPHA), "JPEG cannot hold this picture's transparency"),
+    "alpha in BMP": ("a.bmp", Picture(RGB, ALPHA), "BMP cannot hold this picture's transparency"),
+    "16 bits in JPEG": ("a.jpg", Picture(DEEP[..., None]), "JPEG cannot hold 16 bits per channel"),
+    "16 bits in WebP": ("a.webp", Picture(DEEP[..., None]), "WEBP cannot hold 16 bits per channel"),
+    "16 bits in BMP": ("a.bmp", Picture(DEEP[..., None]), "BMP cannot hold 16 bits per channel"),
+    "floats in PNG": ("a.png", Picture(np.zeros((2, 3, 3), np.float32)), "PNG cannot hold float32 pixels"),
+    "signed integers in JPEG": ("a.jpg", Picture(np.zeros((2, 3, 1), np.int16)), "JPEG cannot hold int16 pixels"),
+    "doubles in TIFF": ("a.tif", Picture(np.zeros((2, 3, 1))), "TIFF cannot hold float64 pixels"),
+    "alpha of another depth": ("a.png", Picture(DEEP[..., None], ALPHA), "its alpha is uint8 of the shape (2, 3)"),
+    "alpha of another size": ("a.png", Picture(GRAY[..., None], ALPHA[:1]), "its alpha is uint8 of the shape (1, 3)"),
+    "two channels": ("a.png", Picture(np.zeros((2, 3, 2), np.uint8)), "of the shape (2, 3, 2) are no picture"),
+    "too wide for JPEG": (
+        "a.jpg",
+        Picture(np.zeros((1, 65_501, 1), np.uint8)),
+        "JPEG holds at most 65,500 pixels a side, the picture has 65,501",
+    ),
+    "too high for WebP": (
+        "a.webp",
+        Picture(np.zeros((16_384, 1, 1), np.uint8)),
+        "WEBP holds at most 16,383 pixels a side, the picture has 16,384",
+    ),
+    "no pixels": ("a.png", Picture(np.zeros((0, 3, 1), np.uint8)), "cannot be written as PNG"),
+    "EXIF data too long for JPEG": ("a.jpg", Picture(RGB, None, {"exif": bytes(70_000)}), "cannot be written as JPEG"),
+    "damaged EXIF data": ("a.tif", Picture(RGB, None, {"exif": b"damaged."}), "cannot be written as TIFF"),
+}
+
+
+@pytest.mark.parametrize(("name", "picture", "message"), NOT_HELD.values(), ids=NOT_HELD.keys())
+def test_what_a_format_cannot_hold_leaves_the_old_file(
+    tmp_path: Path, name: str, picture: Picture, message: str
+) -> None:
+    (tmp_path / name).write_bytes(b"old")
+    assert message in not_written(tmp_path / name, picture).message
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {name: b"old"}
+
+
+@pytest.mark.parametrize(("name", "longest"), [("a.jpg", 65_500), ("a.webp", 16_383)])
+def test_the_longest_side_of_a_format(tmp_path: Path, name: str, longest: int) -> None:
+    write_picture(tmp_path / name, Picture(np.zeros((1, longest, 3), np.uint8)))
+    assert picture_size(tmp_path / name) == (1, longest)
+
+
+def test_writing_where_it_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    path = tmp_path / "missing" / "a.png"
+    error = not_written(path, Picture(RGB))
+    assert error.message == f"`{path}` cannot be written: No such file or directory"
+    assert error.hint == f"make the folder first: `mkdir -p {path.parent}`"
+    path = tmp_path / "folder.png"
+    assert not_written(path, Picture(RGB)).message == f"`{path}` cannot be written: Is a directory"
+    assert [path] == list(tmp_path.iterdir())
+
+
+def test_writing_to_a_folder_without_permission() -> None:
+    with open_folder() as folder:
+        folder.chmod(0o555)
+        with without_privileges():
+            error = not_written(folder / "a.png", Picture(RGB))
+        assert error.message == f"`{folder / 'a.png'}` cannot be written: Permission denied"
+        assert not list(folder.iterdir())
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    error = not_written(tmp_path / "a.png", Picture(RGB))
+    assert error.message == f"`{tmp_path / 'a.png'}` cannot be written: No space left on device"
+    assert error.hint == "free some space, or write to another disk"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_written_picture_replaces_the_old_one_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "target.png").write_bytes(b"old")
+    (tmp_path / "target.png").chmod(0o640)
+    (tmp_path / "a.png").symlink_to("target.png")
+    write_picture(tmp_path / "a.png", Picture(RGB))
+    assert (tmp_path / "a.png").is_symlink()
+    assert np.array_equal(read_picture(tmp_path / "target.png").pixels, RGB)
+    assert (tmp_path / "target.png").stat().st_mode & 0o777 == 0o640
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_picture_can_be_written_over_itself(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    Image.fromarray(DEEP).save(path)
+    write_picture(path, read_picture(path))
+    assert np.array_equal(read_picture(path).pixels[..., 0], DEEP)
