@@ -11,7 +11,7 @@ HEAD = b"Exif\0\0"
 ORIENTATION = int(ExifTags.Base.Orientation)
 DAMAGED = "its EXIF data is damaged and was left out"
 # The tags of EXIF and TIFF that tell about the picture; the others tell how one file holds it.
-_TELLING = {
+TELLING: set[int] = {
     ExifTags.Base.ImageDescription,
     ExifTags.Base.Make,
     ExifTags.Base.Model,
@@ -36,7 +36,7 @@ def loaded(data: bytes) -> Image.Exif:
 
 def telling(exif: Image.Exif) -> Image.Exif:
     """The same object without the tags that would describe another file's layout."""
-    for tag in set(exif) - _TELLING:
+    for tag in set(exif) - TELLING:
         del exif[tag]
     return exif
 

@@ -86,9 +86,10 @@ class _Stream:
         """Some bytes, `most` at most; none only at the end."""
         while not self._zlib.eof:
             if not self._rest:
-                self._rest = next(self._parts, b"")
-                if not self._rest:
+                part = next(self._parts, None)
+                if part is None:
                     return self._zlib.decompress(b"", most)
+                self._rest = part
             piece = self._zlib.decompress(self._rest, most)
             self._rest = self._zlib.unconsumed_tail
             if piece:

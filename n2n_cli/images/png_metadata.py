@@ -101,9 +101,9 @@ class _Reader:
         key = keyword.decode("latin-1")
         if not 0 < len(key) < 80:
             raise ValueError
-        self._room -= len(text)
-        if len(text) > _LONGEST_TEXT or self._room < 0:
+        if len(text) > min(_LONGEST_TEXT, self._room):
             raise _TooLongError
+        self._room -= len(text)
         kind = key.removeprefix("Raw profile type ") if key.startswith("Raw profile type ") else ""
         if key == _XMP or kind == "xmp":
             self._metadata["xmp"] = _raw_profile(text) if kind else text.encode()
@@ -162,7 +162,7 @@ def write_metadata(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
 
 def _whole(x: float, y: float) -> tuple[int, int]:
     """Two whole numbers of that ratio."""
-    scale = 1 if x.is_integer() and y.is_integer() else 10_000
+    scale = 1 if x % 1 == y % 1 == 0 else 10_000
     return max(1, round(x * scale)), max(1, round(y * scale))
 
 

@@ -45,7 +45,8 @@ def read_picture(source: Source, *, name: str | None = None, max_pixels: int = M
     with opened(source, name) as (file, label):
         pages = _pages(file, label, max_pixels)
         if _is_tiff(file):
-            count = sum(1 for _ in tiff_pages.read_pages(file))
+            with without_warnings():
+                count = sum(1 for _ in tiff_pages.read_pages(file))
             if count > 1:
                 raise ImageError(
                     f"{label} has {count} frames or pages; only single pictures are read here",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ MAX_PIXELS = 250_000_000
 """Pictures above this size are refused before they are decoded: a small file can claim any size."""
 
 Image.MAX_IMAGE_PIXELS = None  # `check_size` does it, with a limit for each reading instead of one for the process
+
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # it logs what is wrong with a file; the errors say it too
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from PIL import Image
+from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import PREFIXES, ImageFileDirectory_v2, TiffImageFile
 
 from n2n_cli.images import exif
@@ -26,6 +26,7 @@ PLANAR, RESOLUTION_UNIT, PREDICTOR, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_
 )
 EXTRA_SAMPLES, SAMPLE_FORMAT, XMP, ICC_PROFILE = 338, 339, 700, 34675
 RAW, LOSSY = 1, (6, 7)  # of the tag Compression; LOSSY is JPEG, in its old way and its new
+_BIG_HEAD = 16  # bytes of BigTIFF's head
 _CENTIMETRES = 2.54  # in an inch
 _IMAGEJ = re.compile(r"ImageJ=.*?\bimages=(\d+)", re.DOTALL)
 
@@ -144,15 +145,15 @@ def read_pages(file: BinaryIO) -> Iterator[Page]:
     """
     file.seek(0)
     head = file.read(8)
-    if head[2:3] == b"\x2b" or head[3:4] == b"\x2b":
-        head += file.read(8)
-    offset, seen = ImageFileDirectory_v2(head).next, set[int]()
+    if b"\x2b" in head[2:4]:
+        head += file.read(_BIG_HEAD - 8)
+    offset, seen = _directory(head).next, set[int]()
     claimed = 0
     while offset:
         if offset in seen:
             raise ValueError("its pages go round in a circle")
         seen.add(offset)
-        tags = ImageFileDirectory_v2(head)
+        tags = _directory(head)
         file.seek(offset)
         tags.load(file)
         if not tags:
@@ -170,20 +171,13 @@ def read_metadata(page: Page) -> tuple[Metadata, tuple[str, ...]]:
     """What a page's tags say of the picture, once it is turned upright; and notes on what had to be left out."""
     metadata, notes = Metadata(), tuple[str, ...]()
     try:
-        found = Image.Exif()
-        found.endian = "<" if page.head[:2] == b"II" else ">"
-        found.bigtiff = len(page.head) == 16
-        found.load_from_fp(page.file, page.offset)
-        found = exif.telling(found)
-        found.pop(exif.ORIENTATION, None)
-        if found:
-            found.bigtiff = False
+        if found := _exif(page):
             metadata["exif"] = found.tobytes()
     except Exception:  # as from a decoder
         notes = (exif.DAMAGED,)
     for key, tag in (("icc_profile", ICC_PROFILE), ("xmp", XMP)):
         if data := _bytes(page.tags.get(tag)):
-            metadata[key] = exif.upright_xmp(data) if key == "xmp" else data  # type: ignore[literal-required]
+            metadata[key] = exif.upright_xmp(data) if key == "xmp" and page.orientation > 1 else data  # type: ignore[literal-required]
     unit = page.tags.get(RESOLUTION_UNIT, 2)
     x, y = (page.tags.get(tag) for tag in (X_RESOLUTION, Y_RESOLUTION))
     if page.orientation > 4:
@@ -199,6 +193,33 @@ def read_metadata(page: Page) -> tuple[Metadata, tuple[str, ...]]:
     if page.tags.get(SUBFILE, 0) == 1:
         metadata["reduced"] = True
     return metadata, notes
+
+
+def _exif(page: Page) -> Image.Exif:
+    """EXIF data of a picture that has been turned upright."""
+    found = Image.Exif()
+    for tag in exif.TELLING & set(page.tags) - {exif.ORIENTATION}:
+        found[tag] = page.tags[tag]
+    for tag in {int(ExifTags.IFD.Exif), int(ExifTags.IFD.GPSInfo)} & set(found):
+        found[tag] = _inner(page, tag, found[tag])
+    inner = found.get(ExifTags.IFD.Exif, {})
+    if ExifTags.IFD.Interop in inner:
+        inner[ExifTags.IFD.Interop] = _inner(page, ExifTags.IFD.Interop, inner[ExifTags.IFD.Interop])
+    return found
+
+
+def _inner(page: Page, tag: int, offset: int) -> dict[int, Any]:
+    tags = _directory(page.head, group=tag)
+    page.file.seek(offset)
+    tags.load(page.file)
+    return dict(tags)
+
+
+def _directory(head: bytes, group: int | None = None) -> ImageFileDirectory_v2:
+    """A directory to be loaded from a file that starts so."""
+    if len(head) < _BIG_HEAD:
+        return ImageFileDirectory_v2(head, group=group)
+    return ImageFileDirectory_v2(b"II\x2b\0" + head[4:], prefix=head[:2], group=group)  # Pillow's knows but II's
 
 
 def _bytes(value: Any) -> bytes:

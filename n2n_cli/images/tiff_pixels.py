@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import math
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -150,14 +151,25 @@ def _unpacked(page: Page, layout: Layout, places: tuple[tuple[int, int], ...], h
         if len(piece) < length:
             raise ValueError("its pixels end too early, or are said to be longer than they can be")
         pieces.append(piece)
-    packed = b"".join(pieces)
     across = row_bytes // (layout.block[1] * _pixel_bytes(layout))
-    if layout.compression == tags.RAW:
+    if layout.compression in (tags.RAW, *_DEFLATE):
+        if layout.compression in _DEFLATE:
+            longest = layout.block[0] * layout.block[1] * _pixel_bytes(layout)
+            pieces = [_inflated(piece, longest) for piece in pieces]
         return _raw(pieces, layout, height, across)
-    file = _gray_file(packed, [len(piece) for piece in pieces], layout, height, row_bytes)
+    file = _gray_file(b"".join(pieces), [len(piece) for piece in pieces], layout, height, row_bytes)
     with TiffImageFile(file) as image:
         image.load()
         return np.asarray(image).reshape(height, across, -1)
+
+
+def _inflated(piece: bytes, longest: int) -> bytes:
+    """What was packed by zlib, as far as it can belong to a strip or tile; its checksum has been seen to be right."""
+    unpacker = zlib.decompressobj()
+    data = unpacker.decompress(piece, longest + 1)
+    if not unpacker.eof and len(data) <= longest:
+        raise ValueError("its pixels end too early")
+    return data
 
 
 def _raw(pieces: list[bytes], layout: Layout, height: int, across: int) -> Array:

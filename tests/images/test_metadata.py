@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from PIL import ExifTags, Image, ImageOps
 from PIL.TiffImagePlugin import IFDRational
 
-from n2n_cli.images import picture_size, read_picture, write_picture
+from n2n_cli.images import Metadata, Picture, Text, picture_size, read_picture, write_picture
 from n2n_cli.nn.functional import Array
 from tests.images.pictures import (
     GRAY,
@@ -139,3 +140,161 @@ def test_the_right_side_stays_up(tmp_path: Path, orientation: int, source: str, 
     before, after = upright(tmp_path / f"a{source}"), upright(tmp_path / f"b{target}")
     assert after.shape == before.shape
     assert np.abs(after - before).max() < (10 if target in (".webp", ".jpg") else 0.5)
+
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6">\xc3\xa4</rdf></x:xmpmeta>'
+TEXTS: tuple[Text, ...] = (
+    {"keyword": "Title", "text": "gr\xfcn", "language": "", "translated": ""},
+    {"keyword": "Comment", "text": "long " * 400, "language": "", "translated": ""},
+    {"keyword": "Author", "text": "\u5f20", "language": "zh", "translated": "\u4f5c\u8005"},
+    {"keyword": "Author", "text": "\u5f20" * 900, "language": "", "translated": ""},
+)
+COLOUR = ((b"cHRM", struct.pack(">8I", *range(8))), (b"gAMA", struct.pack(">I", 45455)), (b"sRGB", b"\0"))
+ALL: Metadata = {"exif": exif_of(Make="maker"), "xmp": XMP, "texts": TEXTS, "colour": COLOUR, "dpi": (300, 150)}
+
+
+def through(picture: Picture, image_format: str) -> tuple[Metadata, tuple[str, ...]]:
+    """What comes back of a picture's metadata, and the notes."""
+    file = io.BytesIO()
+    notes = write_picture(file, picture, format=image_format, name="it")
+    back = read_picture(file, name="it")
+    return back.metadata, notes + back.notes
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_png_keeps_all(dtype: type) -> None:
+    metadata, notes = through(Picture(RGB.astype(dtype), None, ALL), "PNG")
+    assert metadata.pop("dpi") == pytest.approx((300, 150), abs=0.02)
+    assert metadata == {key: value for key, value in ALL.items() if key != "dpi"}
+    assert notes == ()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_png_with_a_profile_does_not_say_srgb_too(dtype: type) -> None:
+    metadata, _ = through(Picture(RGB.astype(dtype), None, {"icc_profile": SRGB, "colour": COLOUR}), "PNG")
+    assert metadata == {"icc_profile": SRGB, "colour": COLOUR[:2]}
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "TIFF", "WEBP"])
+def test_xmp_goes_along(image_format: str) -> None:
+    assert through(Picture(RGB, None, {"xmp": XMP}), image_format) == ({"xmp": XMP}, ())
+
+
+def test_xmp_of_a_tiff_that_was_turned_says_so() -> None:
+    metadata, _ = through(Picture(RGB, None, {"xmp": XMP, "exif": exif_of(Orientation=6)}), "TIFF")
+    assert metadata["xmp"] == XMP.replace(b'Orientation="6"', b'Orientation="1"')
+    exif = Image.Exif()
+    exif.load(metadata["exif"])
+    assert ExifTags.Base.Orientation not in exif
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_resolution_without_a_unit_goes_along(image_format: str, dtype: type) -> None:
+    metadata: Metadata = {"aspect": (2, 3)}
+    assert through(Picture(RGB.astype(dtype), None, metadata), image_format) == (metadata, ())
+    ratio, _ = through(Picture(RGB.astype(dtype), None, {"aspect": (1.5, 1)}), image_format)
+    assert ratio["aspect"][0] / ratio["aspect"][1] == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize(("orientation", "wanted"), [(3, (300, 150)), (6, (150, 300))])
+def test_a_resolution_turns_with_the_pixels(orientation: int, wanted: tuple[int, int]) -> None:
+    picture = Picture(RGB, None, {"dpi": (300, 150), "exif": exif_of(Orientation=orientation)})
+    for image_format in ("TIFF", "BMP"):
+        assert through(picture, image_format)[0]["dpi"] == pytest.approx(wanted, abs=0.02)
+
+
+def test_the_resolution_of_a_jpeg_is_the_one_it_tells(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    Image.fromarray(RGB).save(path, exif=exif_of(Make="maker"))
+    assert "dpi" not in read_picture(path).metadata
+    told = exif_of(XResolution=IFDRational(100), YResolution=IFDRational(50), ResolutionUnit=3)
+    Image.fromarray(RGB).save(path, exif=told)
+    assert read_picture(path).metadata["dpi"] == (254, 127)
+
+
+def test_a_comment_goes_between_jpeg_and_png() -> None:
+    comment: Text = {"keyword": "Comment", "text": "gr\xfcn", "language": "", "translated": ""}
+    for image_format in ("JPEG", "PNG"):
+        assert through(Picture(RGB, None, {"texts": (comment,)}), image_format) == ({"texts": (comment,)}, ())
+
+
+LEFT_OUT: dict[str, tuple[str, Metadata, tuple[str, ...]]] = {
+    "texts in WebP": ("WEBP", {"texts": TEXTS[:1]}, ("WEBP cannot hold its texts: Title",)),
+    "texts in JPEG": ("JPEG", {"texts": TEXTS[:2]}, ("JPEG cannot hold its texts: Title",)),
+    "gamma in TIFF": ("TIFF", {"colour": COLOUR[:2]}, ("TIFF cannot hold its gamma",)),
+    "gamma of sRGB": ("TIFF", {"colour": COLOUR}, ()),
+    "gamma beside a profile": ("TIFF", {"colour": COLOUR[:2], "icc_profile": SRGB}, ()),
+    "BMP": (
+        "BMP",
+        {"icc_profile": SRGB, "xmp": XMP, "exif": exif_of()},
+        ("BMP cannot hold its colour profile", "BMP cannot hold its XMP data", "BMP cannot hold its EXIF data"),
+    ),
+    "long XMP in JPEG": ("JPEG", {"xmp": bytes(65_505)}, ("its XMP data is too long for JPEG",)),
+    "XMP that just fits in JPEG": ("JPEG", {"xmp": bytes(65_504)}, ()),
+}
+
+
+@pytest.mark.parametrize(("image_format", "metadata", "wanted"), LEFT_OUT.values(), ids=LEFT_OUT.keys())
+def test_what_is_left_out_is_told(image_format: str, metadata: Metadata, wanted: tuple[str, ...]) -> None:
+    assert through(Picture(RGB, None, metadata), image_format)[1] == wanted
+
+
+def bomb(name: bytes) -> bytes:
+    start = {b"zTXt": b"k\0\0", b"iTXt": b"k\0\1\0\0\0", b"iCCP": b"k\0\0"}[name]
+    return chunk(name, start + zlib.compress(bytes(2**25)))
+
+
+DAMAGED: dict[str, tuple[bytes, str]] = {
+    "zTXt bomb": (bomb(b"zTXt"), "its zTXt chunk is too long and was left out"),
+    "iTXt bomb": (bomb(b"iTXt"), "its iTXt chunk is too long and was left out"),
+    "iCCP bomb": (bomb(b"iCCP"), "its iCCP chunk is too long and was left out"),
+    "many texts": (
+        b"".join(chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(2**20 - 1))) for _ in range(17)),
+        "its zTXt chunk is too long and was left out",
+    ),
+    "iCCP cut": (chunk(b"iCCP", b"k\0\0" + zlib.compress(SRGB)[:50]), "its iCCP chunk is damaged and was left out"),
+    "another packing": (chunk(b"zTXt", b"k\0\1" + zlib.compress(b"")), "its zTXt chunk is damaged and was left out"),
+    "no keyword": (chunk(b"tEXt", b"\0text"), "its tEXt chunk is damaged and was left out"),
+    "text that is no UTF-8": (chunk(b"iTXt", b"k\0\0\0\0\0\xff"), "its iTXt chunk is damaged and was left out"),
+    "pHYs cut": (chunk(b"pHYs", bytes(8)), "its pHYs chunk is damaged and was left out"),
+    "wrong checksum": (chunk(b"tEXt", b"k\0text")[:-1] + b"?", "its tEXt chunk is damaged and was left out"),
+    "EXIF data": (chunk(b"eXIf", b"XX\0*"), "its EXIF data is damaged and was left out"),
+    "EXIF data as text": (
+        chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 5\n00\n"),
+        "its EXIF data is damaged and was left out",
+    ),
+}
+
+
+@pytest.mark.parametrize(("behind", "note"), DAMAGED.values(), ids=DAMAGED.keys())
+@pytest.mark.parametrize("depth", [8, 16])
+def test_a_damaged_chunk_costs_itself_alone(behind: bytes, note: str, depth: int) -> None:
+    more = chunk(b"tEXt", b"Title\0kept")
+    file = io.BytesIO(png(1, 1, depth, 0, bytes(1 + depth // 8), behind=behind + more))
+    picture = read_picture(file, name="it")
+    assert picture.notes == (note,)
+    assert picture.pixels.tolist() == [[[0]]]
+    texts = [text for text in picture.metadata.pop("texts", ()) if text["keyword"] != "k"]
+    assert texts == [{"keyword": "Title", "text": "kept", "language": "", "translated": ""}]
+    assert picture.metadata == {}
+
+
+def test_a_profile_of_cmyk_is_left_out_and_told(tmp_path: Path) -> None:
+    mode("CMYK", np.zeros((2, 3, 4), np.uint8)).save(tmp_path / "a.tif", icc_profile=b"of CMYK")
+    assert "its colour profile does not fit RGB and was left out" in read_picture(tmp_path / "a.tif").notes
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_exif_with_all_its_directories_goes_through_tiff(dtype: type) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Copyright] = "me"
+    exif[ExifTags.IFD.GPSInfo] = {ExifTags.GPS.GPSLatitudeRef: "N"}
+    exif[ExifTags.IFD.Exif] = {ExifTags.Base.UserComment: b"comment", ExifTags.IFD.Interop: {1: "R98"}}
+    metadata, _ = through(Picture((RGB / 255).astype(dtype), None, {"exif": exif.tobytes()}), "TIFF")
+    back = Image.Exif()
+    back.load(metadata["exif"])
+    assert back[ExifTags.Base.Copyright] == "me"
+    assert back.get_ifd(ExifTags.IFD.GPSInfo) == {ExifTags.GPS.GPSLatitudeRef: "N"}
+    assert back.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] == b"comment"
+    assert back.get_ifd(ExifTags.IFD.Interop) == {1: "R98"}

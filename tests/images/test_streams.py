@@ -1,0 +1,194 @@
+"""Pictures from and to streams: named in messages, whole or not at all."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from n2n_cli.errors import ArgumentError, ImageError
+from n2n_cli.images import (
+    FORMATS,
+    Picture,
+    check_holds,
+    format_named,
+    is_lossy,
+    picture_size,
+    read_pages,
+    read_picture,
+    write_pages,
+    write_picture,
+)
+from tests.images.pictures import DEEP, RGB, tiff
+
+
+class Pipe(io.BytesIO):
+    """A stream that cannot be sought."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, *where: Any) -> int:
+        raise io.UnsupportedOperation("seek")
+
+    def tell(self) -> int:
+        raise io.UnsupportedOperation("tell")
+
+
+@pytest.mark.parametrize("image_format", sorted(set(FORMATS.values())))
+def test_through_pipes(image_format: str) -> None:
+    out = Pipe()
+    assert write_picture(out, Picture(RGB), format=image_format, name="stdout") == ()
+    picture = read_picture(Pipe(out.getvalue()), name="stdin")
+    assert picture.format == image_format
+    assert picture.pixels.shape == RGB.shape
+    assert np.array_equal(picture.pixels, RGB) or image_format == "JPEG"
+    assert picture_size(Pipe(out.getvalue()), name="stdin") == (2, 3)
+    assert picture.lossless is (image_format != "JPEG")
+
+
+def test_pages_through_pipes() -> None:
+    out = Pipe()
+    write_pages(out, [Picture(RGB), Picture(DEEP[..., None])], format="TIFF", name="stdout")
+    first, second = read_pages(Pipe(out.getvalue()), name="stdin")
+    assert np.array_equal(first.pixels, RGB)
+    assert np.array_equal(second.pixels[..., 0], DEEP)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "`stdin` is empty"),
+        (b"a picture says more", "`stdin` is not a whole PNG, JPEG, TIFF, WebP or BMP picture"),
+        (tiff(1, 1, 64, 1, bytes(8)), "`stdin` holds pixels of a kind that is not supported"),
+    ],
+)
+def test_a_stream_is_called_by_its_name(data: bytes, message: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        read_picture(Pipe(data), name="stdin")
+    assert caught.value.message.startswith(message)
+    with pytest.raises(ImageError) as caught:
+        read_picture(Pipe(data))
+    assert caught.value.message.startswith(message.replace("`stdin`", "the stream"))
+
+
+def test_a_picture_that_cannot_be_written_leaves_the_stream_as_it_was() -> None:
+    out = Pipe()
+    with pytest.raises(ImageError, match=r"^`stdout`: JPEG cannot hold 16 bits per channel$"):
+        write_picture(out, Picture(DEEP[..., None]), format="JPEG", name="stdout")
+    assert out.getvalue() == b""
+
+
+class OtherError(Exception):
+    pass
+
+
+def failing(*pictures: Picture) -> Iterator[Picture]:
+    yield from pictures
+    raise OtherError("of the pages")
+
+
+def test_an_error_of_the_pages_passes_through_and_nothing_is_written(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(b"old")
+    out = Pipe()
+    for target in (tmp_path / "a.tif", out):
+        with pytest.raises(OtherError, match="of the pages"):
+            write_pages(target, failing(Picture(RGB)), format="TIFF", name="it")
+    assert out.getvalue() == b""
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.tif", b"old")]
+
+
+def test_no_page_and_too_many(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="cannot be written: there is no picture"):
+        write_pages(tmp_path / "a.tif", [])
+    with pytest.raises(ImageError, match="PNG holds a single picture, there are several pages"):
+        write_pages(tmp_path / "a.png", [Picture(RGB)] * 2)
+    assert not list(tmp_path.iterdir())
+
+
+class Closed(Pipe):
+    def write(self, data: Any) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+class Full(Pipe):
+    def write(self, data: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_closed_pipe_is_told_from_a_full_disk() -> None:
+    with pytest.raises(BrokenPipeError):
+        write_picture(Closed(), Picture(RGB), format="PNG", name="stdout")
+    with pytest.raises(ImageError) as caught:
+        write_picture(Full(), Picture(RGB), format="PNG", name="stdout")
+    assert caught.value.message == "`stdout` cannot be written: No space left on device"
+    assert caught.value.hint == "free some space, or write to another disk"
+
+
+def test_what_a_stream_needs_to_be_told() -> None:
+    with pytest.raises(ArgumentError, match="it must be named, for a stream has no ending: PNG"):
+        write_picture(Pipe(), Picture(RGB), name="stdout")
+    with pytest.raises(ArgumentError, match=r"`format` is 'GIF', it must be one of PNG, JPEG, TIFF, WEBP, BMP$"):
+        write_picture(Pipe(), Picture(RGB), format="GIF", name="stdout")
+
+
+@pytest.mark.parametrize("quality", [0, 101, -1])
+def test_quality_has_a_range(quality: int) -> None:
+    message = f"^`quality` is {quality}, it must be a whole number from 1 to 100$"
+    with pytest.raises(ArgumentError, match=message):
+        write_picture(Pipe(), Picture(RGB), format="JPEG", quality=quality, name="stdout")
+
+
+def jpeg_of(quality: int | None) -> Image.Image:
+    out = io.BytesIO()
+    write_picture(out, Picture(np.kron(RGB, np.ones((8, 8, 1), np.uint8))), format="JPEG", quality=quality, name="it")
+    return Image.open(out)
+
+
+@pytest.mark.parametrize("quality", [None, 90, 100, 89, 20])
+def test_jpeg_has_the_quality_that_was_asked_for_and_full_colour_from_90_on(quality: int | None) -> None:
+    wanted = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(wanted, "JPEG", quality=95 if quality is None else quality)
+    with jpeg_of(quality) as found, Image.open(wanted) as reference:
+        assert found.quantization == reference.quantization  # type: ignore[attr-defined]
+        factors = {layer[1:3] for layer in found.layer}  # type: ignore[attr-defined]
+    assert (factors == {(1, 1)}) is (quality is None or quality >= 90)
+
+
+def test_webp_loses_something_only_where_a_quality_is_asked_for(rng: np.random.Generator) -> None:
+    pixels = rng.integers(256, size=(16, 16, 3), dtype=np.uint8)
+    alpha = rng.integers(2, size=(16, 16), dtype=np.uint8) * np.uint8(255)
+    sizes = []
+    for quality in (None, 20, 90):
+        out = io.BytesIO()
+        write_picture(out, Picture(pixels, alpha), format="WEBP", quality=quality, name="it")
+        picture = read_picture(out, name="it")
+        assert picture.lossless is (quality is None) is not is_lossy("WEBP", quality)
+        assert np.array_equal(picture.pixels, pixels) is (quality is None)
+        assert np.array_equal(picture.alpha, alpha)  # type: ignore[arg-type]
+        sizes.append(len(out.getvalue()))
+    assert sizes[1] < sizes[2] < sizes[0]
+
+
+def test_which_formats_lose_something() -> None:
+    assert [name for name in dict.fromkeys(FORMATS.values()) if is_lossy(name)] == ["JPEG"]
+    assert [name for name in dict.fromkeys(FORMATS.values()) if is_lossy(name, 95)] == ["JPEG", "WEBP"]
+
+
+def test_a_format_by_its_short_name() -> None:
+    assert [format_named(name) for name in ("png", "JPG", "jpeg", "tif", "webp")] == [
+        *("PNG", "JPEG", "JPEG", "TIFF", "WEBP"),
+    ]
+    with pytest.raises(ImageError, match=r"^there is no image format `gif`$"):
+        format_named("gif")
+
+
+def test_whether_a_format_holds_a_picture_is_known_before_it_is_written() -> None:
+    check_holds("`it`", Picture(DEEP[..., None]), "PNG")
+    with pytest.raises(ImageError, match=r"^`it`: WEBP cannot hold 16 bits per channel$"):
+        check_holds("`it`", Picture(DEEP[..., None]), "WEBP")

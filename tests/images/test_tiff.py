@@ -1,0 +1,432 @@
+"""TIFF: every depth and layout, page after page, written and read by us and by Pillow's libtiff."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import ExifTags, Image
+from PIL.TiffImagePlugin import IFDRational
+
+from n2n_cli.errors import ImageError
+from n2n_cli.images import Picture, picture_size, read_pages, read_picture, read_pixels, tiff_writing, write_pages
+from n2n_cli.images.tiff_directory import Values, directory, head
+from n2n_cli.nn.functional import Array
+from tests.images.pictures import exif_of, mode, tiff
+from tests.nn.cases import some_examples
+
+DTYPES = ["u1", "u2", "u4", "i1", "i2", "i4", "f4"]
+KINDS = {"u": 1, "i": 2, "f": 3}
+
+
+def values(dtype: str, shape: tuple[int, ...], seed: int = 0) -> Array:
+    """Values of the whole range of a type."""
+    rng = np.random.default_rng(seed)
+    if dtype[0] == "f":
+        return rng.normal(size=shape).astype(dtype)
+    limits = np.iinfo(dtype)
+    return rng.integers(limits.min, limits.max, size=shape, endpoint=True).astype(dtype)
+
+
+def written(*pictures: Picture) -> bytes:
+    file = io.BytesIO()
+    write_pages(file, pictures, format="TIFF", name="it")
+    return file.getvalue()
+
+
+def read(data: bytes, **options: Any) -> Picture:
+    return read_picture(io.BytesIO(data), name="it", **options)
+
+
+def refusal(data: bytes, reading: Callable[[bytes], object] = read) -> str:
+    with pytest.raises(ImageError) as caught:
+        reading(data)
+    assert caught.value.hint
+    assert "\n" not in caught.value.message
+    return caught.value.message
+
+
+def by_hand(
+    pixels: Array, *, tile: tuple[int, int] | None, planar: bool, packed: bool, predictor: int, big: bool
+) -> bytes:
+    """A little-endian file of (H, W, C) pixels, laid out as the arguments say."""
+    height, width, channels = pixels.shape
+    block = tile or (3, width)
+    places, counts, data = [], [], bytearray(16)
+    for plane in np.split(pixels, channels, axis=2) if planar else [pixels]:
+        for y, x in itertools.product(range(0, height, block[0]), range(0, width, block[1])):
+            part = plane[y : y + block[0], x : x + block[1]]
+            if tile:
+                part = np.pad(part, [(0, n - have) for n, have in zip(block, part.shape, strict=False)] + [(0, 0)])
+            if predictor == 2:
+                part = np.diff(part, axis=1, prepend=part[:, :1] * 0)
+            content = np.ascontiguousarray(part).tobytes()
+            content = zlib.compress(content) if packed else content
+            places.append(len(data))
+            counts.append(len(content))
+            data += content
+    offsets, lengths = (324, 325) if tile else (273, 279)
+    tags: dict[int, Values] = {
+        256: width,
+        257: height,
+        258: [8 * pixels.itemsize] * channels,
+        259: 8 if packed else 1,
+        262: 2 if channels == 3 else 1,
+        277: channels,
+        284: 2 if planar else 1,
+        317: predictor,
+        339: [KINDS[pixels.dtype.kind]] * channels,
+        offsets: places,
+        lengths: counts,
+        **({323: tile[0], 322: tile[1]} if tile else {278: block[0]}),
+    }
+    start = head(len(data), big=big)
+    return start + bytes(data[len(start) :]) + directory(tags, len(data), 0, big=big)
+
+
+@given(
+    dtype=st.sampled_from(DTYPES),
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    channels=st.sampled_from([1, 3]),
+    tile=st.sampled_from([None, (16, 32), (32, 16)]),
+    planar=st.booleans(),
+    packing=st.sampled_from([(False, 1), (True, 1), (True, 2)]),
+    big=st.booleans(),
+)
+@some_examples
+def test_every_layout(
+    dtype: str,
+    size: tuple[int, int],
+    channels: int,
+    tile: tuple[int, int] | None,
+    planar: bool,
+    packing: tuple[bool, int],
+    big: bool,
+) -> None:
+    packed, predictor = packing if dtype[0] != "f" else (packing[0], 1)
+    pixels = values(dtype, (*size, channels))
+    data = by_hand(pixels, tile=tile, planar=planar, packed=packed, predictor=predictor, big=big)
+    picture = read(data)
+    assert picture.pixels.dtype == dtype
+    assert np.array_equal(picture.pixels, pixels)
+    assert picture.metadata.get("compressed", False) is packed
+
+
+@pytest.mark.parametrize("predictor", [1, 2])
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "lzma", "zstd"])
+def test_every_compression_that_libtiff_writes(compression: str, predictor: int) -> None:
+    for pixels in (values("u2", (40, 30)), values("f4", (40, 30))):
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "TIFF", compression=compression, tiffinfo={317: predictor, 278: 7})
+        assert np.array_equal(read(file.getvalue()).pixels[..., 0], pixels)
+
+
+@given(
+    dtype=st.sampled_from(DTYPES),
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    channels=st.sampled_from([1, 3]),
+    has_alpha=st.booleans(),
+    compressed=st.booleans(),
+    seed=st.integers(0, 99),
+)
+@some_examples
+def test_nothing_is_lost(
+    dtype: str, size: tuple[int, int], channels: int, has_alpha: bool, compressed: bool, seed: int
+) -> None:
+    pixels = values(dtype, (*size, channels), seed)
+    alpha = values(dtype, size, seed + 1) if has_alpha else None
+    picture = read(written(Picture(pixels, alpha, {"compressed": True} if compressed else {})))
+    assert picture.pixels.dtype == dtype
+    assert np.array_equal(picture.pixels, pixels)
+    assert (picture.alpha is None) == (alpha is None)
+    assert alpha is None or np.array_equal(picture.alpha, alpha)  # type: ignore[arg-type]
+    assert picture.metadata == ({"compressed": True} if compressed else {})
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize(("dtype", "channels"), [("u1", 1), ("u1", 3), ("u2", 1), ("u2", 3), ("f4", 1), ("i4", 1)])
+def test_libtiff_reads_what_is_written(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, channels: int, compressed: bool
+) -> None:
+    monkeypatch.setattr(tiff_writing, "_STRIP", 200)  # many strips
+    pixels = values(dtype, (20, 9, channels))
+    data = written(Picture(pixels, None, {"compressed": True} if compressed else {}))
+    with Image.open(io.BytesIO(data)) as image:
+        found = np.asarray(image).reshape(pixels.shape)
+    assert np.array_equal(found, pixels >> 8 if (dtype, channels) == ("u2", 3) else pixels)
+    assert np.array_equal(read(data).pixels, pixels)
+
+
+def pages_of_all_kinds() -> list[Picture]:
+    return [
+        Picture(values("u2", (5, 4, 1)), values("u2", (5, 4))),  # of a kind that Pillow does not know
+        Picture(values("u1", (3, 7, 3)), None, {"compressed": True, "dpi": (300, 300)}),
+        Picture(values("f4", (2, 2, 3))),
+        Picture(values("u2", (4, 9, 3)), None, {"reduced": True, "exif": exif_of(Make="maker")}),
+    ]
+
+
+def test_every_page_comes_back() -> None:
+    pictures = pages_of_all_kinds()
+    found = list(read_pages(io.BytesIO(written(*pictures)), name="it"))
+    assert len(found) == 4
+    for picture, wanted in zip(found, pictures, strict=True):
+        assert np.array_equal(picture.pixels, wanted.pixels)
+        assert picture.pixels.dtype == wanted.pixels.dtype
+    assert np.array_equal(found[0].alpha, pictures[0].alpha)  # type: ignore[arg-type]
+    assert found[1].metadata == {"compressed": True, "dpi": (300, 300)}
+    assert found[3].metadata["reduced"]
+    assert "exif" in found[3].metadata
+    assert "exif" not in found[2].metadata
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_page_for_pillow_behind_one_that_it_does_not_know(tmp_path: Path, in_memory: bool) -> None:
+    palette = mode("P", np.arange(6, dtype=np.uint8).reshape(2, 3))
+    palette.putpalette(list(range(18)))
+    file = io.BytesIO()
+    palette.save(file, "TIFF", compression="tiff_lzw")
+    ours, theirs = written(pages_of_all_kinds()[0]), file.getvalue()
+    ours += bytes(len(ours) % 2)
+    first = struct.unpack("<I", ours[4:8])[0]
+    last = first + 2 + 12 * struct.unpack("<H", ours[first : first + 2])[0]
+    moved = struct.unpack("<I", theirs[4:8])[0]
+    count = struct.unpack("<H", theirs[moved : moved + 2])[0]
+    table = bytearray(theirs)
+    for at in range(moved + 2, moved + 2 + 12 * count, 12):  # whatever lies elsewhere in the file lies further behind
+        tag, kind, number, value = struct.unpack("<HHII", table[at : at + 12])
+        if number * {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1}[kind] > 4 or tag == 273:
+            struct.pack_into("<I", table, at + 8, value + len(ours))
+    data = ours[:last] + struct.pack("<I", len(ours) + moved) + ours[last + 4 :] + bytes(table)
+    (tmp_path / "a.tif").write_bytes(data)
+    found = list(read_pages(io.BytesIO(data) if in_memory else tmp_path / "a.tif", name="it"))
+    assert np.array_equal(found[0].pixels, pages_of_all_kinds()[0].pixels)
+    assert found[1].pixels.ravel().tolist() == list(range(18))
+    assert found[1].notes == ("its palette became plain colours",)
+
+
+def test_pages_come_one_by_one() -> None:
+    data = written(*[Picture(values("u2", (4, 4, 1), seed)) for seed in range(3)])
+    second = data.index(values("u2", (4, 4, 1), 1).tobytes())
+    broken = bytearray(data)
+    struct.pack_into("<I", broken, data.index(struct.pack("<HHII", 273, 3, 1, second)) + 8, 60_000)
+    pages = read_pages(io.BytesIO(broken), name="it")
+    assert np.array_equal(next(pages).pixels, values("u2", (4, 4, 1), 0))
+    with pytest.raises(ImageError, match=r"^`it` is not a whole PNG, .* \(its pixels end too early"):
+        next(pages)
+
+
+def test_each_page_keeps_to_the_limit() -> None:
+    data = written(*[Picture(np.zeros((side, side, 3), np.uint16)) for side in (3, 9)])
+    pages = read_pages(io.BytesIO(data), name="it", max_pixels=80)
+    assert next(pages).pixels.shape == (3, 3, 3)
+    with pytest.raises(
+        ImageError, match=r"^`it`, page 2, claims to have 9 x 9 = 81 pixels, more than the limit of 80$"
+    ):
+        next(pages)
+
+
+def test_a_single_picture_is_one_page(rng: np.random.Generator) -> None:
+    file = io.BytesIO()
+    Image.fromarray(pixels := values("u1", (3, 4, 3))).save(file, "PNG")
+    (page,) = read_pages(file, name="it")
+    assert np.array_equal(page.pixels, pixels)
+
+
+def test_pages_that_go_round_in_a_circle() -> None:
+    data = bytearray(tiff(1, 1, 8, 1, b"\7"))
+    struct.pack_into("<I", data, 8 + 2 + 9 * 12, 8)
+    pages = read_pages(io.BytesIO(data), name="it")
+    assert next(pages).pixels.item() == 7
+    with pytest.raises(ImageError, match="its pages go round in a circle"):
+        next(pages)
+
+
+def test_pictures_that_imagej_wrote_without_directories_are_not_lost_in_silence() -> None:
+    picture = Picture(
+        values("u2", (2, 2, 1)), None, {"exif": exif_of(ImageDescription="ImageJ=1.53t\nimages=3\nslices=3")}
+    )
+    assert "ImageJ says it has 3 pictures, its directories name 1" in refusal(written(picture))
+    assert len(list(read_pages(io.BytesIO(written(picture, picture, picture)), name="it"))) == 3
+
+
+def test_files_above_4_gb_are_bigtiff(monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = pages_of_all_kinds()
+    assert written(*pictures)[:4] == b"II*\0"
+    monkeypatch.setattr(tiff_writing, "_CLASSIC_LIMIT", 500)
+    data = written(*pictures)
+    assert data[:8] == b"II+\0\x08\0\0\0"
+    found = list(read_pages(io.BytesIO(data), name="it"))
+    assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(found, pictures, strict=True))
+    exif = Image.Exif()
+    exif.load(found[3].metadata["exif"])
+    assert exif[ExifTags.Base.Make] == "maker"
+    assert exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ExposureTime] == IFDRational(1, 125)
+
+
+def test_everything_in_a_directory_starts_at_an_even_place() -> None:
+    data = directory({270: "abcd", 271: "efghi", 272: "xyz"}, 100, 0, big=False)
+    places = [struct.unpack_from("<I", data, 2 + 12 * entry + 8)[0] for entry in (0, 1)]
+    assert [place % 2 for place in places] == [0, 0]
+    assert [data[place - 100 :][:4] for place in places] == [b"abcd", b"efgh"]
+    assert struct.unpack_from("<HHI4s", data, 2 + 12 * 2) == (272, 2, 4, b"xyz\0")
+
+
+@pytest.mark.parametrize(("compression", "lossless"), [("jpeg", False), ("tiff_lzw", True), (None, True)])
+def test_a_tiff_of_jpeg_has_lost_something(compression: str | None, lossless: bool) -> None:
+    file = io.BytesIO()
+    Image.fromarray(values("u1", (16, 16, 3))).save(file, "TIFF", compression=compression)
+    picture = read(file.getvalue())
+    assert picture.lossless is lossless
+    assert picture.metadata.get("compressed", False) is (compression == "tiff_lzw")
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_values_that_are_no_numbers(bad: float, channels: int) -> None:
+    pixels = np.zeros((30, 40, channels), np.float32)
+    pixels[3:, 2] = bad
+    message = refusal(written(Picture(pixels)))
+    assert message == f"`it` holds {27 * channels} values that are not numbers (NaN) or infinite"
+
+
+def test_floats_from_0_to_1_are_taken_as_they_are() -> None:
+    pixels = np.array([[[0.0], [0.25], [1.0]]], np.float32)
+    picture = read(written(Picture(pixels)))
+    assert (picture.value_range, picture.notes) == (None, ())
+    assert np.array_equal(picture.as_float(), pixels.transpose(2, 0, 1))
+    assert picture.with_float(np.full((1, 1, 3), 1.5, np.float32)).pixels.ravel().tolist() == [1.5] * 3
+    file = io.BytesIO(written(Picture(pixels)))
+    assert read_pixels(file, 3, name="it").tolist() == [[[0] * 3, [0.25] * 3, [1] * 3]]
+
+
+@pytest.mark.parametrize("dtype", ["f4", "i1", "i2", "i4", "u4"])
+def test_other_ranges_are_mapped_and_come_back(dtype: str) -> None:
+    pixels = np.array([[[100], [40], [115], [55]]], dtype)
+    picture = read(written(Picture(pixels)))
+    assert picture.value_range == (40, 115)
+    assert picture.notes == ("its values, 40 to 115, are 0 to 1 for the network",)
+    floats = picture.as_float()
+    assert floats.dtype == np.float32
+    assert floats.ravel().tolist() == pytest.approx([0.8, 0, 1, 0.2])
+    assert picture.with_float(floats).pixels.ravel().tolist() == [100, 40, 115, 55]
+    message = refusal(written(Picture(pixels)), lambda data: read_pixels(io.BytesIO(data), 1, name="it"))
+    assert message.startswith(f"`it` has {np.dtype(dtype)} values from 40 to 115; needed are 8 or 16 bits")
+
+
+@pytest.mark.parametrize("dtype", ["f4", "i2"])
+def test_a_constant_picture_stays_constant(dtype: str) -> None:
+    picture = read(written(Picture(np.full((2, 3, 1), 7, dtype))))
+    assert (picture.as_float() == 0).all()
+    assert (picture.with_float(picture.as_float()).pixels == 7).all()
+
+
+@pytest.mark.parametrize("bits", [16, 64])
+def test_floats_of_other_lengths_become_32_bits(bits: int) -> None:
+    pixels: Array = np.array([[[0.1], [0.5]]], f"f{bits // 8}")
+    data = by_hand(pixels, tile=None, planar=False, packed=False, predictor=1, big=False)
+    picture = read(data)
+    assert picture.pixels.dtype == np.float32
+    assert np.array_equal(picture.pixels, pixels.astype(np.float32))
+    assert picture.notes == (f"its {bits}-bit floats became 32-bit floats",)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_alpha_that_was_multiplied_in_is_taken_out(dtype: type) -> None:
+    whole = int(np.iinfo(dtype).max)
+    share = 2 * whole // 5
+    pixels: Array = np.array([[[whole // 5, 0, share, share], [9, 9, 9, 0], [1, 2, whole, whole]]], dtype)
+    data = bytearray(written(Picture(pixels[..., :3].copy(), pixels[..., 3].copy())))
+    at = data.index(struct.pack("<HHII", 338, 3, 1, 2))
+    struct.pack_into("<I", data, at + 8, 1)
+    picture = read(bytes(data))
+    half = round((whole // 5) * whole / share)
+    assert picture.pixels.tolist() == [[[half, 0, whole], [0, 0, 0], [1, 2, whole]]]
+    assert np.array_equal(picture.alpha, pixels[..., 3])  # type: ignore[arg-type]
+    assert picture.notes == ("its colours were divided by its alpha, which had been multiplied in",)
+    struct.pack_into("<I", data, at + 8, 0)
+    assert read(bytes(data)).notes == ("its fourth channel, whose meaning is not stated, was left out",)
+    assert read(bytes(data)).alpha is None
+
+
+def test_white_is_zero_for_floats_is_refused() -> None:
+    data = written(Picture(np.zeros((1, 1, 1), np.float32)))
+    data = data.replace(struct.pack("<HHII", 262, 3, 1, 1), struct.pack("<HHII", 262, 3, 1, 0))
+    assert refusal(data) == "`it` has float32 pixels where white is zero"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_deep_page_is_turned_as_pillow_turns_a_shallow_one(orientation: int) -> None:
+    deep, shallow = (
+        written(Picture(values("u1", (3, 5, 3)).astype(dtype), None, {"exif": exif_of(Orientation=orientation)}))
+        for dtype in (np.uint16, np.uint8)
+    )
+    picture = read(deep)
+    with Image.open(io.BytesIO(shallow)) as image:
+        image.load()
+        assert np.array_equal(picture.pixels, np.asarray(image))
+    assert picture_size(io.BytesIO(deep), name="it") == picture.pixels.shape[:2]
+
+
+DAMAGE: dict[str, tuple[tuple[int, int], int, str]] = {  # tag and count as they are, another value, the reason
+    "tiles that are no tiles": ((278, 1), 0, "it has strips or tiles of 4 x 0 pixels"),
+    "strips that are missing": ((278, 1), 2, "it names 1 places of pixels with 1 sizes and needs 2"),
+    "an offset behind the end": ((273, 1), 2**31, "its pixels end too early"),
+    "a strip that is too long": ((279, 1), 2**31, "its pixels end too early, or are said to be longer"),
+    "a strip that is too short": ((279, 1), 9, "its pixels end too early"),
+    "no width": ((256, 1), 0, "a page has no size"),
+}
+
+
+@pytest.mark.parametrize(("entry", "value", "reason"), DAMAGE.values(), ids=DAMAGE.keys())
+def test_damage(entry: tuple[int, int], value: int, reason: str) -> None:
+    data = bytearray(tiff(4, 3, 16, 2, bytes(72), samples=3))
+    at = next(at for at in range(10, 120, 12) if struct.unpack_from("<H", data, at)[0] == entry[0])
+    struct.pack_into("<HII", data, at + 2, 4, entry[1], value)
+    assert reason in refusal(bytes(data))
+
+
+def test_packed_pixels_that_are_damaged() -> None:
+    pixels = values("u2", (8, 8, 3))
+    data = by_hand(pixels, tile=None, planar=False, packed=True, predictor=2, big=False)
+    assert "Error -3 while decompressing data" in refusal(data[:60] + bytes(10) + data[70:])
+    packed = zlib.compress(np.diff(pixels[:3], axis=1, prepend=pixels[:3, :1] * 0).tobytes())
+    assert packed in data
+    assert "incorrect data check" in refusal(data.replace(packed[-4:], b"\0\0\0\0"))
+
+
+def test_packed_pixels_without_their_checksum() -> None:
+    data = by_hand(values("u2", (3, 4, 3)), tile=None, planar=False, packed=True, predictor=1, big=False)
+    at = data.index(struct.pack("<HHI", 279, 3, 1)) + 8
+    shorter = struct.pack("<I", struct.unpack_from("<I", data, at)[0] - 4)
+    assert "its pixels end too early" in refusal(data[:at] + shorter + data[at + 4 :])
+
+
+def test_what_pillow_logs_of_a_damaged_file_reaches_nobody(tmp_path: Path) -> None:
+    samples = struct.pack("<HHII", 277, 3, 1, 1)
+    (tmp_path / "a.tif").write_bytes(tiff(1, 1, 8, 5, b"\0").replace(samples, struct.pack("<HHII", 277, 3, 1, 99)))
+    program = """
+import sys
+from n2n_cli.errors import ImageError
+from n2n_cli.images import read_picture
+try:
+    read_picture(sys.argv[1])
+except ImageError as error:
+    print(error.message)
+"""  # in a process of its own, for the test runner takes all that is logged here
+    command = [sys.executable, "-c", program, str(tmp_path / "a.tif")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "holds pixels of a kind that is not supported" in done.stdout
+    assert done.stderr == ""
