@@ -1,0 +1,57 @@
+"""The words of the format: element types and the names that a program may ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+STORAGES = {
+    "DoubleStorage": "f8",
+    "FloatStorage": "f4",
+    "HalfStorage": "f2",
+    "LongStorage": "i8",
+    "IntStorage": "i4",
+    "ShortStorage": "i2",
+    "CharStorage": "i1",
+    "ByteStorage": "u1",
+    "BoolStorage": "?",
+    "ComplexFloatStorage": "c8",
+    "ComplexDoubleStorage": "c16",
+    "BFloat16Storage": "bfloat16",
+}
+STORAGE_OF = {np.dtype(code): name for name, code in STORAGES.items() if code != "bfloat16"}
+DTYPES = {"uint16": "u2", "uint32": "u4", "uint64": "u8"}
+"""Newer element types have no storage class: bytes, and a type beside them."""
+UNTYPED = "torch.storage UntypedStorage"
+GLOBALS = {
+    "collections OrderedDict",
+    "torch Size",
+    "torch._utils _rebuild_tensor_v2",
+    "torch._utils _rebuild_tensor_v3",
+    "torch._utils _rebuild_parameter",
+    UNTYPED,
+    *(f"torch {name}" for name in STORAGES),
+    *(f"torch {name}" for name in DTYPES),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Global:
+    """A name that the program asked for: "module name"."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StorageRef:
+    """A storage that the program names: its entry's key, its element type and how many elements it claims."""
+
+    key: str
+    code: str
+    numel: int
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element in the file."""
+        return 2 if self.code == "bfloat16" else np.dtype(self.code).itemsize
