@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,13 +14,16 @@ import numpy as np
 from n2n_cli import tiling
 from n2n_cli.checkpoint import read_checkpoint, unwrap_state_dict, write_checkpoint
 from n2n_cli.config import Config
-from n2n_cli.errors import CheckpointError, ConfigError, ShapeError, TrainingError
+from n2n_cli.errors import ConfigError, ShapeError, TrainingError
 from n2n_cli.machine import available_cores, one_blas_thread, small_product
 from n2n_cli.nn import Loss, Module, Optimizer, channels_last
+from n2n_cli.nn.averaging import MovingAverage
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.losses import LOSSES
-from n2n_cli.nn.optim import OPTIMIZERS
-from n2n_cli.nn.parallel import Team
+from n2n_cli.nn.optim import OPTIMIZERS, clip_gradient_norm
+from n2n_cli.states import check_resumable, facts_in, told_of
+from n2n_cli.states import config_in as config_in
+from n2n_cli.stopping import StoppableTeam
 
 channels_last.small_product = small_product()
 
@@ -43,6 +47,10 @@ class Model:
     ----------
     facts : dict
         What else its checkpoint held (its epoch, its validation PSNR), as it stood there; empty for a new model.
+    average : MovingAverage or None
+        Of the weights, where the configuration asks for one: then that is what is saved, and measured in `averaged`.
+    clip_norm : float
+        What the gradients' common norm is cut to; 0: not at all.
     """
 
     def __init__(
@@ -58,8 +66,14 @@ class Model:
         self.optimizer = optimizer
         self.criterion = criterion
         self.facts: dict[str, Any] = {}
+        self.average: MovingAverage | None = None
+        self.clip_norm = 0.0
+        if config is not None:
+            self.clip_norm = config.train.clip_norm
+            if config.train.average:
+                self.average = MovingAverage(network.named_parameters(), config.train.average)
         self._config = config
-        self._team = Team(network, threads=available_cores() if threads is None else threads)
+        self._team = StoppableTeam(network, threads=available_cores() if threads is None else threads)
 
     @property
     def config(self) -> Config:
@@ -82,12 +96,21 @@ class Model:
         """Threads that it computes with."""
         return self._team.threads
 
+    def between(self, ask: Callable[[], None]) -> None:
+        """Let `ask` be called before each part of a step or a prediction, by any thread.
+
+        What it raises ends them; a step then leaves the weights as they were.
+        """
+        self._team.between = ask
+
     @classmethod
     def from_config(cls, config: Config, *, threads: int | None = None) -> Self:
         """A model with new weights, drawn from the configuration's seed."""
-        network = config.network.build(rng=np.random.default_rng(config.train.seed))
-        optimizer = OPTIMIZERS[config.train.optimizer](network.param(), lr=config.train.lr)
-        return cls(network, optimizer, LOSSES[config.train.loss](), config, threads=threads)
+        train = config.train
+        network = config.network.build(rng=np.random.default_rng(train.seed))
+        own = {"momentum": train.momentum} if train.optimizer == "SGD" else {"betas": train.betas}
+        optimizer = OPTIMIZERS[train.optimizer](network.param(), lr=train.lr, weight_decay=train.weight_decay, **own)
+        return cls(network, optimizer, LOSSES[train.loss](), config, threads=threads)
 
     @classmethod
     def from_checkpoint(cls, path: Path | str, config: Config | None = None, *, threads: int | None = None) -> Self:
@@ -107,14 +130,7 @@ class Model:
             When the checkpoint's own configuration is wrong.
         """
         tree = read_checkpoint(path)
-        if config is None:
-            if not isinstance(tree, dict) or not isinstance(tree.get("config"), dict):
-                raise CheckpointError(
-                    f"`{path}` holds weights but not the network they belong to",
-                    hint="name its configuration: `--config configs/ee559.toml`",
-                )
-            config = Config.from_tables(tree["config"], os.fspath(path))
-        model = cls.from_config(config, threads=threads)
+        model = cls.from_config(config_in(tree, path) if config is None else config, threads=threads)
         model._take(tree, path)
         return model
 
@@ -136,7 +152,12 @@ class Model:
             loss = self._team.accumulate(noisy, target, self.criterion)
         if not math.isfinite(loss):
             raise TrainingError(f"the loss is {loss}", hint="try a smaller learning rate")
-        self.optimizer.step()
+        if self.clip_norm:
+            clip_gradient_norm(self.optimizer.params, self.clip_norm)
+        with np.errstate(over="ignore", invalid="ignore"):  # the next loss tells
+            self.optimizer.step()
+            if self.average is not None:
+                self.average.update()
         return loss
 
     def train(
@@ -182,6 +203,7 @@ class Model:
         before: Callable[[Array], Array] = lambda part: part,
         after: Callable[[Array], Array] = lambda part: part,
         out: Array | None = None,
+        memory: int | None = None,
     ) -> Array:
         """Denoise pictures of any size.
 
@@ -193,6 +215,8 @@ class Model:
             What is done to the input and to the output of the network, a tile at a time.
         out : (N, C, H, W) array, optional
             Takes what `after` gives.
+        memory : int, optional
+            Bytes that may be taken beside `images` and `out`; by default as `tiling.apply` says.
 
         Returns
         -------
@@ -205,34 +229,71 @@ class Model:
         self.network.eval()
         try:
             with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():
-                return tiling.apply(self._team, images, before=before, after=after, out=out)
+                return tiling.apply(self._team, images, before=before, after=after, out=out, memory=memory)
         finally:
             self.network.train(training)
 
-    def save(self, path: Path | str, **facts: Any) -> None:
+    def is_finite(self) -> bool:
+        """Whether weights, their average and the optimiser's state are: no training goes on from others."""
+        own = [parameter for parameter, _ in self.network.param()]
+        averaged = [] if self.average is None else self.average.weights.values()
+        kept = itertools.chain(*self.optimizer.kept.values())
+        return all(np.isfinite(values).all() for values in itertools.chain(own, averaged, kept))
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Let the network have the averaged weights inside the block; its own where there is no average."""
+        return nullcontext() if self.average is None else self.average.applied()
+
+    def save(self, path: Path | str, *, resumable: bool = True, **facts: Any) -> None:
         """Write a checkpoint: `torch.load(path, weights_only=True)["model"]` fits the same `torch.nn.Sequential`.
 
         Parameters
         ----------
+        resumable : bool
+            Whether a training can go on from it: it then holds the optimiser's state, and, where the weights are
+            averaged, the network's own beside the average.
         **facts : plain values or arrays
             What else the checkpoint shall hold.
         """
-        tree: dict[str, Any] = {"model": self.network.state_dict(), "optimizer": self.optimizer.state_dict(), **facts}
+        own = self.network.state_dict()
+        tree: dict[str, Any] = {"model": own if self.average is None else self.average.weights, **facts}
+        if resumable:
+            tree["optimizer"] = self.optimizer.state_dict()
+            if self.average is not None:
+                tree["own_weights"] = own
+                tree["averaged_steps"] = self.average.updates
         if self._config is not None:
             tree["config"] = self._config.tables()
         write_checkpoint(path, tree)
 
     def load(self, path: Path | str) -> None:
         """Take over the weights (and, if it is one of this program's checkpoints, the optimiser) of a file."""
-        self._take(read_checkpoint(path), path)
-
-    def _take(self, tree: Any, path: Path | str) -> None:
-        try:
-            self.network.load_state_dict(unwrap_state_dict(tree, path=path))
-        except CheckpointError as error:
-            message = error.message if str(path) in error.message else f"`{path}`: {error.message}"
-            raise CheckpointError(message, hint=error.hint) from None
+        tree = read_checkpoint(path)
+        self._take(tree, path)
         if isinstance(tree, dict) and isinstance(tree.get("optimizer"), dict) and "lr" in tree["optimizer"]:
             self.optimizer.load_state_dict(tree["optimizer"])
-        own = tree.items() if isinstance(tree, dict) and "model" in tree else ()
-        self.facts = {name: value for name, value in own if name not in ("model", "optimizer", "config")}
+
+    def resume(self, path: Path | str) -> dict[str, Any]:
+        """Be as the model was that saved a resumable checkpoint; gives the facts that it holds.
+
+        Raises
+        ------
+        CheckpointError
+            When it is none, or does not fit.
+        """
+        tree = read_checkpoint(path)
+        check_resumable(tree, path, averaged=self.average is not None)
+        self._take(tree, path)
+        with told_of(path):
+            if self.average is not None:
+                self.network.load_state_dict(unwrap_state_dict(tree["own_weights"], path=path))
+                self.average.load_state_dict({"updates": tree["averaged_steps"], "weights": tree["model"]})
+            self.optimizer.load_state_dict(tree["optimizer"])
+        return self.facts
+
+    def _take(self, tree: Any, path: Path | str) -> None:
+        with told_of(path):
+            self.network.load_state_dict(unwrap_state_dict(tree, path=path))
+        if self.average is not None:
+            self.average = MovingAverage(self.network.named_parameters(), self.average.decay)
+        self.facts = facts_in(tree)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from n2n_cli.errors import CheckpointError, UsageError
+from n2n_cli.errors import CheckpointError, TrainingError, UsageError
+from n2n_cli.files import replacing
+from n2n_cli.locks import locked
 
 RUNS = Path("runs")
 """The folder, in the current one, of runs that were given no folder of their own."""
@@ -39,6 +43,62 @@ class Run:
         """One JSON object per epoch."""
         return self.folder / "metrics.jsonl"
 
+    @property
+    def lock(self) -> Path:
+        """Is there while a training writes to the folder."""
+        return self.folder / "lock"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other trainings out of the folder inside the block; what a killed one left half written is removed.
+
+        Raises
+        ------
+        UsageError
+            When another training writes to it.
+        """
+        with locked(self.lock):
+            for path in self._files():
+                for left in self.folder.glob(f".{path.name}.*.tmp"):
+                    with suppress(OSError):
+                        left.unlink()
+            yield
+
+    def write(self, path: Path, text: str) -> None:
+        """Give one of its text files this text, whole, by rename; a file that has it already is not touched.
+
+        Raises
+        ------
+        TrainingError
+            When it cannot be written; an older one is then intact.
+        """
+        content = text.encode()
+        with suppress(OSError):
+            if path.read_bytes() == content:
+                return
+        with _told_of(path), replacing(path) as file:
+            file.write(content)
+
+    def append(self, path: Path, text: str) -> None:
+        """Add a text to the end of one of its text files, whole or not at all.
+
+        Raises
+        ------
+        TrainingError
+            When it cannot be written; the file is then as it was.
+        """
+        with _told_of(path), path.open("ab", buffering=0) as file:
+            end = file.seek(0, os.SEEK_END)
+            try:
+                left = memoryview(text.encode())
+                while left:  # a disk that becomes full takes a part
+                    left = left[file.write(left) :]
+                os.fsync(file.fileno())
+            except BaseException:
+                with suppress(OSError):
+                    file.truncate(end)
+                raise
+
     def clear(self) -> None:
         """Remove the files of an earlier run, and no others.
 
@@ -57,7 +117,9 @@ class Run:
                 ) from None
 
     def _files(self) -> tuple[Path, ...]:
-        return self.last, self.best, self.config, self.metrics
+        # The order in which they are removed: as long as the last checkpoint is there, the run can be gone on with; and
+        # a configuration without it is that of a run that has just begun.
+        return self.config, self.last, self.best, self.metrics
 
 
 def create_run(folder: Path | None, name: str, *, force: bool = False) -> Run:
@@ -94,6 +156,23 @@ def create_run(folder: Path | None, name: str, *, force: bool = False) -> Run:
     return run
 
 
+def resumed_run(folder: Path) -> Run:
+    """The run in a folder, to go on with: from its last checkpoint or, where it has none yet, from its configuration.
+
+    Raises
+    ------
+    UsageError
+        When the folder holds neither.
+    """
+    run = Run(folder)
+    if not run.last.is_file() and not run.config.is_file():
+        raise UsageError(
+            f"`{folder}` holds no `{run.last.name}` to go on from",
+            hint="name a run's folder, as `runs/default-1`; without `--resume` a training begins anew",
+        )
+    return run
+
+
 def newest_checkpoint(runs: Path = RUNS) -> Path:
     """The best checkpoint of the run that wrote one last.
 
@@ -127,3 +206,15 @@ def _next_free(name: str) -> Path:
             number += 1
         else:
             return RUNS / f"{name}-{number}"
+
+
+@contextmanager
+def _told_of(path: Path) -> Iterator[None]:
+    """Let the system's errors in the block name the file and say what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"`{path}` cannot be written: {error.strerror or error}",
+            hint="see that its folder exists, may be written and has space",
+        ) from None

@@ -127,6 +127,8 @@ def tile_side(network: Module, channels: int, memory: int) -> int:
     return min(wanted, affordable // period * period)
 
 
+_LEAST_MEMORY = 100_000_000
+"""Bytes for a tile where nothing was said."""
 _TIMES_BEYOND = 6
 _BYTES_A_VALUE = 10 * 4
 """The memory in use at a time is that of ten arrays as large as the largest, at most (measured: three to eight)."""
@@ -142,8 +144,11 @@ def _plan(team: Team, shape: Shape, tile: int | None, memory: int | None) -> lis
         size = _kept_size(network, shape)
         if tile is None:
             if memory is None:
-                memory = min(MEMORY_A_THREAD * team.threads, available_memory() // 2)
-            tile = tile_side(network, channels, memory // team.threads)
+                # Half of what is free at this moment may be too little, and no reason to give up: it changes.
+                share = min(MEMORY_A_THREAD, available_memory() // 2 // team.threads)
+                tile = tile_side(network, channels, max(share, _LEAST_MEMORY))
+            else:
+                tile = tile_side(network, channels, memory // team.threads)
         last = _plans[network] = key, list(_tiles(network, n, channels, size, tile))
     return last[1]
 

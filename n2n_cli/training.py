@@ -3,97 +3,41 @@
 from __future__ import annotations
 
 import math
+import shlex
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TypeAlias, TypeVar
+from dataclasses import asdict
 
 import numpy as np
 
 from n2n_cli.config import Config
-from n2n_cli.data import Pairs, open_dataset
-from n2n_cli.errors import TrainingError
-from n2n_cli.evaluation import measure
+from n2n_cli.data import open_dataset
+from n2n_cli.errors import CheckpointError, TrainingError
+from n2n_cli.evaluation import HeldOut
 from n2n_cli.json_lines import json_line
+from n2n_cli.loading import made_ahead
 from n2n_cli.metrics import mean_psnr, pooled_psnr
 from n2n_cli.model import Model
 from n2n_cli.nn.functional import Array
+from n2n_cli.nn.schedules import ScheduleError
+from n2n_cli.pairs import Pairs
+from n2n_cli.records import Epoch, Finished, Progress, Record, Started, Step, Stopped
 from n2n_cli.runs import Run
+from n2n_cli.stopping import StopError, Stopping
+
+CHECKPOINT_MINUTES = 5.0
 
 
-@dataclass(frozen=True)
-class Started:
-    """Everything is ready. `notes` tell the user about the data, `steps` is the number of steps an epoch."""
-
-    epochs: int
-    steps: int
-    parameters: int
-    noisy_psnr: float
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Step:
-    """A step is done; `loss` is the mean so far in this epoch, `images_per_second` that of this epoch's steps."""
-
-    epoch: int
-    step: int
-    loss: float
-    images_per_second: float
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """An epoch is done, measured and saved: one line of `metrics.jsonl`.
-
-    Attributes
-    ----------
-    loss : float
-        Mean over the epoch's pairs.
-    noisy_psnr, psnr : float
-        Of the validation pictures before and after denoising, in dB: mean of each picture's PSNR.
-    noisy_pooled_psnr, pooled_psnr : float
-        The same with the error averaged over all pictures first, in dB.
-    best : bool
-        Whether every earlier epoch had a lower `psnr`.
-    images_per_second : float
-        Of the training steps alone.
-    seconds : float
-        Since training started.
-    """
-
-    epoch: int
-    epochs: int
-    loss: float
-    noisy_psnr: float
-    psnr: float
-    noisy_pooled_psnr: float
-    pooled_psnr: float
-    best: bool
-    images_per_second: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Finished:
-    """Training is over. `checkpoint` is the best epoch's, with the validation PSNR it reached, in dB."""
-
-    checkpoint: Path
-    noisy_psnr: float
-    psnr: float
-
-
-Record: TypeAlias = Started | Step | Epoch | Finished
-
-Item = TypeVar("Item")
-Made = TypeVar("Made")
-
-
-def train(config: Config, run: Run, threads: int | None = None) -> Iterator[Record]:
+def train(
+    config: Config,
+    run: Run,
+    threads: int | None = None,
+    *,
+    resume: bool = False,
+    checkpoint_minutes: float = CHECKPOINT_MINUTES,
+    stop: Callable[[], bool] = lambda: False,
+) -> Generator[Record]:
     """Train the network that a configuration describes.
 
     Parameters
@@ -104,117 +48,212 @@ def train(config: Config, run: Run, threads: int | None = None) -> Iterator[Reco
         configuration; after every epoch the checkpoints and a line of metrics.
     threads : int, optional
         That compute; by default one for each core that this process may use. Results do not depend on it.
+    resume : bool
+        Whether to go on from the run's last checkpoint, to the same weights as without the interruption. A run that
+        has none yet begins anew.
+    checkpoint_minutes : float
+        After which the last checkpoint is written again in the middle of an epoch, too.
+    stop : function
+        Asked again and again, by any thread: once it says so, the step is finished (a slow one is given up), a
+        checkpoint is written, and training ends.
 
     Yields
     ------
-    Started, then for every epoch its Steps and an Epoch, then Finished.
+    Started, then for every epoch its Steps and an Epoch, then Finished; or, where it was stopped, Stopped.
 
     Raises
     ------
     TrainingError
         When the loss is not finite, at once, or a file cannot be written. The last checkpoint stays.
     CheckpointError
-        When a checkpoint cannot be written; the one before it stays.
+        When a checkpoint cannot be written, and the one before it stays; or when it cannot be gone on from.
     DataError, ImageError, CheckpointError
         When the data cannot be used.
     UsageError
-        When an earlier run cannot be removed.
+        When an earlier run cannot be removed, or another training writes to the folder.
+    ConfigError
+        When the schedule does not fit the training.
     """
-    started = time.perf_counter()
-    data = open_dataset(config.data, config.network.channels, seed=config.train.seed, threads=threads)
-    model = Model.from_config(config, threads=threads)
-    _check_sizes(model, data.train)
-    run.clear()
-    _write(run.config, config.to_toml(), "w")
-    noisy_errors, _ = measure(None, data.validation)
-    noisy, noisy_pooled = mean_psnr(noisy_errors), pooled_psnr(noisy_errors)
-    steps = math.ceil(len(data.train) / config.train.batch_size)
-    parameters = sum(parameter.size for parameter, _ in model.network.param())
-    yield Started(config.train.epochs, steps, parameters, noisy, data.notes)
+    with run.locked():
+        training = _Training(config, run, threads, resume, checkpoint_minutes, stop)
+        yield from training.records()
 
-    best = -math.inf
-    for epoch in range(1, config.train.epochs + 1):
-        model.network.train()
-        record = Step(epoch, 0, math.nan, math.nan)
-        with closing(_epoch(model, data.train, epoch, config)) as records:
-            for record in records:
-                yield record
-        errors = _measure(model, data.validation)
-        if errors is None:
-            # The step's loss, taken before it, was finite; saving now would replace the last good checkpoint.
-            raise _stopped(steps, epoch, "after it weights or output are not finite", config)
-        psnr, pooled = mean_psnr(errors), pooled_psnr(errors)
-        is_best, best = psnr > best, max(psnr, best)
-        facts = {"epoch": epoch, "psnr": psnr, "noisy_psnr": noisy}
-        model.save(run.last, **facts)
-        if is_best:
-            model.save(run.best, **facts)
+
+class _Training:
+    """One sitting of a training."""
+
+    def __init__(
+        self,
+        config: Config,
+        run: Run,
+        threads: int | None,
+        resume: bool,
+        checkpoint_minutes: float,
+        stop: Callable[[], bool],
+    ) -> None:
+        self.config, self.run, self.stopping = config, run, Stopping(stop)
+        self.began = time.perf_counter()
+        self.data = open_dataset(config.data, config.network.channels, seed=config.train.seed, threads=threads)
+        self.model = Model.from_config(config, threads=threads)
+        self.steps = math.ceil(len(self.data.train) / config.train.batch_size)
+        resume = resume and run.last.is_file()  # known since the lock is ours: whoever held it may have saved at last
+        self.progress = self._resumed() if resume else Progress()
+        self.earlier = self.progress.seconds
+        self.minutes, self.saved = checkpoint_minutes, self.began
+        _check_sizes(self.model, self.data.train)
+        self._lr(0)  # tells of a schedule that does not fit
+        self.held_out = HeldOut(self.data.validation)
+        self.noisy = mean_psnr(self.held_out.noisy_errors)
+        if not resume:
+            run.clear()
+        elif self.progress.history or run.metrics.exists():
+            # Lines that were written after the checkpoint are of an epoch that is now taken again.
+            run.write(run.metrics, "".join(json_line(line) + "\n" for line in self.progress.history))
+        if self.progress.epoch <= config.train.epochs:
+            run.write(run.config, config.to_toml())
+        self.model.between(self.stopping.within_a_step)
+
+    def records(self) -> Iterator[Record]:
+        progress, epochs = self.progress, self.config.train.epochs
+        parameters = sum(parameter.size for parameter, _ in self.model.network.param())
+        done = (progress.epoch - 1) * self.steps + progress.step
+        yield Started(epochs, self.steps, done, parameters, self.noisy, self.data.notes)
+        try:
+            while progress.epoch <= epochs:
+                yield from self._epoch()
+        except StopError:
+            self._save()
+            yield Stopped(self.run.last, progress.epoch, progress.step)
+            return
+        yield Finished(self.run.best, self.noisy, -math.inf if progress.best is None else progress.best)
+
+    def _resumed(self) -> Progress:
+        """How far the run has come, from its last checkpoint, which the model takes over."""
+        run = self.run
+        progress = Progress.of(self.model.resume(run.last), run.last)
+        if progress.step > self.steps:
+            raise CheckpointError(
+                f"`{run.last}` is from within an epoch of more steps than the {self.steps} that there are now",
+                hint="go on with the pictures that the training was begun with: `--data`",
+            )
+        if progress.best is not None and not run.best.is_file():
+            raise CheckpointError(
+                f"`{run.best}` is missing: the best epoch so far, with which the next ones are compared",
+                hint=f"put the last one in its place: `cp {shlex.quote(str(run.last))} {shlex.quote(str(run.best))}`",
+            )
+        return progress
+
+    def _epoch(self) -> Iterator[Record]:
+        """Take what is left of an epoch, measure it, and save."""
+        progress, train = self.progress, self.config.train
+        pairs, epoch = self.data.train, progress.epoch
+        order: Array = np.random.default_rng([train.seed, epoch]).permutation(len(pairs))
+        numbers = [order[i : i + train.batch_size] for i in range(0, len(order), train.batch_size)]
+        self.model.network.train()
+        seen, seconds, waited, lr = 0, 0.0, 0.0, self._lr((epoch - 1) * self.steps + max(0, progress.step - 1))
+        before = sum(map(len, numbers[: progress.step]))
+        loaders = min(2, self.model.threads)
+        with closing(
+            made_ahead(lambda batch: pairs.batch(batch, epoch), numbers[progress.step :], threads=loaders)
+        ) as batches:
+            while True:
+                began = time.perf_counter()
+                batch = next(batches, None)
+                if batch is None:
+                    break
+                waited += time.perf_counter() - began
+                lr = self._lr((epoch - 1) * self.steps + progress.step)
+                self.model.optimizer.lr = lr
+                try:
+                    loss = self.model.step(*batch)
+                except TrainingError as error:
+                    raise self._failed(progress.step + 1, error.message) from None
+                seconds += time.perf_counter() - began  # what a slow reader of the records takes is not training
+                progress.step += 1
+                progress.loss += loss * len(batch[0])
+                seen += len(batch[0])
+                yield Step(epoch, progress.step, progress.loss / (before + seen), seen / seconds)
+                self.stopping.after_a_step()
+                if time.perf_counter() - self.saved >= 60 * self.minutes:
+                    self._save()
+        errors = self._measured()
+        psnr, is_best = mean_psnr(errors), False
+        if progress.best is None or psnr > progress.best:
+            progress.best, is_best = psnr, True
         line = Epoch(
             epoch,
-            config.train.epochs,
-            record.loss,
-            noisy,
+            train.epochs,
+            progress.loss / len(pairs),
+            self.noisy,
             psnr,
-            noisy_pooled,
-            pooled,
+            pooled_psnr(self.held_out.noisy_errors),
+            pooled_psnr(errors),
             is_best,
-            record.images_per_second,
-            time.perf_counter() - started,
+            lr,
+            seen / seconds if seen else 0.0,
+            waited / seconds if seen else 0.0,
+            self._seconds(),
         )
-        _write(run.metrics, json_line(asdict(line)) + "\n", "a")
+        if is_best:
+            self.model.save(self.run.best, resumable=False, epoch=epoch, psnr=psnr, noisy_psnr=self.noisy)
+        self.run.append(self.run.metrics, json_line(asdict(line)) + "\n")
+        progress.history.append(asdict(line))
+        progress.epoch, progress.step, progress.loss = epoch + 1, 0, 0.0
+        self._save()
         yield line
-    yield Finished(run.best, noisy, best)
 
+    def _measured(self) -> list[float]:
+        """Mean squared errors of the held-out pictures after denoising.
 
-def _epoch(model: Model, pairs: Pairs, epoch: int, config: Config) -> Generator[Step]:
-    order: Array = np.random.default_rng([config.train.seed, epoch]).permutation(len(pairs))
-    numbers = [order[i : i + config.train.batch_size] for i in range(0, len(order), config.train.batch_size)]
-    total, seen, seconds = 0.0, 0, 0.0
-    with closing(_made_ahead(lambda batch: pairs.batch(batch, epoch), numbers)) as batches:
-        began = time.perf_counter()
-        for step, (noisy, target) in enumerate(batches, start=1):
-            try:
-                loss = model.step(noisy, target)
-            except TrainingError as error:
-                raise _stopped(step, epoch, error.message, config) from None
-            seconds += time.perf_counter() - began  # what a slow reader of the records takes is not training
-            total, seen = total + loss * len(noisy), seen + len(noisy)
-            yield Step(epoch, step, total / seen, seen / seconds)
-            began = time.perf_counter()
+        Raises
+        ------
+        TrainingError
+            When weights or errors are not finite.
+        """
+        self._check_finite()
+        with self.model.averaged(), np.errstate(over="ignore", invalid="ignore"):  # the errors tell
+            errors = []
+            for error in self.held_out.errors(self.model):
+                errors.append(error)
+                self.stopping.after_a_step()
+        if not np.isfinite(errors).all():
+            raise self._failed(self.progress.step, "after it weights or output are not finite")
+        return errors
 
+    def _save(self) -> None:
+        """Write the last checkpoint: all that going on needs."""
+        self._check_finite()
+        self.progress.seconds = self._seconds()
+        history = self.progress.history
+        psnr = {"psnr": history[-1]["psnr"]} if history else {}
+        self.model.save(
+            self.run.last, epoch=len(history), **psnr, noisy_psnr=self.noisy, progress=asdict(self.progress)
+        )
+        self.saved = time.perf_counter()
 
-def _made_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Generator[Made]:
-    """make(item) for every item in turn; while one is used, a thread makes the next. It ends with the generator.
+    def _check_finite(self) -> None:
+        # A step's loss, taken before it, may be finite where what it leaves is not. Saved, that would replace the last
+        # checkpoint that can be gone on from.
+        if not self.model.is_finite():
+            raise self._failed(self.progress.step, "after it weights or output are not finite")
 
-    One thread is enough: on few cores, a batch is made several times faster than a step is taken.
-    """
-    coming: deque[Future[Made]] = deque()
-    loader = ThreadPoolExecutor(1, "n2n-loader")
-    try:
-        for item in items:
-            coming.append(loader.submit(make, item))
-            if len(coming) == 2:
-                yield coming.popleft().result()
-        while coming:
-            yield coming.popleft().result()
-    finally:
-        loader.shutdown(cancel_futures=True)
+    def _seconds(self) -> float:
+        return self.earlier + time.perf_counter() - self.began
 
+    def _lr(self, step: int) -> float:
+        """The learning rate of a step of the whole training."""
+        try:
+            total = self.config.train.epochs * self.steps
+            return self.config.schedule.lr(self.config.train.lr, step, total, epoch_steps=self.steps)
+        except ScheduleError as error:
+            raise TrainingError(f"`schedule.{error.key}`: {error.message}", hint=error.hint) from None
 
-def _stopped(step: int, epoch: int, reason: str, config: Config) -> TrainingError:
-    return TrainingError(
-        f"training stopped at step {step} of epoch {epoch}: {reason}",
-        hint=f"try a smaller learning rate than {config.train.lr:g}: `--lr {config.train.lr / 10:g}`",
-    )
-
-
-def _measure(model: Model, pairs: Pairs) -> list[float] | None:
-    """Mean squared errors after denoising; None where weights or errors are not finite."""
-    if not all(np.isfinite(parameter).all() for parameter, _ in model.network.param()):
-        return None
-    with np.errstate(over="ignore", invalid="ignore"):  # the errors tell
-        _, errors = measure(model, pairs)
-    return errors if np.isfinite(errors).all() else None
+    def _failed(self, step: int, reason: str) -> TrainingError:
+        lr = self.config.train.lr
+        return TrainingError(
+            f"training stopped at step {step} of epoch {self.progress.epoch}: {reason}",
+            hint=f"try a smaller learning rate than {lr:g}: `--lr {lr / 10:g}`",
+        )
 
 
 def _check_sizes(model: Model, pairs: Pairs) -> None:
@@ -226,14 +265,3 @@ def _check_sizes(model: Model, pairs: Pairs) -> None:
             f"this network cannot train on pictures of {shape[2]}x{shape[3]} pixels",
             hint=f"cut them to a multiple of {needed} pixels, or take another network",
         )
-
-
-def _write(path: Path, text: str, mode: str) -> None:
-    try:
-        with path.open(mode, encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise TrainingError(
-            f"`{path}` cannot be written: {error.strerror}",
-            hint="see that its folder exists, may be written and has space",
-        ) from None

@@ -15,6 +15,7 @@ from n2n_cli.errors import CheckpointError, ConfigError, ShapeError, TrainingErr
 from n2n_cli.model import Model
 from n2n_cli.nn import MSE, SGD, Conv2d, NearestUpsampling, ReLU, Sequential, Sigmoid
 from n2n_cli.nn.functional import Array, Pair
+from n2n_cli.stopping import StopError
 
 LAYERS: list[dict[str, Any]] = [
     {"type": "Conv2d", "in_channels": 3, "out_channels": 8, "kernel_size": 3, "stride": 2, "padding": 1},
@@ -223,6 +224,116 @@ def test_results_do_not_depend_on_the_threads(rng: np.random.Generator) -> None:
     assert all(same_state(models[0].network.state_dict(), model.network.state_dict()) for model in models)
     outputs = [model.predict(noisy) for model in models]
     assert all(np.array_equal(outputs[0], y) for y in outputs)
+
+
+# Being asked, and going on
+
+
+def test_it_asks_before_each_part_of_its_work(rng: np.random.Generator) -> None:
+    model, asked = small_model(), 0
+
+    def ask() -> None:
+        nonlocal asked
+        asked += 1
+
+    model.between(ask)
+    model.step(uniform(rng, 3, 3, 4, 6), uniform(rng, 3, 3, 4, 6))
+    assert asked == 3  # one part an image, of so few
+    model.predict(uniform(rng, 2, 3, 4, 6))
+    assert asked > 3
+
+
+def test_a_step_that_is_given_up_leaves_everything_as_it_was(rng: np.random.Generator) -> None:
+    model = Model.from_config(small_config(optimizer="Adam", average=0.9), threads=2)
+    other = Model.from_config(small_config(optimizer="Adam", average=0.9), threads=1)
+    batches = [(uniform(rng, 9, 3, 4, 6), uniform(rng, 9, 3, 4, 6)) for _ in range(4)]
+    asked = 0
+
+    def ask() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 5:
+            raise StopError
+
+    for model_, batch in ((m, b) for b in batches[:3] for m in (model, other)):
+        model_.step(*batch)
+    model.between(ask)
+    with pytest.raises(StopError):
+        model.step(*batches[3])
+    model.between(lambda: None)
+    assert model.step(*batches[3]) == other.step(*batches[3])
+    assert same_state(model.network.state_dict(), other.network.state_dict())
+    assert model.average is not None
+    assert other.average is not None
+    assert same_state(model.average.weights, other.average.weights)
+
+
+@pytest.mark.parametrize("keys", [{}, {"momentum": 0.9}, {"optimizer": "Adam", "average": 0.9}])
+def test_whether_all_that_it_would_save_is_finite(keys: dict[str, Any]) -> None:
+    model = Model.from_config(small_config(**keys))
+    assert model.is_finite()
+    kept = [array for arrays in model.optimizer.kept.values() for array in arrays]
+    averaged = list(model.average.weights.values()) if model.average else []
+    arrays = [*(parameter for parameter, _ in model.network.param()), *kept, *averaged]
+    assert len(arrays) == 4 * (1 + len(model.optimizer.kept) + bool(averaged))
+    for array in arrays:
+        before = array.flat[-1]
+        array.flat[-1] = math.inf
+        assert not model.is_finite()
+        array.flat[-1] = before
+    assert model.is_finite()
+
+
+@pytest.mark.parametrize("keys", [{}, {"momentum": 0.9}, {"optimizer": "Adam", "average": 0.9, "clip_norm": 0.1}])
+def test_a_resumed_model_trains_on_as_the_one_that_saved(
+    keys: dict[str, Any], tmp_path: Path, rng: np.random.Generator
+) -> None:
+    model, other = (Model.from_config(small_config(seed=seed, **keys)) for seed in (1, 2))
+    batches = [(uniform(rng, 4, 3, 8, 8), uniform(rng, 4, 3, 8, 8)) for _ in range(6)]
+    for batch in batches[:3]:
+        model.step(*batch)
+    model.save(tmp_path / "a.pth", epoch=4)
+    assert other.resume(tmp_path / "a.pth") == other.facts == {"epoch": 4}
+    for batch in batches[3:]:
+        assert model.step(*batch) == other.step(*batch)
+    model.save(tmp_path / "a.pth")
+    other.save(tmp_path / "b.pth")
+    trees = [read_checkpoint(tmp_path / name) for name in ("a.pth", "b.pth")]
+    assert (
+        trees[0].keys()
+        == trees[1].keys()
+        == {"model", "optimizer", "config"} | ({"own_weights", "averaged_steps"} if "average" in keys else set())
+    )
+    for tree in trees:
+        del tree["config"]  # which names the seed
+    write_checkpoint(tmp_path / "a.pth", trees[0])
+    write_checkpoint(tmp_path / "b.pth", trees[1])
+    assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "b.pth").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"optimizer": None}, "is no checkpoint to go on from: it holds no `optimizer`"),
+        ({"model": [1], "averaged_steps": 3}, "is no checkpoint to go on from: it holds no `model`"),
+        ({"own_weights": 3.5}, "is no checkpoint to go on from: it holds no `own_weights`"),
+        ({"own_weights": {"0.weight": 3}}, "holds no state dict: a table of names and tensors"),
+        ({"own_weights": {"0.weight": np.zeros(3, np.float32)}}, "`0.bias` is missing"),
+        ({"averaged_steps": -1}, "the averaged weights do not fit the network: `updates` is -1"),
+        ({"averaged_steps": "3"}, "`updates` is '3'"),
+        ({"optimizer": {"lr": "fast"}}, "the optimiser's state does not fit Adam"),
+        ({"optimizer": {}}, "`lr` is missing"),
+    ],
+)
+def test_what_is_wrong_with_a_checkpoint_is_told(wrong: dict[str, Any], message: str, tmp_path: Path) -> None:
+    model, path = Model.from_config(small_config(optimizer="Adam", average=0.9)), tmp_path / "a.pth"
+    model.save(path)
+    write_checkpoint(path, read_checkpoint(path) | wrong)
+    with pytest.raises(CheckpointError) as caught:
+        model.resume(path)
+    assert caught.value.message.startswith(f"`{path}`")
+    assert message in caught.value.message
+    assert caught.value.hint
 
 
 # Files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from n2n_cli.errors import CheckpointError, UsageError
-from n2n_cli.runs import RUNS, Run, create_run, newest_checkpoint
+from n2n_cli.errors import CheckpointError, TrainingError, UsageError
+from n2n_cli.runs import RUNS, Run, create_run, newest_checkpoint, resumed_run
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +112,20 @@ def test_an_earlier_run_that_cannot_be_removed() -> None:
     assert caught.value.hint == "another folder: `--out FOLDER`"
 
 
+def test_a_run_that_is_only_half_removed_is_gone_on_with_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, unlink, seen = trained(Run(Path("mine")), 1), Path.unlink, []
+    run.config.touch()
+    run.metrics.touch()
+
+    def watched(path: Path, **extra: bool) -> None:
+        unlink(path, **extra)
+        seen.append((run.last.exists(), run.config.exists()))
+
+    monkeypatch.setattr(Path, "unlink", watched)
+    run.clear()
+    assert seen == [(True, False), (False, False), (False, False), (False, False)]
+
+
 def test_a_file_where_the_folder_should_be() -> None:
     Path("mine").touch()
     assert refused(Path("mine")).message == "the run folder `mine` cannot be written: File exists"
@@ -128,6 +143,92 @@ def test_a_folder_that_may_not_be_written_is_refused_before_anything_is_lost(mon
     assert caught.value.message == "the run folder `mine` cannot be written: Permission denied"
     assert run.last.exists()
     assert run.best.exists()
+
+
+# What is written
+
+
+@pytest.mark.parametrize("room", [10, 13, 15])
+def test_a_line_is_added_whole_or_not_at_all(room: int) -> None:
+    resource = pytest.importorskip("resource")
+    run = Run(Path.cwd())
+    run.append(run.metrics, '{"a": 1}\n')
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(TrainingError) as caught:
+            run.append(run.metrics, '{"b": 2}\n')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.message == f"`{run.metrics}` cannot be written: File too large"
+    assert caught.value.hint == "see that its folder exists, may be written and has space"
+    assert run.metrics.read_text() == '{"a": 1}\n'
+    run.append(run.metrics, '{"b": 2}\n')
+    assert run.metrics.read_text() == '{"a": 1}\n{"b": 2}\n'
+
+
+def test_a_line_that_an_interruption_cuts_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(Path.cwd())
+    run.append(run.metrics, "1\n")
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run.append(run.metrics, "2\n")
+    assert run.metrics.read_text() == "1\n"
+
+
+def test_a_text_replaces_another_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(Path.cwd())
+    run.write(run.config, "a = 1\n")
+    number = run.config.stat().st_ino
+    run.write(run.config, "a = 1\n")
+    assert run.config.stat().st_ino == number  # it is not written again
+    run.write(run.config, "b = 2\n")
+    assert run.config.read_text() == "b = 2\n"
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TrainingError) as caught:
+        run.write(run.config, "c = 3\n")
+    assert caught.value.message == f"`{run.config}` cannot be written: No space left on device"
+    assert run.config.read_text() == "b = 2\n"
+    assert [path.name for path in Path.cwd().iterdir()] == ["config.toml"]
+
+
+def test_the_lock_removes_what_a_killed_training_left_half_written() -> None:
+    run = Run(Path.cwd())
+    for name in (".last.pth.x.tmp", ".best.pth.y.tmp", ".config.toml.z.tmp", ".metrics.jsonl.0.tmp", ".a.pth.x.tmp"):
+        Path(name).touch()
+    with run.locked():
+        assert {path.name for path in Path.cwd().iterdir()} == {".a.pth.x.tmp", "lock"}
+    assert [path.name for path in Path.cwd().iterdir()] == [".a.pth.x.tmp"]
+
+
+# What is gone on with
+
+
+@pytest.mark.parametrize("name", ["last.pth", "config.toml"])
+def test_a_run_with_a_checkpoint_or_a_configuration_can_be_gone_on_with(name: str) -> None:
+    Path("mine").mkdir()
+    Path("mine", name).touch()
+    assert resumed_run(Path("mine")) == Run(Path("mine"))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: None, Path("mine").mkdir, Path("mine").touch, lambda: Path("mine/last.pth").mkdir(parents=True)],
+)
+def test_a_folder_without_a_run_cannot_be_gone_on_with(make: Any) -> None:
+    make()
+    with pytest.raises(UsageError) as caught:
+        resumed_run(Path("mine"))
+    assert caught.value.message == "`mine` holds no `last.pth` to go on from"
+    assert caught.value.hint == "name a run's folder, as `runs/default-1`; without `--resume` a training begins anew"
 
 
 # What `denoise` finds

@@ -229,3 +229,11 @@ def test_the_memory_of_a_tile_is_what_was_counted(rng: np.random.Generator) -> N
     (member,) = team._members
     held = sum(len(block.whole) for blocks in member.pool._blocks.values() for block in blocks)
     assert memory / 10 < held < memory
+
+
+def test_a_moment_without_free_memory_is_no_reason_to_give_up(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("n2n_cli.tiling.available_memory", lambda: 0)
+    x = rng.random((1, 3, 30, 20)).astype(np.float32)
+    assert apply(Team(founding(rng), threads=2), x).shape == x.shape

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,59 +13,32 @@ import pytest
 from n2n_cli import training
 from n2n_cli.checkpoint import read_checkpoint, write_checkpoint
 from n2n_cli.config import Config, load_config
-from n2n_cli.data import CropPairs
-from n2n_cli.dead_leaves import dead_leaves
 from n2n_cli.errors import CheckpointError, DataError, N2NError, TrainingError
-from n2n_cli.evaluation import evaluate, summarize
+from n2n_cli.evaluation import HeldOut, evaluate, summarize
 from n2n_cli.images import Picture, write_picture
 from n2n_cli.model import Model
-from n2n_cli.nn import MSE, SGD
+from n2n_cli.nn import MSE, SGD, Adam
 from n2n_cli.nn.functional import Array
+from n2n_cli.pairs import CropPairs
+from n2n_cli.records import Epoch, Finished, Record, Started, Step
 from n2n_cli.runs import Run
-from n2n_cli.training import Epoch, Finished, Record, Started, Step, train
-
-LAYERS: list[dict[str, Any]] = [
-    {"type": "Conv2d", "in_channels": 3, "out_channels": 12, "kernel_size": 3, "stride": 2, "padding": 1},
-    {"type": "ReLU"},
-    {"type": "NearestUpsampling", "scale_factor": 2},
-    {"type": "Conv2d", "in_channels": 12, "out_channels": 3, "kernel_size": 3, "padding": 1},
-    {"type": "Sigmoid"},
-]
+from n2n_cli.training import train
+from tests.trainings import (
+    LAYERS,
+    epochs_of,
+    left_by,
+    loaders,
+    metrics_of,
+    new_run,
+    small_config,
+    timeless,
+    write_leaves,
+)
 
 
 @pytest.fixture(scope="module")
 def leaves(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("leaves")
-    for i, pixels in enumerate(dead_leaves(24, 48, seed=1, threads=1)):
-        write_picture(folder / f"{i:02}.png", Picture(pixels))
-    return folder
-
-
-def small_config(source: Path, *, layers: list[dict[str, Any]] = LAYERS, **keys: Any) -> Config:
-    """Three epochs of four steps; `keys` are of [data] and [train]."""
-    data: dict[str, Any] = {"source": str(source), "size": 8, "pairs": 25, "validation_pairs": 12}
-    tables: dict[str, Any] = {"network": {"channels": 3, "layers": layers}, "data": data, "train": {}}
-    tables["train"] |= {"epochs": 3, "batch_size": 7, "lr": 0.5}
-    for name, value in keys.items():
-        tables["data" if name in ("size", "pairs", "validation_pairs", "noise", "redraw") else "train"][name] = value
-    return Config.from_tables(tables, "test")
-
-
-def new_run(folder: Path) -> Run:
-    folder.mkdir()
-    return Run(folder)
-
-
-def epochs_of(records: Iterator[Record] | list[Record]) -> list[Epoch]:
-    return [record for record in records if isinstance(record, Epoch)]
-
-
-def metrics_of(run: Run) -> list[dict[str, Any]]:
-    def refuse(name: str) -> float:
-        raise AssertionError(f"{name} is not JSON")
-
-    lines = run.metrics.read_text().splitlines()
-    return [json.loads(line, parse_constant=refuse) for line in lines]
+    return write_leaves(tmp_path_factory.mktemp("leaves"))
 
 
 # Records
@@ -219,23 +190,20 @@ def test_the_same_seed_makes_the_same_bytes_and_another_seed_others(leaves: Path
     runs = [new_run(tmp_path / name) for name in ("a", "b", "c")]
     for run, seed in zip(runs, (4, 4, 5), strict=True):
         list(train(small_config(leaves, seed=seed), run))
-    a, b, c = runs
-    for name in ("last.pth", "best.pth", "config.toml"):
-        content = (a.folder / name).read_bytes()
-        assert content == (b.folder / name).read_bytes()
-        assert content != (c.folder / name).read_bytes()
-    states = [read_checkpoint(run.last)["model"] for run in (a, c)]
+    a, b, c = map(left_by, runs)
+    assert a == b
+    assert all(a[name] != c[name] for name in a)
+    states = [read_checkpoint(run.last)["model"] for run in (runs[0], runs[2])]
     assert not any(np.array_equal(states[0][name], states[1][name]) for name in states[0])
 
 
 def test_the_configuration_of_a_run_makes_it_again(leaves: Path, tmp_path: Path) -> None:
     first, second = new_run(tmp_path / "first"), new_run(tmp_path / "second")
-    list(train(small_config(leaves, epochs=2, noise="pixelate:3", redraw=False, seed=8), first))
+    keys: dict[str, Any] = {"noise": "pixelate:3", "redraw": False, "seed": 8, "augment": True, "optimizer": "Adam"}
+    keys |= {"average": 0.9, "clip_norm": 0.7, "betas": [0.8, 0.95], "weight_decay": 1e-4, "lr": 0.01}
+    list(train(small_config(leaves, epochs=2, schedule={"name": "cosine", "warmup": 3}, **keys), first))
     list(train(load_config(str(first.config)), second))
-    for name in ("last.pth", "best.pth", "config.toml"):
-        assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes()
-    measured = [[{**line, "seconds": 0, "images_per_second": 0} for line in metrics_of(r)] for r in (first, second)]
-    assert measured[0] == measured[1]
+    assert left_by(first) == left_by(second)
 
 
 def test_the_configuration_is_there_before_the_first_step(leaves: Path, tmp_path: Path) -> None:
@@ -265,24 +233,22 @@ def test_checkpoints_say_what_they_are(leaves: Path, tmp_path: Path) -> None:
 def test_best_is_the_first_epoch_of_the_highest_psnr(
     errors: list[float], best: str, leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measured = iter([1e-2, *errors])  # the first is without a model
-
-    def measure(model: Model | None, pairs: Any) -> tuple[list[float], list[float]]:
-        error = next(measured)
-        return [error], [error]
-
-    monkeypatch.setattr(training, "measure", measure)
+    measured = iter(errors)
+    monkeypatch.setattr(HeldOut, "noisy_errors", [1e-2])
+    monkeypatch.setattr(HeldOut, "errors", lambda self, model: iter([next(measured)]))
     run = new_run(tmp_path / "run")
     records, states = [], []
     for record in train(small_config(leaves), run):
         records.append(record)
         if isinstance(record, Epoch):
-            states.append(run.last.read_bytes())
+            states.append(timeless(read_checkpoint(run.last)["model"]))
     assert [epoch.best for epoch in epochs_of(records)] == [letter == "y" for letter in best]
     number = errors.index(min(errors))
-    assert read_checkpoint(run.best)["epoch"] == number + 1
-    assert run.best.read_bytes() == states[number]
-    assert len(set(states)) == 3
+    tree = read_checkpoint(run.best)
+    assert (tree["epoch"], tree["psnr"]) == (number + 1, epochs_of(records)[number].psnr)
+    assert timeless(tree["model"]) == states[number]
+    assert "optimizer" not in tree
+    assert states[0] != states[1] != states[2] != states[0]
     finished = records[-1]
     assert isinstance(finished, Finished)
     assert finished.checkpoint == run.best
@@ -292,42 +258,18 @@ def test_best_is_the_first_epoch_of_the_highest_psnr(
 # Batches made ahead
 
 
-def loaders() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("n2n-loader")]
-
-
-def test_one_item_is_made_while_the_one_before_it_is_used_and_no_more() -> None:
-    begun = [threading.Event() for _ in range(5)]
-
-    def make(i: int) -> tuple[int, str]:
-        begun[i].set()
-        return i, threading.current_thread().name
-
-    names = []
-    for wanted, (i, name) in enumerate(training._made_ahead(make, range(5))):
-        assert i == wanted
-        assert all(event.wait(10) for event in begun[: i + 2])
-        assert not any(event.is_set() for event in begun[i + 2 :])
-        names.append(name)
-    assert len(set(names)) == 1
-    assert names[0].startswith("n2n-loader")
-    assert list(training._made_ahead(make, [])) == []
-    assert loaders() == []
-
-
 def test_batches_made_ahead_are_those_made_in_turn(
     leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def in_turn(make: Callable[[Array], Any], items: Iterable[Array]) -> Generator[Any]:
+    def in_turn(make: Callable[[Array], Any], items: Iterable[Array], *, threads: int) -> Generator[Any]:
         for item in items:
             yield make(item)
 
     ahead, plain = new_run(tmp_path / "ahead"), new_run(tmp_path / "plain")
     list(train(small_config(leaves), ahead))
-    monkeypatch.setattr(training, "_made_ahead", in_turn)
+    monkeypatch.setattr(training, "made_ahead", in_turn)
     list(train(small_config(leaves), plain))
-    for name in ("last.pth", "best.pth"):
-        assert (ahead.folder / name).read_bytes() == (plain.folder / name).read_bytes()
+    assert left_by(ahead) == left_by(plain)
 
 
 def test_the_number_of_threads_changes_no_result(leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,15 +286,14 @@ def test_the_number_of_threads_changes_no_result(leaves: Path, tmp_path: Path, m
     for run, threads in zip(runs, (1, 3), strict=True):
         list(train(small_config(leaves), run, threads))
     assert used == [1, 3]
-    assert runs[0].last.read_bytes() == runs[1].last.read_bytes()
+    assert left_by(runs[0]) == left_by(runs[1])
 
 
 def test_the_loader_ends_with_a_training_that_is_left(leaves: Path, tmp_path: Path) -> None:
-    records = train(small_config(leaves), new_run(tmp_path / "run"))
+    records = train(small_config(leaves), new_run(tmp_path / "run"), 2)
     while not isinstance(next(records), Step):
         pass
-    assert len(loaders()) == 1
-    assert isinstance(records, Generator)
+    assert 1 <= len(loaders()) <= 2
     records.close()
     assert loaders() == []
 
@@ -375,6 +316,12 @@ def test_an_error_of_the_loader_comes_after_the_steps_before_it(
     assert caught.value is error
     assert [record.step for record in records if isinstance(record, Step)] == [1, 2, 3]
     assert loaders() == []
+
+
+def test_a_warm_up_longer_than_the_training(leaves: Path, tmp_path: Path) -> None:
+    config = small_config(leaves, schedule={"name": "constant", "warmup": 12})
+    with pytest.raises(TrainingError, match=r"`schedule.warmup`: the warm-up takes 12 steps, the training has 12"):
+        next(train(config, new_run(tmp_path / "run")))
 
 
 # Stopping
@@ -418,6 +365,31 @@ def test_a_loss_that_is_not_finite_stops_at_once(leaves: Path, tmp_path: Path, m
     assert (records[-1].epoch, records[-1].step) == (2, 2)
     assert loaders() == []
     assert_last_good_checkpoint(run, 1)
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+def test_what_a_step_spoils_is_not_saved_in_the_middle_of_an_epoch(
+    optimizer: str, leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind: Any = {"SGD": SGD, "Adam": Adam}[optimizer]
+    step, count = kind.step, 0
+
+    def spoil(self: Any) -> None:
+        nonlocal count
+        count += 1
+        step(self)
+        if count == 6:  # of Adam's state, which no weight shows before the next step
+            (self.params[-1][0] if optimizer == "SGD" else self.kept[next(iter(self.kept))][0])[...] = math.inf
+
+    monkeypatch.setattr(kind, "step", spoil)
+    run = new_run(tmp_path / "run")
+    config = small_config(leaves, layers=LAYERS, lr=0.01, optimizer=optimizer)
+    with pytest.raises(TrainingError) as caught:
+        list(train(config, run, checkpoint_minutes=1e-9))
+    assert caught.value.message == "training stopped at step 2 of epoch 2: after it weights or output are not finite"
+    assert read_checkpoint(run.last)["progress"]["step"] == 1
+    assert_last_good_checkpoint(run, 1)
+    list(train(config, run, resume=True))
 
 
 @pytest.mark.parametrize("place", ["weights", "errors"])
@@ -522,7 +494,7 @@ def test_a_run_folder_that_disappears(file_instead: bool, leaves: Path, tmp_path
         run.folder.touch()
     with pytest.raises((TrainingError, CheckpointError)) as caught:
         list(records)
-    assert caught.value.message.startswith(f"`{run.last}` cannot be written: ")
+    assert caught.value.message.startswith((f"`{run.best}` cannot be", f"`{run.metrics}` cannot be"))
     assert_last_good_checkpoint(Run(tmp_path / "moved"), 1)
 
 

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from n2n_cli.cli.console import InterruptionError, printable, result, shows_progress, stderr, tell
+from n2n_cli.cli.console import shows_progress, tell
+from n2n_cli.cli.epochs import show_bar, show_lines
 from n2n_cli.cli.options import THREADS_HELP, number, thread_count
+from n2n_cli.cli.signals import StopSignals
+from n2n_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from n2n_cli.config import Config
+    from n2n_cli.records import Record
     from n2n_cli.runs import Run
-    from n2n_cli.training import Epoch, Finished, Record, Started
 
 
 def train(
     config: Annotated[
-        str, typer.Option(metavar="FILE|NAME", help="A TOML file, or a shipped configuration: default, ee559.")
-    ] = "default",
+        str | None, typer.Option(metavar="FILE|NAME", help="A TOML file, or a shipped configuration: default, ee559.")
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option(
@@ -62,6 +66,18 @@ def train(
         Path | None,
         typer.Option(metavar="FOLDER", help="The run's folder. Default: the next free of runs/NAME-1, runs/NAME-2."),
     ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with the training of this run folder, to the same weights as without the interruption; with "
+            "--epochs for longer than was planned.",
+        ),
+    ] = None,
+    checkpoint_minutes: Annotated[
+        str,
+        typer.Option(metavar="MINUTES", help="Save in the middle of an epoch, too, each time that so many are over."),
+    ] = "5",
     threads: Annotated[str | None, typer.Option(metavar="N", help=THREADS_HELP)] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier run in the folder of --out.")] = False,
 ) -> None:
@@ -76,12 +92,15 @@ def train(
       n2n train --data photos/ --noise gaussian:25 --out runs/photos
 
       n2n train --config ee559 --set data.pairs=4000
+
+      n2n train --resume runs/photos
     """
     from n2n_cli import training
-    from n2n_cli.config import DEAD_LEAVES
-    from n2n_cli.runs import create_run
+    from n2n_cli.config_keys import DEAD_LEAVES
+    from n2n_cli.runs import create_run, resumed_run
 
     team = thread_count(threads)
+    minutes = _minutes(checkpoint_minutes)
     flags = {
         "data.source": ("--data", data),
         "data.noise": ("--noise", noise),
@@ -90,124 +109,102 @@ def train(
         "train.batch_size": ("--batch-size", _number(batch_size)),
         "train.seed": ("--seed", _number(seed)),
     }
-    resolved = _resolve(config, flags, assignments or [])
-    run = create_run(out, Path(config).stem, force=force)
+    given = {name: (flag, value) for name, (flag, value) in flags.items() if value is not None}
+    if resume is None:
+        resolved = _resolve(config or "default", given, assignments or [])
+        run = create_run(out, Path(config or "default").stem, force=force)
+    else:
+        others = {"--config": config, "--set": assignments, "--out": out, "--force": force or None}
+        _refuse_to_change(given, [flag for flag, value in others.items() if value is not None])
+        run = resumed_run(resume)
+        resolved = _override(_config_of(run), given, [])
     tell(f"run folder: {run.folder}")
+    if resume is not None and not run.last.is_file():
+        tell(f"it holds no `{run.last.name}` yet: the training begins anew, as its `{run.config.name}` says")
     first_time = " (made when first asked for, which takes some seconds)" if resolved.data.source == DEAD_LEAVES else ""
     tell(f"pictures: {resolved.data.source}{first_time}")
-    records = training.train(resolved, run, threads=team)
-    show = _show_bar if shows_progress() else _show_lines
-    try:
-        show(records)
-    except KeyboardInterrupt:
-        raise InterruptionError("interrupted", hint=_what_is_left(run)) from None
-    finally:
-        if out is None:
-            with suppress(OSError):
-                run.folder.rmdir()  # a mistyped `--data` leaves no empty run behind
+    show = show_bar if shows_progress() else show_lines
+    with StopSignals() as signals:
+        records = training.train(
+            resolved, run, team, resume=resume is not None, checkpoint_minutes=minutes, stop=signals
+        )
+        try:
+            show(_watched(records, signals, run))
+        except KeyboardInterrupt:
+            raise signals.interruption(_what_is_left(run)) from None
+        finally:
+            records.close()
+            if out is None and resume is None:
+                with suppress(OSError):
+                    run.folder.rmdir()  # a mistyped `--data` leaves no empty run behind
+
+
+def _watched(records: Iterable[Record], signals: StopSignals, run: Run) -> Iterator[Record]:
+    """The records, until a signal ends them."""
+    from n2n_cli.records import Started, Stopped
+
+    for record in records:
+        if isinstance(record, Started):
+            signals.saves = True
+        if isinstance(record, Stopped):
+            raise signals.interruption(f"step {record.step} of epoch {record.epoch} is saved: {_how_to_go_on(run)}")
+        yield record
+
+
+def _minutes(text: str) -> float:
+    value = number(text)
+    if not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise UsageError(
+            f"`--checkpoint-minutes` is {text!r}, it must be a number above 0", hint="for example `0.5` or `10`"
+        )
+    return value
+
+
+def _refuse_to_change(given: Mapping[str, tuple[str, Any]], others: list[str]) -> None:
+    """See that nothing is asked for that would make another training of the one that goes on."""
+    allowed = ("train.epochs", "data.source")
+    refused = [flag for name, (flag, _) in given.items() if name not in allowed] + others
+    if refused:
+        raise UsageError(
+            " and ".join(f"`{flag}`" for flag in refused) + " cannot be used with `--resume`: the run keeps its own",
+            hint="only `--epochs`, and `--data` where the pictures have moved, can be changed",
+        )
+
+
+def _config_of(run: Run) -> Config:
+    from n2n_cli.checkpoint import read_checkpoint
+    from n2n_cli.config import load_config
+    from n2n_cli.states import check_resumable, config_in
+
+    if not run.last.is_file():
+        return load_config(str(run.config))
+    tree = read_checkpoint(run.last)
+    check_resumable(tree, run.last)
+    return config_in(tree, run.last)
 
 
 def _number(text: str | None) -> int | float | str | None:
     return None if text is None else number(text)
 
 
-def _resolve(config: str, flags: dict[str, tuple[str, Any]], assignments: list[str]) -> Config:
-    from n2n_cli.config import load_config, parse_assignment
+def _resolve(config: str, given: Mapping[str, tuple[str, Any]], assignments: list[str]) -> Config:
+    from n2n_cli.config import load_config
 
-    resolved = load_config(config)
-    for assignment in assignments:
-        resolved = resolved.override(*parse_assignment(assignment), f"--set {assignment}")
-    for name, (flag, value) in flags.items():
-        if value is not None:
-            resolved = resolved.override(name, value, flag)
-    return resolved
+    return _override(load_config(config), given, assignments)
+
+
+def _override(config: Config, given: Mapping[str, tuple[str, Any]], assignments: list[str]) -> Config:
+    from n2n_cli.config import parse_assignment
+
+    changes = [(*parse_assignment(text), f"--set {text}") for text in assignments]
+    return config.override_all([*changes, *((name, value, flag) for name, (flag, value) in given.items())])
 
 
 def _what_is_left(run: Run) -> str:
-    if run.best.is_file():
-        best = shlex.quote(str(run.best))
-        return f"the epochs that were finished are kept: `n2n denoise --model {best} in.png out.png`"
-    return f"no epoch was finished: `{run.folder}` holds no checkpoint"
+    if run.last.is_file():
+        return f"what was saved before is kept: {_how_to_go_on(run)}"
+    return f"nothing was saved yet: `{run.folder}` holds no checkpoint"
 
 
-def _show_lines(records: Iterable[Record]) -> None:
-    """One plain line for what a log should hold."""
-    from n2n_cli.training import Epoch, Finished, Started
-
-    for record in records:
-        match record:
-            case Started():
-                for line in _introduction(record):
-                    tell(line)
-            case Epoch():
-                tell(_line(record))
-            case Finished():
-                _finish(record)
-
-
-def _introduction(record: Started) -> Iterator[str]:
-    yield from record.notes
-    yield (
-        f"{record.parameters:,} parameters, {_count(record.epochs, 'epoch')} of {_count(record.steps, 'step')}, "
-        f"noisy validation pictures at {record.noisy_psnr:.2f} dB"
-    )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _line(record: Epoch) -> str:
-    return (
-        f"epoch {record.epoch}/{record.epochs}: loss {record.loss:.5f}, validation PSNR {record.psnr:.2f} dB"
-        f"{' (best so far)' if record.best else ''}, {record.images_per_second:.0f} images/s, {record.seconds:.0f} s"
-    )
-
-
-def _finish(record: Finished) -> None:
-    if record.psnr <= record.noisy_psnr:
-        tell("this network does not denoise yet: train it for more epochs (`--epochs`) or on more pairs (`data.pairs`)")
-    checkpoint = printable(str(record.checkpoint))
-    result(f"{checkpoint}: noisy {record.noisy_psnr:.2f} dB, denoised {record.psnr:.2f} dB")
-
-
-def _show_bar(records: Iterable[Record]) -> None:
-    """The whole training as one bar, with a line above it for every epoch."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from n2n_cli.training import Epoch, Finished, Started, Step
-
-    # What is known of the epoch fits into 80 columns; the bar takes what is left.
-    columns = (
-        TextColumn("epoch {task.fields[epoch]}"),
-        BarColumn(bar_width=None),
-        TextColumn("loss {task.fields[loss]}"),
-        TextColumn("PSNR {task.fields[psnr]} dB"),
-        TextColumn("{task.fields[rate]} images/s"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-    )
-    with Progress(*columns, console=stderr(), transient=True, expand=True) as progress:
-        task = progress.add_task("", total=None, epoch="-", loss="-", psnr="-", rate="-")
-        steps = epochs = 0
-        for record in records:
-            match record:
-                case Started():
-                    steps, epochs = record.steps, record.epochs
-                    for line in _introduction(record):
-                        progress.console.print(printable(line))
-                    progress.update(task, total=steps * epochs)
-                case Step():
-                    progress.update(
-                        task,
-                        completed=(record.epoch - 1) * steps + record.step,
-                        epoch=f"{record.epoch}/{epochs}",
-                        loss=f"{record.loss:.5f}",
-                        rate=f"{record.images_per_second:.0f}",
-                    )
-                case Epoch():
-                    progress.update(task, psnr=f"{record.psnr:.2f}")
-                    progress.console.print(_line(record))
-                case Finished():
-                    finished = record
-    _finish(finished)
+def _how_to_go_on(run: Run) -> str:
+    return f"`n2n train --resume {shlex.quote(str(run.folder))}` goes on"

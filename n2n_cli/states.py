@@ -1,0 +1,72 @@
+"""What a model's checkpoint holds beside its weights: a configuration, facts, and the state of its training."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from n2n_cli.config import Config
+from n2n_cli.errors import CheckpointError
+
+_NO_FACTS = ("model", "optimizer", "config", "own_weights", "averaged_steps")
+
+
+def config_in(tree: Any, path: Path | str) -> Config:
+    """The configuration that a checkpoint, read as `tree`, was trained with.
+
+    Raises
+    ------
+    CheckpointError
+        When it holds none.
+    ConfigError
+        When it is wrong.
+    """
+    if not isinstance(tree, dict) or not isinstance(tree.get("config"), dict):
+        raise CheckpointError(
+            f"`{path}` holds weights but not the network they belong to",
+            hint="name its configuration: `--config configs/ee559.toml`",
+        )
+    return Config.from_tables(tree["config"], os.fspath(path))
+
+
+def facts_in(tree: Any) -> dict[str, Any]:
+    """What else a checkpoint holds: its epoch, its validation PSNR. Nothing, where it is a state dict alone."""
+    own = tree.items() if isinstance(tree, dict) and "model" in tree else ()
+    return {name: value for name, value in own if name not in _NO_FACTS}
+
+
+def check_resumable(tree: Any, path: Path | str, *, averaged: bool = False) -> None:
+    """See that a checkpoint holds what a training needs to go on from it.
+
+    Parameters
+    ----------
+    averaged : bool
+        Whether the training averages its weights.
+
+    Raises
+    ------
+    CheckpointError
+        Names all that it lacks.
+    """
+    found = tree if isinstance(tree, dict) else {}
+    tables = ["model", "optimizer", *(["own_weights"] if averaged else [])]
+    missing = [name for name in tables if not isinstance(found.get(name), dict)]
+    missing += ["averaged_steps"] if averaged and "averaged_steps" not in found else []
+    if missing:
+        raise CheckpointError(
+            f"`{path}` is no checkpoint to go on from: it holds no " + ", no ".join(f"`{name}`" for name in missing),
+            hint="a run's `last.pth` is one",
+        )
+
+
+@contextmanager
+def told_of(path: Path | str) -> Iterator[None]:
+    """Let errors in the block name the file."""
+    try:
+        yield
+    except CheckpointError as error:
+        message = error.message if str(path) in error.message else f"`{path}`: {error.message}"
+        raise CheckpointError(message, hint=error.hint) from None

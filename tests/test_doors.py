@@ -1,0 +1,250 @@
+"""Every door that a stranger's file may come through: what is behind it answers in one line, soon, and runs nothing."""
+
+from __future__ import annotations
+
+import ast
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import n2n_cli
+from n2n_cli.checkpoint import read_checkpoint, write_checkpoint
+from n2n_cli.config import DataConfig, load_config
+from n2n_cli.data import image_files, open_dataset, read_pair_file
+from n2n_cli.errors import N2NError
+from n2n_cli.images import read_picture
+from n2n_cli.jobs import Naming, plan_folder
+from n2n_cli.manifest import Manifest
+from tests.cli import n2n, start
+
+# What a file says is never run
+
+
+def unsafe(source: str) -> list[str]:
+    """What in a program can run what a file says."""
+    modules = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "jsonpickle"}
+    modules |= {"yaml", "ruamel", "runpy", "code", "codeop"}
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names):
+                found += [name.name for name in names if name.name.split(".")[0] in modules]
+            case ast.ImportFrom(module=str(module)) if module.split(".")[0] in modules:
+                found.append(module)
+            case ast.Call(func=ast.Name(("eval" | "exec" | "compile" | "__import__") as name)):
+                found.append(name)
+            case ast.Call(func=ast.Attribute(ast.Name("builtins"), name)):
+                found.append(name)
+            case ast.Call(func=ast.Attribute(ast.Name("np" | "numpy"), "load"), keywords=keywords) if not any(
+                keyword.arg == "allow_pickle" for keyword in keywords
+            ):
+                found.append("np.load")
+            case ast.keyword(arg="allow_pickle", value=value) if getattr(value, "value", None) is not False:
+                found.append("allow_pickle")
+            case ast.keyword(arg="shell", value=value) if getattr(value, "value", None) is not False:
+                found.append("shell")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import pickle", ["pickle"]),
+        ("import os, pickle as p", ["pickle"]),
+        ("from pickle import loads", ["pickle"]),
+        ("import yaml", ["yaml"]),
+        ("import marshal, shelve", ["marshal", "shelve"]),
+        ("x = eval('1')", ["eval"]),
+        ("def f():\n    exec('1')", ["exec"]),
+        ("builtins.eval('1')", ["eval"]),
+        ("np.load(f)", ["np.load"]),
+        ("numpy.load(f, mmap_mode='r')", ["np.load"]),
+        ("np.load(f, allow_pickle=True)", ["allow_pickle"]),
+        ("np.load(f, allow_pickle=flag)", ["allow_pickle"]),
+        ("subprocess.run(words, shell=True)", ["shell"]),
+        ("np.load(f, allow_pickle=False)\nnetwork.eval()\nre.compile('a')  # pickle", []),
+    ],
+)
+def test_what_is_unsafe_is_found(source: str, found: list[str]) -> None:
+    assert unsafe(source) == found
+
+
+def test_nothing_in_the_package_can_run_what_a_file_says() -> None:
+    root = Path(n2n_cli.__file__).parent
+    files = sorted(root.rglob("*.py"))
+    assert {root / "checkpoint.py", root / "pth" / "program.py"} <= set(files)
+    assert {str(file): unsafe(file.read_text()) for file in files if unsafe(file.read_text())} == {}
+
+
+# Names
+
+
+def data(name: str) -> object:
+    return open_dataset(DataConfig(source=name), 3, seed=0, threads=1)
+
+
+DOORS: dict[str, Callable[[str], object]] = {
+    "configuration": load_config,
+    "checkpoint": read_checkpoint,
+    "picture": read_picture,
+    "data": data,
+    "pairs": lambda name: read_pair_file(Path(name)),
+    "manifest": lambda name: Manifest(Path(name)),
+}
+
+
+def refusal(door: str, name: str) -> str:
+    """What the user reads of a name that leads to nothing good."""
+    with pytest.raises(N2NError) as caught:
+        DOORS[door](name)
+    assert "\n" not in caught.value.message + (caught.value.hint or "")
+    return caught.value.message
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_link_that_leads_to_itself(tmp_path: Path, door: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    assert f"`{tmp_path / 'loop'}" in refusal(door, str(tmp_path / "loop"))
+    assert f"`{tmp_path / 'loop' / 'file'}" in refusal(door, str(tmp_path / "loop" / "file"))
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_name_that_no_file_can_have(door: str) -> None:
+    assert "x" * 300 in refusal(door, "x" * 300)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_an_empty_folder(tmp_path: Path, door: str) -> None:
+    assert f"`{tmp_path}`" in refusal(door, str(tmp_path))
+
+
+@pytest.mark.parametrize("door", DOORS.keys() - {"manifest"})
+def test_a_name_that_is_no_utf8(tmp_path: Path, door: str) -> None:
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe")
+    assert name in refusal(door, name)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_file_that_may_not_be_read(tmp_path: Path, door: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"text")
+    path.chmod(0)
+    superuser = os.geteuid() == 0
+    if superuser:
+        os.seteuid(65534)
+    try:
+        assert f"`{path}`" in refusal(door, str(path))
+    finally:
+        if superuser:
+            os.seteuid(0)
+
+
+@pytest.mark.parametrize("door", ["configuration", "checkpoint", "data", "pairs"])
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no /dev/zero")
+def test_a_file_without_an_end(door: str) -> None:
+    began = time.monotonic()
+    assert "`/dev/zero`" in refusal(door, "/dev/zero")
+    assert time.monotonic() - began < 5
+
+
+def test_names_that_are_no_utf8_on_the_command_line(tmp_path: Path) -> None:
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\x1b.png")
+    Image.new("L", (4, 4)).save(name)
+    for words in (["denoise", name, name + "x"], ["info", name], ["train", "--config", name], ["eval", "--data", name]):
+        process = start(*words)
+        out, err = process.communicate()
+        assert process.returncode in (0, 1, 2), (words, err)
+        assert ("error: " in err) == (process.returncode > 0)
+        assert "Traceback" not in err
+        assert "\x1b" not in out + err
+
+
+# Contents
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"a = " + b"[" * 100_000, "is not TOML: maximum recursion depth exceeded"),
+        (b"a = " + b"{a = " * 100_000, "is not TOML: maximum recursion depth exceeded"),
+        (b"\xff\xfe", "is not TOML: 'utf-8' codec can't decode"),
+        (b"\xef\xbb\xbf\xff", "is not TOML"),
+        (b"\x00", "is not TOML"),
+        (b"[train]\nepochs = 1" + b"0" * 5000, "is not TOML: Exceeds the limit"),
+        (b"[train]\nlr = 0x" + b"f" * 10_000, "a number of too many digits"),
+        (b"# " + b"a" * 1_000_000, "is too long"),
+        (b"[data]\nsource = 'a\\u0000b'\n[train]\nlr = nan", "it must be"),
+    ],
+    ids=lambda part: part if isinstance(part, str) else "",
+)
+def test_a_configuration_that_wants_too_much(tmp_path: Path, content: bytes, told: str) -> None:
+    path = tmp_path / "a.toml"
+    path.write_bytes(content)
+    assert told in refusal("configuration", str(path))
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", b"1" * 10_000, b"[]\n", b'{"input": 1', b"\x00" * 100, b'{"output": 1}\n', b"null\n"]
+)
+def test_a_file_that_is_no_manifest_stays_as_it_is(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(content)
+    if content.startswith(b'{"input'):  # the beginning of a line, which a crash has left
+        Manifest(path).close()
+        assert path.read_bytes() == b""
+    else:
+        assert "holds something else" in refusal("manifest", str(path))
+        assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("ending", [".pkl", ".pth", ".pt"])
+def test_a_pair_file_is_read_by_the_reader_that_runs_nothing(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"train_data{ending}"
+    path.write_bytes(b"cposix\nsystem\n(S'touch made'\ntR.")
+    assert "is not a checkpoint" in refusal("data", str(path))
+    write_checkpoint(path, {"model": np.zeros(1)})
+    assert "does not hold two uint8 arrays" in refusal("data", str(path))
+
+
+def test_a_pickle_in_numpys_clothes_is_not_opened(tmp_path: Path) -> None:
+    made = tmp_path / "a.npz"
+    np.savez(made, a=np.array([object()], dtype=object))
+    for door in DOORS:
+        assert f"`{made}`" in refusal(door, str(made))
+
+
+# Folders
+
+
+def test_links_in_a_folder_of_pictures(tmp_path: Path) -> None:
+    """One to itself, one to nowhere, one to the folder, and one to a picture, which is one."""
+    Image.new("L", (4, 4)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to("a.png")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    (tmp_path / "nowhere.png").symlink_to("absent")
+    (tmp_path / "folder.png").symlink_to(".")
+    assert image_files(tmp_path) == [tmp_path / "a.png", tmp_path / "b.png"]
+
+
+def test_a_folder_in_itself_is_walked_once(tmp_path: Path) -> None:
+    (tmp_path / "in" / "below").mkdir(parents=True)
+    (tmp_path / "out").mkdir()
+    Image.new("L", (4, 4)).save(tmp_path / "in" / "below" / "a.png")
+    (tmp_path / "in" / "below" / "again").symlink_to("..")
+    plan = plan_folder([tmp_path / "in"], tmp_path / "out", Naming(recursive=True))
+    assert [job.source for job in plan.jobs] == [tmp_path / "in" / "below" / "a.png"]
+
+
+def test_pictures_with_names_that_are_no_utf8(tmp_path: Path) -> None:
+    name = os.fsdecode(b"\xff\n.png")
+    Image.new("L", (64, 64), 99).save(tmp_path / name)
+    Image.new("L", (64, 64), 99).save(tmp_path / "b.png")
+    (tmp_path / "out").mkdir()
+    assert n2n("denoise", "--dry-run", tmp_path, tmp_path / "out", "--json").code == 0
+    dataset = open_dataset(DataConfig(source=str(tmp_path), size=8, pairs=4, validation_pairs=1), 1, seed=0, threads=1)
+    assert len(dataset.train) == 4
