@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from n2n_cli.errors import ShapeError
+from n2n_cli.errors import ArgumentError, MemoryLimitError, ShapeError
 from n2n_cli.images import Picture
 from n2n_cli.model import Model
 from n2n_cli.nn.functional import Array
 from n2n_cli.pixels import to_float, to_integer
+
+_BLOCK = 1 << 20  # values that are blended at a time
+_ELSE = 100_000_000
+"""Bytes that a process takes beside pictures and tiles: Python, NumPy and a network."""
 
 
 def denoise(model: Model, channels: int, pixels: Array) -> Array:
@@ -38,25 +43,106 @@ def denoise(model: Model, channels: int, pixels: Array) -> Array:
     if pixels.ndim != 3:
         raise ShapeError(f"a picture has to have the shape (C, H, W), it has {pixels.shape}")
     dtype = pixels.dtype if pixels.dtype.kind == "f" else np.float32
-    return _through(model, channels, pixels, np.empty(pixels.shape, dtype), lambda y: np.clip(y, 0, 1))
+    out = np.empty(pixels.shape, dtype)
+    return _through(model, channels, pixels, out, _as_floats, lambda y: np.clip(y, 0, 1))
 
 
-def denoise_picture(model: Model, channels: int, picture: Picture) -> Picture:
-    """The same picture with its pixels denoised; depth, alpha and metadata stay."""
-    denoised = np.empty_like(picture.pixels)  # (H, W, C)
-    depth = denoised.dtype
-    pixels, out = (np.moveaxis(array, -1, 0) for array in (picture.pixels, denoised))
-    _through(model, channels, pixels, out, lambda y: to_integer(y, depth))
-    return replace(picture, pixels=denoised)
+def denoise_picture(
+    model: Model,
+    channels: int,
+    picture: Picture,
+    *,
+    strength: float = 1,
+    max_memory: int | None = None,
+    advance: Callable[[float], None] = lambda part: None,
+) -> Picture:
+    """The same picture with its pixels denoised; depth, alpha and metadata stay.
+
+    Parameters
+    ----------
+    strength : float
+        In [0, 1]: of the denoised picture in a blend with the picture as it is. 0 gives it back bit by bit.
+    max_memory : int, optional
+        Bytes that the process may take in all; by default as `tiling.apply` says.
+    advance : function
+        Told, by any thread, what part of the picture was done; all parts add up to 1.
+
+    Raises
+    ------
+    ArgumentError
+        When `strength` is outside its range.
+    MemoryLimitError
+        When the memory is too little for the picture.
+    """
+    if not 0 <= strength <= 1:
+        raise ArgumentError("strength", strength, "from 0 (the picture as it is) to 1 (denoised)")
+    if strength == 0:
+        advance(1)
+        return picture
+    pixels = picture.pixels  # (H, W, C)
+    # What is rounded before it is blended is rounded twice: the first time, so finely that it is not seen.
+    finer = np.uint16 if pixels.dtype == np.uint8 else np.float32
+    denoised = np.empty(pixels.shape, pixels.dtype if strength == 1 else finer)
+    rounded = picture.from_unit if strength == 1 else _rounding(denoised.dtype)
+
+    def finish(y: Array) -> Array:
+        advance(y.size / denoised.size)
+        return rounded(y)
+
+    memory = None if max_memory is None else _left(max_memory, pixels.nbytes * 2 + denoised.nbytes)
+    source, target = np.moveaxis(pixels, -1, 0), np.moveaxis(denoised, -1, 0)
+    try:
+        _through(model, channels, source, target, picture.to_unit, finish, memory)
+    except MemoryLimitError as error:
+        taken = (pixels.nbytes * 2 + denoised.nbytes + _ELSE) // 10**6
+        raise MemoryLimitError(
+            f"{(max_memory or 0) // 10**6} MB are too little for this picture",
+            taken + error.needed * model.threads + 1,
+            hint="a larger `--max-memory`, or fewer `--threads`",
+        ) from None
+    return replace(picture, pixels=denoised if strength == 1 else _blend(picture, denoised, strength))
 
 
-def _through(model: Model, channels: int, pixels: Array, out: Array, finish: Callable[[Array], Array]) -> Array:
-    """Fill `out` with what the network makes of `pixels`, both (C, H, W), and `finish` of that, a tile at a time."""
+def _left(memory: int, pictures: int) -> int:
+    """What is left for tiles of the memory in all: pictures are there as they are decoded, as read, and denoised."""
+    return max(0, memory - pictures - _ELSE)
+
+
+def _as_floats(part: Array) -> Array:
+    return part if part.dtype.kind == "f" else to_float(part)
+
+
+def _rounding(dtype: np.dtype[Any]) -> Callable[[Array], Array]:
+    return (lambda y: y) if dtype.kind == "f" else (lambda y: to_integer(y, dtype))
+
+
+def _blend(picture: Picture, denoised: Array, strength: float) -> Array:
+    """`strength` of the denoised (H, W, C), in [0, 1], and the rest of the picture's own pixels, in its depth."""
+    blended = np.empty_like(picture.pixels)
+    rows = max(1, _BLOCK // max(1, denoised[0].size))
+    for start in range(0, len(denoised), rows):
+        part = slice(start, start + rows)
+        mixed = np.float32(strength) * to_float(denoised[part])
+        mixed += np.float32(1 - strength) * picture.to_unit(picture.pixels[part])
+        blended[part] = picture.from_unit(mixed)
+    return blended
+
+
+def _through(
+    model: Model,
+    channels: int,
+    pixels: Array,
+    out: Array,
+    prepare: Callable[[Array], Array],
+    finish: Callable[[Array], Array],
+    memory: int | None = None,
+) -> Array:
+    """Fill `out` with `finish` of what the network makes of `prepare` of `pixels`, (C, H, W) both, a tile at a time."""
     own = pixels.shape[0]
     spread = own == 1 < channels
 
     def before(part: Array) -> Array:
-        part = to_float(part) if part.dtype.kind != "f" else part
+        part = prepare(part)
         return np.repeat(part, channels, axis=1) if spread else part
 
     def after(y: Array) -> Array:
@@ -64,5 +150,5 @@ def _through(model: Model, channels: int, pixels: Array, out: Array, finish: Cal
 
     alone = own != channels and not spread  # each channel is a picture by itself
     x, y = (array[:, None] if alone else array[None] for array in (pixels, out))
-    model.predict(x, before=before, after=after, out=y)
+    model.predict(x, before=before, after=after, out=y, memory=memory)
     return out

@@ -33,8 +33,8 @@ class MemoryLimitError(N2NError):
         Megabytes that it takes at least.
     """
 
-    def __init__(self, message: str, needed: int) -> None:
-        super().__init__(f"{message}; it takes {needed} MB at least")
+    def __init__(self, message: str, needed: int, *, hint: str | None = None) -> None:
+        super().__init__(f"{message}; it takes {needed} MB at least", hint=hint)
         self.needed = needed
 
 

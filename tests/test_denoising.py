@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from n2n_cli.denoising import denoise, denoise_picture
-from n2n_cli.errors import ShapeError
+from n2n_cli.errors import ArgumentError, ShapeError
 from n2n_cli.images import Picture, read_picture, write_picture
 from n2n_cli.model import Model
 from n2n_cli.nn import MSE, SGD, Conv2d, Sequential
@@ -113,6 +113,65 @@ def test_alpha_and_metadata_stay(rng: np.random.Generator) -> None:
     assert denoised.alpha is not None
     np.testing.assert_array_equal(denoised.alpha, alpha)
     assert (denoised.metadata, denoised.notes) == ({"dpi": (72, 72)}, ("a note",))
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("strength", [0.001, 0.25, 0.5, 0.999])
+def test_strength_blends_with_the_picture_as_it_was(depth: type, strength: float, rng: np.random.Generator) -> None:
+    highest = 1 if depth is np.float32 else np.iinfo(depth).max
+    pixels: Array = (rng.random((5, 7, 1)) * highest).astype(depth)
+    blended = denoise_picture(HALF_GRAY, 1, Picture(pixels), strength=strength).pixels
+    assert blended.dtype == depth
+    wanted = pixels.astype(float) * (1 - strength / 2)
+    # One rounding, and no second one that would be seen.
+    np.testing.assert_allclose(blended, wanted, atol=1e-6 if depth is np.float32 else 0.505, rtol=0)
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_a_blend_of_a_picture_with_itself_is_the_picture(depth: type[np.unsignedinteger]) -> None:
+    pixels: Array = np.arange(np.iinfo(depth).max + 1, dtype=depth).reshape(-1, 16, 1)
+    for strength in (0.0, 0.3, 0.7, 1.0):
+        denoised = denoise_picture(mixing([[1]]), 1, Picture(pixels), strength=strength)
+        np.testing.assert_array_equal(denoised.pixels, pixels)
+
+
+def test_strength_0_gives_the_picture_back_whatever_the_network_does() -> None:
+    picture = Picture(np.array([[[0], [7], [255]]], np.uint8))
+    assert denoise_picture(mixing([[np.nan]]), 1, picture, strength=0) is picture
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, np.nan])
+def test_a_strength_outside_its_range(strength: float) -> None:
+    with pytest.raises(ArgumentError, match="`strength` is"):
+        denoise_picture(HALF_GRAY, 1, Picture(np.zeros((1, 1, 1), np.uint8)), strength=strength)
+
+
+@pytest.mark.parametrize(("model", "channels"), [(TURNING, 3), (HALF_GRAY, 1)])
+@pytest.mark.parametrize("own", [1, 3])
+@pytest.mark.parametrize("strength", [0, 0.5, 1])
+def test_the_parts_that_are_told_add_up(model: Model, channels: int, own: int, strength: float) -> None:
+    parts: list[float] = []
+    picture = Picture(np.zeros((300, 150, own), np.uint8))
+    denoise_picture(model, channels, picture, strength=strength, advance=parts.append)
+    assert sum(parts) == pytest.approx(1)
+    assert len(parts) > 1 or strength == 0
+
+
+def test_a_picture_with_a_range_of_its_own_is_mapped_to_the_networks_and_back() -> None:
+    pixels = np.array([[[-100], [0], [300]]], np.float32)
+    picture = Picture(pixels, value_range=(-100, 300))
+    np.testing.assert_allclose(denoise_picture(HALF_GRAY, 1, picture).pixels, [[[-100], [-50], [100]]], atol=1e-4)
+    half = denoise_picture(HALF_GRAY, 1, picture, strength=0.5)
+    np.testing.assert_allclose(half.pixels, [[[-100], [-25], [200]]], atol=1e-4)
+    assert half.value_range == (-100, 300)
+
+
+@pytest.mark.parametrize("own", [1, 3])
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_white_stays_white(own: int, depth: type[np.unsignedinteger]) -> None:
+    white = np.full((5, 7, own), np.iinfo(depth).max, depth)
+    brighter = mixing(np.eye(own).tolist(), bias=0.3)
+    np.testing.assert_array_equal(denoise_picture(brighter, own, Picture(white)).pixels, white)
 
 
 def test_a_gray_file_with_alpha_goes_through_an_rgb_network_and_comes_back(

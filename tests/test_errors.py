@@ -3,10 +3,18 @@ from __future__ import annotations
 import pytest
 
 from n2n_cli import errors
-from n2n_cli.errors import ArgumentError, CheckpointError, ConfigError, N2NError, ShapeError, UsageError
+from n2n_cli.errors import (
+    ArgumentError,
+    CheckpointError,
+    ConfigError,
+    MemoryLimitError,
+    N2NError,
+    ShapeError,
+    UsageError,
+)
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, N2NError)]
-WITH_MESSAGE = [kind for kind in KINDS if kind is not ArgumentError]
+WITH_MESSAGE = [kind for kind in KINDS if kind not in (ArgumentError, MemoryLimitError)]
 
 
 @pytest.mark.parametrize("kind", WITH_MESSAGE)
@@ -42,3 +50,9 @@ def test_an_argument_error_says_name_value_and_need() -> None:
     assert str(error) == error.message == "`stride` is 'two', it must be a whole number of at least 1"
     assert (error.name, error.value, error.needed) == ("stride", "two", "a whole number of at least 1")
     assert error.hint is None
+
+
+def test_a_memory_limit_says_what_is_needed() -> None:
+    error = MemoryLimitError("5 MB are too little", 7, hint="more")
+    assert error.message == "5 MB are too little; it takes 7 MB at least"
+    assert (error.needed, error.hint) == (7, "more")

@@ -9,22 +9,35 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperGroup, TyperOption
 
 from n2n_cli import __version__
-from n2n_cli.cli.console import InterruptionError, complain, result, settings
+from n2n_cli.cli.compare import compare
+from n2n_cli.cli.console import InterruptionError, complain, explain, result, settings
 from n2n_cli.cli.denoise import denoise
 from n2n_cli.cli.eval import evaluate
+from n2n_cli.cli.export import export
 from n2n_cli.cli.info import info
+from n2n_cli.cli.models import models
 from n2n_cli.cli.train import train
 from n2n_cli.errors import N2NError
 from n2n_cli.machine import prepare_blas
 
-_BEFORE_THE_COMMAND = ("--quiet", "-q", "--debug", "--version")
+_ANYWHERE = {  # options that may stand before the command or behind it
+    "quiet": (("--quiet", "-q"), "Print only results and errors."),
+    "verbose": (("--verbose", "-v"), "Print a line for every file, where there are many."),
+    "debug": (("--debug",), "Print the traceback of an error, too."),
+}
 
 
 class Commands(TyperGroup):
     """The commands, with one way to fail: `error: ...`, a hint, and an exit code; with `--debug` a traceback before."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.params[:0] = _anywhere()
+        for command in self.commands.values():
+            command.params += _anywhere()
 
     def main(
         self,
@@ -38,7 +51,9 @@ class Commands(TyperGroup):
         """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
-        settings.quiet, settings.debug, settings.command = False, False, "n2n"
+        for name in _ANYWHERE:
+            setattr(settings, name, False)
+        settings.command = "n2n"
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal's alphabet lacks is no error
         try:
@@ -52,7 +67,7 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that the words name."""
-        settings.quiet, settings.debug, settings.command = ctx.params["quiet"], ctx.params["debug"], ctx.command_path
+        settings.command = ctx.command_path
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -62,6 +77,20 @@ class Commands(TyperGroup):
                 settings.command += f" {ctx.invoked_subcommand}"
 
 
+def _anywhere() -> list[TyperOption]:
+    return [
+        TyperOption(
+            param_decls=[name, *words], is_flag=True, default=False, expose_value=False, callback=_remember, help=told
+        )
+        for name, (words, told) in _ANYWHERE.items()
+    ]
+
+
+def _remember(_: Any, option: Any, given: bool) -> None:
+    if given:
+        setattr(settings, option.name, True)
+
+
 def _report(error: Exception) -> int:
     usage = f"see `{settings.command} --help`"
     if isinstance(error, N2NError):
@@ -69,18 +98,11 @@ def _report(error: Exception) -> int:
         return error.exit_code
     if hasattr(error, "format_message"):  # typer's own: wrong usage
         message: str = error.format_message()
-        option = getattr(error, "option_name", None)
-        if option in _BEFORE_THE_COMMAND:
-            usage = f"`{option}` stands before the command: `n2n {option} {settings.command.split()[-1]} ...`"
+        if getattr(error, "option_name", None) == "--version":
+            usage = "`--version` stands alone: `n2n --version`"
         complain(message[:1].lower() + message[1:].removesuffix("."), usage)
         return int(getattr(error, "exit_code", 2))
-    if isinstance(error, MemoryError):
-        complain("out of memory", "a smaller `--batch-size`, or a smaller picture")
-    elif isinstance(error, OSError):
-        place = "" if error.filename is None else f"`{error.filename}`: "
-        complain(f"{place}{error.strerror or error}", "`n2n --debug ...` shows where")
-    else:
-        complain(f"{type(error).__name__}: {error}", "this is a fault of n2n; `n2n --debug ...` shows where")
+    complain(*explain(error))
     return 1
 
 
@@ -96,7 +118,10 @@ app = typer.Typer(
 app.command("train")(train)
 app.command("eval")(evaluate)
 app.command("denoise")(denoise)
+app.command("compare")(compare)
 app.command("info")(info)
+app.command("models")(models)
+app.command("export")(export)
 
 
 def _version(asked: bool) -> None:
@@ -107,13 +132,11 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def options(
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only results and errors.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Print the traceback of an error, too.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Options that stand before the command; `Commands.invoke` reads them."""
+    """What stands before the command."""
 
 
 def main() -> None:

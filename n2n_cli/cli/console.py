@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ class Settings:
     ----------
     quiet : bool
         Only errors and results.
+    verbose : bool
+        A line for every file of many.
     debug : bool
         Errors come with their traceback.
     command : str
@@ -30,6 +33,7 @@ class Settings:
     """
 
     quiet: bool = False
+    verbose: bool = False
     debug: bool = False
     command: str = "n2n"
 
@@ -73,8 +77,30 @@ def result(line: str) -> None:
     BrokenPipeError
         When the reader has gone.
     """
-    try:
+    with _writing():
         print(line, flush=True)
+
+
+def result_bytes(data: bytes | memoryview) -> None:
+    """A result that is no text, on stdout.
+
+    Raises
+    ------
+    N2NError
+        When it cannot be written.
+    BrokenPipeError
+        When the reader has gone.
+    """
+    with _writing():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -88,6 +114,18 @@ def _forget_what_is_left() -> None:
     """Let what stdout still holds go nowhere: Python tries it again at its end, and fails with a code of its own."""
     with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def explain(error: Exception) -> tuple[str, str | None]:
+    """What an error says to the user, and its hint."""
+    if isinstance(error, N2NError):
+        return error.message, error.hint
+    if isinstance(error, MemoryError):
+        return "out of memory", "a smaller `--batch-size`, or a smaller picture"
+    if isinstance(error, OSError):
+        place = "" if error.filename is None else f"`{error.filename}`: "
+        return f"{place}{error.strerror or error}", "`n2n --debug ...` shows where"
+    return f"{type(error).__name__}: {error}", "this is a fault of n2n; `n2n --debug ...` shows where"
 
 
 def complain(message: str, hint: str | None = None) -> None:

@@ -2,27 +2,130 @@
 
 from __future__ import annotations
 
-import os
-import shlex
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from n2n_cli.cli.console import tell
-from n2n_cli.cli.options import NETWORK_HELP, THREADS_HELP, thread_count
-from n2n_cli.errors import ImageError
+from n2n_cli.cli.options import (
+    NETWORK_HELP,
+    THREADS_HELP,
+    format_option,
+    fraction,
+    memory_size,
+    thread_count,
+    whole_number,
+)
+from n2n_cli.cli.running import Results, Tally, end, run
+from n2n_cli.cli.streams import check_stdout_has_one_use
+from n2n_cli.cli.words import choose_shard, is_many, plan_words, show_plan
+from n2n_cli.errors import UsageError
 
 
 def denoise(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A PNG, JPEG, TIFF, WebP or BMP picture, gray or RGB.")],
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="IN...",
+            help="Pictures (PNG, JPEG, TIFF, WebP or BMP, gray or RGB), folders of pictures, or `-` for stdin.",
+            show_default=False,
+        ),
+    ] = None,
     target: Annotated[
-        Path,
-        typer.Argument(metavar="OUT", help="The denoised picture; its ending says the format. An old one is replaced."),
-    ],
+        str | None,
+        typer.Argument(
+            metavar="OUT",
+            help="The denoised picture, whose ending says the format; a folder, for more than one; or `-` for stdout. "
+            "Old files are replaced, each as a whole.",
+            show_default=False,
+        ),
+    ] = None,
     model: Annotated[
-        Path | None,
-        typer.Option(metavar="CHECKPOINT", help="Default: the best checkpoint of the newest run in runs/."),
+        str | None,
+        typer.Option(
+            metavar="CHECKPOINT|NAME",
+            help="A checkpoint, or the name of a model that `n2n models` lists. Default: the best checkpoint of the "
+            "newest run in runs/, and where there is none, the model photo.",
+        ),
+    ] = None,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Take folders with all that is below them; OUT gets their tree.")
+    ] = False,
+    patterns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--pattern",
+            metavar="GLOB",
+            help="Of a folder, only files whose names match, as '*.png'. May be repeated. Default: all pictures.",
+        ),
+    ] = None,
+    suffix: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="Put before the endings of outputs in a folder, as _denoised. Default: none."
+        ),
+    ] = None,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave pictures whose output is there already.")
+    ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Only the I-th of N parts of the pictures, from 1/N to N/N. Default: as Slurm, Kubernetes or MPI "
+            "number this process, for folders and several files.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print input and output of each picture, and do nothing.")
+    ] = False,
+    image_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="png, jpeg, tiff, webp or bmp. Default: as the ending of OUT, or of the input, says.",
+        ),
+    ] = None,
+    quality: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Of JPEG and WebP, 1 to 100. Default: 95 for JPEG; WebP loses nothing."),
+    ] = None,
+    strength: Annotated[
+        str, typer.Option(metavar="X", help="From 0, the picture as it was, to 1, denoised, without unit.")
+    ] = "1",
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report",
+            help="Print for each picture the estimated noise before and after (standard deviation in grey levels of "
+            "255).",
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what --report and --dry-run print as JSON, an object a line.")
+    ] = False,
+    manifest: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Append a line of JSON for each picture: files, size, seconds, noise, status. `-` is stdout. "
+            "Default: none.",
+        ),
+    ] = None,
+    max_pixels: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Refuse pictures of more pixels. Default: 250000000."),
+    ] = None,
+    max_memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="What all of it may take, as 500MB or 2GB: large pictures are denoised in smaller tiles then. "
+            "Default: 300MB for each thread, beside the picture.",
+        ),
     ] = None,
     config: Annotated[
         str | None,
@@ -30,45 +133,53 @@ def denoise(
     ] = None,
     threads: Annotated[str | None, typer.Option(metavar="N", help=THREADS_HELP)] = None,
 ) -> None:
-    """Denoise a picture; size, depth, transparency and metadata stay.
+    """Denoise pictures; size, depth, transparency and metadata stay.
+
+    A picture that fails does not stop the others: it is told of at the end, and the exit code is 1.
 
     Examples:
 
       n2n denoise in.png out.png
 
-      n2n denoise --model runs/default-1/best.pth in.jpg out.png
+      n2n denoise --model runs/default-1/best.pth photos/ denoised/ --recursive --skip-existing
+
+      n2n denoise - - < noisy.png > clean.png
     """
-    from n2n_cli import denoising
+    from n2n_cli.batch import Options
+    from n2n_cli.bundled import choose_model
     from n2n_cli.config import load_config
-    from n2n_cli.images import read_picture, write_picture
+    from n2n_cli.images import MAX_PIXELS
+    from n2n_cli.jobs import Naming
+    from n2n_cli.manifest import Manifest
     from n2n_cli.model import Model
-    from n2n_cli.runs import newest_checkpoint
 
+    if not sources or target is None:
+        raise UsageError(f"missing argument '{'OUT' if target else 'IN'}'")
+    wanted_format = None if image_format is None else format_option(image_format)
+    options = Options(
+        strength=fraction(strength, "--strength"),
+        image_format=wanted_format,
+        quality=None if quality is None else whole_number(quality, "--quality", 1, 100),
+        max_pixels=MAX_PIXELS if max_pixels is None else whole_number(max_pixels, "--max-pixels", 1),
+        max_memory=None if max_memory is None else memory_size(max_memory, "--max-memory"),
+        skip_existing=skip_existing,
+        estimates=report or manifest is not None,
+    )
     team = thread_count(threads)
-    _check_target(target, source)
-    picture = read_picture(source)
-    for note in picture.notes:
-        tell(f"{source}: {note}")
-    checkpoint = model or newest_checkpoint()
-    denoiser = Model.from_checkpoint(checkpoint, load_config(config) if config else None, threads=team)
-    tell(f"model: {checkpoint}")
-    write_picture(target, denoising.denoise_picture(denoiser, denoiser.config.network.channels, picture))
-
-
-def _check_target(target: Path, source: Path) -> None:
-    """See that `target` can be written: what is wrong with it is told before the work, not after it."""
-    from n2n_cli.images import format_of
-
-    if target.is_dir():
-        raise ImageError(f"`{target}` is a folder, it must be a picture's name", hint=f"try `{target / source.name}`")
-    format_of(target)
-    folder = target.parent
-    if not folder.exists():
-        make = shlex.quote(str(folder))
-        raise ImageError(f"`{target}` cannot be written: there is no folder `{folder}`", hint=f"`mkdir -p {make}`")
-    if not folder.is_dir():
-        raise ImageError(f"`{target}` cannot be written: `{folder}` is not a folder", hint="name another place")
-    if not os.access(folder, os.W_OK):
-        raise ImageError(
-            f"`{target}` cannot be written: no permission to write in `{folder}`", hint="name another place"
-        )
+    check_stdout_has_one_use(target, report=report, manifest=manifest, dry_run=dry_run, as_json=as_json)
+    naming = Naming(recursive, tuple(patterns or ()), suffix or "", wanted_format)
+    plan = plan_words(sources, target, naming, dry_run=dry_run)
+    jobs = choose_shard(plan, shard, many=is_many(sources))
+    for note in plan.notes:
+        tell(note)
+    if dry_run:
+        show_plan(jobs, skip_existing=skip_existing, as_json=as_json)
+        end(Tally(len(jobs)), plan.problems)
+        return
+    chosen = choose_model(model)
+    denoiser = Model.from_checkpoint(chosen.path, load_config(config) if config else None, threads=team)
+    tell(f"model: {chosen.text}")
+    with nullcontext(manifest) if manifest in (None, "-") else Manifest(Path(manifest)) as lines:
+        results = Results(report=report, as_json=as_json, manifest=lines)
+        tally = run(denoiser, jobs, options, results.add)
+    end(tally, plan.problems)

@@ -25,7 +25,11 @@ _FIGURES = ("noisy_psnr", "psnr", "noisy_ssim", "ssim")
 
 def evaluate(
     checkpoint: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint of `n2n train`, or a PyTorch state dict.")
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT|NAME",
+            help="A checkpoint of `n2n train`, a PyTorch state dict, or the name of a model that `n2n models` lists.",
+        ),
     ],
     data: Annotated[
         str | None,
@@ -88,6 +92,7 @@ def evaluate(
       n2n eval runs/default-1/best.pth --data photos/ --csv > scores.csv
     """
     from n2n_cli import evaluation
+    from n2n_cli.bundled import choose_model
     from n2n_cli.config import load_config
     from n2n_cli.model import Model
 
@@ -98,7 +103,8 @@ def evaluate(
         raise UsageError("`--json` and `--csv` cannot both be printed", hint="leave out one of them")
     if count is not None and data is None:
         raise UsageError("`--crops` needs the pictures to cut from", hint="add `--data FOLDER`")
-    model = Model.from_checkpoint(checkpoint, load_config(config) if config else None, threads=team)
+    path = choose_model(str(checkpoint)).path
+    model = Model.from_checkpoint(path, load_config(config) if config else None, threads=team)
     if noise is not None:
         model.config.override("data.noise", noise, "--noise")  # a wrong one is told of here
     scores = evaluation.evaluate(model, model.config, data, noise, clean=clean, crops=count, seed=number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -46,11 +47,14 @@ def info(
 
       n2n info ee559 --json
     """
+    from n2n_cli.bundled import bundled_models
     from n2n_cli.config import load_config
     from n2n_cli.json_lines import json_line
     from n2n_cli.picture_facts import describe_picture, is_picture
     from n2n_cli.summary import describe_source, describe_system, is_checkpoint
 
+    if source is not None and source in (bundled := bundled_models()) and not Path(source).exists():
+        source = str(bundled[source])
     if config is not None and (source is None or not is_checkpoint(source)):
         raise UsageError("`--config` needs the checkpoint that it fits", hint="`n2n info CHECKPOINT --config FILE`")
     if source is not None and is_picture(source):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from n2n_cli.errors import UsageError
+import re
+
+from n2n_cli.errors import ImageError, UsageError
 
 NETWORK_HELP = (
     "The configuration whose network fits the checkpoint, for weights that were saved by PyTorch alone. "
@@ -25,20 +27,65 @@ def number(text: str) -> int | float | str:
     return text
 
 
-def whole_number(text: str, option: str, least: int) -> int:
+def whole_number(text: str, option: str, least: int, most: int | None = None) -> int:
     """The whole number that an option was given; typer's own message does not say what it got.
 
     Raises
     ------
     UsageError
-        When it is none, or less than `least`.
+        When it is none, less than `least`, or more than `most`.
     """
     value = number(text)
-    if not isinstance(value, int) or value < least:
+    if not isinstance(value, int) or value < least or (most is not None and value > most):
+        needed = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise UsageError(
-            f"`{option}` is {text!r}, it must be a whole number of at least {least}", hint=f"for example `{option} 100`"
+            f"`{option}` is {text!r}, it must be a whole number {needed}", hint=f"for example `{option} {most or 100}`"
         )
     return value
+
+
+def fraction(text: str, option: str) -> float:
+    """The number from 0 to 1 that an option was given.
+
+    Raises
+    ------
+    UsageError
+        When it is none.
+    """
+    value = number(text)
+    if isinstance(value, str) or not 0 <= value <= 1:
+        raise UsageError(f"`{option}` is {text!r}, it must be a number from 0 to 1", hint=f"for example `{option} 0.5`")
+    return float(value)
+
+
+def memory_size(text: str, option: str) -> int:
+    """The bytes that an option was given, as 500MB, 1.5GB or 2GiB.
+
+    Raises
+    ------
+    UsageError
+        When it is no such size.
+    """
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
+    if found is None or float(found[1]) == 0 or (found[3] and not found[2]):
+        raise UsageError(f"`{option}` is {text!r}, it must be a size in memory", hint=f"for example `{option} 500MB`")
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** " KMGT".index(found[2].upper() or " "))
+
+
+def format_option(text: str) -> str:
+    """The image format that `--format` names.
+
+    Raises
+    ------
+    UsageError
+        When there is no such format.
+    """
+    from n2n_cli.images import format_named
+
+    try:
+        return format_named(text)
+    except ImageError as error:
+        raise UsageError(f"`--format` is {text!r}: {error.message}", hint=error.hint) from None
 
 
 def thread_count(text: str | None) -> int | None:

@@ -19,7 +19,7 @@ from n2n_cli.nn import Module
 from n2n_cli.nn.parallel import Team
 from tests.cli import N2N, environment, failure, n2n, photo, start, workplace
 
-COMMANDS = ("train", "eval", "denoise", "info")
+COMMANDS = ("train", "eval", "denoise", "compare", "info", "models", "export")
 
 
 @pytest.fixture(autouse=True)
@@ -76,17 +76,45 @@ def test_version() -> None:
         (("train", "--set"), "option '--set' requires an argument", "see `n2n train --help`"),
         (("train", "--force=1"), "option '--force' does not take a value", "see `n2n train --help`"),
         (("train", "photos"), "got unexpected extra argument(s) (photos)", "see `n2n train --help`"),
-        (("eval",), "missing argument 'CHECKPOINT'", "see `n2n eval --help`"),
+        (("eval",), "missing argument 'CHECKPOINT|NAME'", "see `n2n eval --help`"),
         (("denoise",), "missing argument 'IN'", "see `n2n denoise --help`"),
         (("denoise", "a.png"), "missing argument 'OUT'", "see `n2n denoise --help`"),
-        (("train", "-q"), "no such option: -q", "`-q` stands before the command: `n2n -q train ...`"),
-        (("eval", "--debug"), "no such option: --debug", "`--debug` stands before the command: `n2n --debug eval ...`"),
+        (("eval", "--version"), "no such option: --version", "`--version` stands alone: `n2n --version`"),
     ],
 )  # fmt: skip
 def test_wrong_usage(words: tuple[str, ...], message: str, hint: str) -> None:
     code, *told = failure(*words)
     assert (code, told[1]) == (2, hint)
     assert told[0].startswith(message)  # behind it, typer names what was perhaps meant
+
+
+@pytest.mark.parametrize("words", [("-q", "eval"), ("eval", "-q"), ("eval", "--quiet")])
+def test_quiet_verbose_and_debug_stand_before_or_behind_the_command(words: tuple[str, ...], here: Path) -> None:
+    workplace(here)
+    assert n2n(*words, "tiny.pth", "--data", "photos").err == ""
+    assert n2n("eval", "tiny.pth", "--data", "photos").err.startswith("PSNR of")
+    assert "Traceback" in n2n("eval", "missing.pth", "--debug").err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell: str) -> None:
+    script = (str(Path(sys.executable).with_name("n2n")),)
+
+    def run(*words: str, **variables: str) -> str:
+        done = subprocess.run(
+            [*script, *words], capture_output=True, text=True, check=True, env=environment(**variables)
+        )
+        assert done.stderr == ""
+        return done.stdout
+
+    shown = run("--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    assert f"_N2N_COMPLETE=complete_{shell}" in shown
+    typed = "n2n denoise --rec"
+    asked = {"COMP_WORDS": typed, "COMP_CWORD": "2", "_TYPER_COMPLETE_ARGS": typed}
+    asked["_TYPER_COMPLETE_FISH_ACTION"] = "get-args"
+    answer = run(_N2N_COMPLETE=f"complete_{shell}", **asked)
+    assert "--recursive" in answer
+    assert "--report" not in answer
 
 
 def test_an_error_without_a_hint_points_to_the_help(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,12 +186,13 @@ def test_threads_reach_the_model_and_change_no_result(
     workplace(here)
     photo(here / "a.png")
     used = []
+    begin = Team.__init__
 
-    def team(network: Module, *, threads: int) -> Team:
+    def spy(self: Team, network: Module, *, threads: int = 1) -> None:
         used.append(threads)
-        return Team(network, threads=threads)
+        begin(self, network, threads=threads)
 
-    monkeypatch.setattr("n2n_cli.model.Team", team)
+    monkeypatch.setattr(Team, "__init__", spy)
     answers = [n2n("-q", *words, *extra) for extra in ([], ["--threads", "1"], ["--threads", "3"])]
     assert [answer.code for answer in answers] == [0, 0, 0]
     assert used == [available_cores(), 1, 3]
@@ -177,7 +206,7 @@ def test_the_script_and_the_module_are_one_command() -> None:
     done = subprocess.run([*N2N, "eval"], capture_output=True, text=True, check=False, env=environment())
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(
-        r"error: missing argument 'CHECKPOINT'\n\nhint: see `python.* -m n2n_cli eval --help`\n", done.stderr
+        r"error: missing argument 'CHECKPOINT\|NAME'\n\nhint: see `python.* -m n2n_cli eval --help`\n", done.stderr
     )
 
 
@@ -191,8 +220,9 @@ def test_ctrl_c_ends_a_training_with_130_and_whole_files(here: Path) -> None:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, "")
-    hint = "the epochs that were finished are kept: `n2n denoise --model run/best.pth in.png out.png`"
-    assert err.endswith(f"error: interrupted\n\nhint: {hint}\n")
+    assert re.search(
+        r"\nerror: interrupted\n\nhint: step \d of epoch \d+ is saved: `n2n train --resume run` goes on\n$", err
+    )
     assert "Traceback" not in err
     assert {path.name for path in Path("run").iterdir()} == {"best.pth", "config.toml", "last.pth", "metrics.jsonl"}
     assert n2n("-q", "eval", "run/last.pth").code == 0

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from n2n_cli.cli.options import memory_size
 from n2n_cli.config import load_config
 from n2n_cli.errors import N2NError
 from n2n_cli.model import Model
-from tests.cli import failure, n2n, photo, workplace
+from tests.cli import N2N, environment, failure, n2n, photo, workplace
 
 MODEL = ("--model", "tiny.pth")
 
@@ -54,7 +58,16 @@ def test_the_newest_run_is_used_and_named() -> None:
     assert n2n("denoise", "photos/0.png", "out.png") == (0, "", "model: runs/new/best.pth\n")
 
 
-def test_without_any_run_the_command_that_makes_one_is_named() -> None:
+def test_without_any_run_the_bundled_model_is_used_and_named() -> None:
+    answer = n2n("denoise", "photos/0.png", "out.png")
+    assert answer == (0, "", "model: the bundled model photo; `n2n models` tells about it\n")
+    own = Path("out.png").read_bytes()
+    assert n2n("denoise", "--model", "photo", "photos/0.png", "out.png").code == 0
+    assert Path("out.png").read_bytes() == own
+
+
+def test_without_any_model_the_command_that_makes_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("n2n_cli.bundled.bundled_models", dict)
     code, message, hint = failure("denoise", "photos/0.png", "out.png")
     assert code == 1
     assert "no model" in message
@@ -64,7 +77,7 @@ def test_without_any_run_the_command_that_makes_one_is_named() -> None:
 def test_what_reading_changed_is_told(here: Path) -> None:
     Image.open(photo(here / "a\nb.png")).convert("P").save("a\nb.png")
     answer = n2n("denoise", *MODEL, "a\nb.png", "out.png")
-    assert answer == (0, "", "a\\nb.png: its palette became plain colours\nmodel: tiny.pth\n")
+    assert answer == (0, "", "model: tiny.pth\na\\nb.png: its palette became plain colours\n")
 
 
 def test_names_that_are_no_text() -> None:
@@ -73,6 +86,12 @@ def test_names_that_are_no_text() -> None:
     assert n2n("denoise", *MODEL, source, target).code == 0
     assert Path(target).is_file()
     assert failure("denoise", *MODEL, "no\udcff\n.png", target)[1] == r"there is no file `no\udcff\n.png`"
+
+
+def test_a_folder_as_output_gets_the_name_of_the_input() -> None:
+    Path("out").mkdir()
+    assert n2n("denoise", *MODEL, "photos/0.png", "out").code == 0
+    assert [path.name for path in Path("out").iterdir()] == ["0.png"]
 
 
 def test_an_old_output_is_replaced_and_the_input_may_be_it() -> None:
@@ -87,7 +106,6 @@ def test_an_old_output_is_replaced_and_the_input_may_be_it() -> None:
         ("new/out.png", "`new/out.png` cannot be written: there is no folder `new`", "`mkdir -p new`"),
         ("a b/c/o.png", "`a b/c/o.png` cannot be written: there is no folder `a b/c`", "`mkdir -p 'a b/c'`"),
         ("tiny.toml/o.png", "`tiny.toml/o.png` cannot be written: `tiny.toml` is not a folder", "name another place"),
-        ("photos", "`photos` is a folder, it must be a picture's name", "try `photos/0.png`"),
         ("out.gif", "`out.gif` does not end in the name of an image format", "known endings: .png, .jpg"),
         ("out", "`out` does not end in the name of an image format", "known endings: .png, .jpg"),
         ("x" * 300 + ".png", f"`{'x' * 300}.png`: File name too long", "`n2n --debug ...` shows where"),
@@ -96,7 +114,7 @@ def test_an_old_output_is_replaced_and_the_input_may_be_it() -> None:
 def test_an_output_that_cannot_be_is_told_before_any_work(
     target: str, message: str, hint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def work(*_: object) -> None:
+    def work(*_: object, **__: object) -> None:
         raise AssertionError("the model was asked for")
 
     monkeypatch.setattr("n2n_cli.images.read_picture", work)
@@ -116,7 +134,7 @@ def test_a_folder_that_may_not_be_written_in(monkeypatch: pytest.MonkeyPatch) ->
     ("words", "code", "message"),
     [
         (["missing.png", "out.png"], 1, "there is no file `missing.png`"),
-        (["photos", "out.png"], 1, "`photos` is a folder, not a picture"),
+        (["photos", "out.png"], 1, "nothing can be written to `out.png`: there is no folder `out.png`"),
         (["tiny.toml", "out.png"], 1, "`tiny.toml` is not a whole PNG, JPEG, TIFF, WebP or BMP picture"),
         (["photos/0.png", "out.png", "--model", "missing.pth"], 1, "there is no checkpoint `missing.pth`"),
         (["photos/0.png", "out.png", "--model", "tiny.toml"], 1, "`tiny.toml` is not a checkpoint"),
@@ -133,11 +151,11 @@ def test_what_is_refused(words: list[str], code: int, message: str) -> None:
 
 
 def test_a_failure_leaves_the_old_output(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise N2NError("no", hint="yes")
 
     Path("out.png").write_text("old")
-    monkeypatch.setattr("n2n_cli.denoising.denoise_picture", fail)
+    monkeypatch.setattr("n2n_cli.batch.denoise_picture", fail)
     assert failure("denoise", *MODEL, "photos/0.png", "out.png") == (1, "no", "yes")
     assert Path("out.png").read_text() == "old"
     assert not [path for path in Path().iterdir() if re.search(r"tmp$", path.name)]
@@ -153,3 +171,88 @@ def test_a_trained_model_makes_a_noisy_photo_better() -> None:
     assert n2n("denoise", "--model", "run/best.pth", "noisy.png", "out.png").code == 0
     error = [np.mean((np.asarray(Image.open(name), float) - clean) ** 2) for name in ("noisy.png", "out.png")]
     assert error[1] < error[0]
+
+
+# Memory
+
+
+@pytest.mark.parametrize(("text", "size"), [("500MB", 5e8), ("1.5gb", 1.5e9), ("2GiB", 2**31), ("300000000", 3e8)])
+def test_memory_sizes(text: str, size: float) -> None:
+    assert memory_size(text, "--max-memory") == size
+
+
+@pytest.mark.parametrize("text", ["", "much", "-5MB", "0", "5iB", "5 XB", "1e9"])
+def test_what_is_no_memory_size(text: str) -> None:
+    code, message, hint = failure("denoise", *MODEL, "photos/0.png", "out.png", "--max-memory", text)
+    assert code == 2
+    assert message == f"`--max-memory` is {text!r}, it must be a size in memory"
+    assert hint == "for example `--max-memory 500MB`"
+
+
+def test_smaller_tiles_give_the_same_picture(here: Path) -> None:
+    photo(here / "in.png", (300, 400, 3))
+    for name, more in (("a.png", []), ("b.png", ["--max-memory", "103MB"])):
+        assert n2n("denoise", *MODEL, "in.png", name, *more, "--threads", "1").code == 0
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
+
+
+def test_too_little_memory_for_the_picture() -> None:
+    code, message, hint = failure("denoise", *MODEL, "photos/0.png", "out.png", "--max-memory", "99MB")
+    assert code == 1
+    assert re.fullmatch(r"99 MB are too little for this picture; it takes 10\d MB at least", message)
+    assert hint == "a larger `--max-memory`, or fewer `--threads`"
+
+
+# Many pictures
+
+
+def test_a_folder_with_a_bad_picture_and_a_manifest(here: Path) -> None:
+    (here / "photos" / "bad.png").write_bytes(b"no picture")
+    Path("out").mkdir()
+    answer = n2n("denoise", *MODEL, "photos", "out", "--manifest", "done.jsonl", "--suffix", "_clean")
+    assert answer.code == 1
+    assert sorted(path.name for path in Path("out").iterdir()) == ["0_clean.png", "1_clean.png", "2_clean.png"]
+    assert "error: `photos/bad.png` is not a whole PNG, JPEG, TIFF, WebP or BMP picture\n" in answer.err
+    assert "error: 1 of 4 pictures failed" in answer.err
+    records = [json.loads(line) for line in Path("done.jsonl").read_text().splitlines()]
+    assert [record["status"] for record in records] == ["done", "done", "done", "failed"]
+    assert records[0]["width"] == 20
+    again = n2n("denoise", *MODEL, "photos", "out", "--skip-existing", "--suffix", "_clean", "--pattern", "[0-9].png")
+    assert again.code == 0
+    assert "0 pictures denoised, 3 skipped" in again.err
+
+
+def test_a_tree_keeps_its_folders_and_shards_are_parts(here: Path) -> None:
+    for i in range(5):
+        photo(here / "tree" / f"{i % 2}" / f"{i}.png", seed=i)
+    Path("out").mkdir()
+    for shard in ("1/2", "2/2"):
+        assert n2n("denoise", *MODEL, "tree", "out", "--recursive", "--shard", shard).code == 0
+    assert sorted(str(path) for path in Path("out").rglob("*.png")) == [
+        *("out/0/0.png", "out/0/2.png", "out/0/4.png", "out/1/1.png", "out/1/3.png")
+    ]
+    plan = n2n("denoise", *MODEL, "tree", "out", "--recursive", "--dry-run").out.splitlines()
+    assert plan[0] == "tree/0/0.png\tout/0/0.png"
+    assert len(plan) == 5
+
+
+def test_a_pipe_of_pictures(here: Path) -> None:
+    command = [*N2N, "denoise", *MODEL, "-", "-"]
+    data = Path("photos/0.png").read_bytes()
+    done = subprocess.run(command, input=data, capture_output=True, check=True, env=environment())
+    n2n("denoise", *MODEL, "photos/0.png", "out.png")
+    with Image.open(io.BytesIO(done.stdout)) as piped, Image.open("out.png") as written:
+        assert piped.format == "PNG"
+        assert np.array_equal(np.asarray(piped), np.asarray(written))
+    bad = subprocess.run(command, input=data[: len(data) // 2], capture_output=True, check=False, env=environment())
+    assert (bad.returncode, bad.stdout) == (1, b"")
+    assert b"error: `stdin` is not a whole PNG" in bad.stderr
+
+
+def test_strength_zero_is_the_picture_and_the_report_tells_the_noise(here: Path) -> None:
+    photo(here / "in.png", (64, 64, 3))
+    answer = n2n("denoise", *MODEL, "in.png", "out.png", "--strength", "0", "--report")
+    name, before, after = answer.out.rstrip().split("\t")
+    assert name == "in.png"
+    assert before == after
+    assert np.array_equal(np.asarray(Image.open("in.png")), np.asarray(Image.open("out.png")))

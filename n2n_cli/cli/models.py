@@ -1,0 +1,36 @@
+"""`n2n models`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from n2n_cli.cli.console import printable, result
+
+
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each model, a line each.")] = False,
+) -> None:
+    """List the models that come with n2n.
+
+    `n2n denoise --model NAME` uses one of them; without a name, the newest run in runs/ is used, or else the first.
+
+    Examples:
+
+      n2n models
+
+      n2n denoise --model photo in.png out.png
+    """
+    from n2n_cli.bundled import bundled_models
+    from n2n_cli.json_lines import json_line
+    from n2n_cli.summary import describe_source
+
+    for name, path in bundled_models().items():
+        network = describe_source(str(path))
+        if as_json:
+            facts = {"noise": network.noise, "parameters": network.parameters, "psnr": network.validation_psnr}
+            result(json_line({"model": name, "path": str(path), "bytes": path.stat().st_size, **facts}))
+        else:
+            size = f"{path.stat().st_size / 1e6:.1f} MB"
+            result(f"{name}\t{network.noise}\t{network.parameters:,} parameters\t{size}\t{printable(str(path))}")

@@ -1,0 +1,184 @@
+"""The pictures of `n2n denoise` as they are finished: what is told of each, and of all at the end."""
+
+from __future__ import annotations
+
+import io
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from n2n_cli.cli.bar import bar
+from n2n_cli.cli.console import InterruptionError, complain, explain, printable, result, result_bytes, settings, tell
+from n2n_cli.errors import N2NError
+
+if TYPE_CHECKING:
+    from n2n_cli.batch import Options, Outcome
+    from n2n_cli.jobs import Job
+    from n2n_cli.manifest import Manifest
+    from n2n_cli.model import Model
+
+
+@dataclass
+class Tally:
+    """How many of the jobs are finished, and how.
+
+    Attributes
+    ----------
+    count : int
+        Of the jobs.
+    failures : list of Exception
+    """
+
+    count: int
+    done: int = 0
+    skipped: int = 0
+    failures: list[Exception] = field(default_factory=list)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one in."""
+        if outcome.error is not None:
+            self.failures.append(outcome.error)
+        elif outcome.status == "skipped":
+            self.skipped += 1
+        else:
+            self.done += 1
+
+
+def run(
+    model: Model,
+    jobs: Sequence[Job],
+    options: Options,
+    finished: Callable[[Outcome], None],
+) -> Tally:
+    """Denoise pictures and tell of them; `finished` is called for each.
+
+    Raises
+    ------
+    InterruptionError
+        After Ctrl-C; tells how many are done.
+    """
+    from n2n_cli.batch import denoise_files
+
+    tally, started, lossy_told = Tally(len(jobs)), time.perf_counter(), False
+    with bar(len(jobs)) as shown:
+        outcomes = denoise_files(
+            model,
+            model.config.network.channels,
+            jobs,
+            options,
+            begin=lambda job: None if shown is None else shown.begin(str(job.source)),
+            advance=lambda part: None if shown is None else shown.advance(part),
+        )
+        try:
+            for outcome in outcomes:
+                tally.add(outcome)
+                finished(outcome)
+                for note in outcome.notes:
+                    tell(note)
+                if outcome.lossy and not lossy_told:
+                    tell(
+                        f"{outcome.job.target}: {outcome.lossy} loses a little of what is written; PNG and TIFF do not"
+                    )
+                    lossy_told = True
+                if settings.verbose and len(jobs) > 1:
+                    tell(_line(outcome))
+                if shown is not None:
+                    shown.end()
+        except KeyboardInterrupt:
+            if len(jobs) == 1:
+                raise
+            raise InterruptionError(
+                f"interrupted: {tally.done + tally.skipped} of {_count(len(jobs), 'picture')} are done",
+                hint="no file is left half written; the same command with `--skip-existing` does the rest",
+            ) from None
+    if len(jobs) > 1:
+        skipped = f", {tally.skipped} skipped" if tally.skipped else ""
+        tell(f"{_count(tally.done, 'picture')} denoised{skipped} in {time.perf_counter() - started:.1f} s")
+    return tally
+
+
+def end(tally: Tally, problems: Sequence[N2NError] = ()) -> None:
+    """Tell what failed.
+
+    Raises
+    ------
+    N2NError
+        When anything did; for a single picture, its own error.
+    """
+    failures = [*problems, *tally.failures]
+    if tally.count == 1 and not problems and tally.failures:
+        raise tally.failures[0]
+    if not failures:
+        return
+    for failure in failures:
+        if settings.debug:
+            traceback.print_exception(failure)
+        message, _ = explain(failure)
+        complain(message)
+    left = tally.count - len(tally.failures)
+    raise N2NError(
+        f"{len(tally.failures)} of {_count(tally.count, 'picture')} failed"
+        + (f", and {_count(len(problems), 'folder')} could not be read" if problems else ""),
+        hint=explain(failures[0])[1] if len(failures) == 1 else f"the errors are told above; {left} are done",
+    )
+
+
+class Results:
+    """What each picture leaves beside its file: bytes or a line on stdout, and a line in a manifest.
+
+    Parameters
+    ----------
+    report : bool
+        Whether the noise before and after is printed.
+    as_json : bool
+        Whether it is printed as JSON.
+    manifest : Manifest, "-" or None
+        A line for each picture, also for those that failed, goes there; "-" is stdout.
+    """
+
+    def __init__(self, *, report: bool, as_json: bool, manifest: Manifest | str | None) -> None:
+        self._report, self._as_json, self._manifest = report, as_json, manifest
+
+    def add(self, outcome: Outcome) -> None:
+        """A picture is finished.
+
+        Raises
+        ------
+        N2NError
+            When a result cannot be written.
+        """
+        from n2n_cli.json_lines import json_line
+
+        if isinstance(outcome.job.sink, io.BytesIO) and outcome.status == "done":
+            result_bytes(outcome.job.sink.getbuffer())
+        if self._report and outcome.status == "done":
+            self._print_noise(outcome)
+        if isinstance(self._manifest, str):
+            result(json_line(outcome.record()))
+        elif self._manifest is not None:
+            self._manifest.append(outcome.record())
+
+    def _print_noise(self, outcome: Outcome) -> None:
+        from n2n_cli.json_lines import json_line
+
+        if self._as_json:
+            names = ("input", "output", "sigma_before", "sigma_after")
+            record = outcome.record()
+            result(json_line({name: record[name] for name in names}))
+        else:
+            before, after = outcome.sigma_before, outcome.sigma_after
+            result(f"{printable(str(outcome.job.source))}\t{before:.2f}\t{after:.2f}")
+
+
+def _line(outcome: Outcome) -> str:
+    name = str(outcome.job.source)
+    if outcome.status != "done":
+        return f"{name}: {outcome.status}"
+    pages = f", {outcome.pages} pages" if outcome.pages > 1 else ""
+    return f"{name}: {outcome.width}x{outcome.height} pixels{pages}, {outcome.seconds:.2f} s"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,120 @@
+"""Shards: the part of a list of work that one of several processes does, as an option or a cluster says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from n2n_cli.errors import UsageError
+
+Item = TypeVar("Item")
+
+COMPLETIONS = "JOB_COMPLETIONS"
+"""Kubernetes tells a pod its index but not how many there are; this variable of the manifest does."""
+
+_RANKS = (  # started by mpiexec or srun; a batch script that srun did not start has no step
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("PMI_RANK", "PMI_SIZE"),
+    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
+)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The `number`-th of `count` parts, from 1 on, and where that is said."""
+
+    number: int = 1
+    count: int = 1
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    def of(self, items: Sequence[Item]) -> tuple[Item, ...]:
+        """Every `count`-th item: neighbours, which are often alike in size, go to different shards."""
+        return tuple(items[self.number - 1 :: self.count])
+
+
+def parse_shard(text: str) -> Shard:
+    """The shard that `--shard` names.
+
+    Raises
+    ------
+    UsageError
+        When it is not I/N with I from 1 to N.
+    """
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(
+            f"`--shard` is {text!r}, it must be I/N, the I-th of N parts, I from 1 to N",
+            hint="for four processes: `--shard 1/4`, `--shard 2/4`, `--shard 3/4`, `--shard 4/4`",
+        )
+    return Shard(int(match[1]), int(match[2]), "--shard")
+
+
+def shard_of_process(environment: Mapping[str, str]) -> Shard:
+    """This process's shard among those that a cluster has started; 1/1 where there is no cluster.
+
+    A task of a Slurm job array or of an indexed Kubernetes job is a part; of that, each process which mpiexec or srun
+    started in it is a part again.
+
+    Raises
+    ------
+    UsageError
+        When the variables tell a place but not among how many.
+
+    References
+    ----------
+    Slurm, sbatch(1) and srun(1), output environment variables; Kubernetes, Indexed Job; Open MPI and MPICH (Hydra),
+    variables of a process.
+    """
+    outer = _array_task(environment) or _completion(environment) or Shard()
+    inner = _rank(environment) or Shard()
+    number = (outer.number - 1) * inner.count + inner.number
+    return Shard(number, outer.count * inner.count, " and ".join(filter(None, (outer.reason, inner.reason))))
+
+
+def _array_task(environment: Mapping[str, str]) -> Shard | None:
+    place, count = _numbers(environment, "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT")
+    if place is None or count is None or count < 2:
+        return None
+    first, step = _numbers(environment, "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_STEP")
+    first, step = first or 0, step or 1
+    (last,) = _numbers(environment, "SLURM_ARRAY_TASK_MAX")
+    index, rest = divmod(place - first, step)
+    if rest or not 0 <= index < count or (last is not None and last != first + step * (count - 1)):
+        raise UsageError(
+            f"the {count} ids of this Slurm job array do not follow one another: which part is that of id {place}?",
+            hint="say it with `--shard I/N`, or number the array without gaps: `sbatch --array=1-10`",
+        )
+    return Shard(index + 1, count, "SLURM_ARRAY_TASK_ID")
+
+
+def _completion(environment: Mapping[str, str]) -> Shard | None:
+    index, count = _numbers(environment, "JOB_COMPLETION_INDEX", COMPLETIONS)
+    if index is None:
+        return None
+    if count is None or not 0 <= index < count:
+        raise UsageError(
+            f"JOB_COMPLETION_INDEX is {index}, but {COMPLETIONS}, the number of pods, "
+            + ("is not set" if count is None else f"is {count}"),
+            hint=f"set {COMPLETIONS} in the pod's `env` to the job's `completions`, or say `--shard I/N`; "
+            "`--shard 1/1` takes all",
+        )
+    return Shard(index + 1, count, "JOB_COMPLETION_INDEX") if count > 1 else None
+
+
+def _rank(environment: Mapping[str, str]) -> Shard | None:
+    for rank_name, size_name in _RANKS:
+        rank, size = _numbers(environment, rank_name, size_name)
+        if rank is not None and size is not None and 0 <= rank < size > 1:
+            return Shard(rank + 1, size, rank_name)
+    return None
+
+
+def _numbers(environment: Mapping[str, str], *names: str) -> list[int | None]:
+    """The whole numbers of variables; None where there is none."""
+    values = (environment.get(name, "") for name in names)
+    return [int(value) if re.fullmatch(r"[0-9]{1,9}", value) else None for value in values]

@@ -1,0 +1,68 @@
+"""Checkpoints without what only training needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from n2n_cli.checkpoint import read_checkpoint, write_checkpoint
+from n2n_cli.config import load_config
+from n2n_cli.errors import CheckpointError
+from n2n_cli.exporting import export
+from n2n_cli.model import Model
+from tests.cli import n2n, photo
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    config = load_config("ee559").override("train.optimizer", "Adam", "test").override("train.lr", 0.01, "test")
+    model = Model.from_config(config, threads=1)
+    model.save(tmp_path / "last.pth", epoch=3, psnr=25.5, noisy_psnr=20.5, progress={"step": 4})
+    return tmp_path / "last.pth"
+
+
+def test_weights_configuration_and_scores_stay(checkpoint: Path, tmp_path: Path) -> None:
+    export(checkpoint, tmp_path / "out.pth")
+    before, after = read_checkpoint(checkpoint), read_checkpoint(tmp_path / "out.pth")
+    assert set(after) == {"model", "epoch", "psnr", "noisy_psnr", "config"}
+    assert all(np.array_equal(before["model"][name], values) for name, values in after["model"].items())
+    assert after["config"] == before["config"]
+    assert (tmp_path / "out.pth").stat().st_size < checkpoint.stat().st_size / 2.5
+
+
+def test_half_the_bytes_and_nearly_the_same_pictures(
+    checkpoint: Path, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    export(checkpoint, tmp_path / "out.pth", half=True)
+    assert {values.dtype for values in read_checkpoint(tmp_path / "out.pth")["model"].values()} == {np.dtype("f2")}
+    x = rng.random((1, 3, 16, 16), dtype=np.float32)
+    whole, half = (Model.from_checkpoint(path, threads=1).predict(x) for path in (checkpoint, tmp_path / "out.pth"))
+    assert half.dtype == np.float32
+    assert 0 < np.abs(whole - half).max() < 1e-3
+
+
+def test_weights_that_do_not_fit_their_configuration_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    tree = read_checkpoint(checkpoint)
+    del tree["model"]["0.weight"]
+    write_checkpoint(checkpoint, tree)
+    with pytest.raises(CheckpointError, match=r"`0.weight` is missing"):
+        export(checkpoint, tmp_path / "out.pth")
+    assert not (tmp_path / "out.pth").exists()
+
+
+def test_the_commands(checkpoint: Path, tmp_path: Path) -> None:
+    answer = n2n("export", "--half", checkpoint, tmp_path / "out.pth")
+    size = (tmp_path / "out.pth").stat().st_size
+    assert answer == (0, f"{tmp_path / 'out.pth'}: {size:,} bytes\n", "")
+    assert n2n("export", tmp_path / "missing.pth", tmp_path / "out.pth").code == 1
+    assert n2n("models").out.startswith("photo\tgaussian:0-50\t1,915,292 parameters\t3.8 MB\t")
+    assert '"model": "photo"' in n2n("models", "--json").out
+
+
+def test_a_bundled_model_is_described_and_measured_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    photo(tmp_path / "photos" / "0.png", (32, 32, 3))
+    assert "162x162 pixels" in n2n("info", "photo").out
+    assert n2n("eval", "photo", "--data", "photos", "--noise", "gaussian:25").code == 0
