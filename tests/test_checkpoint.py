@@ -156,6 +156,13 @@ def test_a_history_of_25000_epochs_is_read_again(tmp_path: Path) -> None:
     assert len(read_checkpoint(tmp_path / "a.pth")["history"]) == 25_000
 
 
+def test_what_is_written_has_room_for_its_own_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ROOM", 1000)
+    tree = ["a" * 2000]
+    write_checkpoint(tmp_path / "a.pth", tree)
+    assert read_checkpoint(tmp_path / "a.pth") == tree
+
+
 def test_the_largest_directory_that_is_written_is_read() -> None:
     """Its records have a name and at most 63 bytes of padding, with a header of 4."""
     record = 46 + len(f"archive/data/{limits.MAX_STORAGES - 1}") + 4 + 63
@@ -296,3 +303,12 @@ def test_a_lack_of_memory_is_told_as_one(tmp_path: Path, monkeypatch: pytest.Mon
     write_checkpoint(tmp_path / "a.pth", {"a": np.ones(1)})
     monkeypatch.setattr(Tensors, "make", greedy)
     assert refusal(tmp_path / "a.pth").endswith("needs more memory than there is")
+
+
+def test_what_is_told_of_damage_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(*_: object) -> None:
+        raise ValueError("a\nb\x1b[2J" + "c" * 300)
+
+    write_checkpoint(tmp_path / "a.pth", {"a": np.ones(1)})
+    monkeypatch.setattr(Tensors, "make", damaged)
+    assert r"is damaged: 'a\nb\x1b[2Jc" in refusal(tmp_path / "a.pth")

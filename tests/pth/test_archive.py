@@ -130,7 +130,7 @@ def zip64(content: bytes, size: int) -> bytes:
     start = content.rindex(b"PK\x05\x06")
     record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 4, 4, size, content.index(b"PK\x01\x02"))
     locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, start, 1)
-    return content[:start] + record + locator + content[start:]
+    return content[:start] + record + locator + content[start : start + 12] + bytes(4) + content[start + 16 :]
 
 
 def test_a_directory_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

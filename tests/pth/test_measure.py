@@ -123,6 +123,13 @@ def test_memo_and_notes_are_memory_as_well(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(decode(program(b"](" + b"]Na" * 3_000 + b"e"), no_tensor)) == 3_000
 
 
+def test_the_items_of_a_dict_are_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ROOM", 1_000_000)
+    items = [b"M" + i.to_bytes(2, "little") + b"N" for i in range(256, 15_000)]
+    assert "far more memory" in refusal(program(b"}(" + b"".join(items) + b"u"))
+    assert len(decode(program(b"}(" + b"".join(items[:5_000]) + b"u"), no_tensor)) == 5_000
+
+
 def test_a_larger_file_has_more_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "ROOM", 0)
     code = program(b"](" + b"G\x40\x04\x00\x00\x00\x00\x00\x00" * 1000 + b"e")
