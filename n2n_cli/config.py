@@ -31,6 +31,8 @@ from n2n_cli.nn.spec import LayerSpec, SpecError, build, nearest
 from n2n_cli.toml_text import plain, shown, to_toml
 
 MAX_BYTES = 1_000_000
+MAX_WEIGHTS = 100_000_000
+"""Of a network: it is built in order to be checked, and a configuration may be a stranger's."""
 
 
 @dataclass(frozen=True)
@@ -227,6 +229,11 @@ class Config:
                 f"`{origin}`: `network.layers` is missing: a list of tables, one a layer",
                 hint='for example `layers = [{ type = "Conv2d", in_channels = 3, out_channels = 3, kernel_size = 1 }]`',
             )
+        if _weights(self.network.layers) > MAX_WEIGHTS:
+            raise ConfigError(
+                f"`{origin}`: `network.layers` have more than {MAX_WEIGHTS:,} weights",
+                hint="fewer channels, or smaller kernels",
+            )
         try:
             network = self.network.build(rng=np.random.default_rng(0))
             whole = (1, self.network.channels, 64 * network.period(0), 64 * network.period(1))
@@ -262,6 +269,19 @@ class Config:
     def to_toml(self) -> str:
         """The configuration as the text of a TOML file, from which `load_config` makes the same configuration."""
         return to_toml(self.tables())
+
+
+def _weights(specs: Any) -> int:
+    """How many weights the convolutions of layer tables have; what is no whole number is refused later."""
+    total = 0
+    for spec in specs if isinstance(specs, list | tuple) else ():
+        if isinstance(spec, Mapping):
+            kernel = spec.get("kernel_size", 1)
+            sizes = [spec.get("in_channels", 1), spec.get("out_channels", 1)]
+            sizes += kernel if isinstance(kernel, list) else [kernel, kernel]
+            total += math.prod(sizes) if all(type(size) is int and size > 0 for size in sizes) else 0
+            total += _weights(spec.get("layers"))
+    return total
 
 
 def _schedule(table: Mapping[str, Any], origin: str) -> Schedule:

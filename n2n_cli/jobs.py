@@ -123,7 +123,7 @@ def plan_folder(sources: Sequence[Path], folder: Path, naming: Naming) -> Plan:
     problems: list[N2NError] = []
     found: dict[Path, Path] = {}  # output of each input
     for source in sources:
-        if source.is_dir():
+        if os.path.isdir(source):  # noqa: PTH112 - a name that cannot be is no folder, and told of when it is read
             walk = _Walk(source, folder, naming, problems)
             names = [(source / name, name) for name in walk.files()]
         else:
@@ -168,11 +168,11 @@ class _Walk:
             # Hidden: temporary files, and `._photo.jpg`, macOS's record about photo.jpg.
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            if os.path.isdir(entry.path):  # noqa: PTH112 - a link to itself is none
                 if self._naming.recursive:
                     yield from self._below(name / entry.name, (*above, own))
             # A link to nowhere is taken: it is told of when it is read. Pipes and devices are not.
-            elif (entry.is_file() or entry.is_symlink()) and self._wanted(entry.name):
+            elif (entry.is_symlink() or entry.is_file()) and self._wanted(entry.name):
                 yield name / entry.name
 
     def _wanted(self, name: str) -> bool:

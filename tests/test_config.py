@@ -388,6 +388,15 @@ def test_what_an_optimiser_has_not(optimizer: str, key: str, value: Any) -> None
     assert error.hint == "leave it out, or take another `train.optimizer`: SGD, Adam, AdamW"
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("out_channels", 4_194_305), ("kernel_size", 1027), ("kernel_size", [9, 99999])]
+)
+def test_a_network_of_gigabytes_is_refused_before_it_is_built(key: str, value: Any) -> None:
+    wide = {**CONV, "in_channels": 16, "out_channels": 16, key: value}
+    error = layers({"type": "Sequential", "layers": [{**CONV, "out_channels": 16}, wide]})
+    assert error.message == "`--set x`: `network.layers` have more than 100,000,000 weights"
+
+
 def test_a_network_may_start_as_he(rng: np.random.Generator) -> None:
     config = load_config("default").override("network.init", "he", "--set")
     weight, bias = (parameter for parameter, _ in config.network.build(rng=rng).param()[2:4])
@@ -461,7 +470,7 @@ def test_the_size_has_to_have_room_for_the_largest_kernel() -> None:
 @pytest.mark.parametrize("channels", [10**12, 10**30])
 def test_a_network_beyond_all_memory(channels: int) -> None:
     message = layers(CONV | {"out_channels": channels}, CONV | {"in_channels": channels}).message
-    assert message == "`--set x`: `network.layers` have more weights than the memory holds"
+    assert message == "`--set x`: `network.layers` have more than 100,000,000 weights"
 
 
 @pytest.mark.parametrize("text", ["", "[train]\nlr = 0.5\n", "[network]\nchannels = 3\n"])

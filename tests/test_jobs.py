@@ -74,6 +74,7 @@ def test_links_are_followed_but_not_in_circles() -> None:
     Path("in/self").symlink_to(".")
     Path("in/linked").symlink_to("../other")
     Path("in/nowhere.png").symlink_to("missing.png")
+    Path("in/.hidden.png").symlink_to(".hidden.png")
     assert sorted(pairs("in", naming=Naming(recursive=True))) == ["in/linked/b.png", "in/nowhere.png", "in/x/a.png"]
 
 
@@ -208,3 +209,11 @@ def test_a_folder_that_may_not_be_written_in(monkeypatch: pytest.MonkeyPatch) ->
         pairs("in")
     with pytest.raises(ImageError, match=r"^`out/a.png` cannot be written: no permission to write in `out`$"):
         plan_file(Path("in/a.png"), Path("out/a.png"))
+
+
+def test_links_to_themselves_and_impossible_names_are_told_of_when_they_are_read() -> None:
+    Path("in").mkdir(exist_ok=True)
+    Path("in/loop.png").symlink_to("loop.png")
+    Path("out").mkdir(exist_ok=True)
+    plan = plan_folder([Path("in"), Path("x" * 5000)], Path("out"), Naming(recursive=True))
+    assert {Path("in/loop.png"), Path("x" * 5000)} <= {job.source for job in plan.jobs}

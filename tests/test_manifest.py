@@ -50,7 +50,9 @@ def test_what_a_crash_left_of_a_line_is_taken_away(tmp_path: Path, whole: int) -
         assert len(lines(path)) == whole + 1 + (length == len(line) - 1)
 
 
-@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n", b"notes\n", b"[1]\n", b'{"output": 1}\n', b"notes", b"\n"])
+@pytest.mark.parametrize(
+    "content", [b"\x89PNG\r\n\x1a\n", b"notes\n", b"[1]\n", b'{"output": 1}\n', b"notes", b"\n", b"[" * 100_000]
+)
 def test_another_file_is_not_touched(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
