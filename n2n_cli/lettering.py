@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import string
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from n2n_cli.nn.functional import Array
+
+if TYPE_CHECKING:
+    from PIL.ImageFont import FreeTypeFont, ImageFont
 
 LETTERS = string.ascii_letters + string.digits
 SIZES = (10, 14, 20, 28)
@@ -46,11 +49,16 @@ def cover_with_text(picture: Array, covered: float, *, rng: np.random.Generator)
 @cache
 def letter_shapes(size: int) -> list[Array]:
     """Which pixels each letter covers: (rows, columns) of bool, no row or column empty."""
-    font = ImageFont.load_default(size)
+    # Only now: every command reads what noise there is, and hardly one draws letters.
+    from PIL.ImageFont import load_default
+
+    font = load_default(size)
     return [_shape(letter, font) for letter in LETTERS]
 
 
-def _shape(letter: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> Array:
+def _shape(letter: str, font: FreeTypeFont | ImageFont) -> Array:
+    from PIL import Image, ImageDraw
+
     left, top, right, bottom = map(int, font.getbbox(letter))
     image = Image.new("1", (right - left, bottom - top))
     ImageDraw.Draw(image).text((-left, -top), letter, fill=1, font=font)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -168,6 +166,9 @@ def _print_json(scores: Iterator[Score], tally: Tally) -> None:
 
 
 def _print_csv(scores: Iterator[Score], tally: Tally) -> None:
+    import csv
+    import io
+
     result(",".join(("picture", *_FIGURES)))
     for score in scores:
         row = io.StringIO()
