@@ -131,12 +131,6 @@ class HeldOut:
         return numbered(self._pairs).batches
 
 
-def measure(model: Model | None, pairs: Pairs) -> tuple[list[float], list[float]]:
-    """Mean squared errors of pairs (noisy, clean) before denoising and, if there is a model, after it."""
-    held_out = HeldOut(pairs)
-    return held_out.noisy_errors, [] if model is None else list(held_out.errors(model))
-
-
 def evaluate(
     model: Model,
     config: Config,

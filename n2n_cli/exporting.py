@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from n2n_cli.checkpoint import read_checkpoint, unwrap_state_dict, write_checkpoint
-from n2n_cli.model import Model, config_in
+from n2n_cli.model import Model
+from n2n_cli.states import config_in
 
 _FACTS = ("epoch", "psnr", "noisy_psnr")
 

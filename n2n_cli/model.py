@@ -21,8 +21,7 @@ from n2n_cli.nn.averaging import MovingAverage
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.losses import LOSSES
 from n2n_cli.nn.optim import OPTIMIZERS, clip_gradient_norm
-from n2n_cli.states import check_resumable, facts_in, told_of
-from n2n_cli.states import config_in as config_in
+from n2n_cli.states import check_resumable, config_in, facts_in, told_of
 from n2n_cli.stopping import StoppableTeam
 
 channels_last.small_product = small_product()

@@ -17,13 +17,13 @@ from n2n_cli.checkpoint import write_checkpoint
 from n2n_cli.config import Config
 from n2n_cli.data import open_dataset
 from n2n_cli.errors import ArgumentError, DataError, ImageError, UsageError
-from n2n_cli.evaluation import HeldOut, Score, Summary, Tally, evaluate, measure, summarize
+from n2n_cli.evaluation import HeldOut, Score, Summary, Tally, evaluate, summarize
 from n2n_cli.images import Picture, write_picture
 from n2n_cli.metrics import psnr, ssim
 from n2n_cli.model import Model
 from n2n_cli.nn.functional import Array, Pair
 from n2n_cli.noise import Gaussian, Pixelate
-from n2n_cli.pairs import ArrayPairs
+from n2n_cli.pairs import ArrayPairs, Pairs
 from n2n_cli.pixels import to_float
 
 SIGMA_25 = 20 * math.log10(255 / 25)  # 20.17 dB
@@ -188,11 +188,17 @@ def test_a_pair_file_of_other_channels_is_refused(tmp_path: Path) -> None:
     assert caught.value.hint == "pairs of 3 channels, or a checkpoint of a network that takes 1"
 
 
+def errors_of(model: Model, pairs: Pairs) -> tuple[list[float], list[float]]:
+    """Mean squared errors before denoising and after it."""
+    held_out = HeldOut(pairs)
+    return held_out.noisy_errors, list(held_out.errors(model))
+
+
 def test_without_a_source_the_held_out_pictures_are_scored(tmp_path: Path, rng: np.random.Generator) -> None:
     folder = write_pictures(tmp_path / "a", drawn(rng, 16, 24, 3), drawn(rng, 20, 16, 3))
     model, config = scaling(0.5, source=folder)
     scores = list(evaluate(model, config, None, "gaussian:25"))
-    _, errors = measure(model, open_dataset(config.data, 3, seed=config.train.seed).validation)
+    _, errors = errors_of(model, open_dataset(config.data, 3, seed=config.train.seed).validation)
     assert len(scores) == 30
     assert [score.error for score in scores] == errors
     assert [score.noisy_error for score in evaluate(model, config, None, "gaussian:0")] == [0] * 30
@@ -283,11 +289,11 @@ def test_what_is_no_source_is_named(crops: int | None, tmp_path: Path) -> None:
 
 def test_pairs_are_measured_in_batches_that_lose_none(rng: np.random.Generator) -> None:
     pairs = ArrayPairs(drawn(rng, 203, 1, 4, 6), drawn(rng, 203, 1, 4, 6))
-    noisy_errors, errors = measure(scaling(0.5, channels=1)[0], pairs)
+    noisy_errors, errors = errors_of(scaling(0.5, channels=1)[0], pairs)
     noisy, clean = pairs.noisy / 255, pairs.target / 255
     assert noisy_errors == pytest.approx(((noisy - clean) ** 2).mean(axis=(1, 2, 3)), rel=1e-5)
     assert errors == pytest.approx(((noisy / 2 - clean) ** 2).mean(axis=(1, 2, 3)), rel=1e-5)
-    assert measure(None, pairs) == (noisy_errors, [])
+    assert HeldOut(pairs).noisy_errors == noisy_errors
 
 
 def test_held_out_pairs_are_made_once_where_they_fit(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +306,7 @@ def test_held_out_pairs_are_made_once_where_they_fit(rng: np.random.Generator, m
 
     pictures = drawn(rng, 203, 1, 4, 6), drawn(rng, 203, 1, 4, 6)
     model = scaling(0.5, channels=1)[0]
-    wanted = measure(model, ArrayPairs(*pictures))
+    wanted = errors_of(model, ArrayPairs(*pictures))
     for kept, made in ((10**6, 203), (203 * 2 * 4 * 24, 203), (203 * 2 * 4 * 24 - 1, 3 * 203 + 3 * 100)):
         monkeypatch.setattr("n2n_cli.evaluation._KEPT", kept)
         pairs = Counted(*pictures)
@@ -311,7 +317,7 @@ def test_held_out_pairs_are_made_once_where_they_fit(rng: np.random.Generator, m
 
 
 def test_no_pairs_have_no_errors() -> None:
-    assert measure(scaling()[0], ArrayPairs(level(0, 0, 3, 4, 6), level(0, 0, 3, 4, 6))) == ([], [])
+    assert errors_of(scaling()[0], ArrayPairs(level(0, 0, 3, 4, 6), level(0, 0, 3, 4, 6))) == ([], [])
 
 
 def test_a_summary_tells_the_mean_psnr_from_that_of_the_mean_error() -> None:

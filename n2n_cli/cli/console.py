@@ -139,6 +139,11 @@ def complain(message: str, hint: str | None = None) -> None:
         sys.stderr.flush()
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things: "1 picture", "2,000 pictures"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def printable(text: str) -> str:
     """The text on one line: a file's name may hold line breaks, terminal codes, or bytes that are no text."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from n2n_cli.cli.console import printable, result, stderr, tell
+from n2n_cli.cli.console import counted, printable, result, stderr, tell
 
 if TYPE_CHECKING:
     from n2n_cli.records import Epoch, Finished, Record, Started
@@ -76,7 +76,7 @@ def show_bar(records: Iterable[Record]) -> None:
 def _introduction(record: Started) -> Iterator[str]:
     yield from record.notes
     yield (
-        f"{record.parameters:,} parameters, {_count(record.epochs, 'epoch')} of {_count(record.steps, 'step')}, "
+        f"{record.parameters:,} parameters, {counted(record.epochs, 'epoch')} of {counted(record.steps, 'step')}, "
         f"noisy validation pictures at {record.noisy_psnr:.2f} dB"
     )
     if record.done >= record.steps * record.epochs:
@@ -84,10 +84,6 @@ def _introduction(record: Started) -> Iterator[str]:
     elif record.done:
         epoch, step = divmod(record.done, record.steps)
         yield f"goes on after step {step} of epoch {epoch + 1}" if step else f"goes on after epoch {epoch}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _line(record: Epoch) -> str:

@@ -10,7 +10,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from n2n_cli.cli.bar import bar
-from n2n_cli.cli.console import InterruptionError, complain, explain, printable, result, result_bytes, settings, tell
+from n2n_cli.cli.console import (
+    InterruptionError,
+    complain,
+    counted,
+    explain,
+    printable,
+    result,
+    result_bytes,
+    settings,
+    tell,
+)
 from n2n_cli.errors import N2NError
 
 if TYPE_CHECKING:
@@ -90,12 +100,12 @@ def run(
             if len(jobs) == 1:
                 raise
             raise InterruptionError(
-                f"interrupted: {tally.done + tally.skipped} of {_count(len(jobs), 'picture')} are done",
+                f"interrupted: {tally.done + tally.skipped} of {counted(len(jobs), 'picture')} are done",
                 hint="no file is left half written; the same command with `--skip-existing` does the rest",
             ) from None
     if len(jobs) > 1:
         skipped = f", {tally.skipped} skipped" if tally.skipped else ""
-        tell(f"{_count(tally.done, 'picture')} denoised{skipped} in {time.perf_counter() - started:.1f} s")
+        tell(f"{counted(tally.done, 'picture')} denoised{skipped} in {time.perf_counter() - started:.1f} s")
     return tally
 
 
@@ -119,8 +129,8 @@ def end(tally: Tally, problems: Sequence[N2NError] = ()) -> None:
         complain(message)
     left = tally.count - len(tally.failures)
     raise N2NError(
-        f"{len(tally.failures)} of {_count(tally.count, 'picture')} failed"
-        + (f", and {_count(len(problems), 'folder')} could not be read" if problems else ""),
+        f"{len(tally.failures)} of {counted(tally.count, 'picture')} failed"
+        + (f", and {counted(len(problems), 'folder')} could not be read" if problems else ""),
         hint=explain(failures[0])[1] if len(failures) == 1 else f"the errors are told above; {left} are done",
     )
 
@@ -178,7 +188,3 @@ def _line(outcome: Outcome) -> str:
         return f"{name}: {outcome.status}"
     pages = f", {outcome.pages} pages" if outcome.pages > 1 else ""
     return f"{name}: {outcome.width}x{outcome.height} pixels{pages}, {outcome.seconds:.2f} s"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
+from collections.abc import Callable
 from typing import TypeAlias
 
 from n2n_cli.errors import ArgumentError
@@ -46,5 +48,13 @@ def positive(name: str, value: object) -> float:
     """`value` as a finite float above zero; `ArgumentError` otherwise."""
     needed = "a finite number above 0"
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        raise ArgumentError(name, value, needed)
+    return float(value)
+
+
+def number(name: str, value: object, needed: str, fits: Callable[[float], bool]) -> float:
+    """`value` as a float, if it is a finite number that fits; `ArgumentError`, which says what is needed, otherwise."""
+    largest = sys.float_info.max  # a whole number may be larger still
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= largest or not fits(value):
         raise ArgumentError(name, value, needed)
     return float(value)

@@ -10,7 +10,7 @@ from n2n_cli.errors import ArgumentError, CheckpointError
 from n2n_cli.nn import arguments
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.module import Parameter
-from n2n_cli.nn.optimizer import fit, number
+from n2n_cli.nn.optimizer import fit
 
 
 class MovingAverage:
@@ -40,7 +40,8 @@ class MovingAverage:
     """
 
     def __init__(self, params: Iterable[tuple[str, Parameter]], decay: float = 0.999) -> None:
-        self.decay = number("decay", decay, "a number of at least 0 and below 1", lambda value: 0 <= value < 1)
+        needed = "a number of at least 0 and below 1"
+        self.decay = arguments.number("decay", decay, needed, lambda value: 0 <= value < 1)
         self.updates = 0
         self._parameters = dict(params)
         self.weights = {name: parameter.data.copy() for name, parameter in self._parameters.items()}

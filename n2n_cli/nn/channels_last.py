@@ -7,6 +7,7 @@ arithmetic on short runs.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from n2n_cli.nn.functional import Array, Pair, Shape
 from n2n_cli.nn.memory import empty
@@ -32,6 +33,12 @@ def channels_last(x: Array) -> Array:
 def channels_first(x_nhwc: Array) -> Array:
     """(N, H, W, C) -> (N, C, H, W), a view."""
     return x_nhwc.transpose(0, 3, 1, 2)
+
+
+def empty_nchw(shape: Shape, dtype: DTypeLike) -> Array:
+    """An array of shape (N, C, H, W) whose values are arbitrary, channels-last in memory."""
+    n, c, h, w = shape
+    return channels_first(empty((n, h, w, c), dtype))
 
 
 def im2col(

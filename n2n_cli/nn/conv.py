@@ -16,7 +16,40 @@ from n2n_cli.nn.init import uniform_fan_in
 from n2n_cli.nn.module import Module, Parameter
 
 
-class Conv2d(Module):
+class Convolution(Module):
+    """What `Conv2d` and the transposed one are made of: checked arguments, weight and bias."""
+
+    weight: Parameter
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntOrPair,
+        stride: IntOrPair,
+        padding: IntOrPair,
+        dilation: IntOrPair,
+    ) -> None:
+        super().__init__()
+        self.in_channels = arguments.integer("in_channels", in_channels, 1)
+        self.out_channels = arguments.integer("out_channels", out_channels, 1)
+        self.kernel_size = arguments.pair("kernel_size", kernel_size, 1)
+        self.stride = arguments.pair("stride", stride, 1)
+        self.padding = arguments.pair("padding", padding, 0)
+        self.dilation = arguments.pair("dilation", dilation, 1)
+
+    def _draw(self, first: int, second: int, bias: bool, rng: np.random.Generator | None, dtype: DTypeLike) -> None:
+        """Draw weight, (first, second, K_h, K_w), and bias; the number of inputs is counted as PyTorch counts it."""
+        rng = rng or np.random.default_rng()
+        fan_in = second * self.kernel_size[0] * self.kernel_size[1]
+        self.weight = Parameter(uniform_fan_in((first, second, *self.kernel_size), fan_in, rng=rng, dtype=dtype))
+        self.bias = None
+        if arguments.flag("bias", bias):
+            self.bias = Parameter(uniform_fan_in((self.out_channels,), fan_in, rng=rng, dtype=dtype))
+
+
+class Conv2d(Convolution):
     """Cross-correlate each image of a batch with a bank of filters.
 
     Parameters
@@ -61,20 +94,8 @@ class Conv2d(Module):
         rng: np.random.Generator | None = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        super().__init__()
-        self.in_channels = arguments.integer("in_channels", in_channels, 1)
-        self.out_channels = arguments.integer("out_channels", out_channels, 1)
-        self.kernel_size = arguments.pair("kernel_size", kernel_size, 1)
-        self.stride = arguments.pair("stride", stride, 1)
-        self.padding = arguments.pair("padding", padding, 0)
-        self.dilation = arguments.pair("dilation", dilation, 1)
-        rng = rng or np.random.default_rng()
-        shape = (self.out_channels, self.in_channels, *self.kernel_size)
-        fan_in = self.in_channels * self.kernel_size[0] * self.kernel_size[1]
-        self.weight = Parameter(uniform_fan_in(shape, fan_in, rng=rng, dtype=dtype))
-        self.bias: Parameter | None = None
-        if arguments.flag("bias", bias):
-            self.bias = Parameter(uniform_fan_in((self.out_channels,), fan_in, rng=rng, dtype=dtype))
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation)
+        self._draw(self.out_channels, self.in_channels, bias, rng, dtype)
 
     def forward(self, x: Array) -> Array:
         """(N, C_in, H, W) -> (N, C_out, H_out, W_out), H_out = (H + 2*padding - dilation*(K - 1) - 1) // stride + 1."""

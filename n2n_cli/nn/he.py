@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from n2n_cli.nn.activations import LeakyReLU, ReLU
-from n2n_cli.nn.conv import Conv2d
+from n2n_cli.nn.conv import Convolution
 from n2n_cli.nn.init import he_normal
 from n2n_cli.nn.module import Module
 from n2n_cli.nn.transpose_conv import TransposeConv2d
@@ -27,11 +27,11 @@ def start_as_he(network: Module, *, rng: np.random.Generator) -> None:
             layer.bias.data.fill(0)
 
 
-def _convolutions(module: Module) -> Iterator[tuple[Conv2d | TransposeConv2d, Module | None]]:
+def _convolutions(module: Module) -> Iterator[tuple[Convolution, Module | None]]:
     """Every convolution inside, in order, with the module that stands behind it in the same container."""
     children = [child for _, child in module.children()]
     for child, following in itertools.pairwise([*children, None]):
-        if isinstance(child, Conv2d | TransposeConv2d):
+        if isinstance(child, Convolution):
             yield child, following
         elif child is not None:
             yield from _convolutions(child)

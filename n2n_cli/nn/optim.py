@@ -14,7 +14,7 @@ import numpy as np
 from n2n_cli.errors import ArgumentError, TrainingError
 from n2n_cli.nn import arguments
 from n2n_cli.nn.functional import Array
-from n2n_cli.nn.optimizer import Optimizer, number
+from n2n_cli.nn.optimizer import Optimizer
 
 BELOW_1 = "a number of at least 0 and below 1"
 
@@ -51,8 +51,8 @@ class SGD(Optimizer):
         nesterov: bool = False,
         dampening: float = 0,
     ) -> None:
-        self.momentum = number("momentum", momentum, BELOW_1, lambda value: 0 <= value < 1)
-        self.dampening = number("dampening", dampening, BELOW_1, lambda value: 0 <= value < 1)
+        self.momentum = arguments.number("momentum", momentum, BELOW_1, lambda value: 0 <= value < 1)
+        self.dampening = arguments.number("dampening", dampening, BELOW_1, lambda value: 0 <= value < 1)
         self.nesterov = arguments.flag("nesterov", nesterov)
         if self.nesterov and (not self.momentum or self.dampening):
             raise ArgumentError("nesterov", nesterov, "false where there is no momentum, or a dampening")
@@ -113,7 +113,7 @@ class Adam(Optimizer):
         if not isinstance(betas, tuple | list) or len(betas) != 2:
             raise ArgumentError("betas", betas, two)
         try:
-            beta1, beta2 = (number("betas", beta, two, lambda value: 0 <= value < 1) for beta in betas)
+            beta1, beta2 = (arguments.number("betas", beta, two, lambda value: 0 <= value < 1) for beta in betas)
         except ArgumentError:
             raise ArgumentError("betas", betas, two) from None
         self.betas = beta1, beta2

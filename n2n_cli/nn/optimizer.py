@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,7 +40,7 @@ class Optimizer:
     ) -> None:
         self.params = list(params)
         self.lr = arguments.positive("lr", lr)
-        self.weight_decay = number("weight_decay", weight_decay, AT_LEAST_0, lambda value: value >= 0)
+        self.weight_decay = arguments.number("weight_decay", weight_decay, AT_LEAST_0, lambda value: value >= 0)
         self.steps = 0
         self.kept = {name: [np.zeros_like(parameter) for parameter, _ in self.params] for name in keeps}
         self._spare, self._change = self._scratch(), self._scratch()
@@ -75,7 +74,8 @@ class Optimizer:
         problems += [f"`{name}` is unexpected" for name in state if name not in known]
         lr, steps = self.lr, self.steps
         try:
-            lr = number("lr", state.get("lr", lr), AT_LEAST_0, lambda value: value >= 0)  # a schedule may end at 0
+            # A schedule may end at 0.
+            lr = arguments.number("lr", state.get("lr", lr), AT_LEAST_0, lambda value: value >= 0)
         except ArgumentError as error:
             problems.append(error.message)
         try:
@@ -113,14 +113,6 @@ class Optimizer:
         """Arrays like the parameters, all in one memory, which so stays in the processor's cache."""
         memory = np.empty(max((parameter.nbytes for parameter, _ in self.params), default=0), np.uint8)
         return [np.ndarray(parameter.shape, parameter.dtype, memory) for parameter, _ in self.params]
-
-
-def number(name: str, value: object, needed: str, fits: Callable[[float], bool]) -> float:
-    """`value` as a float, if it is a finite number that fits; `ArgumentError`, which says what is needed, otherwise."""
-    largest = sys.float_info.max  # a whole number may be larger still
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= largest or not fits(value):
-        raise ArgumentError(name, value, needed)
-    return float(value)
 
 
 def fit(own: Mapping[str, Array], found: Mapping[str, Any]) -> tuple[dict[str, Array], list[str]]:

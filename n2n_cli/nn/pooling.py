@@ -5,15 +5,13 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import arguments
 from n2n_cli.nn import functional as F
 from n2n_cli.nn.arguments import IntOrPair
-from n2n_cli.nn.channels_last import channels_first
+from n2n_cli.nn.channels_last import empty_nchw
 from n2n_cli.nn.functional import Array, Pair, Shape
-from n2n_cli.nn.memory import empty
 from n2n_cli.nn.module import Module
 from n2n_cli.nn.tape import do
 
@@ -47,7 +45,7 @@ class MaxPool2d(Module):
         """(N, C, H, W) -> (N, C, H_out, W_out), H_out = (H - K) // stride + 1."""
         shape = self.output_shape(x.shape)
         taps = self._taps(x, shape)
-        y = _empty(shape, x.dtype)
+        y = empty_nchw(shape, x.dtype)
         do(np.copyto, y, taps[0])
         for tap in taps[1:]:
             do(np.maximum, y, tap, out=y)
@@ -59,11 +57,11 @@ class MaxPool2d(Module):
         """Gradient with respect to `x`: that of every window goes to its first largest value."""
         firsts, x_shape, shape = self._use_up()
         self._check_gradient(grad_output.shape, shape)
-        grad = _empty(x_shape, grad_output.dtype)
+        grad = empty_nchw(x_shape, grad_output.dtype)
         overlap = any(self.kernel_size[a] > self.stride[a] for a in (0, 1))
         if overlap or any(self.kernel_size[a] * shape[2 + a] < x_shape[2 + a] for a in (0, 1)):
             do(np.copyto, grad, 0)
-        part = _empty(shape, grad_output.dtype) if overlap else None
+        part = empty_nchw(shape, grad_output.dtype) if overlap else None
         for first, tap in zip(firsts, self._taps(grad, shape), strict=True):
             if part is None:
                 do(np.multiply, grad_output, first, out=tap)
@@ -109,18 +107,12 @@ class MaxPool2d(Module):
 def _firsts(taps: list[Array], largest: Array) -> list[Array]:
     """For every place in a window, whether its value is the first that is the window's largest."""
     firsts: list[Array] = []
-    found = _empty(largest.shape, np.bool_)
+    found = empty_nchw(largest.shape, np.bool_)
     do(np.copyto, found, False)
     for tap in taps:
-        first = _empty(largest.shape, np.bool_)
+        first = empty_nchw(largest.shape, np.bool_)
         do(np.equal, tap, largest, out=first)
         do(np.greater, first, found, out=first)
         do(np.logical_or, found, first, out=found)
         firsts.append(first)
     return firsts
-
-
-def _empty(shape: Shape, dtype: DTypeLike) -> Array:
-    """Arbitrary values of shape (N, C, H, W), channels-last in memory."""
-    n, c, h, w = shape
-    return channels_first(empty((n, h, w, c), dtype))

@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 from n2n_cli.errors import ArgumentError, N2NError
 from n2n_cli.nn import arguments
-from n2n_cli.nn.optimizer import number
 from n2n_cli.nn.spec import nearest
 
 FROM_0_TO_1 = "a number from 0 to 1"
@@ -119,7 +118,7 @@ class Step(Schedule):
     def __post_init__(self) -> None:
         super().__post_init__()
         arguments.integer("every", self.every, 1)
-        number("factor", self.factor, ABOVE_0_TO_1, lambda value: 0 < value <= 1)
+        arguments.number("factor", self.factor, ABOVE_0_TO_1, lambda value: 0 < value <= 1)
 
     def course(self, step: int, total: int) -> float:
         return float(self.factor ** (step // self.every))
@@ -139,7 +138,7 @@ class Cosine(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        number("floor", self.floor, FROM_0_TO_1, lambda value: 0 <= value <= 1)
+        arguments.number("floor", self.floor, FROM_0_TO_1, lambda value: 0 <= value <= 1)
 
     def course(self, step: int, total: int) -> float:
         return _fall(1, self.floor, step / total)
@@ -170,9 +169,9 @@ class OneCycle(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        number("pct_start", self.pct_start, FROM_0_TO_1, lambda value: 0 <= value <= 1)
+        arguments.number("pct_start", self.pct_start, FROM_0_TO_1, lambda value: 0 <= value <= 1)
         for name in ("div_factor", "final_div_factor"):
-            number(name, getattr(self, name), "a finite number of at least 1", lambda value: value >= 1)
+            arguments.number(name, getattr(self, name), "a finite number of at least 1", lambda value: value >= 1)
 
     def course(self, step: int, total: int) -> float:
         first = 1 / self.div_factor
@@ -196,7 +195,7 @@ class RampDown(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        number("part", self.part, ABOVE_0_TO_1, lambda value: 0 < value <= 1)
+        arguments.number("part", self.part, ABOVE_0_TO_1, lambda value: 0 < value <= 1)
 
     def course(self, step: int, total: int) -> float:
         start = (1 - self.part) * total

@@ -7,9 +7,8 @@ from fractions import Fraction
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import arguments
 from n2n_cli.nn import functional as F
-from n2n_cli.nn.channels_last import channels_first
+from n2n_cli.nn.channels_last import empty_nchw
 from n2n_cli.nn.functional import Array, Shape
-from n2n_cli.nn.memory import empty
 from n2n_cli.nn.module import Module
 from n2n_cli.nn.tape import do
 
@@ -127,13 +126,13 @@ class PixelShuffle(Module):
 
 def _unshuffled(x: Array, factor: int) -> Array:
     n, c, h, w = x.shape
-    y = channels_first(empty((n, h // factor, w // factor, c * factor**2), x.dtype))
+    y = empty_nchw((n, c * factor**2, h // factor, w // factor), x.dtype)
     do(F.pixel_unshuffle, x, factor, out=y)
     return y
 
 
 def _shuffled(x: Array, factor: int) -> Array:
     n, c, h, w = x.shape
-    y = channels_first(empty((n, h * factor, w * factor, c // factor**2), x.dtype))
+    y = empty_nchw((n, c // factor**2, h * factor, w * factor), x.dtype)
     do(F.pixel_shuffle, x, factor, out=y)
     return y

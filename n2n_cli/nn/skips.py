@@ -9,10 +9,9 @@ from typing import Self
 import numpy as np
 
 from n2n_cli.errors import ShapeError
-from n2n_cli.nn.channels_last import channels_first
+from n2n_cli.nn.channels_last import empty_nchw
 from n2n_cli.nn.containers import Sequential
 from n2n_cli.nn.functional import Array, Shape
-from n2n_cli.nn.memory import empty
 from n2n_cli.nn.module import Module
 from n2n_cli.nn.tape import do
 
@@ -148,10 +147,10 @@ class SkipConcat(_Bypass):
         """(N, C, H, W) -> (N, C_made + C, H, W), the C_made channels of the modules' output first."""
         self._check_shape(x.shape)
         made = self._inner(x)
-        n, c, h, w = shape = self._joined_shape(x.shape, made.shape)
+        shape = self._joined_shape(x.shape, made.shape)
         split = made.shape[1]
         self._keep(shape, split)
-        y = channels_first(empty((n, h, w, c), np.result_type(made, x)))
+        y = empty_nchw(shape, np.result_type(made, x))
         do(np.copyto, y[:, :split], made)
         do(np.copyto, y[:, split:], x)
         return y
@@ -176,7 +175,6 @@ class SkipConcat(_Bypass):
 
 def _sum(a: Array, b: Array) -> Array:
     """a + b, both (N, C, H, W), channels-last in memory."""
-    n, c, h, w = a.shape
-    y = channels_first(empty((n, h, w, c), np.result_type(a, b)))
+    y = empty_nchw(a.shape, np.result_type(a, b))
     do(np.add, a, b, out=y)
     return y

@@ -11,14 +11,13 @@ from n2n_cli.errors import ArgumentError, ShapeError
 from n2n_cli.nn import arguments
 from n2n_cli.nn.arguments import IntOrPair
 from n2n_cli.nn.channels_last import channels_first, channels_last, col2im, im2col, product, total
+from n2n_cli.nn.conv import Convolution
 from n2n_cli.nn.functional import Array, Pair, Shape
-from n2n_cli.nn.init import uniform_fan_in
 from n2n_cli.nn.memory import empty
-from n2n_cli.nn.module import Module, Parameter
 from n2n_cli.nn.tape import do
 
 
-class TransposeConv2d(Module):
+class TransposeConv2d(Convolution):
     """Put a kernel, times its value, at the place of every pixel, and add up: as `torch.nn.ConvTranspose2d`.
 
     It is the gradient of a `Conv2d` of the same weight with respect to its input.
@@ -71,23 +70,11 @@ class TransposeConv2d(Module):
         rng: np.random.Generator | None = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        super().__init__()
-        self.in_channels = arguments.integer("in_channels", in_channels, 1)
-        self.out_channels = arguments.integer("out_channels", out_channels, 1)
-        self.kernel_size = arguments.pair("kernel_size", kernel_size, 1)
-        self.stride = arguments.pair("stride", stride, 1)
-        self.padding = arguments.pair("padding", padding, 0)
-        self.dilation = arguments.pair("dilation", dilation, 1)
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation)
         self.output_padding = arguments.pair("output_padding", output_padding, 0)
         if any(self.output_padding[a] >= max(self.stride[a], self.dilation[a]) for a in (0, 1)):
             raise ArgumentError("output_padding", output_padding, "below the stride or the dilation")
-        rng = rng or np.random.default_rng()
-        shape = (self.in_channels, self.out_channels, *self.kernel_size)
-        fan_in = self.out_channels * self.kernel_size[0] * self.kernel_size[1]  # from the second axis, as PyTorch
-        self.weight = Parameter(uniform_fan_in(shape, fan_in, rng=rng, dtype=dtype))
-        self.bias: Parameter | None = None
-        if arguments.flag("bias", bias):
-            self.bias = Parameter(uniform_fan_in((self.out_channels,), fan_in, rng=rng, dtype=dtype))
+        self._draw(self.in_channels, self.out_channels, bias, rng, dtype)
 
     def forward(self, x: Array) -> Array:
         """(N, C_in, H, W) -> (N, C_out, H_out, W_out).

@@ -7,9 +7,8 @@ from fractions import Fraction
 from n2n_cli.nn import arguments
 from n2n_cli.nn import functional as F
 from n2n_cli.nn.arguments import IntOrPair
-from n2n_cli.nn.channels_last import channels_first
+from n2n_cli.nn.channels_last import empty_nchw
 from n2n_cli.nn.functional import Array, Shape
-from n2n_cli.nn.memory import empty
 from n2n_cli.nn.module import Module
 from n2n_cli.nn.tape import do
 
@@ -33,8 +32,8 @@ class NearestUpsampling(Module):
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, C, H*rows, W*columns)."""
-        n, c, h, w = shape = self.output_shape(x.shape)
-        y = channels_first(empty((n, h, w, c), x.dtype))
+        shape = self.output_shape(x.shape)
+        y = empty_nchw(shape, x.dtype)
         do(F.upsample, x, self.scale_factor, out=y)
         self._keep(shape)
         return y
@@ -44,7 +43,7 @@ class NearestUpsampling(Module):
         (shape,) = self._use_up()
         self._check_gradient(grad_output.shape, shape)
         (n, c, h, w), (rows, columns) = shape, self.scale_factor
-        grad = channels_first(empty((n, h // rows, w // columns, c), grad_output.dtype))
+        grad = empty_nchw((n, c, h // rows, w // columns), grad_output.dtype)
         do(F.block_sum, grad_output, self.scale_factor, out=grad)
         return grad
 

@@ -16,8 +16,9 @@ from numpy.typing import DTypeLike
 from n2n_cli.checkpoint import read_checkpoint, write_checkpoint
 from n2n_cli.errors import ArgumentError, CheckpointError
 from n2n_cli.nn import Conv2d
+from n2n_cli.nn.arguments import number
 from n2n_cli.nn.optim import SGD, Adam, AdamW
-from n2n_cli.nn.optimizer import Optimizer, number
+from n2n_cli.nn.optimizer import Optimizer
 from tests.nn.cases import some_examples
 from tests.nn.optimizers import MAKES, Pairs, drawn, every_optimizer, take_steps
 

@@ -25,8 +25,9 @@ from n2n_cli.checkpoint import read_checkpoint, unwrap_state_dict, write_checkpo
 from n2n_cli.config import Config, load_config, shipped_configs
 from n2n_cli.errors import CheckpointError
 from n2n_cli.images import Picture, read_pages, write_picture
-from n2n_cli.model import Model, config_in
+from n2n_cli.model import Model
 from n2n_cli.pth.archive import CHECKSUM
+from n2n_cli.states import config_in
 from tests.pickles import HOOKS, check_same, keep, recall
 from tests.torture import Note, Trial
 from tests.torture.fuzzing import fuzz
