@@ -23,6 +23,7 @@ from n2n_cli.config_keys import DEAD_LEAVES
 from n2n_cli.errors import ConfigError, ShapeError
 from n2n_cli.nn import Sequential
 from n2n_cli.nn.he import start_as_he
+from n2n_cli.nn.init import UNDRAWN
 from n2n_cli.nn.losses import LOSSES
 from n2n_cli.nn.optim import OPTIMIZERS
 from n2n_cli.nn.schedules import Constant, Schedule, ScheduleError
@@ -235,7 +236,7 @@ class Config:
                 hint="fewer channels, or smaller kernels",
             )
         try:
-            network = self.network.build(rng=np.random.default_rng(0))
+            network = self.network.build(rng=UNDRAWN)
             whole = (1, self.network.channels, 64 * network.period(0), 64 * network.period(1))
             out = network.output_shape(whole)
         except SpecError as error:

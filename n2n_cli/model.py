@@ -19,6 +19,7 @@ from n2n_cli.machine import available_cores, one_blas_thread, small_product
 from n2n_cli.nn import Loss, Module, Optimizer, channels_last
 from n2n_cli.nn.averaging import MovingAverage
 from n2n_cli.nn.functional import Array
+from n2n_cli.nn.init import UNDRAWN
 from n2n_cli.nn.losses import LOSSES
 from n2n_cli.nn.optim import OPTIMIZERS, clip_gradient_norm
 from n2n_cli.states import check_resumable, config_in, facts_in, told_of
@@ -105,8 +106,12 @@ class Model:
     @classmethod
     def from_config(cls, config: Config, *, threads: int | None = None) -> Self:
         """A model with new weights, drawn from the configuration's seed."""
+        return cls._built(config, np.random.default_rng(config.train.seed), threads)
+
+    @classmethod
+    def _built(cls, config: Config, rng: np.random.Generator, threads: int | None) -> Self:
         train = config.train
-        network = config.network.build(rng=np.random.default_rng(train.seed))
+        network = config.network.build(rng=rng)
         own = {"momentum": train.momentum} if train.optimizer == "SGD" else {"betas": train.betas}
         optimizer = OPTIMIZERS[train.optimizer](network.param(), lr=train.lr, weight_decay=train.weight_decay, **own)
         return cls(network, optimizer, LOSSES[train.loss](), config, threads=threads)
@@ -129,7 +134,7 @@ class Model:
             When the checkpoint's own configuration is wrong.
         """
         tree = read_checkpoint(path)
-        model = cls.from_config(config_in(tree, path) if config is None else config, threads=threads)
+        model = cls._built(config_in(tree, path) if config is None else config, UNDRAWN, threads)
         model._take(tree, path)
         return model
 

@@ -18,6 +18,7 @@ from n2n_cli.data import PAIR_FILES, find_pair_file
 from n2n_cli.model import Model
 from n2n_cli.nn import Conv2d, Module, TransposeConv2d
 from n2n_cli.nn.functional import Pair, Shape
+from n2n_cli.nn.init import UNDRAWN
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def describe_source(source: str, config: Config | None = None) -> Network:
     """
     if not is_checkpoint(source):
         config = load_config(source)
-        return describe_network(config.network.build(), config, source)
+        return describe_network(config.network.build(rng=UNDRAWN), config, source)
     model = Model.from_checkpoint(source, config, threads=1)
     return describe_network(model.network, model.config, source, model.facts)
 

@@ -156,6 +156,18 @@ print(*sys.modules, sep="\\n", file=sys.stderr)
     assert not loaded & heavy
 
 
+def test_to_load_a_checkpoint_draws_no_weights() -> None:
+    program = """
+import sys
+from n2n_cli.bundled import choose_model
+from n2n_cli.model import Model
+Model.from_checkpoint(choose_model("photo").path)
+print("numpy.random" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 def test_model_and_nn_are_the_packages_face() -> None:
     assert n2n_cli.Model is Model
     assert n2n_cli.nn.Conv2d.__module__ == "n2n_cli.nn.conv"

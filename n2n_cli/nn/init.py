@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from n2n_cli.nn.functional import Array, Shape
+
+
+class _Undrawn:
+    """Draws nothing but zeros."""
+
+    def uniform(self, low: float, high: float, size: Shape) -> Array:
+        return np.zeros(size)
+
+    def normal(self, loc: float, scale: float, size: Shape) -> Array:
+        return np.zeros(size)
+
+
+UNDRAWN = cast("np.random.Generator", _Undrawn())
+"""Stands for a generator where a network's weights come from a file: to draw them, and to import what draws, costs more
+time than a small picture takes."""
 
 
 def uniform_fan_in(shape: Shape, fan_in: int, *, rng: np.random.Generator, dtype: DTypeLike) -> Array:
