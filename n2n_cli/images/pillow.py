@@ -9,9 +9,11 @@ from PIL import ExifTags, Image, ImageOps
 
 from n2n_cli.errors import ImageError
 from n2n_cli.images import exif
+from n2n_cli.images.deflate import strategy_for
 from n2n_cli.images.formats import JPEG_QUALITY
 from n2n_cli.images.picture import Metadata, Picture, Text
 from n2n_cli.images.png_chunks import chunk
+from n2n_cli.images.png_filters import filtered
 from n2n_cli.images.png_metadata import write_metadata
 from n2n_cli.nn.functional import Array
 
@@ -21,6 +23,7 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # of TIFF
 _PLAIN_COLOUR_QUALITY = 90  # from here on JPEG keeps colour at full resolution
 _LONGEST_IN_JPEG = 65_533 - 29  # bytes of XMP data
 _CENTIMETRES = 2.54  # in an inch
+_SAMPLED = 16  # rows that say how a PNG is best compressed
 _PNG_START = 33  # bytes of a PNG's signature and header
 
 
@@ -123,7 +126,9 @@ def write(file: BinaryIO, picture: Picture, image_format: str, quality: int | No
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     if image_format == "PNG":
         chunks = b"".join(chunk(name, content) for name, content in write_metadata(metadata))
-        image.save(_Inserting(file, chunks, _PNG_START), format="PNG")  # type: ignore[arg-type]
+        strategy = strategy_for(_some_rows(pixels))
+        inserting: Any = _Inserting(file, chunks, _PNG_START)
+        image.save(inserting, format="PNG", compress_type=strategy)
         return
     options: dict[str, Any] = {}
     for key in ("exif", "icc_profile", "dpi"):
@@ -146,6 +151,13 @@ def write(file: BinaryIO, picture: Picture, image_format: str, quality: int | No
         image.info["exif"] = options["exif"]
         image = ImageOps.exif_transpose(image)
     image.save(file, format=image_format, **options)
+
+
+def _some_rows(pixels: Array) -> bytes:
+    """Filtered rows from the middle of (H, W, C) uint8 `pixels`."""
+    start = max(0, (len(pixels) - _SAMPLED) // 2)
+    rows = pixels[start : start + _SAMPLED].reshape(-1, pixels.shape[1] * pixels.shape[2])
+    return filtered(rows, rows[0], pixels.shape[2]).tobytes()
 
 
 class _Inserting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
@@ -213,3 +214,21 @@ def test_a_picture_can_be_written_over_itself(tmp_path: Path) -> None:
     Image.fromarray(DEEP).save(path)
     write_picture(path, read_picture(path))
     assert np.array_equal(read_picture(path).pixels[..., 0], DEEP)
+
+
+def test_png_searches_for_repetitions_only_where_there_are_some(rng: np.random.Generator) -> None:
+    noise = rng.integers(0, 256, (64, 256, 3), dtype=np.uint8)
+    ornament = np.tile(noise[:8, :8], (8, 32, 1))
+    sizes = []
+    for pixels in (noise, ornament):
+        file = io.BytesIO()
+        write_picture(file, Picture(pixels), format="PNG")
+        sizes.append(len(file.getvalue()))
+        np.testing.assert_array_equal(read_picture(io.BytesIO(file.getvalue())).pixels, pixels)
+    assert sizes[1] < sizes[0] / 10
+
+
+def test_a_picture_of_one_pixel_is_written_as_png() -> None:
+    file = io.BytesIO()
+    write_picture(file, Picture(np.full((1, 1, 1), 7, np.uint8)), format="PNG")
+    assert read_picture(io.BytesIO(file.getvalue())).pixels.item() == 7
