@@ -208,6 +208,7 @@ class Model:
         after: Callable[[Array], Array] = lambda part: part,
         out: Array | None = None,
         memory: int | None = None,
+        margin: int = 0,
     ) -> Array:
         """Denoise pictures of any size.
 
@@ -221,6 +222,8 @@ class Model:
             Takes what `after` gives.
         memory : int, optional
             Bytes that may be taken beside `images` and `out`; by default as `tiling.apply` says.
+        margin : int
+            Pixels of the pictures' mirror image that the network sees around them.
 
         Returns
         -------
@@ -233,7 +236,9 @@ class Model:
         self.network.eval()
         try:
             with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():
-                return tiling.apply(self._team, images, before=before, after=after, out=out, memory=memory)
+                return tiling.apply(
+                    self._team, images, before=before, after=after, out=out, memory=memory, margin=margin
+                )
         finally:
             self.network.train(training)
 

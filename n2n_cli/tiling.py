@@ -41,14 +41,16 @@ def apply(
     *,
     tile: int | None = None,
     memory: int | None = None,
+    margin: int = 0,
     before: Callable[[Array], Array] = lambda part: part,
     after: Callable[[Array], Array] = lambda part: part,
     out: Array | None = None,
 ) -> Array:
     """The network's output for pictures of any size, from 1x1 on.
 
-    Pictures are padded at the bottom and the right, by their mirror image, to a size that the network keeps. A tile
-    sees all the pixels that its outputs depend on: there are no seams, the result is that of the whole picture.
+    Pictures are padded at the bottom and the right, by their mirror image, to a size that the network keeps, and on all
+    sides by a margin. A tile sees all the pixels that its outputs depend on: there are no seams, the result is that of
+    the whole picture.
 
     Parameters
     ----------
@@ -60,6 +62,8 @@ def apply(
     memory : int, optional
         Bytes that the tiles of all threads may take. By default `MEMORY_A_THREAD` for each, but at most half of what
         the system can give.
+    margin : int
+        Pixels of the mirror image on each side, at least: the zeros that layers pad with stay away from the picture.
     before, after : function
         What is done to the input and to the output of each tile, so that large pictures need not be converted whole.
     out : (N, C, H, W) array, optional
@@ -92,7 +96,7 @@ def apply(
         target = out[part.images, :, part.rows, part.columns]  # ends where the picture ends
         target[...] = after(inner[:, :, : target.shape[2], : target.shape[3]])
 
-    team.map(one_tile, _plan(team, (n, channels, h, w), tile, memory))
+    team.map(one_tile, _plan(team, (n, channels, h, w), tile, memory, margin))
     return out
 
 
@@ -134,31 +138,40 @@ _BYTES_A_VALUE = 10 * 4
 """The memory in use at a time is that of ten arrays as large as the largest, at most (measured: three to eight)."""
 
 
-def _plan(team: Team, shape: Shape, tile: int | None, memory: int | None) -> list[Tile]:
+def _plan(team: Team, shape: Shape, tile: int | None, memory: int | None, margin: int) -> list[Tile]:
     """The tiles of pictures of `shape`; those of the last shape are kept, for small pictures take as long to plan."""
     network = team.network
-    key = (shape, tile, memory, team.threads)
+    key = (shape, tile, memory, margin, team.threads)
     last = _plans.get(network)
     if last is None or last[0] != key:
-        n, channels, _, _ = shape
-        size = _kept_size(network, shape)
+        whole = _whole(network, shape, margin)
         if tile is None:
             if memory is None:
                 # Half of what is free at this moment may be too little, and no reason to give up: it changes.
                 share = min(MEMORY_A_THREAD, available_memory() // 2 // team.threads)
-                tile = tile_side(network, channels, max(share, _LEAST_MEMORY))
+                tile = tile_side(network, shape[1], max(share, _LEAST_MEMORY))
             else:
-                tile = tile_side(network, channels, memory // team.threads)
-        last = _plans[network] = key, list(_tiles(network, n, channels, size, tile))
+                tile = tile_side(network, shape[1], memory // team.threads)
+        last = _plans[network] = key, list(_tiles(network, shape, whole, tile))
     return last[1]
 
 
 _plans: WeakKeyDictionary[Module, tuple[tuple[object, ...], list[Tile]]] = WeakKeyDictionary()
 
 
-def _tiles(network: Module, n: int, channels: int, size: Pair, tile: int) -> Iterator[Tile]:
-    """The tiles of `n` pictures; small pictures are taken several together."""
-    spans = [list(_spans(network, size[axis], tile, axis)) for axis in (0, 1)]
+def _whole(network: Module, shape: Shape, margin: int) -> tuple[slice, slice]:
+    """The rows and columns that the network sees of pictures of `shape`: 0 is their own first; all in whole periods."""
+    n, channels, h, w = shape
+    before = [margin + -margin % network.period(axis) for axis in (0, 1)]
+    sizes = _kept_size(network, (n, channels, h + 2 * before[0], w + 2 * before[1]))
+    rows, columns = (slice(-start, size - start) for start, size in zip(before, sizes, strict=True))
+    return rows, columns
+
+
+def _tiles(network: Module, shape: Shape, whole: tuple[slice, slice], tile: int) -> Iterator[Tile]:
+    """The tiles of pictures of `shape`; small pictures are taken several together."""
+    n, channels, *sides = shape
+    spans = [list(_spans(network, sides[axis], whole[axis], tile, axis)) for axis in (0, 1)]
     seen = (1, channels, *(max(part.stop - part.start for _, part in spans[axis]) for axis in (0, 1)))
     for images in passes(n, VALUES_A_PASS / network.most_values(seen)):
         for rows, seen_rows in spans[0]:
@@ -167,9 +180,9 @@ def _tiles(network: Module, n: int, channels: int, size: Pair, tile: int) -> Ite
 
 
 def _mirrored(x: Array, span: slice, *, axis: int) -> Array:
-    """x[span] along an axis, x going on behind its end as in a mirror."""
+    """x[span] along an axis, x going on before its start and behind its end as in a mirror."""
     size = x.shape[axis]
-    if span.stop <= size:
+    if span.start >= 0 and span.stop <= size:
         return x[(slice(None),) * axis + (span,)]
     places = np.arange(span.start, span.stop) % (2 * size)
     longer: Array = np.take(x, np.minimum(places, 2 * size - 1 - places), axis=axis)
@@ -203,18 +216,19 @@ def _room(network: Module, axis: int) -> int:
     return stop - start + (start - stop) % network.period(axis)
 
 
-def _spans(network: Module, size: int, tile: int, axis: int) -> Iterator[tuple[slice, slice]]:
-    """The output pixels of each tile along one axis, and the input pixels that give them."""
+def _spans(network: Module, size: int, whole: slice, tile: int, axis: int) -> Iterator[tuple[slice, slice]]:
+    """The output pixels of each tile along one axis, and the input pixels, of the `whole`, that give them."""
     period, room = network.period(axis), _room(network, axis)
     tile += -tile % period
-    for start in range(0, size, tile):
-        stop = min(start + tile, size)
+    end = size + -size % period
+    for start in range(0, end, tile):
+        stop = min(start + tile, end)
         first, last = network.input_span(start, stop, axis)
         # In whole periods, so that strides fall on the same pixels as in the whole picture.
-        first, last = max(0, first // period * period), min(size, last + -last % period)
+        first, last = max(whole.start, first // period * period), min(whole.stop, last + -last % period)
         if last - first < room:  # at the border, where little but padding is seen: the layers need more to work at all
-            first = max(0, min(first, size - room))
-            last = min(size, first + room)
+            first = max(whole.start, min(first, whole.stop - room))
+            last = min(whole.stop, first + room)
         yield slice(start, stop), slice(first, last)
 
 

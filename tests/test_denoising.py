@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from n2n_cli.bundled import choose_model
 from n2n_cli.denoising import denoise, denoise_picture
 from n2n_cli.errors import ArgumentError, ShapeError
 from n2n_cli.images import Picture, read_picture, write_picture
@@ -164,6 +165,14 @@ def test_a_picture_with_a_range_of_its_own_is_mapped_to_the_networks_and_back() 
     half = denoise_picture(HALF_GRAY, 1, picture, strength=0.5)
     np.testing.assert_allclose(half.pixels, [[[-100], [-25], [200]]], atol=1e-4)
     assert half.value_range == (-100, 300)
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_the_bundled_model_leaves_flat_pictures_flat_from_edge_to_edge(level: int) -> None:
+    flat = np.full((67, 90, 3), level, np.uint8)
+    model = Model.from_checkpoint(choose_model("photo").path)
+    denoised = denoise_picture(model, 3, Picture(flat)).pixels
+    assert np.abs(denoised.astype(int) - level).max() <= 1
 
 
 @pytest.mark.parametrize("own", [1, 3])

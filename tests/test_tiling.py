@@ -97,6 +97,19 @@ def test_a_picture_of_broken_periods_is_mirrored_at_the_bottom_and_the_right(rng
     np.testing.assert_array_equal(apply(Team(network), x), network(mirrored)[:, :, :7, :9])
 
 
+@some_examples
+@given(pairs(1, 24), st.integers(1, 30), st.integers(1, 50))
+def test_a_margin_is_the_mirror_image_on_all_sides(size: Pair, tile: int, margin: int) -> None:
+    rng = np.random.default_rng(0)
+    network, x = founding(rng, np.float64), rng.uniform(size=(1, 3, *size))
+    network.eval()
+    wide = margin + -margin % 4
+    after = [wide + -side % 4 for side in size]
+    padded = np.pad(x, ((0, 0), (0, 0), (wide, after[0]), (wide, after[1])), mode="symmetric")
+    wanted = network(padded)[:, :, wide : wide + size[0], wide : wide + size[1]]
+    np.testing.assert_allclose(apply(Team(network), x, tile=tile, margin=margin), wanted, atol=1e-12)
+
+
 class Spy(Module):
     """The identity, which remembers the sizes it was shown and keeps multiples of 4 rows and 3 columns only."""
 
