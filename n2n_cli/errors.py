@@ -1,6 +1,11 @@
 """The errors a user may meet: each says what is wrong and, where there is a way out, a hint."""
 
 
+def printable(text: str) -> str:
+    """The text on one line: a file's name may hold line breaks, terminal codes, or bytes that are no text."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class N2NError(Exception):
     """What the command line prints as `error: ...`, followed by `hint: ...`.
 
@@ -15,9 +20,9 @@ class N2NError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = printable(message)
+        self.hint = None if hint is None else printable(hint)
+        super().__init__(self.message)
 
 
 class ShapeError(N2NError, ValueError):

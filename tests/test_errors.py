@@ -56,3 +56,9 @@ def test_a_memory_limit_says_what_is_needed() -> None:
     error = MemoryLimitError("5 MB are too little", 7, hint="more")
     assert error.message == "5 MB are too little; it takes 7 MB at least"
     assert (error.needed, error.hint) == (7, "more")
+
+
+def test_a_message_is_one_line_whatever_is_named_in_it() -> None:
+    error = N2NError("there is no key `a\nb\x1b[31m`", hint="perhaps `\u202e`")
+    assert error.message == str(error) == "there is no key `a\\nb\\x1b[31m`"
+    assert error.hint == "perhaps `\\u202e`"

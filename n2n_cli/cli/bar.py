@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from n2n_cli.cli.console import printable, shows_progress, stderr
+from n2n_cli.cli.console import shows_progress, stderr
+from n2n_cli.errors import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

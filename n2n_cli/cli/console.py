@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from n2n_cli.errors import N2NError
+from n2n_cli.errors import N2NError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,7 +64,8 @@ def shows_progress() -> bool:
 def tell(message: str) -> None:
     """One line of news on stderr, unless `--quiet`."""
     if not settings.quiet and sys.stderr is not None:  # None where the caller has closed it
-        print(printable(message), file=sys.stderr, flush=True)
+        with suppress(OSError):  # a terminal that was closed, a full disk: no reason to stop the work
+            print(printable(message), file=sys.stderr, flush=True)
 
 
 def result(line: str) -> None:
@@ -121,18 +122,25 @@ def explain(error: Exception) -> tuple[str, str | None]:
     if isinstance(error, N2NError):
         return error.message, error.hint
     if isinstance(error, MemoryError):
-        return "out of memory", "a smaller `--batch-size`, or a smaller picture"
+        hint = _LESS_MEMORY.get(settings.command.split()[-1], "end other programs, or take smaller pictures")
+        return "out of memory", hint
     if isinstance(error, OSError):
         place = "" if error.filename is None else f"`{error.filename}`: "
         return f"{place}{error.strerror or error}", "`n2n --debug ...` shows where"
     return f"{type(error).__name__}: {error}", "this is a fault of n2n; `n2n --debug ...` shows where"
 
 
+_LESS_MEMORY = {
+    "train": "a smaller `--batch-size`, or fewer `--threads`",
+    "denoise": "`--max-memory 500MB`, fewer `--threads`, or a smaller picture",
+}
+
+
 def complain(message: str, hint: str | None = None) -> None:
     """An error on stderr: one line, a blank one, and the hint."""
     if sys.stderr is None:
         return
-    with suppress(BrokenPipeError):  # nobody is left to tell
+    with suppress(OSError):  # nobody is left to tell
         print(f"error: {printable(message)}", file=sys.stderr)
         if hint:
             print(f"\nhint: {printable(hint)}", file=sys.stderr)
@@ -142,8 +150,3 @@ def complain(message: str, hint: str | None = None) -> None:
 def counted(number: int, what: str) -> str:
     """A number of things: "1 picture", "2,000 pictures"."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def printable(text: str) -> str:
-    """The text on one line: a file's name may hold line breaks, terminal codes, or bytes that are no text."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from n2n_cli.cli.console import printable, result, shows_progress, stderr, tell
+from n2n_cli.cli.console import result, shows_progress, stderr, tell
 from n2n_cli.cli.options import NETWORK_HELP, THREADS_HELP, thread_count, whole_number
-from n2n_cli.errors import UsageError
+from n2n_cli.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from n2n_cli.evaluation import Score, Scores, Summary, Tally

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from n2n_cli.cli.console import printable, result
+from n2n_cli.cli.console import result
 from n2n_cli.cli.options import NETWORK_HELP
-from n2n_cli.errors import UsageError
+from n2n_cli.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from n2n_cli.nn.functional import Shape

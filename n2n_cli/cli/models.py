@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from n2n_cli.cli.console import printable, result
+from n2n_cli.cli.console import result
+from n2n_cli.errors import printable
 
 
 def models(

@@ -15,13 +15,12 @@ from n2n_cli.cli.console import (
     complain,
     counted,
     explain,
-    printable,
     result,
     result_bytes,
     settings,
     tell,
 )
-from n2n_cli.errors import N2NError
+from n2n_cli.errors import N2NError, printable
 
 if TYPE_CHECKING:
     from n2n_cli.batch import Options, Outcome

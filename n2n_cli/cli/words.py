@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from n2n_cli.cli.console import printable, result, tell
+from n2n_cli.cli.console import result, tell
 from n2n_cli.cli.streams import check_stdout, open_stdin
-from n2n_cli.errors import ImageError, UsageError
+from n2n_cli.errors import ImageError, UsageError, printable
 
 if TYPE_CHECKING:
     from n2n_cli.jobs import Job, Naming, Plan

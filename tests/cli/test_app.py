@@ -127,7 +127,7 @@ def test_an_error_without_a_hint_points_to_the_help(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("error", "code", "message", "hint"),
     [
-        (MemoryError(), 1, "out of memory", "a smaller `--batch-size`, or a smaller picture"),
+        (MemoryError(), 1, "out of memory", "`--max-memory 500MB`, fewer `--threads`, or a smaller picture"),
         (OSError(36, "File name too long", "x\ny"), 1, "`x\\ny`: File name too long", "`n2n --debug ...` shows where"),
         (OSError(5, "Input/output error"), 1, "Input/output error", "`n2n --debug ...` shows where"),
         (KeyError("x"), 1, "KeyError: 'x'", "this is a fault of n2n; `n2n --debug ...` shows where"),

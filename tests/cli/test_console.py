@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from n2n_cli.cli import console
-from n2n_cli.cli.console import complain, printable, result, settings, shows_progress, tell
+from n2n_cli.cli.console import complain, result, settings, shows_progress, tell
 from n2n_cli.cli.options import number, whole_number
-from n2n_cli.errors import N2NError, UsageError
+from n2n_cli.errors import N2NError, UsageError, printable
 from tests.nn.cases import some_examples
 
 
@@ -52,6 +52,16 @@ def test_with_stderr_closed_nothing_lands_among_the_results(
     result("result")
     assert not shows_progress()
     assert capsys.readouterr().out == "result\n"
+
+
+def test_news_that_nobody_can_read_do_not_stop_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    tell("news")
+    complain("error", "hint")
 
 
 def test_a_result_that_cannot_be_written_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
