@@ -8,6 +8,7 @@ its value and what it must be.
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -301,6 +302,10 @@ def shipped_configs() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
+_MAX_DOTS = 200  # tomllib takes seconds for a key of thousands of parts
+_BETWEEN_DOTS = re.compile(rb"[=,#\[\]{}\n]")
+
+
 def load_config(name: str) -> Config:
     """A configuration from the path of a TOML file, or the name of a shipped one.
 
@@ -317,6 +322,8 @@ def load_config(name: str) -> Config:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise ConfigError(f"`{name}` is too long: a configuration has at most {MAX_BYTES:,} bytes")
+        if max(piece.count(b".") for piece in _BETWEEN_DOTS.split(content)) > _MAX_DOTS:
+            raise ConfigError(f"`{name}` has a key of more than {_MAX_DOTS} parts")
         tables = tomllib.loads(content.decode())
     except FileNotFoundError:
         raise ConfigError(f"there is no configuration `{name}`", hint="shipped: " + ", ".join(shipped)) from None

@@ -157,6 +157,13 @@ def test_a_file_that_is_not_toml(content: bytes, tmp_path: Path) -> None:
     assert "is not TOML: " in refused(path, load_config, path).message
 
 
+def test_a_key_of_thousands_of_parts_is_not_taken_apart(tmp_path: Path) -> None:
+    path = written(tmp_path, ".".join(["a"] * 20_000) + " = 1\n")
+    assert refused(path, load_config, path).message.endswith(" has a key of more than 200 parts")
+    many = SMALL + "#" + ", ".join(["0.5"] * 1000)
+    assert load_config(written(tmp_path, many)).network.layers == ({"type": "ReLU"},)
+
+
 # Keys
 
 
@@ -272,7 +279,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
             shown,
             '"dead-leaves", or the path of a folder of pictures or of a pair file, as UTF-8 text',
         )
-        for value, shown in ((3, "3"), ("", '""'), ("a\0b", '"a\\u0000b"'), ("a\udcff", '"a\udcff"'))
+        for value, shown in ((3, "3"), ("", '""'), ("a\0b", '"a\\u0000b"'), ("a\udcff", '"a\\udcff"'))
     ),
     *(
         ("network.layers", value, shown, "a list of tables, one a layer, each with a `type`")
