@@ -78,6 +78,8 @@ class DataConfig:
         Whether every epoch sees new noise on its pictures, or the same pairs again.
     recrop : bool
         Whether every epoch cuts its pairs from other places of the pictures.
+    recolour : bool
+        Whether every epoch gives half of its crops other colours.
     augment : bool
         Whether every epoch flips and turns its pairs at random, and takes at random which of the two is the target.
     """
@@ -89,6 +91,7 @@ class DataConfig:
     noise: str = keys.key(keys.noise, "gaussian:25")
     redraw: bool = keys.key(keys.flag, True)
     recrop: bool = keys.key(keys.flag, False)
+    recolour: bool = keys.key(keys.flag, False)
     augment: bool = keys.key(keys.flag, False)
 
 

@@ -80,6 +80,7 @@ def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int |
         seed=seed,
         redraw=config.redraw,
         recrop=config.recrop,
+        recolour=config.recolour,
         augment=config.augment,
     )
     validation = CropPairs(held_out, config.validation_pairs, config.size, noise, seed=seed, clean_target=True)
@@ -87,6 +88,7 @@ def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int |
         f"{len(trained)} pictures to learn from, {len(held_out)} held out to measure",
         f"noise {config.noise}, drawn {_how_often(config.redraw)}",
         f"crops cut {_how_often(config.recrop)}, flips and turns drawn {_how_often(config.augment)}",
+        *(["colours of half of the crops changed, anew every epoch"] if config.recolour else []),
         f"the Noise2Noise loss levels off at {noise.floor}: validation PSNR is the figure to watch",
     )
     return Dataset(train, validation, notes)

@@ -15,7 +15,9 @@ from n2n_cli.nn.functional import Array
 from n2n_cli.noise import NoiseModel
 from n2n_cli.pixels import to_float
 
-_CROPS, _NOISE, _AUGMENT, _RECROP = 1, 2, 3, 4
+_CROPS, _NOISE, _AUGMENT, _RECROP, _RECOLOUR = 1, 2, 3, 4, 5
+_SATURATION, _GAMMA = 3.0, 1.8
+"""The most that recolouring stretches colours and bends a channel's curve; the least are their inverses."""
 
 
 class Pairs(Protocol):
@@ -46,6 +48,8 @@ class CropPairs:
         Whether every epoch has noise of its own.
     recrop : bool
         Whether every epoch has crops of its own.
+    recolour : bool
+        Whether every epoch changes the colours of half of its crops at random, as `recoloured` does.
     augment : bool
         Whether every epoch flips and turns its pairs at random, and takes at random which of the two is the target.
     """
@@ -61,10 +65,12 @@ class CropPairs:
         clean_target: bool = False,
         redraw: bool = False,
         recrop: bool = False,
+        recolour: bool = False,
         augment: bool = False,
     ) -> None:
         self.pictures, self.size, self.noise, self.seed = pictures, size, noise, seed
-        self.clean_target, self.redraw, self.recrop, self.augment = clean_target, redraw, recrop, augment
+        self.clean_target, self.redraw, self.augment = clean_target, redraw, augment
+        self.recrop, self.recolour = recrop, recolour
         self._crop = size * noise.scale
         rng = _generator(seed, _CROPS + 10 * clean_target, 0, 0)
         self._places = rng.random((count, 2), dtype=np.float32)  # of the crop in its picture, each way in [0, 1)
@@ -92,7 +98,11 @@ class CropPairs:
         if self.recrop:
             place = _generator(self.seed, _RECROP, epoch, number).random(2)
         y, x = (int(place[axis] * (picture.shape[axis] - self._crop + 1)) for axis in (0, 1))
-        return turned(picture[y : y + self._crop, x : x + self._crop], way)
+        crop = turned(picture[y : y + self._crop, x : x + self._crop], way)
+        if self.recolour:
+            rng = _generator(self.seed, _RECOLOUR, epoch, number)
+            crop = recoloured(crop, rng=rng) if rng.integers(2) else crop
+        return crop
 
 
 class ArrayPairs:
@@ -133,6 +143,26 @@ def augment(noisy: Array, target: Array, *, rng: np.random.Generator) -> None:
     if rng.integers(2):
         views.reverse()
     noisy[...], target[...] = views
+
+
+def recoloured(source: Array, *, rng: np.random.Generator) -> Array:
+    """An (H, W, C) integer source with other colours, float32 in [0, 1].
+
+    Channels change places, are drawn apart from their mean or towards it, and each gets a curve of its own: so detail
+    that was gray becomes coloured. Photographs that were JPEGs have colours that are smoother than their brightness; a
+    network that sees no others blurs saturated detail.
+    """
+    picture = to_float(source)[..., rng.permutation(source.shape[2])]
+    gray = picture.mean(axis=2, keepdims=True)
+    picture = gray + _spread(rng, _SATURATION, 1) * (picture - gray)
+    recoloured: Array = np.clip(picture, 0, 1) ** _spread(rng, _GAMMA, source.shape[2])
+    return recoloured
+
+
+def _spread(rng: np.random.Generator, most: float, count: int) -> Array:
+    """Factors from 1/most to most, small and large ones alike."""
+    factors: Array = np.exp(np.log(most) * rng.uniform(-1, 1, count)).astype(np.float32)
+    return factors
 
 
 def turned(picture: Array, way: int) -> Array:

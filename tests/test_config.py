@@ -262,6 +262,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("network.init", "He", '"He"', 'one of "uniform", "he"'),
     ("data.augment", 1, "1", "true or false"),
     ("data.recrop", "no", '"no"', "true or false"),
+    ("data.recolour", 2, "2", "true or false"),
     ("network.channels", 0, "0", "a whole number from 1 to 4"),
     ("network.channels", 5, "5", "a whole number from 1 to 4"),
     ("data.size", 3, "3", "a whole number from 4 to 1,024"),

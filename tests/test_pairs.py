@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import parse_noise
-from n2n_cli.pairs import ArrayPairs, CropPairs, turned
+from n2n_cli.pairs import ArrayPairs, CropPairs, recoloured, turned
 from tests.nn.cases import some_examples
 from tests.pictures import colour, numbered
 
@@ -190,6 +190,35 @@ def test_recropped_pairs_reach_every_place() -> None:
     pairs = crops([numbered(5, 5)], count=1, noise=NOISELESS, recrop=True)
     seen = {int(pairs.batch([0], epoch)[0].min() * 65535 + 0.5) for epoch in range(60)}
     assert seen == {0, 1, 5, 6}
+
+
+def test_half_of_the_crops_get_other_colours_anew_every_epoch() -> None:
+    plain = crops([colour(50, 50)], count=100, noise=NOISELESS).batch(range(100))[0]
+    pairs = crops([colour(50, 50)], count=100, noise=NOISELESS, recolour=True)
+    first, again, other = (pairs.batch(range(100), epoch) for epoch in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(*first)  # both views show the same
+    changed = [(view[0] != plain).any(axis=(1, 2, 3)) for view in (first, other)]
+    assert all(30 < one.sum() < 70 for one in changed)
+    assert (changed[0] != changed[1]).any()
+
+
+def test_other_colours_stay_pictures_and_make_gray_detail_coloured() -> None:
+    rng = np.random.default_rng(0)
+    gray = np.tile(rng.integers(0, 256, (9, 7, 1), dtype=np.uint8), 3)
+    seen = [recoloured(gray, rng=rng) for _ in range(20)]
+    assert all(picture.dtype == np.float32 and 0 <= picture.min() <= picture.max() <= 1 for picture in seen)
+    assert min(np.ptp(picture, axis=2).max() for picture in seen) > 0.02
+    ends = np.array([[[0, 0, 0], [255, 255, 255]]], np.uint8)
+    np.testing.assert_array_equal(recoloured(ends, rng=rng), ends / 255)
+
+
+def test_channels_change_places_and_a_gray_picture_has_one() -> None:
+    red = np.zeros((1, 1, 3), np.uint8)
+    red[..., 0] = 255
+    places = {int(recoloured(red, rng=np.random.default_rng(seed)).argmax()) for seed in range(20)}
+    assert places == {0, 1, 2}
+    assert recoloured(red[..., :1], rng=np.random.default_rng(0)).shape == (1, 1, 1)
 
 
 def test_turned_pictures() -> None:
