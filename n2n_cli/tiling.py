@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -20,6 +21,7 @@ TILE = 128
 layers make of it stays in a cache."""
 MEMORY_A_THREAD = 300_000_000
 """Bytes that a tile may take while it goes through the network."""
+_LARGE = 20_000_000  # pixels of a picture that takes as much memory as its tiles
 VALUES_A_PASS = 10 * 48 * 32 * 32
 """Values in the largest array of small pictures that go forward together: nothing is kept for a way back, so a cache
 has room for more than in training."""
@@ -96,7 +98,13 @@ def apply(
         target = out[part.images, :, part.rows, part.columns]  # ends where the picture ends
         target[...] = after(inner[:, :, : target.shape[2], : target.shape[3]])
 
-    team.map(one_tile, _plan(team, (n, channels, h, w), tile, memory, margin))
+    tiles = _plan(team, (n, channels, h, w), tile, memory, margin)
+    if h * w <= _LARGE:
+        team.map(one_tile, tiles)
+    else:  # memory for tiles of one shape is little use for those of another, or to write the picture
+        for _, alike in itertools.groupby(sorted(tiles, key=_seen_shape), key=_seen_shape):
+            team.map(one_tile, list(alike))
+            team.release()
     return out
 
 
@@ -177,6 +185,11 @@ def _tiles(network: Module, shape: Shape, whole: tuple[slice, slice], tile: int)
         for rows, seen_rows in spans[0]:
             for columns, seen_columns in spans[1]:
                 yield Tile(images, rows, columns, seen_rows, seen_columns)
+
+
+def _seen_shape(tile: Tile) -> tuple[int, ...]:
+    parts = tile.images, tile.seen_rows, tile.seen_columns
+    return tuple(part.stop - part.start for part in parts)
 
 
 def _mirrored(x: Array, span: slice, *, axis: int) -> Array:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
+from n2n_cli import tiling
 from n2n_cli.errors import MemoryLimitError, ShapeError
 from n2n_cli.nn import Conv2d, Module, NearestUpsampling, ReLU, Sequential, Sigmoid
 from n2n_cli.nn.functional import Array, Pair
@@ -172,6 +173,20 @@ def test_the_input_is_not_changed(rng: np.random.Generator) -> None:
     for tile in (4, 16):
         assert not np.shares_memory(apply(Team(network), x, tile=tile), x)
         np.testing.assert_array_equal(x, before)
+
+
+def test_the_tiles_of_a_large_picture_are_the_whole_and_leave_no_memory(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, x = founding(rng, np.float64), rng.uniform(size=(1, 3, 170, 190))
+    network.eval()
+    whole = network(x[:, :, :168, :188])
+    monkeypatch.setattr(tiling, "_LARGE", 100)
+    team = Team(network, threads=2)
+    tiled = apply(team, x[:, :, :168, :188], tile=160)  # large enough not to be taped
+    np.testing.assert_allclose(tiled, whole, atol=1e-12)
+    assert team._members
+    assert not any(blocks for member in team._members for blocks in member.pool._blocks.values())
 
 
 def test_integer_pixels_give_what_they_give_in_one_pass(rng: np.random.Generator) -> None:

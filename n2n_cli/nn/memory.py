@@ -54,6 +54,11 @@ class Pool:
                     return block
         return None
 
+    def trim(self) -> None:
+        """Give the memory of free blocks back to the system."""
+        for size, blocks in self._blocks.items():
+            self._blocks[size] = [block for block in blocks if _users(block) != _NONE]
+
     def find(self, array: Array) -> Block | None:
         """The block that an array is cut from; None for an array of other memory."""
         return next((block for blocks in self._blocks.values() for block in blocks if array.base is block.whole), None)

@@ -179,6 +179,11 @@ class Team:
             job.result()
         return results  # type: ignore[return-value]  # every place is filled, or an error was raised
 
+    def release(self) -> None:
+        """Give the memory that the members have worked in back to the system; small shapes' tapes keep theirs."""
+        for member in self._members:
+            member.pool.trim()
+
     def accumulate(self, x: Array, target: Array, criterion: Loss) -> float:
         """Add the gradients of the loss of a batch to the network's; returns the loss.
 

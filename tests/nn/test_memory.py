@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -119,3 +120,16 @@ def test_a_larger_block_serves_where_none_of_the_size_is_free() -> None:
     assert pool.empty((500,), np.uint8).ctypes.data != place
     del smaller
     assert pool.empty((400,), np.uint8).ctypes.data != place, "less than half would waste it"
+
+
+def test_a_trimmed_pool_keeps_only_what_is_in_use() -> None:
+    pool = Pool()
+    kept, dropped = pool.empty((3, 5), np.float32), pool.empty((400, 500), np.float32)
+    memory_of_dropped = weakref.ref(dropped.base)
+    del dropped
+    pool.trim()
+    assert memory_of_dropped() is None
+    assert pool.find(kept) is not None
+    first = place(kept)
+    del kept
+    assert place(pool.empty((3, 5), np.float32)) == first
