@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks.timing import Timing, take_turns
 from benchmarks.workers import workers
+from n2n_cli.bundled import choose_model
 from n2n_cli.config import load_config
 from n2n_cli.images import Picture, read_picture, write_picture
 from n2n_cli.machine import available_cores, one_blas_thread, sgemm_rate
@@ -91,6 +92,12 @@ def rows(effort: Effort, *, only: str = "") -> Iterator[Row]:
         (f"{large}, array to array", in_turn(denoising, [*plain, *TILED], cores, megapixels, rounds=few), 1.5, 2.5),
         (f"{large}, file to file", lambda: _processes(megapixels, few), None, None),
         ("`n2n denoise` of 512x512, whole process", lambda: _processes(512 * 512 / 1e6, effort.rounds), 4, 6),
+        (
+            f"bundled model, 1 megapixel, {_threads(cores)}",
+            in_turn(bundled, plain + compiled, cores, rounds=few),
+            1,
+            None,
+        ),
         (f"conv 3x3 48->48, 64x64, {_threads(cores)}", in_turn(convolution, plain, cores), 0.8, 1),
         (f"conv 3x3 48->48, 64x64, {_threads(1)}", in_turn(convolution, plain, 1), 0.8, 1),
     ]
@@ -168,6 +175,19 @@ def inference(way: str, threads: int) -> Callable[[], object]:
     twins = _twins(threads)
     network, form = twins.variant(model.network, way)
     run: Callable[[], object] = twins.inference(network.eval(), twins.tensor(x, form))
+    return run
+
+
+def bundled(way: str, threads: int) -> Callable[[], object]:
+    """The bundled model's output for a picture of a megapixel, which PyTorch takes as a whole."""
+    model = Model.from_checkpoint(choose_model("photo").path, threads=threads)
+    h, w = (side // 8 * 8 for side in _picture(1).shape[1:])
+    picture = np.ascontiguousarray(_picture(1)[None, :, :h, :w])
+    if way == "n2n":
+        return lambda: model.predict(picture)
+    twins = _twins(threads)
+    network, form = twins.variant(model.network, way)
+    run: Callable[[], object] = twins.inference(network.eval(), twins.tensor(picture, form))
     return run
 
 

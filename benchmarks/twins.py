@@ -8,24 +8,72 @@ from typing import Any
 import numpy as np
 import torch
 
-from n2n_cli.nn import Conv2d, Module, NearestUpsampling, Sequential
+from n2n_cli.nn import (
+    Conv2d,
+    LeakyReLU,
+    MaxPool2d,
+    Module,
+    NearestUpsampling,
+    PixelShuffle,
+    PixelUnshuffle,
+    ReLU,
+    Residual,
+    Sequential,
+    Sigmoid,
+    SkipConcat,
+    TransposeConv2d,
+)
 from n2n_cli.nn.functional import Array
 
 Network = Any
 
 
+class _Residual(torch.nn.Sequential):  # type: ignore[misc]
+    def forward(self, x: Any) -> Any:
+        return x + super().forward(x)
+
+
+class _SkipConcat(torch.nn.Sequential):  # type: ignore[misc]
+    def forward(self, x: Any) -> Any:
+        return torch.cat([super().forward(x), x], dim=1)
+
+
+_CONTAINERS = {Sequential: torch.nn.Sequential, Residual: _Residual, SkipConcat: _SkipConcat}
+
+
 def twin(module: Module) -> Network:
-    """`module` in PyTorch."""
-    if isinstance(module, Sequential):
-        return torch.nn.Sequential(*(twin(child) for child in module))
-    if isinstance(module, Conv2d):
-        sizes = (module.kernel_size, module.stride, module.padding, module.dilation)
-        layer = torch.nn.Conv2d(module.in_channels, module.out_channels, *sizes, bias=module.bias is not None)
-        layer.load_state_dict({name: torch.from_numpy(value) for name, value in module.state_dict().items()})
-        return layer
-    if isinstance(module, NearestUpsampling):
-        return torch.nn.Upsample(scale_factor=tuple(map(float, module.scale_factor)), mode="nearest")
-    return getattr(torch.nn, type(module).__name__)()
+    """`module` in PyTorch: the same weights, of the same dtype."""
+    if isinstance(module, Sequential | Residual | SkipConcat):
+        return _CONTAINERS[type(module)](*(twin(child) for child in module))
+    layer = _layer(module)
+    state = module.state_dict()
+    layer.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()}, assign=True)
+    return layer
+
+
+def _layer(module: Module) -> Network:
+    """The layer of PyTorch's with the same arguments; its weights are its own."""
+    match module:
+        case Conv2d():
+            sizes = module.kernel_size, module.stride, module.padding, module.dilation
+            return torch.nn.Conv2d(module.in_channels, module.out_channels, *sizes, bias=module.bias is not None)
+        case TransposeConv2d():
+            sizes = module.kernel_size, module.stride, module.padding, module.output_padding
+            more = {"bias": module.bias is not None, "dilation": module.dilation}
+            return torch.nn.ConvTranspose2d(module.in_channels, module.out_channels, *sizes, **more)
+        case NearestUpsampling():
+            return torch.nn.Upsample(scale_factor=tuple(map(float, module.scale_factor)), mode="nearest")
+        case MaxPool2d():
+            return torch.nn.MaxPool2d(module.kernel_size, module.stride)
+        case PixelUnshuffle():
+            return torch.nn.PixelUnshuffle(module.downscale_factor)
+        case PixelShuffle():
+            return torch.nn.PixelShuffle(module.upscale_factor)
+        case LeakyReLU():
+            return torch.nn.LeakyReLU(module.negative_slope)
+        case ReLU() | Sigmoid():
+            return getattr(torch.nn, type(module).__name__)()
+    raise TypeError(f"{module} has no twin")
 
 
 def variant(module: Module, way: str) -> tuple[Network, Any]:

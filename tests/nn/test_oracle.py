@@ -37,56 +37,16 @@ from tests.nn.unet import unet
 pytestmark = pytest.mark.torch
 
 
-def container(torch: Any, module: Sequential | Residual | SkipConcat) -> Any:
-    """The same container in PyTorch, around the twins of its modules."""
-
-    class Added(torch.nn.Sequential):  # type: ignore[misc]  # whose class is not known without PyTorch
-        def forward(self, x: Any) -> Any:
-            return x + super().forward(x)
-
-    class Concatenated(torch.nn.Sequential):  # type: ignore[misc]
-        def forward(self, x: Any) -> Any:
-            return torch.cat([super().forward(x), x], dim=1)
-
-    kind = {Sequential: torch.nn.Sequential, Residual: Added, SkipConcat: Concatenated}[type(module)]
-    return kind(*(twin(torch, child) for child in module))
-
-
-def twin(torch: Any, module: Module) -> Any:
+def twin(module: Module) -> Any:
     """The same module in PyTorch, with the same weights."""
-    match module:
-        case Sequential() | Residual() | SkipConcat():
-            return container(torch, module)
-        case Conv2d():
-            sizes = module.kernel_size, module.stride, module.padding, module.dilation
-            other = torch.nn.Conv2d(
-                module.in_channels, module.out_channels, *sizes, bias=module.bias is not None, dtype=torch.float64
-            )
-        case NearestUpsampling():
-            other = torch.nn.Upsample(scale_factor=tuple(map(float, module.scale_factor)), mode="nearest")
-        case TransposeConv2d():
-            sizes = module.kernel_size, module.stride, module.padding, module.output_padding
-            more = {"bias": module.bias is not None, "dilation": module.dilation, "dtype": torch.float64}
-            other = torch.nn.ConvTranspose2d(module.in_channels, module.out_channels, *sizes, **more)
-        case MaxPool2d():
-            other = torch.nn.MaxPool2d(module.kernel_size, module.stride)
-        case PixelUnshuffle():
-            other = torch.nn.PixelUnshuffle(module.downscale_factor)
-        case PixelShuffle():
-            other = torch.nn.PixelShuffle(module.upscale_factor)
-        case LeakyReLU():
-            other = torch.nn.LeakyReLU(module.negative_slope)
-        case ReLU() | Sigmoid():
-            other = getattr(torch.nn, type(module).__name__)()
-        case _:
-            raise AssertionError(f"{module} has no twin")
-    other.load_state_dict({name: torch.from_numpy(value) for name, value in module.state_dict().items()})
-    return other.to(getattr(torch, str(next(iter(module.param()))[0].dtype)) if module.param() else torch.float64)
+    from benchmarks import twins  # needs PyTorch, which the fixture has found
+
+    return twins.twin(module)
 
 
 def check_twin(torch: Any, module: Module, x: Array, rng: np.random.Generator) -> None:
     """Compare output, input gradient and parameter gradients in float64."""
-    other, other_x = twin(torch, module), torch.from_numpy(x.copy()).requires_grad_()
+    other, other_x = twin(module), torch.from_numpy(x.copy()).requires_grad_()
     y, other_y = module(x), other(other_x)
     close(y, other_y)
     grad_output = rng.normal(size=y.shape)
@@ -226,7 +186,7 @@ def test_names_order_and_shapes_of_the_state_dict(torch: Any, rng: np.random.Gen
     last = Residual(SkipConcat(Conv2d(3, 4, (5, 6), bias=False, rng=rng, dtype=np.float64)))
     net = Sequential(founding(rng), ReLU(), last)
     ours = [(name, value.shape) for name, value in net.state_dict().items()]
-    assert ours == [(name, tuple(value.shape)) for name, value in twin(torch, net).state_dict().items()]
+    assert ours == [(name, tuple(value.shape)) for name, value in twin(net).state_dict().items()]
     assert len(ours) == 11
     assert ours[-1] == ("2.0.0.weight", (4, 3, 5, 6))
 
@@ -246,7 +206,7 @@ def test_ten_steps(
     net = make(rng, dtype)
     for data, _ in net.param():
         data *= gain  # of a deep network's gradients little is left at its bottom
-    other, start = twin(torch, net), net.state_dict()
+    other, start = twin(net), net.state_dict()
     loss, sgd = MSE(), SGD(net.param(), lr=1)
     other_sgd = torch.optim.SGD(other.parameters(), lr=1)
     for x, target in rng.uniform(size=(10, 2, 2, 3, *size)).astype(dtype):
