@@ -33,7 +33,7 @@ ORDER = (  # a module imports from its own row and the rows above it
         ),
         *("images", "lettering", "noise", "noise_level", "metrics", "config", "config_keys", "sheet", "picture_facts"),
     },
-    {"pairs", "built_in", "data", "states", "model", "tiling", "runs", "records", "shards", "jobs", "manifest"},
+    {"pairs", "built_in", "data", "states", "model", "tile_plan", "tiling", "runs", "records", "shards", "jobs", "manifest"},
     {"bundled", "examples", "evaluation", "training", "denoising", "batch", "comparison", "summary", "exporting"},
     {"cli"},
     {"__main__"},

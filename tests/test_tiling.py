@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
 from n2n_cli import tiling
-from n2n_cli.errors import MemoryLimitError, ShapeError
+from n2n_cli.errors import ShapeError
 from n2n_cli.nn import Conv2d, Module, NearestUpsampling, ReLU, Sequential, Sigmoid
 from n2n_cli.nn.functional import Array, Pair
 from n2n_cli.nn.parallel import Team
-from n2n_cli.tiling import TILE, apply, tile_side
+from n2n_cli.tile_plan import TILE
+from n2n_cli.tiling import apply
 from tests.nn.cases import geometries, pairs, some_examples
 from tests.nn.founding import founding
 
@@ -142,10 +143,10 @@ def test_a_tile_sees_whole_periods_around_it_and_no_more() -> None:
 def test_a_picture_as_large_as_a_tile_is_not_cut() -> None:
     spy = Spy()
     apply(Team(spy), np.zeros((1, 1, TILE - 4, TILE - 1)))
-    apply(Team(spy), np.zeros((1, 1, TILE + 1, 3)))
-    apply(Team(spy), np.zeros((1, 1, 4, TILE + 3)))
-    assert TILE == 128
-    assert spy.seen == [(124, 129), (128, 3), (8, 3), (4, 132), (4, 3)]
+    apply(Team(spy), np.zeros((1, 1, TILE + 5, 3)))
+    apply(Team(spy), np.zeros((1, 1, 4, TILE + 5)))
+    assert TILE == 128  # rounded up to 132, whole periods of both axes
+    assert spy.seen == [(124, 129), (132, 3), (8, 3), (4, 135), (4, 3)]
 
 
 @pytest.mark.parametrize("kernel_size", [(5, 3), (2, 9)])
@@ -181,7 +182,7 @@ def test_the_tiles_of_a_large_picture_are_the_whole_and_leave_no_memory(
     network, x = founding(rng, np.float64), rng.uniform(size=(1, 3, 170, 190))
     network.eval()
     whole = network(x[:, :, :168, :188])
-    monkeypatch.setattr(tiling, "_LARGE", 100)
+    monkeypatch.setattr(tiling, "LARGE", 100)
     team = Team(network, threads=2)
     tiled = apply(team, x[:, :, :168, :188], tile=160)  # large enough not to be taped
     np.testing.assert_allclose(tiled, whole, atol=1e-12)
@@ -219,37 +220,6 @@ def test_wrong_channels_are_named(rng: np.random.Generator) -> None:
 # How large tiles are
 
 
-def test_a_network_that_sees_little_around_a_pixel_has_small_tiles(rng: np.random.Generator) -> None:
-    assert TILE <= tile_side(founding(rng), 3, 10**9) < 2 * TILE
-    assert tile_side(Sequential(conv((1, 1))), 1, 10**9) == TILE
-
-
-def test_a_network_that_sees_far_has_larger_tiles_as_far_as_the_memory_goes() -> None:
-    network = Sequential(*(conv((9, 9), padding=(4, 4)) for _ in range(20)))  # 160 pixels beyond
-    assert tile_side(network, 1, 10**9) == 6 * 160
-    sides = [tile_side(network, 1, memory) for memory in (2 * 10**6, 5 * 10**6, 10**7, 10**9)]
-    assert sides == sorted(sides)
-    for side, memory in zip(sides, (2 * 10**6, 5 * 10**6, 10**7), strict=False):
-        assert (side + 160) ** 2 * 40 <= memory < (side + 161) ** 2 * 40
-
-
-def test_tiles_are_whole_periods(rng: np.random.Generator) -> None:
-    network = founding(rng)
-    assert all(tile_side(network, 3, memory) % 4 == 0 for memory in range(2 * 10**6, 10**7, 10**6))
-
-
-def test_too_little_memory_for_any_tile(rng: np.random.Generator) -> None:
-    network = founding(rng)
-    with pytest.raises(MemoryLimitError, match=r"^0 MB are too little .*; it takes \d+ MB at least$") as caught:
-        tile_side(network, 3, 1000)
-    needed = caught.value.needed
-    assert tile_side(network, 3, needed * 10**6) >= 4
-    x = rng.random((1, 3, 60, 70)).astype(np.float32)
-    with pytest.raises(MemoryLimitError):
-        apply(Team(network, threads=2), x, memory=needed * 10**6)  # of two threads
-    assert np.abs(apply(Team(network), x, memory=needed * 10**6) - apply(Team(network), x, tile=99)).max() < 1e-6
-
-
 def test_the_memory_of_a_tile_is_what_was_counted(rng: np.random.Generator) -> None:
     network = founding(rng).eval()
     team, memory = Team(network), 10_000_000
@@ -262,6 +232,6 @@ def test_the_memory_of_a_tile_is_what_was_counted(rng: np.random.Generator) -> N
 def test_a_moment_without_free_memory_is_no_reason_to_give_up(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("n2n_cli.tiling.available_memory", lambda: 0)
+    monkeypatch.setattr("n2n_cli.tile_plan.available_memory", lambda: 0)
     x = rng.random((1, 3, 30, 20)).astype(np.float32)
     assert apply(Team(founding(rng), threads=2), x).shape == x.shape

@@ -1,0 +1,198 @@
+"""Which tiles a picture is cut into: each sees all that its outputs depend on, and takes no more memory than it may."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+from n2n_cli.errors import MemoryLimitError, ShapeError
+from n2n_cli.machine import available_memory
+from n2n_cli.nn import Module
+from n2n_cli.nn.functional import Pair, Shape
+from n2n_cli.nn.parallel import Team, passes
+
+TILE = 128
+"""Side of the output of a tile, in pixels, that is large enough where a network sees little around a pixel: what its
+layers make of it stays in a cache."""
+LARGE = 20_000_000
+"""Pixels of a picture that takes as much memory as its tiles."""
+MEMORY_A_THREAD, MEMORY_BESIDE_LARGE = 500_000_000, 250_000_000
+"""Bytes that a tile may take while it goes through the network; and beside a large picture."""
+VALUES_A_PASS = 10 * 48 * 32 * 32
+"""Values in the largest array of small pictures that go forward together: nothing is kept for a way back, so a cache
+has room for more than in training."""
+_LEAST_MEMORY = 100_000_000
+"""Bytes for a tile where nothing was said."""
+_TIMES_BEYOND = 6
+_BYTES_A_VALUE = 9 * 4
+"""The memory in use at a time is that of nine arrays as large as the largest, at most (measured: three to eight)."""
+
+
+class Tile(NamedTuple):
+    """Some images of a batch, the pixels that come out of them, and those that go in."""
+
+    images: slice
+    rows: slice
+    columns: slice
+    seen_rows: slice
+    seen_columns: slice
+
+    @property
+    def seen_shape(self) -> tuple[int, ...]:
+        """Images, rows and columns that go in."""
+        return tuple(part.stop - part.start for part in (self.images, self.seen_rows, self.seen_columns))
+
+
+def plan(team: Team, shape: Shape, tile: int | None, memory: int | None, margin: int) -> list[Tile]:
+    """The tiles of pictures of `shape`, as `tiling.apply` says.
+
+    Those of the last shape are kept: for small pictures, to plan takes as long as to compute.
+    """
+    network = team.network
+    key = (shape, tile, memory, margin, team.threads)
+    last = _plans.get(network)
+    if last is None or last[0] != key:
+        whole = _whole(network, shape, margin)
+        if tile is not None:
+            sides = (tile, tile)
+        elif memory is not None:
+            sides = tile_sides(network, shape, whole, memory // team.threads, team.threads)
+        else:
+            wanted = MEMORY_BESIDE_LARGE if shape[2] * shape[3] > LARGE else MEMORY_A_THREAD
+            # Half of what is free at this moment may be too little, and no reason to give up: it changes.
+            share = max(_LEAST_MEMORY, min(wanted, available_memory() // 2 // team.threads))
+            sides = tile_sides(network, shape, whole, share, team.threads)
+        last = _plans[network] = key, list(_tiles(network, shape, whole, sides))
+    return last[1]
+
+
+_plans: WeakKeyDictionary[Module, tuple[tuple[object, ...], list[Tile]]] = WeakKeyDictionary()
+
+
+def tile_sides(network: Module, shape: Shape, whole: tuple[slice, slice], memory: int, threads: int) -> Pair:
+    """Sides of the output of tiles, in pixels.
+
+    Where a network sees little beyond a tile, they are `TILE`, as far as the memory goes. Where it sees far, what tiles
+    see together is the cost: the sides are those that give the thread with the most to do the least of it.
+
+    Parameters
+    ----------
+    network : Module
+    shape : (N, C, H, W)
+        Of the pictures.
+    whole : (slice, slice)
+        Rows and columns that the network sees of them.
+    memory : int
+        Bytes that one tile may take while it goes through the network.
+    threads : int
+
+    Raises
+    ------
+    MemoryLimitError
+        When the memory is too little for a tile of one period.
+    """
+    side = math.lcm(64, network.period(0), network.period(1))
+    most = network.most_values((1, shape[1], side, side)) / side**2  # a pixel
+    beyond = max(_room(network, axis) - 1 for axis in (0, 1))
+    period = math.lcm(network.period(0), network.period(1))
+    pixels = int(memory / (most * _BYTES_A_VALUE))
+    square = math.isqrt(pixels) - beyond
+    if square < period:
+        needed = math.ceil((beyond + period) ** 2 * most * _BYTES_A_VALUE / 1e6)
+        raise MemoryLimitError(f"{memory / 1e6:.0f} MB are too little for a tile of this network", needed)
+    square = square // period * period
+    if _TIMES_BEYOND * beyond <= TILE:
+        square = min(TILE + -TILE % period, square)
+        return square, square
+    best, sides = math.inf, (square, square)
+    rows, columns = (list(_cuts(network, shape[2 + axis], whole[axis], square, axis)) for axis in (0, 1))
+    for down, height, seen_height in rows:
+        for across, width, seen_width in columns:
+            area = seen_height * seen_width
+            cost = math.ceil(shape[0] * down * across / threads) * area
+            if area <= pixels and cost < best:
+                best, sides = cost, (height, width)
+    return sides
+
+
+def _cuts(network: Module, size: int, whole: slice, square: int, axis: int) -> Iterator[tuple[int, int, int]]:
+    """Ways to cut an axis into equal parts: how many, of what size, and what the one that sees most of them sees."""
+    period, (first, last) = network.period(axis), network.input_span(0, 1, axis)
+    before, after = (max(0, pixels) + -max(0, pixels) % period for pixels in (-first, last - 1))
+    before_all, behind_all = -whole.start, whole.stop - size
+    for wanted in range(1, max(2, math.ceil(size / max(period, square // 2))) + 1):
+        part = math.ceil(size / wanted)
+        part += -part % period
+        count = math.ceil(size / part)
+        if count == 1:
+            beyond = before_all + behind_all
+        elif count == 2:
+            beyond = max(before_all + after, before + behind_all)
+        else:
+            beyond = before + after
+        yield count, part, min(part + beyond, whole.stop - whole.start)
+
+
+def _whole(network: Module, shape: Shape, margin: int) -> tuple[slice, slice]:
+    """The rows and columns that the network sees of pictures of `shape`: 0 is their own first; all in whole periods."""
+    n, channels, h, w = shape
+    before = [margin + -margin % network.period(axis) for axis in (0, 1)]
+    sizes = _kept_size(network, (n, channels, h + 2 * before[0], w + 2 * before[1]))
+    rows, columns = (slice(-start, size - start) for start, size in zip(before, sizes, strict=True))
+    return rows, columns
+
+
+def _tiles(network: Module, shape: Shape, whole: tuple[slice, slice], sides: Pair) -> Iterator[Tile]:
+    """The tiles of pictures of `shape`; small pictures are taken several together."""
+    n, channels, *sizes = shape
+    spans = [list(_spans(network, sizes[axis], whole[axis], sides[axis], axis)) for axis in (0, 1)]
+    seen = (1, channels, *(max(part.stop - part.start for _, part in spans[axis]) for axis in (0, 1)))
+    for images in passes(n, VALUES_A_PASS / network.most_values(seen)):
+        for rows, seen_rows in spans[0]:
+            for columns, seen_columns in spans[1]:
+                yield Tile(images, rows, columns, seen_rows, seen_columns)
+
+
+def _kept_size(network: Module, shape: Shape) -> Pair:
+    """A size in whole periods that has room for pictures of `shape`, and that the network keeps."""
+    n, c, h, w = shape
+    height, width = h + -h % network.period(0), w + -w % network.period(1)
+    try:
+        kept = network.output_shape((n, c, height, width))
+    except ShapeError as error:
+        # Layers that shrink a picture, before others enlarge it, may find nothing left of a small one.
+        height, width = max(height, _room(network, 0)), max(width, _room(network, 1))
+        try:
+            kept = network.output_shape((n, c, height, width))
+        except ShapeError:  # the size was not to blame
+            raise error from None
+    if kept != (n, c, height, width):
+        raise ShapeError(
+            f"the network turns pictures of shape {(c, height, width)} into {kept[1:]}; "
+            "a denoiser has to keep channels and size"
+        )
+    return height, width
+
+
+def _room(network: Module, axis: int) -> int:
+    """A size in whole periods that leaves no layer without work: it holds all that the first output depends on."""
+    start, stop = network.input_span(0, 1, axis)
+    return stop - start + (start - stop) % network.period(axis)
+
+
+def _spans(network: Module, size: int, whole: slice, tile: int, axis: int) -> Iterator[tuple[slice, slice]]:
+    """The output pixels of each tile along one axis, and the input pixels, of the `whole`, that give them."""
+    period, room = network.period(axis), _room(network, axis)
+    tile += -tile % period
+    end = size + -size % period
+    for start in range(0, end, tile):
+        stop = min(start + tile, end)
+        first, last = network.input_span(start, stop, axis)
+        # In whole periods, so that strides fall on the same pixels as in the whole picture.
+        first, last = max(whole.start, first // period * period), min(whole.stop, last + -last % period)
+        if last - first < room:  # at the border, where little but padding is seen: the layers need more to work at all
+            first = max(whole.start, min(first, whole.stop - room))
+            last = min(whole.stop, first + room)
+        yield slice(start, stop), slice(first, last)
