@@ -23,6 +23,7 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # of TIFF
 _PLAIN_COLOUR_QUALITY = 90  # from here on JPEG keeps colour at full resolution
 _LONGEST_IN_JPEG = 65_533 - 29  # bytes of XMP data
 _CENTIMETRES = 2.54  # in an inch
+_BAND = 256  # rows
 _SAMPLED = 16  # rows that say how a PNG is best compressed
 _PNG_START = 33  # bytes of a PNG's signature and header
 
@@ -91,11 +92,20 @@ def picture_of(label: str, image: Image.Image, metadata: Metadata, notes: tuple[
             f"{label} holds pixels of a kind that is not supported (Pillow's mode {image.mode})",
             hint="convert it to gray or RGB of 8 or 16 bits",
         )
-    values = np.asarray(image)
-    values = values[..., None] if values.ndim == 2 else values  # (H, W, C)
+    values = _values(image)
     alpha = values[..., -1] if image.mode in ("LA", "RGBA") else None
     pixels = values if alpha is None else values[..., :-1]
     return Picture(pixels, alpha, metadata, notes, lossless=source != "JPEG", format=source)
+
+
+def _values(image: Image.Image) -> Array:
+    """(H, W, C) uint8. Band by band, for Pillow passes pixels on in a string, of which it holds two copies."""
+    width, height = image.size
+    values = np.empty((height, width, len(image.getbands())), np.uint8)
+    for top in range(0, height, _BAND):
+        band = np.asarray(image.crop((0, top, width, min(top + _BAND, height))))
+        values[top : top + _BAND] = band.reshape(-1, *values.shape[1:])
+    return values
 
 
 def _check_depth(label: str, image: Image.Image) -> None:
