@@ -21,7 +21,8 @@ import numpy as np
 
 from n2n_cli import config_keys as keys
 from n2n_cli.config_keys import DEAD_LEAVES
-from n2n_cli.errors import ConfigError, ShapeError
+from n2n_cli.errors import ArgumentError, ConfigError, ShapeError
+from n2n_cli.freezing import frozen_parameters
 from n2n_cli.nn import Sequential
 from n2n_cli.nn.he import start_as_he
 from n2n_cli.nn.init import UNDRAWN
@@ -67,13 +68,16 @@ class DataConfig:
     Attributes
     ----------
     source : str
-        "dead-leaves", a folder of pictures, or a file of pairs.
+        "dead-leaves", a folder of pictures, or a file of pairs; where `kind` says so, something else.
     size : int
         Side of a training picture, in pixels of the network's input.
     pairs, validation_pairs : int
         How many pairs make an epoch, and how many of held-out pictures measure it.
     noise : str
         The noise model, as "gaussian:25".
+    target_noise : str
+        That of the targets, where it is another: the less noisy they are, the fewer it takes to learn as much. Empty:
+        the same.
     redraw : bool
         Whether every epoch sees new noise on its pictures, or the same pairs again.
     recrop : bool
@@ -82,6 +86,15 @@ class DataConfig:
         Whether every epoch gives half of its crops other colours.
     augment : bool
         Whether every epoch flips and turns its pairs at random, and takes at random which of the two is the target.
+    kind : str
+        What the source holds: "pictures", to which noise is added; "pairs" of shots, in two folders or a table of two
+        columns; "bursts", a folder for every scene; or "single" noisy pictures.
+    second : str
+        Of pairs in two folders, the one with the targets.
+    match_exposure : bool
+        Whether shots are made as bright as the first of their scene.
+    align : bool
+        Whether shots are cut to what all of their scene show, where they are shifted by whole pixels.
     """
 
     source: str = keys.key(keys.source, DEAD_LEAVES)
@@ -89,10 +102,15 @@ class DataConfig:
     pairs: int = keys.key(keys.whole(1, 100_000_000), 50_000)
     validation_pairs: int = keys.key(keys.whole(1, 1_000_000), 1000)
     noise: str = keys.key(keys.noise, "gaussian:25")
+    target_noise: str = keys.key(keys.noise_or_none, "")
     redraw: bool = keys.key(keys.flag, True)
     recrop: bool = keys.key(keys.flag, False)
     recolour: bool = keys.key(keys.flag, False)
     augment: bool = keys.key(keys.flag, False)
+    kind: str = keys.key(keys.one_of(keys.KINDS), "pictures")
+    second: str = keys.key(keys.path, "")
+    match_exposure: bool = keys.key(keys.flag, False)
+    align: bool = keys.key(keys.flag, False)
 
 
 @dataclass(frozen=True)
@@ -114,6 +132,10 @@ class TrainConfig:
         Decay of the moving average of the weights, which then is what is measured and saved; 0: none.
     seed : int
         Seeds the weights, the order, the crops and the noise.
+    init : str
+        The checkpoint, or the name of a bundled model, whose weights the training starts from; none where it is empty.
+    freeze : tuple of str
+        Patterns of the parameters that stay as they are, by name.
     """
 
     epochs: int = keys.key(keys.whole(1, 1_000_000), 10)
@@ -127,6 +149,8 @@ class TrainConfig:
     average: float = keys.key(keys.part(1), 0.0)
     loss: str = keys.key(keys.one_of(LOSSES), "MSE")
     seed: int = keys.key(keys.whole(0, 2**63 - 1), 0)
+    init: str = keys.key(keys.path, "")
+    freeze: tuple[str, ...] = keys.key(keys.patterns, ())
 
 
 _SECTIONS = {"network": NetworkConfig, "data": DataConfig, "train": TrainConfig}
@@ -229,6 +253,12 @@ class Config:
                     f"`{origin}`: `train.{key}` is {shown(getattr(train, key))}, {train.optimizer} has no {key}",
                     hint=f"leave it out, or take another `train.optimizer`: {', '.join(OPTIMIZERS)}",
                 )
+        _check_source(self.data, origin)
+        if self.data.kind == "single" and train.loss != "MSE":
+            raise ConfigError(
+                f"`{origin}`: `train.loss` is {shown(train.loss)}, but single noisy pictures have a loss of their own",
+                hint='leave it at "MSE", which that loss is made of',
+            )
         if not self.network.layers:
             raise ConfigError(
                 f"`{origin}`: `network.layers` is missing: a list of tables, one a layer",
@@ -250,6 +280,13 @@ class Config:
             raise ConfigError(f"`{origin}`: `network.layers` do not fit together: {error.message}") from None
         except (MemoryError, ValueError):  # ValueError is NumPy's, for a size that no array can have
             raise ConfigError(f"`{origin}`: `network.layers` have more weights than the memory holds") from None
+        try:
+            frozen_parameters(network, train.freeze)
+        except ArgumentError as error:
+            raise ConfigError(
+                f"`{origin}`: `train.freeze` has {shown(error.value)}, it must be {error.needed}",
+                hint="`n2n info CHECKPOINT` shows the layers; `0` is all of one, `0.weight` a part, `*.bias` of all",
+            ) from None
         if out != whole:
             raise ConfigError(
                 f"`{origin}`: `network.layers` turn a picture of shape {whole[1:]} into {out[1:]}; "
@@ -274,6 +311,24 @@ class Config:
     def to_toml(self) -> str:
         """The configuration as the text of a TOML file, from which `load_config` makes the same configuration."""
         return to_toml(self.tables())
+
+
+def _check_source(data: DataConfig, origin: str) -> None:
+    """See that a source, what it holds and what is done to it go together."""
+    shots = data.kind in ("pairs", "bursts")
+    wrong = {"second": data.second and data.kind != "pairs", "match_exposure": data.match_exposure and not shots}
+    wrong |= {"align": data.align and not shots}
+    for key, refused in wrong.items():
+        if refused:
+            raise ConfigError(
+                f'`{origin}`: `data.{key}` is {shown(getattr(data, key))}, but `data.kind` is "{data.kind}"',
+                hint="it is for shots of the same scenes: `--pairs A B` or `--bursts FOLDER`",
+            )
+    if data.kind != "pictures" and data.source == DEAD_LEAVES:
+        raise ConfigError(
+            f'`{origin}`: `data.kind` is "{data.kind}", but `data.source` is the built-in pictures',
+            hint="name where they are: `--pairs A B`, `--bursts FOLDER` or `--single-image FOLDER`",
+        )
 
 
 def _weights(specs: Any) -> int:

@@ -13,6 +13,9 @@ from n2n_cli.noise import parse_noise
 DEAD_LEAVES = "dead-leaves"
 """The name of the built-in pictures, where a data source is asked for."""
 
+KINDS = ("pictures", "pairs", "bursts", "single")
+"""What a data source holds: see `DataConfig`."""
+
 Check: TypeAlias = Callable[[Any], Any]
 
 
@@ -87,6 +90,20 @@ def source(value: Any) -> str:
     return value
 
 
+def path(value: Any) -> str:
+    """A path, or nothing."""
+    if not isinstance(value, str) or "\0" in value or not _is_unicode(value):
+        raise ValueError("a path, as UTF-8 text, or empty")
+    return value
+
+
+def patterns(value: Any) -> tuple[str, ...]:
+    """Shell patterns."""
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) and item.isprintable() for item in value):
+        raise ValueError('a list of patterns, as ["0.*", "*.bias"]')
+    return tuple(value)
+
+
 def _is_unicode(text: str) -> bool:
     # A path of other bytes comes from the command line with lone surrogates, which no TOML file can hold.
     return not any("\ud800" <= character <= "\udfff" for character in text)
@@ -99,6 +116,11 @@ def noise(value: Any) -> str:
     except ArgumentError as error:
         raise ValueError(error.needed) from None
     return str(value)
+
+
+def noise_or_none(value: Any) -> str:
+    """A noise model, or nothing."""
+    return "" if value == "" else noise(value)
 
 
 def layers(value: Any) -> tuple[LayerSpec, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,28 +14,17 @@ from n2n_cli.checkpoint import read_checkpoint
 from n2n_cli.config import DataConfig
 from n2n_cli.config_keys import DEAD_LEAVES
 from n2n_cli.errors import DataError, ImageError
-from n2n_cli.images import FORMATS, picture_size, read_pixels
+from n2n_cli.folders import PAIR_ENDINGS, check_channels, image_files
+from n2n_cli.images import picture_size, read_pixels
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import parse_noise
-from n2n_cli.pairs import ArrayPairs, CropPairs, Pairs
+from n2n_cli.pairs import HELD_OUT, ArrayPairs, CropPairs, Dataset, how_often
+from n2n_cli.shot_data import open_shots
 
-HELD_OUT = 20
-"""Every 20th picture is kept from training, to measure it."""
 MEMORY = 4_000_000_000
 """Bytes of pictures that are kept in memory; of a larger folder, a part of every picture is used."""
 PAIR_FILES = ("train_data.pkl", "val_data.pkl")
 """The EPFL course's files: two uint8 arrays (N, C, H, W) each, noisy and noisy, noisy and clean."""
-
-_PAIR_ENDINGS = (".pkl", ".pth", ".pt")
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """What a training learns from and what it is measured on (noisy and clean); `notes` tell the user about it."""
-
-    train: Pairs
-    validation: Pairs
-    notes: tuple[str, ...]
 
 
 def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int | None = None) -> Dataset:
@@ -54,13 +42,21 @@ def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int |
     DataError, ImageError, CheckpointError
         When the source is missing, damaged, too small, or does not fit the network.
     """
+    if config.kind != "pictures":
+        return open_shots(config, channels, seed=seed)
     pair_file = find_pair_file(config.source, PAIR_FILES[0])
     if pair_file is not None:
         return _pair_files(pair_file, config, channels, seed)
     noise = parse_noise(config.noise)
+    target_noise = parse_noise(config.target_noise) if config.target_noise else noise
+    if target_noise.scale != noise.scale:
+        raise DataError(
+            f"inputs have the noise {config.noise} and targets {config.target_noise}: their pixels are not of one size",
+            hint="leave `data.target_noise` out",
+        )
     crop = config.size * noise.scale
     if config.source == DEAD_LEAVES:
-        _check_channels(channels)
+        check_channels(channels)
         pictures, notes = built_in_pictures(crop, channels, threads=threads)
     else:
         pictures, notes = read_folder(Path(config.source), channels, smallest=crop)
@@ -77,6 +73,7 @@ def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int |
         config.pairs,
         config.size,
         noise,
+        target_noise=target_noise,
         seed=seed,
         redraw=config.redraw,
         recrop=config.recrop,
@@ -84,47 +81,15 @@ def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int |
         augment=config.augment,
     )
     validation = CropPairs(held_out, config.validation_pairs, config.size, noise, seed=seed, clean_target=True)
+    of_targets = f", of targets {config.target_noise}" if config.target_noise else ""
     notes += (
         f"{len(trained)} pictures to learn from, {len(held_out)} held out to measure",
-        f"noise {config.noise}, drawn {_how_often(config.redraw)}",
-        f"crops cut {_how_often(config.recrop)}, flips and turns drawn {_how_often(config.augment)}",
+        f"noise {config.noise}{of_targets}, drawn {how_often(config.redraw)}",
+        f"crops cut {how_often(config.recrop)}, flips and turns drawn {how_often(config.augment)}",
         *(["colours of half of the crops changed, anew every epoch"] if config.recolour else []),
-        f"the Noise2Noise loss levels off at {noise.floor}: validation PSNR is the figure to watch",
+        f"the Noise2Noise loss levels off at {target_noise.floor}: validation PSNR is the figure to watch",
     )
     return Dataset(train, validation, notes)
-
-
-def _how_often(anew: bool) -> str:
-    return "anew every epoch" if anew else "once for all epochs"
-
-
-def image_files(folder: Path) -> list[Path]:
-    """The image files directly in a folder, by name, without the hidden ones.
-
-    Raises
-    ------
-    DataError
-        When there is no such folder, it may not be read, or it holds no image file.
-    """
-    hint = "a data source is a folder of pictures, or a file of pairs: " + ", ".join(_PAIR_ENDINGS)
-    try:
-        # A hidden `._photo.jpg` is macOS's record about photo.jpg, not a picture.
-        files = sorted(
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in FORMATS and not path.name.startswith(".") and path.is_file()
-        )
-    except FileNotFoundError:
-        raise DataError(f"there is no folder `{folder}`", hint=hint) from None
-    except NotADirectoryError:
-        raise DataError(f"`{folder}` is not a folder of pictures", hint=hint) from None
-    except OSError as error:
-        raise DataError(f"the folder `{folder}` cannot be read: {error.strerror}") from None
-    if not files:
-        raise DataError(
-            f"the folder `{folder}` holds no pictures", hint="looked for " + ", ".join(FORMATS) + "; not in subfolders"
-        )
-    return files
 
 
 def read_folder(folder: Path, channels: int, *, smallest: int) -> tuple[list[Array], tuple[str, ...]]:
@@ -142,7 +107,7 @@ def read_folder(folder: Path, channels: int, *, smallest: int) -> tuple[list[Arr
     ImageError
         Names every file that cannot be read.
     """
-    _check_channels(channels)
+    check_channels(channels)
     files = image_files(folder)
     sizes, problems = {}, []
     for path in files:
@@ -188,7 +153,7 @@ def find_pair_file(source: str, name: str) -> Path | None:
     with suppress(OSError):  # a path that cannot be looked at is told of by whoever reads it
         if source != DEAD_LEAVES and path.is_dir():
             return path / name if (path / name).is_file() else None
-    return path if path.suffix in _PAIR_ENDINGS else None
+    return path if path.suffix in PAIR_ENDINGS else None
 
 
 def read_pair_file(path: Path) -> ArrayPairs:
@@ -241,11 +206,3 @@ def _pair_files(train_file: Path, config: DataConfig, channels: int, seed: int) 
         "the Noise2Noise loss levels off at the targets' noise variance: validation PSNR is the figure to watch",
     )
     return Dataset(train, validation, notes)
-
-
-def _check_channels(channels: int) -> None:
-    if channels not in (1, 3):
-        raise DataError(
-            f"the network takes {channels} channels; pictures have 1 (gray) or 3 (RGB)",
-            hint=f"`network.channels` of 1 or 3, or a file of pairs with {channels} channels",
-        )

@@ -87,3 +87,7 @@ class DataError(N2NError):
 
 class TrainingError(N2NError):
     """Training cannot go on."""
+
+
+class DivergenceError(TrainingError):
+    """The loss, the weights or what the network gives are not finite any more."""

@@ -12,12 +12,12 @@ from n2n_cli.config import Config
 from n2n_cli.data import (
     PAIR_FILES,
     find_pair_file,
-    image_files,
     open_dataset,
     read_folder,
     read_pair_file,
 )
 from n2n_cli.errors import DataError, ImageError, UsageError
+from n2n_cli.folders import image_files
 from n2n_cli.images import picture_size, read_pixels
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import parse_noise
@@ -68,6 +68,11 @@ def open_examples(
     unused = " and ".join(f"`{option}`" for option, value in given.items() if value is not None)
     if clean is not None:
         return _real_pairs(source, clean, channels, unused)
+    if source is None and noise is not None and config.data.kind != "pictures":
+        raise UsageError(
+            "`--noise` cannot be used: the model was trained on shots, which bring their own noise",
+            hint="leave it out, or name a folder of clean pictures: `--data FOLDER`",
+        )
     if source is None and crops is not None:
         raise UsageError(
             "crops are cut from a folder of pictures, not from held-out pairs",

@@ -7,6 +7,7 @@ pairs are asked for, nor on how many are asked for at once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +15,9 @@ import numpy as np
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import NoiseModel
 from n2n_cli.pixels import to_float
+
+HELD_OUT = 20
+"""Every 20th picture or scene is kept from training, to measure it."""
 
 _CROPS, _NOISE, _AUGMENT, _RECROP, _RECOLOUR = 1, 2, 3, 4, 5
 _SATURATION, _GAMMA = 3.0, 1.8
@@ -29,6 +33,15 @@ class Pairs(Protocol):
         """Pairs `numbers` of an epoch: noisy pictures and their targets, each (N, C, H, W) float32."""
 
 
+@dataclass(frozen=True)
+class Dataset:
+    """What a training learns from and what it is measured on (noisy and clean); `notes` tell the user about it."""
+
+    train: Pairs
+    validation: Pairs
+    notes: tuple[str, ...]
+
+
 class CropPairs:
     """Random crops of pictures, flipped at random, with noise drawn on top.
 
@@ -41,6 +54,8 @@ class CropPairs:
     size : int
         Side of a noisy picture, in pixels.
     noise : NoiseModel
+    target_noise : NoiseModel, optional
+        Of the targets, where it is another; input and target then never change places.
     seed : int
     clean_target : bool
         Whether the target is the clean picture (to measure) or another noisy view (to train).
@@ -61,6 +76,7 @@ class CropPairs:
         size: int,
         noise: NoiseModel,
         *,
+        target_noise: NoiseModel | None = None,
         seed: int,
         clean_target: bool = False,
         redraw: bool = False,
@@ -69,10 +85,11 @@ class CropPairs:
         augment: bool = False,
     ) -> None:
         self.pictures, self.size, self.noise, self.seed = pictures, size, noise, seed
+        self.target_noise = noise if target_noise is None else target_noise
         self.clean_target, self.redraw, self.augment = clean_target, redraw, augment
         self.recrop, self.recolour = recrop, recolour
         self._crop = size * noise.scale
-        rng = _generator(seed, _CROPS + 10 * clean_target, 0, 0)
+        rng = generator(seed, _CROPS + 10 * clean_target, 0, 0)
         self._places = rng.random((count, 2), dtype=np.float32)  # of the crop in its picture, each way in [0, 1)
         self._flips = rng.integers(4, size=count, dtype=np.uint8)
 
@@ -85,22 +102,26 @@ class CropPairs:
         noisy, target = (np.empty((len(numbers), self.size, self.size, channels), np.float32) for _ in range(2))
         for i, number in enumerate(numbers):
             source = self._source(int(number), epoch)
-            rng = _generator(self.seed, _NOISE + 10 * self.clean_target, epoch if self.redraw else 0, int(number))
+            rng = generator(self.seed, _NOISE + 10 * self.clean_target, epoch if self.redraw else 0, int(number))
             noisy[i] = self.noise.draw(source, rng=rng)
-            target[i] = self.noise.clean(source) if self.clean_target else self.noise.draw_target(source, rng=rng)
+            if self.clean_target:
+                target[i] = self.noise.clean(source)
+            else:
+                target[i] = self.target_noise.draw_target(source, rng=rng)
             if self.augment:
-                augment(noisy[i], target[i], rng=_generator(self.seed, _AUGMENT, epoch, int(number)))
+                swap = self.target_noise is self.noise
+                augment(noisy[i], target[i], swap=swap, rng=generator(self.seed, _AUGMENT, epoch, int(number)))
         return np.moveaxis(noisy, -1, 1), np.moveaxis(target, -1, 1)  # (N, C, H, W)
 
     def _source(self, number: int, epoch: int) -> Array:
         picture = self.pictures[number % len(self.pictures)]
         place, way = self._places[number], int(self._flips[number])
         if self.recrop:
-            place = _generator(self.seed, _RECROP, epoch, number).random(2)
+            place = generator(self.seed, _RECROP, epoch, number).random(2)
         y, x = (int(place[axis] * (picture.shape[axis] - self._crop + 1)) for axis in (0, 1))
         crop = turned(picture[y : y + self._crop, x : x + self._crop], way)
         if self.recolour:
-            rng = _generator(self.seed, _RECOLOUR, epoch, number)
+            rng = generator(self.seed, _RECOLOUR, epoch, number)
             crop = recoloured(crop, rng=rng) if rng.integers(2) else crop
         return crop
 
@@ -128,19 +149,19 @@ class ArrayPairs:
         noisy, target = to_float(self.noisy[chosen]), to_float(self.target[chosen])
         if self.augment:
             for i, number in enumerate(chosen):
-                rng = _generator(self.seed, _AUGMENT, epoch, int(number))
+                rng = generator(self.seed, _AUGMENT, epoch, int(number))
                 augment(np.moveaxis(noisy[i], 0, -1), np.moveaxis(target[i], 0, -1), rng=rng)
         return noisy, target
 
 
-def augment(noisy: Array, target: Array, *, rng: np.random.Generator) -> None:
+def augment(noisy: Array, target: Array, *, swap: bool = True, rng: np.random.Generator) -> None:
     """Flip and turn a pair of (H, W, C) pictures at random, and swap them or not, in place.
 
-    Noise2Noise learns from both as well: each is a noisy view of the same. Pictures that are not square are not turned.
+    Noise2Noise learns from both as well where their noise is alike. Pictures that are not square are not turned.
     """
     way = int(rng.integers(8 if noisy.shape[0] == noisy.shape[1] else 4))
     views = [turned(noisy, way).copy(), turned(target, way).copy()]
-    if rng.integers(2):
+    if swap and rng.integers(2):
         views.reverse()
     noisy[...], target[...] = views
 
@@ -171,7 +192,12 @@ def turned(picture: Array, way: int) -> Array:
     return flipped.swapaxes(0, 1) if way & 4 else flipped
 
 
-def _generator(seed: int, stream: int, epoch: int, number: int) -> np.random.Generator:
+def how_often(anew: bool) -> str:
+    """What a flag says, for the user."""
+    return "anew every epoch" if anew else "once for all epochs"
+
+
+def generator(seed: int, stream: int, epoch: int, number: int) -> np.random.Generator:
     """A generator for one sample: Philox counts, so that any (seed, stream, epoch, number) has numbers of its own."""
     # The lowest word of the counter runs while numbers are drawn.
     return np.random.Generator(np.random.Philox(key=[seed, stream], counter=[0, 0, epoch, number]))

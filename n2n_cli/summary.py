@@ -166,7 +166,7 @@ def describe_network(network: Module, config: Config, source: str, facts: Mappin
     layers = list(_layers(network, (1, *picture), math.prod(picture[1:]), ""))
     facts = facts or {}
     epoch, psnr, noisy_psnr = facts.get("epoch"), facts.get("psnr"), facts.get("noisy_psnr")
-    own_noise = find_pair_file(config.data.source, PAIR_FILES[0]) is not None
+    own_noise = config.data.kind != "pictures" or find_pair_file(config.data.source, PAIR_FILES[0]) is not None
     return Network(
         source,
         picture,

@@ -18,10 +18,11 @@ from n2n_cli.dead_leaves import dead_leaves
 from n2n_cli.errors import DataError
 from n2n_cli.machine import available_cores
 from n2n_cli.nn.functional import Array
+from n2n_cli.pairs import Dataset
 from tests.pictures import colour, told
 
 
-def words(dataset: data.Dataset) -> str:
+def words(dataset: Dataset) -> str:
     return " | ".join(dataset.notes)
 
 

@@ -104,7 +104,7 @@ def test_a_missing_file_is_told_with_the_shipped_names(
     with pytest.raises(ConfigError) as caught:
         load_config(name)
     assert caught.value.message == f"there is no configuration `{name}`"
-    assert caught.value.hint == "shipped: default, ee559, unet"
+    assert caught.value.hint == "shipped: default, ee559, ee559-adam, unet"
 
 
 def test_a_folder_leads_to_the_configuration_in_it(tmp_path: Path) -> None:
@@ -303,6 +303,8 @@ def test_a_number_that_is_too_long_to_be_shown() -> None:
 @pytest.mark.parametrize("value", [25, "gauss:3", ""])
 def test_a_noise_that_is_none_is_told_with_examples(value: Any) -> None:
     assert "it must be a noise model and its strength, as `gaussian:25`, " in override("data.noise", value).message
+    if value:
+        assert "it must be a noise model and its strength" in override("data.target_noise", value).message
 
 
 @pytest.mark.parametrize(
@@ -602,4 +604,4 @@ def test_tables_are_the_callers_own() -> None:
 
 
 def test_every_shipped_configuration_loads() -> None:
-    assert [load_config(name).origin for name in shipped_configs()] == ["default", "ee559", "unet"]
+    assert [load_config(name).origin for name in shipped_configs()] == ["default", "ee559", "ee559-adam", "unet"]

@@ -19,13 +19,13 @@ from n2n_cli.data import find_pair_file, open_dataset, read_folder
 from n2n_cli.errors import CheckpointError, DataError, ImageError
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import parse_noise
-from n2n_cli.pairs import ArrayPairs, CropPairs
+from n2n_cli.pairs import ArrayPairs, CropPairs, Dataset
 from tests.pictures import colour, numbered, save, told
 
 NOISELESS = parse_noise("gaussian:0")
 
 
-def words(dataset: data.Dataset) -> str:
+def words(dataset: Dataset) -> str:
     return " | ".join(dataset.notes)
 
 
@@ -65,6 +65,18 @@ def test_training_learns_from_noise_and_is_measured_on_the_clean_picture(tmp_pat
     assert (clean == np.float32(100) * np.float32(1 / 255)).all()
     for view in (noisy, target, measured):
         assert view.std() == pytest.approx(25 / 255, rel=0.2)
+
+
+def test_targets_may_have_a_noise_of_their_own(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        save(tmp_path / name, np.full((8, 8, 3), 100, np.uint8))
+    dataset = open_dataset(folder_config(tmp_path, target_noise="gaussian:2"), 3, seed=0)
+    _, target = dataset.train.batch([0])
+    assert target.std() == pytest.approx(2 / 255, rel=0.2)
+    assert "noise gaussian:25, of targets gaussian:2, drawn" in words(dataset)
+    assert "the noise variance, 0.00006" in words(dataset)
+    with pytest.raises(DataError, match=r"their pixels are not of one size$"):
+        open_dataset(folder_config(tmp_path, target_noise="pixelate:2"), 3, seed=0)
 
 
 def test_training_and_measuring_draw_from_different_streams(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import math
 import tracemalloc
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +253,13 @@ def test_noise_is_refused_where_the_held_out_pairs_have_theirs(tmp_path: Path) -
     assert len(list(evaluate(*model, None))) == 2
     with pytest.raises(UsageError, match=r"^`--noise` cannot be used: the pairs of"):
         list(evaluate(*model, None, "gaussian:25"))
+
+
+def test_noise_is_refused_where_a_model_was_trained_on_shots(tmp_path: Path) -> None:
+    model, config = scaling(source=str(tmp_path))
+    config = replace(config, data=replace(config.data, kind="bursts"))
+    with pytest.raises(UsageError, match=r"^`--noise` cannot be used: the model was trained on shots"):
+        evaluate(model, config, None, "gaussian:25")
 
 
 def test_pairs_to_learn_from_are_not_scored(tmp_path: Path) -> None:

@@ -192,6 +192,14 @@ def test_recropped_pairs_reach_every_place() -> None:
     assert seen == {0, 1, 5, 6}
 
 
+def test_targets_may_have_a_noise_of_their_own_and_then_stay_targets() -> None:
+    less = crops([colour(50, 50)], count=200, target_noise=parse_noise("gaussian:2"), augment=True)
+    clean = crops([colour(50, 50)], count=200, noise=NOISELESS, augment=True).batch(range(200), 3)[0]
+    spreads = [float((view - clean).std()) * 255 for view in less.batch(range(200), 3)]
+    assert spreads == pytest.approx([25, 2], rel=0.03)
+    np.testing.assert_array_equal(less.batch([7], 3)[1][0], less.batch(range(200), 3)[1][7])
+
+
 def test_half_of_the_crops_get_other_colours_anew_every_epoch() -> None:
     plain = crops([colour(50, 50)], count=100, noise=NOISELESS).batch(range(100))[0]
     pairs = crops([colour(50, 50)], count=100, noise=NOISELESS, recolour=True)

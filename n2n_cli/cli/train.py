@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from n2n_cli.cli.console import shows_progress, tell
+from n2n_cli.cli.console import counted, shows_progress, tell
 from n2n_cli.cli.epochs import show_bar, show_lines
 from n2n_cli.cli.options import THREADS_HELP, number, thread_count
+from n2n_cli.cli.pictures import check_same_kind, left_off, picture_flags
+from n2n_cli.cli.ranked import show_nothing
 from n2n_cli.cli.signals import StopSignals
 from n2n_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from n2n_cli.config import Config
+    from n2n_cli.ranks import Ranks
     from n2n_cli.records import Record
     from n2n_cli.runs import Run
 
@@ -31,10 +34,32 @@ def train(
         str | None,
         typer.Option(
             metavar="FOLDER|FILE",
-            help="A folder of pictures, or a file of pairs (train_data.pkl). Default: as configured (dead-leaves, "
-            "the built-in pictures).",
+            help="A folder of clean pictures, or a file of pairs (train_data.pkl). Default: as configured "
+            "(dead-leaves, the built-in pictures).",
         ),
     ] = None,
+    pairs: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FOLDER FOLDER|TABLE.csv",
+            help="Two noisy shots of each scene, which have the same file name in two folders, or stand in a row of "
+            "a table of two columns.",
+        ),
+    ] = None,
+    bursts: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="A folder with a folder for each scene, in it two or more noisy shots."),
+    ] = None,
+    single_image: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="A folder of noisy pictures, one of each scene."),
+    ] = None,
+    match_exposure: Annotated[
+        bool, typer.Option("--match-exposure", help="Make all shots of a scene as bright as its first.")
+    ] = False,
+    align: Annotated[
+        bool, typer.Option("--align", help="Correct shifts between shots of a scene, in whole pixels.")
+    ] = False,
     noise: Annotated[
         str | None,
         typer.Option(
@@ -55,6 +80,22 @@ def train(
     seed: Annotated[
         str | None,
         typer.Option(metavar="N", help="Seeds weights, order, crops and noise. Default: as configured (0)."),
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHECKPOINT|NAME",
+            help="Start from the weights of a checkpoint, or of a model that `n2n models` lists, and train as it was "
+            "trained, unless --config and other options say otherwise. Default: new weights.",
+        ),
+    ] = None,
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Keep parameters as they are: of a layer by its name in `n2n info` (0.2, or a pattern, 0.*), or "
+            "single ones (*.bias). May be repeated.",
+        ),
     ] = None,
     assignments: Annotated[
         list[str] | None,
@@ -93,53 +134,73 @@ def train(
 
       n2n train --config ee559 --set data.pairs=4000
 
+      n2n train --pairs first/ second/ --config unet
+
+      n2n train --bursts scenes/ --init photo --lr 0.0002 --epochs 5
+
       n2n train --resume runs/photos
     """
     from n2n_cli import training
+    from n2n_cli.config import load_config
     from n2n_cli.config_keys import DEAD_LEAVES
+    from n2n_cli.fine_tuning import config_to_tune
+    from n2n_cli.launchers import ranks_of_process
     from n2n_cli.runs import create_run, resumed_run
 
+    ranks = ranks_of_process()
     team = thread_count(threads)
     minutes = _minutes(checkpoint_minutes)
     flags = {
-        "data.source": ("--data", data),
+        "data.match_exposure": ("--match-exposure", match_exposure or None),
+        "data.align": ("--align", align or None),
         "data.noise": ("--noise", noise),
         "train.epochs": ("--epochs", _number(epochs)),
         "train.lr": ("--lr", _number(lr)),
         "train.batch_size": ("--batch-size", _number(batch_size)),
         "train.seed": ("--seed", _number(seed)),
+        "train.init": ("--init", init),
+        "train.freeze": ("--freeze", freeze or None),
     }
-    given = {name: (flag, value) for name, (flag, value) in flags.items() if value is not None}
+    sources = picture_flags(data, pairs, bursts, single_image)
+    given = sources | {name: (flag, value) for name, (flag, value) in flags.items() if value is not None}
     if resume is None:
-        resolved = _resolve(config or "default", given, assignments or [])
-        run = create_run(out, Path(config or "default").stem, force=force)
+        tuned = config_to_tune(init) if init and config is None else load_config(config or "default")
+        resolved = _override(tuned, left_off(sources) | given, assignments or [])
+        run = ranks.from_first(lambda: create_run(out, Path(config or init or "default").stem, force=force))
     else:
         others = {"--config": config, "--set": assignments, "--out": out, "--force": force or None}
         _refuse_to_change(given, [flag for flag, value in others.items() if value is not None])
-        run = resumed_run(resume)
-        resolved = _override(_config_of(run), given, [])
+        run = ranks.from_first(lambda: resumed_run(resume))
+        before = ranks.from_first(lambda: _config_of(run))
+        check_same_kind(sources, before.data)
+        resolved = _override(before, given, [])
     tell(f"run folder: {run.folder}")
     if resume is not None and not run.last.is_file():
         tell(f"it holds no `{run.last.name}` yet: the training begins anew, as its `{run.config.name}` says")
     first_time = " (made when first asked for, which takes some seconds)" if resolved.data.source == DEAD_LEAVES else ""
-    tell(f"pictures: {resolved.data.source}{first_time}")
-    show = show_bar if shows_progress() else show_lines
+    second = f" and {resolved.data.second}" if resolved.data.second else ""
+    tell(f"pictures: {resolved.data.source}{second}{first_time}")
+    if resolved.train.init and resume is None:
+        tell(f"starts from the weights of {resolved.train.init}")
+    if ranks.count > 1:
+        tell(f"{ranks.count} ranks share each batch; this one has {counted(team or ranks.threads, 'thread')}")
+    show = (show_bar if shows_progress() else show_lines) if ranks.first else show_nothing
     with StopSignals() as signals:
         records = training.train(
-            resolved, run, team, resume=resume is not None, checkpoint_minutes=minutes, stop=signals
+            resolved, run, team, resume=resume is not None, checkpoint_minutes=minutes, stop=signals, ranks=ranks
         )
         try:
-            show(_watched(records, signals, run))
+            show(_watched(records, signals, run, ranks))
         except KeyboardInterrupt:
             raise signals.interruption(_what_is_left(run)) from None
         finally:
             records.close()
-            if out is None and resume is None:
+            if ranks.first and out is None and resume is None:
                 with suppress(OSError):
                     run.folder.rmdir()  # a mistyped `--data` leaves no empty run behind
 
 
-def _watched(records: Iterable[Record], signals: StopSignals, run: Run) -> Iterator[Record]:
+def _watched(records: Iterable[Record], signals: StopSignals, run: Run, ranks: Ranks) -> Iterator[Record]:
     """The records, until a signal ends them."""
     from n2n_cli.records import Started, Stopped
 
@@ -147,6 +208,7 @@ def _watched(records: Iterable[Record], signals: StopSignals, run: Run) -> Itera
         if isinstance(record, Started):
             signals.saves = True
         if isinstance(record, Stopped):
+            signals.received = ranks.any_of(signals.received)
             raise signals.interruption(f"step {record.step} of epoch {record.epoch} is saved: {_how_to_go_on(run)}")
         yield record
 
@@ -162,12 +224,12 @@ def _minutes(text: str) -> float:
 
 def _refuse_to_change(given: Mapping[str, tuple[str, Any]], others: list[str]) -> None:
     """See that nothing is asked for that would make another training of the one that goes on."""
-    allowed = ("train.epochs", "data.source")
+    allowed = ("train.epochs", "data.kind", "data.source", "data.second")
     refused = [flag for name, (flag, _) in given.items() if name not in allowed] + others
     if refused:
         raise UsageError(
             " and ".join(f"`{flag}`" for flag in refused) + " cannot be used with `--resume`: the run keeps its own",
-            hint="only `--epochs`, and `--data` where the pictures have moved, can be changed",
+            hint="only `--epochs` can be changed, and where the pictures have moved, the option that names them",
         )
 
 
@@ -185,12 +247,6 @@ def _config_of(run: Run) -> Config:
 
 def _number(text: str | None) -> int | float | str | None:
     return None if text is None else number(text)
-
-
-def _resolve(config: str, given: Mapping[str, tuple[str, Any]], assignments: list[str]) -> Config:
-    from n2n_cli.config import load_config
-
-    return _override(load_config(config), given, assignments)
 
 
 def _override(config: Config, given: Mapping[str, tuple[str, Any]], assignments: list[str]) -> Config:

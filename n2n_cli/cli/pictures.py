@@ -1,0 +1,96 @@
+"""Where `n2n train` finds its pictures: the options that say so, of which there is one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from typer.core import TyperCommand
+
+from n2n_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from n2n_cli.config import DataConfig
+
+_KINDS = {"--data": "pictures", "--pairs": "pairs", "--bursts": "bursts", "--single-image": "single"}
+
+
+class TrainCommand(TyperCommand):
+    """A command whose option `--pairs` takes two folders, or one table."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words; an option that takes one value or two is none that the parser knows."""
+        return super().parse_args(ctx, list(_spelled_out(args)))
+
+
+def picture_flags(
+    data: str | None, pairs: Sequence[str] | None, bursts: str | None, single_image: str | None
+) -> dict[str, tuple[str, Any]]:
+    """(option, value) of the configuration's keys that the options say, by name; none where none was given.
+
+    Raises
+    ------
+    UsageError
+        When more than one was given, or `--pairs` has neither two folders nor one table.
+    """
+    single = {"--data": data, "--bursts": bursts, "--single-image": single_image}
+    given: dict[str, Sequence[str]] = {flag: [value] for flag, value in single.items() if value is not None}
+    if pairs:
+        given["--pairs"] = pairs
+    if len(given) > 1:
+        raise UsageError(
+            " and ".join(f"`{flag}`" for flag in given) + " cannot be used together: a training has one source",
+            hint="leave out all but one",
+        )
+    if not given:
+        return {}
+    ((flag, named),) = given.items()
+    if len(named) > 2:
+        raise UsageError(
+            f"`--pairs` got {len(named)} names, it takes two folders or one table",
+            hint="`--pairs A B`, or `--pairs pairs.csv`",
+        )
+    source, second = (*named, "")[:2]
+    return {"data.kind": (flag, _KINDS[flag]), "data.source": (flag, source), "data.second": (flag, second)}
+
+
+def left_off(sources: dict[str, tuple[str, Any]]) -> dict[str, tuple[str, Any]]:
+    """(option, value) of the keys that are of shots alone, and not of what the option says: they are set back."""
+    flag, kind = sources.get("data.kind", ("", "pairs"))
+    return {} if kind in ("pairs", "bursts") else {f"data.{key}": (flag, False) for key in ("match_exposure", "align")}
+
+
+def check_same_kind(flags: dict[str, tuple[str, Any]], data: DataConfig) -> None:
+    """See that a run that goes on is told where its pictures have moved, and not to take others.
+
+    Raises
+    ------
+    UsageError
+        When it was begun with another option.
+    """
+    flag, kind = flags.get("data.kind", ("", data.kind))
+    if kind != data.kind:
+        begun = next(option for option, name in _KINDS.items() if name == data.kind)
+        raise UsageError(
+            f"`{flag}` cannot be used with `--resume`: the run was begun with `{begun}`",
+            hint=f"`{begun}` says where its pictures have moved",
+        )
+
+
+def _spelled_out(words: Sequence[str]) -> Iterator[str]:
+    """The words, with `--pairs A B` as `--pairs A --pairs B`."""
+    left = iter(words)
+    for word in left:
+        yield word
+        if word == "--":
+            yield from left
+        elif word == "--pairs":
+            first, second = next(left, None), None
+            if first is not None:
+                yield first
+                if not first.lower().endswith(".csv"):
+                    second = next(left, None)
+            if second is not None:
+                if not second.startswith("-"):
+                    yield "--pairs"
+                yield second

@@ -1,0 +1,89 @@
+"""What a training begins with: new weights or those of a checkpoint, and the loss that its pictures need."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from n2n_cli.bundled import choose_model
+from n2n_cli.checkpoint import read_checkpoint
+from n2n_cli.config import Config
+from n2n_cli.model import Model
+from n2n_cli.neighbors import NeighborLoss, neighbours, target_of
+from n2n_cli.nn.functional import Array
+from n2n_cli.single_pairs import drawn_in
+from n2n_cli.states import config_in
+
+
+class SingleImageModel(Model):
+    """A model that learns from crops of single noisy pictures, with Neighbor2Neighbor's loss.
+
+    One drawn neighbour of every 2x2 pixels is what the network sees, the other its target. What the two differ by in
+    the denoised crop, they may differ by in the guess, too; for that, the crop is denoised as far as the network can by
+    now, and nothing is learned through it.
+    """
+
+    def step(self, noisy: Array, target: Array, **others: Any) -> float:
+        """One step of the optimiser on one batch of `SinglePairs`; returns the batch's loss before the step.
+
+        Parameters
+        ----------
+        noisy : (N, C, 2H, 2W) array
+            Crops.
+        target : (N, 2, H, W) array
+            Which pixels of every cell are drawn.
+        **others
+            As `Model.step` has them, which also says what is raised.
+        """
+        drawn = drawn_in(target)
+        first, second = neighbours(noisy, drawn)
+        everywhere = np.ones((len(noisy), 1, *target.shape[2:]), np.float32)
+        denoised = self.predict(noisy) if len(noisy) else noisy
+        return super().step(first, target_of(second, denoised, drawn, everywhere), **others)
+
+
+def config_to_tune(checkpoint: str) -> Config:
+    """The configuration that a checkpoint was trained with, of a training that begins with its weights.
+
+    Without the warm-up, which is for new weights, and may be longer than the whole of a fine-tuning.
+
+    Parameters
+    ----------
+    checkpoint : str
+        Its path, or the name of a bundled model.
+
+    Raises
+    ------
+    CheckpointError, ConfigError
+        When it cannot be read, or does not say how it was trained.
+    """
+    path = choose_model(checkpoint).path
+    config = config_in(read_checkpoint(path), path)
+    train = replace(config.train, init=checkpoint, freeze=())
+    return replace(config, train=train, schedule=replace(config.schedule, warmup=0))
+
+
+def starting_model(config: Config, *, threads: int | None = None, resumed: bool = False) -> Model:
+    """The model that a training begins with: its weights are new, or those that `train.init` names.
+
+    Parameters
+    ----------
+    resumed : bool
+        Whether the weights will be those of the run's own checkpoint: what it once began with may be gone.
+
+    Raises
+    ------
+    CheckpointError
+        When the weights cannot be read; names all that do not fit the configuration's network.
+    """
+    kind = SingleImageModel if config.data.kind == "single" else Model
+    if config.train.init and not resumed:
+        model = kind.from_checkpoint(choose_model(config.train.init).path, config, threads=threads)
+        model.facts.clear()  # how well it once did says nothing about this training
+    else:
+        model = kind.from_config(config, threads=threads)
+    if kind is SingleImageModel:
+        model.criterion = NeighborLoss()
+    return model

@@ -1,0 +1,99 @@
+"""Numbered crops of noisy pictures of which there is one each: two neighbours of every 2x2 pixels are the pair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from n2n_cli.neighbors import draw_neighbours, neighbours
+from n2n_cli.nn.functional import Array
+from n2n_cli.pairs import generator, turned
+from n2n_cli.scenes import Shots
+
+_PLACES, _MEASURED, _AUGMENT, _RECROP, _DRAWN, _DRAWN_MEASURED = 41, 42, 43, 44, 45, 46  # streams of random numbers
+
+
+class SinglePairs:
+    """Random crops of single noisy pictures, flipped at random, and which neighbours are drawn of each.
+
+    To train, a batch is crops of twice the size, (N, C, 2*size, 2*size), and the numbers of the pixels that are drawn
+    of every cell, (N, 2, size, size): both what the network sees and its target depend on the network, so a
+    `SingleImageModel` makes them. To measure, it is what was drawn: one neighbour and the other, (N, C, size, size).
+
+    Parameters
+    ----------
+    pictures : sequence of Shots
+        Of one shot each, at least 2*size pixels high and wide.
+    count : int
+        Number of crops.
+    size : int
+        Side of what the network sees, in pixels.
+    channels : int
+        Of the network: 1 or 3.
+    seed : int
+    measured : bool
+        Whether the pairs are to measure.
+    redraw : bool
+        Whether every epoch draws other neighbours.
+    recrop : bool
+        Whether every epoch has crops of its own.
+    augment : bool
+        Whether every epoch flips and turns its crops at random.
+
+    References
+    ----------
+    Huang, Li, Jia, Lu, Liu (2021), "Neighbor2Neighbor", arXiv:2101.02824, section 4.1.
+    """
+
+    def __init__(
+        self,
+        pictures: Sequence[Shots],
+        count: int,
+        size: int,
+        channels: int,
+        *,
+        seed: int,
+        measured: bool = False,
+        redraw: bool = False,
+        recrop: bool = False,
+        augment: bool = False,
+    ) -> None:
+        self.pictures, self.size, self.channels, self.seed = pictures, size, channels, seed
+        self.measured, self.redraw, self.recrop, self.augment = measured, redraw, recrop, augment
+        rng = generator(seed, _MEASURED if measured else _PLACES, 0, 0)
+        self._places = rng.random((count, 2), dtype=np.float32)  # of the crop in its picture, each way in [0, 1)
+        self._flips = rng.integers(4, size=count, dtype=np.uint8)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def batch(self, numbers: Sequence[int] | Array, epoch: int = 0) -> tuple[Array, Array]:
+        n, side = len(numbers), 2 * self.size
+        crops = np.empty((n, side, side, self.channels), np.float32)
+        drawn = np.empty((2, n, 1, 1, self.size, self.size), np.intp)
+        stream = _DRAWN_MEASURED if self.measured else _DRAWN
+        for i, number in enumerate(map(int, numbers)):
+            crops[i] = self._crop(number, epoch)
+            rng = generator(self.seed, stream, epoch if self.redraw else 0, number)
+            drawn[:, i : i + 1] = draw_neighbours(1, self.size, self.size, rng=rng)
+        x = np.moveaxis(crops, -1, 1)  # (N, C, H, W)
+        if self.measured:
+            return neighbours(x, drawn)
+        return x, np.moveaxis(drawn[:, :, 0, 0], 0, 1).astype(np.float32)
+
+    def _crop(self, number: int, epoch: int) -> Array:
+        picture, side = self.pictures[number % len(self.pictures)], 2 * self.size
+        place, way = self._places[number], int(self._flips[number])
+        if self.recrop:
+            place = generator(self.seed, _RECROP, epoch, number).random(2)
+        if self.augment:
+            way = int(generator(self.seed, _AUGMENT, epoch, number).integers(8))
+        y, x = (int(place[axis] * (picture.size[axis] - side + 1)) for axis in (0, 1))
+        return turned(picture.crop(0, y, x, side, self.channels), way)
+
+
+def drawn_in(target: Array) -> Array:
+    """Which pixels a batch has drawn, as `neighbors.neighbours` takes them: (N, 2, H, W) -> (2, N, 1, 1, H, W)."""
+    drawn: Array = np.moveaxis(target, 1, 0)[:, :, None, None].astype(np.intp)
+    return drawn

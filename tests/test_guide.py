@@ -1,0 +1,89 @@
+"""docs/GUIDE.md: what it shows works as written, on small pictures."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from n2n_cli.cli.app import app
+from n2n_cli.images import Picture, write_picture
+from tests.shots import noisy, scene, write_burst
+
+GUIDE = (Path(__file__).parents[1] / "docs" / "GUIDE.md").read_text(encoding="utf-8")
+SMALL = ("--set", "data.pairs=4", "--set", "data.validation_pairs=2", "--set", "train.batch_size=2")
+SIZE = ("--set", "data.size=16")
+TITLES = (
+    "I have two shots of each scene",
+    "I have a burst",
+    "I have one picture",
+    "I have clean pictures and know my noise",
+    "Starting from weights",
+)
+
+
+def sections() -> dict[str, list[str]]:
+    """The commands of every section."""
+    found = {}
+    for part in GUIDE.split("\n## ")[1:]:
+        blocks = re.findall(r"^```sh\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)
+        found[part.partition("\n")[0]] = [line for block in blocks for line in block.splitlines()]
+    return found
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """All folders and files that the guide names."""
+    monkeypatch.chdir(tmp_path)
+    shots = [[noisy(scene(34, 40, seed=i), 25, seed=10 * i + j) for j in range(3)] for i in range(3)]
+    for j, folder in enumerate(("first", "second", "shots")):
+        write_burst(Path(folder), [scene_shots[j] for scene_shots in shots])
+    for i, name in enumerate(("street", "garden", "roof")):
+        write_burst(Path("scenes", name), shots[i])
+    write_burst(Path("photos"), [noisy(scene(34, 40, seed=i), 0) for i in range(3)])
+    Path("pairs.csv").write_text("".join(f"first/{i}.png,second/{i}.png\n" for i in range(3)))
+    write_picture("in.png", Picture(noisy(scene(32, 36, seed=9), 25, seed=99)))
+    return tmp_path
+
+
+def test_the_guide_has_its_sections_and_each_its_commands() -> None:
+    assert tuple(sections()) == TITLES
+    assert all(commands for title, commands in sections().items() if title != TITLES[-1])
+    links = re.findall(r"\]\(#([^)]+)\)", GUIDE)
+    anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in TITLES}
+    assert links
+    assert set(links) <= anchors
+
+
+@pytest.mark.parametrize("title", TITLES[:-1])
+def test_the_commands_of_a_section(title: str, here: Path) -> None:
+    for command in sections()[title]:
+        words = shlex.split(command, comments=True)
+        assert words[0] == "n2n"
+        if words[1] == "train":
+            epochs = words.index("--epochs") + 1 if "--epochs" in words else len(words) + 1
+            words[epochs - 1 : epochs + 1] = ["--epochs", "1"]
+            words += [*SMALL, *SIZE]
+        if "--self" in words or "--self=adapt" in words:
+            words[2:2] = ["--seconds", "1"]
+        result = CliRunner().invoke(app, words[1:])
+        assert result.exit_code == 0, f"{command}: {result.stderr}"
+        made = [word for word in words if word.endswith(".png")][-1] if words[1] == "denoise" else None
+        assert made is None or Path(made).is_file()
+
+
+def test_what_the_guide_corrects_is_what_the_training_tells(here: Path) -> None:
+    for path in sorted(Path("second").iterdir()):
+        clean = 0.7 * scene(34, 40, seed=int(path.stem))
+        write_picture(path, Picture(noisy(np.roll(clean, 2, axis=0), 5, seed=int(path.stem))))
+    command = next(line for line in sections()[TITLES[0]] if "--align" in line)
+    words = [*shlex.split(command)[1:], *SMALL, *SIZE, "--set", "train.epochs=1"]
+    words[words.index("--epochs") + 1] = "1"
+    told = CliRunner().invoke(app, words).stderr
+    assert "shots are shifted" in told
+    assert "only what all shots of a scene show is used" in told
+    assert "all are made as bright as the first" in told
