@@ -6,17 +6,23 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 
 from n2n_cli.config import Config
-from n2n_cli.examples import Batch, Examples, numbered, open_examples
+from n2n_cli.examples import Batch, Examples, open_examples
 from n2n_cli.metrics import decibel, mean_squared_error, ssim
 from n2n_cli.model import Model
 from n2n_cli.nn.functional import Array
 from n2n_cli.pairs import Pairs
+from n2n_cli.ranks import ALONE, Ranks
 
 _KEPT = 256_000_000  # bytes of held-out pairs
+_TOGETHER = 100
+"""Pairs that are denoised at a time, whatever the number of ranks: the last bits of a result may depend on it."""
+_A_ROUND = 4
+"""Batches that each rank scores between two meetings."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +93,10 @@ class Scores(Iterator[Score]):
     total : int
     """
 
-    def __init__(self, model: Model, examples: Examples) -> None:
+    def __init__(self, model: Model, examples: Examples, ranks: Ranks = ALONE) -> None:
         self.total = examples.count
-        self._scores = (score for batch in examples.batches for score in _scored(model, batch))
+        alone = (score for batch in examples.batches for score in _scored(model, batch))
+        self._scores = alone if ranks.count == 1 else _scored_together(model, examples.batches, ranks)
 
     def __next__(self) -> Score:
         return next(self._scores)
@@ -100,35 +107,53 @@ class HeldOut:
 
     They are made once where they take less than 256 MB, and else anew for every measurement. The errors of the noisy
     pictures are found once in any case.
+
+    Parameters
+    ----------
+    pairs : Pairs
+    ranks : Ranks
+        Each has every so many-th batch of them.
     """
 
-    def __init__(self, pairs: Pairs) -> None:
-        self._pairs = pairs
-        self._batches: list[Batch] | None = None
+    def __init__(self, pairs: Pairs, ranks: Ranks = ALONE) -> None:
+        self._pairs, self._ranks = pairs, ranks
+        starts = range(0, len(pairs), _TOGETHER)
+        self._numbers = [np.arange(start, min(start + _TOGETHER, len(pairs))) for start in starts]
+        self._kept: list[tuple[Array, Array]] | None = None
 
     @cached_property
     def noisy_errors(self) -> list[float]:
         """Mean squared error of every noisy picture."""
-        return [mean_squared_error(*pair) for batch in self._all() for pair in _pairs(batch)]
+        return self.of_all([mean_squared_error(*pair) for batch in self._own() for pair in zip(*batch, strict=True)])
 
     def errors(self, model: Model) -> Iterator[float]:
-        """Mean squared error of every picture, denoised when its turn comes."""
-        for batch in self._all():
-            for pair in zip(model.predict(batch.noisy), batch.clean, strict=True):
+        """Mean squared error of every picture of this rank, denoised when its turn comes."""
+        for noisy, clean in self._own():
+            for pair in zip(model.predict(noisy), clean, strict=True):
                 yield mean_squared_error(*pair)
 
-    def _all(self) -> Iterable[Batch]:
-        if self._batches is not None:
-            return self._batches
-        batches = numbered(self._pairs).batches
+    def of_all(self, errors: list[float]) -> list[float]:
+        """The errors of all ranks, in the order of the pictures, from those of each."""
+        parts = [iter(part) for part in self._ranks.gathered(errors)]
+        return [
+            error
+            for i, numbers in enumerate(self._numbers)
+            for error in islice(parts[i % self._ranks.count], len(numbers))
+        ]
+
+    def _own(self) -> Iterable[tuple[Array, Array]]:
+        if self._kept is not None:
+            return self._kept
+        numbers = self._numbers[self._ranks.number :: self._ranks.count]
+        batches = map(self._pairs.batch, numbers)
         first = next(batches, None)
         if first is None:
             return ()
-        size = (first.noisy.nbytes + first.clean.nbytes) / len(first.names) * len(self._pairs)
+        size = sum(part.nbytes for part in first) / len(first[0]) * sum(map(len, numbers))
         if size <= _KEPT:
-            self._batches = [first, *batches]
-            return self._batches
-        return numbered(self._pairs).batches
+            self._kept = [first, *batches]
+            return self._kept
+        return map(self._pairs.batch, numbers)
 
 
 def evaluate(
@@ -140,6 +165,7 @@ def evaluate(
     clean: str | None = None,
     crops: int | None = None,
     seed: int | None = None,
+    ranks: Ranks = ALONE,
 ) -> Scores:
     """Score a model on pictures.
 
@@ -159,6 +185,9 @@ def evaluate(
         How many random crops of the training size to score, instead of a folder's whole pictures.
     seed : int, optional
         Of a folder's crops and noise, by default 0; the validation pictures keep those of their training.
+    ranks : Ranks
+        That score together, inside `ranks.together`; each gets all scores, the same as alone with as many threads to
+        the last bit.
 
     Returns
     -------
@@ -172,8 +201,39 @@ def evaluate(
     UsageError
         When noise, crops or a seed are given for pairs that have theirs already.
     """
-    examples = open_examples(config, source, clean, noise, crops=crops, seed=seed, threads=model.threads)
-    return Scores(model, examples)
+
+    def opened() -> Examples:
+        return open_examples(config, source, clean, noise, crops=crops, seed=seed, threads=model.threads)
+
+    # One rank of a host makes the built-in pictures and keeps them; the others find them there.
+    return Scores(model, ranks.in_turn(opened) if source is None else opened(), ranks)
+
+
+def _scored_together(model: Model, batches: Iterator[Batch], ranks: Ranks) -> Iterator[Score]:
+    """The scores of all batches, in their order; each rank denoises every so many-th."""
+    more = True
+    while more:
+        own: list[tuple[Score, ...]] = []
+        failure: Exception | None = None
+        try:
+            for i in range(_A_ROUND * ranks.count):
+                batch = next(batches, None)
+                if batch is None:
+                    more = False
+                    break
+                if i % ranks.count == ranks.number:
+                    own.append(tuple(_scored(model, batch)))
+        except Exception as error:  # raised when its turn comes, as alone
+            failure = error
+        parts = [iter(part) for part in ranks.gathered([*own, *([None] if failure else [])])]
+        for i in range(_A_ROUND * ranks.count):
+            scores = next(parts[i % ranks.count], ())
+            if scores is not None:
+                yield from scores
+            elif failure is not None and i % ranks.count == ranks.number:
+                raise failure
+            else:
+                ranks.gathered(None)  # where the other's failure is told of
 
 
 def _scored(model: Model, batch: Batch) -> Iterator[Score]:
@@ -186,7 +246,3 @@ def _scored(model: Model, batch: Batch) -> Iterator[Score]:
             ssim(before, clean),
             ssim(after, clean),
         )
-
-
-def _pairs(batch: Batch) -> Iterator[tuple[Array, Array]]:
-    return zip(batch.noisy, batch.clean, strict=True)

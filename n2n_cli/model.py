@@ -15,6 +15,7 @@ from n2n_cli import tiling
 from n2n_cli.checkpoint import read_checkpoint, unwrap_state_dict, write_checkpoint
 from n2n_cli.config import Config
 from n2n_cli.errors import ConfigError, ShapeError, TrainingError
+from n2n_cli.freezing import trainable
 from n2n_cli.machine import available_cores, one_blas_thread, small_product
 from n2n_cli.nn import Loss, Module, Optimizer, channels_last
 from n2n_cli.nn.averaging import MovingAverage
@@ -22,6 +23,7 @@ from n2n_cli.nn.functional import Array
 from n2n_cli.nn.init import UNDRAWN
 from n2n_cli.nn.losses import LOSSES
 from n2n_cli.nn.optim import OPTIMIZERS, clip_gradient_norm
+from n2n_cli.ranks import ALONE, Ranks
 from n2n_cli.states import check_resumable, config_in, facts_in, told_of
 from n2n_cli.stopping import StoppableTeam
 
@@ -41,7 +43,7 @@ class Model:
     config : Config, optional
         What it was built from; saved with it, so that `from_checkpoint` can build it again.
     threads : int, optional
-        By default one for each core that this process may use. Results do not depend on it.
+        By default one for each core that this process may use. Results do not depend on it but for rounding.
 
     Attributes
     ----------
@@ -73,6 +75,7 @@ class Model:
             if config.train.average:
                 self.average = MovingAverage(network.named_parameters(), config.train.average)
         self._config = config
+        self._ranks = ALONE
         self._team = StoppableTeam(network, threads=available_cores() if threads is None else threads)
 
     @property
@@ -103,6 +106,34 @@ class Model:
         """
         self._team.between = ask
 
+    def join(self, ranks: Ranks) -> None:
+        """Learn together with the same model on other ranks from now on; all are then as the first one's is.
+
+        The gradients become parts of one array, which the ranks add up at each step.
+        """
+        self._ranks = ranks
+        if ranks.count == 1:
+            return
+        learned = {id(values) for values, _ in self.optimizer.params}
+        own = [parameter for _, parameter in self.network.named_parameters() if id(parameter.data) in learned]
+        ends = list(itertools.accumulate(parameter.data.size for parameter in own))
+        flat = ranks.gradients(ends[-1])
+        for parameter, end in zip(own, ends, strict=True):
+            parameter.grad = flat[end - parameter.data.size : end].reshape(parameter.data.shape)
+        grads = {id(parameter.data): parameter.grad for parameter in own}
+        self.optimizer.params = [(values, grads[id(values)]) for values, _ in self.optimizer.params]
+        weights, optimizer, average = ranks.from_first(
+            lambda: (
+                self.network.state_dict(),
+                self.optimizer.state_dict(),
+                None if self.average is None else self.average.state_dict(),
+            )
+        )
+        self.network.load_state_dict(weights)
+        self.optimizer.load_state_dict(optimizer)
+        if self.average is not None and average is not None:
+            self.average.load_state_dict(average)
+
     @classmethod
     def from_config(cls, config: Config, *, threads: int | None = None) -> Self:
         """A model with new weights, drawn from the configuration's seed."""
@@ -112,8 +143,9 @@ class Model:
     def _built(cls, config: Config, rng: np.random.Generator, threads: int | None) -> Self:
         train = config.train
         network = config.network.build(rng=rng)
+        params = trainable(network, train.freeze)
         own = {"momentum": train.momentum} if train.optimizer == "SGD" else {"betas": train.betas}
-        optimizer = OPTIMIZERS[train.optimizer](network.param(), lr=train.lr, weight_decay=train.weight_decay, **own)
+        optimizer = OPTIMIZERS[train.optimizer](params, lr=train.lr, weight_decay=train.weight_decay, **own)
         return cls(network, optimizer, LOSSES[train.loss](), config, threads=threads)
 
     @classmethod
@@ -144,16 +176,22 @@ class Model:
         Parameters
         ----------
         noisy, target : (N, C, H, W) arrays
-            In [0, 1] but for their noise.
+            In [0, 1] but for their noise. Where the model learns together with others, this rank's part of the batch,
+            which may be empty.
 
         Raises
         ------
         TrainingError
             When the loss is not finite; the parameters are then as they were.
+        StopError
+            When what `between` was given raises it, on any rank; the same.
         """
-        self.optimizer.zero_grad()
-        with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():  # the loss tells
-            loss = self._team.accumulate(noisy, target, self.criterion)
+        self.network.zero_grad()  # also of what is frozen, which the optimiser does not know
+        loss = 0.0
+        if len(noisy) or self._ranks.count == 1:
+            with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():  # the loss tells
+                loss = self._team.accumulate(noisy, target, self.criterion)
+        loss = self._ranks.add_up(loss, len(noisy))
         if not math.isfinite(loss):
             raise TrainingError(f"the loss is {loss}", hint="try a smaller learning rate")
         if self.clip_norm:

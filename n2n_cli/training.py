@@ -6,15 +6,15 @@ import math
 import shlex
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import asdict
 
 import numpy as np
 
 from n2n_cli.config import Config
-from n2n_cli.data import open_dataset
-from n2n_cli.errors import CheckpointError, TrainingError
+from n2n_cli.errors import CheckpointError, DivergenceError, TrainingError
 from n2n_cli.evaluation import HeldOut
+from n2n_cli.fine_tuning import starting_model
 from n2n_cli.json_lines import json_line
 from n2n_cli.loading import made_ahead
 from n2n_cli.metrics import mean_psnr, pooled_psnr
@@ -22,8 +22,10 @@ from n2n_cli.model import Model
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.schedules import ScheduleError
 from n2n_cli.pairs import Pairs
+from n2n_cli.ranks import ALONE, Ranks
 from n2n_cli.records import Epoch, Finished, Progress, Record, Started, Step, Stopped
 from n2n_cli.runs import Run
+from n2n_cli.same_data import opened_together
 from n2n_cli.stopping import StopError, Stopping
 
 CHECKPOINT_MINUTES = 5.0
@@ -37,6 +39,7 @@ def train(
     resume: bool = False,
     checkpoint_minutes: float = CHECKPOINT_MINUTES,
     stop: Callable[[], bool] = lambda: False,
+    ranks: Ranks = ALONE,
 ) -> Generator[Record]:
     """Train the network that a configuration describes.
 
@@ -47,7 +50,8 @@ def train(
         A folder that exists. Once the data are ready, an earlier run in it is removed and it gets the resolved
         configuration; after every epoch the checkpoints and a line of metrics.
     threads : int, optional
-        That compute; by default one for each core that this process may use. Results do not depend on it.
+        That compute; by default one for each core that this process may use, shared with other ranks on its host.
+        Results do not depend on it.
     resume : bool
         Whether to go on from the run's last checkpoint, to the same weights as without the interruption. A run that
         has none yet begins anew.
@@ -56,6 +60,9 @@ def train(
     stop : function
         Asked again and again, by any thread: once it says so, the step is finished (a slow one is given up), a
         checkpoint is written, and training ends.
+    ranks : Ranks
+        That train together, each on its part of every batch; the first writes the files. They all take the records,
+        inside `ranks.together`; the weights are those of a training alone but for rounding.
 
     Yields
     ------
@@ -74,8 +81,8 @@ def train(
     ConfigError
         When the schedule does not fit the training.
     """
-    with run.locked():
-        training = _Training(config, run, threads, resume, checkpoint_minutes, stop)
+    with run.locked() if ranks.first else nullcontext():
+        training = _Training(config, run, threads, resume, checkpoint_minutes, stop, ranks)
         yield from training.records()
 
 
@@ -90,27 +97,26 @@ class _Training:
         resume: bool,
         checkpoint_minutes: float,
         stop: Callable[[], bool],
+        ranks: Ranks,
     ) -> None:
-        self.config, self.run, self.stopping = config, run, Stopping(stop)
+        self.config, self.run, self.stopping, self.ranks = config, run, Stopping(stop), ranks
         self.began = time.perf_counter()
-        self.data = open_dataset(config.data, config.network.channels, seed=config.train.seed, threads=threads)
-        self.model = Model.from_config(config, threads=threads)
+        threads = ranks.threads if threads is None else threads
+        self.data = opened_together(config, threads, ranks)
+        self.model = starting_model(config, threads=threads, resumed=resume and run.last.is_file())
         self.steps = math.ceil(len(self.data.train) / config.train.batch_size)
-        resume = resume and run.last.is_file()  # known since the lock is ours: whoever held it may have saved at last
-        self.progress = self._resumed() if resume else Progress()
+        # Known since the lock is ours: whoever held it may have saved at last.
+        resume = ranks.from_first(lambda: resume and run.last.is_file())
+        self.progress = ranks.from_first(lambda: self._resumed() if resume else Progress())
+        self.model.join(ranks)
         self.earlier = self.progress.seconds
         self.minutes, self.saved = checkpoint_minutes, self.began
         _check_sizes(self.model, self.data.train)
         self._lr(0)  # tells of a schedule that does not fit
-        self.held_out = HeldOut(self.data.validation)
+        self.held_out = HeldOut(self.data.validation, ranks)
         self.noisy = mean_psnr(self.held_out.noisy_errors)
-        if not resume:
-            run.clear()
-        elif self.progress.history or run.metrics.exists():
-            # Lines that were written after the checkpoint are of an epoch that is now taken again.
-            run.write(run.metrics, "".join(json_line(line) + "\n" for line in self.progress.history))
-        if self.progress.epoch <= config.train.epochs:
-            run.write(run.config, config.to_toml())
+        ranks.from_first(lambda: self._begin_files(resume))
+        ranks.watch(stop)
         self.model.between(self.stopping.within_a_step)
 
     def records(self) -> Iterator[Record]:
@@ -121,11 +127,22 @@ class _Training:
         try:
             while progress.epoch <= epochs:
                 yield from self._epoch()
-        except StopError:
+        except StopError as error:
+            self.ranks.stop(error)
             self._save()
             yield Stopped(self.run.last, progress.epoch, progress.step)
             return
         yield Finished(self.run.best, self.noisy, -math.inf if progress.best is None else progress.best)
+
+    def _begin_files(self, resume: bool) -> None:
+        run = self.run
+        if not resume:
+            run.clear()
+        elif self.progress.history or run.metrics.exists():
+            # Lines that were written after the checkpoint are of an epoch that is now taken again.
+            run.write(run.metrics, "".join(json_line(line) + "\n" for line in self.progress.history))
+        if self.progress.epoch <= self.config.train.epochs:
+            run.write(run.config, self.config.to_toml())
 
     def _resumed(self) -> Progress:
         """How far the run has come, from its last checkpoint, which the model takes over."""
@@ -153,9 +170,8 @@ class _Training:
         seen, seconds, waited, lr = 0, 0.0, 0.0, self._lr((epoch - 1) * self.steps + max(0, progress.step - 1))
         before = sum(map(len, numbers[: progress.step]))
         loaders = min(2, self.model.threads)
-        with closing(
-            made_ahead(lambda batch: pairs.batch(batch, epoch), numbers[progress.step :], threads=loaders)
-        ) as batches:
+        own = [self.ranks.part(batch) for batch in numbers[progress.step :]]
+        with closing(made_ahead(lambda part: pairs.batch(part, epoch), own, threads=loaders)) as batches:
             while True:
                 began = time.perf_counter()
                 batch = next(batches, None)
@@ -165,15 +181,16 @@ class _Training:
                 lr = self._lr((epoch - 1) * self.steps + progress.step)
                 self.model.optimizer.lr = lr
                 try:
+                    size = len(numbers[progress.step])
                     loss = self.model.step(*batch)
                 except TrainingError as error:
                     raise self._failed(progress.step + 1, error.message) from None
                 seconds += time.perf_counter() - began  # what a slow reader of the records takes is not training
                 progress.step += 1
-                progress.loss += loss * len(batch[0])
-                seen += len(batch[0])
+                progress.loss += loss * size
+                seen += size
                 yield Step(epoch, progress.step, progress.loss / (before + seen), seen / seconds)
-                self.stopping.after_a_step()
+                self.ranks.after_a_step(self.stopping)
                 if time.perf_counter() - self.saved >= 60 * self.minutes:
                     self._save()
         errors = self._measured()
@@ -194,9 +211,10 @@ class _Training:
             waited / seconds if seen else 0.0,
             self._seconds(),
         )
-        if is_best:
-            self.model.save(self.run.best, resumable=False, epoch=epoch, psnr=psnr, noisy_psnr=self.noisy)
-        self.run.append(self.run.metrics, json_line(asdict(line)) + "\n")
+        if self.ranks.first:
+            if is_best:
+                self.model.save(self.run.best, resumable=False, epoch=epoch, psnr=psnr, noisy_psnr=self.noisy)
+            self.run.append(self.run.metrics, json_line(asdict(line)) + "\n")
         progress.history.append(asdict(line))
         progress.epoch, progress.step, progress.loss = epoch + 1, 0, 0.0
         self._save()
@@ -216,6 +234,7 @@ class _Training:
             for error in self.held_out.errors(self.model):
                 errors.append(error)
                 self.stopping.after_a_step()
+        errors = self.held_out.of_all(errors)
         if not np.isfinite(errors).all():
             raise self._failed(self.progress.step, "after it weights or output are not finite")
         return errors
@@ -223,6 +242,8 @@ class _Training:
     def _save(self) -> None:
         """Write the last checkpoint: all that going on needs."""
         self._check_finite()
+        if not self.ranks.first:
+            return
         self.progress.seconds = self._seconds()
         history = self.progress.history
         psnr = {"psnr": history[-1]["psnr"]} if history else {}
@@ -248,9 +269,9 @@ class _Training:
         except ScheduleError as error:
             raise TrainingError(f"`schedule.{error.key}`: {error.message}", hint=error.hint) from None
 
-    def _failed(self, step: int, reason: str) -> TrainingError:
+    def _failed(self, step: int, reason: str) -> DivergenceError:
         lr = self.config.train.lr
-        return TrainingError(
+        return DivergenceError(
             f"training stopped at step {step} of epoch {self.progress.epoch}: {reason}",
             hint=f"try a smaller learning rate than {lr:g}: `--lr {lr / 10:g}`",
         )

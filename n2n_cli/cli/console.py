@@ -65,7 +65,7 @@ def tell(message: str) -> None:
     """One line of news on stderr, unless `--quiet`."""
     if not settings.quiet and sys.stderr is not None:  # None where the caller has closed it
         with suppress(OSError):  # a terminal that was closed, a full disk: no reason to stop the work
-            print(printable(message), file=sys.stderr, flush=True)
+            print(f"{printable(message)}\n", end="", file=sys.stderr, flush=True)  # whole: others may write there
 
 
 def result(line: str) -> None:

@@ -13,6 +13,7 @@ import typer
 
 from n2n_cli.cli.console import result, shows_progress, stderr, tell
 from n2n_cli.cli.options import NETWORK_HELP, THREADS_HELP, thread_count, whole_number
+from n2n_cli.cli.ranked import show_nothing
 from n2n_cli.errors import UsageError, printable
 
 if TYPE_CHECKING:
@@ -92,8 +93,10 @@ def evaluate(
     from n2n_cli import evaluation
     from n2n_cli.bundled import choose_model
     from n2n_cli.config import load_config
+    from n2n_cli.launchers import ranks_of_process
     from n2n_cli.model import Model
 
+    ranks = ranks_of_process()
     count = None if crops is None else whole_number(crops, "--crops", 1)
     number = None if seed is None else whole_number(seed, "--seed", 0)
     team = thread_count(threads)
@@ -102,10 +105,13 @@ def evaluate(
     if count is not None and data is None:
         raise UsageError("`--crops` needs the pictures to cut from", hint="add `--data FOLDER`")
     path = choose_model(str(checkpoint)).path
-    model = Model.from_checkpoint(path, load_config(config) if config else None, threads=team)
+    model = Model.from_checkpoint(path, load_config(config) if config else None, threads=team or ranks.threads)
     if noise is not None:
         model.config.override("data.noise", noise, "--noise")  # a wrong one is told of here
-    scores = evaluation.evaluate(model, model.config, data, noise, clean=clean, crops=count, seed=number)
+    scores = evaluation.evaluate(model, model.config, data, noise, clean=clean, crops=count, seed=number, ranks=ranks)
+    if not ranks.first:
+        show_nothing(scores)
+        return
     tally = evaluation.Tally()
     if as_json:
         show = _print_json

@@ -12,7 +12,10 @@ NETWORK_HELP = (
 )
 
 
-THREADS_HELP = "Threads to compute with; results do not depend on it. Default: every core that this process may use."
+THREADS_HELP = (
+    "Threads to compute with; results do not depend on it but for rounding. Default: every core that this process may "
+    "use."
+)
 
 _MOST_THREADS = 1024
 

@@ -1,0 +1,74 @@
+"""Commands that the ranks of an MPI job run together: one of them prints, and an error is told of once."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec
+
+from n2n_cli.cli.console import settings
+from n2n_cli.errors import N2NError, UsageError
+
+if TYPE_CHECKING:
+    from n2n_cli.ranks import Ranks
+
+Words = ParamSpec("Words")
+
+_RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
+_FIRST_TELLS = 1.0
+"""Seconds that the first of unconnected processes has to print an error that all of them have."""
+
+
+def on_ranks(command: Callable[Words, None]) -> Callable[Words, None]:
+    """A command that all ranks run together; one that fails ends all, with one message and one exit code."""
+
+    @wraps(command)
+    def together(*words: Words.args, **options: Words.kwargs) -> None:
+        from n2n_cli.launchers import ranks_of_process
+
+        ranks = ranks_of_process()
+        settings.quiet |= not ranks.first
+        with ranks.together():
+            command(*words, **options)
+
+    return together
+
+
+def show_nothing(items: Iterable[object]) -> None:
+    """Take all of them: the first rank shows its own, which are the same."""
+    deque(items, maxlen=0)
+
+
+def tells(error: Exception) -> bool:
+    """Whether it is for this process to tell the user of the error that ends it."""
+    ranks = _connected()
+    if ranks is not None:
+        return ranks.tells(error)
+    same_for_all = isinstance(error, UsageError) or not isinstance(error, N2NError | OSError | MemoryError)
+    if same_for_all and any(os.environ.get(name, "0") != "0" for name in _RANK_VARIABLES):
+        from n2n_cli.launchers import rank_of_process
+
+        if rank_of_process(os.environ).number > 1:
+            time.sleep(_FIRST_TELLS)  # some launchers end all as soon as one has failed
+            return False
+    return True
+
+
+def leave_ranks(exit_code: int) -> None:
+    """Before the process ends: see that no other waits for it, and that none ends it that has yet to print."""
+    ranks = _connected()
+    if ranks is not None:
+        ranks.end(exit_code)
+
+
+def _connected() -> Ranks | None:
+    """The ranks that this process belongs to, if it has asked for them."""
+    module = sys.modules.get("n2n_cli.launchers")
+    if module is None or not module.ranks_of_process.cache_info().currsize:
+        return None
+    ranks: Ranks = module.ranks_of_process()
+    return ranks

@@ -1,0 +1,190 @@
+"""docs/CLUSTER.md: its lines and scripts do what it says, as far as one machine can tell."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from n2n_cli.checkpoint import read_checkpoint
+from tests.cli import environment, photo
+from tests.launching import launcher, wait_for
+from tests.trainings import small_config, write_leaves
+
+pytestmark = pytest.mark.mpi
+
+TEXT = (Path(__file__).parents[1] / "docs/CLUSTER.md").read_text()
+PICTURES = 11
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with tiny pictures, and programs that stand for what is not on this machine."""
+    monkeypatch.chdir(tmp_path)
+    for i in range(PICTURES):
+        photo(Path(f"photos/{'ab'[i % 2]}/{i:02}.png"), (10 + i, 12, 3), seed=i)
+    Path("denoised").mkdir()
+    _program("n2n", f'case "$*" in *train*--data*) set -- "$@" --config small.toml;; esac\nexec {N2N} "$@"')
+    _program("srun", f'while [ "${{1#-}}" != "$1" ]; do shift; done\nexec {" ".join(launcher())} -n 2 "$@"')
+    _program("scontrol", 'echo "$@" >>scontrol.txt')
+    _program("parallel", 'exec xargs -P "$2" -I{} "${@:3}"')
+    return tmp_path
+
+
+N2N = f"{sys.executable} -m n2n_cli"
+
+
+def _program(name: str, text: str) -> None:
+    path = Path("bin", name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/bash\n{text}\n")
+    path.chmod(0o755)
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+
+
+def surroundings(**changes: str) -> dict[str, str]:
+    folders = (str(Path("bin").resolve()), str(Path(launcher()[0]).parent), os.environ["PATH"])
+    return environment(PATH=":".join(folders), **changes)
+
+
+def shell(text: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-c", text], capture_output=True, text=True, check=False, env=surroundings(**changes), timeout=120
+    )
+
+
+def outputs() -> set[str]:
+    return {str(path.relative_to("denoised")) for path in Path("denoised").rglob("*.png")}
+
+
+EVERYTHING = {f"{'ab'[i % 2]}/{i:02}.png" for i in range(PICTURES)}
+
+
+def records(*manifests: Path | str) -> list[dict[str, object]]:
+    return [json.loads(line) for manifest in manifests for line in Path(manifest).read_text().splitlines()]
+
+
+@pytest.mark.parametrize("start", ["mpiexec", "seq 4 | xargs", "seq 4 | parallel"])
+def test_the_lines_that_share_out_pictures(start: str) -> None:
+    (line,) = (line for line in blocks("sh")[1].splitlines() if line.startswith(start))
+    done = shell(line)
+    assert done.returncode == 0, done.stderr
+    assert outputs() == EVERYTHING
+    parts = re.findall(r"shard (\d)/4 \(by [^)]+\): (\d+) of 11 pictures", done.stderr)
+    assert sorted(parts) == [("1", "3"), ("2", "3"), ("3", "3"), ("4", "2")]
+    if "done.jsonl" in line:
+        assert sorted(str(record["status"]) for record in records("done.jsonl")) == ["done"] * PICTURES
+        assert {
+            str(Path(str(record["output"])).relative_to("denoised")) for record in records("done.jsonl")
+        } == outputs()
+
+
+def test_a_job_array_of_which_a_task_was_killed() -> None:
+    (script,) = (text for text in blocks("bash") if "--array" in text)
+    first, last = map(int, re.findall(r"--array=(\d+)-(\d+)", script)[0])
+
+    def run(task: int, text: str = script) -> None:
+        ids = {"ID": task, "COUNT": last - first + 1, "MIN": first, "MAX": last, "STEP": 1}
+        done = shell(text, **{f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in ids.items()})
+        assert done.returncode == 0, done.stderr
+
+    for task in range(first, last):
+        run(task)
+    killed = script.replace("n2n denoise", f"{sys.executable} -c '{KILLED}' denoise") + "true\n"
+    run(last, killed)
+    assert 0 < len(EVERYTHING - outputs()) < PICTURES // 4
+    run(last)
+    assert outputs() == EVERYTHING
+    merged = records(*Path().glob("denoised-*.jsonl"))
+    assert {record["output"] for record in merged if record["status"] == "done"} == {
+        f"denoised/{n}" for n in EVERYTHING
+    }
+    assert not list(Path("denoised").rglob(".*"))
+
+
+KILLED = """
+import os, signal
+from n2n_cli.manifest import Manifest
+append = Manifest.append
+def once(self, record):
+    append(self, record)
+    os.kill(os.getpid(), signal.SIGKILL)
+Manifest.append = once
+from n2n_cli.cli.app import main
+main()
+"""
+
+
+def test_the_pods_of_an_indexed_job() -> None:
+    (text,) = blocks("yaml")
+    (completions,) = re.findall(r"^  completions: (\d+)$", text, re.MULTILINE)
+    (told,) = re.findall(r'- name: JOB_COMPLETIONS\n +value: "(\d+)"', text)
+    assert told == completions
+    (words,) = re.findall(r"command: \[(.*)\]", text)
+    for index in range(int(completions)):
+        done = shell(words.replace(",", ""), JOB_COMPLETION_INDEX=str(index), JOB_COMPLETIONS=told)
+        assert done.returncode == 0, done.stderr
+        assert f"shard {index + 1}/{completions} (by JOB_COMPLETION_INDEX)" in done.stderr
+    assert outputs() == EVERYTHING
+
+
+def _small_training(epochs: int) -> None:
+    write_leaves(Path("leaves"))
+    Path("small.toml").write_text(small_config(Path("leaves"), epochs=epochs).to_toml())
+
+
+def test_the_lines_that_train_and_measure() -> None:
+    _small_training(1)
+    write_leaves(Path("test"))
+    Path("photos").rename("tree")
+    write_leaves(Path("photos"))
+    done = shell(blocks("sh")[0])
+    assert done.returncode == 0, done.stderr
+    assert "4 ranks share each batch" in done.stderr
+    assert done.stdout.splitlines()[-1].startswith("mean of 24\t")
+
+
+def test_a_slurm_job_goes_back_into_the_queue_and_goes_on() -> None:
+    _small_training(100_000)
+    Path("photos").rename("tree")
+    write_leaves(Path("photos"))
+    (script,) = (text for text in blocks("bash") if "srun" in text)
+    assert "#SBATCH --requeue\n" in script
+    Path("job").write_text(script)
+    job = subprocess.Popen(
+        ["bash", "job"],
+        env=surroundings(SLURM_JOB_ID="77"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        wait_for("epoch 2/", process=job)
+        os.killpg(job.pid, signal.SIGTERM)  # the script has it, too, as when the job is pre-empted
+        _, err = job.communicate(timeout=60)
+    finally:
+        job.kill()
+        job.communicate()
+    assert job.returncode == 143, err
+    assert Path("scontrol.txt").read_text() == "requeue 77\n"
+    epoch = read_checkpoint("runs/photos/last.pth")["progress"]["epoch"]
+    again = shell(script.replace("--checkpoint-minutes 2", f"--epochs {epoch}"), SLURM_JOB_ID="77")
+    assert again.returncode == 0, again.stderr
+    assert re.search(rf"^goes on after (step \d+ of )?epoch {epoch}?", again.stderr, re.MULTILINE)
+    assert Path("scontrol.txt").read_text() == "requeue 77\n"
+
+
+def test_files_that_are_linked_exist() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXT)
+    assert links
+    assert [link for link in links if not (Path(__file__).parents[1] / "docs" / link).exists()] == []
