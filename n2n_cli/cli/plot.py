@@ -1,0 +1,43 @@
+"""`n2n plot`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from n2n_cli.cli.console import result
+from n2n_cli.errors import printable
+
+
+def plot(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders, or files like their metrics.jsonl.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="The PNG or SVG to write; an old one is replaced.")
+    ],
+) -> None:
+    """Draw how trainings went, epoch by epoch.
+
+    Loss, validation PSNR and learning rate, of one run or of several together. Needs matplotlib, which comes with
+    the extra `plot`. The line on stdout names the file.
+
+    Examples:
+
+      n2n plot runs/default-1 -o training.png
+
+      n2n plot runs/sweep-ee559-adam-lr/*/ -o sweep.svg
+    """
+    from n2n_cli.history import read_history
+    from n2n_cli.plots import draw_runs
+    from n2n_cli.plotting import check_ending
+
+    check_ending(out)
+    histories = {}
+    names = [run.resolve().name if run.is_dir() else str(run) for run in runs]
+    for run, name in zip(runs, names, strict=True):
+        histories[str(run) if names.count(name) > 1 else name] = read_history(run)
+    draw_runs(histories, [out])
+    result(printable(str(out)))

@@ -1,0 +1,203 @@
+"""`n2n sweep`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from n2n_cli.cli.console import complain, counted, result, tell
+from n2n_cli.cli.options import number, thread_count, whole_number
+from n2n_cli.cli.signals import StopSignals
+from n2n_cli.cli.sweep_progress import log_lines, progress
+from n2n_cli.errors import N2NError, UsageError, printable
+
+if TYPE_CHECKING:
+    from n2n_cli.config import Config
+    from n2n_cli.sweep import Sweep
+    from n2n_cli.sweep_results import Result
+    from n2n_cli.workers import Failed
+
+_MOST_JOBS = 1024
+
+
+def sweep(
+    params: Annotated[
+        list[str],
+        typer.Option(
+            "--param",
+            metavar="KEY",
+            help="The key of the configuration to vary, as train.lr, which may be called optim.lr. Twice, with "
+            "--values twice: every value of the one with every value of the other.",
+        ),
+    ],
+    values: Annotated[
+        list[str],
+        typer.Option("--values", metavar="X,Y,...", help="The values of the key, with commas between them."),
+    ],
+    config: Annotated[
+        str,
+        typer.Option(metavar="FILE|NAME", help="A TOML file, or a shipped configuration, of which all else is taken."),
+    ] = "default",
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER|FILE", help="A folder of pictures, or a file of pairs. Default: as configured."),
+    ] = None,
+    epochs: Annotated[
+        str | None, typer.Option(metavar="N", help="Passes over the training pairs. Default: as configured.")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Any key of the configuration, as data.pairs=4000. May be repeated."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The sweep's folder, with a run a training. Default: runs/sweep-NAME-KEY."),
+    ] = None,
+    jobs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N", help="Trainings at a time, each in a process of its own. Default: one a core, as memory goes."
+        ),
+    ] = None,
+    threads: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N", help="Threads that the jobs share; results do not depend on it. Default: every core has one."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the best training as a JSON object.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Begin anew the trainings that are there.")] = False,
+) -> None:
+    """Find the best value of a setting by short trainings.
+
+    The line on stdout names the best value and its validation PSNR. All results are in the sweep's folder: sweep.json,
+    sweep.csv and, with the extra `plot` installed, sweep.svg and sweep.png. The same command again goes on with what is
+    not finished; more values may be named. A training that diverges is a result; one that fails does not stop the rest.
+
+    Examples:
+
+      n2n sweep --param train.lr --values 1e-4,1e-3,1e-2 --config ee559-adam
+
+      n2n sweep --param train.lr --values 0.5,1 --param train.seed --values 0,1
+    """
+    from n2n_cli.config import load_config, parse_assignment
+    from n2n_cli.grid import points_of
+    from n2n_cli.sweep import Sweep
+
+    at_a_time = None if jobs is None else whole_number(jobs, "--jobs", 1, _MOST_JOBS)
+    team = thread_count(threads)
+    changes: list[tuple[str, Any, str]] = [
+        (*parse_assignment(assignment), f"--set {assignment}") for assignment in assignments or []
+    ]
+    changes += [("data.source", data, "--data")] if data is not None else []
+    changes += [("train.epochs", number(epochs), "--epochs")] if epochs is not None else []
+    base: Config = load_config(config).override_all(changes)
+    grid = _grid(params, values)
+    folder = out or Path("runs") / "-".join(
+        ["sweep", Path(config).stem, *(name.rpartition(".")[2] for name, _ in grid)]
+    )
+    swept = Sweep(folder, points_of(base, grid), force=force)
+    left = len(swept.left)
+    done = f", {len(swept.points) - left} of them finished" if left < len(swept.points) else ""
+    tell(f"sweep folder: {folder}: {counted(len(swept.points), 'training')}{done}")
+    failures = _run(swept, at_a_time, team)
+    _draw(swept)
+    best = swept.best
+    if best is not None:
+        result(_json(best) if as_json else _best(swept, best))
+    _end(swept, failures)
+
+
+def _grid(params: list[str], values: list[str]) -> list[tuple[str, list[Any]]]:
+    if len(params) != len(values):
+        raise UsageError(
+            f"`--param` is given {counted(len(params), 'time')} and `--values` {counted(len(values), 'time')}",
+            hint="each `--param KEY` needs its `--values X,Y,...`",
+        )
+    names = [f"train.{name.removeprefix('optim.')}" if name.startswith("optim.") else name for name in params]
+    return [(name, _values(text)) for name, text in zip(names, values, strict=True)]
+
+
+def _values(text: str) -> list[Any]:
+    """Values as TOML writes them in a list; or plain text, as gaussian:25, with commas between."""
+    import tomllib
+
+    try:
+        table = tomllib.loads(f"values = [{text}]")
+        found = table["values"] if len(table) == 1 else []
+    except (ValueError, RecursionError):
+        found = [number(part.strip()) for part in text.split(",") if part.strip()]
+    if not found:
+        raise UsageError(f"`--values` is {text!r}, it must be values with commas between", hint="as `1e-4,3e-4,1e-3`")
+    return found
+
+
+def _run(swept: Sweep, jobs: int | None, threads: int | None) -> dict[str, Failed]:
+    """Do the trainings and tell of them; gives those that failed, by the point's name."""
+    from n2n_cli.workers import Failed
+
+    failures: dict[str, Failed] = {}
+    with StopSignals() as signals:
+        events = swept.run(jobs=jobs, threads=threads, stop=signals)
+        try:
+            with progress(swept) as show:
+                for point, event in events:
+                    signals.saves = True
+                    show(point, event)
+                    for line in log_lines(point, event):
+                        tell(line)
+                    if isinstance(event, Failed):
+                        failures[point.name] = event
+                        complain(f"{point.name}: {event.reason}")
+        except KeyboardInterrupt:
+            raise signals.interruption(_HOW_TO_GO_ON) from None
+        finally:
+            events.close()
+        if signals.received is not None and swept.left:
+            raise signals.interruption(f"what was done is saved: {_HOW_TO_GO_ON}")
+    return failures
+
+
+_HOW_TO_GO_ON = "the same command again goes on"
+
+
+def _draw(swept: Sweep) -> None:
+    from n2n_cli.plots import draw_sweep
+    from n2n_cli.plotting import INSTALL, available
+
+    paths = [swept.folder / "sweep.svg", swept.folder / "sweep.png"]
+    if not available():
+        tell(f"no plot is drawn: {INSTALL}")
+        return
+    draw_sweep([*swept.results.values()], paths)
+    tell(f"plot: {paths[0]}, {paths[1]}")
+
+
+def _json(best: Result) -> str:
+    from n2n_cli.json_lines import json_line
+
+    return json_line(best.record())
+
+
+def _best(swept: Sweep, best: Result) -> str:
+    (point,) = (point for point in swept.points if swept.results[point.folder] is best)
+    checkpoint = printable(str(Path(best.run) / "best.pth"))
+    return f"{point.name}: noisy {best.noisy_psnr:.2f} dB, denoised {best.psnr:.2f} dB: {checkpoint}"
+
+
+def _end(swept: Sweep, failures: Mapping[str, Failed]) -> None:
+    """Fail where a training did, or none has a result."""
+    if failures:
+        hints = {failure.hint for failure in failures.values()} - {None}
+        again = "the same command again does only what is not finished"
+        raise N2NError(
+            f"{len(failures)} of {counted(len(swept.points), 'training')} failed: {', '.join(failures)}",
+            hint=f"{hints.pop()}; {again}" if len(hints) == 1 else f"mend what is told above; {again}",
+        )
+    if swept.best is None:
+        raise N2NError("every training diverged: there is no best value", hint="smaller values")

@@ -1,0 +1,85 @@
+"""`n2n plot`: the file, its name on stdout, and what it refuses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from n2n_cli.history import History
+from n2n_cli.images import read_picture
+from tests.cli import failure, n2n
+
+LINE = '{"epoch": 1, "loss": 0.5, "noisy_psnr": 20.5, "psnr": 21.5, "lr": 0.1}\n'
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path / "matplotlib"))
+    for run in ("runs/a", "runs/b", "old/a"):
+        Path(run).mkdir(parents=True)
+        Path(run, "metrics.jsonl").write_text(LINE)
+    return tmp_path
+
+
+def test_several_runs_in_one_picture() -> None:
+    assert n2n("plot", "runs/a", "runs/b/metrics.jsonl", "-o", "plot.png") == (0, "plot.png\n", "")
+    pixels = read_picture("plot.png").pixels
+    assert pixels.shape[1] == 1050
+    assert len({tuple(colour) for colour in pixels[::3, ::3].reshape(-1, 3).tolist()}) > 20
+    assert n2n("plot", "runs/a", "--out", "plot.svg").code == 0
+    assert "<!-- validation PSNR (dB) -->" in Path("plot.svg").read_text()
+
+
+def test_each_run_has_a_name_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    named: list[dict[str, History]] = []
+
+    def spy(histories: dict[str, History], paths: Any) -> None:
+        named.append(histories)
+
+    monkeypatch.setattr("n2n_cli.plots.draw_runs", spy)
+    assert n2n("plot", "runs/a", "runs/b", "old/a/", "-o", "plot.png").code == 0
+    assert list(named[0]) == ["runs/a", "b", "old/a"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["runs/a"], 2, "missing option '--out'"),
+        (["-o", "a.png"], 2, "missing argument 'RUN...'"),
+        (["missing", "-o", "a.gif"], 2, "`a.gif` does not end in .png or .svg"),
+        (["missing", "-o", "a.png"], 1, "there is no run `missing`"),
+        (["runs", "-o", "a.png"], 1, "`runs` holds no `metrics.jsonl`"),
+        (["runs/a", "-o", "no/a.png"], 1, "`no/a.png` cannot be written: No such file or directory"),
+    ],
+)
+def test_what_is_refused(words: list[str], code: int, message: str) -> None:
+    got = failure("plot", *words)
+    assert (got[0], message in got[1]) == (code, True), got
+    assert not Path("a.png").exists()
+
+
+def test_help_loads_nothing_heavy() -> None:
+    program = """
+import sys
+from n2n_cli.cli.app import app
+for command in ("sweep", "plot"):
+    try:
+        app([command, "--help"])
+    except SystemExit:
+        pass
+print(*({"numpy", "matplotlib", "multiprocessing", "tomllib", "n2n_cli.grid"} & set(sys.modules)), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.count("Examples:") == 2
+    assert done.stderr == "\n"
+
+
+def test_without_matplotlib_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("n2n_cli.plotting.available", lambda: False)
+    got = failure("plot", "runs/a", "-o", "a.png")
+    assert got == (1, "matplotlib is not installed", "plots need matplotlib: `pip install 'n2n-cli[plot]'`")
