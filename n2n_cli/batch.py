@@ -7,16 +7,20 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
+from n2n_cli.correlation import correlation_notes, shuffled_down, shuffled_up
 from n2n_cli.denoising import denoise_picture
 from n2n_cli.errors import ImageError
 from n2n_cli.images import MAX_PIXELS, Picture, check_holds, format_of, is_lossy, read_pages, write_pages
 from n2n_cli.jobs import Job
+from n2n_cli.learning import LEARNING, Method, learn_to_denoise
 from n2n_cli.model import Model
 from n2n_cli.noise_level import estimate_sigma
+from n2n_cli.one_picture import Learned
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,14 @@ class Options:
         Whether pictures whose output is there, and not empty, are left as they are.
     estimates : bool
         Whether the noise is estimated before and after.
+    learning : "zs-n2n", "adapt" or None
+        How each picture's denoiser is learned from it, as in `learn_to_denoise`; by default, it is the model.
+    seconds : float, optional
+        That learning from a picture may take.
+    threads : int, optional
+        Of a network that begins with nothing.
+    pd : int
+        Of pixel-shuffle downsampling: each picture is taken apart into pd^2 pictures, which are denoised one by one.
     """
 
     strength: float = 1
@@ -48,6 +60,10 @@ class Options:
     max_memory: int | None = None
     skip_existing: bool = False
     estimates: bool = False
+    learning: Method | None = None
+    seconds: float | None = None
+    threads: int | None = None
+    pd: int = 1
 
 
 @dataclass
@@ -67,8 +83,10 @@ class Outcome:
         Estimated standard deviation of the noise, in grey levels of 255; over pages, their mean.
     lossy : str or None
         The format, where a picture that had lost nothing was written to one that loses some.
+    learned : list of Learned
+        What came of it, of every page that was learned from.
     notes : list of str
-        What was changed in reading and writing, for the user.
+        What was changed in reading and writing, and what speaks against the result, for the user.
     error : Exception or None
         Why it failed.
     """
@@ -82,6 +100,7 @@ class Outcome:
     sigma_before: float | None = None
     sigma_after: float | None = None
     lossy: str | None = None
+    learned: list[Learned] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     error: Exception | None = None
 
@@ -106,7 +125,7 @@ class Outcome:
 
 
 def denoise_files(
-    model: Model,
+    model: Model | None,
     channels: int,
     jobs: Iterable[Job],
     options: Options,
@@ -118,6 +137,8 @@ def denoise_files(
 
     Parameters
     ----------
+    model : Model, optional
+        Left out where all is learned from the picture.
     channels : int
         That the model's network takes.
     begin : function
@@ -150,7 +171,7 @@ def is_there(job: Job) -> bool:
 
 
 def _denoise_file(
-    model: Model, channels: int, outcome: Outcome, options: Options, advance: Callable[[float], None]
+    model: Model | None, channels: int, outcome: Outcome, options: Options, advance: Callable[[float], None]
 ) -> None:
     job = outcome.job
     image_format = options.image_format
@@ -160,9 +181,7 @@ def _denoise_file(
 
     def one_page(picture: Picture) -> Picture:
         outcome.note(job.source, picture.notes)
-        denoised = denoise_picture(
-            model, channels, picture, strength=options.strength, max_memory=options.max_memory, advance=advance
-        )
+        denoised = _denoise(model, channels, picture, outcome, options, advance)
         if options.estimates:
             sigmas.append((_sigma(picture), _sigma(denoised)))
         outcome.pages += 1
@@ -191,6 +210,55 @@ def _denoise_file(
     outcome.note(job.target, notes)
     if options.estimates:
         outcome.sigma_before, outcome.sigma_after = (sum(column) / len(column) for column in zip(*sigmas, strict=True))
+
+
+def _denoise(
+    model: Model | None,
+    channels: int,
+    picture: Picture,
+    outcome: Outcome,
+    options: Options,
+    advance: Callable[[float], None],
+) -> Picture:
+    """One page: taken apart, learned from, denoised and put together, as the options say."""
+    if options.strength == 0:
+        advance(1)
+        return picture
+    parts = shuffled_down(picture, options.pd)
+    share = LEARNING if options.learning else 0.0
+    denoiser = learn_to_denoise(
+        options.learning,
+        parts,
+        model,
+        channels,
+        seconds=options.seconds,
+        threads=options.threads,
+        advance=lambda part: advance(share * part),
+    )
+    outcome.note(outcome.job.source, denoiser.notes)
+    if denoiser.learned is not None:
+        outcome.learned.append(denoiser.learned)
+    denoised = []
+    for part in parts:
+        size = (1 - share) * part.pixels.size / picture.pixels.size
+        denoised.append(
+            denoise_picture(
+                denoiser.model,
+                denoiser.channels,
+                part,
+                strength=options.strength,
+                max_memory=options.max_memory,
+                advance=partial(_advance, advance, size),
+            )
+        )
+    whole = shuffled_up(picture, denoised, options.pd)
+    if options.learning is not None or options.pd > 1 or options.estimates:
+        outcome.note(outcome.job.source, correlation_notes(picture, whole, options.pd))
+    return whole
+
+
+def _advance(advance: Callable[[float], None], size: float, part: float) -> None:
+    advance(size * part)
 
 
 @contextmanager

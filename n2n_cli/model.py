@@ -26,6 +26,7 @@ from n2n_cli.nn.optim import OPTIMIZERS, clip_gradient_norm
 from n2n_cli.ranks import ALONE, Ranks
 from n2n_cli.states import check_resumable, config_in, facts_in, told_of
 from n2n_cli.stopping import StoppableTeam
+from n2n_cli.turning import Turned
 
 channels_last.small_product = small_product()
 
@@ -77,6 +78,7 @@ class Model:
         self._config = config
         self._ranks = ALONE
         self._team = StoppableTeam(network, threads=available_cores() if threads is None else threads)
+        self._predicting = self._team
 
     @property
     def config(self) -> Config:
@@ -133,6 +135,11 @@ class Model:
         self.optimizer.load_state_dict(optimizer)
         if self.average is not None and average is not None:
             self.average.load_state_dict(average)
+
+    def predict_as_ensemble(self) -> None:
+        """Let each prediction from now on be the mean of eight, of the picture turned and mirrored: see `Turned`."""
+        turned = Turned(self.network).train(self.network.training)
+        self._predicting = StoppableTeam(turned, threads=self.threads)
 
     @classmethod
     def from_config(cls, config: Config, *, threads: int | None = None) -> Self:
@@ -270,15 +277,16 @@ class Model:
         """
         if images.ndim != 4:
             raise ShapeError(f"`predict` got an array of shape {images.shape}, it needs (N, C, H, W)")
-        training = self.network.training
-        self.network.eval()
+        network = self._predicting.network
+        training = network.training
+        network.eval()
         try:
             with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():
                 return tiling.apply(
-                    self._team, images, before=before, after=after, out=out, memory=memory, margin=margin
+                    self._predicting, images, before=before, after=after, out=out, memory=memory, margin=margin
                 )
         finally:
-            self.network.train(training)
+            network.train(training)
 
     def is_finite(self) -> bool:
         """Whether weights, their average and the optimiser's state are: no training goes on from others."""

@@ -31,10 +31,40 @@ ORDER = (  # a module imports from its own row and the rows above it
             "dead_leaves",
             "loading",
         ),
+        *("folders", "freezing", "alignment"),
         *("images", "lettering", "noise", "noise_level", "metrics", "config", "config_keys", "sheet", "picture_facts"),
     },
-    {"pairs", "built_in", "data", "states", "model", "tile_plan", "tiling", "runs", "records", "shards", "jobs", "manifest"},
-    {"bundled", "examples", "evaluation", "training", "denoising", "batch", "comparison", "summary", "exporting"},
+    {
+        "correlation",
+        "one_picture",
+        "neighbors",
+        "zero_shot",
+        "turning",
+        "risk",
+        "shots",
+        "scenes",
+        "shot_pairs",
+        "single_pairs",
+        "shot_data",
+    }
+    | {"ranks", "meetings", "mpi_ranks", "launchers", "same_data"}
+    | {
+        "pairs",
+        "built_in",
+        "data",
+        "states",
+        "model",
+        "tile_plan",
+        "tiling",
+        "runs",
+        "records",
+        "shards",
+        "jobs",
+        "manifest",
+    },
+    {"fine_tuning", "learning"}
+    | {"bundled", "examples", "evaluation", "training", "denoising", "batch", "comparison", "summary", "exporting"},
+    {"api", "history", "grid", "workers", "sweep", "sweep_results", "plotting", "plots"},
     {"cli"},
     {"__main__"},
 )
@@ -43,6 +73,8 @@ OUTSIDE = {
     "PIL": ("images", "sheet", "lettering"),
     "typer": ("cli",),
     "rich": ("cli",),
+    "mpi4py": ("launchers", "meetings"),
+    "matplotlib": ("plots", "plotting"),
 }
 NOT_IN_NN = {  # files, clock, terminal
     *("io", "os", "pathlib", "shutil", "tempfile", "glob", "fileinput", "mmap", "pickle", "zipfile", "json", "tomllib"),
@@ -171,6 +203,6 @@ print("numpy.random" in sys.modules)
 def test_model_and_nn_are_the_packages_face() -> None:
     assert n2n_cli.Model is Model
     assert n2n_cli.nn.Conv2d.__module__ == "n2n_cli.nn.conv"
-    assert set(n2n_cli.__all__) == {"Model", "nn", "__version__"}
+    assert set(n2n_cli.__all__) == {"Model", "denoise", "nn", "__version__"}
     with pytest.raises(AttributeError, match=r"^module 'n2n_cli' has no attribute 'Modle'$"):
         n2n_cli.Modle  # noqa: B018

@@ -456,3 +456,21 @@ def test_pytorch_loads_our_checkpoint(torch: Any, tmp_path: Path, rng: np.random
     twin = torch_twin(torch)
     twin.load_state_dict(torch.load(tmp_path / "ours.pth", weights_only=True)["model"])
     np.testing.assert_allclose(model.predict(x), twin(torch.from_numpy(x)).detach().numpy(), atol=1e-6)
+
+
+def test_an_ensemble_is_the_mean_over_turns_and_leaves_the_mode(rng: np.random.Generator) -> None:
+    model, x = Model.from_config(small_config()), uniform(rng, 2, 3, 8, 12)
+    single = model.predict(x)
+    turned = [np.flip(model.predict(np.ascontiguousarray(np.flip(x, axes))), axes) for axes in ((), (2,), (3,), (2, 3))]
+    x_across = np.ascontiguousarray(x.swapaxes(2, 3))
+    turned += [
+        np.flip(model.predict(np.ascontiguousarray(np.flip(x_across, axes))), axes).swapaxes(2, 3)
+        for axes in ((), (2,), (3,), (2, 3))
+    ]
+    model.network.train()
+    model.predict_as_ensemble()
+    np.testing.assert_allclose(model.predict(x), np.mean(turned, axis=0), atol=1e-6)
+    assert np.abs(model.predict(x) - single).max() > 1e-3
+    assert model.network.training
+    model.step(x, x)
+    np.testing.assert_array_equal(model.predict(x[:1]), model.predict(x)[:1])

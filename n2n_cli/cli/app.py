@@ -18,7 +18,12 @@ from n2n_cli.cli.denoise import denoise
 from n2n_cli.cli.eval import evaluate
 from n2n_cli.cli.export import export
 from n2n_cli.cli.info import info
+from n2n_cli.cli.learning import DenoiseCommand
 from n2n_cli.cli.models import models
+from n2n_cli.cli.pictures import TrainCommand
+from n2n_cli.cli.plot import plot
+from n2n_cli.cli.ranked import leave_ranks, on_ranks, tells
+from n2n_cli.cli.sweep import sweep
 from n2n_cli.cli.train import train
 from n2n_cli.errors import N2NError
 from n2n_cli.machine import prepare_blas
@@ -59,11 +64,10 @@ class Commands(TyperGroup):
         try:
             code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         except Exception as error:
-            if settings.debug:
-                error.__suppress_context__ = False  # the library hides the cause from users
-                traceback.print_exception(error)
-            code = _report(error)
-        sys.exit(code if isinstance(code, int) else 0)
+            code = _report(error) if tells(error) else int(getattr(error, "exit_code", 1))
+        code = code if isinstance(code, int) else 0
+        leave_ranks(code)
+        sys.exit(code)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that the words name."""
@@ -92,6 +96,9 @@ def _remember(_: Any, option: Any, given: bool) -> None:
 
 
 def _report(error: Exception) -> int:
+    if settings.debug:
+        error.__suppress_context__ = False  # the library hides the cause from users
+        traceback.print_exception(error)
     usage = f"see `{settings.command} --help`"
     if isinstance(error, N2NError):
         complain(error.message, error.hint or usage)
@@ -115,13 +122,15 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("train")(train)
-app.command("eval")(evaluate)
-app.command("denoise")(denoise)
+app.command("train", cls=TrainCommand)(on_ranks(train))
+app.command("eval")(on_ranks(evaluate))
+app.command("denoise", cls=DenoiseCommand)(denoise)
 app.command("compare")(compare)
 app.command("info")(info)
 app.command("models")(models)
 app.command("export")(export)
+app.command("sweep")(sweep)
+app.command("plot")(plot)
 
 
 def _version(asked: bool) -> None:

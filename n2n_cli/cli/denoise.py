@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from n2n_cli.cli.console import tell
+from n2n_cli.cli.learning import check_learning, duration, learning_method
 from n2n_cli.cli.options import (
+    ENSEMBLE_HELP,
     NETWORK_HELP,
     THREADS_HELP,
     format_option,
@@ -50,6 +52,32 @@ def denoise(
             "newest run in runs/, and where there is none, the model photo.",
         ),
     ] = None,
+    learn: Annotated[
+        str | None,
+        typer.Option(
+            "--self",
+            metavar="[=METHOD]",
+            help="Learn to denoise each picture from itself alone: --self or --self=zs-n2n begins with nothing, "
+            "--self=adapt fits the model to the picture. Default: the model as it is.",
+        ),
+    ] = None,
+    seconds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="With --self: what learning from a picture may take; it ends before that when it no longer helps. "
+            "Default: a number of steps, 10 to 20 seconds on two cores.",
+        ),
+    ] = None,
+    pd: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="Against noise that neighbouring pixels share, as in camera JPEGs: take every N-th pixel of every "
+            "N-th row for a picture by itself, N from 1 to 4. Default: 1, all in one.",
+        ),
+    ] = None,
+    ensemble: Annotated[bool, typer.Option("--ensemble", help=ENSEMBLE_HELP)] = False,
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", help="Take folders with all that is below them; OUT gets their tree.")
     ] = False,
@@ -124,7 +152,7 @@ def denoise(
         typer.Option(
             metavar="SIZE",
             help="What all of it may take, as 500MB or 2GB: large pictures are denoised in smaller tiles then. "
-            "Default: 300MB for each thread, beside the picture.",
+            "Default: 500MB for each thread beside the picture, 250MB where it has more than 20 megapixels.",
         ),
     ] = None,
     config: Annotated[
@@ -144,10 +172,13 @@ def denoise(
       n2n denoise --model runs/default-1/best.pth photos/ denoised/ --recursive --skip-existing
 
       n2n denoise - - < noisy.png > clean.png
+
+      n2n denoise --self in.png out.png
     """
     from n2n_cli.batch import Options
     from n2n_cli.bundled import choose_model
     from n2n_cli.config import load_config
+    from n2n_cli.correlation import MOST_FACTOR
     from n2n_cli.images import MAX_PIXELS
     from n2n_cli.jobs import Naming
     from n2n_cli.manifest import Manifest
@@ -164,8 +195,14 @@ def denoise(
         max_memory=None if max_memory is None else memory_size(max_memory, "--max-memory"),
         skip_existing=skip_existing,
         estimates=report or manifest is not None,
+        learning=None if learn is None else learning_method(learn),
+        seconds=None if seconds is None else duration(seconds, "--seconds"),
+        threads=thread_count(threads),
+        pd=1 if pd is None else whole_number(pd, "--pd", 1, MOST_FACTOR),
     )
-    team = thread_count(threads)
+    if ensemble and options.learning is not None:
+        raise UsageError("`--ensemble` is for a model as it is, not for `--self`", hint="leave out one of them")
+    check_learning(options.learning, model=model, config=config, seconds=seconds)
     check_stdout_has_one_use(target, report=report, manifest=manifest, dry_run=dry_run, as_json=as_json)
     naming = Naming(recursive, tuple(patterns or ()), suffix or "", wanted_format)
     plan = plan_words(sources, target, naming, dry_run=dry_run)
@@ -176,9 +213,14 @@ def denoise(
         show_plan(jobs, skip_existing=skip_existing, as_json=as_json)
         end(Tally(len(jobs)), plan.problems)
         return
-    chosen = choose_model(model)
-    denoiser = Model.from_checkpoint(chosen.path, load_config(config) if config else None, threads=team)
-    tell(f"model: {chosen.text}")
+    denoiser = None
+    if options.learning != "zs-n2n":
+        chosen = choose_model(model)
+        network = load_config(config) if config else None
+        denoiser = Model.from_checkpoint(chosen.path, network, threads=options.threads)
+        if ensemble:
+            denoiser.predict_as_ensemble()
+        tell(f"model: {chosen.text}")
     with nullcontext(manifest) if manifest in (None, "-") else Manifest(Path(manifest)) as lines:
         results = Results(report=report, as_json=as_json, manifest=lines)
         tally = run(denoiser, jobs, options, results.add)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from n2n_cli.cli.console import result, shows_progress, stderr, tell
-from n2n_cli.cli.options import NETWORK_HELP, THREADS_HELP, thread_count, whole_number
+from n2n_cli.cli.options import ENSEMBLE_HELP, NETWORK_HELP, THREADS_HELP, thread_count, whole_number
 from n2n_cli.cli.ranked import show_nothing
 from n2n_cli.errors import UsageError, printable
 
@@ -66,6 +66,7 @@ def evaluate(
     seed: Annotated[
         str | None, typer.Option(metavar="N", help="Seeds crops and noise of a folder of --data. Default: 0.")
     ] = None,
+    ensemble: Annotated[bool, typer.Option("--ensemble", help=ENSEMBLE_HELP)] = False,
     threads: Annotated[str | None, typer.Option(metavar="N", help=THREADS_HELP)] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON object for each picture, and a last one for all.")
@@ -106,6 +107,8 @@ def evaluate(
         raise UsageError("`--crops` needs the pictures to cut from", hint="add `--data FOLDER`")
     path = choose_model(str(checkpoint)).path
     model = Model.from_checkpoint(path, load_config(config) if config else None, threads=team or ranks.threads)
+    if ensemble:
+        model.predict_as_ensemble()
     if noise is not None:
         model.config.override("data.noise", noise, "--noise")  # a wrong one is told of here
     scores = evaluation.evaluate(model, model.config, data, noise, clean=clean, crops=count, seed=number, ranks=ranks)

@@ -56,12 +56,17 @@ class Tally:
 
 
 def run(
-    model: Model,
+    model: Model | None,
     jobs: Sequence[Job],
     options: Options,
     finished: Callable[[Outcome], None],
 ) -> Tally:
     """Denoise pictures and tell of them; `finished` is called for each.
+
+    Parameters
+    ----------
+    model : Model, optional
+        Left out where all is learned from the picture.
 
     Raises
     ------
@@ -74,7 +79,7 @@ def run(
     with bar(len(jobs)) as shown:
         outcomes = denoise_files(
             model,
-            model.config.network.channels,
+            0 if model is None else model.config.network.channels,
             jobs,
             options,
             begin=lambda job: None if shown is None else shown.begin(str(job.source)),
@@ -93,6 +98,9 @@ def run(
                     lossy_told = True
                 if settings.verbose and len(jobs) > 1:
                     tell(_line(outcome))
+                if settings.verbose:
+                    for learned in outcome.learned:
+                        tell(f"{outcome.job.source}: {learned}")
                 if shown is not None:
                     shown.end()
         except KeyboardInterrupt:

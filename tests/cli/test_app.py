@@ -19,7 +19,7 @@ from n2n_cli.nn import Module
 from n2n_cli.nn.parallel import Team
 from tests.cli import N2N, environment, failure, n2n, photo, start, workplace
 
-COMMANDS = ("train", "eval", "denoise", "compare", "info", "models", "export")
+COMMANDS = ("train", "eval", "denoise", "compare", "info", "models", "export", "sweep", "plot")
 
 
 @pytest.fixture(autouse=True)

@@ -45,6 +45,19 @@ def test_the_picture_that_comes_out_is_the_models(shape: tuple[int, ...], here: 
     assert (got != pixels.reshape(shape)).any()
 
 
+def test_an_ensemble_is_the_mean_of_eight() -> None:
+    assert n2n("denoise", *MODEL, "photos/0.png", "alone.png").code == 0
+    assert n2n("denoise", *MODEL, "--ensemble", "photos/0.png", "eight.png").code == 0
+    model, pixels = Model.from_checkpoint("tiny.pth"), np.asarray(Image.open("photos/0.png")) / np.float32(255)
+    model.predict_as_ensemble()
+    wanted = model.predict(np.moveaxis(pixels, -1, 0)[None], margin=MARGIN)[0]
+    got, alone = (np.moveaxis(np.asarray(Image.open(name)), -1, 0) for name in ("eight.png", "alone.png"))
+    assert np.abs(got - np.clip(wanted, 0, 1) * 255).max() <= 0.51
+    assert (got != alone).any()
+    code, message, _ = failure("denoise", "--ensemble", "--self", "photos/0.png", "out.png")
+    assert (code, message) == (2, "`--ensemble` is for a model as it is, not for `--self`")
+
+
 def test_quiet_and_the_ending_of_the_name() -> None:
     assert n2n("-q", "denoise", *MODEL, "photos/0.png", "out.JPG") == (0, "", "")
     assert Path("out.JPG").read_bytes().startswith(b"\xff\xd8\xff")

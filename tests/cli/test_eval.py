@@ -225,6 +225,15 @@ def test_what_is_refused(words: list[str], code: int, message: str) -> None:
     assert message in got[1]
 
 
+def test_an_ensemble_is_scored_in_place_of_the_model() -> None:
+    alone, eight = (
+        json.loads(n2n("eval", "tiny.pth", "--data", "photos", "--json", *more).out.splitlines()[-1])
+        for more in ([], ["--ensemble"])
+    )
+    assert alone["noisy_psnr"] == eight["noisy_psnr"]
+    assert alone["psnr"] != eight["psnr"]
+
+
 def test_a_damaged_picture_is_named_after_the_scores_before_it() -> None:
     whole = Path("photos/1.png").read_bytes()
     Path("photos/1.png").write_bytes(whole[: len(whole) // 2])

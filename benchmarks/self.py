@@ -1,0 +1,184 @@
+"""`python -m benchmarks.self`: learning from one noisy picture; how fast, and with `--data` how well.
+
+Without `--data`: a training step of Zero-Shot Noise2Noise, ours and PyTorch's twin of it (eager and channels-last), in
+processes of their own that take turns. With it, one table: the noisy pictures first, then the bundled model and what is
+learned from each picture. Synthetic noise is drawn once a picture, in floats, not clipped; PSNR is the mean over
+pictures of each one's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from n2n_cli import machine
+
+WAYS = ("n2n", "eager", "channels_last")
+METHODS = ("bundled", "--pd 2", "--self", "--self --pd 2", "--self=adapt", "--self=adapt --pd 2")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.self", description=__doc__)
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="clean pictures; with --noisy, of those names")
+    parser.add_argument("--noisy", type=Path, metavar="FOLDER", help="real noisy pictures; else noise is drawn")
+    parser.add_argument("--noise", default="gaussian:25", help="as `n2n eval --noise`, without --noisy")
+    parser.add_argument("--crop", type=int, metavar="N", help="only the N x N pixels in the middle of each picture")
+    parser.add_argument("--count", type=int, metavar="N", help="only the first so many pictures")
+    parser.add_argument("--only", action="append", choices=METHODS, help="written as --only=--self; may be repeated")
+    parser.add_argument("--rounds", type=int, default=25)
+    options = parser.parse_args()
+    machine.prepare_blas()
+    if options.data is None:
+        _speed(options.rounds)
+    else:
+        _quality(options)
+
+
+def _speed(rounds: int) -> None:
+    from benchmarks.timing import take_turns
+    from benchmarks.workers import workers
+
+    for threads in sorted({1, machine.available_cores()}):
+        with workers(steps, {way: (way, threads) for way in WAYS}) as running:
+            timings = take_turns(running, rounds=rounds)
+        best = min(WAYS[1:], key=lambda way: timings[way].median)
+        told = ", ".join(f"{way} {t.median / STEPS * 1e3:.2f} ms ({t.spread:.0%})" for way, t in timings.items())
+        ratio = timings[best].median / timings["n2n"].median
+        print(f"a step on {threads} threads: {told}; {ratio:.2f}x PyTorch's best, {best}", flush=True)
+
+
+STEPS = 20
+"""Steps that are timed together."""
+
+
+def steps(way: str, threads: int) -> Callable[[], None]:
+    """What takes `STEPS` steps of the method, on the same crops in every way."""
+    machine.prepare_blas()
+    import numpy as np
+
+    from n2n_cli.images import Picture
+    from n2n_cli.zero_shot import ZeroShotLearner
+
+    pixels = np.random.default_rng(0).random((256, 256, 3), dtype=np.float32)
+    learner = ZeroShotLearner([Picture(pixels)], threads=threads)
+    step = learner.step if way == "n2n" else _twin(learner, way, threads)
+
+    def run() -> None:
+        for _ in range(STEPS):
+            step()
+
+    return run
+
+
+def _twin(learner: Any, way: str, threads: int) -> Callable[[], object]:
+    """The same step as a PyTorch user writes it: `learner` only draws the crops."""
+    import torch
+    from torch.nn import functional
+
+    from benchmarks.twins import tensor
+    from n2n_cli.one_picture import cells
+    from n2n_cli.zero_shot import BATCH, BETAS, LEARNING_RATE, SIDE, SLOPE, WIDTH
+
+    torch.set_num_threads(threads)
+    memory_format = torch.channels_last if way == "channels_last" else torch.contiguous_format
+    network = torch.nn.Sequential(
+        *(torch.nn.Conv2d(3, WIDTH, 3), torch.nn.LeakyReLU(SLOPE, inplace=True)),
+        *(torch.nn.Conv2d(WIDTH, WIDTH, 3), torch.nn.LeakyReLU(SLOPE, inplace=True)),
+        torch.nn.Conv2d(WIDTH, 3, 1),
+    ).to(memory_format=memory_format)
+    optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE, betas=BETAS)
+    diagonals = [torch.tensor(kernel).expand(3, 1, 2, 2) for kernel in ([[0, 0.5], [0.5, 0]], [[0.5, 0], [0, 0.5]])]
+
+    def halves(x: Any) -> Any:
+        return torch.cat([functional.conv2d(x, kernel, stride=2, groups=3) for kernel in diagonals])
+
+    def step() -> float:
+        crops, learned = learner.crops.at(learner.crops.draw(BATCH, SIDE), SIDE)
+        x, mask = tensor(crops, memory_format), tensor(cells(learned)[:, :, 2:-2, 2:-2], torch.contiguous_format)
+        optimizer.zero_grad()
+        y, whole = halves(x), x[:, :, 2:-2, 2:-2]
+        denoised = y[:, :, 2:-2, 2:-2] - network(y)
+        whole = halves(whole[:, :, 2:-2, 2:-2] - network(whole))
+        first, second = y[:, :, 2:-2, 2:-2].chunk(2)
+        residual = denoised - torch.cat([second, first])
+        loss = (residual.square() + (denoised - whole).square()).mul(mask.repeat(2, 1, 1, 1)).mean()
+        loss.backward()
+        optimizer.step()
+        return float(loss.item())
+
+    return step
+
+
+def _quality(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    from n2n_cli.bundled import bundled_models
+    from n2n_cli.metrics import psnr, ssim
+    from n2n_cli.model import Model
+
+    model = Model.from_checkpoint(bundled_models()["photo"])
+    pairs = list(_pairs(options))
+    print(f"\n{options.data}, {len(pairs)} pictures, noise drawn once\n")
+    print("| method | PSNR dB | SSIM | s a picture |\n|---|---|---|---|")
+    for name in ("noisy", *METHODS):
+        if name != "noisy" and options.only and name not in options.only:
+            continue
+        scores, seconds = [], 0.0
+        for noisy, clean in pairs:
+            began = time.perf_counter()
+            denoised = noisy if name == "noisy" else _denoised(name, noisy, model)
+            seconds += time.perf_counter() - began
+            scores.append((psnr(denoised, clean), ssim(denoised, clean)))
+        mean_psnr, mean_ssim = np.mean(scores, axis=0)
+        print(f"| {name} | {mean_psnr:.2f} | {mean_ssim:.4f} | {seconds / len(pairs):.1f} |", flush=True)
+
+
+def _pairs(options: argparse.Namespace) -> Iterator[tuple[Any, Any]]:
+    """Noisy and clean, (C, H, W) float32."""
+    import numpy as np
+
+    from n2n_cli.folders import image_files
+    from n2n_cli.images import read_picture
+    from n2n_cli.noise import parse_noise
+    from n2n_cli.pixels import to_float
+
+    noise = parse_noise(options.noise)
+    for i, path in enumerate(image_files(options.data)[: options.count]):
+        clean = _middle(read_picture(path).pixels, options.crop)  # (H, W, C)
+        if options.noisy is None:
+            noisy = noise.draw(clean, rng=np.random.default_rng([0, i]))
+        else:
+            noisy = to_float(_middle(read_picture(options.noisy / path.name).pixels, options.crop))
+        yield np.moveaxis(noisy, -1, 0), np.moveaxis(to_float(clean), -1, 0)
+
+
+def _middle(pixels: Any, side: int | None) -> Any:
+    if side is None:
+        return pixels
+    top, left = ((size - side) // 2 for size in pixels.shape[:2])
+    return pixels[top : top + side, left : left + side]
+
+
+def _denoised(name: str, noisy: Any, model: Any) -> Any:
+    """What `n2n denoise` makes of it with these words, but in floats."""
+    import numpy as np
+
+    from n2n_cli.correlation import shuffled_down, shuffled_up
+    from n2n_cli.denoising import denoise
+    from n2n_cli.images import Picture
+    from n2n_cli.learning import learn_to_denoise
+
+    picture = Picture(np.ascontiguousarray(np.moveaxis(noisy, 0, -1)))
+    factor = 2 if "--pd 2" in name else 1
+    method: Any = "adapt" if "adapt" in name else "zs-n2n" if "--self" in name else None
+    parts = shuffled_down(picture, factor)
+    own = learn_to_denoise(method, parts, model, model.config.network.channels)
+    done = [part.with_float(denoise(own.model, own.channels, part.as_float())) for part in parts]
+    return shuffled_up(picture, done, factor).as_float()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,272 @@
+"""Learning from the one picture that is to be denoised: where its crops come from, and when to stop.
+
+A part of the picture is held out, in blocks that are spread over it: nothing is learned from its targets. When the
+held-out loss no longer falls, all that is left to learn is the noise. The clean picture is never asked; nobody has it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from n2n_cli.images import Picture
+from n2n_cli.nn import Loss
+from n2n_cli.nn.averaging import MovingAverage
+from n2n_cli.nn.functional import Array, Pair
+from n2n_cli.noise_level import estimate_sigma
+
+BLOCK, EDGE = 16, 4
+"""Pixels: side of a held-out block; and from the picture's border to the first, so that all around them is seen."""
+_PLACE, _PLACES = 64, 8
+"""Pixels: side of a place where the noise is told; and places, at most, along an axis."""
+PART, _MOST = 16, 128
+"""One block in so many is held out, and at most so many in all."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long is learned from a picture.
+
+    Attributes
+    ----------
+    steps : int
+        At most.
+    seconds : float
+        At most, from the start; the step at hand is finished.
+    every : int
+        Steps from one look at the held-out loss to the next.
+    patience : int
+        Looks without a new lowest loss after which it is enough.
+    """
+
+    steps: int
+    seconds: float = math.inf
+    every: int = 50
+    patience: int = 4
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What came of it.
+
+    Attributes
+    ----------
+    weights : dict of arrays
+        The averaged weights at the lowest held-out loss; those after the last step where nothing is held out.
+    steps : int
+        That were taken.
+    first, best : float
+        The held-out loss before the first step and the lowest; not a number where nothing is held out.
+    """
+
+    weights: dict[str, Array]
+    steps: int
+    first: float
+    best: float
+
+    def __str__(self) -> str:
+        told = "" if math.isnan(self.first) else f", held-out loss {self.first:.3g} before and {self.best:.3g} after"
+        return f"learned for {self.steps} steps{told}"
+
+
+def learn(
+    step: Callable[[], object],
+    held_out: Callable[[], float],
+    average: MovingAverage,
+    effort: Effort,
+    *,
+    advance: Callable[[float], None] = lambda part: None,
+    began: float | None = None,
+) -> Learned:
+    """Take steps until the held-out loss stops falling, or the effort is spent.
+
+    Parameters
+    ----------
+    step : function
+        Takes one.
+    held_out : function
+        The loss of the network as it is; not a number where nothing is held out.
+    average : MovingAverage
+        Of the network's weights; it is what is looked at.
+    advance : function
+        Told what part was done; all parts add up to 1.
+    began : float, optional
+        When the seconds began to count, as `time.perf_counter` tells it; by default now.
+    """
+    began = time.perf_counter() if began is None else began
+    done, taken, since_best = 0.0, 0, 0
+    first = best = held_out()
+    weights = _copied(average)
+    if math.isnan(first):
+        best = math.inf
+    while taken < effort.steps and since_best < effort.patience:
+        seconds = time.perf_counter() - began
+        if seconds >= effort.seconds:
+            break
+        step()
+        average.update()
+        taken += 1
+        part = max(taken / effort.steps, seconds / effort.seconds)
+        if part > done:
+            advance(part - done)
+            done = part
+        if taken % effort.every and taken < effort.steps:
+            continue
+        with average.applied():
+            loss = held_out()
+        if loss < best or math.isnan(first):
+            best, since_best, weights = loss, 0, _copied(average)
+        else:
+            since_best += 1
+    if taken % effort.every and taken < effort.steps:  # the seconds are over; what came since the last look counts too
+        with average.applied():
+            loss = held_out()
+        if loss < best or math.isnan(first):
+            best, weights = loss, _copied(average)
+    advance(max(0.0, 1 - done))
+    return Learned(weights, taken, first, math.nan if math.isnan(first) else best)
+
+
+def _copied(average: MovingAverage) -> dict[str, Array]:
+    return {name: values.copy() for name, values in average.weights.items()}
+
+
+class Crops:
+    """Crops of pictures, and which of their pixels are held out.
+
+    Parameters
+    ----------
+    pictures : sequence of Picture
+        Of the same channels: one, or the parts of one. They are read crop by crop, never held as floats.
+    rng : numpy.random.Generator
+        Draws the held-out blocks, and the crops.
+    part : int
+        One block in so many is held out.
+
+    Attributes
+    ----------
+    channels : int
+    least : int
+        The shortest side, in pixels.
+    mean, deviation : float
+        Of all pixels, in [0, 1]; the deviation is never 0.
+    held : list of (picture, row, column)
+        The first pixels of the held-out blocks.
+    """
+
+    def __init__(self, pictures: Sequence[Picture], *, rng: np.random.Generator, part: int = PART) -> None:
+        self._pictures, self._rng = pictures, rng
+        shapes = [picture.pixels.shape for picture in pictures]
+        self.channels = shapes[0][2]
+        self.least = min(min(h, w) for h, w, _ in shapes)
+        areas = np.array([h * w for h, w, _ in shapes], float)
+        self._shares = areas / areas.sum()
+        self._blocks = [np.zeros(_block_counts(h, w), bool) for h, w, _ in shapes]
+        ends = np.cumsum([blocks.size for blocks in self._blocks])
+        count = min(_MOST, int(ends[-1]) // part)
+        self.held: list[tuple[int, int, int]] = []
+        for number in sorted(rng.choice(ends[-1], count, replace=False).tolist()) if count else ():
+            i = int(np.searchsorted(ends, number, side="right"))
+            row, column = divmod(number - int(ends[i]) + self._blocks[i].size, self._blocks[i].shape[1])
+            self._blocks[i][row, column] = True
+            self.held.append((i, EDGE + BLOCK * row, EDGE + BLOCK * column))
+        self.mean, self.deviation = self._moments()
+
+    def _moments(self) -> tuple[float, float]:
+        """Mean and standard deviation, of at most about a million pixels of each picture."""
+        total, squares, count = 0.0, 0.0, 0
+        for picture in self._pictures:
+            stride = max(1, math.ceil(math.sqrt(picture.pixels.shape[0] * picture.pixels.shape[1] / 2**20)))
+            x = picture.to_unit(picture.pixels[::stride, ::stride]).astype(np.float64)
+            total, squares, count = total + float(x.sum()), squares + float(np.square(x).sum()), count + x.size
+        mean = total / count
+        deviation = math.sqrt(max(0.0, squares / count - mean * mean))
+        return mean, deviation if deviation > _LEAST_DEVIATION else 1.0
+
+    def sigma(self) -> float:
+        """Standard deviation of white noise, in [0, 1]: the median of what places that are spread over it tell."""
+        told = []
+        for picture in self._pictures:
+            h, w = picture.pixels.shape[:2]
+            side = min(_PLACE, h, w)
+            for top in np.linspace(0, h - side, min(_PLACES, h // side)).astype(int):
+                for left in np.linspace(0, w - side, min(_PLACES, w // side)).astype(int):
+                    part = picture.to_unit(picture.pixels[top : top + side, left : left + side])
+                    told.append(estimate_sigma(part) / 255)
+        return float(np.median(told))
+
+    def at(self, places: Sequence[tuple[int, int, int]], side: int) -> tuple[Array, Array]:
+        """The square crops at (picture, row, column), and where they are not held out.
+
+        Returns
+        -------
+        (N, C, side, side) float32 array in [0, 1], (N, 1, side, side) bool array
+        """
+        crops = np.empty((len(places), side, side, self.channels), np.float32)
+        learned = np.empty((len(places), 1, side, side), bool)
+        for n, (i, top, left) in enumerate(places):
+            picture = self._pictures[i]
+            crops[n] = picture.to_unit(picture.pixels[top : top + side, left : left + side])
+            rows, columns = (_block_numbers(start, side) for start in (top, left))
+            learned[n, 0] = ~np.pad(self._blocks[i], 1)[np.ix_(*_within(self._blocks[i].shape, rows, columns))]
+        return crops.transpose(0, 3, 1, 2), learned
+
+    def draw(self, count: int, side: int) -> list[tuple[int, int, int]]:
+        """Places of crops, anywhere in the pictures."""
+        places = []
+        for i in self._rng.choice(len(self._pictures), count, p=self._shares).tolist():
+            h, w, _ = self._pictures[i].pixels.shape
+            top, left = int(self._rng.integers(h - side + 1)), int(self._rng.integers(w - side + 1))
+            places.append((i, top, left))
+        return places
+
+    def around(self, i: int, block: Pair, side: int) -> Pair:
+        """The even place of a crop of picture `i`, of an even side, with the block of that place near its middle."""
+        h, w = self._pictures[i].pixels.shape[:2]
+        top, left = (
+            min(max(0, start + BLOCK // 2 - side // 2), size - side) // 2 * 2
+            for start, size in zip(block, (h, w), strict=True)
+        )
+        return top, left
+
+
+_LEAST_DEVIATION = 1e-6
+
+
+def _block_counts(h: int, w: int) -> Pair:
+    return max(0, (h - 2 * EDGE) // BLOCK), max(0, (w - 2 * EDGE) // BLOCK)
+
+
+def _block_numbers(start: int, side: int) -> Array:
+    """The number of the block, along one axis, that each of `side` pixels lies in; -1 before the first."""
+    return (np.arange(start, start + side) - EDGE) // BLOCK
+
+
+def _within(shape: tuple[int, ...], rows: Array, columns: Array) -> tuple[Array, Array]:
+    """Numbers of blocks as places in their padded mask: all that are none fall on the border."""
+    return np.clip(rows + 1, 0, shape[0] + 1), np.clip(columns + 1, 0, shape[1] + 1)
+
+
+def cells(learned: Array) -> Array:
+    """(N, 1, H, W) -> (N, 1, H/2, W/2): the 2x2 cells of which no pixel is held out."""
+    whole: Array = learned[..., ::2, ::2] & learned[..., ::2, 1::2] & learned[..., 1::2, ::2] & learned[..., 1::2, 1::2]
+    return whole
+
+
+class MaskedSquares(Loss):
+    """Mean of mask * prediction^2 over every element of the prediction; the mask, (N, 1, H, W), is the target."""
+
+    def forward(self, prediction: Array, target: Array) -> float:
+        masked = prediction * target
+        self._kept = masked
+        return float(np.mean(np.square(masked), dtype=np.float64))
+
+    def backward(self) -> Array:
+        """2/n mask * prediction, the mask being 0 or 1."""
+        masked = self._use_up()
+        grad: Array = masked * (2 / masked.size)
+        return grad

@@ -1,0 +1,72 @@
+"""A network asked eight times, of a picture turned and mirrored in every way: the mean errs less than each answer.
+
+References
+----------
+Timofte, Rothe, Van Gool (2016), "Seven ways to improve example-based single image super resolution", arXiv:1511.02228,
+section 3.6: enhanced prediction.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from n2n_cli.nn import Module
+from n2n_cli.nn.channels_last import empty_nchw
+from n2n_cli.nn.functional import Array, Shape
+
+
+class Turned(Module):
+    """The mean of what a network makes of the eight turns and mirror images of its input, turned back.
+
+    It is for denoising: it has no way back.
+
+    Parameters
+    ----------
+    network : Module
+        Keeps the height and width of pictures whose sides are whole periods.
+    """
+
+    def __init__(self, network: Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Array) -> Array:
+        """(N, C, H, W) -> the same."""
+        total = empty_nchw(self.output_shape(x.shape), np.result_type(x, np.float32))
+        total.fill(0)
+        for number in range(8):
+            total += _turned(self.network(_turned(x, number)), number, back=True)
+        total *= 1 / 8
+        return total
+
+    def backward(self, grad_output: Array) -> Array:
+        raise NotImplementedError(f"{type(self).__name__} is for denoising alone")
+
+    def prepare(self) -> None:
+        self.network.prepare()
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return self.network.output_shape(shape)
+
+    def most_values(self, shape: Shape) -> int:
+        return self.network.most_values(shape)
+
+    def period(self, axis: int) -> int:
+        return math.lcm(self.network.period(0), self.network.period(1))
+
+    def input_span(self, start: int, stop: int, axis: int) -> tuple[int, int]:
+        period = self.period(axis)
+        start, stop = start // period * period, stop + -stop % period  # so that they are the same when turned
+        spans = [self.network.input_span(start, stop, own) for own in (0, 1)]
+        reach = max(max(start - first, last - stop) for first, last in spans)
+        return start - reach, stop + reach
+
+
+def _turned(x: Array, number: int, *, back: bool = False) -> Array:
+    """x in one of eight ways, 0 being as it is; or turned back: the axes change places last, or then first."""
+    if back and number & 4:
+        x = x.swapaxes(2, 3)
+    x = x[:, :, :: -1 if number & 1 else 1, :: -1 if number & 2 else 1]
+    return x if back or not number & 4 else x.swapaxes(2, 3)
