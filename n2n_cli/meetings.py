@@ -8,7 +8,6 @@ whatever they do next. All waiting is asking again and again, so that signals ar
 from __future__ import annotations
 
 import math
-import pickle
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,14 +78,18 @@ class Meetings:
         return tail
 
     def exchanged(self, value: Value) -> list[Value]:
-        """The value of every rank. They are copies of one program that a launcher started: pickle is safe."""
-        own = np.frombuffer(pickle.dumps(value), np.uint8)
+        """The value of every rank.
+
+        The ranks are copies of one program that one user has started: they trust what they send each other, as they
+        trust no file.
+        """
+        own = np.frombuffer(MPI.pickle.dumps(value), np.uint8)
         sizes = np.zeros(self.count, np.int64)
         self.wait(self._world.Iallgather(np.array([own.size], np.int64), sizes))
         ends = np.cumsum(sizes)
         everything = np.empty(ends[-1], np.uint8)
         self.wait(self._world.Iallgatherv(own, [everything, (sizes, ends - sizes)]))
-        return [pickle.loads(everything[end - size : end].tobytes()) for end, size in zip(ends, sizes, strict=True)]
+        return [MPI.pickle.loads(everything[end - size : end].tobytes()) for end, size in zip(ends, sizes, strict=True)]
 
     def wait(self, request: MPI.Request) -> None:
         """Wait for the others. An interrupt is raised when the meeting is over.
