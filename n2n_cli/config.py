@@ -357,7 +357,7 @@ def shipped_configs() -> dict[str, Path]:
     folder = Path(str(resources.files("n2n_cli"))) / "configs"
     if not folder.is_dir():  # a checkout that is installed in editable mode
         folder = Path(__file__).parents[1] / "configs"
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    return {path.stem: path for path in sorted(folder.glob("*.toml"), key=lambda path: path.stem)}
 
 
 _MAX_DOTS = 200  # tomllib takes seconds for a key of thousands of parts
