@@ -1,0 +1,156 @@
+"""`python -m benchmarks.report --data FOLDER --test FOLDER`: what docs/REPORT.md shows, made anew.
+
+Trains the founding network on the stand-in of the founding report's task (block-8 pixelation of photographs), and its
+twin in PyTorch on the same batches in the same order from the same weights; sweeps Adam's learning rate; and draws the
+figures. What is there already is not made again, so that it may be stopped and started. About 25 minutes on 2 cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from n2n_cli import machine
+
+LEARNING_RATES = "1e-4,3e-4,1e-3,3e-3,1e-2,3e-2"
+SHOWN = 6  # pictures in Figure 3
+CROPS = 1000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="photographs to train on")
+    parser.add_argument("--test", type=Path, required=True, metavar="FOLDER", help="photographs to measure on")
+    parser.add_argument("--out", type=Path, default=Path("report"), metavar="FOLDER", help="default: report")
+    parser.add_argument("--epochs", type=int, default=10, help="of the two trainings; default: 10")
+    parser.add_argument("--pairs", type=int, help="of training; default: as configured, 50,000")
+    options = parser.parse_args()
+    machine.prepare_blas()
+
+    report = Report(options.out, options.data, options.test, options.epochs, options.pairs)
+    report.make("network", report.network)
+    report.make("ours", report.ours)
+    report.make("twin", report.twin)
+    report.make("figure2", report.figure2)
+    report.figure3()
+
+
+class Report:
+    """The figures, kept in `report.json` of a folder as they are found."""
+
+    def __init__(self, folder: Path, data: Path, test: Path, epochs: int, pairs: int | None) -> None:
+        from n2n_cli.config import load_config
+
+        self.folder, self.data, self.test = folder, data, test
+        self.keys = [f"train.epochs={epochs}", *([f"data.pairs={pairs}"] if pairs else [])]
+        changes: list[tuple[str, Any, str]] = [
+            ("data.source", str(data), "--data"),
+            ("train.epochs", epochs, "--epochs"),
+        ]
+        changes += [("data.pairs", pairs, "--pairs")] if pairs else []
+        self.config = load_config("ee559").override_all(changes)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / "report.json"
+        self.found: dict[str, Any] = json.loads(self._path.read_text()) if self._path.exists() else {}
+
+    def make(self, name: str, find: Callable[[], Any]) -> None:
+        """Find a part of the report, where it is not there, and keep it."""
+        if name not in self.found:
+            began = time.perf_counter()
+            self.found[name] = find()
+            self.found[name]["minutes"] = round((time.perf_counter() - began) / 60, 2)
+            self._path.write_text(json.dumps(self.found, indent=2) + "\n")
+        print(f"{name}: {json.dumps(self.found[name])}", flush=True)
+
+    def network(self) -> dict[str, Any]:
+        """The network's table, as `n2n info` prints it."""
+        return {"table": _n2n("info", "ee559")}
+
+    def ours(self) -> dict[str, Any]:
+        """The founding network, trained by n2n."""
+        run = self.folder / "founding"
+        words = [word for key in self.keys for word in ("--set", key)]
+        _n2n("train", "--config", "ee559", "--data", self.data, "--out", run, "--force", *words)
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        return {"validation_psnr": [line["psnr"] for line in lines], **self._measured(run / "last.pth")}
+
+    def twin(self) -> dict[str, Any]:
+        """The same network in PyTorch, on the same batches in the same order, from the same weights."""
+        import torch
+
+        from benchmarks import twins
+        from n2n_cli.data import open_dataset
+        from n2n_cli.model import Model
+
+        train = self.config.train
+        pairs = open_dataset(self.config.data, 3, seed=train.seed).train
+        model = Model.from_config(self.config)
+        network, form = twins.variant(model.network, "channels_last")
+        optimizer = torch.optim.SGD(network.parameters(), lr=train.lr)
+        for epoch in range(1, train.epochs + 1):
+            order = np.random.default_rng([train.seed, epoch]).permutation(len(pairs))
+            for start in range(0, len(order), train.batch_size):
+                noisy, target = (
+                    twins.tensor(part, form) for part in pairs.batch(order[start : start + train.batch_size], epoch)
+                )
+                optimizer.zero_grad()
+                torch.nn.functional.mse_loss(network(noisy), target).backward()
+                optimizer.step()
+        model.network.load_state_dict({name: value.numpy() for name, value in network.state_dict().items()})
+        path = self.folder / "twin.pth"
+        model.save(path)
+        return self._measured(path)
+
+    def figure2(self) -> dict[str, Any]:
+        """PSNR against Adam's learning rate: the sweep's own plot and table."""
+        sweep = self.folder / "adam"
+        words = [word for key in self.keys[1:] for word in ("--set", key)]
+        arguments = ("--param", "optim.lr", "--values", LEARNING_RATES, "--config", "ee559-adam", "--data", self.data)
+        best = _n2n("sweep", *arguments, "--out", sweep, "--json", *words)
+        for ending in ("svg", "png"):
+            if (sweep / f"sweep.{ending}").exists():
+                shutil.copy(sweep / f"sweep.{ending}", self.folder / f"figure-2.{ending}")
+        return {"best": json.loads(best), "all": json.loads((sweep / "sweep.json").read_text())}
+
+    def figure3(self) -> None:
+        """Noisy, denoised and clean crops of the test pictures, above each other, four times as large."""
+        from n2n_cli.examples import open_examples
+        from n2n_cli.images import Picture, write_picture
+        from n2n_cli.model import Model
+        from n2n_cli.pixels import to_integer
+
+        model = Model.from_checkpoint(self.folder / "founding" / "last.pth")
+        examples = open_examples(model.config, str(self.test), None, None, crops=SHOWN)
+        batch = next(islice(examples.batches, 1))
+        rows = [
+            np.concatenate(list(part[:SHOWN]), axis=2)
+            for part in (batch.noisy, model.predict(batch.noisy), batch.clean)
+        ]
+        sheet = np.moveaxis(np.concatenate(rows, axis=1), 0, -1).repeat(4, axis=0).repeat(4, axis=1)  # (H, W, C)
+        write_picture(self.folder / "figure-3.png", Picture(to_integer(sheet, np.uint8)))
+
+    def _measured(self, checkpoint: Path) -> dict[str, Any]:
+        words = ("--data", self.test, "--noise", self.config.data.noise, "--crops", CROPS, "--json")
+        lines = _n2n("eval", checkpoint, *words).splitlines()
+        summary: dict[str, Any] = json.loads(lines[-1])
+        return {"test": summary}
+
+
+def _n2n(*words: object) -> str:
+    """What the command prints on stdout; its news go to this program's stderr."""
+    command = [Path(sys.executable).with_name("n2n"), *words]
+    return subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+if __name__ == "__main__":
+    main()

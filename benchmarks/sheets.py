@@ -1,0 +1,52 @@
+"""`python -m benchmarks.sheets OUT`: contact sheets of the bundled model on six photographs in the public domain.
+
+They come with scikit-image (extra `dev`); noise of 25 grey levels is put on their middle, kept to 8 bits as a camera
+does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from n2n_cli import machine
+
+PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "retina", "hubble_deep_field")
+SIGMA = 25  # grey levels of 255
+SIDE = 288  # pixels
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sheets", description=__doc__)
+    parser.add_argument("out", type=Path, metavar="OUT", help="the folder for the sheets")
+    folder: Path = parser.parse_args().out
+    machine.prepare_blas()
+
+    from skimage import data
+
+    from n2n_cli.bundled import choose_model
+    from n2n_cli.comparison import compare
+    from n2n_cli.denoising import denoise_picture
+    from n2n_cli.images import Picture, write_picture
+    from n2n_cli.model import Model
+
+    model = Model.from_checkpoint(choose_model("photo").path)
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, name in enumerate(PHOTOGRAPHS):
+        whole = getattr(data, name)()  # (H, W, 3) uint8
+        top, left = ((size - SIDE) // 2 for size in whole.shape[:2])
+        clean = np.ascontiguousarray(whole[top : top + SIDE, left : left + SIDE])
+        noise = SIGMA * np.random.default_rng([0, i]).standard_normal(clean.shape, dtype=np.float32)
+        noisy = Picture(np.rint(np.clip(clean + noise, 0, 255)).astype(np.uint8))
+        pictures = [("noisy", noisy), ("denoised", denoise_picture(model, 3, noisy)), ("clean", Picture(clean))]
+        compared = compare([(Path(f"{name}, {which}"), picture) for which, picture in pictures])
+        write_picture(folder / f"{name}.jpg", Picture(compared.sheet), quality=80)
+        print(json.dumps({"photograph": name, **{f.picture: asdict(f) for f in compared.figures}}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
