@@ -197,6 +197,12 @@ def small_product() -> int:
     return 1_000_000 if library is not None and library.kernel in _SMALL_KERNELS else 0
 
 
+def give_memory_back() -> None:
+    """Let the system have what the allocator keeps of freed memory, where that is GNU's; it may be hundreds of MB."""
+    with suppress(OSError, AttributeError, TypeError):  # other systems' libraries
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Let BLAS use one thread a call inside the block."""

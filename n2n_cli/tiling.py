@@ -8,6 +8,7 @@ from operator import attrgetter
 
 import numpy as np
 
+from n2n_cli.machine import give_memory_back
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.parallel import Member, Team
 from n2n_cli.tile_plan import LARGE, Tile, plan
@@ -83,6 +84,7 @@ def apply(
         for _, alike in itertools.groupby(sorted(tiles, key=seen), key=seen):
             team.map(one_tile, list(alike))
             team.release()
+            give_memory_back()
     return out
 
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import math
 import os
 import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -197,3 +199,24 @@ def test_small_products_are_taken_as_they_are_by_avx_512_kernels(
     assert machine.small_product() == wanted
     monkeypatch.setattr(machine, "open_blas", lambda: None)
     assert machine.small_product() == 0
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+def test_memory_that_the_allocator_keeps_goes_back_to_the_system() -> None:
+    program = """
+import numpy as np
+from n2n_cli.machine import give_memory_back
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+arrays = [np.ones(12_000) for _ in range(1000)]  # 96 kB each, below what is mapped by itself
+last = arrays[-1]
+del arrays
+before = resident()
+give_memory_back()
+print(before - resident())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 50_000_000
