@@ -206,3 +206,19 @@ def test_model_and_nn_are_the_packages_face() -> None:
     assert set(n2n_cli.__all__) == {"Model", "denoise", "nn", "__version__"}
     with pytest.raises(AttributeError, match=r"^module 'n2n_cli' has no attribute 'Modle'$"):
         n2n_cli.Modle  # noqa: B018
+
+
+def test_to_see_whether_a_network_fits_takes_no_memory_for_its_weights() -> None:
+    program = """
+import resource
+from n2n_cli.config import Config
+from n2n_cli.errors import ConfigError
+wide = {"type": "Conv2d", "in_channels": 3, "out_channels": 8_000_000, "kernel_size": 3, "padding": 1}
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    Config.from_tables({"network": {"channels": 3, "layers": [wide]}}, "wide")
+except ConfigError:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 100_000  # kB; the weights alone are 864,000

@@ -15,10 +15,10 @@ class _Undrawn:
     """Draws nothing but zeros."""
 
     def uniform(self, low: float, high: float, size: Shape) -> Array:
-        return np.zeros(size)
+        return np.zeros(size, np.float32)
 
     def normal(self, loc: float, scale: float, size: Shape) -> Array:
-        return np.zeros(size)
+        return np.zeros(size, np.float32)
 
 
 UNDRAWN = cast("np.random.Generator", _Undrawn())
@@ -32,7 +32,7 @@ def uniform_fan_in(shape: Shape, fan_in: int, *, rng: np.random.Generator, dtype
     Drawn in float64 and then rounded, so that float32 and float64 networks of one seed start alike.
     """
     bound = 1 / math.sqrt(fan_in)
-    return rng.uniform(-bound, bound, size=shape).astype(dtype)
+    return rng.uniform(-bound, bound, size=shape).astype(dtype, copy=False)
 
 
 def he_normal(shape: Shape, fan_in: int, *, slope: float = 0, rng: np.random.Generator, dtype: DTypeLike) -> Array:
@@ -54,4 +54,4 @@ def he_normal(shape: Shape, fan_in: int, *, slope: float = 0, rng: np.random.Gen
     He et al. (2015), arXiv:1502.01852, equations 10 and 15; `torch.nn.init.kaiming_normal_`.
     """
     std = math.sqrt(2 / ((1 + slope**2) * fan_in))
-    return rng.normal(0, std, size=shape).astype(dtype)
+    return rng.normal(0, std, size=shape).astype(dtype, copy=False)

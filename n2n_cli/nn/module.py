@@ -24,7 +24,7 @@ class Parameter:
 
     def __init__(self, data: Array) -> None:
         self.data = data
-        self.grad = np.zeros_like(data)
+        self.grad = np.zeros(data.shape, data.dtype)  # unlike `zeros_like` it costs nothing until it is used
         self.order = tuple(range(data.ndim))
 
 
