@@ -42,6 +42,38 @@ class Dataset:
     notes: tuple[str, ...]
 
 
+class Places:
+    """Where numbered crops lie in their pictures, and in which of four ways each is flipped.
+
+    Parameters
+    ----------
+    count : int
+        Of crops.
+    seed : int
+    stream : int
+        Of random numbers.
+    anew : int, optional
+        The stream of places that every epoch has of its own; by default they are the same for all epochs.
+    """
+
+    def __init__(self, count: int, *, seed: int, stream: int, anew: int | None) -> None:
+        self._seed, self._anew = seed, anew
+        rng = generator(seed, stream, 0, 0)
+        self._places = rng.random((count, 2), dtype=np.float32)  # each way in [0, 1)
+        self._flips = rng.integers(4, size=count, dtype=np.uint8)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def at(self, number: int, epoch: int, size: Sequence[int], side: int) -> tuple[int, int, int]:
+        """Top and left, in pixels, of a crop of side x side in a picture of `size`, and its way as in `turned`."""
+        place = self._places[number]
+        if self._anew is not None:
+            place = generator(self._seed, self._anew, epoch, number).random(2)
+        y, x = (int(place[axis] * (size[axis] - side + 1)) for axis in (0, 1))
+        return y, x, int(self._flips[number])
+
+
 class CropPairs:
     """Random crops of pictures, flipped at random, with noise drawn on top.
 
@@ -87,11 +119,9 @@ class CropPairs:
         self.pictures, self.size, self.noise, self.seed = pictures, size, noise, seed
         self.target_noise = noise if target_noise is None else target_noise
         self.clean_target, self.redraw, self.augment = clean_target, redraw, augment
-        self.recrop, self.recolour = recrop, recolour
+        self.recolour = recolour
         self._crop = size * noise.scale
-        rng = generator(seed, _CROPS + 10 * clean_target, 0, 0)
-        self._places = rng.random((count, 2), dtype=np.float32)  # of the crop in its picture, each way in [0, 1)
-        self._flips = rng.integers(4, size=count, dtype=np.uint8)
+        self._places = Places(count, seed=seed, stream=_CROPS + 10 * clean_target, anew=_RECROP if recrop else None)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -115,10 +145,7 @@ class CropPairs:
 
     def _source(self, number: int, epoch: int) -> Array:
         picture = self.pictures[number % len(self.pictures)]
-        place, way = self._places[number], int(self._flips[number])
-        if self.recrop:
-            place = generator(self.seed, _RECROP, epoch, number).random(2)
-        y, x = (int(place[axis] * (picture.shape[axis] - self._crop + 1)) for axis in (0, 1))
+        y, x, way = self._places.at(number, epoch, picture.shape, self._crop)
         crop = turned(picture[y : y + self._crop, x : x + self._crop], way)
         if self.recolour:
             rng = generator(self.seed, _RECOLOUR, epoch, number)

@@ -8,7 +8,7 @@ from pathlib import Path
 from n2n_cli.config import DataConfig
 from n2n_cli.errors import DataError
 from n2n_cli.folders import check_channels
-from n2n_cli.pairs import HELD_OUT, Dataset, how_often
+from n2n_cli.pairs import HELD_OUT, Dataset, Pairs, how_often
 from n2n_cli.scenes import Shots, read_scenes
 from n2n_cli.shot_pairs import ShotPairs
 from n2n_cli.shots import Scene, bursts, listed_pairs, paired_folders, single_pictures
@@ -34,17 +34,7 @@ def open_shots(config: DataConfig, channels: int, *, seed: int) -> Dataset:
     scenes = find_scenes(config)
     shots, notes = read_scenes(scenes, smallest=config.size, match_exposure=config.match_exposure, align=config.align)
     trained, held_out, how = _split(shots, config.size)
-    train = ShotPairs(
-        trained,
-        config.pairs,
-        config.size,
-        channels,
-        seed=seed,
-        redraw=config.redraw,
-        recrop=config.recrop,
-        augment=config.augment,
-    )
-    validation = ShotPairs(held_out, config.validation_pairs, config.size, channels, seed=seed, measured=True)
+    train, validation = _pairs(ShotPairs, trained, held_out, config, channels, seed)
     several = any(len(one.scene.targets(shot)) > 1 for one in held_out for shot, _ in one.scene.pairs)
     against = "the mean of the scene's other shots" if several else "the other shot"
     notes += (
@@ -63,17 +53,7 @@ def open_shots(config: DataConfig, channels: int, *, seed: int) -> Dataset:
 def _single(config: DataConfig, channels: int, seed: int) -> Dataset:
     pictures, notes = read_scenes(single_pictures(Path(config.source)), smallest=2 * config.size)
     trained, held_out, how = _split(pictures, 2 * config.size)
-    train = SinglePairs(
-        trained,
-        config.pairs,
-        config.size,
-        channels,
-        seed=seed,
-        redraw=config.redraw,
-        recrop=config.recrop,
-        augment=config.augment,
-    )
-    validation = SinglePairs(held_out, config.validation_pairs, config.size, channels, seed=seed, measured=True)
+    train, validation = _pairs(SinglePairs, trained, held_out, config, channels, seed)
     notes += (
         f"{_count(trained, lambda one: 1, 'picture')} to learn from; {how.replace('scene', 'picture')}",
         "the pictures bring their own noise: `data.noise` is not used; it has to be independent from pixel to pixel",
@@ -83,6 +63,20 @@ def _single(config: DataConfig, channels: int, seed: int) -> Dataset:
         "it is the figure to watch, not one to quote",
     )
     return Dataset(train, validation, notes)
+
+
+def _pairs(
+    kind: type[ShotPairs | SinglePairs],
+    trained: list[Shots],
+    held_out: list[Shots],
+    config: DataConfig,
+    channels: int,
+    seed: int,
+) -> tuple[Pairs, Pairs]:
+    """What is learned from and what is measured on."""
+    anew = {"redraw": config.redraw, "recrop": config.recrop, "augment": config.augment}
+    train = kind(trained, config.pairs, config.size, channels, seed=seed, **anew)
+    return train, kind(held_out, config.validation_pairs, config.size, channels, seed=seed, measured=True)
 
 
 def find_scenes(config: DataConfig) -> list[Scene]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from n2n_cli.nn.functional import Array
-from n2n_cli.pairs import augment, generator, turned
+from n2n_cli.pairs import Places, augment, generator, turned
 from n2n_cli.scenes import Shots
 
 _PLACES, _MEASURED, _AUGMENT, _RECROP = 31, 32, 33, 34  # streams of random numbers, none of which `CropPairs` has
@@ -56,14 +56,13 @@ class ShotPairs:
         augment: bool = False,
     ) -> None:
         self.scenes, self.size, self.channels, self.seed = scenes, size, channels, seed
-        self.measured, self.redraw, self.recrop, self.augment = measured, redraw, recrop, augment
+        self.measured, self.redraw, self.augment = measured, redraw, augment
         pairs = [shots.scene.pairs for shots in scenes]
         if measured:
             pairs = [tuple((shot, shot) for shot in dict.fromkeys(shot for shot, _ in found)) for found in pairs]
         self.shown = [(scene, *pair) for scene, pair in in_turn(pairs)]
-        rng = generator(seed, _MEASURED if measured else _PLACES, 0, 0)
-        self._places = rng.random((count, 2), dtype=np.float32)  # of the crop in its scene, each way in [0, 1)
-        self._flips = rng.integers(4, size=count, dtype=np.uint8)
+        stream = _MEASURED if measured else _PLACES
+        self._places = Places(count, seed=seed, stream=stream, anew=_RECROP if recrop else None)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -75,10 +74,8 @@ class ShotPairs:
         for i, number in enumerate(map(int, numbers)):
             turn = number + (epoch * len(self) if self.redraw else 0)
             scene, shot, other = self.shown[turn % len(self.shown)]
-            shots, place, way = self.scenes[scene], self._places[number], int(self._flips[number])
-            if self.recrop:
-                place = generator(self.seed, _RECROP, epoch, number).random(2)
-            y, x = (int(place[axis] * (shots.size[axis] - self.size + 1)) for axis in (0, 1))
+            shots = self.scenes[scene]
+            y, x, way = self._places.at(number, epoch, shots.size, self.size)
             targets = shots.scene.targets(shot) if self.measured else (other,)
             noisy[i] = turned(self._crop(shots, shot, y, x), way)
             target[i] = turned(np.mean([self._crop(shots, one, y, x) for one in targets], axis=0), way)

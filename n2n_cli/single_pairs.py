@@ -8,7 +8,7 @@ import numpy as np
 
 from n2n_cli.neighbors import draw_neighbours, neighbours
 from n2n_cli.nn.functional import Array
-from n2n_cli.pairs import generator, turned
+from n2n_cli.pairs import Places, generator, turned
 from n2n_cli.scenes import Shots
 
 _PLACES, _MEASURED, _AUGMENT, _RECROP, _DRAWN, _DRAWN_MEASURED = 41, 42, 43, 44, 45, 46  # streams of random numbers
@@ -60,10 +60,9 @@ class SinglePairs:
         augment: bool = False,
     ) -> None:
         self.pictures, self.size, self.channels, self.seed = pictures, size, channels, seed
-        self.measured, self.redraw, self.recrop, self.augment = measured, redraw, recrop, augment
-        rng = generator(seed, _MEASURED if measured else _PLACES, 0, 0)
-        self._places = rng.random((count, 2), dtype=np.float32)  # of the crop in its picture, each way in [0, 1)
-        self._flips = rng.integers(4, size=count, dtype=np.uint8)
+        self.measured, self.redraw, self.augment = measured, redraw, augment
+        stream = _MEASURED if measured else _PLACES
+        self._places = Places(count, seed=seed, stream=stream, anew=_RECROP if recrop else None)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -84,12 +83,9 @@ class SinglePairs:
 
     def _crop(self, number: int, epoch: int) -> Array:
         picture, side = self.pictures[number % len(self.pictures)], 2 * self.size
-        place, way = self._places[number], int(self._flips[number])
-        if self.recrop:
-            place = generator(self.seed, _RECROP, epoch, number).random(2)
+        y, x, way = self._places.at(number, epoch, picture.size, side)
         if self.augment:
             way = int(generator(self.seed, _AUGMENT, epoch, number).integers(8))
-        y, x = (int(place[axis] * (picture.size[axis] - side + 1)) for axis in (0, 1))
         return turned(picture.crop(0, y, x, side, self.channels), way)
 
 
