@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from n2n_cli.correlation import correlation_notes, shuffled_down, shuffled_up
 from n2n_cli.denoising import denoise_picture
@@ -20,7 +20,9 @@ from n2n_cli.jobs import Job
 from n2n_cli.learning import LEARNING, Method, learn_to_denoise
 from n2n_cli.model import Model
 from n2n_cli.noise_level import estimate_sigma
-from n2n_cli.one_picture import Learned
+
+if TYPE_CHECKING:
+    from n2n_cli.one_picture import Learned
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from n2n_cli import neighbors, zero_shot
 from n2n_cli.errors import ArgumentError
 from n2n_cli.images import Picture
 from n2n_cli.model import Model
-from n2n_cli.one_picture import Effort, Learned
+
+if TYPE_CHECKING:
+    from n2n_cli.one_picture import Effort, Learned
 
 Method: TypeAlias = Literal["zs-n2n", "adapt"]
 METHODS: tuple[Method, ...] = ("zs-n2n", "adapt")
@@ -75,6 +76,8 @@ def learn_to_denoise(
         When there is no model, and one is needed.
     """
     if method == "zs-n2n":
+        from n2n_cli import zero_shot  # here, as below: a model as it is starts without
+
         if min(min(part.pixels.shape[:2]) for part in parts) < zero_shot.MIN_SIDE:
             advance(1)
             note = f"too small to learn from, a side is shorter than {zero_shot.MIN_SIDE} pixels; it stays as it is"
@@ -87,6 +90,8 @@ def learn_to_denoise(
         raise ArgumentError("model", model, "a model, unless all is learned from the picture")
     if method is None:
         return Denoiser(model, channels)
+    from n2n_cli import neighbors
+
     adapter = neighbors.Adapter(model, channels, parts)
     if not adapter.possible:
         advance(1)
