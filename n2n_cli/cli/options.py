@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
 
 from n2n_cli.errors import ImageError, UsageError
+
+if TYPE_CHECKING:
+    from n2n_cli.config import Config
+
+Assignments: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Any key of the configuration, as data.pairs=4000. May be repeated."
+    ),
+]
 
 NETWORK_HELP = (
     "The configuration whose network fits the checkpoint, for weights that were saved by PyTorch alone. "
@@ -32,6 +46,23 @@ def number(text: str) -> int | float | str:
         except ValueError:
             continue
     return text
+
+
+def overridden(config: Config, given: Mapping[str, tuple[str, Any]], assignments: list[str] | None) -> Config:
+    """A configuration with the keys that `--set` and other options give.
+
+    Parameters
+    ----------
+    given : mapping of str to (option, value)
+        By the key's dotted name; a value of None is none that was given.
+    assignments : list of str, optional
+        What `--set` was given.
+    """
+    from n2n_cli.config import parse_assignment
+
+    changes = [(*parse_assignment(text), f"--set {text}") for text in assignments or []]
+    changes += [(name, value, flag) for name, (flag, value) in given.items() if value is not None]
+    return config.override_all(changes)
 
 
 def whole_number(text: str, option: str, least: int, most: int | None = None) -> int:

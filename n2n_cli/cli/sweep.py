@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from n2n_cli.cli.console import complain, counted, result, tell
-from n2n_cli.cli.options import number, thread_count, whole_number
+from n2n_cli.cli.options import Assignments, number, overridden, thread_count, whole_number
 from n2n_cli.cli.signals import StopSignals
 from n2n_cli.cli.sweep_progress import log_lines, progress
 from n2n_cli.errors import N2NError, UsageError, printable
 
 if TYPE_CHECKING:
-    from n2n_cli.config import Config
     from n2n_cli.sweep import Sweep
     from n2n_cli.sweep_results import Result
     from n2n_cli.workers import Failed
@@ -48,12 +47,7 @@ def sweep(
     epochs: Annotated[
         str | None, typer.Option(metavar="N", help="Passes over the training pairs. Default: as configured.")
     ] = None,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Any key of the configuration, as data.pairs=4000. May be repeated."
-        ),
-    ] = None,
+    assignments: Assignments = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="The sweep's folder, with a run a training. Default: runs/sweep-NAME-KEY."),
@@ -85,18 +79,15 @@ def sweep(
 
       n2n sweep --param train.lr --values 0.5,1 --param train.seed --values 0,1
     """
-    from n2n_cli.config import load_config, parse_assignment
+    from n2n_cli.config import load_config
     from n2n_cli.grid import points_of
     from n2n_cli.sweep import Sweep
 
     at_a_time = None if jobs is None else whole_number(jobs, "--jobs", 1, _MOST_JOBS)
     team = thread_count(threads)
-    changes: list[tuple[str, Any, str]] = [
-        (*parse_assignment(assignment), f"--set {assignment}") for assignment in assignments or []
-    ]
-    changes += [("data.source", data, "--data")] if data is not None else []
-    changes += [("train.epochs", number(epochs), "--epochs")] if epochs is not None else []
-    base: Config = load_config(config).override_all(changes)
+    passes = None if epochs is None else number(epochs)
+    flags = {"data.source": ("--data", data), "train.epochs": ("--epochs", passes)}
+    base = overridden(load_config(config), flags, assignments)
     grid = _grid(params, values)
     folder = out or Path("runs") / "-".join(
         ["sweep", Path(config).stem, *(name.rpartition(".")[2] for name, _ in grid)]

@@ -13,7 +13,7 @@ import typer
 
 from n2n_cli.cli.console import counted, shows_progress, tell
 from n2n_cli.cli.epochs import show_bar, show_lines
-from n2n_cli.cli.options import THREADS_HELP, number, thread_count
+from n2n_cli.cli.options import THREADS_HELP, Assignments, number, overridden, thread_count
 from n2n_cli.cli.pictures import check_same_kind, left_off, picture_flags
 from n2n_cli.cli.ranked import show_nothing
 from n2n_cli.cli.signals import StopSignals
@@ -97,12 +97,7 @@ def train(
             "single ones (*.bias). May be repeated.",
         ),
     ] = None,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Any key of the configuration, as data.pairs=4000. May be repeated."
-        ),
-    ] = None,
+    assignments: Assignments = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="The run's folder. Default: the next free of runs/NAME-1, runs/NAME-2."),
@@ -165,7 +160,7 @@ def train(
     given = sources | {name: (flag, value) for name, (flag, value) in flags.items() if value is not None}
     if resume is None:
         tuned = config_to_tune(init) if init and config is None else load_config(config or "default")
-        resolved = _override(tuned, left_off(sources) | given, assignments or [])
+        resolved = overridden(tuned, left_off(sources) | given, assignments)
         run = ranks.from_first(lambda: create_run(out, Path(config or init or "default").stem, force=force))
     else:
         others = {"--config": config, "--set": assignments, "--out": out, "--force": force or None}
@@ -173,7 +168,7 @@ def train(
         run = ranks.from_first(lambda: resumed_run(resume))
         before = ranks.from_first(lambda: _config_of(run))
         check_same_kind(sources, before.data)
-        resolved = _override(before, given, [])
+        resolved = overridden(before, given, None)
     tell(f"run folder: {run.folder}")
     if resume is not None and not run.last.is_file():
         tell(f"it holds no `{run.last.name}` yet: the training begins anew, as its `{run.config.name}` says")
@@ -247,13 +242,6 @@ def _config_of(run: Run) -> Config:
 
 def _number(text: str | None) -> int | float | str | None:
     return None if text is None else number(text)
-
-
-def _override(config: Config, given: Mapping[str, tuple[str, Any]], assignments: list[str]) -> Config:
-    from n2n_cli.config import parse_assignment
-
-    changes = [(*parse_assignment(text), f"--set {text}") for text in assignments]
-    return config.override_all([*changes, *((name, value, flag) for name, (flag, value) in given.items())])
 
 
 def _what_is_left(run: Run) -> str:
