@@ -84,6 +84,8 @@ class DataConfig:
         Whether every epoch cuts its pairs from other places of the pictures.
     recolour : bool
         Whether every epoch gives half of its crops other colours.
+    shrink : float
+        Half of the crops of every epoch are cut from pictures made smaller, to a part of their size between this and 1.
     augment : bool
         Whether every epoch flips and turns its pairs at random, and takes at random which of the two is the target.
     kind : str
@@ -106,6 +108,7 @@ class DataConfig:
     redraw: bool = keys.key(keys.flag, True)
     recrop: bool = keys.key(keys.flag, False)
     recolour: bool = keys.key(keys.flag, False)
+    shrink: float = keys.key(keys.number(0, 1), 1.0)
     augment: bool = keys.key(keys.flag, False)
     kind: str = keys.key(keys.one_of(keys.KINDS), "pictures")
     second: str = keys.key(keys.path, "")
@@ -124,7 +127,7 @@ class TrainConfig:
     momentum : float
         Of SGD.
     betas : (float, float)
-        Of Adam and AdamW.
+        Of Adam, AdamW and Muon.
     weight_decay : float
     clip_norm : float
         What the gradients' common norm is cut to; 0: not at all.
@@ -246,7 +249,7 @@ class Config:
     def _check(self, origin: str) -> None:
         """See that the keys go together, and that the network can be built and keeps channels and size."""
         train = self.train
-        others = {"momentum": train.optimizer == "SGD", "betas": train.optimizer in ("Adam", "AdamW")}
+        others = {"momentum": train.optimizer == "SGD", "betas": train.optimizer != "SGD"}
         for key, used in others.items():
             if not used and getattr(train, key) != getattr(TrainConfig(), key):
                 raise ConfigError(

@@ -78,6 +78,7 @@ def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int |
         redraw=config.redraw,
         recrop=config.recrop,
         recolour=config.recolour,
+        shrink=config.shrink,
         augment=config.augment,
     )
     validation = CropPairs(held_out, config.validation_pairs, config.size, noise, seed=seed, clean_target=True)
@@ -87,6 +88,11 @@ def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int |
         f"noise {config.noise}{of_targets}, drawn {how_often(config.redraw)}",
         f"crops cut {how_often(config.recrop)}, flips and turns drawn {how_often(config.augment)}",
         *(["colours of half of the crops changed, anew every epoch"] if config.recolour else []),
+        *(
+            [f"half of the crops made smaller, to {config.shrink:g} at least, anew every epoch"]
+            if config.shrink < 1
+            else []
+        ),
         f"the Noise2Noise loss levels off at {target_noise.floor}: validation PSNR is the figure to watch",
     )
     return Dataset(train, validation, notes)

@@ -203,7 +203,7 @@ class Model:
             raise TrainingError(f"the loss is {loss}", hint="try a smaller learning rate")
         if self.clip_norm:
             clip_gradient_norm(self.optimizer.params, self.clip_norm)
-        with np.errstate(over="ignore", invalid="ignore"):  # the next loss tells
+        with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():  # the next loss tells
             self.optimizer.step()
             if self.average is not None:
                 self.average.update()

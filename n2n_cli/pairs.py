@@ -15,11 +15,12 @@ import numpy as np
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import NoiseModel
 from n2n_cli.pixels import to_float
+from n2n_cli.shrinking import shrunk
 
 HELD_OUT = 20
 """Every 20th picture or scene is kept from training, to measure it."""
 
-_CROPS, _NOISE, _AUGMENT, _RECROP, _RECOLOUR = 1, 2, 3, 4, 5
+_CROPS, _NOISE, _AUGMENT, _RECROP, _RECOLOUR, _SHRINK = 1, 2, 3, 4, 5, 6
 _SATURATION, _GAMMA = 3.0, 1.8
 """The most that recolouring stretches colours and bends a channel's curve; the least are their inverses."""
 
@@ -97,6 +98,8 @@ class CropPairs:
         Whether every epoch has crops of its own.
     recolour : bool
         Whether every epoch changes the colours of half of its crops at random, as `recoloured` does.
+    shrink : float
+        Half of each epoch's crops are cut from pictures made smaller, to a part of their size between this and 1.
     augment : bool
         Whether every epoch flips and turns its pairs at random, and takes at random which of the two is the target.
     """
@@ -114,12 +117,13 @@ class CropPairs:
         redraw: bool = False,
         recrop: bool = False,
         recolour: bool = False,
+        shrink: float = 1,
         augment: bool = False,
     ) -> None:
         self.pictures, self.size, self.noise, self.seed = pictures, size, noise, seed
         self.target_noise = noise if target_noise is None else target_noise
         self.clean_target, self.redraw, self.augment = clean_target, redraw, augment
-        self.recolour = recolour
+        self.recolour, self.shrink = recolour, shrink
         self._crop = size * noise.scale
         self._places = Places(count, seed=seed, stream=_CROPS + 10 * clean_target, anew=_RECROP if recrop else None)
 
@@ -145,12 +149,23 @@ class CropPairs:
 
     def _source(self, number: int, epoch: int) -> Array:
         picture = self.pictures[number % len(self.pictures)]
-        y, x, way = self._places.at(number, epoch, picture.shape, self._crop)
-        crop = turned(picture[y : y + self._crop, x : x + self._crop], way)
+        side = self._side(number, epoch, picture.shape)
+        y, x, way = self._places.at(number, epoch, picture.shape, side)
+        crop = turned(picture[y : y + side, x : x + side], way)
+        if side != self._crop:
+            crop = shrunk(crop, self._crop)
         if self.recolour:
             rng = generator(self.seed, _RECOLOUR, epoch, number)
             crop = recoloured(crop, rng=rng) if rng.integers(2) else crop
         return crop
+
+    def _side(self, number: int, epoch: int, shape: Sequence[int]) -> int:
+        """Of what is cut from a picture of `shape` for a crop, in pixels."""
+        if self.shrink == 1:
+            return self._crop
+        rng = generator(self.seed, _SHRINK, epoch, number)
+        scale = rng.uniform(self.shrink, 1) if rng.integers(2) else 1
+        return min(round(self._crop / scale), *shape[:2])
 
 
 class ArrayPairs:

@@ -247,8 +247,8 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("train.batch_size", 100_001, "100001", "a whole number from 1 to 100,000"),
     ("train.seed", -1, "-1", "a whole number from 0 to 9,223,372,036,854,775,807"),
     ("train.seed", 2**63, "9223372036854775808", "a whole number from 0 to 9,223,372,036,854,775,807"),
-    ("train.optimizer", "Sgd", '"Sgd"', 'one of "SGD", "Adam", "AdamW"'),
-    ("train.optimizer", ["SGD"], '["SGD"]', 'one of "SGD", "Adam", "AdamW"'),
+    ("train.optimizer", "Sgd", '"Sgd"', 'one of "SGD", "Adam", "AdamW", "Muon"'),
+    ("train.optimizer", ["SGD"], '["SGD"]', 'one of "SGD", "Adam", "AdamW", "Muon"'),
     ("train.loss", 3, "3", 'one of "MSE", "L1"'),
     *(
         ("train.betas", value, shown, "two numbers, each from 0 to below 1")
@@ -263,6 +263,8 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("data.augment", 1, "1", "true or false"),
     ("data.recrop", "no", '"no"', "true or false"),
     ("data.recolour", 2, "2", "true or false"),
+    ("data.shrink", 0, "0", "a number above 0 and at most 1"),
+    ("data.shrink", 1.5, "1.5", "a number above 0 and at most 1"),
     ("network.channels", 0, "0", "a whole number from 1 to 4"),
     ("network.channels", 5, "5", "a whole number from 1 to 4"),
     ("data.size", 3, "3", "a whole number from 4 to 1,024"),
@@ -395,7 +397,7 @@ def test_what_an_optimiser_has_not(optimizer: str, key: str, value: Any) -> None
     config = load_config("default").override("train.optimizer", optimizer, "--set")
     error = refused("--set x", config.override, f"train.{key}", value, "--set x")
     assert error.message.endswith(f", {optimizer} has no {key}")
-    assert error.hint == "leave it out, or take another `train.optimizer`: SGD, Adam, AdamW"
+    assert error.hint == "leave it out, or take another `train.optimizer`: SGD, Adam, AdamW, Muon"
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ ORDER = (  # a module imports from its own row and the rows above it
             "locks",
             "stopping",
             "pixels",
+            "shrinking",
             "json_lines",
             "toml_text",
             "machine",

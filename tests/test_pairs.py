@@ -211,6 +211,25 @@ def test_half_of_the_crops_get_other_colours_anew_every_epoch() -> None:
     assert (changed[0] != changed[1]).any()
 
 
+def test_half_of_the_crops_are_made_smaller_anew_every_epoch() -> None:
+    ramp = np.broadcast_to(np.arange(0, 200, 2, dtype=np.uint8)[:, None, None], (100, 100, 3)).copy()
+    pairs = crops([ramp], count=400, size=8, noise=NOISELESS, shrink=0.25)
+    first, again, other = (pairs.batch(range(400), epoch)[0] for epoch in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    heights = [np.ptp(views[:, 0, :, 3], axis=1) * 255 / 14 for views in (first, other)]  # of whole crops: 1
+    for sides in heights:
+        assert 0.4 < np.mean(np.abs(sides - 1) < 0.01) < 0.6
+        assert sides.min() > 0.95
+        assert 3.5 < sides.max() < 4.6
+    assert (heights[0] != heights[1]).any()
+    np.testing.assert_array_equal(pairs.batch([9], 1)[1][0], again[9])
+
+
+def test_a_small_picture_is_made_smaller_as_a_whole() -> None:
+    small = crops([numbered(9, 10)], count=50, size=8, noise=NOISELESS, shrink=0.1)
+    assert small.batch(range(50))[0].shape[2:] == (8, 8)
+
+
 def test_other_colours_stay_pictures_and_make_gray_detail_coloured() -> None:
     rng = np.random.default_rng(0)
     gray = np.tile(rng.integers(0, 256, (9, 7, 1), dtype=np.uint8), 3)

@@ -8,7 +8,7 @@ from n2n_cli.nn.containers import Sequential
 from n2n_cli.nn.conv import Conv2d
 from n2n_cli.nn.losses import L1, MSE, Loss
 from n2n_cli.nn.module import Module, Parameter
-from n2n_cli.nn.optim import SGD, Adam, AdamW
+from n2n_cli.nn.optim import SGD, Adam, AdamW, Muon
 from n2n_cli.nn.optimizer import Optimizer
 from n2n_cli.nn.pooling import MaxPool2d
 from n2n_cli.nn.shuffle import PixelShuffle, PixelUnshuffle
@@ -27,6 +27,7 @@ __all__ = [
     "Loss",
     "MaxPool2d",
     "Module",
+    "Muon",
     "NearestUpsampling",
     "Optimizer",
     "Parameter",

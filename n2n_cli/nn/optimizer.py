@@ -12,6 +12,7 @@ from n2n_cli.nn import arguments
 from n2n_cli.nn.functional import Array
 
 AT_LEAST_0 = "a finite number of at least 0"
+BELOW_1 = "a number of at least 0 and below 1"
 
 
 class Optimizer:

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import DTypeLike
 
 from n2n_cli.nn.functional import Array
-from n2n_cli.nn.optim import SGD, Adam, AdamW
+from n2n_cli.nn.optim import SGD, Adam, AdamW, Muon
 from n2n_cli.nn.optimizer import Optimizer
 
 Pairs: TypeAlias = list[tuple[Array, Array]]
@@ -24,6 +24,7 @@ MAKES: dict[str, Callable[[Pairs], Optimizer]] = {
     "Adam": lambda params: Adam(params, lr=0.1),
     "Adam with decay": lambda params: Adam(params, lr=0.1, betas=(0.8, 0.9), eps=1e-3, weight_decay=0.2),
     "AdamW": lambda params: AdamW(params, lr=0.1, weight_decay=0.3),
+    "Muon": lambda params: Muon(params, lr=0.1),
 }
 every_optimizer = pytest.mark.parametrize("make", MAKES.values(), ids=MAKES)
 

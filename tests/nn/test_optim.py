@@ -7,7 +7,7 @@ import pytest
 
 from n2n_cli.errors import ArgumentError, TrainingError
 from n2n_cli.nn import MSE, Conv2d, NearestUpsampling, ReLU, Sequential, Sigmoid
-from n2n_cli.nn.optim import OPTIMIZERS, SGD, Adam, AdamW, clip_gradient_norm
+from n2n_cli.nn.optim import OPTIMIZERS, SGD, Adam, AdamW, Muon, clip_gradient_norm
 from n2n_cli.nn.optimizer import Optimizer
 from tests.nn.optimizers import Pairs, drawn, take_steps
 
@@ -86,10 +86,10 @@ def test_what_becomes_smaller_without_a_gradient_by_default(kind: type[Optimizer
 
 
 def test_their_names() -> None:
-    assert dict(OPTIMIZERS) == {"SGD": SGD, "Adam": Adam, "AdamW": AdamW}
+    assert dict(OPTIMIZERS) == {"SGD": SGD, "Adam": Adam, "AdamW": AdamW, "Muon": Muon}
 
 
-@pytest.mark.parametrize(("kind", "lr"), [(SGD, 5), (SGD, 0.5), (Adam, 0.02), (AdamW, 0.02)])
+@pytest.mark.parametrize(("kind", "lr"), [(SGD, 5), (SGD, 0.5), (Adam, 0.02), (AdamW, 0.02), (Muon, 0.02)])
 def test_a_small_network_overfits_one_pair(kind: type[Optimizer], lr: float, rng: np.random.Generator) -> None:
     network = Sequential(
         Conv2d(3, 16, 3, stride=2, padding=1, rng=rng),

@@ -1,0 +1,41 @@
+"""Pictures made smaller, to learn from their finer detail."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from n2n_cli.nn.functional import Array
+from n2n_cli.pixels import to_float
+
+_LOBES = 3
+
+
+def shrunk(picture: Array, size: int) -> Array:
+    """A square (H, H, C) integer picture at (size, size, C), float32 in [0, 1].
+
+    Each new pixel is a mean of those around its place, weighted by the Lanczos kernel of three lobes. It is stretched
+    as the pixels are, so that no detail is left that is too fine for them.
+
+    References
+    ----------
+    Turkowski (1990), "Filters for common resampling tasks"; `PIL.Image.Resampling.LANCZOS`.
+    """
+    weights = _lanczos(picture.shape[0], size)
+    rows = np.tensordot(weights, to_float(picture), axes=(1, 0))  # (size, H, C)
+    both = np.tensordot(weights, rows, axes=(1, 1))  # (size of columns, size of rows, C)
+    small: Array = np.clip(both.swapaxes(0, 1), 0, 1)
+    return small
+
+
+@lru_cache(maxsize=1024)
+def _lanczos(old: int, new: int) -> Array:
+    """Weights (new, old) of which each row adds up to 1."""
+    stretch = old / new
+    centres = (np.arange(new) + 0.5) * stretch
+    distance = (np.arange(old) + 0.5 - centres[:, None]) / stretch
+    kernel = np.where(np.abs(distance) < _LOBES, np.sinc(distance) * np.sinc(distance / _LOBES), 0)
+    weights: Array = (kernel / kernel.sum(axis=1, keepdims=True)).astype(np.float32)
+    weights.flags.writeable = False
+    return weights
