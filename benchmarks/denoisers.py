@@ -30,7 +30,7 @@ def main() -> None:
     options = parser.parse_args()
     machine.prepare_blas()
 
-    from n2n_cli.folders import image_files
+    from n2n_cli.data.folders import image_files
     from n2n_cli.images import read_pixels
     from n2n_cli.metrics import psnr, ssim
     from n2n_cli.pixels import to_float

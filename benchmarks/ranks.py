@@ -186,7 +186,7 @@ def _sum_of(name: str, rounds: int, **variables: str) -> float:
 
 
 def _work(what: str, rounds: int) -> None:
-    from n2n_cli.launchers import ranks_of_process
+    from n2n_cli.distributed.launchers import ranks_of_process
 
     ranks = ranks_of_process()
     with ranks.together():

@@ -89,7 +89,7 @@ class Report:
         import torch
 
         from benchmarks import twins
-        from n2n_cli.data import open_dataset
+        from n2n_cli.data.sources import open_dataset
         from n2n_cli.model import Model
 
         train = self.config.train

@@ -60,7 +60,7 @@ def steps(way: str, threads: int) -> Callable[[], None]:
     import numpy as np
 
     from n2n_cli.images import Picture
-    from n2n_cli.zero_shot import ZeroShotLearner
+    from n2n_cli.single_image.zero_shot import ZeroShotLearner
 
     pixels = np.random.default_rng(0).random((256, 256, 3), dtype=np.float32)
     learner = ZeroShotLearner([Picture(pixels)], threads=threads)
@@ -79,8 +79,8 @@ def _twin(learner: Any, way: str, threads: int) -> Callable[[], object]:
     from torch.nn import functional
 
     from benchmarks.twins import tensor
-    from n2n_cli.one_picture import cells
-    from n2n_cli.zero_shot import BATCH, BETAS, LEARNING_RATE, SIDE, SLOPE, WIDTH
+    from n2n_cli.single_image.learner import cells
+    from n2n_cli.single_image.zero_shot import BATCH, BETAS, LEARNING_RATE, SIDE, SLOPE, WIDTH
 
     torch.set_num_threads(threads)
     memory_format = torch.channels_last if way == "channels_last" else torch.contiguous_format
@@ -140,7 +140,7 @@ def _pairs(options: argparse.Namespace) -> Iterator[tuple[Any, Any]]:
     """Noisy and clean, (C, H, W) float32."""
     import numpy as np
 
-    from n2n_cli.folders import image_files
+    from n2n_cli.data.folders import image_files
     from n2n_cli.images import read_picture
     from n2n_cli.noise import parse_noise
     from n2n_cli.pixels import to_float
@@ -169,7 +169,7 @@ def _denoised(name: str, noisy: Any, model: Any) -> Any:
     from n2n_cli.correlation import shuffled_down, shuffled_up
     from n2n_cli.denoising import denoise
     from n2n_cli.images import Picture
-    from n2n_cli.learning import learn_to_denoise
+    from n2n_cli.single_image.denoiser import learn_to_denoise
 
     picture = Picture(np.ascontiguousarray(np.moveaxis(noisy, 0, -1)))
     factor = 2 if "--pd 2" in name else 1

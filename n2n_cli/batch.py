@@ -17,12 +17,12 @@ from n2n_cli.denoising import denoise_picture
 from n2n_cli.errors import ImageError
 from n2n_cli.images import MAX_PIXELS, Picture, check_holds, format_of, is_lossy, read_pages, write_pages
 from n2n_cli.jobs import Job
-from n2n_cli.learning import LEARNING, Method, learn_to_denoise
 from n2n_cli.model import Model
 from n2n_cli.noise_level import estimate_sigma
+from n2n_cli.single_image.denoiser import LEARNING, Method, learn_to_denoise
 
 if TYPE_CHECKING:
-    from n2n_cli.one_picture import Learned
+    from n2n_cli.single_image.learner import Learned
 
 
 @dataclass(frozen=True)

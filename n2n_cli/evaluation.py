@@ -11,12 +11,12 @@ from itertools import islice
 import numpy as np
 
 from n2n_cli.config import Config
+from n2n_cli.data.pairs import Pairs
+from n2n_cli.distributed.ranks import ALONE, Ranks
 from n2n_cli.examples import Batch, Examples, open_examples
 from n2n_cli.metrics import decibel, mean_squared_error, ssim
 from n2n_cli.model import Model
 from n2n_cli.nn.functional import Array
-from n2n_cli.pairs import Pairs
-from n2n_cli.ranks import ALONE, Ranks
 
 _KEPT = 256_000_000  # bytes of held-out pairs
 _TOGETHER = 100

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from n2n_cli.config import Config
-from n2n_cli.data import (
+from n2n_cli.data.folders import image_files
+from n2n_cli.data.pairs import CropPairs, Pairs
+from n2n_cli.data.sources import (
     PAIR_FILES,
     find_pair_file,
     open_dataset,
@@ -17,11 +19,9 @@ from n2n_cli.data import (
     read_pair_file,
 )
 from n2n_cli.errors import DataError, ImageError, UsageError
-from n2n_cli.folders import image_files
 from n2n_cli.images import picture_size, read_pixels
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import parse_noise
-from n2n_cli.pairs import CropPairs, Pairs
 from n2n_cli.pixels import to_float
 
 _BATCH = 100

@@ -10,10 +10,10 @@ import numpy as np
 from n2n_cli.bundled import choose_model
 from n2n_cli.checkpoint import read_checkpoint
 from n2n_cli.config import Config
+from n2n_cli.data.single_pairs import drawn_in
 from n2n_cli.model import Model
-from n2n_cli.neighbors import NeighborLoss, neighbours, target_of
 from n2n_cli.nn.functional import Array
-from n2n_cli.single_pairs import drawn_in
+from n2n_cli.single_image.neighbors import NeighborLoss, neighbours, target_of
 from n2n_cli.states import config_in
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from n2n_cli import tiling
 from n2n_cli.checkpoint import read_checkpoint, unwrap_state_dict, write_checkpoint
 from n2n_cli.config import Config
+from n2n_cli.distributed.ranks import ALONE, Ranks
 from n2n_cli.errors import ConfigError, ShapeError, TrainingError
 from n2n_cli.freezing import trainable
 from n2n_cli.machine import available_cores, one_blas_thread, small_product
@@ -23,7 +24,6 @@ from n2n_cli.nn.functional import Array
 from n2n_cli.nn.init import UNDRAWN
 from n2n_cli.nn.losses import LOSSES
 from n2n_cli.nn.optim import OPTIMIZERS, clip_gradient_norm
-from n2n_cli.ranks import ALONE, Ranks
 from n2n_cli.states import check_resumable, config_in, facts_in, told_of
 from n2n_cli.stopping import StoppableTeam
 from n2n_cli.turning import Turned

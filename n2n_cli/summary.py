@@ -14,7 +14,7 @@ import numpy as np
 
 from n2n_cli import __version__, machine
 from n2n_cli.config import Config, load_config
-from n2n_cli.data import PAIR_FILES, find_pair_file
+from n2n_cli.data.sources import PAIR_FILES, find_pair_file
 from n2n_cli.model import Model
 from n2n_cli.nn import Conv2d, Module, TransposeConv2d
 from n2n_cli.nn.functional import Pair, Shape

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import DTypeLike
 
-from n2n_cli.alignment import Exposure
-from n2n_cli.dead_leaves import dead_leaves_picture
+from n2n_cli.data.alignment import Exposure
+from n2n_cli.data.dead_leaves import dead_leaves_picture
+from n2n_cli.data.scenes import Shots
+from n2n_cli.data.shots import Scene
 from n2n_cli.images import Picture, write_picture
 from n2n_cli.nn.functional import Array, Pair
 from n2n_cli.pixels import to_integer
-from n2n_cli.scenes import Shots
-from n2n_cli.shots import Scene
 
 
 def scene(h: int, w: int, seed: int = 0) -> Array:

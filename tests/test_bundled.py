@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from n2n_cli.bundled import DEFAULT, bundled_models, choose_model
-from n2n_cli.dead_leaves import dead_leaves
+from n2n_cli.data.dead_leaves import dead_leaves
 from n2n_cli.denoising import denoise, denoise_picture
 from n2n_cli.errors import CheckpointError
 from n2n_cli.images import Picture

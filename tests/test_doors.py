@@ -15,9 +15,9 @@ from PIL import Image
 import n2n_cli
 from n2n_cli.checkpoint import read_checkpoint, write_checkpoint
 from n2n_cli.config import DataConfig, load_config
-from n2n_cli.data import open_dataset, read_pair_file
+from n2n_cli.data.folders import image_files
+from n2n_cli.data.sources import open_dataset, read_pair_file
 from n2n_cli.errors import N2NError, printable
-from n2n_cli.folders import image_files
 from n2n_cli.images import read_picture
 from n2n_cli.jobs import Naming, plan_folder
 from n2n_cli.manifest import Manifest

@@ -15,7 +15,8 @@ import pytest
 
 from n2n_cli.checkpoint import write_checkpoint
 from n2n_cli.config import Config
-from n2n_cli.data import open_dataset
+from n2n_cli.data.pairs import ArrayPairs, Pairs
+from n2n_cli.data.sources import open_dataset
 from n2n_cli.errors import ArgumentError, DataError, ImageError, UsageError
 from n2n_cli.evaluation import HeldOut, Score, Summary, Tally, evaluate, summarize
 from n2n_cli.images import Picture, write_picture
@@ -23,7 +24,6 @@ from n2n_cli.metrics import psnr, ssim
 from n2n_cli.model import Model
 from n2n_cli.nn.functional import Array, Pair
 from n2n_cli.noise import Gaussian, Pixelate
-from n2n_cli.pairs import ArrayPairs, Pairs
 from n2n_cli.pixels import to_float
 
 SIGMA_25 = 20 * math.log10(255 / 25)  # 20.17 dB
@@ -237,10 +237,10 @@ def test_the_held_out_pictures_are_made_on_the_model_s_threads(tmp_path: Path, m
         return np.zeros((count, side, side, 3), np.uint8)
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("n2n_cli.built_in.PIXELS", 0)
-    monkeypatch.setattr("n2n_cli.built_in.LEAST", 4)
-    monkeypatch.setattr("n2n_cli.data.HELD_OUT", 2)
-    monkeypatch.setattr("n2n_cli.built_in.dead_leaves", make)
+    monkeypatch.setattr("n2n_cli.data.built_in.PIXELS", 0)
+    monkeypatch.setattr("n2n_cli.data.built_in.LEAST", 4)
+    monkeypatch.setattr("n2n_cli.data.sources.HELD_OUT", 2)
+    monkeypatch.setattr("n2n_cli.data.built_in.dead_leaves", make)
     config = scaling(source="dead-leaves")[1]
     assert next(evaluate(Model.from_config(config, threads=3), config, None)).name == "pair 0"
     assert made == [3]

@@ -12,13 +12,13 @@ import pytest
 from n2n_cli.bundled import choose_model
 from n2n_cli.checkpoint import read_checkpoint, write_checkpoint
 from n2n_cli.config import Config, load_config
+from n2n_cli.data.single_pairs import SinglePairs, drawn_in
 from n2n_cli.errors import CheckpointError, ConfigError
 from n2n_cli.fine_tuning import SingleImageModel, config_to_tune, starting_model
 from n2n_cli.model import Model
-from n2n_cli.neighbors import neighbours
 from n2n_cli.nn.functional import Array
 from n2n_cli.records import Finished
-from n2n_cli.single_pairs import SinglePairs, drawn_in
+from n2n_cli.single_image.neighbors import neighbours
 from n2n_cli.training import train
 from tests.pictures import colour, told
 from tests.shots import in_memory, noisy, scene, write_burst, write_bursts

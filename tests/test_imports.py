@@ -17,55 +17,13 @@ PACKAGE = Path(n2n_cli.__file__).parent
 ORDER = (  # a module imports from its own row and the rows above it
     {"errors"},
     {"nn"},
-    {
-        *(
-            "files",
-            "locks",
-            "stopping",
-            "pixels",
-            "shrinking",
-            "json_lines",
-            "toml_text",
-            "machine",
-            "pth",
-            "checkpoint",
-            "dead_leaves",
-            "loading",
-        ),
-        *("folders", "freezing", "alignment"),
-        *("images", "lettering", "noise", "noise_level", "metrics", "config", "config_keys", "sheet", "picture_facts"),
-    },
-    {
-        "correlation",
-        "one_picture",
-        "neighbors",
-        "zero_shot",
-        "turning",
-        "risk",
-        "shots",
-        "scenes",
-        "shot_pairs",
-        "single_pairs",
-        "shot_data",
-    }
-    | {"ranks", "meetings", "mpi_ranks", "launchers", "same_data"}
-    | {
-        "pairs",
-        "built_in",
-        "data",
-        "states",
-        "model",
-        "tile_plan",
-        "tiling",
-        "runs",
-        "records",
-        "shards",
-        "jobs",
-        "manifest",
-    },
-    {"fine_tuning", "learning"}
-    | {"bundled", "examples", "evaluation", "training", "denoising", "batch", "comparison", "summary", "exporting"},
-    {"api", "history", "grid", "workers", "sweep", "sweep_results", "plotting", "plots"},
+    {"files", "locks", "stopping", "pixels", "json_lines", "machine", "pth", "checkpoint", "freezing"}
+    | {"images", "lettering", "noise", "noise_level", "metrics", "config", "sheet", "picture_facts"},
+    {"data", "distributed", "single_image", "correlation", "states", "model", "turning", "tile_plan", "tiling"}
+    | {"runs", "records", "jobs", "manifest"},
+    {"fine_tuning", "bundled", "examples", "evaluation", "training", "denoising", "batch", "comparison"}
+    | {"summary", "exporting"},
+    {"api", "sweeps", "plots"},
     {"cli"},
     {"__main__"},
 )
@@ -74,8 +32,8 @@ OUTSIDE = {
     "PIL": ("images", "sheet", "lettering"),
     "typer": ("cli",),
     "rich": ("cli",),
-    "mpi4py": ("launchers", "meetings"),
-    "matplotlib": ("plots", "plotting"),
+    "mpi4py": ("distributed",),
+    "matplotlib": ("plots",),
 }
 NOT_IN_NN = {  # files, clock, terminal
     *("io", "os", "pathlib", "shutil", "tempfile", "glob", "fileinput", "mmap", "pickle", "zipfile", "json", "tomllib"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from n2n_cli import noise_level
-from n2n_cli.dead_leaves import dead_leaves
+from n2n_cli.data.dead_leaves import dead_leaves
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise_level import MIN_SIDE, estimate_sigma
 from n2n_cli.pixels import to_float, to_integer

@@ -33,7 +33,7 @@ def test_the_first_two_blocks_train_and_test() -> None:
 def test_the_commands_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("n2n_cli.built_in.PIXELS", 40 * 256 * 256)
+    monkeypatch.setattr("n2n_cli.data.built_in.PIXELS", 40 * 256 * 256)
     for folder in ("photos", "test"):
         Path(folder).mkdir()
         for i in range(3):

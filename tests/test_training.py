@@ -13,13 +13,13 @@ import pytest
 from n2n_cli import training
 from n2n_cli.checkpoint import read_checkpoint, write_checkpoint
 from n2n_cli.config import Config, load_config
+from n2n_cli.data.pairs import CropPairs
 from n2n_cli.errors import CheckpointError, DataError, N2NError, TrainingError
 from n2n_cli.evaluation import HeldOut, evaluate, summarize
 from n2n_cli.images import Picture, write_picture
 from n2n_cli.model import Model
 from n2n_cli.nn import MSE, SGD, Adam
 from n2n_cli.nn.functional import Array
-from n2n_cli.pairs import CropPairs
 from n2n_cli.records import Epoch, Finished, Record, Started, Step
 from n2n_cli.runs import Run
 from n2n_cli.training import train

@@ -12,7 +12,7 @@ import numpy as np
 
 from n2n_cli.checkpoint import read_checkpoint
 from n2n_cli.config import Config
-from n2n_cli.dead_leaves import dead_leaves
+from n2n_cli.data.dead_leaves import dead_leaves
 from n2n_cli.images import Picture, write_picture
 from n2n_cli.records import Epoch, Record
 from n2n_cli.runs import Run

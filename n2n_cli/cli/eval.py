@@ -94,7 +94,7 @@ def evaluate(
     from n2n_cli import evaluation
     from n2n_cli.bundled import choose_model
     from n2n_cli.config import load_config
-    from n2n_cli.launchers import ranks_of_process
+    from n2n_cli.distributed.launchers import ranks_of_process
     from n2n_cli.model import Model
 
     ranks = ranks_of_process()

@@ -11,7 +11,7 @@ from n2n_cli.cli.options import number
 from n2n_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from n2n_cli.learning import Method
+    from n2n_cli.single_image.denoiser import Method
 
 
 class DenoiseCommand(TyperCommand):
@@ -46,7 +46,7 @@ def learning_method(text: str) -> Method:
     UsageError
         When there is none of that name.
     """
-    from n2n_cli.learning import METHODS
+    from n2n_cli.single_image.denoiser import METHODS
 
     for method in METHODS:
         if text == method:

@@ -30,9 +30,9 @@ def plot(
 
       n2n plot runs/sweep-ee559-adam-lr/*/ -o sweep.svg
     """
-    from n2n_cli.history import read_history
-    from n2n_cli.plots import draw_runs
-    from n2n_cli.plotting import check_ending
+    from n2n_cli.plots.figures import draw_runs
+    from n2n_cli.plots.history import read_history
+    from n2n_cli.plots.style import check_ending
 
     check_ending(out)
     histories = {}

@@ -14,7 +14,7 @@ from n2n_cli.cli.console import settings
 from n2n_cli.errors import N2NError, UsageError
 
 if TYPE_CHECKING:
-    from n2n_cli.ranks import Ranks
+    from n2n_cli.distributed.ranks import Ranks
 
 Words = ParamSpec("Words")
 
@@ -28,7 +28,7 @@ def on_ranks(command: Callable[Words, None]) -> Callable[Words, None]:
 
     @wraps(command)
     def together(*words: Words.args, **options: Words.kwargs) -> None:
-        from n2n_cli.launchers import ranks_of_process
+        from n2n_cli.distributed.launchers import ranks_of_process
 
         ranks = ranks_of_process()
         settings.quiet |= not ranks.first
@@ -50,7 +50,7 @@ def tells(error: Exception) -> bool:
         return ranks.tells(error)
     same_for_all = isinstance(error, UsageError) or not isinstance(error, N2NError | OSError | MemoryError)
     if same_for_all and any(os.environ.get(name, "0") != "0" for name in _RANK_VARIABLES):
-        from n2n_cli.launchers import rank_of_process
+        from n2n_cli.distributed.launchers import rank_of_process
 
         if rank_of_process(os.environ).number > 1:
             time.sleep(_FIRST_TELLS)  # some launchers end all as soon as one has failed
@@ -67,7 +67,7 @@ def leave_ranks(exit_code: int) -> None:
 
 def _connected() -> Ranks | None:
     """The ranks that this process belongs to, if it has asked for them."""
-    module = sys.modules.get("n2n_cli.launchers")
+    module = sys.modules.get("n2n_cli.distributed.launchers")
     if module is None or not module.ranks_of_process.cache_info().currsize:
         return None
     ranks: Ranks = module.ranks_of_process()

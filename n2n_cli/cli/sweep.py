@@ -15,9 +15,9 @@ from n2n_cli.cli.sweep_progress import log_lines, progress
 from n2n_cli.errors import N2NError, UsageError, printable
 
 if TYPE_CHECKING:
-    from n2n_cli.sweep import Sweep
-    from n2n_cli.sweep_results import Result
-    from n2n_cli.workers import Failed
+    from n2n_cli.sweeps.results import Result
+    from n2n_cli.sweeps.sweep import Sweep
+    from n2n_cli.sweeps.workers import Failed
 
 _MOST_JOBS = 1024
 
@@ -80,8 +80,8 @@ def sweep(
       n2n sweep --param train.lr --values 0.5,1 --param train.seed --values 0,1
     """
     from n2n_cli.config import load_config
-    from n2n_cli.grid import points_of
-    from n2n_cli.sweep import Sweep
+    from n2n_cli.sweeps.grid import points_of
+    from n2n_cli.sweeps.sweep import Sweep
 
     at_a_time = None if jobs is None else whole_number(jobs, "--jobs", 1, _MOST_JOBS)
     team = thread_count(threads)
@@ -130,7 +130,7 @@ def _values(text: str) -> list[Any]:
 
 def _run(swept: Sweep, jobs: int | None, threads: int | None) -> dict[str, Failed]:
     """Do the trainings and tell of them; gives those that failed, by the point's name."""
-    from n2n_cli.workers import Failed
+    from n2n_cli.sweeps.workers import Failed
 
     failures: dict[str, Failed] = {}
     with StopSignals() as signals:
@@ -158,8 +158,8 @@ _HOW_TO_GO_ON = "the same command again goes on"
 
 
 def _draw(swept: Sweep) -> None:
-    from n2n_cli.plots import draw_sweep
-    from n2n_cli.plotting import INSTALL, available
+    from n2n_cli.plots.figures import draw_sweep
+    from n2n_cli.plots.style import INSTALL, available
 
     paths = [swept.folder / "sweep.svg", swept.folder / "sweep.png"]
     if not available():

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 from n2n_cli.cli.console import settings, shows_progress, stderr
 
 if TYPE_CHECKING:
-    from n2n_cli.grid import Point
-    from n2n_cli.sweep import Sweep
-    from n2n_cli.sweep_results import Result
-    from n2n_cli.workers import Message
+    from n2n_cli.sweeps.grid import Point
+    from n2n_cli.sweeps.results import Result
+    from n2n_cli.sweeps.sweep import Sweep
+    from n2n_cli.sweeps.workers import Message
 
 
 def log_lines(point: Point, event: Message | Result) -> Iterator[str]:
     """What a log should hold of an event."""
     from n2n_cli.records import Epoch
-    from n2n_cli.sweep_results import Result
-    from n2n_cli.workers import Failed
+    from n2n_cli.sweeps.results import Result
+    from n2n_cli.sweeps.workers import Failed
 
     match event:
         case Epoch():
@@ -42,7 +42,7 @@ def progress(swept: Sweep) -> Generator[Callable[[Point, Message | Result], None
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from n2n_cli.records import Started, Step
-    from n2n_cli.sweep_results import Result
+    from n2n_cli.sweeps.results import Result
 
     columns = (
         TextColumn("{task.fields[done]} trainings"),

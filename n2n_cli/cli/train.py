@@ -21,7 +21,7 @@ from n2n_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from n2n_cli.config import Config
-    from n2n_cli.ranks import Ranks
+    from n2n_cli.distributed.ranks import Ranks
     from n2n_cli.records import Record
     from n2n_cli.runs import Run
 
@@ -137,9 +137,9 @@ def train(
     """
     from n2n_cli import training
     from n2n_cli.config import load_config
-    from n2n_cli.config_keys import DEAD_LEAVES
+    from n2n_cli.config.keys import DEAD_LEAVES
+    from n2n_cli.distributed.launchers import ranks_of_process
     from n2n_cli.fine_tuning import config_to_tune
-    from n2n_cli.launchers import ranks_of_process
     from n2n_cli.runs import create_run, resumed_run
 
     ranks = ranks_of_process()

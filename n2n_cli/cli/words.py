@@ -93,7 +93,7 @@ def choose_shard(plan: Plan, words: str | None, *, many: bool) -> tuple[Job, ...
 
     What a user names one by one is not shared out: in a job array, each task may name its own.
     """
-    from n2n_cli.shards import parse_shard, shard_of_process
+    from n2n_cli.distributed.shards import parse_shard, shard_of_process
 
     if words is not None:
         shard = parse_shard(words)

@@ -155,6 +155,8 @@ def _png(file: BinaryIO, label: str, max_pixels: int) -> Picture:
             image_file = chunks.simple_file()
             chunks.pixels.clear()
             with Image.open(image_file, formats=["PNG"]) as image:
+                image.load()
+                image_file.close()  # the image would hold on to it while its pixels are copied
                 return pillow.picture_of(label, image, metadata, notes)
     channels = png16.CHANNELS[header.colour]
     pixels = png16.decode(chunks.contents(b"IDAT"), header.height, header.width, channels, header.interlaced)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from n2n_cli.nn.functional import Array
-from n2n_cli.one_picture import Effort
+from n2n_cli.single_image.learner import Effort
 from tests.cli import failure, n2n, photo, workplace
 
 
@@ -17,8 +17,8 @@ from tests.cli import failure, n2n, photo, workplace
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     workplace(tmp_path)
-    monkeypatch.setattr("n2n_cli.zero_shot.EFFORT", Effort(steps=4, every=2))
-    monkeypatch.setattr("n2n_cli.neighbors.EFFORT", Effort(steps=2, every=1))
+    monkeypatch.setattr("n2n_cli.single_image.zero_shot.EFFORT", Effort(steps=4, every=2))
+    monkeypatch.setattr("n2n_cli.single_image.neighbors.EFFORT", Effort(steps=2, every=1))
     return tmp_path
 
 
@@ -77,13 +77,13 @@ def test_a_folder_and_its_small_pictures() -> None:
 
 def test_a_budget_of_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[float] = []
-    real = __import__("n2n_cli.zero_shot", fromlist=["learn"]).learn
+    real = __import__("n2n_cli.single_image.zero_shot", fromlist=["learn"]).learn
 
     def watched(step: object, held_out: object, average: object, effort: Effort, **named: object) -> object:
         asked.append(effort.seconds)
         return real(step, held_out, average, effort, **named)
 
-    monkeypatch.setattr("n2n_cli.zero_shot.learn", watched)
+    monkeypatch.setattr("n2n_cli.single_image.zero_shot.learn", watched)
     assert n2n("denoise", "--self", "--seconds", "0.2", "photos/0.png", "out.png").code == 0
     assert asked == [0.2]
 

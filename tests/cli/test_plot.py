@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from n2n_cli.history import History
 from n2n_cli.images import read_picture
+from n2n_cli.plots.history import History
 from tests.cli import failure, n2n
 
 LINE = '{"epoch": 1, "loss": 0.5, "noisy_psnr": 20.5, "psnr": 21.5, "lr": 0.1}\n'
@@ -41,7 +41,7 @@ def test_each_run_has_a_name_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None
     def spy(histories: dict[str, History], paths: Any) -> None:
         named.append(histories)
 
-    monkeypatch.setattr("n2n_cli.plots.draw_runs", spy)
+    monkeypatch.setattr("n2n_cli.plots.figures.draw_runs", spy)
     assert n2n("plot", "runs/a", "runs/b", "old/a/", "-o", "plot.png").code == 0
     assert list(named[0]) == ["runs/a", "b", "old/a"]
 
@@ -72,7 +72,8 @@ for command in ("sweep", "plot"):
         app([command, "--help"])
     except SystemExit:
         pass
-print(*({"numpy", "matplotlib", "multiprocessing", "tomllib", "n2n_cli.grid"} & set(sys.modules)), file=sys.stderr)
+unneeded = {"numpy", "matplotlib", "multiprocessing", "tomllib", "n2n_cli.sweeps.grid"}
+print(*(unneeded & set(sys.modules)), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.count("Examples:") == 2
@@ -80,6 +81,6 @@ print(*({"numpy", "matplotlib", "multiprocessing", "tomllib", "n2n_cli.grid"} & 
 
 
 def test_without_matplotlib_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("n2n_cli.plotting.available", lambda: False)
+    monkeypatch.setattr("n2n_cli.plots.style.available", lambda: False)
     got = failure("plot", "runs/a", "-o", "a.png")
     assert got == (1, "matplotlib is not installed", "plots need matplotlib: `pip install 'n2n-cli[plot]'`")

@@ -49,7 +49,7 @@ def sweep(*words: str, config: str = "tiny.toml") -> Answer:
 
 @pytest.fixture
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("n2n_cli.plotting.available", lambda: False)
+    monkeypatch.setattr("n2n_cli.plots.style.available", lambda: False)
 
 
 def test_a_sweep_from_start_to_end() -> None:
@@ -176,7 +176,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals) -> 
 def test_a_second_signal_ends_it_at_once_and_leaves_no_process() -> None:
     program = """
 import sys
-from n2n_cli.workers import Worker
+from n2n_cli.sweeps.workers import Worker
 Worker.stop = lambda self: None
 from n2n_cli.cli.app import main
 main()

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from n2n_cli.errors import ArgumentError, ImageError
-from n2n_cli.images import FORMATS, Picture, picture_size, read_picture, read_pixels, write_picture
+from n2n_cli.images import FORMATS, Picture, picture_size, pillow, read_picture, read_pixels, write_picture
+from n2n_cli.images.png_chunks import Chunks
 from n2n_cli.nn.functional import Array
 from tests.images.pictures import (
     ALPHA,
@@ -363,3 +364,21 @@ def test_of_a_camera_file_with_two_views_the_first_is_read(tmp_path: Path) -> No
     picture = read_picture(path)
     assert np.array_equal(picture.pixels, first)
     assert picture.notes == ("only the first of its 2 views was read",)
+
+
+def test_a_png_is_not_held_while_its_pixels_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    files: list[io.BytesIO] = []
+    make_file, copy = Chunks.simple_file, pillow._values
+
+    def simple_file(chunks: Chunks) -> io.BytesIO:
+        files.append(make_file(chunks))
+        return files[0]
+
+    def values(image: Image.Image) -> Array:
+        assert [file.closed for file in files] == [True]
+        return copy(image)
+
+    monkeypatch.setattr(Chunks, "simple_file", simple_file)
+    monkeypatch.setattr(pillow, "_values", values)
+    picture = read_picture(io.BytesIO(png(2, 1, 8, 0, b"\0\7\11")), name="it")
+    assert picture.pixels.tolist() == [[[7], [9]]]

@@ -1,0 +1,221 @@
+"""A whole configuration: its tables, the schedule, and what has to go together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self
+
+from n2n_cli.config.keys import DEAD_LEAVES
+from n2n_cli.config.tables import DataConfig, NetworkConfig, TrainConfig
+from n2n_cli.config.toml_text import plain, shown, to_toml
+from n2n_cli.errors import ArgumentError, ConfigError, ShapeError
+from n2n_cli.freezing import frozen_parameters
+from n2n_cli.nn.init import UNDRAWN
+from n2n_cli.nn.optim import OPTIMIZERS
+from n2n_cli.nn.schedules import Constant, Schedule, ScheduleError
+from n2n_cli.nn.schedules import build as build_schedule
+from n2n_cli.nn.spec import SpecError, nearest
+
+MAX_WEIGHTS = 100_000_000
+"""Of a network: it is built in order to be checked, and a configuration may be a stranger's."""
+
+
+_SECTIONS = {"network": NetworkConfig, "data": DataConfig, "train": TrainConfig}
+_SCHEDULE = "schedule"
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole configuration. `origin` says where it came from, for messages."""
+
+    network: NetworkConfig
+    data: DataConfig
+    train: TrainConfig
+    schedule: Schedule = field(default_factory=Constant)
+    origin: str = field(default="configuration", compare=False)
+
+    @classmethod
+    def from_tables(cls, tables: Mapping[str, Any], origin: str) -> Self:
+        """A configuration from nested tables, as a TOML file or a checkpoint holds it.
+
+        Raises
+        ------
+        ConfigError
+            For the first unknown, mistyped or out-of-range key, for keys that do not go together, and for a network
+            that does not keep a picture's size.
+        """
+        known = [*_SECTIONS, _SCHEDULE]
+        for name, table in tables.items():
+            if name not in known:
+                raise ConfigError(f"`{origin}`: unknown key `{name}`", hint=nearest(str(name), known))
+            if not isinstance(table, Mapping):
+                raise ConfigError(f"`{origin}`: `{name}` is {shown(table)}, it must be a table: `[{name}]`")
+        config = cls(NetworkConfig(), DataConfig(), TrainConfig(), origin=origin)
+        for section in _SECTIONS:
+            for key, value in tables.get(section, {}).items():
+                config = config._with(f"{section}.{key}", value, origin)
+        if tables.get(_SCHEDULE):
+            config = replace(config, schedule=_schedule(tables[_SCHEDULE], origin))
+        config._check(origin)
+        return config
+
+    def override(self, name: str, value: Any, origin: str) -> Self:
+        """The same configuration with one key, by dotted name, set to another value.
+
+        Parameters
+        ----------
+        name : str
+            As "train.lr".
+        value : object
+            Of the type that TOML would give.
+        origin : str
+            Where the value came from, for the message: "--lr".
+        """
+        return self.override_all([(name, value, origin)])
+
+    def override_all(self, assignments: Iterable[tuple[str, Any, str]]) -> Self:
+        """The same with several keys set; what has to go together is checked when all of them are.
+
+        Parameters
+        ----------
+        assignments : iterable of (name, value, origin)
+            As `override` takes them.
+        """
+        config, origins, schedule = self, [], self.schedule.table()
+        for name, value, origin in assignments:
+            section, _, key = name.partition(".")
+            if section == _SCHEDULE and key:
+                # The arguments of one schedule are not those of another.
+                schedule = {"name": value} if key == "name" and value != schedule["name"] else schedule | {key: value}
+            else:
+                config = config._with(name, value, origin)
+            if origin not in origins:
+                origins.append(origin)
+        if origins:
+            origin = ", ".join(origins)
+            config = replace(config, schedule=_schedule(schedule, origin))
+            config._check(origin)
+        return config
+
+    def _with(self, name: str, value: Any, origin: str) -> Self:
+        section, _, key = name.partition(".")
+        names = [f"{part}.{item.name}" for part, kind in _SECTIONS.items() for item in fields(kind)]
+        if name not in names:
+            raise ConfigError(f"`{origin}`: unknown key `{name}`", hint=nearest(name, [*names, "schedule.name"]))
+        table = getattr(self, section)
+        (item,) = (item for item in fields(table) if item.name == key)
+        try:
+            checked = item.metadata["check"](value)
+        except ValueError as error:
+            raise ConfigError(f"`{origin}`: `{name}` is {shown(value)}, it must be {error}") from None
+        return replace(self, **{section: replace(table, **{key: checked})})
+
+    def _check(self, origin: str) -> None:
+        """See that the keys go together, and that the network can be built and keeps channels and size."""
+        train = self.train
+        others = {"momentum": train.optimizer == "SGD", "betas": train.optimizer != "SGD"}
+        for key, used in others.items():
+            if not used and getattr(train, key) != getattr(TrainConfig(), key):
+                raise ConfigError(
+                    f"`{origin}`: `train.{key}` is {shown(getattr(train, key))}, {train.optimizer} has no {key}",
+                    hint=f"leave it out, or take another `train.optimizer`: {', '.join(OPTIMIZERS)}",
+                )
+        _check_source(self.data, origin)
+        if self.data.kind == "single" and train.loss != "MSE":
+            raise ConfigError(
+                f"`{origin}`: `train.loss` is {shown(train.loss)}, but single noisy pictures have a loss of their own",
+                hint='leave it at "MSE", which that loss is made of',
+            )
+        if not self.network.layers:
+            raise ConfigError(
+                f"`{origin}`: `network.layers` is missing: a list of tables, one a layer",
+                hint='for example `layers = [{ type = "Conv2d", in_channels = 3, out_channels = 3, kernel_size = 1 }]`',
+            )
+        if _weights(self.network.layers) > MAX_WEIGHTS:
+            raise ConfigError(
+                f"`{origin}`: `network.layers` have more than {MAX_WEIGHTS:,} weights",
+                hint="fewer channels, or smaller kernels",
+            )
+        try:
+            network = self.network.build(rng=UNDRAWN)
+            whole = (1, self.network.channels, 64 * network.period(0), 64 * network.period(1))
+            out = network.output_shape(whole)
+        except SpecError as error:
+            key = f"network.layers[{error.position}]" + (f".{error.key}" if error.key else "")
+            raise ConfigError(f"`{origin}`: `{key}`: {error.message}", hint=error.hint) from None
+        except ShapeError as error:
+            raise ConfigError(f"`{origin}`: `network.layers` do not fit together: {error.message}") from None
+        except (MemoryError, ValueError):  # ValueError is NumPy's, for a size that no array can have
+            raise ConfigError(f"`{origin}`: `network.layers` have more weights than the memory holds") from None
+        try:
+            frozen_parameters(network, train.freeze)
+        except ArgumentError as error:
+            raise ConfigError(
+                f"`{origin}`: `train.freeze` has {shown(error.value)}, it must be {error.needed}",
+                hint="`n2n info CHECKPOINT` shows the layers; `0` is all of one, `0.weight` a part, `*.bias` of all",
+            ) from None
+        if out != whole:
+            raise ConfigError(
+                f"`{origin}`: `network.layers` turn a picture of shape {whole[1:]} into {out[1:]}; "
+                "a denoiser has to keep channels and size"
+            )
+        period = math.lcm(network.period(0), network.period(1))
+        if self.data.size % period:
+            raise ConfigError(f"`{origin}`: `data.size` is {self.data.size}, this network needs a multiple of {period}")
+        try:
+            network.output_shape((1, self.network.channels, self.data.size, self.data.size))
+        except ShapeError as error:
+            raise ConfigError(f"`{origin}`: `data.size` is {self.data.size}: {error.message}") from None
+
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """Nested tables of plain values, from which `from_tables` makes the same configuration."""
+        tables = {
+            section: {item.name: plain(getattr(getattr(self, section), item.name)) for item in fields(kind)}
+            for section, kind in _SECTIONS.items()
+        }
+        return tables | {_SCHEDULE: self.schedule.table()}
+
+    def to_toml(self) -> str:
+        """The configuration as the text of a TOML file, from which `load_config` makes the same configuration."""
+        return to_toml(self.tables())
+
+
+def _check_source(data: DataConfig, origin: str) -> None:
+    """See that a source, what it holds and what is done to it go together."""
+    shots = data.kind in ("pairs", "bursts")
+    wrong = {"second": data.second and data.kind != "pairs", "match_exposure": data.match_exposure and not shots}
+    wrong |= {"align": data.align and not shots}
+    for key, refused in wrong.items():
+        if refused:
+            raise ConfigError(
+                f'`{origin}`: `data.{key}` is {shown(getattr(data, key))}, but `data.kind` is "{data.kind}"',
+                hint="it is for shots of the same scenes: `--pairs A B` or `--bursts FOLDER`",
+            )
+    if data.kind != "pictures" and data.source == DEAD_LEAVES:
+        raise ConfigError(
+            f'`{origin}`: `data.kind` is "{data.kind}", but `data.source` is the built-in pictures',
+            hint="name where they are: `--pairs A B`, `--bursts FOLDER` or `--single-image FOLDER`",
+        )
+
+
+def _weights(specs: Any) -> int:
+    """How many weights the convolutions of layer tables have; what is no whole number is refused later."""
+    total = 0
+    for spec in specs if isinstance(specs, list | tuple) else ():
+        if isinstance(spec, Mapping):
+            kernel = spec.get("kernel_size", 1)
+            sizes = [spec.get("in_channels", 1), spec.get("out_channels", 1)]
+            sizes += kernel if isinstance(kernel, list) else [kernel, kernel]
+            total += math.prod(sizes) if all(type(size) is int and size > 0 for size in sizes) else 0
+            total += _weights(spec.get("layers"))
+    return total
+
+
+def _schedule(table: Mapping[str, Any], origin: str) -> Schedule:
+    try:
+        return build_schedule(table)
+    except ScheduleError as error:
+        key = _SCHEDULE + (f".{error.key}" if error.key else "")
+        raise ConfigError(f"`{origin}`: `{key}`: {error.message}", hint=error.hint) from None

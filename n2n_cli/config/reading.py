@@ -1,0 +1,77 @@
+"""Configurations from files, from the package, and parts of them from the command line."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from contextlib import suppress
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from n2n_cli.config.config import Config
+from n2n_cli.errors import ConfigError
+
+MAX_BYTES = 1_000_000
+
+
+def shipped_configs() -> dict[str, Path]:
+    """The configurations that come with the package, by name without the ending."""
+    folder = Path(str(resources.files("n2n_cli"))) / "configs"
+    if not folder.is_dir():  # a checkout that is installed in editable mode
+        folder = Path(__file__).parents[2] / "configs"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"), key=lambda path: path.stem)}
+
+
+_MAX_DOTS = 200  # tomllib takes seconds for a key of thousands of parts
+_BETWEEN_DOTS = re.compile(rb"[=,#\[\]{}\n]")
+
+
+def load_config(name: str) -> Config:
+    """A configuration from the path of a TOML file, or the name of a shipped one.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such file, it is not TOML, or a key is wrong.
+    """
+    path, shipped = Path(name), shipped_configs()
+    try:
+        if not path.is_file():
+            path = shipped.get(name.removesuffix(".toml"), path)
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ConfigError(f"`{name}` is too long: a configuration has at most {MAX_BYTES:,} bytes")
+        if max(piece.count(b".") for piece in _BETWEEN_DOTS.split(content)) > _MAX_DOTS:
+            raise ConfigError(f"`{name}` has a key of more than {_MAX_DOTS} parts")
+        tables = tomllib.loads(content.decode())
+    except FileNotFoundError:
+        raise ConfigError(f"there is no configuration `{name}`", hint="shipped: " + ", ".join(shipped)) from None
+    except IsADirectoryError:
+        raise ConfigError(
+            f"`{name}` is a folder, not a configuration", hint=f"perhaps `{path / 'config.toml'}`"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"`{name}` cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:  # ValueError: also not UTF-8, or a number of too many digits
+        raise ConfigError(f"`{name}` is not TOML: {error}") from None
+    return Config.from_tables(tables, name)
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """`train.lr=0.5` -> ("train.lr", 0.5): the value as TOML, or as plain text where it is none.
+
+    Raises
+    ------
+    ConfigError
+        When there is no `=`.
+    """
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise ConfigError(f"`--set {text}` has no `=`", hint="for example `--set train.lr=0.5`")
+    with suppress(ValueError, RecursionError):
+        table = tomllib.loads(f"value = {value}")
+        if len(table) == 1:  # a line break in the text could start another key
+            return name.strip(), table["value"]
+    return name.strip(), value.strip()

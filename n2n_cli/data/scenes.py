@@ -1,0 +1,224 @@
+"""Scenes in memory: their shots read, seen to be of one kind, aligned and made equally bright."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from n2n_cli.data.alignment import Exposure, common_area, measure_exposure, measure_shift
+from n2n_cli.data.shots import Scene
+from n2n_cli.errors import DataError, ImageError
+from n2n_cli.images import Picture, picture_size, read_picture
+from n2n_cli.nn.functional import Array, Pair
+from n2n_cli.pixels import to_float
+
+MEMORY = 4_000_000_000
+"""Bytes of shots that are kept in memory; of more, a part of every shot is used."""
+
+_LUMA = np.array([[0.299], [0.587], [0.114]], np.float32)  # ITU-R 601, as `images.read_pixels`
+
+
+@dataclass(frozen=True)
+class Shots:
+    """A scene's shots, in their own depth.
+
+    Attributes
+    ----------
+    pixels : list of (H, W, C) arrays
+        All of the same shape and type; C is 1 (gray) or 3 (RGB).
+    exposures : list of Exposure
+        What makes each as bright as it shall be.
+    """
+
+    scene: Scene
+    pixels: list[Array]
+    exposures: list[Exposure]
+
+    @property
+    def size(self) -> Pair:
+        """(rows, columns)."""
+        h, w = self.pixels[0].shape[:2]
+        return h, w
+
+    def crop(self, shot: int, y: int, x: int, side: int, channels: int) -> Array:
+        """A square of a shot, (side, side, channels) float32: gray as three equal channels, RGB as its luma."""
+        crop = to_float(self.pixels[shot][y : y + side, x : x + side])
+        if crop.shape[2] != channels:
+            crop = np.repeat(crop, 3, axis=2) if channels == 3 else crop @ _LUMA
+        exposure = self.exposures[shot]
+        return crop if exposure == Exposure() else exposure(crop)
+
+    def part(self, rows: slice, columns: slice) -> Shots:
+        """The same of a part of the scene; nothing is copied."""
+        return replace(self, pixels=[pixels[rows, columns] for pixels in self.pixels])
+
+
+@dataclass
+class _Differences:
+    """What was found between shots and the first ones of their scenes."""
+
+    shots: int = 0
+    shifts: dict[Path, Pair] = field(default_factory=dict)
+    untold: int = 0
+    exposures: dict[Path, Exposure] = field(default_factory=dict)
+
+    def notes(self, *, match_exposure: bool, align: bool) -> Iterable[str]:
+        if self.shifts:
+            path = max(self.shifts, key=lambda path: math.hypot(*self.shifts[path]))
+            rows, columns = self.shifts[path]
+            yield (
+                f"{len(self.shifts)} of {self.shots} shots are shifted against the first of their scene, most of all "
+                f"`{path}`: by {rows} pixels down and {columns} right; "
+                + ("only what all shots of a scene show is used" if align else "`--align` corrects it")
+            )
+        if self.untold:
+            yield f"whether shots are shifted cannot be told of {self.untold} of {self.shots}: too little structure"
+        if self.exposures:
+            path = max(self.exposures, key=lambda path: self.exposures[path].change)
+            most = self.exposures[path]
+            yield (
+                f"{len(self.exposures)} of {self.shots} shots differ in brightness from the first of their scene, most "
+                f"of all `{path}`: first = {most}; "
+                + ("all are made as bright as the first" if match_exposure else "`--match-exposure` corrects it")
+            )
+        if not self.shifts and not self.exposures and self.shots:
+            yield "no shift and no difference in brightness was found between the shots of a scene"
+
+
+def read_scenes(
+    scenes: Sequence[Scene], *, smallest: int, match_exposure: bool = False, align: bool = False
+) -> tuple[list[Shots], tuple[str, ...]]:
+    """The shots of all scenes that are large enough, in memory, and notes for the user.
+
+    Parameters
+    ----------
+    smallest : int
+        Pixels that a scene needs along each side.
+    match_exposure : bool
+        Whether shots are made as bright as the first of their scene.
+    align : bool
+        Whether shifts in whole pixels are corrected, by cutting all shots to what all of them show.
+
+    Raises
+    ------
+    DataError
+        When no scene is large enough; or names all shots that cannot be read, that differ from the first of their
+        scene in size, colour or depth, or that are copies of another shot.
+    """
+    sizes, problems = _sizes(scenes)
+    total = sum(h * w for h, w in sizes.values())
+    kept: list[Shots] = []
+    found = _Differences()
+    small, least = 0, 1.0
+    for scene in scenes:
+        pixels, wrong = _read(scene, total, smallest, sizes)
+        problems += wrong
+        if problems:
+            continue  # what else is wrong is still to be told
+        if min(pixels[0].shape[:2]) < smallest:
+            small += 1
+            continue
+        shots = _corrected(scene, pixels, found, match_exposure=match_exposure, align=align)
+        if min(shots.size) < smallest:
+            small += 1
+            continue
+        least = min(least, math.sqrt(math.prod(pixels[0].shape[:2]) / math.prod(sizes[scene.shots[0]])))
+        kept.append(shots)
+    if problems:
+        raise DataError(
+            f"{len(problems)} shots cannot be used: " + "; ".join(problems),
+            hint="mend them, or take them out; shots of a scene are of one size, colour and depth",
+        )
+    if not kept:
+        raise DataError(
+            f"no scene of `{scenes[0].shots[0].parent}` is as large as {smallest}x{smallest} pixels",
+            hint="a smaller `data.size`" + (", or no `--align`, which leaves what all shots show" if align else ""),
+        )
+    notes: tuple[str, ...] = ()
+    if small:
+        notes += (f"{small} of {len(scenes)} scenes are smaller than {smallest} pixels: left out",)
+    if least < 1:
+        notes += (f"the shots need more than {MEMORY / 1e9:g} GB: the middle {least:.0%} of each side is used",)
+    return kept, notes + tuple(found.notes(match_exposure=match_exposure, align=align))
+
+
+def _sizes(scenes: Sequence[Scene]) -> tuple[dict[Path, Pair], list[str]]:
+    sizes: dict[Path, Pair] = {}
+    problems = []
+    for path in dict.fromkeys(path for scene in scenes for path in scene.shots):
+        try:
+            sizes[path] = picture_size(path)
+        except ImageError as error:
+            problems.append(error.message)
+    return sizes, problems
+
+
+def _read(scene: Scene, total: int, smallest: int, sizes: dict[Path, Pair]) -> tuple[list[Array], list[str]]:
+    """The pixels of a scene's shots, or their middle where all scenes' need too much memory, and what is wrong."""
+    pixels: list[Array] = []
+    problems: list[str] = []
+    seen: dict[bytes, Path] = {}
+    first: tuple[Path, Picture] | None = None
+    for path in scene.shots:
+        if path not in sizes:  # told already
+            continue
+        try:
+            picture = read_picture(path)
+        except ImageError as error:
+            problems.append(error.message)
+            continue
+        own = picture.pixels
+        first = first or (path, replace(picture, pixels=own[:0, :0], alpha=None))
+        told = f"`{path}` is {_kind(picture, sizes[path])}"
+        if picture.value_range is not None:
+            problems.append(f"{told}; needed are 8 or 16 bits, or floats from 0 to 1")
+            continue
+        if told.partition(" is ")[2] != (wanted := _kind(first[1], sizes[first[0]])):
+            problems.append(f"{told}, `{first[0]}` is {wanted}")
+            continue
+        digest = hashlib.blake2b(np.ascontiguousarray(own).data, digest_size=16).digest()
+        if digest in seen:
+            problems.append(f"`{path}` is a copy of `{seen[digest]}`, with the same noise")
+            continue
+        seen[digest] = path
+        share = math.sqrt(min(1, MEMORY / (total * own.shape[2] * own.itemsize)))  # of each side
+        h, w = (min(side, max(smallest, int(side * share))) for side in own.shape[:2])
+        y, x = (own.shape[0] - h) // 2, (own.shape[1] - w) // 2
+        pixels.append(own if share == 1 else own[y : y + h, x : x + w].copy())
+    return pixels, problems
+
+
+def _kind(picture: Picture, size: Pair) -> str:
+    """What has to be the same of all shots of a scene."""
+    pixels = picture.pixels
+    colour = {1: "gray", 3: "RGB"}.get(pixels.shape[2], f"{pixels.shape[2]} channels")
+    depth = f"{8 * pixels.itemsize} bits" + (" (floats)" if pixels.dtype.kind == "f" else "")
+    return f"{size[1]}x{size[0]}, {colour}, {depth}"
+
+
+def _corrected(scene: Scene, pixels: list[Array], found: _Differences, *, match_exposure: bool, align: bool) -> Shots:
+    """A scene's shots, corrected as far as was asked for; what differs is added to `found`."""
+    first = pixels[0]
+    shifts: list[Pair] = [(0, 0)]
+    exposures = [Exposure()]
+    for path, shot in zip(scene.shots[1:], pixels[1:], strict=True):
+        found.shots += 1
+        shift = measure_shift(first, shot)
+        found.untold += shift is None
+        shifts.append(shift or (0, 0))
+        if shift is not None and shift != (0, 0):
+            found.shifts[path] = shift
+        one, other = common_area([(0, 0), shifts[-1]], *first.shape[:2])
+        exposure = measure_exposure(first[one], shot[other])
+        if exposure.differs:
+            found.exposures[path] = exposure
+        exposures.append(exposure if match_exposure and exposure.differs else Exposure())
+    if align and any(shift != (0, 0) for shift in shifts):
+        areas = common_area(shifts, *first.shape[:2])
+        pixels = [shot[area].copy() for shot, area in zip(pixels, areas, strict=True)]
+    return Shots(scene, pixels, exposures)

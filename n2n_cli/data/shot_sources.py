@@ -1,0 +1,120 @@
+"""Folders of real noisy pictures -> the pairs that a training learns from and is measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from n2n_cli.config import DataConfig
+from n2n_cli.data.folders import check_channels
+from n2n_cli.data.pairs import HELD_OUT, Dataset, Pairs, how_often
+from n2n_cli.data.scenes import Shots, read_scenes
+from n2n_cli.data.shot_pairs import ShotPairs
+from n2n_cli.data.shots import Scene, bursts, listed_pairs, paired_folders, single_pictures
+from n2n_cli.data.single_pairs import SinglePairs
+from n2n_cli.errors import DataError
+
+_PART = 5
+"""Of a scene that is the only one, one part in so many is kept from training, to measure it."""
+
+
+def open_shots(config: DataConfig, channels: int, *, seed: int) -> Dataset:
+    """The training and validation pairs of shots or of single noisy pictures; `data.open_dataset` calls it.
+
+    Scenes are held out whole: no crop of a scene that is measured is learned from.
+
+    Raises
+    ------
+    DataError
+        When the source is missing or too small, or names all that is wrong with its shots.
+    """
+    check_channels(channels)
+    if config.kind == "single":
+        return _single(config, channels, seed)
+    scenes = find_scenes(config)
+    shots, notes = read_scenes(scenes, smallest=config.size, match_exposure=config.match_exposure, align=config.align)
+    trained, held_out, how = _split(shots, config.size)
+    train, validation = _pairs(ShotPairs, trained, held_out, config, channels, seed)
+    several = any(len(one.scene.targets(shot)) > 1 for one in held_out for shot, _ in one.scene.pairs)
+    against = "the mean of the scene's other shots" if several else "the other shot"
+    notes += (
+        f"{_count(trained, lambda one: 1, 'scene')} to learn from, with "
+        f"{_count(trained, lambda one: len(one.pixels), 'shot')} and "
+        f"{_count(trained, lambda one: len(one.scene.pairs), 'pair')} of shots; {how}",
+        "the shots bring their own noise: `data.noise` is not used",
+        f"pairs of shots taken {how_often(config.redraw)}, crops cut {how_often(config.recrop)}, "
+        f"flips and turns drawn {how_often(config.augment)}",
+        f"there is no clean picture: validation PSNR is against {against}, whose noise keeps it low; it is the figure "
+        "to watch, not one to quote",
+    )
+    return Dataset(train, validation, notes)
+
+
+def _single(config: DataConfig, channels: int, seed: int) -> Dataset:
+    pictures, notes = read_scenes(single_pictures(Path(config.source)), smallest=2 * config.size)
+    trained, held_out, how = _split(pictures, 2 * config.size)
+    train, validation = _pairs(SinglePairs, trained, held_out, config, channels, seed)
+    notes += (
+        f"{_count(trained, lambda one: 1, 'picture')} to learn from; {how.replace('scene', 'picture')}",
+        "the pictures bring their own noise: `data.noise` is not used; it has to be independent from pixel to pixel",
+        f"neighbours drawn {how_often(config.redraw)}, crops cut {how_often(config.recrop)}, "
+        f"flips and turns drawn {how_often(config.augment)}",
+        "there is no clean picture: validation PSNR is of one neighbour against the other, whose noise keeps it low; "
+        "it is the figure to watch, not one to quote",
+    )
+    return Dataset(train, validation, notes)
+
+
+def _pairs(
+    kind: type[ShotPairs | SinglePairs],
+    trained: list[Shots],
+    held_out: list[Shots],
+    config: DataConfig,
+    channels: int,
+    seed: int,
+) -> tuple[Pairs, Pairs]:
+    """What is learned from and what is measured on."""
+    anew = {"redraw": config.redraw, "recrop": config.recrop, "augment": config.augment}
+    train = kind(trained, config.pairs, config.size, channels, seed=seed, **anew)
+    return train, kind(held_out, config.validation_pairs, config.size, channels, seed=seed, measured=True)
+
+
+def find_scenes(config: DataConfig) -> list[Scene]:
+    """The scenes that a configuration names, of "pairs" or "bursts".
+
+    Raises
+    ------
+    DataError
+        When they cannot be found.
+    """
+    source = Path(config.source)
+    if config.kind == "bursts":
+        return bursts(source)
+    return paired_folders(source, Path(config.second)) if config.second else listed_pairs(source)
+
+
+def _split(shots: list[Shots], size: int) -> tuple[list[Shots], list[Shots], str]:
+    """Scenes to learn from, scenes to measure on, and how they were parted."""
+    if len(shots) > 1:
+        held_out = shots[::HELD_OUT]
+        trained = [one for i, one in enumerate(shots) if i % HELD_OUT]
+        return trained, held_out, f"{_count(held_out, lambda one: 1, 'scene')} held out whole to measure"
+    (only,) = shots
+    axis = int(only.size[1] >= only.size[0])
+    side = only.size[axis]
+    cut = side - max(size, side // _PART)
+    if cut < size:
+        raise DataError(
+            f"`{only.scene.shots[0]}` is of the only scene, and too small to learn from one part of {size} pixels and "
+            "to measure on another",
+            hint="another scene, or a smaller `data.size`",
+        )
+    whole = slice(None)
+    near, far = ((whole, cut_at) if axis else (cut_at, whole) for cut_at in (slice(cut), slice(cut, None)))
+    what = "columns" if axis else "rows"
+    return [only.part(*near)], [only.part(*far)], f"it is the only one: its last {side - cut} {what} are held out"
+
+
+def _count(shots: list[Shots], number: Callable[[Shots], int], what: str) -> str:
+    total = sum(map(number, shots))
+    return f"{total} {what}{'' if total == 1 else 's'}"

@@ -1,0 +1,188 @@
+"""Which pictures are shots of the same scene: two folders, a table of pairs, a folder of bursts, single pictures."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from n2n_cli.data.folders import image_files, subfolders
+from n2n_cli.errors import DataError
+from n2n_cli.images import FORMATS
+from n2n_cli.nn.functional import Pair
+
+MAX_TABLE = 100_000_000
+"""Bytes of a table of pairs."""
+
+_TABLE = "a row of a table of pairs is two file names, `first.png,second.png`, as seen from the table's folder"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Shots of one scene.
+
+    Attributes
+    ----------
+    name : str
+        For messages.
+    shots : tuple of paths
+    pairs : tuple of (int, int)
+        What is learned from: the numbers of the shot that is denoised and of the one that is its target. None of a
+        scene of one shot.
+    """
+
+    name: str
+    shots: tuple[Path, ...]
+    pairs: tuple[Pair, ...] = ()
+
+    def targets(self, shot: int) -> tuple[int, ...]:
+        """The shots that are targets of one."""
+        return tuple(target for source, target in self.pairs if source == shot)
+
+
+def paired_folders(first: Path, second: Path) -> list[Scene]:
+    """A scene for every file name that two folders hold: what is in the first is denoised, the second has the targets.
+
+    Raises
+    ------
+    DataError
+        When a folder cannot be read, or names all pictures that only one of them holds.
+    """
+    if os.path.realpath(first) == os.path.realpath(second):
+        raise DataError(
+            f"`{first}` and `{second}` are the same folder: a picture is no second shot of itself",
+            hint="two folders, each with a shot of every scene, or `--single-image` with one",
+        )
+    names, others = ({path.name for path in image_files(folder)} for folder in (first, second))
+    lonely = [f"`{second / name}` is missing" for name in sorted(names - others)]
+    lonely += [f"`{first / name}` is missing" for name in sorted(others - names)]
+    if lonely:
+        raise DataError(
+            f"`{first}` and `{second}` do not hold the same pictures: " + "; ".join(lonely),
+            hint="two shots of a scene have the same file name, or stand in one row of a table: `--pairs pairs.csv`",
+        )
+    return [Scene(name, (first / name, second / name), ((0, 1),)) for name in sorted(names)]
+
+
+def listed_pairs(table: Path) -> list[Scene]:
+    """The pairs of a table of two columns, the picture that is denoised and its target.
+
+    Paths are relative to the table; a first row that names no pictures is its heading. Pairs that share a picture are
+    of the same scene.
+
+    Raises
+    ------
+    DataError
+        When the table cannot be read or holds no pair; names all rows that are wrong.
+    """
+    pairs: list[tuple[Path, Path]] = []
+    problems: list[str] = []
+    for number, row in _rows(table):
+        cells = [cell.strip() for cell in row]
+        if not any(cells):
+            continue
+        named = [os.path.splitext(cell)[1].lower() in FORMATS for cell in cells]  # noqa: PTH122 (a cell may be no path)
+        if number == 1 and not any(named):
+            continue
+        if len(cells) != 2 or not all(cells):
+            problems.append(f"row {number} has {len([cell for cell in cells if cell])} names")
+            continue
+        if any("\0" in cell for cell in cells):
+            problems.append(f"row {number} has a name that no file can have")
+            continue
+        one, other = (table.parent / cell for cell in cells)
+        if os.path.realpath(one) == os.path.realpath(other):
+            problems.append(f"row {number} names the same picture twice")
+            continue
+        pairs.append((one, other))
+    if problems:
+        raise DataError(f"`{table}` is no table of pairs: " + "; ".join(problems), hint=_TABLE)
+    if not pairs:
+        raise DataError(f"`{table}` holds no pairs", hint=_TABLE)
+    return _grouped(pairs)
+
+
+def bursts(folder: Path) -> list[Scene]:
+    """A scene for every folder in a folder, of which every ordered pair of different shots is learned from.
+
+    Raises
+    ------
+    DataError
+        When a folder cannot be read, there is none, or one of them does not hold two shots: all of them are named.
+    """
+    scenes, problems = [], []
+    for scene in subfolders(folder):
+        try:
+            files = image_files(scene)
+        except DataError as error:
+            problems.append(error.message)
+            continue
+        if len(files) < 2:
+            problems.append(f"the folder `{scene}` holds one shot")
+            continue
+        scenes.append(Scene(scene.name, tuple(files), tuple(itertools.permutations(range(len(files)), 2))))
+    hint = "bursts are a folder with a folder for every scene, each with two or more shots of it"
+    if problems:
+        raise DataError(f"`{folder}` does not hold bursts: " + "; ".join(problems), hint=hint)
+    if not scenes:
+        raise DataError(f"`{folder}` holds no folders of shots", hint=hint)
+    return scenes
+
+
+def single_pictures(folder: Path) -> list[Scene]:
+    """A scene of one shot for every picture of a folder.
+
+    Raises
+    ------
+    DataError
+        When the folder cannot be read, or holds no picture.
+    """
+    return [Scene(path.name, (path,)) for path in image_files(folder)]
+
+
+def _rows(table: Path) -> Iterator[tuple[int, list[str]]]:
+    try:
+        if table.is_dir():
+            raise DataError(
+                f"`{table}` is a folder and not a table of pairs", hint="name the second folder, too: `--pairs A B`"
+            )
+        if table.stat().st_size > MAX_TABLE:
+            raise DataError(f"`{table}` is too long: a table of pairs has at most {MAX_TABLE:,} bytes", hint=_TABLE)
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            yield from ((reader.line_num, row) for row in reader)
+    except FileNotFoundError:
+        raise DataError(f"there is no table of pairs `{table}`", hint=_TABLE) from None
+    except OSError as error:
+        raise DataError(f"the table of pairs `{table}` cannot be read: {error.strerror}") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"`{table}` is no table of pairs: {error}", hint=_TABLE) from None
+
+
+def _grouped(pairs: list[tuple[Path, Path]]) -> list[Scene]:
+    """Scenes of pairs, in the order of their first pairs; those that share a picture are one."""
+    keys = [(os.path.realpath(one), os.path.realpath(other)) for one, other in pairs]
+    above = {key: key for key in itertools.chain(*keys)}  # a forest, whose trees are the scenes
+
+    def root(key: str) -> str:
+        while above[key] != key:
+            above[key] = above[above[key]]
+            key = above[key]
+        return key
+
+    for one, other in keys:
+        above[root(other)] = root(one)
+    groups: dict[str, list[int]] = {}
+    for i, (one, _) in enumerate(keys):
+        groups.setdefault(root(one), []).append(i)
+    scenes = []
+    for members in groups.values():
+        shots = {key: path for i in members for key, path in zip(keys[i], pairs[i], strict=True)}
+        number = {key: i for i, key in enumerate(shots)}
+        numbered = dict.fromkeys((number[keys[i][0]], number[keys[i][1]]) for i in members)
+        paths = tuple(shots.values())
+        scenes.append(Scene(paths[0].name, paths, tuple(numbered)))
+    return scenes

@@ -1,0 +1,214 @@
+"""Data sources -> the pairs that a training learns from and is measured on."""
+
+from __future__ import annotations
+
+import math
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from n2n_cli.checkpoint import read_checkpoint
+from n2n_cli.config import DataConfig
+from n2n_cli.config.keys import DEAD_LEAVES
+from n2n_cli.data.built_in import built_in_pictures
+from n2n_cli.data.folders import PAIR_ENDINGS, check_channels, image_files
+from n2n_cli.data.pairs import HELD_OUT, ArrayPairs, CropPairs, Dataset, how_often
+from n2n_cli.data.shot_sources import open_shots
+from n2n_cli.errors import DataError, ImageError
+from n2n_cli.images import picture_size, read_pixels
+from n2n_cli.nn.functional import Array
+from n2n_cli.noise import parse_noise
+
+MEMORY = 4_000_000_000
+"""Bytes of pictures that are kept in memory; of a larger folder, a part of every picture is used."""
+PAIR_FILES = ("train_data.pkl", "val_data.pkl")
+"""The EPFL course's files: two uint8 arrays (N, C, H, W) each, noisy and noisy, noisy and clean."""
+
+
+def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int | None = None) -> Dataset:
+    """The training and validation pairs that a configuration names.
+
+    Parameters
+    ----------
+    channels : int
+        Of the network's pictures.
+    threads : int, optional
+        Make the built-in pictures; by default one for each core that this process may use.
+
+    Raises
+    ------
+    DataError, ImageError, CheckpointError
+        When the source is missing, damaged, too small, or does not fit the network.
+    """
+    if config.kind != "pictures":
+        return open_shots(config, channels, seed=seed)
+    pair_file = find_pair_file(config.source, PAIR_FILES[0])
+    if pair_file is not None:
+        return _pair_files(pair_file, config, channels, seed)
+    noise = parse_noise(config.noise)
+    target_noise = parse_noise(config.target_noise) if config.target_noise else noise
+    if target_noise.scale != noise.scale:
+        raise DataError(
+            f"inputs have the noise {config.noise} and targets {config.target_noise}: their pixels are not of one size",
+            hint="leave `data.target_noise` out",
+        )
+    crop = config.size * noise.scale
+    if config.source == DEAD_LEAVES:
+        check_channels(channels)
+        pictures, notes = built_in_pictures(crop, channels, threads=threads)
+    else:
+        pictures, notes = read_folder(Path(config.source), channels, smallest=crop)
+    if len(pictures) < 2:
+        raise DataError(
+            f"`{config.source}` holds one usable picture; training needs a second one to measure itself on",
+            hint="cut the picture in two, or add one",
+        )
+    # Pair i shows picture i, counted round: those beyond the last pair are not shown at all.
+    held_out = pictures[::HELD_OUT][: config.validation_pairs]
+    trained = [picture for i, picture in enumerate(pictures) if i % HELD_OUT][: config.pairs]
+    train = CropPairs(
+        trained,
+        config.pairs,
+        config.size,
+        noise,
+        target_noise=target_noise,
+        seed=seed,
+        redraw=config.redraw,
+        recrop=config.recrop,
+        recolour=config.recolour,
+        shrink=config.shrink,
+        augment=config.augment,
+    )
+    validation = CropPairs(held_out, config.validation_pairs, config.size, noise, seed=seed, clean_target=True)
+    of_targets = f", of targets {config.target_noise}" if config.target_noise else ""
+    notes += (
+        f"{len(trained)} pictures to learn from, {len(held_out)} held out to measure",
+        f"noise {config.noise}{of_targets}, drawn {how_often(config.redraw)}",
+        f"crops cut {how_often(config.recrop)}, flips and turns drawn {how_often(config.augment)}",
+        *(["colours of half of the crops changed, anew every epoch"] if config.recolour else []),
+        *(
+            [f"half of the crops made smaller, to {config.shrink:g} at least, anew every epoch"]
+            if config.shrink < 1
+            else []
+        ),
+        f"the Noise2Noise loss levels off at {target_noise.floor}: validation PSNR is the figure to watch",
+    )
+    return Dataset(train, validation, notes)
+
+
+def read_folder(folder: Path, channels: int, *, smallest: int) -> tuple[list[Array], tuple[str, ...]]:
+    """The pictures of a folder that are at least `smallest` pixels high and wide, and notes for the user.
+
+    Returns
+    -------
+    pictures : list of (H, W, channels) integer arrays
+    notes : tuple of str
+
+    Raises
+    ------
+    DataError
+        When the folder cannot be read or no picture is large enough.
+    ImageError
+        Names every file that cannot be read.
+    """
+    check_channels(channels)
+    files = image_files(folder)
+    sizes, problems = {}, []
+    for path in files:
+        try:
+            sizes[path] = picture_size(path)
+        except ImageError as error:
+            problems.append(error.message)
+    usable = [path for path, size in sizes.items() if min(size) >= smallest]
+    total = sum(math.prod(sizes[path]) for path in usable) * channels
+    pictures, least = [], 1.0
+    for path in usable:
+        try:
+            pixels = read_pixels(path, channels)
+        except ImageError as error:
+            problems.append(error.message)
+            continue
+        share = math.sqrt(min(1, MEMORY / (total * pixels.itemsize)))  # of each side
+        h, w = (max(smallest, int(side * share)) for side in pixels.shape[:2])
+        y, x = (pixels.shape[0] - h) // 2, (pixels.shape[1] - w) // 2
+        pictures.append(pixels if share == 1 else pixels[y : y + h, x : x + w].copy())
+        least = min(least, share)
+    if problems:
+        raise ImageError(
+            f"{len(problems)} of {len(files)} pictures cannot be read: " + "; ".join(problems),
+            hint="mend them, or move them out of the folder",
+        )
+    if not pictures:
+        raise DataError(
+            f"no picture in `{folder}` is as large as {smallest}x{smallest} pixels",
+            hint="a smaller `data.size`, or a noise model that needs fewer source pixels",
+        )
+    notes: tuple[str, ...] = ()
+    if len(usable) < len(files):
+        notes += (f"{len(files) - len(usable)} of {len(files)} pictures are smaller than {smallest} pixels: left out",)
+    if least < 1:
+        notes += (f"the pictures need more than {MEMORY / 1e9:g} GB: the middle {least:.0%} of each side is used",)
+    return pictures, notes
+
+
+def find_pair_file(source: str, name: str) -> Path | None:
+    """The pair file that `source` is, or that is called `name` in the folder `source`; None for other sources."""
+    path = Path(source)
+    with suppress(OSError):  # a path that cannot be looked at is told of by whoever reads it
+        if source != DEAD_LEAVES and path.is_dir():
+            return path / name if (path / name).is_file() else None
+    return path if path.suffix in PAIR_ENDINGS else None
+
+
+def read_pair_file(path: Path) -> ArrayPairs:
+    """Two uint8 arrays (N, C, H, W) of the same shape, saved by `torch.save` as a 2-tuple.
+
+    Raises
+    ------
+    CheckpointError
+        When the file cannot be read, or is not safe to read.
+    DataError
+        When it holds something else.
+    """
+    if not os.access(path, os.R_OK):
+        raise DataError(f"there is no file of pairs `{path}` that may be read")
+    tree = read_checkpoint(path)
+    whole = isinstance(tree, tuple | list) and len(tree) == 2 and all(isinstance(part, np.ndarray) for part in tree)
+    if not whole or tree[0].shape != tree[1].shape or tree[0].ndim != 4 or {p.dtype for p in tree} != {np.dtype("u1")}:
+        found = " and ".join(f"{part.dtype} {part.shape}" for part in tree) if whole else "something else"
+        raise DataError(
+            f"`{path}` does not hold two uint8 arrays (N, C, H, W) of one shape, but {found}",
+            hint="it is written by `torch.save((noisy, target), path)`, both tensors of torch.uint8",
+        )
+    if 0 in tree[0].shape:
+        raise DataError(f"`{path}` holds no pairs: its arrays have shape {tree[0].shape}")
+    return ArrayPairs(*tree)
+
+
+def _pair_files(train_file: Path, config: DataConfig, channels: int, seed: int) -> Dataset:
+    validation_file = train_file.with_name(PAIR_FILES[1])
+    if train_file == validation_file:
+        raise DataError(
+            f"`{train_file}` holds the pairs that training is measured on, not those to learn from",
+            hint=f"name the file or the folder of `{PAIR_FILES[0]}`",
+        )
+    train = read_pair_file(train_file)
+    if not validation_file.is_file():
+        raise DataError(
+            f"`{train_file}` has no `{PAIR_FILES[1]}` beside it",
+            hint="it holds the pairs (noisy, clean) that training is measured on",
+        )
+    validation = read_pair_file(validation_file)
+    for path, pairs in ((train_file, train), (validation_file, validation)):
+        if pairs.noisy.shape[1] != channels:
+            raise DataError(f"`{path}` has {pairs.noisy.shape[1]} channels, the network takes {channels}")
+    train = ArrayPairs(train.noisy[: config.pairs], train.target[: config.pairs], seed=seed, augment=config.augment)
+    validation = ArrayPairs(validation.noisy[: config.validation_pairs], validation.target[: config.validation_pairs])
+    notes = (
+        f"{len(train)} pairs of `{train_file}`, measured on {len(validation)} of `{validation_file}`",
+        "the pairs bring their own noise and size: `data.noise` and `data.size` are not used",
+        "the Noise2Noise loss levels off at the targets' noise variance: validation PSNR is the figure to watch",
+    )
+    return Dataset(train, validation, notes)

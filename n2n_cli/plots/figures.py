@@ -1,0 +1,144 @@
+"""Plots: how trainings went, and what a sweep found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from n2n_cli.plots.history import History
+from n2n_cli.plots.style import REFERENCE, add_legend, drawing, line_styles, scale, shown_name
+from n2n_cli.sweeps.grid import text
+from n2n_cli.sweeps.results import Result
+
+_MOST_FIGURES = 12  # of dB that are written into a plot
+_FIGURE = {
+    "textcoords": "offset points",
+    "ha": "center",
+    "size": 8,
+    "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1},  # lines pass behind it
+}
+_KEYS = {
+    "train.lr": "learning rate",
+    "train.batch_size": "batch size (pairs)",
+    "train.epochs": "epochs",
+    "train.optimizer": "optimizer",
+    "train.loss": "loss",
+    "train.seed": "seed",
+    "data.noise": "noise",
+    "train.weight_decay": "weight decay",
+    "train.clip_norm": "largest norm of the gradients",
+    "data.pairs": "training pairs",
+    "data.size": "side of a training picture (pixels)",
+}
+
+
+def draw_runs(histories: Mapping[str, History], paths: Sequence[Path]) -> None:
+    """Draw loss, validation PSNR and learning rate over the epochs of one or several trainings.
+
+    Parameters
+    ----------
+    histories : dict
+        By the name that the legend gives them.
+    paths : sequence of path
+        PNG or SVG files; old ones are replaced.
+
+    Raises
+    ------
+    N2NError
+        When matplotlib is not installed, or a file cannot be written.
+    """
+    with drawing(paths, (7, 7.8)) as figure:
+        from matplotlib.ticker import MaxNLocator
+
+        axes = figure.subplots(3, 1, sharex=True)
+        titles = ("loss", "validation PSNR (dB)", "learning rate")
+        labels = list(histories)
+        for axis, key, title in zip(axes, ("loss", "psnr", "lr"), titles, strict=True):
+            lines = []
+            for history, style in zip(histories.values(), line_styles(), strict=False):
+                (line,) = axis.plot(*([epoch[name] for epoch in history] for name in ("epoch", key)), **style)
+                lines.append(line)
+            axis.set_ylabel(title)
+            if key != "psnr":
+                scale(axis.yaxis, [epoch[key] for history in histories.values() for epoch in history])
+        # One line where all were measured on the same pictures.
+        for noisy in sorted({round(history[0]["noisy_psnr"], 2) for history in histories.values()}):
+            if math.isfinite(noisy):
+                reference = axes[1].axhline(noisy, **REFERENCE)
+        if any(math.isfinite(history[0]["noisy_psnr"]) for history in histories.values()):
+            lines.append(reference)
+            labels.append("before denoising")
+        axes[2].set_xlabel("epoch")
+        axes[2].xaxis.set_major_locator(MaxNLocator(integer=True))
+        add_legend(figure, lines, labels)
+
+
+def draw_sweep(results: Sequence[Result], paths: Sequence[Path]) -> None:
+    """Draw the validation PSNR of a sweep's trainings over what was set.
+
+    Values that span more than a decade have a logarithmic axis. Of two keys, one makes the axis, the other the lines.
+
+    Parameters
+    ----------
+    results : sequence of Result
+        All of one sweep.
+    paths : sequence of path
+        PNG or SVG files; old ones are replaced.
+
+    Raises
+    ------
+    N2NError
+        When matplotlib is not installed, or a file cannot be written.
+    """
+    along, *others = sorted(results[0].values, key=lambda name: not _is_numeric(results, name))  # a stable sort
+    with drawing(paths, (7, 4.2)) as figure:
+        axis = figure.subplots()
+        numeric = _is_numeric(results, along)
+        ticks = list(dict.fromkeys(text(result.values[along]) for result in results))
+
+        def place(result: Result) -> float:
+            value = result.values[along]
+            return float(value) if numeric else float(ticks.index(text(value)))
+
+        lines, labels = [], []
+        groups: dict[str, list[Result]] = {}
+        for result in results:
+            name = " ".join(f"{_KEYS.get(other, other)} {text(result.values[other])}" for other in others)
+            groups.setdefault(name, []).append(result)
+        for (name, group), style in zip(groups.items(), line_styles(), strict=False):
+            done = sorted((place(result), result.psnr) for result in group if result.psnr is not None)
+            if not numeric:
+                style["linestyle"] = "none"  # there is nothing between one and the next
+            (line,) = axis.plot([at for at, _ in done], [psnr for _, psnr in done], **style)
+            lines.append(line)
+            labels.append(name or "best epoch of each training")
+            if len(results) <= _MOST_FIGURES and not others:
+                axis.margins(y=0.12)
+                for at, psnr in done:
+                    axis.annotate(f"{psnr:.2f}", (at, psnr), (0, 7), **_FIGURE)
+        diverged = [place(result) for result in results if result.status == "diverged"]
+        if diverged:
+            (line,) = axis.plot(
+                diverged, [0.03] * len(diverged), "kx", transform=axis.get_xaxis_transform(), markersize=8
+            )
+            lines.append(line)
+            labels.append("diverged")
+        noisy = [result.noisy_psnr for result in results if result.noisy_psnr is not None]
+        if len({round(psnr, 2) for psnr in noisy if math.isfinite(psnr)}) == 1:  # else they were of several noises
+            lines.append(axis.axhline(noisy[0], **REFERENCE))
+            labels.append("before denoising")
+        axis.set_xlabel(_KEYS.get(along, along))
+        axis.set_ylabel("validation PSNR (dB)")
+        if numeric:
+            scale(axis.xaxis, [place(result) for result in results])
+        else:
+            axis.set_xticks(
+                range(len(ticks)), [shown_name(tick) for tick in ticks], rotation=20 if len(ticks) > 4 else 0
+            )
+        add_legend(figure, lines, labels)
+
+
+def _is_numeric(results: Sequence[Result], name: str) -> bool:
+    values = [result.values[name] for result in results]
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)

@@ -1,0 +1,8 @@
+"""Denoising that is learned from the one picture that is to be denoised.
+
+denoiser   the model that was chosen, or one that learns from the picture first
+learner    where crops come from, and when to stop
+zero_shot  Zero-Shot Noise2Noise
+neighbors  Neighbor2Neighbor
+risk       how far a denoiser is from the clean picture, told from the noisy one
+"""

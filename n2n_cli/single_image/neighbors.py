@@ -1,0 +1,180 @@
+"""Neighbor2Neighbor: a trained network, fitted to the one noisy picture that it is to denoise.
+
+Of every 2x2 cell of a picture two pixels that touch are drawn: two half-sized pictures of nearly the same content with
+independent noise, from one of which the network learns to guess the other. Nearly: what two neighbours differ by in the
+denoised picture, the guess may differ by, too.
+
+References
+----------
+Huang, Li, Jia, Lu, Liu (2021), "Neighbor2Neighbor: Self-Supervised Denoising from Single Noisy Images",
+arXiv:2101.02824, algorithm 1; TaoHuang2018/Neighbor2Neighbor, train.py.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from n2n_cli.errors import ShapeError
+from n2n_cli.images import Picture
+from n2n_cli.model import Model
+from n2n_cli.nn import Adam, Loss
+from n2n_cli.nn.averaging import MovingAverage
+from n2n_cli.nn.functional import Array
+from n2n_cli.single_image.learner import BLOCK, Crops, Effort, Learned, cells, learn
+from n2n_cli.single_image.risk import Risk, Window, window
+
+_NEIGHBOURS = np.array([(0, 1), (0, 2), (1, 3), (2, 3), (1, 0), (2, 0), (3, 1), (3, 2)])
+"""The two pixels of a cell that touch, in either order; a cell's pixels are numbered row by row."""
+
+WEIGHT = 1.0
+"""Of the second part of the loss: the paper's for real noise."""
+EFFORT = Effort(steps=150, every=10, patience=3)
+SIDE, BATCH = 128, 2
+"""Side of crops in pixels, and crops of a step."""
+LEARNING_RATE, GROWTH, LAST_RATE = 1e-5, 1.05, 5e-4
+"""The learning rate grows with every step: a picture like those that the model knows needs a little, and gets worse by
+more, which ends it; a picture of another kind gets better for long."""
+DECAY = 0.9
+_PART = 4
+"""One block in so many is held out: what is learned is little, and has to be told from chance."""
+_WINDOWS = 8
+"""Crops, at most, that the held-out loss is taken on."""
+
+
+def draw_neighbours(n: int, h: int, w: int, *, rng: np.random.Generator) -> Array:
+    """Which pixels are taken of each cell of n pictures of h x w cells: (2, N, 1, 1, H, W), numbers from 0 to 3."""
+    drawn: Array = np.moveaxis(_NEIGHBOURS[rng.integers(len(_NEIGHBOURS), size=(n, 1, 1, h, w))], -1, 0)
+    return drawn
+
+
+def neighbours(x: Array, drawn: Array) -> tuple[Array, Array]:
+    """(N, C, H, W), the sides even -> two of (N, C, H/2, W/2): the drawn pixels, the same of all channels."""
+    pixels = np.stack([x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)], axis=2)  # (N, C, 4, H/2, W/2)
+    first, second = (np.take_along_axis(pixels, which, axis=2)[:, :, 0] for which in drawn)
+    return first, second
+
+
+class NeighborLoss(Loss):
+    """Mean of mask * (|f(g1) - g2|^2 + weight * |f(g1) - g2 - (g1(f(y)) - g2(f(y)))|^2) over all elements of f(g1).
+
+    Its target has, behind one another in the channels, g2, the difference g1(f(y)) - g2(f(y)), and the mask of one
+    channel: see `target_of`. Through the difference nothing is learned, as in the paper.
+
+    Parameters
+    ----------
+    weight : float
+    """
+
+    def __init__(self, weight: float = WEIGHT) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, prediction: Array, target: Array) -> float:
+        """(N, C, H, W) and (N, 2C + 1, H, W) -> the loss."""
+        c = prediction.shape[1]
+        if target.shape != (len(prediction), 2 * c + 1, *prediction.shape[2:]):
+            raise ShapeError(f"{self} got a prediction of shape {prediction.shape} and a target of {target.shape}")
+        guessed, differing, mask = target[:, :c], target[:, c:-1], target[:, -1:]
+        error = prediction - guessed
+        unlike = error - differing
+        value = np.square(error) + self.weight * np.square(unlike)
+        self._kept = mask * (error + self.weight * unlike)
+        return float(np.mean(mask * value, dtype=np.float64))
+
+    def backward(self) -> Array:
+        """2/n mask * (f(g1) - g2 + weight * (f(g1) - g2 - difference))."""
+        kept = self._use_up()
+        grad: Array = kept * np.asarray(2 / kept.size, kept.dtype)
+        return grad
+
+
+def target_of(second: Array, denoised: Array, drawn: Array, mask: Array) -> Array:
+    """What `NeighborLoss` compares with: g2, what the denoised crops' neighbours differ by, and the mask."""
+    one, other = neighbours(denoised, drawn)
+    return np.concatenate([second, one - other, mask.astype(second.dtype)], axis=1)
+
+
+class Adapter:
+    """Steps of the method that fit a copy of a model to pictures, and how well it guesses pixels that are held out.
+
+    The method's loss says little of a fit to whole pictures: it falls, too, where the network forgets them for halved
+    ones. So what is held out is measured on the picture as it is: see `risk`.
+
+    Parameters
+    ----------
+    model : Model
+        Stays as it is.
+    channels : int
+        That its network takes.
+    pictures : sequence of Picture
+        Of the same channels: one, or the parts of one.
+    seed : int
+        Draws the crops, the neighbours and what is held out.
+
+    Attributes
+    ----------
+    possible : bool
+        Whether the pictures are large enough to learn from them, and to tell whether that made it better.
+    """
+
+    def __init__(self, model: Model, channels: int, pictures: Sequence[Picture], *, seed: int = 0) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._crops = Crops(pictures, rng=self._rng, part=_PART)
+        network = copy.deepcopy(model.network)
+        optimizer = Adam(network.param(), lr=LEARNING_RATE)
+        self.model = Model(network, optimizer, NeighborLoss(), threads=model.threads)
+        self._average = MovingAverage(network.named_parameters(), DECAY)
+        self._channels = channels
+        whole = 2 * math.lcm(network.period(0), network.period(1))
+        self._side = min(SIDE, self._crops.least) // whole * whole
+        windows = self._held_out_windows() if self._side else []
+        self.possible = bool(windows)
+        self._risk = Risk(windows, self._crops.sigma() if windows else math.nan)
+
+    def learn(self, effort: Effort = EFFORT, *, advance: Callable[[float], None] = lambda part: None) -> Learned:
+        """Fit `self.model`; its held-out loss is then at most what it was."""
+        self.model.network.train()
+        learned = learn(self.step, self.held_out, self._average, effort, advance=advance)
+        self.model.network.load_state_dict(learned.weights)
+        return learned
+
+    def step(self) -> None:
+        """Take one."""
+        optimizer = self.model.optimizer
+        optimizer.lr = min(LEARNING_RATE * GROWTH**optimizer.steps, LAST_RATE)
+        x, learned = self._crops.at(self._crops.draw(BATCH, self._side), self._side)
+        x, mask = self._fitted(x), self._spread(cells(learned))
+        drawn = draw_neighbours(len(x), *mask.shape[2:], rng=self._rng)
+        first, second = neighbours(x, drawn)
+        self.model.step(first, target_of(second, self.model.predict(x), drawn, mask))
+
+    def held_out(self) -> float:
+        """By how much the model errs more than at first, in the held-out blocks; not a number where there are none."""
+        return self._risk(self.model.predict)
+
+    def _held_out_windows(self) -> list[Window]:
+        """Crops around held-out blocks."""
+        side, corners = self._side, list[tuple[int, int, int]]()
+        for i, row, column in self._crops.held:
+            room = side - BLOCK
+            seen = any(k == i and 0 <= row - top <= room and 0 <= column - left <= room for k, top, left in corners)
+            if not seen and len(corners) < _WINDOWS:
+                corners.append((i, *self._crops.around(i, (row, column), side)))
+        found = [self._crops.at([corner], side) for corner in corners]
+        return [window(self._fitted(crop), ~learned[0, 0], rng=self._rng) for crop, learned in found]
+
+    def _fitted(self, x: Array) -> Array:
+        """Crops with the network's channels: gray repeated; of RGB through a gray network, each by itself."""
+        own = x.shape[1]
+        if own == self._channels:
+            return x
+        return np.repeat(x, self._channels, axis=1) if own == 1 else x.reshape(-1, 1, *x.shape[2:])
+
+    def _spread(self, mask: Array) -> Array:
+        """A mask a crop, for crops as `_fitted` makes them."""
+        alone = self._channels == 1 < self._crops.channels
+        return np.repeat(mask, self._crops.channels, axis=0) if alone else mask

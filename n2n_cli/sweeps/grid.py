@@ -1,0 +1,95 @@
+"""The points of a sweep: one configuration with every combination of some values of one or two of its keys."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from n2n_cli.config import Config
+from n2n_cli.config.toml_text import shown
+from n2n_cli.errors import UsageError
+
+MOST_POINTS = 10_000
+_MOST_KEYS = 2
+_LONGEST = 60  # characters of a value in a folder's name
+
+
+@dataclass(frozen=True)
+class Point:
+    """One training of a sweep.
+
+    Attributes
+    ----------
+    values : dict
+        What is set, by dotted name.
+    name : str
+        The same for the user.
+    folder : str
+        Of its run, in the sweep's folder.
+    """
+
+    values: Mapping[str, Any]
+    name: str
+    folder: str
+    config: Config
+
+
+def points_of(config: Config, grid: Sequence[tuple[str, Sequence[Any]]]) -> list[Point]:
+    """The points of a grid: every value of the first key with every value of the second.
+
+    Parameters
+    ----------
+    grid : one or two of (name, values)
+        A dotted name, and values of the types that TOML would give.
+
+    Raises
+    ------
+    ConfigError
+        When a configuration does not take a value.
+    UsageError
+        When a key or a value comes twice, or there are too many.
+    """
+    names = [name for name, _ in grid]
+    if not 1 <= len(names) <= _MOST_KEYS or len({*names}) < len(names):
+        raise UsageError(
+            f"a sweep is over one key or two different ones, not over {', '.join(names) or 'none'}",
+            hint="for example `--param train.lr --values 1e-4,1e-3`",
+        )
+    if math.prod(len(values) for _, values in grid) > MOST_POINTS:
+        raise UsageError(f"a sweep has at most {MOST_POINTS:,} trainings", hint="fewer values")
+    points: dict[str, Point] = {}
+    for values in product(*(values for _, values in grid)):
+        one = config.override_all(
+            (name, value, f"--param {name} --values") for name, value in zip(names, values, strict=True)
+        )
+        tables = one.tables()
+        settings = {}
+        for name, value in zip(names, values, strict=True):
+            section, _, key = name.partition(".")
+            settings[name] = tables[section].get(key, value)  # as it is understood: 1e-3 and 0.001 are one
+        folder = ",".join(f"{name}={_in_a_name(value)}" for name, value in settings.items())
+        if folder in points:
+            raise UsageError(f"`{points[folder].name}` comes twice among the values", hint="name each value once")
+        points[folder] = Point(settings, " ".join(f"{k}={text(v)}" for k, v in settings.items()), folder, one)
+    return list(points.values())
+
+
+def text(value: Any) -> str:
+    """A value as short as can be, as `--set` takes it."""
+    if isinstance(value, float) and float(f"{value:g}") == value:
+        return f"{value:g}"
+    return value if isinstance(value, str) else shown(value)
+
+
+def _in_a_name(value: Any) -> str:
+    """A value as part of a file's name; what had to be left out is told apart by a check sum."""
+    whole = text(value)
+    name = re.sub(r"[^\w.+-]+", "-", whole)
+    if name != whole.replace(":", "-") or len(name) > _LONGEST:
+        name = f"{name[:_LONGEST]}-{hashlib.sha256(whole.encode(errors='surrogateescape')).hexdigest()[:8]}"
+    return name

@@ -1,0 +1,115 @@
+"""What became of the trainings of a sweep, and which is the best."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from n2n_cli.errors import DataError
+from n2n_cli.json_lines import json_line
+from n2n_cli.plots.history import History, read_history
+from n2n_cli.runs import Run
+from n2n_cli.sweeps.grid import Point
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a point.
+
+    Attributes
+    ----------
+    status : "done", "diverged", "failed" or "unfinished"
+    psnr, pooled_psnr : float or None
+        Of the validation pictures after the best epoch of a training that is done, in dB: the mean of each picture's
+        PSNR, and the PSNR of the mean error.
+    best_epoch : int or None
+    last_psnr, loss : float or None
+        After the last finished epoch, and during it.
+    noisy_psnr, noisy_pooled_psnr : float or None
+        Before denoising, in dB.
+    epochs : int
+        That are finished.
+    seconds : float
+        That they took.
+    run : str
+        The run's folder.
+    reason : str or None
+        Why it is not done.
+    """
+
+    values: Mapping[str, Any]
+    status: str
+    psnr: float | None
+    pooled_psnr: float | None
+    best_epoch: int | None
+    last_psnr: float | None
+    loss: float | None
+    noisy_psnr: float | None
+    noisy_pooled_psnr: float | None
+    epochs: int
+    seconds: float
+    run: str
+    reason: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        """As a flat table of plain values."""
+        own = asdict(self)
+        return {**own.pop("values"), **own}
+
+
+def result_of(point: Point, run: Run, status: str, reason: str | None = None) -> Result:
+    """What became of a point, by the metrics in its run folder."""
+    history: History = []
+    with suppress(DataError):  # no epoch yet
+        history = read_history(run.folder)
+    last, best = (history[-1], max(history, key=lambda line: line["psnr"])) if history else ({}, {})
+    done = best if status == "done" else {}
+    return Result(
+        point.values,
+        status,
+        done.get("psnr"),
+        done.get("pooled_psnr"),
+        int(done["epoch"]) if done else None,
+        last.get("psnr"),
+        last.get("loss"),
+        last.get("noisy_psnr"),
+        last.get("noisy_pooled_psnr"),
+        len(history),
+        last.get("seconds", 0.0),
+        str(run.folder),
+        reason,
+    )
+
+
+def best_of(results: Iterable[Result]) -> Result | None:
+    """The one with the highest validation PSNR of those that are done, the first of equal ones."""
+    return max((result for result in results if result.psnr is not None), key=lambda r: r.psnr or 0.0, default=None)
+
+
+def as_json(results: Sequence[Result]) -> str:
+    """All of them as the text of one JSON object, with the best and the names of what was set."""
+    best = best_of(results)
+    return (
+        json_line(
+            {
+                "parameters": [*results[0].values],
+                "best": None if best is None else best.record(),
+                "points": [result.record() for result in results],
+            }
+        )
+        + "\n"
+    )
+
+
+def as_csv(results: Sequence[Result]) -> str:
+    """All of them as comma-separated values: a header, and a row for each."""
+    rows = io.StringIO()
+    records = [result.record() for result in results]
+    writer = csv.DictWriter(rows, [*records[0]], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return rows.getvalue()

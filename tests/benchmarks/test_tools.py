@@ -1,0 +1,131 @@
+"""The table of other tools: its rows, and that a tool which fails does not stop the rest."""
+
+from __future__ import annotations
+
+import json
+import sys
+import venv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import tools
+from benchmarks.environments import FailedError, Installed
+from benchmarks.tools import SCRIPTS, TOOLS, Measured, Tool, line, noisy_pictures
+from n2n_cli.images import Picture, read_pixels, write_picture
+
+COPYING = "import shutil, sys; shutil.copy(*sys.argv[1:3]); print('copied |', sys.argv[3])"
+
+
+@pytest.fixture
+def photographs(tmp_path: Path, rng: np.random.Generator) -> Path:
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for i in range(4):
+        pixels = rng.integers(
+            100, 156, size=(40, 48, 3), dtype=np.uint8
+        )  # far from black and white: nothing is clipped
+        write_picture(folder / f"{i}.png", Picture(pixels))
+    return folder
+
+
+def test_the_noisy_pictures_are_spread_over_the_folder_and_drawn_once(photographs: Path, tmp_path: Path) -> None:
+    pairs = list(noisy_pictures(photographs, 2, 25.0, tmp_path))
+    assert [(noisy.name, clean) for noisy, clean in pairs] == [
+        ("noisy-0.png", photographs / "0.png"),
+        ("noisy-2.png", photographs / "2.png"),
+    ]
+    noise = np.concatenate([read_pixels(noisy, 3) - read_pixels(clean, 3).astype(float) for noisy, clean in pairs])
+    assert noise.std() == pytest.approx(25, rel=0.03)
+    before = pairs[0][0].read_bytes()
+    assert next(noisy_pictures(photographs, 9, 25.0, tmp_path))[0].read_bytes() == before
+
+
+def test_a_row_has_sensible_digits() -> None:
+    row = Measured("a", {"a": "1.0", "torch": "2.13.0+cpu"}, 200.4, 30.2, 753.9, 41.2, 161.7, [3.14, 2.72, 9.0], 29.876)
+    row.said = "done | well"
+    assert line(row) == "| a | a 1.0, torch 2.13.0+cpu | 200 (30) | 754 | 41 | 162 | 3.1 | 29.88 | done / well |"
+    row.seconds = [33.3]
+    assert "| 162 | 33 | 29.88 |" in line(row)
+
+
+def test_a_row_of_what_failed_says_why() -> None:
+    row = Measured("a", failed="`python` ended with 1: no network")
+    assert line(row) == "| a |  |  |  |  |  |  |  | failed: `python` ended with 1: no network |"
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_a_tool_is_handed_both_files_and_its_script_is_there(name: str) -> None:
+    program, *words = TOOLS[name].words
+    assert {"IN", "OUT"} <= set(words)
+    assert not program.endswith(".py") or (SCRIPTS / program).is_file()
+
+
+def test_a_tool_that_fails_does_not_stop_the_rest(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copying = ("python", "-c", COPYING, "IN", "OUT", "SECONDS")
+    monkeypatch.setattr(tools, "new_environment", _without_pip)
+    monkeypatch.setattr(tools, "install", _installed)
+    monkeypatch.setattr(
+        tools,
+        "TOOLS",
+        {
+            "absent": Tool(("absent",), copying),
+            "lazy": Tool(("toy",), ("python", "-c", "print('no')", "IN", "OUT")),
+            "copying": Tool(("toy",), copying),
+            "other": Tool(("toy",), copying, scored=False),
+        },
+    )
+    result = tmp_path / "result.json"
+    words = ["--data", photographs, "--count", 3, "--minutes", 0.5, "--out", result]
+    monkeypatch.setattr(sys, "argv", ["tools", *map(str, words)])
+    tools.main()
+    absent, lazy, copied, other = json.loads(result.read_text())
+    assert absent["failed"] == "there is no `absent`"
+    assert absent["installed"] is absent["psnr"] is None
+    assert lazy["failed"] == "it wrote no picture: no"
+    assert copied["failed"] == other["failed"] == ""
+    assert (copied["versions"], copied["archives"], copied["from_disk"]) == ({"toy": "1.5"}, 3.0, 1.0)
+    assert copied["installed"] == pytest.approx(2.0, abs=0.01)
+    assert 0 < copied["install"] < copied["from_nothing"]
+    assert len(copied["seconds"]) == 2
+    assert copied["psnr"] == pytest.approx(20.17, abs=0.15)  # that of the noise: 20 log10(255 / 25)
+    assert copied["said"] == "copied | 30"
+    assert (other["psnr"], other["seconds"]) == (None, [])
+    told = capsys.readouterr().out
+    assert "3 pictures of photographs, sigma 25: noisy 20." in told
+    assert [row.split(" | ")[0] for row in told.splitlines()[-4:]] == ["| absent", "| lazy", "| copying", "| other"]
+
+
+def _without_pip(folder: Path) -> Path:
+    venv.create(folder, symlinks=True)
+    return folder
+
+
+def _installed(environment: Path, packages: Sequence[str]) -> Installed:
+    if packages == ["absent"]:
+        raise FailedError("there is no `absent`")
+    (environment / "toy").write_bytes(bytes(2_000_000))
+    return Installed({"toy": "1.5"}, 3.0, 1.0)
+
+
+def test_what_stands_for_the_wheel_and_the_noise_is_filled_in_and_the_folder_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def install(environment: Path, packages: list[str]) -> Installed:
+        asked.append(packages)
+        return _installed(environment, packages)
+
+    monkeypatch.setattr(tools, "new_environment", _without_pip)
+    monkeypatch.setattr(tools, "install", install)
+    tool = Tool(("WHEEL", "pillow"), ("python", "-c", COPYING, "IN", "OUT", "SIGMA"), scored=False)
+    picture = tmp_path / "a.png"
+    picture.write_bytes(b"a")
+    row = tools.measure("a", tool, tmp_path / "a", [(picture, picture)], {"WHEEL": "/w/n2n.whl", "SIGMA": "15"}, 0.0)
+    assert (asked, row.said, row.failed) == ([["/w/n2n.whl", "pillow"]], "copied | 15", "")
+    assert not (tmp_path / "a").exists()

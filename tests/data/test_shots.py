@@ -1,0 +1,174 @@
+"""Which pictures are shots of one scene: folders, tables, bursts; and what is told of those that are not."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from n2n_cli.data import shots
+from n2n_cli.data.shots import Scene, bursts, listed_pairs, paired_folders, single_pictures
+from n2n_cli.errors import DataError
+from tests.nn.cases import some_examples
+from tests.pictures import told
+
+
+def pictures(folder: Path, *names: str) -> Path:
+    """Files that are called as pictures are: none of them is opened."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).touch()
+    return folder
+
+
+def table(folder: Path, text: str | bytes) -> Path:
+    path = folder / "pairs.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+# Two folders
+
+
+def test_two_folders_pair_pictures_of_the_same_name(tmp_path: Path) -> None:
+    a, b = (pictures(tmp_path / name, "2.png", "1.tif", "._1.tif", "notes.txt") for name in "ab")
+    assert paired_folders(a, b) == [
+        Scene("1.tif", (a / "1.tif", b / "1.tif"), ((0, 1),)),
+        Scene("2.png", (a / "2.png", b / "2.png"), ((0, 1),)),
+    ]
+
+
+def test_all_pictures_without_a_partner_are_named(tmp_path: Path) -> None:
+    a, b = pictures(tmp_path / "a", "1.png", "2.png", "3.png"), pictures(tmp_path / "b", "2.png", "4.png")
+    error = told(DataError, lambda: paired_folders(a, b))
+    assert error.message == (
+        f"`{a}` and `{b}` do not hold the same pictures: `{b}/1.png` is missing; `{b}/3.png` is missing; "
+        f"`{a}/4.png` is missing"
+    )
+
+
+@pytest.mark.parametrize("other", ["a", "./a/", "link"])
+def test_a_folder_is_no_partner_of_itself(other: str, tmp_path: Path) -> None:
+    a = pictures(tmp_path / "a", "1.png")
+    (tmp_path / "link").symlink_to("a")
+    assert "are the same folder" in told(DataError, lambda: paired_folders(a, tmp_path / other)).message
+
+
+def test_missing_and_empty_folders(tmp_path: Path) -> None:
+    a = pictures(tmp_path / "a", "1.png")
+    assert told(DataError, lambda: paired_folders(a, tmp_path / "b")).message == f"there is no folder `{tmp_path}/b`"
+    empty = pictures(tmp_path / "empty")
+    assert told(DataError, lambda: paired_folders(a, empty)).message == f"the folder `{empty}` holds no pictures"
+
+
+# Tables
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1.png,sub/2.png\n3.png,4.png\n",
+        "first,second\n1.png,sub/2.png\n3.png,4.png",
+        "\ufeff1.png,sub/2.png\n3.png,4.png",
+        "\ufeffshot a,shot b\r\n1.png,sub/2.png\r\n\r\n3.png,4.png\r\n",
+        '"1.png", "sub/2.png"\n 3.png , 4.png \n,\n'.replace(', "', ',"'),
+    ],
+)
+def test_a_table_is_read_relative_to_its_folder(text: str, tmp_path: Path) -> None:
+    assert listed_pairs(table(tmp_path, text)) == [
+        Scene("1.png", (tmp_path / "1.png", tmp_path / "sub/2.png"), ((0, 1),)),
+        Scene("3.png", (tmp_path / "3.png", tmp_path / "4.png"), ((0, 1),)),
+    ]
+
+
+def test_paths_may_be_absolute_and_hold_commas(tmp_path: Path) -> None:
+    (scene,) = listed_pairs(table(tmp_path, '/data/x.png,"y, z.png"\n'))
+    assert scene.shots == (Path("/data/x.png"), tmp_path / "y, z.png")
+
+
+def test_rows_that_share_a_picture_are_one_scene(tmp_path: Path) -> None:
+    scenes = listed_pairs(table(tmp_path, "a.png,b.png\nx.png,y.png\nc.png,d.png\n./b.png,c.png\na.png,b.png\n"))
+    assert [scene.name for scene in scenes] == ["a.png", "x.png"]
+    assert [path.name for path in scenes[0].shots] == ["a.png", "b.png", "c.png", "d.png"]
+    assert scenes[0].pairs == ((0, 1), (2, 3), (1, 2))
+    assert scenes[0].targets(1) == (2,)
+    assert scenes[0].targets(3) == ()
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)).filter(lambda pair: pair[0] != pair[1]), min_size=1))
+@some_examples
+def test_no_picture_is_in_two_scenes_and_no_pair_is_lost(rows: list[tuple[int, int]]) -> None:
+    scenes = shots._grouped([(Path(f"/{a}.png"), Path(f"/{b}.png")) for a, b in rows])
+    members = [set(scene.shots) for scene in scenes]
+    assert all(not one & other for one, other in itertools.combinations(members, 2))
+    found = {tuple(int(scene.shots[i].stem) for i in pair) for scene in scenes for pair in scene.pairs}
+    assert found == set(rows)
+
+
+def test_all_wrong_rows_are_named(tmp_path: Path) -> None:
+    path = table(tmp_path, "a.png,b.png\nc.png\nd.png,e.png,f.png\ng.png,\n./h.png,h.png\ni\0.png,j.png\n")
+    error = told(DataError, lambda: listed_pairs(path))
+    assert error.message == (
+        f"`{path}` is no table of pairs: row 2 has 1 names; row 3 has 3 names; row 4 has 1 names; "
+        "row 5 names the same picture twice; row 6 has a name that no file can have"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no pairs"),
+        ("first,second\n", "holds no pairs"),
+        (b"\xff\xfe,\x00", "is no table of pairs: 'utf-8' codec"),
+        ('"a.png,b.png\n', "is no table of pairs: unexpected end of data"),
+    ],
+)
+def test_what_is_no_table(text: str | bytes, message: str, tmp_path: Path) -> None:
+    assert message in told(DataError, lambda: listed_pairs(table(tmp_path, text))).message
+
+
+def test_a_table_that_is_not_there_is_a_folder_or_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = tmp_path / "no.csv"
+    assert told(DataError, lambda: listed_pairs(missing)).message == f"there is no table of pairs `{missing}`"
+    assert "is a folder and not a table" in told(DataError, lambda: listed_pairs(tmp_path)).message
+    monkeypatch.setattr(shots, "MAX_TABLE", 3)
+    assert "is too long" in told(DataError, lambda: listed_pairs(table(tmp_path, "a.png,b.png"))).message
+
+
+# Bursts and single pictures
+
+
+def test_bursts_are_all_ordered_pairs_of_a_folder(tmp_path: Path) -> None:
+    pictures(tmp_path / "b", "1.png", "2.png", "3.png")
+    pictures(tmp_path / "a", "y.png", "x.png", "log.txt")
+    pictures(tmp_path / ".hidden", "1.png")
+    pictures(tmp_path, "cover.png")
+    first, second = bursts(tmp_path)
+    assert first == Scene("a", (tmp_path / "a/x.png", tmp_path / "a/y.png"), ((0, 1), (1, 0)))
+    assert second.pairs == ((0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1))
+    assert second.targets(1) == (0, 2)
+
+
+def test_all_folders_that_are_no_burst_are_named(tmp_path: Path) -> None:
+    pictures(tmp_path / "a", "1.png")
+    pictures(tmp_path / "b", "1.png", "2.png")
+    pictures(tmp_path / "c")
+    error = told(DataError, lambda: bursts(tmp_path))
+    assert error.message == (
+        f"`{tmp_path}` does not hold bursts: the folder `{tmp_path}/a` holds one shot; "
+        f"the folder `{tmp_path}/c` holds no pictures"
+    )
+
+
+def test_a_folder_without_folders(tmp_path: Path) -> None:
+    pictures(tmp_path, "1.png", "2.png")
+    assert told(DataError, lambda: bursts(tmp_path)).message == f"`{tmp_path}` holds no folders of shots"
+    assert "there is no folder" in told(DataError, lambda: bursts(tmp_path / "x")).message
+
+
+def test_single_pictures_are_scenes_of_one_shot(tmp_path: Path) -> None:
+    pictures(tmp_path, "2.png", "1.png")
+    assert single_pictures(tmp_path) == [Scene(name, (tmp_path / name,)) for name in ("1.png", "2.png")]

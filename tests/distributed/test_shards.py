@@ -1,0 +1,85 @@
+"""Shards: every item in exactly one, and whose they are."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from n2n_cli.distributed.shards import Shard, parse_shard, shard_of_process
+from n2n_cli.errors import UsageError
+from tests.nn.cases import some_examples
+
+
+@given(st.integers(0, 50), st.integers(1, 12))
+@some_examples
+def test_each_item_is_in_one_shard_and_shards_differ_by_one(items: int, count: int) -> None:
+    parts = [Shard(number, count).of(range(items)) for number in range(1, count + 1)]
+    assert sorted(item for part in parts for item in part) == list(range(items))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_parse_shard() -> None:
+    assert parse_shard("2/4") == Shard(2, 4, "--shard")
+    assert str(parse_shard("02/4")) == "2/4"
+    assert parse_shard("1/1").of("abc") == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("text", ["0/4", "5/4", "1", "1/0", "a/b", "1/4/2", "-1/4", "1.0/4", "", "1/4 "])
+def test_what_is_no_shard(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_shard(text)
+    assert caught.value.message == f"`--shard` is {text!r}, it must be I/N, the I-th of N parts, I from 1 to N"
+    assert caught.value.hint
+
+
+def array(place: int, count: int, first: int, step: int = 1, last: int | None = None) -> dict[str, str]:
+    last = first + step * (count - 1) if last is None else last
+    values = {"ID": place, "COUNT": count, "MIN": first, "MAX": last, "STEP": step}
+    return {f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    ("environment", "shard", "reason"),
+    [
+        ({}, "1/1", ""),
+        (array(0, 4, 0), "1/4", "SLURM_ARRAY_TASK_ID"),
+        (array(10, 10, 1), "10/10", "SLURM_ARRAY_TASK_ID"),
+        (array(9, 3, 1, 4), "3/3", "SLURM_ARRAY_TASK_ID"),
+        ({"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_COUNT": "2"}, "2/2", "SLURM_ARRAY_TASK_ID"),
+        (array(7, 1, 7), "1/1", ""),
+        ({"SLURM_ARRAY_TASK_ID": "3"}, "1/1", ""),
+        ({"JOB_COMPLETION_INDEX": "0", "JOB_COMPLETIONS": "3"}, "1/3", "JOB_COMPLETION_INDEX"),
+        ({"JOB_COMPLETION_INDEX": "0", "JOB_COMPLETIONS": "1"}, "1/1", ""),
+        ({"OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_SIZE": "3"}, "3/3", "OMPI_COMM_WORLD_RANK"),
+        ({"PMI_RANK": "1", "PMI_SIZE": "3"}, "2/3", "PMI_RANK"),
+        ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2"}, "2/2", "SLURM_PROCID"),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}, "1/1", ""),  # a batch script runs once, whatever its tasks
+        ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1", "PMI_RANK": "3", "PMI_SIZE": "4"}, "4/4", "PMI_RANK"),
+        (
+            {**array(2, 3, 1), "SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4"},
+            "8/12",
+            "SLURM_ARRAY_TASK_ID and SLURM_PROCID",
+        ),
+    ],
+    ids=str,
+)
+def test_the_shard_that_a_cluster_gives(environment: dict[str, str], shard: str, reason: str) -> None:
+    found = shard_of_process(environment)
+    assert (str(found), found.reason) == (shard, reason)
+
+
+@pytest.mark.parametrize("environment", [array(7, 3, 1, 1, 9), array(4, 3, 1, 2), array(9, 3, 1)], ids=str)
+def test_an_array_with_gaps_is_asked_about(environment: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match=r"^the 3 ids of this Slurm job array do not follow one another") as caught:
+        shard_of_process(environment)
+    assert "--shard I/N" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(("count", "told"), [(None, "is not set"), ("2", "is 2"), ("x", "is not set")])
+def test_kubernetes_does_not_say_how_many_pods_there_are(count: str | None, told: str) -> None:
+    environment = {"JOB_COMPLETION_INDEX": "2"} | ({} if count is None else {"JOB_COMPLETIONS": count})
+    with pytest.raises(UsageError) as caught:
+        shard_of_process(environment)
+    assert caught.value.message == f"JOB_COMPLETION_INDEX is 2, but JOB_COMPLETIONS, the number of pods, {told}"
+    assert "`--shard 1/1` takes all" in str(caught.value.hint)

@@ -1,0 +1,204 @@
+"""Plots: what is drawn, how it can be read, and how it becomes a file."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from n2n_cli.errors import N2NError, UsageError
+from n2n_cli.images import read_picture
+from n2n_cli.plots import figures, style
+from n2n_cli.plots.figures import draw_runs, draw_sweep
+from n2n_cli.plots.history import History
+from n2n_cli.plots.style import check_ending, line_styles
+from n2n_cli.sweeps.results import Result
+
+
+@pytest.fixture(autouse=True)
+def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The figures that are drawn."""
+    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path / "matplotlib"))
+    seen, begin = [], style.drawing
+
+    @contextmanager
+    def spy(paths: Sequence[Path], inches: tuple[float, float]) -> Iterator[Any]:
+        with begin(paths, inches) as figure:
+            seen.append(figure)
+            yield figure
+
+    monkeypatch.setattr(figures, "drawing", spy)
+    return seen
+
+
+def history(epochs: int = 3, lr: float = 0.1, noisy: float = 20.5) -> History:
+    return [
+        {"epoch": e, "loss": 0.5 / e, "noisy_psnr": noisy, "psnr": noisy + e, "lr": lr / e}
+        for e in range(1, epochs + 1)
+    ]
+
+
+def result(psnr: float | None, *, noisy: float = 20.5, status: str = "done", **values: Any) -> Result:
+    named = {name.replace("_", ".", 1): value for name, value in values.items()}
+    return Result(named, status, psnr, psnr, 1, psnr, 0.1, noisy, noisy, 1, 1.0, "run")
+
+
+def legend(figure: Any) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def points(line: Any) -> list[tuple[float, float]]:
+    return [(float(x), float(y)) for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)]
+
+
+def test_three_plots_of_several_runs_over_their_epochs(tmp_path: Path, drawn: list[Any]) -> None:
+    draw_runs({"a": history(), "b": history(2, lr=1)}, [tmp_path / "a.png"])
+    (figure,) = drawn
+    loss, psnr, lr = figure.axes
+    assert [points(line) for line in loss.lines] == [[(1, 0.5), (2, 0.25), (3, 0.5 / 3)], [(1, 0.5), (2, 0.25)]]
+    assert [points(line) for line in psnr.lines[:2]] == [[(1, 21.5), (2, 22.5), (3, 23.5)], [(1, 21.5), (2, 22.5)]]
+    assert [points(line) for line in lr.lines] == [[(1, 0.1), (2, 0.05), (3, 0.1 / 3)], [(1, 1), (2, 0.5)]]
+    assert list(psnr.lines[2].get_ydata()) == [20.5, 20.5]
+    assert [axis.get_ylabel() for axis in figure.axes] == ["loss", "validation PSNR (dB)", "learning rate"]
+    assert lr.get_xlabel() == "epoch"
+    assert legend(figure) == ["a", "b", "before denoising"]
+    assert (loss.get_yscale(), lr.get_yscale()) == ("linear", "log")
+    assert all(float(tick).is_integer() for tick in lr.get_xticks())
+
+
+def test_a_line_for_each_height_of_the_noise(tmp_path: Path, drawn: list[Any]) -> None:
+    draw_runs({"a": history(noisy=20), "b": history(noisy=24), "c": history(noisy=math.inf)}, [tmp_path / "a.svg"])
+    assert [line.get_ydata()[0] for line in drawn[0].axes[1].lines[3:]] == [20, 24]
+    draw_runs({"c": history(noisy=math.inf)}, [tmp_path / "a.svg"])
+    assert legend(drawn[1]) == ["c"]
+
+
+def test_a_sweep_over_one_key(tmp_path: Path, drawn: list[Any]) -> None:
+    results = [result(21, train_lr=1e-4), result(22.504, train_lr=1e-2), result(None, train_lr=1.0, status="diverged")]
+    draw_sweep([*results, result(None, train_lr=0.1, status="failed")], [tmp_path / "a.png"])
+    (axis,) = drawn[0].axes
+    assert points(axis.lines[0]) == [(1e-4, 21), (1e-2, 22.504)]
+    assert [text.get_text() for text in axis.texts] == ["21.00", "22.50"]
+    assert list(axis.lines[1].get_xdata()) == [1.0]
+    assert list(axis.lines[2].get_ydata()) == [20.5, 20.5]
+    assert legend(drawn[0]) == ["best epoch of each training", "diverged", "before denoising"]
+    assert (axis.get_xscale(), axis.get_xlabel(), axis.get_ylabel()) == ("log", "learning rate", "validation PSNR (dB)")
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"), [([1e-4, 1e-2], "log"), ([1, 2], "linear"), ([0, 100], "linear"), ([3], "linear")]
+)
+def test_an_axis_is_logarithmic_where_that_fits(
+    values: list[float], scale: str, tmp_path: Path, drawn: list[Any]
+) -> None:
+    draw_sweep([result(21, train_weight_decay=value) for value in values], [tmp_path / "a.svg"])
+    assert drawn[0].axes[0].get_xscale() == scale
+
+
+def test_the_ticks_of_a_logarithmic_axis_are_plain_numbers(tmp_path: Path, drawn: list[Any]) -> None:
+    draw_sweep([result(21, train_lr=1e-4), result(22, train_lr=1e-1)], [tmp_path / "a.svg"])
+    axis = drawn[0].axes[0]
+    low, high = axis.get_xlim()
+    shown = [tick.get_text() for tick in axis.get_xticklabels() if low <= tick.get_position()[0] <= high]
+    assert shown == ["0.0001", "0.0003", "0.001", "0.003", "0.01", "0.03", "0.1"]
+
+
+def test_of_two_keys_numbers_make_the_axis(tmp_path: Path, drawn: list[Any]) -> None:
+    grid = [(name, lr) for name in ("gaussian:9", "bernoulli:0.5") for lr in (1.0, 0.5)]
+    draw_sweep(
+        [result(20 + i, data_noise=name, train_lr=lr) for i, (name, lr) in enumerate(grid)], [tmp_path / "a.svg"]
+    )
+    (axis,) = drawn[0].axes
+    assert axis.get_xlabel() == "learning rate"
+    assert [points(line) for line in axis.lines[:2]] == [[(0.5, 21), (1, 20)], [(0.5, 23), (1, 22)]]
+    assert legend(drawn[0]) == ["noise gaussian:9", "noise bernoulli:0.5", "before denoising"]
+
+
+def test_values_that_are_no_numbers_stand_side_by_side(tmp_path: Path, drawn: list[Any]) -> None:
+    noises = ("gaussian:25", "pixelate:8", "gaussian:5")
+    draw_sweep([result(20, noisy=18 + i, data_noise=noise) for i, noise in enumerate(noises)], [tmp_path / "a.svg"])
+    (axis,) = drawn[0].axes
+    assert points(axis.lines[0]) == [(0, 20), (1, 20), (2, 20)]
+    assert axis.lines[0].get_linestyle() == "None"
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == list(noises)
+    assert legend(drawn[0]) == ["best epoch of each training"]  # each noise has a height of its own
+
+
+def test_a_sweep_without_any_result_can_be_drawn(tmp_path: Path, drawn: list[Any]) -> None:
+    draw_sweep(
+        [result(None, train_lr=1.0, status="diverged"), result(None, train_lr=2.0, status="diverged")],
+        [tmp_path / "a.png"],
+    )
+    assert legend(drawn[0])[1] == "diverged"
+
+
+def test_lines_differ_without_colours_and_colours_in_lightness() -> None:
+    styles = [style for _, style in zip(range(60), line_styles(), strict=False)]
+    assert len({(str(style["linestyle"]), style["marker"]) for style in styles[:45]}) == 45
+    rgb = [[int(style["color"][i : i + 2], 16) for i in (1, 3, 5)] for style in styles[:7]]
+    lightness = np.array(rgb) @ [0.2126, 0.7152, 0.0722]
+    assert np.abs(np.diff(lightness)).min() > 20
+
+
+def test_names_of_any_characters(tmp_path: Path, drawn: list[Any]) -> None:
+    names = ["_hidden", "$x$", "a\nb", "日本", "long/" * 20 + "end"]
+    draw_runs({name: history() for name in names}, [tmp_path / "a.svg"])
+    shown = legend(drawn[0])
+    assert shown[:4] == ["_hidden", r"\$x\$", "a\\nb", "日本"]
+    assert re.fullmatch(r"\.\.\..{33}/end", shown[4])
+    assert "<!-- $x$ -->" in (tmp_path / "a.svg").read_text()
+
+
+def test_many_runs_make_a_larger_picture_and_not_smaller_axes(tmp_path: Path, drawn: list[Any]) -> None:
+    for count in (2, 40):
+        draw_runs({f"a run with a rather long name {i}": history() for i in range(count)}, [tmp_path / f"{count}.png"])
+    few, many = (figure.axes[0].get_position().height * figure.get_size_inches()[1] for figure in drawn)
+    assert many > 0.9 * few
+
+
+def test_nothing_overlaps(tmp_path: Path, drawn: list[Any]) -> None:
+    draw_runs({f"run {i}": history() for i in range(5)}, [tmp_path / "a.png"])
+    draw_sweep([result(21, data_noise=f"poisson-gaussian:{i},25") for i in range(6)], [tmp_path / "a.png"])
+    for figure in drawn:
+        boxes = [axis.get_tightbbox() for axis in figure.axes] + [figure.legends[0].get_window_extent()]
+        assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+        assert all(figure.bbox.padded(1).containsx(box.x0) and figure.bbox.padded(1).containsx(box.x1) for box in boxes)
+        labels = [tick.get_window_extent() for tick in figure.axes[-1].get_xticklabels() if tick.get_text()]
+        rotated = figure.axes[-1].get_xticklabels()[0].get_rotation() > 0
+        assert rotated or not any(a.overlaps(b) for a, b in pairwise(labels))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.svg", "A.PNG"])
+def test_the_same_plot_is_the_same_file_and_the_settings_of_others_do_not_matter(name: str, tmp_path: Path) -> None:
+    import matplotlib
+
+    draw_runs({"a": history()}, [tmp_path / name])
+    first = (tmp_path / name).read_bytes()
+    before = dict(matplotlib.rcParams)
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red"}):
+        draw_runs({"a": history()}, [tmp_path / name])
+    assert (tmp_path / name).read_bytes() == first
+    assert dict(matplotlib.rcParams) == before
+    if name == "a.png":
+        assert read_picture(tmp_path / name).pixels.shape[1] == 1050
+
+
+def test_what_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(N2NError, match=r"^`.*/no/a.png` cannot be written: No such file or directory$"):
+        draw_runs({"a": history()}, [tmp_path / "no" / "a.png"])
+    with pytest.raises(UsageError, match=r"^`a.pdf` does not end in .png or .svg$"):
+        check_ending(Path("a.pdf"))
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert not style.available()
+    with pytest.raises(N2NError, match=r"^matplotlib is not installed$") as caught:
+        draw_runs({"a": history()}, [tmp_path / "a.png"])
+    assert caught.value.hint == "plots need matplotlib: `pip install 'n2n-cli[plot]'`"
+    assert not (tmp_path / "a.png").exists()

@@ -1,0 +1,144 @@
+"""The denoiser of a picture: chosen, learned from nothing, or fitted; and pictures taken apart, in a batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from n2n_cli.batch import Options, Outcome, denoise_files
+from n2n_cli.errors import ArgumentError
+from n2n_cli.images import Picture, read_pages, write_pages
+from n2n_cli.jobs import Job
+from n2n_cli.model import Model
+from n2n_cli.nn.functional import Array
+from n2n_cli.single_image import denoiser
+from n2n_cli.single_image.denoiser import learn_to_denoise
+from n2n_cli.single_image.learner import Effort
+from tests.single_image.test_neighbors import model, noisy_picture
+from tests.test_denoising import HALF_GRAY
+
+
+@pytest.fixture(autouse=True)
+def short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("n2n_cli.single_image.zero_shot.EFFORT", Effort(steps=4, every=2))
+    monkeypatch.setattr("n2n_cli.single_image.neighbors.EFFORT", Effort(steps=2, every=1))
+
+
+def gray(side: int = 40) -> Array:
+    noise = np.random.default_rng(0).normal(0, 20, (side, side, 1))
+    pixels: Array = np.clip(120 + noise, 0, 255).astype(np.uint8)
+    return pixels
+
+
+def run(*jobs: Job, chosen: Model | None = HALF_GRAY, **options: Any) -> list[Outcome]:
+    return list(denoise_files(chosen, 1, jobs, Options(**options)))
+
+
+def test_without_a_method_the_model_is_the_denoiser() -> None:
+    denoiser = learn_to_denoise(None, [Picture(gray())], HALF_GRAY, 1)
+    assert (denoiser.model, denoiser.channels, denoiser.notes, denoiser.learned) == (HALF_GRAY, 1, [], None)
+
+
+@pytest.mark.parametrize("method", [None, "adapt"])
+def test_a_model_that_is_needed_is_asked_for(method: Any) -> None:
+    with pytest.raises(ArgumentError, match="`model` is None"):
+        learn_to_denoise(method, [Picture(gray())], None, 1)
+
+
+def test_seconds_take_the_place_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Effort] = []
+
+    def note(_: Any, effort: Effort, **__: Any) -> None:
+        asked.append(effort)
+        raise InterruptedError
+
+    monkeypatch.setattr("n2n_cli.single_image.zero_shot.ZeroShotLearner.learn", note)
+    for seconds in (None, 3.5):
+        with pytest.raises(InterruptedError):
+            learn_to_denoise("zs-n2n", [Picture(gray())], None, 0, seconds=seconds, threads=1)
+    assert asked[0] == Effort(steps=4, every=2)
+    assert (asked[1].seconds, asked[1].every) == (3.5, 2)
+    assert asked[1].steps > 10**5
+
+
+@pytest.mark.parametrize(
+    ("method", "side", "told"), [("zs-n2n", 9, "a side is shorter than 10 pixels"), ("adapt", 20, "too small to fit")]
+)
+def test_what_is_too_small_is_told(method: Any, side: int, told: str) -> None:
+    parts: list[float] = []
+    denoiser = learn_to_denoise(method, [Picture(gray(side))], HALF_GRAY, 1, threads=1, advance=parts.append)
+    assert told in denoiser.notes[0]
+    assert parts == [1]
+    assert denoiser.learned is None
+
+
+def test_a_fit_that_was_no_better_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture, _ = noisy_picture()
+    monkeypatch.setattr("n2n_cli.single_image.neighbors.Adapter.step", lambda adapter: None)
+    denoiser = learn_to_denoise("adapt", [picture], model(), 3)
+    assert denoiser.notes == ["no fit to it lowered the held-out loss; the model stayed as it is"]
+
+
+def test_each_page_of_a_file_learns_for_itself_and_keeps_its_depth() -> None:
+    alpha = np.full((40, 40), 9, np.uint16)
+    first = Picture(gray().astype(np.uint16) * 257, alpha)
+    write_pages(Path("a.tif"), [first, Picture(gray(30).astype(np.uint16) * 100)])
+    (outcome,) = run(Job(Path("a.tif"), Path("b.tif")), chosen=None, learning="zs-n2n", threads=1)
+    assert (outcome.status, outcome.pages, outcome.error) == ("done", 2, None)
+    assert [learned.steps for learned in outcome.learned] == [4, 4]
+    pages = list(read_pages(Path("b.tif")))
+    assert [page.pixels.shape for page in pages] == [(40, 40, 1), (30, 30, 1)]
+    assert pages[0].pixels.dtype == np.uint16
+    np.testing.assert_array_equal(pages[0].alpha, alpha)
+    assert (pages[0].pixels != first.pixels).mean() > 0.9
+
+
+def test_strength_0_learns_nothing() -> None:
+    Image.fromarray(gray()[..., 0]).save("a.png")
+    (outcome,) = run(Job(Path("a.png"), Path("b.png")), chosen=None, learning="zs-n2n", strength=0)
+    assert (outcome.status, outcome.learned) == ("done", [])
+    np.testing.assert_array_equal(np.asarray(Image.open("b.png")), gray()[..., 0])
+
+
+@pytest.mark.parametrize("pd", [1, 2, 3])
+def test_taken_apart_every_pixel_is_denoised_once(pd: int) -> None:
+    pixels = np.arange(5 * 7, dtype=np.uint8).reshape(5, 7) * 2
+    Image.fromarray(pixels).save("a.png")
+    parts: list[float] = []
+    jobs = [Job(Path("a.png"), Path("b.png"))]
+    (outcome,) = denoise_files(HALF_GRAY, 1, jobs, Options(pd=pd), advance=parts.append)
+    assert outcome.status == "done"
+    np.testing.assert_array_equal(np.asarray(Image.open("b.png")), pixels // 2)
+    assert sum(parts) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("pd", [1, 2])
+def test_the_parts_of_the_work_add_up(pd: int) -> None:
+    Image.fromarray(gray()[..., 0]).save("a.png")
+    parts: list[float] = []
+    jobs = [Job(Path("a.png"), Path("b.png"))]
+    (outcome,) = denoise_files(None, 0, jobs, Options(learning="zs-n2n", threads=1, pd=pd), advance=parts.append)
+    assert outcome.status == "done"
+    assert parts[0] == denoiser.LEARNING / 4
+    assert sum(parts) == pytest.approx(1)
+
+
+def test_noise_that_neighbours_share_is_told_where_it_matters() -> None:
+    white = np.random.default_rng(0).normal(0, 20, (160, 160))
+    for name, noise in (("white", white), ("shared", white + np.roll(white, 1, 0) + np.roll(white, 2, 0))):
+        Image.fromarray(np.clip(120 + noise, 0, 255).astype(np.uint8)).save(f"{name}.png")
+    white_job, shared_job = (Job(Path(f"{name}.png"), Path("b.png")) for name in ("white", "shared"))
+    assert [outcome.notes for outcome in run(white_job, shared_job)] == [[], []]
+    without, told = run(white_job, shared_job, estimates=True)
+    assert without.notes == []
+    (note,) = told.notes
+    assert note.startswith("shared.png: what was removed is correlated between neighbouring pixels (0.6")
+    assert note.endswith("; look whether `--pd 2` is better")
+    (apart,) = run(shared_job, pd=2)
+    assert apart.notes[0].startswith("shared.png: noise 2 pixels apart is still correlated (0.3")
+    assert run(shared_job, pd=3)[0].notes == []

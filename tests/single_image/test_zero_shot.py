@@ -1,0 +1,223 @@
+"""Zero-Shot Noise2Noise: the halves of a picture, the loss and its gradient, and what is learned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from n2n_cli.denoising import denoise
+from n2n_cli.errors import ShapeError
+from n2n_cli.images import Picture
+from n2n_cli.metrics import psnr
+from n2n_cli.nn import MSE, LeakyReLU, Sequential
+from n2n_cli.nn.functional import Array
+from n2n_cli.nn.parallel import Team
+from n2n_cli.single_image import zero_shot
+from n2n_cli.single_image.learner import BLOCK, Crops, Effort
+from n2n_cli.single_image.zero_shot import (
+    ZeroShot,
+    ZeroShotLearner,
+    denoising_network,
+    halves,
+    halves_adjoint,
+    noise_network,
+)
+
+
+def pair(rng: np.random.Generator, channels: int = 3, dtype: Any = np.float64) -> ZeroShot:
+    networks = [noise_network(channels, rng=rng, dtype=dtype) for _ in range(2)]
+    return ZeroShot(*networks)
+
+
+def blocks(rng: np.random.Generator, side: int = 64, channels: int = 3) -> Array:
+    """(C, H, W): a picture of flat squares of 16 pixels."""
+    coarse = rng.uniform(0.2, 0.8, size=(channels, side // 16, side // 16)).astype(np.float32)
+    return coarse.repeat(16, axis=1).repeat(16, axis=2)
+
+
+def as_picture(pixels: Array) -> Picture:
+    return Picture(np.ascontiguousarray(np.moveaxis(pixels, 0, -1)))
+
+
+def loss(module: ZeroShot, x: Array) -> float:
+    return 2 * MSE()(module(x), np.zeros(module.output_shape(x.shape)))
+
+
+def test_halves_are_the_means_of_the_diagonals_of_cells() -> None:
+    x = np.array([[1.0, 2, 10, 20], [3, 4, 30, 40]])[None, None]
+    np.testing.assert_array_equal(halves(x)[:, 0, 0], [[2.5, 25], [2.5, 25]])
+    x[0, 0, 0, 1] = 8
+    np.testing.assert_array_equal(halves(x)[:, 0, 0], [[5.5, 25], [2.5, 25]])  # the first is that of /
+
+
+def test_all_first_halves_come_before_the_second_ones(rng: np.random.Generator) -> None:
+    x = rng.normal(size=(2, 3, 4, 6))
+    np.testing.assert_array_equal(halves(x), np.concatenate([halves(x[:1])[:1], halves(x[1:])[:1],
+                                                             halves(x[:1])[1:], halves(x[1:])[1:]]))  # fmt: skip
+
+
+def test_halves_have_their_adjoint(rng: np.random.Generator) -> None:
+    x, u = rng.normal(size=(2, 3, 4, 6)), rng.normal(size=(4, 3, 2, 3))
+    assert np.vdot(halves_adjoint(u), x) == pytest.approx(np.vdot(u, halves(x)))
+
+
+def test_the_loss_falls_along_its_gradient_as_much_as_that_says(rng: np.random.Generator) -> None:
+    module, x = pair(rng), rng.normal(size=(2, 3, 14, 18))
+    criterion = MSE()
+    criterion(module(x), np.zeros(module.output_shape(x.shape)))
+    module.accumulate(2 * criterion.backward())
+    for name, parameter in module.named_parameters():
+        way, own = rng.normal(size=parameter.data.shape), parameter.data.copy()
+        values = []
+        for step in (1e-7, -1e-7):  # small: few values change their sign
+            parameter.data[...] = own + step * way
+            values.append(loss(module.eval(), x))
+        parameter.data[...] = own
+        wanted = (values[0] - values[1]) / 2e-7
+        assert np.vdot(parameter.grad, way) == pytest.approx(wanted, rel=1e-5, abs=1e-8), name
+
+
+def test_loss_and_gradient_are_those_of_the_paper(torch: Any, rng: np.random.Generator) -> None:
+    module, x = pair(rng), rng.normal(size=(1, 3, 16, 20))
+    criterion = MSE()
+    got = 2 * criterion(module(x), np.zeros(module.output_shape(x.shape)))
+    module.accumulate(2 * criterion.backward())
+
+    weights = [torch.tensor(parameter.data, requires_grad=True) for _, parameter in module.named_parameters()]
+
+    def f(y: Any) -> Any:  # nothing padded: what it gives is that of the pixels inside
+        for i in (0, 2, 4):
+            y = torch.nn.functional.conv2d(y, weights[i], weights[i + 1])
+            y = y if i == 4 else torch.nn.functional.leaky_relu(y, 0.2)
+        return y
+
+    def inside(y: Any) -> Any:
+        return y[:, :, 2:-2, 2:-2]
+
+    def halved(y: Any, kernel: list[list[float]]) -> Any:
+        return torch.nn.functional.conv2d(y, torch.tensor(kernel, dtype=y.dtype).expand(3, 1, 2, 2), stride=2, groups=3)
+
+    first, second = [[0, 0.5], [0.5, 0]], [[0.5, 0], [0, 0.5]]
+    y = torch.tensor(x)
+    y1, y2 = halved(y, first), halved(y, second)
+    denoised = inside(inside(y)) - f(inside(y))
+    pred1, pred2 = inside(y1) - f(y1), inside(y2) - f(y2)
+    mse = torch.nn.functional.mse_loss
+    residual = (mse(inside(y1), pred2) + mse(inside(y2), pred1)) / 2
+    consistency = (mse(pred1, halved(denoised, first)) + mse(pred2, halved(denoised, second))) / 2
+    wanted = residual + consistency
+    wanted.backward()
+    assert got == pytest.approx(wanted.item())
+    for (name, parameter), weight in zip(module.named_parameters(), weights, strict=True):
+        np.testing.assert_allclose(parameter.grad, weight.grad.numpy(), atol=1e-12, err_msg=name)
+
+
+def test_a_pass_from_the_tape_is_the_pass_itself(rng: np.random.Generator) -> None:
+    module = pair(rng, dtype=np.float32)
+    x = rng.normal(size=(1, 3, 14, 14)).astype(np.float32)
+    team, target = Team(module), np.zeros((1, 12, 3, 3), np.float32)
+    grads = []
+    for _ in range(3):  # the second one records, the third is from the tape
+        module.zero_grad()
+        team.accumulate(x, target, MSE())
+        grads.append([grad.copy() for _, grad in module.param()])
+    for first, third in zip(grads[0], grads[2], strict=True):
+        np.testing.assert_array_equal(first, third)
+        assert np.abs(first).max() > 0
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 11, 12), (1, 3, 12, 11), (1, 3, 8, 12), (1, 3, 12, 8)])
+def test_crops_that_leave_nothing_to_compare_are_refused(shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    with pytest.raises(ShapeError, match=rf"crops of {shape[2]}x{shape[3]} pixels; sides must be even, 10 at"):
+        pair(rng)(np.zeros(shape))
+
+
+def test_the_denoiser_takes_away_what_was_learned_of_the_scaled_picture(rng: np.random.Generator) -> None:
+    learned = noise_network(3, rng=rng)
+    x = rng.random((1, 3, 12, 14), dtype=np.float32)
+    wanted = np.mean([_turned_back(i, x, learned) for i in range(8)], axis=0)
+    got = denoising_network(learned, 3, 0.4, 5)(x)
+    np.testing.assert_allclose(got[:, :, 2:-2, 2:-2], wanted, atol=1e-6)
+
+
+def _turned_back(i: int, x: Array, learned: Sequential) -> Array:
+    """x less its noise, inside, as told of x turned in way i."""
+    flips = tuple(axis for axis, bit in ((2, 1), (3, 2)) if i & bit)
+    turned = np.flip(x, flips).swapaxes(2, 3) if i & 4 else np.flip(x, flips)
+    noise = learned((np.ascontiguousarray(turned) - np.float32(0.4)) * np.float32(5)) / 5
+    noise = np.flip(noise.swapaxes(2, 3) if i & 4 else noise, flips)
+    clean: Array = x[:, :, 2:-2, 2:-2] - noise
+    return clean
+
+
+def test_the_network_is_the_papers(rng: np.random.Generator) -> None:
+    network = noise_network(3, rng=rng)
+    assert sum(parameter.size for parameter, _ in network.param()) == 22_275
+    assert [layer.negative_slope for layer in network if isinstance(layer, LeakyReLU)] == [0.2, 0.2]
+
+
+@pytest.mark.parametrize(("channels", "spread"), [(3, 1.0), (1, 0.01)])
+def test_a_noisy_picture_becomes_better_dark_or_bright(channels: int, spread: float, rng: np.random.Generator) -> None:
+    clean = blocks(rng, 96, channels) * np.float32(spread)
+    noisy = clean + (0.1 * spread * rng.normal(size=clean.shape)).astype(np.float32)
+    model, learned = ZeroShotLearner([as_picture(noisy)], threads=1).learn(Effort(steps=150, every=50))
+    assert learned.best < learned.first
+    errors = [np.mean((picture - clean) ** 2) for picture in (denoise(model, channels, noisy), noisy)]
+    assert errors[0] < errors[1] / 4
+
+
+def test_nothing_is_learned_from_cells_that_are_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.zeros((100, 90, 1), np.float32)
+    for _, top, left in Crops([Picture(pixels)], rng=np.random.default_rng(7)).held:
+        pixels[top : top + BLOCK, left : left + BLOCK] = 1
+    learner = ZeroShotLearner([Picture(pixels)], seed=7, threads=1)
+    taken: list[tuple[Array, Array]] = []
+    monkeypatch.setattr(learner._model, "step", lambda *pair: taken.append(pair))
+    for _ in range(40):
+        learner.step()
+    x, mask = (np.concatenate(parts) for parts in zip(*taken, strict=True))
+    bright = x > 0
+    held = bright[..., ::2, ::2] | bright[..., 1::2, ::2] | bright[..., ::2, 1::2] | bright[..., 1::2, 1::2]
+    np.testing.assert_array_equal(mask, ~held[..., 2:-2, 2:-2])
+    assert 0.01 < 1 - mask.mean() < 0.2
+
+
+def test_threads_change_nothing_and_the_seed_does(rng: np.random.Generator) -> None:
+    picture = as_picture(blocks(rng) + rng.normal(0, 0.1, (3, 64, 64)).astype(np.float32))
+    effort = Effort(steps=6, every=3)
+    models = [
+        ZeroShotLearner([picture], seed=seed, threads=threads).learn(effort)[0]
+        for seed, threads in ((1, 1), (1, 2), (2, 1))
+    ]
+    first, same, other = (model.network.state_dict() for model in models)
+    for name, values in first.items():
+        np.testing.assert_array_equal(values, same[name])
+        assert (values != other[name]).any()
+
+
+def test_a_large_picture_is_learned_from_crops_and_never_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    largest = 0
+    to_unit = Picture.to_unit
+
+    def watched(picture: Picture, part: Array) -> Array:
+        nonlocal largest
+        largest = max(largest, part.size)
+        return to_unit(picture, part)
+
+    monkeypatch.setattr(Picture, "to_unit", watched)
+    pixels = np.random.default_rng(0).integers(256, size=(3000, 2000, 1), dtype=np.uint8)
+    ZeroShotLearner([Picture(pixels)], threads=1).learn(Effort(steps=2))
+    assert 0 < largest < pixels.size / 4
+
+
+def test_a_picture_without_any_difference_stays_as_it_is() -> None:
+    flat = np.full((3, 40, 40), 0.5, np.float32)
+    model, _ = ZeroShotLearner([as_picture(flat)], threads=1).learn(Effort(steps=60))
+    assert psnr(denoise(model, 3, flat), flat) > 30
+
+
+def test_what_is_too_small_has_a_model_that_changes_nothing(rng: np.random.Generator) -> None:
+    x = rng.random((3, 5, 7), dtype=np.float32)
+    np.testing.assert_array_equal(denoise(zero_shot.unchanging(3, threads=1), 3, x), x)

@@ -1,0 +1,127 @@
+"""A training in a process of its own: what it tells, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from n2n_cli.checkpoint import read_checkpoint
+from n2n_cli.config import Config
+from n2n_cli.records import Epoch, Finished, Started, Stopped
+from n2n_cli.runs import Run
+from n2n_cli.sweeps.workers import Diverged, Failed, Message, Worker
+from n2n_cli.training import train
+from tests.trainings import left_by, new_run, small_config, write_leaves
+
+BARE = [{"type": "Conv2d", "in_channels": 3, "out_channels": 3, "kernel_size": 1}]
+
+
+@contextmanager
+def working(config: Config, run: Run) -> Iterator[Worker]:
+    worker = Worker(config, run, 1)
+    try:
+        yield worker
+    finally:
+        worker.close()
+
+
+def told(worker: Worker) -> list[Message]:
+    messages = [worker.receive()]
+    while not isinstance(messages[-1], Finished | Stopped | Diverged | Failed):
+        messages.append(worker.receive())
+    return messages
+
+
+def until_epoch(worker: Worker, number: int) -> None:
+    while not (isinstance(message := worker.receive(), Epoch) and message.epoch == number):
+        assert not isinstance(message, Failed), message
+
+
+def test_it_trains_as_this_process_would_and_tells_of_it(tmp_path: Path) -> None:
+    config = small_config(write_leaves(tmp_path / "photos"))
+    run, twin = new_run(tmp_path / "run"), new_run(tmp_path / "twin")
+    with working(config, run) as worker:
+        messages = told(worker)
+        worker.close(10)
+        list(train(config, twin))
+        assert isinstance(messages[0], Started)
+        assert [message.epoch for message in messages if isinstance(message, Epoch)] == [1, 2, 3]
+        assert isinstance(messages[-1], Finished)
+        assert left_by(run) == left_by(twin)
+
+
+def test_it_stops_when_it_is_asked_to_and_another_goes_on(tmp_path: Path) -> None:
+    config = small_config(write_leaves(tmp_path / "photos"), epochs=100_000)
+    run = new_run(tmp_path / "run")
+    with working(config, run) as worker:
+        until_epoch(worker, 1)
+        os.kill(worker._process.pid or 0, signal.SIGINT)  # as Ctrl-C sends it to all processes of a terminal
+        os.kill(worker._process.pid or 0, signal.SIGTERM)
+        until_epoch(worker, 3)
+        worker.stop()
+        assert isinstance(told(worker)[-1], Stopped)
+        worker.close(10)
+    done = read_checkpoint(run.last)["progress"]["epoch"]
+    with working(config, run) as worker:
+        started = worker.receive()
+        assert isinstance(started, Started)
+        assert started.done >= (done - 1) * started.steps > 0
+
+
+def test_it_stops_when_nobody_is_there_any_more(tmp_path: Path) -> None:
+    config = small_config(write_leaves(tmp_path / "photos"), epochs=100_000)
+    run = new_run(tmp_path / "run")
+    with working(config, run) as worker:
+        until_epoch(worker, 2)
+        worker.messages.close()
+        worker._process.join(10)
+        assert worker._process.exitcode == 0
+    assert read_checkpoint(run.last)["progress"]["epoch"] > 2
+    assert not run.lock.exists()
+
+
+def test_a_loss_that_is_not_finite_is_told_apart_from_a_failure(tmp_path: Path) -> None:
+    config = small_config(write_leaves(tmp_path / "photos"), layers=BARE, lr=1000, batch_size=1)
+    with working(config, new_run(tmp_path / "run")) as worker:
+        last = told(worker)[-1]
+    assert isinstance(last, Diverged)
+    assert "training stopped at step " in last.reason
+
+
+def test_what_fails_says_why(tmp_path: Path) -> None:
+    with working(small_config(tmp_path / "missing"), new_run(tmp_path / "run")) as worker:
+        last = told(worker)[-1]
+    assert isinstance(last, Failed)
+    assert last.reason == f"there is no folder `{tmp_path / 'missing'}`"
+    assert last.hint
+    assert "Traceback" in last.trace
+
+
+def test_a_process_that_the_system_ends_has_failed(tmp_path: Path) -> None:
+    config = small_config(write_leaves(tmp_path / "photos"), epochs=100_000)
+    with working(config, new_run(tmp_path / "run")) as worker:
+        until_epoch(worker, 1)
+        os.kill(worker._process.pid or 0, signal.SIGKILL)
+        last = told(worker)[-1]
+    assert isinstance(last, Failed)
+    assert last.reason == "its process was ended by SIGKILL"
+
+
+def test_signals_reach_this_process_again_after_the_start(tmp_path: Path) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    with working(small_config(tmp_path / "missing"), new_run(tmp_path / "run")):
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+
+
+@pytest.mark.parametrize(("error", "reason"), [(MemoryError(), "out of memory"), (KeyError("x"), "KeyError: 'x'")])
+def test_what_nobody_foresaw(error: Exception, reason: str) -> None:
+    from n2n_cli.sweeps.workers import _ending
+
+    ending = _ending(error)
+    assert isinstance(ending, Failed)
+    assert ending.reason == reason
