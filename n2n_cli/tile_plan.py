@@ -45,10 +45,17 @@ class Tile(NamedTuple):
         return tuple(part.stop - part.start for part in (self.images, self.seen_rows, self.seen_columns))
 
 
-def plan(team: Team, shape: Shape, tile: int | None, memory: int | None, margin: int) -> list[Tile]:
+class Plan(NamedTuple):
+    """Tiles, and the bytes that the largest of them takes while it goes through the network, at most."""
+
+    tiles: list[Tile]
+    memory: int
+
+
+def plan(team: Team, shape: Shape, tile: int | None, memory: int | None, margin: int) -> Plan:
     """The tiles of pictures of `shape`, as `tiling.apply` says.
 
-    Those of the last shape are kept: for small pictures, to plan takes as long as to compute.
+    That of the last shape are kept: for small pictures, to plan takes as long as to compute.
     """
     network = team.network
     key = (shape, tile, memory, margin, team.threads)
@@ -64,11 +71,14 @@ def plan(team: Team, shape: Shape, tile: int | None, memory: int | None, margin:
             # Half of what is free at this moment may be too little, and no reason to give up: it changes.
             share = max(_LEAST_MEMORY, min(wanted, available_memory() // 2 // team.threads))
             sides = tile_sides(network, shape, whole, share, team.threads)
-        last = _plans[network] = key, list(_tiles(network, shape, whole, sides))
+        tiles = list(_tiles(network, shape, whole, sides))
+        seen = {part.seen_shape for part in tiles}
+        most = max(n * network.most_values((n, shape[1], h, w)) for n, h, w in seen)
+        last = _plans[network] = key, Plan(tiles, most * _BYTES_A_VALUE)
     return last[1]
 
 
-_plans: WeakKeyDictionary[Module, tuple[tuple[object, ...], list[Tile]]] = WeakKeyDictionary()
+_plans: WeakKeyDictionary[Module, tuple[tuple[object, ...], Plan]] = WeakKeyDictionary()
 
 
 def tile_sides(network: Module, shape: Shape, whole: tuple[slice, slice], memory: int, threads: int) -> Pair:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
-from operator import attrgetter
 
 import numpy as np
 
@@ -68,34 +66,41 @@ def apply(
         return out
     channels = before(x[:1, :, :1, :1]).shape[1]
 
+    tiles, most = plan(team, (n, channels, h, w), tile, memory, margin)
+
     def one_tile(member: Member, part: Tile) -> None:
-        seen = _mirrored(_mirrored(x[part.images], part.seen_rows, axis=2), part.seen_columns, axis=3)
-        y = member(before(seen))
+        member.pool.expect(most)
+        y = member(before(_seen(x[part.images], part.seen_rows, part.seen_columns)))
         inner = y[:, :, _within(part.rows, part.seen_rows), _within(part.columns, part.seen_columns)]
         target = out[part.images, :, part.rows, part.columns]  # ends where the picture ends
         target[...] = after(inner[:, :, : target.shape[2], : target.shape[3]])
 
-    tiles = plan(team, (n, channels, h, w), tile, memory, margin)
-    if h * w <= LARGE:
-        team.map(one_tile, tiles)
-    else:
-        seen = attrgetter("seen_shape")
-        # Memory for tiles of one shape is little use for those of another, or to write the picture.
-        for _, alike in itertools.groupby(sorted(tiles, key=seen), key=seen):
-            team.map(one_tile, list(alike))
-            team.release()
-            give_memory_back()
+    team.map(one_tile, tiles)
+    if h * w > LARGE:  # to write the picture takes as much
+        team.release()
+        give_memory_back()
     return out
 
 
-def _mirrored(x: Array, span: slice, *, axis: int) -> Array:
-    """x[span] along an axis, x going on before its start and behind its end as in a mirror."""
-    size = x.shape[axis]
-    if span.start >= 0 and span.stop <= size:
-        return x[(slice(None),) * axis + (span,)]
+def _seen(x: Array, rows: slice, columns: slice) -> Array:
+    """x[:, :, rows, columns], x going on before its start and behind its end as in a mirror."""
+    h, w = x.shape[2:]
+    if min(rows.start, columns.start) >= 0 and rows.stop <= h and columns.stop <= w:
+        return x[:, :, rows, columns]
+    places = _mirrored(h, rows), _mirrored(w, columns)
+    # `take` copies all of an array that does not lie in its axes' order, so no more than is seen may reach it.
+    near = [slice(int(part.min()), int(part.max()) + 1) for part in places]
+    seen: Array = x[:, :, near[0], near[1]]
+    for axis, part in enumerate(places):
+        seen = np.take(seen, part - part.min(), axis=2 + axis)
+    return seen
+
+
+def _mirrored(size: int, span: slice) -> Array:
+    """Where along an axis of such a size lies what a mirror at its ends shows at each of the places in the span."""
     places = np.arange(span.start, span.stop) % (2 * size)
-    longer: Array = np.take(x, np.minimum(places, 2 * size - 1 - places), axis=axis)
-    return longer
+    nearest: Array = np.minimum(places, 2 * size - 1 - places)
+    return nearest
 
 
 def _within(part: slice, whole: slice) -> slice:

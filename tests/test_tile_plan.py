@@ -27,7 +27,7 @@ def far_seeing() -> Module:
 
 def tiles(network: Module, size: Pair, *, threads: int = 1, memory: int = 10**9, margin: int = 0) -> list[Tile]:
     channels = 1 if isinstance(network[0], Conv2d) and network[0].in_channels == 1 else 3  # type: ignore[index]
-    return plan(Team(network, threads=threads), (1, channels, *size), None, memory, margin)
+    return plan(Team(network, threads=threads), (1, channels, *size), None, memory, margin).tiles
 
 
 def sides(found: list[Tile]) -> set[Pair]:

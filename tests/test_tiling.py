@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -187,7 +189,21 @@ def test_the_tiles_of_a_large_picture_are_the_whole_and_leave_no_memory(
     tiled = apply(team, x[:, :, :168, :188], tile=160)  # large enough not to be taped
     np.testing.assert_allclose(tiled, whole, atol=1e-12)
     assert team._members
-    assert not any(blocks for member in team._members for blocks in member.pool._blocks.values())
+    assert not any(member.pool.held for member in team._members)
+
+
+def test_a_border_takes_no_copy_of_the_picture() -> None:
+    network = Sequential(Conv2d(3, 3, 3, padding=1)).eval()
+    picture = np.zeros((900, 1000, 3), np.float32)  # as files have it: channels last
+    out = np.empty_like(picture)
+    apply(Team(network), np.moveaxis(picture[:64, :64], -1, 0)[None], margin=8)  # what is made once
+    x, y = (np.moveaxis(array, -1, 0)[None] for array in (picture, out))
+    tracemalloc.start()
+    try:
+        apply(Team(network), x, out=y, tile=64, margin=8)
+        assert tracemalloc.get_traced_memory()[1] < picture.nbytes / 4
+    finally:
+        tracemalloc.stop()
 
 
 def test_integer_pixels_give_what_they_give_in_one_pass(rng: np.random.Generator) -> None:
@@ -225,8 +241,7 @@ def test_the_memory_of_a_tile_is_what_was_counted(rng: np.random.Generator) -> N
     team, memory = Team(network), 10_000_000
     apply(team, rng.random((1, 3, 400, 500)).astype(np.float32), memory=memory)
     (member,) = team._members
-    held = sum(len(block.whole) for blocks in member.pool._blocks.values() for block in blocks)
-    assert memory / 10 < held < memory
+    assert memory / 10 < member.pool.held <= member.pool._expected <= memory
 
 
 def test_a_moment_without_free_memory_is_no_reason_to_give_up(

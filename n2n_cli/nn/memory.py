@@ -21,6 +21,9 @@ from n2n_cli.nn.functional import Array, Shape
 _ALIGNMENT = 64
 """Bytes: a cache line, and the widest load of the processors of today."""
 
+_LARGE = 2**18
+"""Bytes from which on a `PackedPool` packs an array."""
+
 _local = threading.local()
 
 
@@ -62,6 +65,105 @@ class Pool:
     def find(self, array: Array) -> Block | None:
         """The block that an array is cut from; None for an array of other memory."""
         return next((block for blocks in self._blocks.values() for block in blocks if array.base is block.whole), None)
+
+    @property
+    def held(self) -> int:
+        """Bytes of the system's memory that it has used and not given back."""
+        return sum(len(block.whole) for blocks in self._blocks.values() for block in blocks)
+
+
+class PackedPool(Pool):
+    """A pool where large arrays lie close together: each in the first gap that has room, whatever was there before.
+
+    What a network makes of a large picture comes in many sizes, of which few are in use at a time. Blocks that keep
+    their size take more than twice as much as lies here; and so much again is lost, block by block, in the memory of an
+    allocator when the next picture is of another shape.
+
+    It is not for a tape, whose arrays keep their places when they are gone.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._slabs: list[_Slab] = []
+        self._expected = 0
+
+    def expect(self, size: int) -> None:
+        """Say how many bytes will be in use at a time, at most: then they are one slab from the start."""
+        self._expected = size
+
+    def empty(self, shape: Shape, dtype: DTypeLike) -> Array:
+        kind = np.dtype(dtype)
+        size = math.prod(shape) * kind.itemsize
+        if size < _LARGE:
+            return super().empty(shape, dtype)
+        size += -size % _ALIGNMENT
+        self._tidy()
+        block = next((found for slab in self._slabs if (found := slab.take(size))), None)
+        if block is None:
+            # More than is asked for, so that soon it is enough for all; what no array reaches costs nothing.
+            self._slabs.append(_Slab(max(size, sum(slab.size for slab in self._slabs) // 2)))
+            block = self._slabs[-1].take(size)
+            assert block is not None
+        return np.ndarray(shape, kind, block.whole, block.start)
+
+    def _tidy(self) -> None:
+        """See which blocks are free; where all are, one slab takes the place of several, which have more gaps."""
+        for slab in self._slabs:
+            slab.tidy()
+        size = sum(slab.size for slab in self._slabs)
+        if (len(self._slabs) > 1 or size < self._expected) and not any(slab.blocks for slab in self._slabs):
+            self._slabs.clear()  # before more is asked for
+            self._slabs.append(_Slab(max(size, self._expected)))
+
+    def trim(self) -> None:
+        super().trim()
+        for slab in self._slabs:
+            slab.tidy()
+        self._slabs = [slab for slab in self._slabs if slab.blocks]
+
+    def find(self, array: Array) -> Block | None:
+        packed = (block for slab in self._slabs for _, block in slab.blocks)
+        return super().find(array) or next((block for block in packed if array.base is block.whole), None)
+
+    @property
+    def held(self) -> int:
+        return super().held + sum(slab.reach for slab in self._slabs)
+
+
+class _Slab:
+    """A stretch of memory, that goes back to the system with the last array.
+
+    Attributes
+    ----------
+    size, reach : int
+        Bytes, and the end of those that some block had: the system has given no more than these.
+    blocks : list of (int, Block)
+        In use, with their places in the slab, in order.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size, self.reach = size, 0
+        self.blocks: list[tuple[int, Block]] = []
+        # Large as it is, allocators take it from the system by itself, which has it back when it is free.
+        self._memory = np.empty(size + _ALIGNMENT, np.uint8)
+        self._start = -self._memory.ctypes.data % _ALIGNMENT
+
+    def take(self, size: int) -> Block | None:
+        """A block in the first gap of such a size."""
+        start = 0
+        for i, (place, block) in enumerate([*self.blocks, (self.size, None)]):
+            if place - start >= size:
+                # By way of a view: arrays cut from a slice would refer to all the memory, and keep no block from reuse.
+                taken = Block(np.frombuffer(self._memory.data, np.uint8, size, self._start + start), 0)
+                self.blocks.insert(i, (start, taken))
+                self.reach = max(self.reach, start + size)
+                return taken
+            start = place + (len(block.whole) if block else 0)
+        return None
+
+    def tidy(self) -> None:
+        """Forget the blocks that no array uses."""
+        self.blocks = [(place, block) for place, block in self.blocks if _users(block) != _NONE]
 
 
 class Block(NamedTuple):

@@ -21,7 +21,7 @@ from n2n_cli.nn import arguments
 from n2n_cli.nn.channels_last import channels_first
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.losses import Loss
-from n2n_cli.nn.memory import Pool, empty, empty_like, using
+from n2n_cli.nn.memory import PackedPool, Pool, empty, empty_like, using
 from n2n_cli.nn.module import Module, Parameter
 from n2n_cli.nn.tape import Tape
 
@@ -41,7 +41,7 @@ class Member:
 
     def __init__(self, network: Module) -> None:
         self.network = copy.deepcopy(network).train(network.training)  # which drops what a pass has kept
-        self.pool = Pool()
+        self.pool = PackedPool()
         self._parameters = [parameter for _, parameter in self.network.named_parameters()]
         self.grads = np.concatenate([np.zeros(0, np.float32), *(p.grad.reshape(-1) for p in self._parameters)])
         for parameter, part in zip(self._parameters, _split(self.grads, self._parameters), strict=True):

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 
 from n2n_cli.nn import memory
 from n2n_cli.nn.functional import Array
-from n2n_cli.nn.memory import Pool, empty, empty_like, using
+from n2n_cli.nn.memory import PackedPool, Pool, empty, empty_like, using
 from tests.nn.cases import some_examples
 
 
@@ -133,3 +133,94 @@ def test_a_trimmed_pool_keeps_only_what_is_in_use() -> None:
     first = place(kept)
     del kept
     assert place(pool.empty((3, 5), np.float32)) == first
+
+
+# Large arrays
+
+LARGE = (700, 500)
+"""Of float32, more than is packed at the least."""
+
+
+def test_large_arrays_are_like_any_other_and_do_not_overlap(rng: np.random.Generator) -> None:
+    pool = PackedPool()
+    kept: dict[int, Array] = {}
+    for number in range(60):
+        array = pool.empty((int(rng.integers(100, 900)), 5, 700), rng.choice(["f4", "f8"]))
+        assert array.flags.c_contiguous
+        assert array.flags.writeable
+        assert place(array) % 64 == 0
+        array.fill(number)
+        kept[int(rng.integers(6))] = array
+        assert all((other == other[0, 0, 0]).all() for other in kept.values())
+    assert len({float(other[0, 0, 0]) for other in kept.values()}) == len(kept)
+
+
+def test_a_large_array_lies_where_smaller_ones_have_been() -> None:
+    pool = PackedPool()
+    pool.expect(10**7)
+    first, second = pool.empty(LARGE, np.float32), pool.empty(LARGE, np.float32)
+    where = place(first)
+    del first, second
+    larger = pool.empty((1400, 500), np.float32)
+    assert place(larger) == where
+    assert pool.held == larger.nbytes
+
+
+def test_a_gap_between_arrays_is_used_by_what_it_has_room_for() -> None:
+    pool = PackedPool()
+    pool.expect(10**7)
+    below, gap, above = (pool.empty(LARGE, np.float32) for _ in range(3))
+    where = place(gap)
+    del gap
+    assert place(pool.empty((701, 500), np.float32)) > place(above)
+    assert place(pool.empty((699, 500), np.float32)) == where
+    assert place(below) < where
+
+
+def test_a_view_keeps_a_large_block() -> None:
+    pool = PackedPool()
+    pool.expect(10**7)
+    row = pool.empty(LARGE, np.float32)[3:4].reshape(-1).view(np.uint8)
+    where = place(row)
+    other = pool.empty(LARGE, np.float32)
+    assert place(other) != where - 6000
+    del row, other
+    again = pool.empty(LARGE, np.float32)
+    assert place(again) == where - 6000
+
+
+def test_small_arrays_keep_blocks_of_their_own() -> None:
+    pool = PackedPool()
+    small = pool.empty((250, 250), np.float32)
+    where = place(small)
+    del small
+    large = pool.empty(LARGE, np.float32)
+    assert place(pool.empty((250, 250), np.float32)) == where
+    assert pool.find(large) is not None
+
+
+def test_where_nothing_was_expected_the_slabs_become_one() -> None:
+    pool = PackedPool()
+    for _ in range(2):
+        arrays = [pool.empty((700, 500 + number), np.float32) for number in range(9)]
+        needed = sum(array.nbytes for array in arrays)
+        del arrays
+        held = pool.held
+    assert needed <= held <= needed + 9 * 64, "but for what rounding takes"
+    assert len(pool._slabs) == 1
+
+
+def test_a_large_block_goes_back_to_the_system_with_its_last_array() -> None:
+    pool = PackedPool()
+    pool.expect(2 * 10**6)
+    kept, dropped = pool.empty(LARGE, np.float32), pool.empty(LARGE, np.float32)
+    memory_of_both = [weakref.ref(slab._memory) for slab in pool._slabs]
+    row = dropped[3]
+    del dropped
+    pool.trim()
+    assert [memory() is not None for memory in memory_of_both] == [True, True], "a row of it is in use"
+    del row
+    pool.trim()
+    assert [memory() is not None for memory in memory_of_both] == [True, False]
+    assert pool.find(kept) is not None
+    assert pool.held == kept.nbytes

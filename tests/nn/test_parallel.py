@@ -14,7 +14,7 @@ import pytest
 from n2n_cli.errors import ArgumentError, ShapeError
 from n2n_cli.nn import MSE, Conv2d, Module, PixelUnshuffle, Residual, Sequential, Sigmoid, SkipConcat
 from n2n_cli.nn.functional import Array
-from n2n_cli.nn.memory import empty
+from n2n_cli.nn.memory import Pool, empty
 from n2n_cli.nn.parallel import LEAST_PASSES, Member, Team, passes
 from tests.nn.founding import founding
 
@@ -200,7 +200,7 @@ def test_threads_and_memory_go_with_the_team(rng: np.random.Generator) -> None:
     for _ in range(3):
         team.accumulate(x, target, MSE())
     threads = list(team._executor._threads)
-    held = [weakref.ref(member.pool) for member in team._members]
+    held: list[weakref.ref[Pool]] = [weakref.ref(member.pool) for member in team._members]
     held += [weakref.ref(taped._forward._pool) for member in team._members for taped in member._tapes.values() if taped]
     assert threads
     assert len(held) > len(team._members), "some passes are on tape"
