@@ -1,0 +1,239 @@
+"""`python -m benchmarks.tools --data FOLDER`: what else there is to denoise a photograph with on a CPU, from nothing.
+
+For each tool an empty environment is made and filled by `pip install --no-cache-dir`, and one picture is denoised: the
+clock runs from the first word to the written file. Then come the other pictures. Every tool gets the same files, PNG of
+8 bits: normal noise, drawn once, then rounded and clipped as a file needs it. Scores are of the files they write; a
+tool's seconds for a picture are those of its whole process. What learns from the picture has `--minutes` for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from benchmarks.environments import FailedError, install, last_line, megabytes, new_environment, python_of, run
+from n2n_cli import machine
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = Path(__file__).parent / "scripts"
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A way to denoise a picture.
+
+    Attributes
+    ----------
+    packages : tuple of str
+        What pip is asked for; WHEEL is the wheel of this checkout.
+    words : tuple of str
+        What is run, a program or a script of `benchmarks/scripts`; SECONDS, SIGMA, IN and OUT are filled in.
+    scored : bool
+        Whether it denoises.
+    """
+
+    packages: tuple[str, ...]
+    words: tuple[str, ...]
+    scored: bool = True
+
+
+TOOLS = {
+    "n2n": Tool(("WHEEL",), ("n2n", "denoise", "--quiet", "IN", "OUT")),
+    "n2n-self": Tool(("WHEEL",), ("n2n", "denoise", "--quiet", "--self", "IN", "OUT")),
+    "scikit-image": Tool(("scikit-image", "PyWavelets"), ("skimage_picture.py", "IN", "OUT")),
+    "bm3d": Tool(("bm3d", "pillow"), ("bm3d_picture.py", "IN", "OUT", "SIGMA")),
+    "pytorch": Tool(
+        ("torch==2.13.0", "numpy", "pillow"), ("torch_zero_shot.py", "IN", "OUT", "SECONDS")
+    ),  # as the extra `bench`: PyTorch's own CPU build where pip is shown it
+    "careamics": Tool(("careamics",), ("careamics_n2v.py", "IN", "OUT", "SECONDS")),
+    "rembg": Tool(("rembg[cpu,cli]",), ("rembg", "i", "IN", "OUT"), scored=False),
+}
+
+
+@dataclass
+class Measured:
+    """What came of a tool; what was not reached is None, and `failed` says why.
+
+    Attributes
+    ----------
+    versions, archives, from_disk
+        As in `environments.Installed`.
+    installed : float
+        Megabytes (10^6 bytes) in the environment beside those of an empty one.
+    install, from_nothing : float
+        Seconds until pip was done, and until the first picture was written.
+    seconds : list of float
+        Of each picture after the first.
+    psnr : float
+        dB, mean over all pictures.
+    said : str
+        The last line that the tool wrote on either stream.
+    """
+
+    tool: str
+    versions: dict[str, str] = field(default_factory=dict)
+    archives: float | None = None
+    from_disk: float | None = None
+    installed: float | None = None
+    install: float | None = None
+    from_nothing: float | None = None
+    seconds: list[float] = field(default_factory=list)
+    psnr: float | None = None
+    said: str = ""
+    failed: str = ""
+
+
+def main() -> None:
+    options = _parser().parse_args()
+    with TemporaryDirectory(prefix="n2n-tools-") as name:
+        folder = Path(name)
+        pictures = list(noisy_pictures(options.data, options.count, options.sigma, folder))
+        values = {"SECONDS": f"{60 * options.minutes:g}", "SIGMA": f"{options.sigma:g}"}
+        if any("WHEEL" in TOOLS[tool].packages for tool in options.only):
+            wheel = _wheel(folder)
+            values["WHEEL"] = str(wheel)
+            print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.2f} MB")
+        empty = megabytes(new_environment(folder / "empty"))
+        noisy = np.mean([_score(noisy, clean) for noisy, clean in pictures])
+        print(f"{len(pictures)} pictures of {options.data.name}, sigma {options.sigma:g}: noisy {noisy:.2f} dB")
+        print(f"{machine.processor()}, {machine.available_cores()} cores, load {os.getloadavg()[0]:.1f} before\n")
+        print(HEAD, flush=True)
+        rows = []
+        for tool in options.only:
+            rows.append(measure(tool, TOOLS[tool], folder / tool, pictures, values, empty))
+            print(line(rows[-1]), flush=True)
+            if options.out:
+                options.out.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tools", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="clean pictures, RGB")
+    parser.add_argument("--count", type=int, default=3, metavar="N", help="pictures, spread over the folder; 3")
+    parser.add_argument("--sigma", type=float, default=25.0, help="grey levels; 25")
+    parser.add_argument("--minutes", type=float, default=10.0, help="that learning from a picture may take; 10")
+    parser.add_argument("--only", nargs="+", choices=TOOLS, default=list(TOOLS), metavar="NAME", help=", ".join(TOOLS))
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures there too, as JSON")
+    return parser
+
+
+HEAD = (
+    "| tool | versions | MB to download (of them on this disk) | MB installed | s to install "
+    "| s from nothing to a picture | s for one more | PSNR dB | said |\n|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def line(row: Measured) -> str:
+    """A row of the table."""
+    versions = ", ".join(f"{name} {version}" for name, version in row.versions.items())
+    archives = "" if row.archives is None else f"{row.archives:.0f} ({row.from_disk:.0f})"
+    seconds = float(np.median(row.seconds)) if row.seconds else None
+    numbers = [
+        "" if value is None else f"{value:.{digits}f}"
+        for value, digits in (
+            *((row.installed, 0), (row.install, 0), (row.from_nothing, 0)),
+            *((seconds, 1 if seconds is not None and seconds < 20 else 0), (row.psnr, 2)),
+        )
+    ]
+    said = f"failed: {row.failed}" if row.failed else row.said
+    return f"| {' | '.join((row.tool, versions, archives, *numbers, said.replace('|', '/')))} |"
+
+
+def measure(
+    name: str,
+    tool: Tool,
+    folder: Path,
+    pictures: Sequence[tuple[Path, Path]],
+    values: Mapping[str, str],
+    empty: float,
+) -> Measured:
+    """Install the tool in `folder` and denoise `pictures`, pairs of noisy and clean files; the folder is then removed.
+
+    Parameters
+    ----------
+    values : mapping of str to str
+        What stands for WHEEL, SECONDS and SIGMA.
+    empty : float
+        Megabytes of an empty environment.
+    """
+    row, scores = Measured(name), []
+    home = folder / "home"  # where nothing is that an earlier run has left
+    variables = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    home.mkdir(parents=True)
+    try:
+        began = time.perf_counter()
+        environment = new_environment(folder / "environment")
+        packages = [values.get(package, package) for package in tool.packages]
+        row.versions, row.archives, row.from_disk = install(environment, packages)
+        row.install = time.perf_counter() - began
+        row.installed = megabytes(environment) - empty
+        began = time.perf_counter() - row.install  # looking was not the tool's time
+        for i, (noisy, clean) in enumerate(pictures if tool.scored else pictures[:1]):
+            denoised, started = folder / f"{i}.png", time.perf_counter()
+            words = {**values, "IN": str(noisy), "OUT": str(denoised)}
+            told = run([words.get(word, word) for word in _command(tool, environment)], variables=variables)
+            row.said = last_line(told, 80)
+            if not denoised.is_file():
+                raise FailedError(f"it wrote no picture: {row.said}")
+            if i == 0:
+                row.from_nothing = time.perf_counter() - began
+            else:
+                row.seconds.append(time.perf_counter() - started)
+            if tool.scored:
+                scores.append(_score(denoised, clean))
+        row.psnr = float(np.mean(scores)) if scores else None
+    except FailedError as error:
+        row.failed = str(error)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return row
+
+
+def _command(tool: Tool, environment: Path) -> list[str]:
+    program, *words = tool.words
+    if program.endswith(".py"):
+        return [python_of(environment), str(SCRIPTS / program), *words]
+    return [str(environment / "bin" / program), *words]
+
+
+def noisy_pictures(data: Path, count: int, sigma: float, folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Noisy files, made in `folder`, and the clean ones they are of; `sigma` is in grey levels."""
+    from n2n_cli.data.folders import image_files
+    from n2n_cli.images import Picture, read_pixels, write_picture
+    from n2n_cli.noise import parse_noise
+    from n2n_cli.pixels import to_integer
+
+    files = image_files(data)
+    count = min(count, len(files))
+    for i in (len(files) * part // count for part in range(count)):
+        view = parse_noise(f"gaussian:{sigma:g}").draw(read_pixels(files[i], 3), rng=np.random.default_rng([0, i]))
+        noisy = folder / f"noisy-{files[i].stem}.png"
+        write_picture(noisy, Picture(to_integer(view, np.uint8)))
+        yield noisy, files[i]
+
+
+def _score(picture: Path, clean: Path) -> float:
+    from n2n_cli.images import read_pixels
+    from n2n_cli.metrics import psnr
+    from n2n_cli.pixels import to_float
+
+    return psnr(*(np.moveaxis(to_float(read_pixels(path, 3)), -1, 0) for path in (picture, clean)))
+
+
+def _wheel(folder: Path) -> Path:
+    words = ("-m", "pip", "wheel", "-q", "--no-deps", "--no-cache-dir", "-w", str(folder), str(ROOT))
+    run([python_of(new_environment(folder / "build")), *words])
+    return next(folder.glob("n2n_cli-*.whl"))
+
+
+if __name__ == "__main__":
+    main()
