@@ -7,6 +7,7 @@ noise a mean, which Noise2Noise then learns (Lehtinen et al. 2018, section 2).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -98,6 +99,59 @@ class Gaussian(NoiseModel):
 
     def __str__(self) -> str:
         return f"gaussian:{self.sigma_255}"
+
+
+class Grain(NoiseModel):
+    """Normal noise, in half of the views such as pictures have that a camera or a scanner has processed.
+
+    That hangs together between neighbouring pixels, as after a Gaussian blur, and between channels: some of it is gray,
+    or all. A network that has seen nothing but independent noise takes any other for detail, and keeps it.
+
+    Parameters
+    ----------
+    sigma_255 : Strength or float
+        Standard deviation in grey levels of 255, of all of it.
+    blur : Strength or float
+        Standard deviation of the blur, in pixels.
+    """
+
+    name, example, strengths = "grain", "grain:0-50,0-1", 2
+    needed = "from 0 to 255 grey levels, and from 0 to 8 pixels"
+
+    def __init__(self, sigma_255: Strength | float, blur: Strength | float) -> None:
+        self.sigma_255 = _within(self, sigma_255, 0, 255)
+        self.blur = _within(self, blur, 0, 8)
+        self.floor = f"the noise variance, {self.sigma_255.mean_square() / 255**2:.5f}"
+
+    def draw(self, source: Array, *, rng: np.random.Generator) -> Array:
+        sigma = np.float32(self.sigma_255.draw(rng) / 255)
+        view = rng.standard_normal(source.shape, dtype=np.float32)
+        if rng.integers(2):
+            shared = min(
+                1, rng.uniform(0, 1.25)
+            )  # of the variance, between channels; of a gray picture's noise it is 1
+            gray = rng.standard_normal((*source.shape[:2], 1), dtype=np.float32)
+            view = np.float32(math.sqrt(1 - shared)) * view + np.float32(math.sqrt(shared)) * gray
+            view = _blurred(view, self.blur.draw(rng))
+        view *= sigma
+        view += to_float(source)
+        return view
+
+    def __str__(self) -> str:
+        return f"grain:{self.sigma_255},{self.blur}"
+
+
+def _blurred(noise: Array, sigma: float) -> Array:
+    """(H, W, C) white noise, blurred as if it went on beyond its edges with the opposite ones; its variance stays."""
+    reach = math.ceil(3 * sigma)
+    taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma, 1e-3)) ** 2)
+    taps /= np.linalg.norm(taps)
+    for axis in (0, 1):
+        noise = sum(
+            (np.float32(tap) * np.roll(noise, shift, axis) for shift, tap in enumerate(taps, -reach)),
+            start=np.zeros_like(noise),
+        )
+    return noise
 
 
 class Poisson(NoiseModel):
@@ -277,7 +331,7 @@ class Pixelate(NoiseModel):
 
 
 NOISE_MODELS: dict[str, type[NoiseModel]] = {
-    model.name: model for model in (Gaussian, Poisson, PoissonGaussian, Bernoulli, Impulse, Text, Pixelate)
+    model.name: model for model in (Gaussian, Grain, Poisson, PoissonGaussian, Bernoulli, Impulse, Text, Pixelate)
 }
 
 

@@ -15,6 +15,7 @@ from n2n_cli.noise import (
     NOISE_MODELS,
     Bernoulli,
     Gaussian,
+    Grain,
     Impulse,
     NoiseModel,
     Pixelate,
@@ -32,6 +33,7 @@ models = pytest.mark.parametrize(
     [
         Gaussian(25),
         Gaussian(Strength(0, 50)),
+        Grain(25, 1),
         Poisson(30),
         PoissonGaussian(30, 5),
         Bernoulli(0.5),
@@ -332,3 +334,28 @@ def test_letters_on_tiny_pictures(size: tuple[int, int], rng: np.random.Generato
     view = cover_with_text(np.full((*size, 1), 2, np.float32), 0.45, rng=rng)
     assert view.shape == (*size, 1)
     assert (view != 2).any()
+
+
+def test_half_of_the_grain_hangs_together_between_pixels_and_channels(rng: np.random.Generator) -> None:
+    source, model = np.full((40, 50, 3), 128, np.uint8), Grain(20, Strength(0.5, 1.5))
+    pixels, channels, spreads = [], [], []
+    for _ in range(200):
+        noise = (model.draw(source, rng=rng) - model.clean(source)) * 255
+        spreads.append(float(noise.std()))
+        pixels.append(float(np.mean(noise[:, 1:] * noise[:, :-1]) / noise.var()))
+        channels.append(float(np.mean(noise[..., 0] * noise[..., 1]) / noise.var()))
+    together = [share > 0.2 for share in pixels]
+    assert 0.35 < np.mean(together) < 0.65
+    assert np.mean(spreads) == pytest.approx(20, rel=0.03)
+    white = [share for share, blurred in zip(channels, together, strict=True) if not blurred]
+    gray = [share for share, blurred in zip(channels, together, strict=True) if blurred]
+    assert max(map(abs, white)) < 0.2
+    assert max(gray) > 0.95
+    assert min(gray) < 0.3
+
+
+def test_blurred_noise_is_as_even_at_the_edges_as_inside() -> None:
+    rng, model, source = np.random.default_rng(0), Grain(20, 1.5), np.full((16, 16, 1), 128, np.uint8)
+    views = np.stack([model.draw(source, rng=rng) - np.float32(128 / 255) for _ in range(2000)]) * 255
+    assert np.ptp(views.std(axis=(0, 3))) < 3
+    assert not Grain(0, 1).draw(source, rng=rng).std()
