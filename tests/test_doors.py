@@ -132,7 +132,7 @@ def test_a_name_that_is_no_utf8(tmp_path: Path, door: str) -> None:
 
 @pytest.mark.parametrize("door", DOORS)
 def test_a_file_that_may_not_be_read(tmp_path: Path, door: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("n2n_cli.config.shipped_configs", dict)  # lie where another user may not look
+    monkeypatch.setattr("n2n_cli.config.reading.shipped_configs", dict)  # lie where another user may not look
     path = tmp_path / "file"
     path.write_bytes(b"text")
     path.chmod(0)
