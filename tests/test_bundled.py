@@ -26,7 +26,7 @@ def photo() -> Model:
 
 def test_it_is_small_and_says_what_it_was_trained_on(photo: Model) -> None:
     assert PHOTO.stat().st_size < 4_000_000
-    assert photo.config.data.noise == "gaussian:0-50"
+    assert photo.config.data.noise == "grain:0-50,0-1"
     assert (PHOTO.parent / "MODEL_CARD.md").is_file()
 
 

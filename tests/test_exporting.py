@@ -57,12 +57,12 @@ def test_the_commands(checkpoint: Path, tmp_path: Path) -> None:
     size = (tmp_path / "out.pth").stat().st_size
     assert answer == (0, f"{tmp_path / 'out.pth'}: {size:,} bytes\n", "")
     assert n2n("export", tmp_path / "missing.pth", tmp_path / "out.pth").code == 1
-    assert n2n("models").out.startswith("photo\tgaussian:0-50\t1,915,292 parameters\t3.8 MB\t")
+    assert n2n("models").out.startswith("photo\tgrain:0-50,0-1\t1,803,756 parameters\t3.6 MB\t")
     assert '"model": "photo"' in n2n("models", "--json").out
 
 
 def test_a_bundled_model_is_described_and_measured_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     photo(tmp_path / "photos" / "0.png", (32, 32, 3))
-    assert "162x162 pixels" in n2n("info", "photo").out
+    assert "178x178 pixels" in n2n("info", "photo").out
     assert n2n("eval", "photo", "--data", "photos", "--noise", "gaussian:25").code == 0
