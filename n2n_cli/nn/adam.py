@@ -54,20 +54,21 @@ class Adam(Optimizer):
 
     def step(self) -> None:
         self.steps += 1
+        beta1 = self.betas[0]
         for (parameter, grad), m, v, spare, change in zip(
             self.params, self.kept["exp_avg"], self.kept["exp_avg_sq"], self._spare, self._change, strict=True
         ):
-            self._follow(parameter, self._decayed(parameter, grad, spare), m, v, change)
+            grad = self._decayed(parameter, grad, spare)
+            m *= beta1
+            m += np.multiply(grad, 1 - beta1, out=change)
+            self._follow(parameter, grad, m, v, change)
 
     def _follow(self, parameter: Array, grad: Array, m: Array, v: Array, change: Array) -> None:
-        """Change a parameter by its gradient, what is kept of those before, and a scratch array."""
+        """Change a parameter by its gradient, its mean with those before, what else is kept, and a scratch array."""
         beta1, beta2 = self.betas
         # Both corrections in two numbers, as at the end of the paper's section 2: fewer passes over the arrays.
         root = math.sqrt(1 - beta2**self.steps)
         lr, eps = float(self.lr) * root / (1 - beta1**self.steps), self.eps * root
-
-        m *= beta1
-        m += np.multiply(grad, 1 - beta1, out=change)
 
         np.square(grad, out=change)
         change *= 1 - beta2

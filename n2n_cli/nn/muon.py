@@ -47,17 +47,16 @@ class Muon(AdamW):
         weight_decay: float = 0.1,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
-        # Matrices need no mean square.
+        # Matrices need no mean square; a mere slice would keep its memory.
         squares = self.kept["exp_avg_sq"]
-        self.kept["exp_avg_sq"] = [array[:0] if array.ndim > 1 else array for array in squares]
+        self.kept["exp_avg_sq"] = [array[:0].copy() if array.ndim > 1 else array for array in squares]
 
     def _follow(self, parameter: Array, grad: Array, m: Array, v: Array, change: Array) -> None:
         if parameter.ndim < 2:
             super()._follow(parameter, grad, m, v, change)
             return
         beta1 = self.betas[0]
-        m *= beta1
-        m += np.multiply(grad, 1 - beta1, out=change)
+        np.multiply(grad, 1 - beta1, out=change)
         change += beta1 * m
         matrix = change.reshape(len(change), -1)
         factor = float(self.lr) * 0.2 * math.sqrt(max(matrix.shape))
