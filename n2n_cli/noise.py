@@ -16,7 +16,7 @@ import numpy as np
 
 from n2n_cli.errors import ArgumentError
 from n2n_cli.lettering import cover_with_text
-from n2n_cli.nn.functional import Array
+from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.pixels import to_float
 
 
@@ -92,16 +92,20 @@ class Gaussian(NoiseModel):
 
     def draw(self, source: Array, *, rng: np.random.Generator) -> Array:
         sigma = np.float32(self.sigma_255.draw(rng) / 255)
-        view = rng.standard_normal(source.shape, dtype=np.float32)
+        view = self._standard(source.shape, rng=rng)
         view *= sigma
         view += to_float(source)
         return view
+
+    def _standard(self, shape: Shape, *, rng: np.random.Generator) -> Array:
+        """(H, W, C) noise of variance 1."""
+        return rng.standard_normal(shape, dtype=np.float32)
 
     def __str__(self) -> str:
         return f"gaussian:{self.sigma_255}"
 
 
-class Grain(NoiseModel):
+class Grain(Gaussian):
     """Normal noise, in half of the views such as pictures have that a camera or a scanner has processed.
 
     That hangs together between neighbouring pixels, as after a Gaussian blur, and between channels: some of it is gray,
@@ -119,23 +123,18 @@ class Grain(NoiseModel):
     needed = "from 0 to 255 grey levels, and from 0 to 8 pixels"
 
     def __init__(self, sigma_255: Strength | float, blur: Strength | float) -> None:
-        self.sigma_255 = _within(self, sigma_255, 0, 255)
+        super().__init__(sigma_255)
         self.blur = _within(self, blur, 0, 8)
-        self.floor = f"the noise variance, {self.sigma_255.mean_square() / 255**2:.5f}"
 
-    def draw(self, source: Array, *, rng: np.random.Generator) -> Array:
-        sigma = np.float32(self.sigma_255.draw(rng) / 255)
-        view = rng.standard_normal(source.shape, dtype=np.float32)
+    def _standard(self, shape: Shape, *, rng: np.random.Generator) -> Array:
+        noise = super()._standard(shape, rng=rng)
         if rng.integers(2):
-            shared = min(
-                1, rng.uniform(0, 1.25)
-            )  # of the variance, between channels; of a gray picture's noise it is 1
-            gray = rng.standard_normal((*source.shape[:2], 1), dtype=np.float32)
-            view = np.float32(math.sqrt(1 - shared)) * view + np.float32(math.sqrt(shared)) * gray
-            view = _blurred(view, self.blur.draw(rng))
-        view *= sigma
-        view += to_float(source)
-        return view
+            # Of the variance, between channels; of a gray picture's noise all is.
+            shared = min(1, rng.uniform(0, 1.25))
+            gray = rng.standard_normal((*shape[:2], 1), dtype=np.float32)
+            noise = np.float32(math.sqrt(1 - shared)) * noise + np.float32(math.sqrt(shared)) * gray
+            noise = _blurred(noise, self.blur.draw(rng))
+        return noise
 
     def __str__(self) -> str:
         return f"grain:{self.sigma_255},{self.blur}"
