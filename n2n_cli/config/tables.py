@@ -63,6 +63,8 @@ class DataConfig:
         Whether every epoch gives half of its crops other colours.
     shrink : float
         Half of the crops of every epoch are cut from pictures made smaller, to a part of their size between this and 1.
+    clip_inputs : bool
+        Whether half of the inputs, and no target, are clipped and rounded as pictures of 8 bits are.
     augment : bool
         Whether every epoch flips and turns its pairs at random, and takes at random which of the two is the target.
     kind : str
@@ -86,6 +88,7 @@ class DataConfig:
     recrop: bool = keys.key(keys.flag, False)
     recolour: bool = keys.key(keys.flag, False)
     shrink: float = keys.key(keys.number(0, 1), 1.0)
+    clip_inputs: bool = keys.key(keys.flag, False)
     augment: bool = keys.key(keys.flag, False)
     kind: str = keys.key(keys.one_of(keys.KINDS), "pictures")
     second: str = keys.key(keys.path, "")

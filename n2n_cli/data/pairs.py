@@ -15,12 +15,12 @@ import numpy as np
 from n2n_cli.data.shrinking import shrunk
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import NoiseModel
-from n2n_cli.pixels import to_float
+from n2n_cli.pixels import to_float, to_integer
 
 HELD_OUT = 20
 """Every 20th picture or scene is kept from training, to measure it."""
 
-_CROPS, _NOISE, _AUGMENT, _RECROP, _RECOLOUR, _SHRINK = 1, 2, 3, 4, 5, 6
+_CROPS, _NOISE, _AUGMENT, _RECROP, _RECOLOUR, _SHRINK, _CLIP = 1, 2, 3, 4, 5, 6, 7
 _SATURATION, _GAMMA = 3.0, 1.8
 """The most that recolouring stretches colours and bends a channel's curve; the least are their inverses."""
 
@@ -100,6 +100,9 @@ class CropPairs:
         Whether every epoch changes the colours of half of its crops at random, as `recoloured` does.
     shrink : float
         Half of each epoch's crops are cut from pictures made smaller, to a part of their size between this and 1.
+    clip_inputs : bool
+        Whether half of the noisy pictures, anew every epoch, are clipped and rounded as pictures of 8 bits are. Targets
+        never are: the mean of clipped noise is not zero, and the network would learn it.
     augment : bool
         Whether every epoch flips and turns its pairs at random, and takes at random which of the two is the target.
     """
@@ -118,12 +121,13 @@ class CropPairs:
         recrop: bool = False,
         recolour: bool = False,
         shrink: float = 1,
+        clip_inputs: bool = False,
         augment: bool = False,
     ) -> None:
         self.pictures, self.size, self.noise, self.seed = pictures, size, noise, seed
         self.target_noise = noise if target_noise is None else target_noise
         self.clean_target, self.redraw, self.augment = clean_target, redraw, augment
-        self.recolour, self.shrink = recolour, shrink
+        self.recolour, self.shrink, self.clip_inputs = recolour, shrink, clip_inputs
         self._crop = size * noise.scale
         self._places = Places(count, seed=seed, stream=_CROPS + 10 * clean_target, anew=_RECROP if recrop else None)
 
@@ -145,6 +149,8 @@ class CropPairs:
             if self.augment:
                 swap = self.target_noise is self.noise
                 augment(noisy[i], target[i], swap=swap, rng=generator(self.seed, _AUGMENT, epoch, int(number)))
+            if self.clip_inputs and generator(self.seed, _CLIP, epoch, int(number)).integers(2):
+                noisy[i] = to_float(to_integer(noisy[i], np.uint8))
         return np.moveaxis(noisy, -1, 1), np.moveaxis(target, -1, 1)  # (N, C, H, W)
 
     def _source(self, number: int, epoch: int) -> Array:

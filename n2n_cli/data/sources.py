@@ -79,9 +79,18 @@ def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int |
         recrop=config.recrop,
         recolour=config.recolour,
         shrink=config.shrink,
+        clip_inputs=config.clip_inputs,
         augment=config.augment,
     )
-    validation = CropPairs(held_out, config.validation_pairs, config.size, noise, seed=seed, clean_target=True)
+    validation = CropPairs(
+        held_out,
+        config.validation_pairs,
+        config.size,
+        noise,
+        seed=seed,
+        clean_target=True,
+        clip_inputs=config.clip_inputs,
+    )
     of_targets = f", of targets {config.target_noise}" if config.target_noise else ""
     notes += (
         f"{len(trained)} pictures to learn from, {len(held_out)} held out to measure",
@@ -93,6 +102,7 @@ def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int |
             if config.shrink < 1
             else []
         ),
+        *(["half of the inputs clipped and rounded to 8 bits, no target"] if config.clip_inputs else []),
         f"the Noise2Noise loss levels off at {target_noise.floor}: validation PSNR is the figure to watch",
     )
     return Dataset(train, validation, notes)

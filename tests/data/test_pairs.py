@@ -200,6 +200,21 @@ def test_targets_may_have_a_noise_of_their_own_and_then_stay_targets() -> None:
     np.testing.assert_array_equal(less.batch([7], 3)[1][0], less.batch(range(200), 3)[1][7])
 
 
+def test_half_of_the_inputs_are_clipped_and_rounded_anew_every_epoch_and_no_target() -> None:
+    plain = crops([colour(50, 50)], count=100, augment=True)
+    pairs = crops([colour(50, 50)], count=100, augment=True, clip_inputs=True)
+    clipped = []
+    for epoch in (1, 2):
+        (noisy, target), (whole, whole_target) = pairs.batch(range(100), epoch), plain.batch(range(100), epoch)
+        np.testing.assert_array_equal(target, whole_target)
+        changed = (noisy != whole).any(axis=(1, 2, 3))
+        np.testing.assert_allclose(noisy[changed] * 255, np.rint(whole[changed].clip(0, 1) * 255), atol=1e-4)
+        assert 30 < changed.sum() < 70
+        clipped.append(changed)
+    assert (clipped[0] != clipped[1]).any()
+    assert plain.batch(range(100), 1)[0].min() < 0
+
+
 def test_half_of_the_crops_get_other_colours_anew_every_epoch() -> None:
     plain = crops([colour(50, 50)], count=100, noise=NOISELESS).batch(range(100))[0]
     pairs = crops([colour(50, 50)], count=100, noise=NOISELESS, recolour=True)
