@@ -1,7 +1,7 @@
 """`python -m benchmarks.sheets OUT`: contact sheets of the bundled model on six photographs in the public domain.
 
 They come with scikit-image (extra `dev`); noise of 25 grey levels is put on their middle, kept to 8 bits as a camera
-does.
+does. The first of them is also shown before and after, for the README.
 """
 
 from __future__ import annotations
@@ -45,6 +45,9 @@ def main() -> None:
         pictures = [("noisy", noisy), ("denoised", denoise_picture(model, 3, noisy)), ("clean", Picture(clean))]
         compared = compare([(Path(f"{name}, {which}"), picture) for which, picture in pictures])
         write_picture(folder / f"{name}.jpg", Picture(compared.sheet), quality=80)
+        if name == PHOTOGRAPHS[0]:
+            both = np.concatenate([picture.pixels for _, picture in pictures[:2]], axis=1)
+            write_picture(folder / "before-after.jpg", Picture(both), quality=90)
         print(json.dumps({"photograph": name, **{f.picture: asdict(f) for f in compared.figures}}), flush=True)
 
 
