@@ -24,8 +24,10 @@ LAYERS: list[dict[str, Any]] = [
     {"type": "Conv2d", "in_channels": 12, "out_channels": 3, "kernel_size": 3, "padding": 1},
     {"type": "Sigmoid"},
 ]
-_DATA_KEYS = ("size", "pairs", "validation_pairs", "noise", "redraw", "recrop", "recolour", "shrink", "clip_inputs")
-_DATA_KEYS += ("augment",)
+_DATA_KEYS = (
+    *("size", "pairs", "validation_pairs", "noise", "redraw"),
+    *("recrop", "recolour", "shrink", "clip_inputs", "augment"),
+)
 _TIMES = ("seconds", "images_per_second", "loading")
 
 
