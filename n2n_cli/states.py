@@ -27,7 +27,7 @@ def config_in(tree: Any, path: Path | str) -> Config:
     if not isinstance(tree, dict) or not isinstance(tree.get("config"), dict):
         raise CheckpointError(
             f"`{path}` holds weights but not the network they belong to",
-            hint="name its configuration: `--config configs/ee559.toml`",
+            hint="name its configuration: `--config ee559`",
         )
     return Config.from_tables(tree["config"], os.fspath(path))
 

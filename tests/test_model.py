@@ -408,7 +408,7 @@ def test_weights_without_a_network_need_its_configuration(tmp_path: Path, rng: n
     with pytest.raises(CheckpointError) as caught:
         Model.from_checkpoint(path)
     assert caught.value.message == f"`{path}` holds weights but not the network they belong to"
-    assert caught.value.hint == "name its configuration: `--config configs/ee559.toml`"
+    assert caught.value.hint == "name its configuration: `--config ee559`"
     other = Model.from_checkpoint(path, small_config())
     np.testing.assert_array_equal(model.predict(x), other.predict(x))
 
