@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from n2n_cli.cli.bar import bar
 from n2n_cli.cli.console import (
-    InterruptionError,
     complain,
     counted,
     explain,
@@ -20,6 +19,7 @@ from n2n_cli.cli.console import (
     settings,
     tell,
 )
+from n2n_cli.cli.signals import StopSignals
 from n2n_cli.errors import N2NError, printable
 
 if TYPE_CHECKING:
@@ -71,12 +71,12 @@ def run(
     Raises
     ------
     InterruptionError
-        After Ctrl-C; tells how many are done.
+        After Ctrl-C, SIGTERM or SIGHUP; tells how many are done.
     """
     from n2n_cli.batch import denoise_files
 
     tally, started, lossy_told = Tally(len(jobs)), time.perf_counter(), False
-    with bar(len(jobs)) as shown:
+    with StopSignals() as signals, bar(len(jobs)) as shown:
         outcomes = denoise_files(
             model,
             0 if model is None else model.config.network.channels,
@@ -104,12 +104,11 @@ def run(
                 if shown is not None:
                     shown.end()
         except KeyboardInterrupt:
-            if len(jobs) == 1:
-                raise
-            raise InterruptionError(
-                f"interrupted: {tally.done + tally.skipped} of {counted(len(jobs), 'picture')} are done",
-                hint="no file is left half written; the same command with `--skip-existing` does the rest",
-            ) from None
+            hint, done = "no file is left half written", ""
+            if len(jobs) > 1:
+                hint += "; the same command with `--skip-existing` does the rest"
+                done = f"{tally.done + tally.skipped} of {counted(len(jobs), 'picture')} are done"
+            raise signals.interruption(hint, done=done) from None
     if len(jobs) > 1:
         skipped = f", {tally.skipped} skipped" if tally.skipped else ""
         tell(f"{counted(tally.done, 'picture')} denoised{skipped} in {time.perf_counter() - started:.1f} s")

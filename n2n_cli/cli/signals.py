@@ -1,4 +1,4 @@
-"""Signals that ask a training to end: the first lets it save, a second ends it at once."""
+"""Signals that ask a command to end: the first lets a training save, a second ends it at once."""
 
 from __future__ import annotations
 
@@ -57,12 +57,18 @@ class StopSignals:
                 tell(f"{self.received.name}: the step is finished and saved; once more ends at once")
         return True
 
-    def interruption(self, hint: str) -> InterruptionError:
-        """The error that ends the program, with the exit code that shells give the signal: 130 for SIGINT."""
+    def interruption(self, hint: str, *, done: str = "") -> InterruptionError:
+        """The error that ends the program, with the exit code that shells give the signal: 130 for SIGINT.
+
+        Parameters
+        ----------
+        done : str
+            How far it has come, told behind the signal.
+        """
         self._leave_terminal()
         number = self.received or signal.SIGINT
         message = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
-        error = InterruptionError(message, hint=hint)
+        error = InterruptionError(f"{message}: {done}" if done else message, hint=hint)
         error.exit_code = 128 + number
         return error
 

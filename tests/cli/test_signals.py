@@ -1,4 +1,4 @@
-"""Trainings in processes of their own, and the signals that end them."""
+"""Commands in processes of their own, and the signals that end them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGTERM, Signals
+from typing import TypeAlias
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from n2n_cli.checkpoint import read_checkpoint
 from n2n_cli.cli.signals import StopSignals
@@ -48,6 +51,24 @@ def slow(*words):
     time.sleep(60)
 Member.accumulate = slow
 """,
+    "slow writing": """
+import os
+def slow(descriptor):
+    print("writing", file=sys.stderr, flush=True)
+    time.sleep(60)
+os.fsync = slow
+""",
+    "slow second picture": """
+import os
+fsync, seen = os.fsync, []
+def slow(descriptor):
+    seen.append(descriptor)
+    if len(seen) == 3:  # each picture has two: the file's and its folder's
+        print("second", file=sys.stderr, flush=True)
+        time.sleep(60)
+    fsync(descriptor)
+os.fsync = slow
+""",
     "slow measuring": """
 from n2n_cli.evaluation import HeldOut
 errors = HeldOut.errors
@@ -66,6 +87,7 @@ from n2n_cli.cli.app import main
 sys.argv[0] = "n2n"
 main()
 """
+Started: TypeAlias = AbstractContextManager[subprocess.Popen[str]]
 SECONDS = 5.0
 """In which a training ends that was asked to."""
 
@@ -78,15 +100,20 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@contextmanager
-def training(*words: str, pace: str = "plain", ignored: Signals | None = None) -> Iterator[subprocess.Popen[str]]:
+def training(*words: str, pace: str = "plain", ignored: Signals | None = None) -> Started:
     """A training in a process of its own, which is no more after the block."""
+    return started("train", *words, "--threads", "1", pace=pace, ignored=ignored)
+
+
+@contextmanager
+def started(*words: str, pace: str = "plain", ignored: Signals | None = None) -> Iterator[subprocess.Popen[str]]:
+    """A command in a process of its own, which is no more after the block."""
 
     def ignore() -> None:
         if ignored is not None:
             signal.signal(ignored, signal.SIG_IGN)
 
-    command = [sys.executable, "-c", PROGRAM.format(pace=PACES[pace]), "train", *words, "--threads", "1"]
+    command = [sys.executable, "-c", PROGRAM.format(pace=PACES[pace]), *words]
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = subprocess.Popen(  # type: ignore[call-overload]
         command, text=True, env=environment(), preexec_fn=ignore, **streams
@@ -322,3 +349,37 @@ def test_a_full_disk_leaves_what_was_there(room: int) -> None:
     assert {path: path.read_bytes() for path in Path("run").iterdir() if path.suffix == ".pth"} == before
     assert len(metrics_of(Run(Path("run")))) == 1
     assert n2n("train", "--resume", "run", "--epochs", "3").code == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [(SIGINT, "interrupted"), (SIGTERM, "stopped by SIGTERM"), (SIGHUP, "stopped by SIGHUP")],
+)
+def test_a_signal_to_denoise_leaves_no_part_of_a_file(number: Signals, message: str, here: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    Image.fromarray(picture).save("in.png")
+    (here / "out.png").write_bytes(b"as it was")
+    before = sorted(here.iterdir())
+    with started("denoise", "in.png", "out.png", pace="slow writing") as process:
+        wait_for("writing", process)
+        process.send_signal(number)
+        code, out, err, seconds = ended(process)
+    assert (code, out) == (128 + number, "")
+    assert seconds < SECONDS
+    assert err == f"error: {message}\n\nhint: no file is left half written\n"
+    assert sorted(here.iterdir()) == before
+    assert (here / "out.png").read_bytes() == b"as it was"
+
+
+def test_a_signal_tells_how_many_pictures_are_done(here: Path) -> None:
+    for folder in ("in", "out"):
+        (here / folder).mkdir()
+    for name in ("a", "b", "c"):
+        Image.new("RGB", (8, 8)).save(here / "in" / f"{name}.png")
+    with started("denoise", "in", "out", pace="slow second picture") as process:
+        wait_for("second", process)
+        process.send_signal(SIGTERM)
+        code, _, err, _ = ended(process)
+    assert code == 143
+    assert "error: stopped by SIGTERM: 1 of 3 pictures are done\n\nhint: no file is left half written; " in err
+    assert sorted(path.name for path in (here / "out").iterdir()) == ["a.png"]
