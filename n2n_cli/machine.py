@@ -25,6 +25,8 @@ _VECTORS = (
     *("sse2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16", "amx_tile"),
     *("asimd", "sve", "sve2"),  # ARM
 )
+_UNKNOWN_MEMORY = 4_000_000_000
+_GROUPS, _OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def available_cores() -> int:
@@ -39,17 +41,8 @@ def available_memory() -> int:
     with suppress(OSError, ValueError, IndexError):
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        with suppress(OSError, ValueError):  # "max" is no limit
-            base = Path("/sys/fs/cgroup")
-            free = min(free, int((base / limit).read_text()) - int((base / used).read_text()))
+    free = min(free, _memory_left())
     return _UNKNOWN_MEMORY if math.isinf(free) else max(0, int(free))
-
-
-_UNKNOWN_MEMORY = 4_000_000_000
 
 
 def processor() -> str:
@@ -113,32 +106,50 @@ def sgemm_rate(size: int = 1024, seconds: float = 0.3, *, threads: int = 1) -> f
     return threads * 2 * size**3 / best
 
 
-def _quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float:
+def _quota(root: Path = _GROUPS, own: Path = _OWN_GROUPS) -> float:
     """Cores' worth of time that the control group grants, of the tightest group on the way up; infinite if no limit."""
-    quota = math.inf
+    return min((_cores_of(folder) for folder in _groups("cpu", root, own)), default=math.inf)
+
+
+def _memory_left(root: Path = _GROUPS, own: Path = _OWN_GROUPS) -> float:
+    """Bytes that the control group still grants, of the tightest group on the way up; infinite if no limit."""
+    return min((_bytes_of(folder) for folder in _groups("memory", root, own)), default=math.inf)
+
+
+def _groups(controller: str, root: Path, own: Path) -> Iterator[Path]:
+    """The folders of this process's control groups that may limit what a controller shares out, up to the root's."""
     with suppress(OSError):
         for line in own.read_text().splitlines():
             _, controllers, path = line.split(":", 2)
-            if controllers == "":  # version 2
-                folders = [root / path.lstrip("/"), *(root / path.lstrip("/")).parents]
-                quota = min([quota, *(_limit_2(folder) for folder in folders if folder.is_relative_to(root))])
-            elif "cpu" in controllers.split(","):
-                for base in (root / "cpu" / path.lstrip("/"), root / "cpu"):  # inside a container its own is the root
-                    quota = min(quota, _limit_1(base))
-    return quota
+            version_2 = controllers == ""
+            if version_2 or controller in controllers.split(","):
+                base = root if version_2 else root / controller
+                folder = base / path.lstrip("/")
+                # The base at last, where the path is not there: a container's own group is its root.
+                yield from (group for group in (folder, *folder.parents) if group.is_relative_to(base))
 
 
-def _limit_2(folder: Path) -> float:
-    with suppress(OSError, ValueError):
-        limit, period = (folder / "cpu.max").read_text().split()
-        return int(limit) / int(period) if limit != "max" else math.inf
+def _cores_of(group: Path) -> float:
+    for read in (_cores_2, _cores_1):
+        with suppress(OSError, ValueError):
+            return read(group)
     return math.inf
 
 
-def _limit_1(folder: Path) -> float:
-    with suppress(OSError, ValueError):
-        limit = int((folder / "cpu.cfs_quota_us").read_text())
-        return limit / int((folder / "cpu.cfs_period_us").read_text()) if limit > 0 else math.inf
+def _cores_2(group: Path) -> float:
+    limit, period = (group / "cpu.max").read_text().split()
+    return int(limit) / int(period) if limit != "max" else math.inf
+
+
+def _cores_1(group: Path) -> float:
+    limit = int((group / "cpu.cfs_quota_us").read_text())
+    return limit / int((group / "cpu.cfs_period_us").read_text()) if limit > 0 else math.inf
+
+
+def _bytes_of(group: Path) -> float:
+    for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+        with suppress(OSError, ValueError):  # "max" is no limit
+            return int((group / limit).read_text()) - int((group / used).read_text())
     return math.inf
 
 

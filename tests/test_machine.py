@@ -26,6 +26,17 @@ def test_cores_are_those_of_the_affinity_mask() -> None:
         os.sched_setaffinity(0, mask)
 
 
+def groups(files: dict[str, str], own: str, folder: Path) -> tuple[Path, Path]:
+    """A tree of control groups, and the file that names a process's own."""
+    root, own_file = folder / "cgroup", folder / "own"
+    root.mkdir()
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    own_file.write_text(own)
+    return root, own_file
+
+
 @pytest.mark.parametrize(
     ("files", "own", "quota"),
     [
@@ -41,13 +52,37 @@ def test_cores_are_those_of_the_affinity_mask() -> None:
     ],
 )
 def test_quota_of_the_control_group(files: dict[str, str], own: str, quota: float, tmp_path: Path) -> None:
-    root, own_file = tmp_path / "cgroup", tmp_path / "own"
-    root.mkdir()
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    own_file.write_text(own)
+    root, own_file = groups(files, own, tmp_path)
     assert machine._quota(root, own_file) == quota
+
+
+@pytest.mark.parametrize(
+    ("files", "own", "left"),
+    [
+        ({}, "0::/\n", math.inf),
+        ({"memory.max": "max\n", "memory.current": "5\n"}, "0::/\n", math.inf),
+        ({"memory.max": "900\n", "memory.current": "200\n"}, "0::/\n", 700),
+        ({"a/memory.max": "900", "a/memory.current": "200", "a/b/memory.max": "max"}, "0::/a/b\n", 700),
+        ({"a/memory.max": "900", "a/memory.current": "200"}, "0::/other\n", math.inf),
+        ({"memory/x/memory.limit_in_bytes": "50", "memory/x/memory.usage_in_bytes": "20"}, "9:memory:/x\n", 30),
+        ({"memory/memory.limit_in_bytes": "50", "memory/memory.usage_in_bytes": "20"}, "9:memory:/docker/x\n", 30),
+        ({"memory/memory.limit_in_bytes": "50", "memory/memory.usage_in_bytes": "20"}, "4:cpu:/x\n", math.inf),
+        ({"memory.max": "nonsense", "memory.current": "5"}, "0::/\n", math.inf),
+    ],
+)
+def test_memory_that_the_control_group_still_grants(
+    files: dict[str, str], own: str, left: float, tmp_path: Path
+) -> None:
+    root, own_file = groups(files, own, tmp_path)
+    assert machine._memory_left(root, own_file) == left
+
+
+def test_available_memory_is_at_most_what_the_control_group_grants(monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = machine.available_memory()
+    monkeypatch.setattr(machine, "_memory_left", lambda: 12_345)
+    assert everything > machine.available_memory() == 12_345
+    monkeypatch.setattr(machine, "_memory_left", lambda: -5)  # the system is about to end something
+    assert machine.available_memory() == 0
 
 
 def test_cores_are_at_most_the_quota_rounded_up(monkeypatch: pytest.MonkeyPatch) -> None:
