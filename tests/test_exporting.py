@@ -43,6 +43,17 @@ def test_half_the_bytes_and_nearly_the_same_pictures(
     assert 0 < np.abs(whole - half).max() < 1e-3
 
 
+def test_a_weight_too_large_for_half_the_bytes_writes_nothing(checkpoint: Path, tmp_path: Path) -> None:
+    tree = read_checkpoint(checkpoint)
+    tree["model"]["2.weight"][0, 0, 0, 0] = 70_000
+    write_checkpoint(checkpoint, tree)
+    export(checkpoint, tmp_path / "whole.pth")
+    with pytest.raises(CheckpointError, match=r"weights in `2.weight` that are too large for float16") as caught:
+        export(checkpoint, tmp_path / "half.pth", half=True)
+    assert caught.value.hint == "leave out `--half`"
+    assert not (tmp_path / "half.pth").exists()
+
+
 def test_weights_that_do_not_fit_their_configuration_are_refused(checkpoint: Path, tmp_path: Path) -> None:
     tree = read_checkpoint(checkpoint)
     del tree["model"]["0.weight"]
