@@ -33,7 +33,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             with suppress(PermissionError):  # memory cards and network shares may know no permissions
-                os.fchmod(file.fileno(), _mode(path))
+                Path(temporary).chmod(_mode(path))
             os.fsync(file.fileno())
         Path(temporary).replace(path)
     except BaseException:

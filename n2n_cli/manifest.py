@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,11 @@ from typing import Any, Self
 
 from n2n_cli.errors import N2NError, UsageError
 from n2n_cli.json_lines import json_line
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 _BEGINNING = b'{"input": '
 _LONGEST_LINE = 1_000_000
@@ -40,7 +44,8 @@ class Manifest:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            binary = getattr(os, "O_BINARY", 0)  # Windows
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | binary, 0o666)
         except OSError as error:
             hint = "name another file, in a folder that is there: `--manifest FILE`"
             raise N2NError(f"the manifest `{path}` cannot be written: {error.strerror}", hint=hint) from None
@@ -88,20 +93,27 @@ class Manifest:
             return
         with self._locked():
             size = os.fstat(self._file).st_size
-            first = os.pread(self._file, _LONGEST_LINE, 0).partition(b"\n")
+            first = self._read(_LONGEST_LINE, 0).partition(b"\n")
             if size and not (_is_record(first[0]) or (not first[1] and _is_beginning(first[0]))):
                 raise UsageError(
                     f"`{self._path}` holds something else than a manifest", hint="name a new file: `--manifest FILE`"
                 )
             start = max(0, size - _LONGEST_LINE)
-            last = os.pread(self._file, size - start, start).rpartition(b"\n")[2]
+            last = self._read(size - start, start).rpartition(b"\n")[2]
             if last and _is_record(last):
                 os.write(self._file, b"\n")
             elif last and _is_beginning(last):
                 _cut_end(self._file, len(last))
 
+    def _read(self, length: int, start: int) -> bytes:
+        os.lseek(self._file, start, os.SEEK_SET)  # what is written goes to the end all the same
+        return os.read(self._file, length)
+
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        if fcntl is None:
+            yield
+            return
         with suppress(OSError):  # some network file systems know no locks
             fcntl.flock(self._file, fcntl.LOCK_EX)
         try:

@@ -157,7 +157,7 @@ def test_a_disk_that_knows_no_permissions_is_written_to(tmp_path: Path, monkeypa
     def refuse(*arguments: object) -> None:
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
-    monkeypatch.setattr(os, "fchmod", refuse)
+    monkeypatch.setattr(Path, "chmod", refuse)
     write(tmp_path / "file", b"new")
     assert (tmp_path / "file").read_bytes() == b"new"
 
