@@ -18,7 +18,7 @@ from n2n_cli.distributed.ranks import ALONE, Ranks
 from n2n_cli.errors import ConfigError, ShapeError, TrainingError
 from n2n_cli.freezing import trainable
 from n2n_cli.machine import available_cores, one_blas_thread, small_product
-from n2n_cli.nn import Loss, Module, Optimizer, channels_last
+from n2n_cli.nn import Loss, Module, Optimizer, arguments, channels_last
 from n2n_cli.nn.averaging import MovingAverage
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.init import UNDRAWN
@@ -232,13 +232,26 @@ class Model:
         -------
         list of float
             The mean loss of each epoch.
+
+        Raises
+        ------
+        ArgumentError
+            When a number is out of range.
+        ShapeError
+            When the two arrays differ in shape, hold nothing, or do not fit the network.
+        TrainingError
+            When the loss is not finite.
         """
+        epochs = arguments.integer("num_epochs", num_epochs, 0)
+        batch_size = arguments.integer("batch_size", batch_size, 1)
         if input.shape != target.shape:
             raise ShapeError(f"the inputs have shape {input.shape}, the targets {target.shape}; they must be alike")
+        if len(input) == 0:
+            raise ShapeError("there is no pair to learn from: the arrays are empty")
         rng = rng or np.random.default_rng()
         self.network.train()
         losses = []
-        for _ in range(num_epochs):
+        for _ in range(epochs):
             order = rng.permutation(len(input))
             batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
             total = sum(self.step(input[batch], target[batch]) * len(batch) for batch in batches)
@@ -274,6 +287,13 @@ class Model:
         -------
         (N, C, H, W) array
             The network's output; a network without a final Sigmoid may leave [0, 1].
+
+        Raises
+        ------
+        ShapeError
+            When the array does not fit the network.
+        MemoryLimitError
+            When `memory` does not hold the smallest tile.
         """
         if images.ndim != 4:
             raise ShapeError(f"`predict` got an array of shape {images.shape}, it needs (N, C, H, W)")
@@ -322,7 +342,13 @@ class Model:
         write_checkpoint(path, tree)
 
     def load(self, path: Path | str) -> None:
-        """Take over the weights (and, if it is one of this program's checkpoints, the optimiser) of a file."""
+        """Take over the weights (and, if it is one of this program's checkpoints, the optimiser) of a file.
+
+        Raises
+        ------
+        CheckpointError
+            When the file cannot be read, is not safe to read, or does not fit the network.
+        """
         tree = read_checkpoint(path)
         self._take(tree, path)
         if isinstance(tree, dict) and isinstance(tree.get("optimizer"), dict) and "lr" in tree["optimizer"]:

@@ -11,7 +11,7 @@ import pytest
 
 from n2n_cli.checkpoint import read_checkpoint, write_checkpoint
 from n2n_cli.config import Config
-from n2n_cli.errors import CheckpointError, ConfigError, ShapeError, TrainingError
+from n2n_cli.errors import CheckpointError, ConfigError, N2NError, ShapeError, TrainingError
 from n2n_cli.model import Model
 from n2n_cli.nn import MSE, SGD, Conv2d, NearestUpsampling, ReLU, Sequential, Sigmoid
 from n2n_cli.nn.functional import Array, Pair
@@ -456,6 +456,32 @@ def test_pytorch_loads_our_checkpoint(torch: Any, tmp_path: Path, rng: np.random
     twin = torch_twin(torch)
     twin.load_state_dict(torch.load(tmp_path / "ours.pth", weights_only=True)["model"])
     np.testing.assert_allclose(model.predict(x), twin(torch.from_numpy(x)).detach().numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_epochs": -1}, "`num_epochs` is -1, it must be a whole number of at least 0"),
+        ({"num_epochs": 1.5}, "`num_epochs` is 1.5, it must be a whole number of at least 0"),
+        ({"batch_size": 0}, "`batch_size` is 0, it must be a whole number of at least 1"),
+        ({"batch_size": -1}, "`batch_size` is -1, it must be a whole number of at least 1"),
+        ({"count": 0}, "there is no pair to learn from: the arrays are empty"),
+    ],
+)
+def test_train_refuses_what_it_cannot_learn_from(changes: dict[str, Any], message: str) -> None:
+    model = small_model()
+    pairs = np.zeros((changes.pop("count", 2), 3, 8, 8), np.float32)
+    with pytest.raises(N2NError) as caught:
+        model.train(pairs, pairs, **{"num_epochs": 1, **changes})
+    assert caught.value.message == message
+
+
+def test_no_epoch_changes_nothing() -> None:
+    model = small_model()
+    before = {name: values.copy() for name, values in model.network.state_dict().items()}
+    pairs = np.zeros((2, 3, 8, 8), np.float32)
+    assert model.train(pairs, pairs, 0) == []
+    assert all(np.array_equal(before[name], values) for name, values in model.network.state_dict().items())
 
 
 def test_an_ensemble_is_the_mean_over_turns_and_leaves_the_mode(rng: np.random.Generator) -> None:

@@ -36,6 +36,7 @@ THREADS_HELP = (
 )
 
 _MOST_THREADS = 1024
+_MOST_MEMORY = 1e15
 
 
 def number(text: str) -> int | float | str:
@@ -105,7 +106,7 @@ def memory_size(text: str, option: str) -> int:
         When it is no such size.
     """
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
-    if found is None or float(found[1]) == 0 or (found[3] and not found[2]):
+    if found is None or not 0 < float(found[1]) < _MOST_MEMORY or (found[3] and not found[2]):
         raise UsageError(f"`{option}` is {text!r}, it must be a size in memory", hint=f"for example `{option} 500MB`")
     return int(float(found[1]) * (1024 if found[3] else 1000) ** " KMGT".index(found[2].upper() or " "))
 

@@ -107,8 +107,9 @@ class TrainConfig:
     momentum : float
         Of SGD.
     betas : (float, float)
-        Of Adam, AdamW and Muon.
+        Of Adam, AdamW and Muon. The default is Adam's, for Muon too.
     weight_decay : float
+        Of every optimiser; without it there is none, also with AdamW and Muon, whose classes have one by default.
     clip_norm : float
         What the gradients' common norm is cut to; 0: not at all.
     average : float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from n2n_cli.errors import ArgumentError
+from n2n_cli.nn import arguments
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.memory import empty_like
 from n2n_cli.nn.module import Module
@@ -53,10 +53,9 @@ class LeakyReLU(Module):
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         super().__init__()
-        number = isinstance(negative_slope, int | float) and not isinstance(negative_slope, bool)
-        if not number or not 0 < negative_slope <= 1:
-            raise ArgumentError("negative_slope", negative_slope, "a number above 0 and at most 1")
-        self.negative_slope = float(negative_slope)
+        self.negative_slope = arguments.number(
+            "negative_slope", negative_slope, "a number above 0 and at most 1", lambda value: 0 < value <= 1
+        )
 
     def forward(self, x: Array) -> Array:
         """Any shape (N, C, H, W) -> the same."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 import sys
 from collections.abc import Callable
@@ -46,10 +45,7 @@ def flag(name: str, value: object) -> bool:
 
 def positive(name: str, value: object) -> float:
     """`value` as a finite float above zero; `ArgumentError` otherwise."""
-    needed = "a finite number above 0"
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-        raise ArgumentError(name, value, needed)
-    return float(value)
+    return number(name, value, "a finite number above 0", lambda value: value > 0)
 
 
 def number(name: str, value: object, needed: str, fits: Callable[[float], bool]) -> float:

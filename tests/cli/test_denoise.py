@@ -195,7 +195,7 @@ def test_memory_sizes(text: str, size: float) -> None:
     assert memory_size(text, "--max-memory") == size
 
 
-@pytest.mark.parametrize("text", ["", "much", "-5MB", "0", "5iB", "5 XB", "1e9"])
+@pytest.mark.parametrize("text", ["", "much", "-5MB", "0", "5iB", "5 XB", "1e9", "9" * 400])
 def test_what_is_no_memory_size(text: str) -> None:
     code, message, hint = failure("denoise", *MODEL, "photos/0.png", "out.png", "--max-memory", text)
     assert code == 2

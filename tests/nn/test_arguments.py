@@ -61,7 +61,7 @@ def test_positive_gives_a_plain_float(value: float) -> None:
     assert number == value
 
 
-@pytest.mark.parametrize("value", [0, -0.1, float("nan"), float("inf"), "0.1", True, None])
+@pytest.mark.parametrize("value", [0, -0.1, float("nan"), float("inf"), 10**400, "0.1", True, None])
 def test_positive_refuses(value: object) -> None:
     with pytest.raises(ArgumentError, match=re.escape(f"`lr` is {value!r}, it must be a finite number above 0")):
         arguments.positive("lr", value)
