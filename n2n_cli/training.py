@@ -16,7 +16,7 @@ from n2n_cli.data.loading import made_ahead
 from n2n_cli.data.pairs import Pairs
 from n2n_cli.distributed.ranks import ALONE, Ranks
 from n2n_cli.distributed.same_data import opened_together
-from n2n_cli.errors import CheckpointError, DivergenceError, TrainingError
+from n2n_cli.errors import CheckpointError, ConfigError, DivergenceError, TrainingError
 from n2n_cli.evaluation import HeldOut
 from n2n_cli.fine_tuning import starting_model
 from n2n_cli.json_lines import json_line
@@ -51,7 +51,7 @@ def train(
         configuration; after every epoch the checkpoints and a line of metrics.
     threads : int, optional
         That compute; by default one for each core that this process may use, shared with other ranks on its host.
-        Results do not depend on it.
+        Results do not depend on it but for rounding.
     resume : bool
         Whether to go on from the run's last checkpoint, to the same weights as without the interruption. A run that
         has none yet begins anew.
@@ -103,10 +103,10 @@ class _Training:
         self.began = time.perf_counter()
         threads = ranks.threads if threads is None else threads
         self.data = opened_together(config, threads, ranks)
-        self.model = starting_model(config, threads=threads, resumed=resume and run.last.is_file())
-        self.steps = math.ceil(len(self.data.train) / config.train.batch_size)
-        # Known since the lock is ours: whoever held it may have saved at last.
+        # Known since the lock is ours: whoever held it may have saved at last. The other ranks may not see the folder.
         resume = ranks.from_first(lambda: resume and run.last.is_file())
+        self.model = starting_model(config, threads=threads, resumed=resume)
+        self.steps = math.ceil(len(self.data.train) / config.train.batch_size)
         self.progress = ranks.from_first(lambda: self._resumed() if resume else Progress())
         self.model.join(ranks)
         self.earlier = self.progress.seconds
@@ -267,7 +267,7 @@ class _Training:
             total = self.config.train.epochs * self.steps
             return self.config.schedule.lr(self.config.train.lr, step, total, epoch_steps=self.steps)
         except ScheduleError as error:
-            raise TrainingError(f"`schedule.{error.key}`: {error.message}", hint=error.hint) from None
+            raise ConfigError(f"`schedule.{error.key}`: {error.message}", hint=error.hint) from None
 
     def _failed(self, step: int, reason: str) -> DivergenceError:
         lr = self.config.train.lr

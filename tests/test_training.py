@@ -14,7 +14,7 @@ from n2n_cli import training
 from n2n_cli.checkpoint import read_checkpoint, write_checkpoint
 from n2n_cli.config import Config, load_config
 from n2n_cli.data.pairs import CropPairs
-from n2n_cli.errors import CheckpointError, DataError, N2NError, TrainingError
+from n2n_cli.errors import CheckpointError, ConfigError, DataError, N2NError, TrainingError
 from n2n_cli.evaluation import HeldOut, evaluate, summarize
 from n2n_cli.images import Picture, write_picture
 from n2n_cli.model import Model
@@ -320,7 +320,7 @@ def test_an_error_of_the_loader_comes_after_the_steps_before_it(
 
 def test_a_warm_up_longer_than_the_training(leaves: Path, tmp_path: Path) -> None:
     config = small_config(leaves, schedule={"name": "constant", "warmup": 12})
-    with pytest.raises(TrainingError, match=r"`schedule.warmup`: the warm-up takes 12 steps, the training has 12"):
+    with pytest.raises(ConfigError, match=r"`schedule.warmup`: the warm-up takes 12 steps, the training has 12"):
         next(train(config, new_run(tmp_path / "run")))
 
 
