@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,15 @@ from typing import Any
 import numpy as np
 
 from n2n_cli import machine
+from n2n_cli.config import TrainConfig
+from n2n_cli.data.pairs import Pairs
+from n2n_cli.data.sources import open_dataset
+from n2n_cli.model import Model
+from n2n_cli.nn.functional import Array
 
 SWEPT_PAIRS = 5000
 LEARNING_RATES = "1e-4,3e-4,1e-3,3e-3,1e-2,3e-2"
+NUDGED = 4  # trainings that start one in the last place apart
 SHOWN = 6  # pictures in Figure 3
 CROPS = 1000
 
@@ -46,6 +52,7 @@ def main() -> None:
     report.make("network", report.network)
     report.make("ours", report.ours)
     report.make("twin", report.twin)
+    report.make("rounding", report.rounding)
     report.make("figure2", report.figure2)
     if not options.founding_only:
         report.make("best", report.best)
@@ -104,30 +111,31 @@ class Report:
 
     def twin(self) -> dict[str, Any]:
         """The same network in PyTorch, on the same batches in the same order, from the same weights."""
-        import torch
-
-        from benchmarks import twins
-        from n2n_cli.data.sources import open_dataset
-        from n2n_cli.model import Model
-
-        train = self.config.train
-        pairs = open_dataset(self.config.data, 3, seed=train.seed).train
         model = Model.from_config(self.config)
-        network, form = twins.variant(model.network, "channels_last")
-        optimizer = torch.optim.SGD(network.parameters(), lr=train.lr)
-        for epoch in range(1, train.epochs + 1):
-            order = np.random.default_rng([train.seed, epoch]).permutation(len(pairs))
-            for start in range(0, len(order), train.batch_size):
-                noisy, target = (
-                    twins.tensor(part, form) for part in pairs.batch(order[start : start + train.batch_size], epoch)
-                )
-                optimizer.zero_grad()
-                torch.nn.functional.mse_loss(network(noisy), target).backward()
-                optimizer.step()
-        model.network.load_state_dict({name: value.numpy() for name, value in network.state_dict().items()})
+        _learn_in_pytorch(model, open_dataset(self.config.data, 3, seed=self.config.train.seed).train)
         path = self.folder / "twin.pth"
         model.save(path)
         return {"test": self._measured(path)}
+
+    def rounding(self) -> dict[str, Any]:
+        """What the last bit of the first weights changes, in trainings of fewer pairs; and the twin beside that."""
+        pairs = min(SWEPT_PAIRS, self.config.data.pairs)
+        found: dict[str, Any] = {"pairs": pairs}
+        for lr, count in ((0.1, 1), (self.config.train.lr, NUDGED)):
+            changes = [("train.lr", lr, "--lr"), ("data.pairs", pairs, "--pairs")]
+            config = self.config.override_all(changes)
+            train = open_dataset(config.data, 3, seed=config.train.seed).train
+            for name, learn in (("n2n", _learn), ("PyTorch", _learn_in_pytorch)):
+                ends = []
+                for nudge in range(count):
+                    model = Model.from_config(config)
+                    _nudge(model, nudge)
+                    learn(model, train)
+                    path = self.folder / "nudged.pth"
+                    model.save(path)
+                    ends.append(self._measured(path)["psnr"])
+                found[f"{name} at {lr:g}"] = ends
+        return found
 
     def figure2(self) -> dict[str, Any]:
         """PSNR against Adam's learning rate: the sweep's own plot and table."""
@@ -143,7 +151,6 @@ class Report:
         """Noisy, denoised and clean crops of the test pictures, above each other, four times as large."""
         from n2n_cli.examples import open_examples
         from n2n_cli.images import Picture, write_picture
-        from n2n_cli.model import Model
         from n2n_cli.pixels import to_integer
 
         model = Model.from_checkpoint(self.folder / "founding" / "last.pth")
@@ -169,6 +176,45 @@ class Report:
         return _summary(
             *("eval", checkpoint, "--data", self.test, "--noise", self.config.data.noise, "--crops", CROPS), *words
         )
+
+
+def _nudge(model: Model, seed: int) -> None:
+    """Change every weight by one in its last place, up or down; by nothing where the seed is 0."""
+    rng = np.random.default_rng(seed)
+    for values, _ in model.network.param():
+        towards = rng.choice(np.array([-np.inf, np.inf], np.float32), values.shape)
+        values[...] = np.nextafter(values, towards) if seed else values
+
+
+def _learn(model: Model, pairs: Pairs) -> None:
+    """A training as `n2n train` does it, without its files."""
+    model.network.train()
+    for noisy, target in _batches(pairs, model.config.train):
+        model.step(noisy, target)
+
+
+def _learn_in_pytorch(model: Model, pairs: Pairs) -> None:
+    """The same in PyTorch; the model has what was learned."""
+    import torch
+
+    from benchmarks import twins
+
+    train = model.config.train
+    network, form = twins.variant(model.network, "channels_last")
+    optimizer = torch.optim.SGD(network.parameters(), lr=train.lr)
+    for noisy, target in _batches(pairs, train):
+        optimizer.zero_grad()
+        torch.nn.functional.mse_loss(network(twins.tensor(noisy, form)), twins.tensor(target, form)).backward()
+        optimizer.step()
+    model.network.load_state_dict({name: value.numpy() for name, value in network.state_dict().items()})
+
+
+def _batches(pairs: Pairs, train: TrainConfig) -> Iterator[tuple[Array, Array]]:
+    """Noisy and target of every step, in the order of `n2n train`."""
+    for epoch in range(1, train.epochs + 1):
+        order = np.random.default_rng([train.seed, epoch]).permutation(len(pairs))
+        for start in range(0, len(order), train.batch_size):
+            yield pairs.batch(order[start : start + train.batch_size], epoch)
 
 
 def _summary(*words: object) -> dict[str, Any]:
