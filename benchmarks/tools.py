@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
@@ -96,7 +97,7 @@ def main() -> None:
     options = _parser().parse_args()
     with TemporaryDirectory(prefix="n2n-tools-") as name:
         folder = Path(name)
-        pictures = list(noisy_pictures(options.data, options.count, options.sigma, folder))
+        pictures = list(noisy_pictures(options.data, options.count, options.sigma, folder, crop=options.crop))
         values = {"SECONDS": f"{60 * options.minutes:g}", "SIGMA": f"{options.sigma:g}"}
         if any("WHEEL" in TOOLS[tool].packages for tool in options.only):
             wheel = _wheel(folder)
@@ -119,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tools", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="clean pictures, RGB")
     parser.add_argument("--count", type=int, default=3, metavar="N", help="pictures, spread over the folder; 3")
+    parser.add_argument("--crop", type=int, metavar="N", help="only the N x N pixels in the middle of each picture")
     parser.add_argument("--sigma", type=float, default=25.0, help="grey levels; 25")
     parser.add_argument("--minutes", type=float, default=10.0, help="that learning from a picture may take; 10")
     parser.add_argument("--only", nargs="+", choices=TOOLS, default=list(TOOLS), metavar="NAME", help=", ".join(TOOLS))
@@ -205,8 +207,10 @@ def _command(tool: Tool, environment: Path) -> list[str]:
     return [str(environment / "bin" / program), *words]
 
 
-def noisy_pictures(data: Path, count: int, sigma: float, folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Noisy files, made in `folder`, and the clean ones they are of; `sigma` is in grey levels."""
+def noisy_pictures(
+    data: Path, count: int, sigma: float, folder: Path, *, crop: int | None = None
+) -> Iterator[tuple[Path, Path]]:
+    """Noisy and clean files, made in `folder` from `count` pictures of `data`; `sigma` is in grey levels."""
     from n2n_cli.data.folders import image_files
     from n2n_cli.images import Picture, read_pixels, write_picture
     from n2n_cli.noise import parse_noise
@@ -215,10 +219,20 @@ def noisy_pictures(data: Path, count: int, sigma: float, folder: Path) -> Iterat
     files = image_files(data)
     count = min(count, len(files))
     for i in (len(files) * part // count for part in range(count)):
-        view = parse_noise(f"gaussian:{sigma:g}").draw(read_pixels(files[i], 3), rng=np.random.default_rng([0, i]))
-        noisy = folder / f"noisy-{files[i].stem}.png"
+        pixels = middle(read_pixels(files[i], 3), crop)
+        view = parse_noise(f"gaussian:{sigma:g}").draw(pixels, rng=np.random.default_rng([0, i]))
+        noisy, clean = (folder / f"{kind}-{files[i].stem}.png" for kind in ("noisy", "clean"))
         write_picture(noisy, Picture(to_integer(view, np.uint8)))
-        yield noisy, files[i]
+        write_picture(clean, Picture(pixels))
+        yield noisy, clean
+
+
+def middle(pixels: Any, side: int | None) -> Any:
+    """(H, W, C) -> (side, side, C): the pixels in the middle; all where `side` is None."""
+    if side is None:
+        return pixels
+    top, left = ((size - side) // 2 for size in pixels.shape[:2])
+    return pixels[top : top + side, left : left + side]
 
 
 def _score(picture: Path, clean: Path) -> float:

@@ -33,14 +33,19 @@ def photographs(tmp_path: Path, rng: np.random.Generator) -> Path:
 
 def test_the_noisy_pictures_are_spread_over_the_folder_and_drawn_once(photographs: Path, tmp_path: Path) -> None:
     pairs = list(noisy_pictures(photographs, 2, 25.0, tmp_path))
-    assert [(noisy.name, clean) for noisy, clean in pairs] == [
-        ("noisy-0.png", photographs / "0.png"),
-        ("noisy-2.png", photographs / "2.png"),
+    assert [(noisy.name, clean.name) for noisy, clean in pairs] == [
+        ("noisy-0.png", "clean-0.png"),
+        ("noisy-2.png", "clean-2.png"),
     ]
+    whole = read_pixels(photographs / "2.png", 3)
+    np.testing.assert_array_equal(read_pixels(pairs[1][1], 3), whole)
     noise = np.concatenate([read_pixels(noisy, 3) - read_pixels(clean, 3).astype(float) for noisy, clean in pairs])
     assert noise.std() == pytest.approx(25, rel=0.03)
     before = pairs[0][0].read_bytes()
     assert next(noisy_pictures(photographs, 9, 25.0, tmp_path))[0].read_bytes() == before
+    cut = [read_pixels(path, 3) for path in list(noisy_pictures(photographs, 2, 25.0, tmp_path, crop=16))[1]]
+    assert [pixels.shape for pixels in cut] == [(16, 16, 3)] * 2
+    np.testing.assert_array_equal(cut[1], whole[12:28, 16:32])
 
 
 def test_a_row_has_sensible_digits() -> None:
