@@ -1,7 +1,7 @@
 """`python -m benchmarks.denoisers --data FOLDER --model CHECKPOINT`: ours beside classical denoisers, one table.
 
 All get the same noisy pictures, in floats, the noise not clipped, and are told the noise level but for ours, which are
-not. PSNR as DESIGN and `n2n_cli.metrics` define it, SSIM likewise; seconds are of this process on its cores.
+not. PSNR and SSIM are those of `n2n_cli.metrics`; seconds are of this process on its cores.
 BM3D's package may be used for non-commercial research only, so nothing installs it: `pip install bm3d PyWavelets`.
 """
 

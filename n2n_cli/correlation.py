@@ -1,4 +1,4 @@
-"""Noise that hangs together between neighbouring pixels: how much it does, and how to take them apart.
+"""Noise that is correlated between neighbouring pixels: by how much, and how to take them apart.
 
 Methods that learn from a noisy picture take the noise of neighbours for independent. In a camera's JPEG it is not: the
 sensor's colours were interpolated, and the compression smeared what was left. Pixel-shuffle downsampling takes every

@@ -6,16 +6,25 @@ import re
 import subprocess
 import sys
 import tomllib
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from n2n_cli import __version__
 from n2n_cli.checkpoint import read_checkpoint
 
 ROOT = Path(__file__).parents[1]
 ARRAY, NETWORK, TORCH = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/API.md").read_text(), re.M | re.S)
+DOCUMENTS = sorted(
+    path
+    for pattern in ("*.md", "benchmarks/*.md", "data/README.md", "docs/*.md", "n2n_cli/**/*.md")
+    for path in ROOT.glob(pattern)
+    if path.name != "REPORT.md"  # not wrapped yet
+)
+WIDTH = 120
 
 
 def outcome(program: str, folder: Path) -> str:
@@ -61,3 +70,27 @@ def test_citation_license_and_package_say_the_same() -> None:
 def test_the_extra_for_plots_is_what_the_tests_use() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert set(extras["plot"]) <= set(extras["dev"])
+
+
+def prose(markdown: str) -> list[str]:
+    """The lines of a text that are neither of a table nor of a block of code."""
+    found, code = [], False
+    for line in markdown.splitlines():
+        if line.lstrip().startswith("```"):
+            code = not code
+        elif not code and not line.startswith("|"):
+            found.append(line)
+    assert not code
+    return found
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_paragraphs_are_wrapped(path: Path) -> None:
+    assert [line for line in prose(path.read_text(encoding="utf-8")) if len(line) > WIDTH] == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.toml")), ids=lambda path: path.name)
+def test_first_comments_are_wrapped(path: Path) -> None:
+    comment = list(takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines()))
+    assert comment
+    assert [line for line in comment if len(line) > WIDTH] == []

@@ -50,8 +50,9 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="MODEL:STRENGTH",
-            help="Put on clean pictures: gaussian:25 (standard deviation in grey levels of 255) or pixelate:8 "
-            "(side of a block in pixels). Default: as trained.",
+            help="Put on clean pictures: gaussian:25 (standard deviation in grey levels of 255), poisson:30 (photons "
+            "on white), pixelate:8 (side of a block in pixels) or others, which the error for an unknown name lists; "
+            "a range as gaussian:0-50. Default: as trained.",
         ),
     ] = None,
     crops: Annotated[

@@ -61,7 +61,9 @@ def sweep(
     threads: Annotated[
         str | None,
         typer.Option(
-            metavar="N", help="Threads that the jobs share; results do not depend on it. Default: every core has one."
+            metavar="N",
+            help="Threads that the jobs share; results do not depend on it but for rounding. "
+            "Default: every core has one.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the best training as a JSON object.")] = False,

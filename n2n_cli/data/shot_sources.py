@@ -19,7 +19,7 @@ _PART = 5
 
 
 def open_shots(config: DataConfig, channels: int, *, seed: int) -> Dataset:
-    """The training and validation pairs of shots or of single noisy pictures; `data.open_dataset` calls it.
+    """The training and validation pairs of shots or of single noisy pictures; `data.sources.open_dataset` calls it.
 
     Scenes are held out whole: no crop of a scene that is measured is learned from.
 

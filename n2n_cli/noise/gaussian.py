@@ -44,7 +44,7 @@ class Gaussian(NoiseModel):
 class Grain(Gaussian):
     """Normal noise, in half of the views such as pictures have that a camera or a scanner has processed.
 
-    That hangs together between neighbouring pixels, as after a Gaussian blur, and between channels: some of it is gray,
+    That is correlated between neighbouring pixels, as after a Gaussian blur, and between channels: some of it is gray,
     or all. A network that has seen nothing but independent noise takes any other for detail, and keeps it.
 
     Parameters

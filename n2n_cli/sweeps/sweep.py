@@ -84,7 +84,7 @@ class Sweep:
         jobs : int, optional
             How many run at a time. By default one a core, as far as the memory goes.
         threads : int, optional
-            That compute, of all jobs together. By default one a core. Results do not depend on it.
+            That compute, of all jobs together. By default one a core. Results do not depend on it but for rounding.
         stop : function
             Once it says so, what runs is saved, and the sweep ends.
 

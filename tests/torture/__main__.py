@@ -55,7 +55,7 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"all by default; known are {', '.join(trials)}")
     parser.add_argument("--count", type=int, help="trials of each kind")
-    parser.add_argument("--short", action="store_true", help="a few trials of each kind, in less than a minute")
+    parser.add_argument("--short", action="store_true", help="a few trials of each kind, in less than two minutes")
     given = parser.parse_args(words)
     unknown = [name for name in given.kinds if name not in trials]
     if unknown:
