@@ -22,7 +22,6 @@ DOCUMENTS = sorted(
     path
     for pattern in ("*.md", "benchmarks/*.md", "data/README.md", "docs/*.md", "n2n_cli/**/*.md")
     for path in ROOT.glob(pattern)
-    if path.name != "REPORT.md"  # not wrapped yet
 )
 WIDTH = 120
 

@@ -336,7 +336,7 @@ def test_letters_on_tiny_pictures(size: tuple[int, int], rng: np.random.Generato
     assert (view != 2).any()
 
 
-def test_half_of_the_grain_hangs_together_between_pixels_and_channels(rng: np.random.Generator) -> None:
+def test_half_of_the_grain_is_correlated_between_pixels_and_channels(rng: np.random.Generator) -> None:
     source, model = np.full((40, 50, 3), 128, np.uint8), Grain(20, Strength(0.5, 1.5))
     pixels, channels, spreads = [], [], []
     for _ in range(200):

@@ -53,7 +53,7 @@ class Commands(TyperGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+        """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 128 + N stopped by signal N."""
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         for name in _ANYWHERE:

@@ -1,4 +1,4 @@
-"""Channels as a file holds them -> a picture: colours, opacity, and the range of their values."""
+"""Channels as a file holds them -> a picture: colours, alpha, and the range of their values."""
 
 from __future__ import annotations
 
