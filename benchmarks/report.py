@@ -31,7 +31,7 @@ from n2n_cli.nn.functional import Array
 
 SWEPT_PAIRS = 5000
 LEARNING_RATES = "1e-4,3e-4,1e-3,3e-3,1e-2,3e-2"
-NUDGED = 4  # trainings that start one in the last place apart
+NUDGED = 3  # trainings that start one in the last place apart
 SHOWN = 6  # pictures in Figure 3
 CROPS = 1000
 
