@@ -17,6 +17,7 @@ from benchmarks.timing import Timing, take_turns
 from benchmarks.workers import workers
 from n2n_cli.bundled import choose_model
 from n2n_cli.config import load_config
+from n2n_cli.errors import counted
 from n2n_cli.images import Picture, read_picture, write_picture
 from n2n_cli.machine import available_cores, one_blas_thread, sgemm_rate
 from n2n_cli.model import Model
@@ -85,21 +86,21 @@ def rows(effort: Effort, *, only: str = "") -> Iterator[Row]:
         return measure
 
     table: list[tuple[str, Callable[[], dict[str, Timing]], float | None, float | None]] = [
-        (f"training step, {_threads(cores)}", in_turn(step, plain + compiled, cores), 1.7, 2.5),
-        (f"training step, {_threads(1)}", in_turn(step, plain + compiled, 1), 1.5, 2.2),
-        (f"inference, {_threads(cores)}", in_turn(inference, plain + compiled, cores), 1.5, 2.5),
-        (f"inference, {_threads(1)}", in_turn(inference, plain + compiled, 1), None, None),
+        (f"training step, {counted(cores, 'thread')}", in_turn(step, plain + compiled, cores), 1.7, 2.5),
+        (f"training step, {counted(1, 'thread')}", in_turn(step, plain + compiled, 1), 1.5, 2.2),
+        (f"inference, {counted(cores, 'thread')}", in_turn(inference, plain + compiled, cores), 1.5, 2.5),
+        (f"inference, {counted(1, 'thread')}", in_turn(inference, plain + compiled, 1), None, None),
         (f"{large}, array to array", in_turn(denoising, [*plain, *TILED], cores, megapixels, rounds=few), 1.5, 2.5),
         (f"{large}, file to file", lambda: _processes(megapixels, few), None, None),
         ("`n2n denoise` of 512x512, whole process", lambda: _processes(512 * 512 / 1e6, effort.rounds), 4, 6),
         (
-            f"bundled model, 1 megapixel, {_threads(cores)}",
+            f"bundled model, 1 megapixel, {counted(cores, 'thread')}",
             in_turn(bundled, plain + compiled, cores, rounds=few),
             1,
             None,
         ),
-        (f"conv 3x3 48->48, 64x64, {_threads(cores)}", in_turn(convolution, plain, cores), 0.8, 1),
-        (f"conv 3x3 48->48, 64x64, {_threads(1)}", in_turn(convolution, plain, 1), 0.8, 1),
+        (f"conv 3x3 48->48, 64x64, {counted(cores, 'thread')}", in_turn(convolution, plain, cores), 0.8, 1),
+        (f"conv 3x3 48->48, 64x64, {counted(1, 'thread')}", in_turn(convolution, plain, 1), 0.8, 1),
     ]
     for work, measure, least, aim in table:
         if only in work:
@@ -117,7 +118,7 @@ def facts(effort: Effort) -> Iterator[Fact]:
         peak = sgemm_rate(threads=threads)
         rate = training_operations(_founding().network, 32) * 100 / ours.median
         yield Fact(
-            f"share of the sgemm rate in a training step, {_threads(threads)}",
+            f"share of the sgemm rate in a training step, {counted(threads, 'thread')}",
             f"{rate / peak:.0%} of {peak / 1e9:.0f} GFLOP/s ({100 / ours.median:.0f} images/s)",
         )
     yield Fact("peak memory of a training step", f"{_memory(_STEP):.0f} MB")
@@ -143,10 +144,6 @@ def training_operations(network: Module, side: int) -> float:
 
 def _founding() -> Model:
     return Model.from_config(load_config("ee559"))
-
-
-def _threads(number: int) -> str:
-    return f"{number} thread" + ("s" if number > 1 else "")
 
 
 def _batch() -> tuple[Array, Array]:
@@ -288,7 +285,7 @@ from n2n_cli.model import Model
 model = Model.from_config(load_config("ee559"))
 picture = Picture(np.random.default_rng(0).integers(256, size=({side}, {side}, 3), dtype=np.uint8))
 start = time.perf_counter()
-denoise_picture(model, 3, picture)
+denoise_picture(model, picture)
 print(time.perf_counter() - start)
 """
 _PEAK = """

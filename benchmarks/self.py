@@ -140,6 +140,7 @@ def _pairs(options: argparse.Namespace) -> Iterator[tuple[Any, Any]]:
     """Noisy and clean, (C, H, W) float32."""
     import numpy as np
 
+    from benchmarks.tools import middle
     from n2n_cli.data.folders import image_files
     from n2n_cli.images import read_picture
     from n2n_cli.noise import parse_noise
@@ -147,19 +148,12 @@ def _pairs(options: argparse.Namespace) -> Iterator[tuple[Any, Any]]:
 
     noise = parse_noise(options.noise)
     for i, path in enumerate(image_files(options.data)[: options.count]):
-        clean = _middle(read_picture(path).pixels, options.crop)  # (H, W, C)
+        clean = middle(read_picture(path).pixels, options.crop)  # (H, W, C)
         if options.noisy is None:
             noisy = noise.draw(clean, rng=np.random.default_rng([0, i]))
         else:
-            noisy = to_float(_middle(read_picture(options.noisy / path.name).pixels, options.crop))
+            noisy = to_float(middle(read_picture(options.noisy / path.name).pixels, options.crop))
         yield np.moveaxis(noisy, -1, 0), np.moveaxis(to_float(clean), -1, 0)
-
-
-def _middle(pixels: Any, side: int | None) -> Any:
-    if side is None:
-        return pixels
-    top, left = ((size - side) // 2 for size in pixels.shape[:2])
-    return pixels[top : top + side, left : left + side]
 
 
 def _denoised(name: str, noisy: Any, model: Any) -> Any:
@@ -175,8 +169,8 @@ def _denoised(name: str, noisy: Any, model: Any) -> Any:
     factor = 2 if "--pd 2" in name else 1
     method: Any = "adapt" if "adapt" in name else "zs-n2n" if "--self" in name else None
     parts = shuffled_down(picture, factor)
-    own = learn_to_denoise(method, parts, model, model.config.network.channels)
-    done = [part.with_float(denoise(own.model, own.channels, part.as_float())) for part in parts]
+    own = learn_to_denoise(method, parts, model)
+    done = [part.with_float(denoise(own.model, part.as_float())) for part in parts]
     return shuffled_up(picture, done, factor).as_float()
 
 

@@ -42,7 +42,7 @@ def main() -> None:
         clean = np.ascontiguousarray(whole[top : top + SIDE, left : left + SIDE])
         noise = SIGMA * np.random.default_rng([0, i]).standard_normal(clean.shape, dtype=np.float32)
         noisy = Picture(np.rint(np.clip(clean + noise, 0, 255)).astype(np.uint8))
-        pictures = [("noisy", noisy), ("denoised", denoise_picture(model, 3, noisy)), ("clean", Picture(clean))]
+        pictures = [("noisy", noisy), ("denoised", denoise_picture(model, noisy)), ("clean", Picture(clean))]
         compared = compare([(Path(f"{name}, {which}"), picture) for which, picture in pictures])
         write_picture(folder / f"{name}.jpg", Picture(compared.sheet), quality=80)
         if name == PHOTOGRAPHS[0]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from n2n_cli.bundled import DEFAULT, bundled_models, choose_model
 from n2n_cli.denoising import denoise_picture
-from n2n_cli.errors import ArgumentError, ConfigError, ShapeError
+from n2n_cli.errors import ArgumentError, ShapeError
 from n2n_cli.images import Picture
 from n2n_cli.images.depth import check_finite, range_of
 from n2n_cli.model import Model
@@ -22,14 +22,14 @@ _MOST_CHANNELS = 4  # in which a last axis may be taken for colours where the fi
 
 
 def denoise(array: Array, model: Model | Path | str | None = None, *, strength: float = 1.0) -> Array:
-    """Denoise a picture, or a stack of images of the same scene, that is an array.
+    """Denoise a picture that is an array; more than four channels are denoised one by one.
 
     Parameters
     ----------
     array : (H, W) or (H, W, C) array of uint8, uint16 or floats
-        Gray; gray with opacity (C = 2), RGB, RGB with opacity (C = 4); or any other channels, each denoised by itself.
-        Opacity stays as it is. Floats are best in [0, 1]; where they leave it, their least and highest value are 0 and
-        1 for the network.
+        Gray; gray with alpha (C = 2), RGB, RGB with alpha (C = 4); or any other channels, each denoised by itself.
+        Alpha (opacity) stays as it is. Floats are best in [0, 1]; where they leave it, their least and highest value
+        are 0 and 1 for the network.
     model : Model, path or str, optional
         A model, a checkpoint, or the name of a bundled model. By default the bundled one for photographs.
     strength : float
@@ -57,28 +57,27 @@ def denoise(array: Array, model: Model | Path | str | None = None, *, strength: 
     if not 0 <= strength <= 1:
         raise ArgumentError("strength", strength, "from 0 (the picture as it is) to 1 (denoised)")
     loaded = model if isinstance(model, Model) else _load(model)
-    channels = _channels_of(loaded)
     result = array.copy()
     pixels = result if array.ndim == 3 else result[:, :, None]  # (H, W, C)
     if strength:
         for part in _colours(pixels):
-            part[...] = _denoised(loaded, channels, part, strength)
+            part[...] = _denoised(loaded, part, strength)
     return result
 
 
-def _denoised(model: Model, channels: int, pixels: Array, strength: float) -> Array:
+def _denoised(model: Model, pixels: Array, strength: float) -> Array:
     """The (H, W, C) pixels of one picture, gray or RGB, denoised."""
     if pixels.dtype.kind == "u":
         picture = Picture(pixels.astype(pixels.dtype.newbyteorder("=")))
-        return denoise_picture(model, channels, picture, strength=strength).pixels
+        return denoise_picture(model, picture, strength=strength).pixels
     # In [0, 1] in the array's own precision: an offset far from zero would eat up float32's digits.
     low, high = range_of(pixels)[0] or (0, 1)
     picture = Picture(to_unit(pixels, low, high))
-    return from_unit(denoise_picture(model, channels, picture, strength=strength).pixels, low, high, pixels.dtype)
+    return from_unit(denoise_picture(model, picture, strength=strength).pixels, low, high, pixels.dtype)
 
 
 def _colours(pixels: Array) -> Iterator[Array]:
-    """The parts of (H, W, C) pixels that are pictures, as views: gray or RGB, without opacity."""
+    """The parts of (H, W, C) pixels that are pictures, as views: gray or RGB, without alpha."""
     channels = pixels.shape[2]
     if channels in (2, 4):
         pixels = pixels[:, :, :-1]
@@ -117,15 +116,3 @@ def _load(named: Path | str | None) -> Model:
 def _read(path: Path, changed: int, size: int) -> Model:
     """A model, kept for the next picture until its file is another."""
     return Model.from_checkpoint(path)
-
-
-def _channels_of(model: Model) -> int:
-    """Of the pictures that the model's network takes, also where it was built without a configuration."""
-    with suppress(ConfigError):
-        return model.config.network.channels
-    for channels in (3, 1):
-        shape = (1, channels, 64 * model.network.period(0), 64 * model.network.period(1))
-        with suppress(ShapeError):
-            if model.network.output_shape(shape) == shape:
-                return channels
-    raise ShapeError("this model's network takes neither gray pictures nor RGB, or does not keep their size")

@@ -18,7 +18,7 @@ from n2n_cli.errors import ImageError
 from n2n_cli.images import MAX_PIXELS, Picture, check_holds, format_of, is_lossy, read_pages, write_pages
 from n2n_cli.jobs import Job
 from n2n_cli.model import Model
-from n2n_cli.noise_level import estimate_sigma
+from n2n_cli.noise_level import sigma_of
 from n2n_cli.single_image.denoiser import LEARNING, Method, learn_to_denoise
 
 if TYPE_CHECKING:
@@ -128,7 +128,6 @@ class Outcome:
 
 def denoise_files(
     model: Model | None,
-    channels: int,
     jobs: Iterable[Job],
     options: Options,
     *,
@@ -141,8 +140,6 @@ def denoise_files(
     ----------
     model : Model, optional
         Left out where all is learned from the picture.
-    channels : int
-        That the model's network takes.
     begin : function
         Told which job is next.
     advance : function
@@ -160,7 +157,7 @@ def denoise_files(
             if options.skip_existing and is_there(job):
                 outcome.status = "skipped"
             else:
-                _denoise_file(model, channels, outcome, options, advance)
+                _denoise_file(model, outcome, options, advance)
         except Exception as error:  # also what nobody foresaw: the others are not to blame
             outcome.status, outcome.error = "failed", error
         outcome.seconds = time.perf_counter() - started
@@ -172,9 +169,7 @@ def is_there(job: Job) -> bool:
     return job.sink is None and job.target.is_file() and job.target.stat().st_size > 0
 
 
-def _denoise_file(
-    model: Model | None, channels: int, outcome: Outcome, options: Options, advance: Callable[[float], None]
-) -> None:
+def _denoise_file(model: Model | None, outcome: Outcome, options: Options, advance: Callable[[float], None]) -> None:
     job = outcome.job
     image_format = options.image_format
     if job.sink is None and image_format is None:
@@ -183,9 +178,9 @@ def _denoise_file(
 
     def one_page(picture: Picture) -> Picture:
         outcome.note(job.source, picture.notes)
-        denoised = _denoise(model, channels, picture, outcome, options, advance)
+        denoised = _denoise(model, picture, outcome, options, advance)
         if options.estimates:
-            sigmas.append((_sigma(picture), _sigma(denoised)))
+            sigmas.append((sigma_of(picture), sigma_of(denoised)))
         outcome.pages += 1
         return denoised
 
@@ -216,7 +211,6 @@ def _denoise_file(
 
 def _denoise(
     model: Model | None,
-    channels: int,
     picture: Picture,
     outcome: Outcome,
     options: Options,
@@ -232,7 +226,6 @@ def _denoise(
         options.learning,
         parts,
         model,
-        channels,
         seconds=options.seconds,
         threads=options.threads,
         advance=lambda part: advance(share * part),
@@ -246,7 +239,6 @@ def _denoise(
         denoised.append(
             denoise_picture(
                 denoiser.model,
-                denoiser.channels,
                 part,
                 strength=options.strength,
                 max_memory=options.max_memory,
@@ -285,11 +277,6 @@ def _make_folder(job: Job) -> None:
             f"`{job.target}` cannot be written: the folder `{folder}` cannot be made: {error.strerror}",
             hint=f"`mkdir -p {shlex.quote(str(folder))}`",
         ) from None
-
-
-def _sigma(picture: Picture) -> float:
-    unit = picture.value_range is not None
-    return estimate_sigma(picture.to_unit(picture.pixels) if unit else picture.pixels)
 
 
 def _rounded(sigma: float | None) -> float | None:

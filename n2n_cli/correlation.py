@@ -28,6 +28,7 @@ MOST_FACTOR = 4
 _SIDE, _MOST = 32, 1024  # pixels of a window's side, and windows
 _LEAST = 8  # windows, to tell anything
 _SMOOTH = 0.25  # share of windows, the smoothest
+_NOTHING = 1e-8  # 1/40 of a grey level of 255, squared
 
 
 def noise_correlation(noisy: Picture, denoised: Picture, distance: int = 1) -> tuple[float, float]:
@@ -65,9 +66,6 @@ def noise_correlation(noisy: Picture, denoised: Picture, distance: int = 1) -> t
     if variance <= _NOTHING:
         return math.nan, math.nan
     return by_column / variance, by_row / variance
-
-
-_NOTHING = 1e-8  # 1/40 of a grey level of 255, squared
 
 
 def _moments(

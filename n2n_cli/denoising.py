@@ -23,14 +23,12 @@ MARGIN = 16
 flat pictures by up to 5 grey levels there; seen from this far it is nothing, for the founding network and the U-Net."""
 
 
-def denoise(model: Model, channels: int, pixels: Array) -> Array:
+def denoise(model: Model, pixels: Array) -> Array:
     """Denoise a picture of any size, gray or RGB.
 
     Parameters
     ----------
     model : Model
-    channels : int
-        That the model's network takes.
     pixels : (C, H, W) array
         In [0, 1]. A picture of other channels than the network's is fitted to it: gray goes through an RGB network as
         three equal channels and comes back as their mean; each channel of RGB goes through a gray network by itself.
@@ -42,18 +40,17 @@ def denoise(model: Model, channels: int, pixels: Array) -> Array:
     Raises
     ------
     ShapeError
-        When `pixels` has other axes.
+        When `pixels` has other axes, or the network takes neither gray pictures nor RGB.
     """
     if pixels.ndim != 3:
         raise ShapeError(f"a picture has to have the shape (C, H, W), it has {pixels.shape}")
     dtype = pixels.dtype if pixels.dtype.kind == "f" else np.float32
     out = np.empty(pixels.shape, dtype)
-    return _through(model, channels, pixels, out, _as_floats, lambda y: np.clip(y, 0, 1))
+    return _through(model, pixels, out, _as_floats, lambda y: np.clip(y, 0, 1))
 
 
 def denoise_picture(
     model: Model,
-    channels: int,
     picture: Picture,
     *,
     strength: float = 1,
@@ -96,7 +93,7 @@ def denoise_picture(
     memory = None if max_memory is None else _left(max_memory, pixels.nbytes * 2 + denoised.nbytes)
     source, target = np.moveaxis(pixels, -1, 0), np.moveaxis(denoised, -1, 0)
     try:
-        _through(model, channels, source, target, picture.to_unit, finish, memory)
+        _through(model, source, target, picture.to_unit, finish, memory)
     except MemoryLimitError as error:
         taken = (pixels.nbytes * 2 + denoised.nbytes + _ELSE) // 10**6
         raise MemoryLimitError(
@@ -134,7 +131,6 @@ def _blend(picture: Picture, denoised: Array, strength: float) -> Array:
 
 def _through(
     model: Model,
-    channels: int,
     pixels: Array,
     out: Array,
     prepare: Callable[[Array], Array],
@@ -142,7 +138,7 @@ def _through(
     memory: int | None = None,
 ) -> Array:
     """Fill `out` with `finish` of what the network makes of `prepare` of `pixels`, (C, H, W) both, a tile at a time."""
-    own = pixels.shape[0]
+    own, channels = pixels.shape[0], model.channels
     spread = own == 1 < channels
 
     def before(part: Array) -> Array:

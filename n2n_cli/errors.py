@@ -1,9 +1,14 @@
-"""The errors a user may meet: each says what is wrong and, where there is a way out, a hint."""
+"""The errors a user may meet: each says what is wrong and, where there is a way out, a hint. And helpers for texts."""
 
 
 def printable(text: str) -> str:
     """The text on one line: a file's name may hold line breaks, terminal codes, or bytes that are no text."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things: "1 picture", "2,000 pictures"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 class N2NError(Exception):

@@ -62,11 +62,9 @@ class Summary:
 class Tally:
     """Sums over scores, so that the scores need not be kept."""
 
-    def __init__(self, scores: Iterable[Score] = ()) -> None:
+    def __init__(self) -> None:
         self._count = 0
         self._sums = np.zeros(6)
-        for score in scores:
-            self.add(score)
 
     def add(self, score: Score) -> None:
         """Count one more picture."""
@@ -78,11 +76,6 @@ class Tally:
         means = [float(total) / self._count if self._count else math.nan for total in self._sums]
         noisy_psnr, psnr, noisy_error, error, noisy_ssim, similarity = means
         return Summary(self._count, noisy_psnr, psnr, decibel(noisy_error), decibel(error), noisy_ssim, similarity)
-
-
-def summarize(scores: Iterable[Score]) -> Summary:
-    """The figures of a set of pictures."""
-    return Tally(scores).summary()
 
 
 class Scores(Iterator[Score]):

@@ -97,7 +97,7 @@ def open_examples(
         noise_model = parse_noise(noise)
         pictures, _ = read_folder(Path(source), channels, smallest=config.data.size * noise_model.scale)
         size = config.data.size
-        return numbered(CropPairs(pictures, crops, size, noise_model, seed=seed or 0, clean_target=True))
+        return numbered(CropPairs(pictures, crops, size, noise_model, seed=seed or 0, validation=True))
     parse_noise(noise)
     files = image_files(Path(source))
     return Examples(len(files), _made_noisy(files, channels, noise, seed or 0))

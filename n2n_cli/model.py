@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -95,6 +95,24 @@ class Model:
                 hint="`Model.from_config` and `Model.from_checkpoint` give models that have one",
             )
         return self._config
+
+    @property
+    def channels(self) -> int:
+        """Of the pictures that the network takes: as configured, or else 3 (RGB) or 1 (gray), as its layers allow.
+
+        Raises
+        ------
+        ShapeError
+            When there is no configuration, and the network takes neither, or does not keep their size.
+        """
+        if self._config is not None:
+            return self._config.network.channels
+        for channels in (3, 1):
+            shape = (1, channels, 64 * self.network.period(0), 64 * self.network.period(1))
+            with suppress(ShapeError):
+                if self.network.output_shape(shape) == shape:
+                    return channels
+        raise ShapeError("this model's network takes neither gray pictures nor RGB, or does not keep their size")
 
     @property
     def threads(self) -> int:

@@ -14,11 +14,15 @@ from __future__ import annotations
 import math
 from functools import cache
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from n2n_cli.nn.functional import Array
 from n2n_cli.pixels import to_float
+
+if TYPE_CHECKING:
+    from n2n_cli.images import Picture
 
 MIN_SIDE = 16
 """Pixels; the noise of a picture with a shorter side is not told."""
@@ -83,6 +87,12 @@ def estimate_sigma(pixels: Array) -> float:
     # Windows that have no more texture than the mean of so much noise are smooth, too: the more, the surer.
     expected = 2 * _WINDOW**2 * sigma**2
     return 255 * _deviation(coefficients[smoothness <= max(limit, expected)])
+
+
+def sigma_of(picture: Picture) -> float:
+    """As `estimate_sigma`, of a picture of any depth."""
+    pixels = picture.pixels
+    return estimate_sigma(pixels if picture.value_range is None else picture.to_unit(pixels))
 
 
 def _deviation(coefficients: Array) -> float:

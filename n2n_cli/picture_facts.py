@@ -6,10 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from n2n_cli.images import FORMATS, format_of, read_pages
-from n2n_cli.noise_level import estimate_sigma
+from n2n_cli.noise_level import sigma_of
 
 _FIRST_BYTES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _CARRIED = {"exif": "EXIF", "icc_profile": "ICC profile", "xmp": "XMP", "texts": "texts", "colour": "colour"}
@@ -86,7 +84,6 @@ def describe_picture(source: str) -> PictureFacts:
     pages = 1 + sum(1 for _ in reader)
     height, width, channels = first.pixels.shape
     dtype = first.pixels.dtype
-    whole_range = dtype in (np.uint8, np.uint16)
     return PictureFacts(
         source,
         first.format or format_of(source),
@@ -101,5 +98,5 @@ def describe_picture(source: str) -> PictureFacts:
         first.metadata.get("dpi"),
         tuple(name for key, name in _CARRIED.items() if first.metadata.get(key)),
         first.notes,
-        estimate_sigma(first.pixels if whole_range else first.to_unit(first.pixels)),
+        sigma_of(first),
     )

@@ -28,6 +28,8 @@ _LEAST_MEMORY = 100_000_000
 _TIMES_BEYOND = 6
 _BYTES_A_VALUE = 9 * 4
 """The memory in use at a time is that of nine arrays as large as the largest, at most (measured: three to eight)."""
+_plans: WeakKeyDictionary[Module, tuple[tuple[object, ...], Plan]] = WeakKeyDictionary()
+"""Of each network, what was asked for last, and the plan for it."""
 
 
 class Tile(NamedTuple):
@@ -76,9 +78,6 @@ def plan(team: Team, shape: Shape, tile: int | None, memory: int | None, margin:
         most = max(n * network.most_values((n, shape[1], h, w)) for n, h, w in seen)
         last = _plans[network] = key, Plan(tiles, most * _BYTES_A_VALUE)
     return last[1]
-
-
-_plans: WeakKeyDictionary[Module, tuple[tuple[object, ...], Plan]] = WeakKeyDictionary()
 
 
 def tile_sides(network: Module, shape: Shape, whole: tuple[slice, slice], memory: int, threads: int) -> Pair:

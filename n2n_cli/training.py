@@ -18,7 +18,6 @@ from n2n_cli.distributed.ranks import ALONE, Ranks
 from n2n_cli.distributed.same_data import opened_together
 from n2n_cli.errors import CheckpointError, ConfigError, DivergenceError, TrainingError
 from n2n_cli.evaluation import HeldOut
-from n2n_cli.fine_tuning import starting_model
 from n2n_cli.json_lines import json_line
 from n2n_cli.metrics import mean_psnr, pooled_psnr
 from n2n_cli.model import Model
@@ -26,6 +25,7 @@ from n2n_cli.nn.functional import Array
 from n2n_cli.nn.schedules import ScheduleError
 from n2n_cli.records import Epoch, Finished, Progress, Record, Started, Step, Stopped
 from n2n_cli.runs import Run
+from n2n_cli.starting import starting_model
 from n2n_cli.stopping import StopError, Stopping
 
 CHECKPOINT_MINUTES = 5.0

@@ -91,7 +91,7 @@ def test_the_bundled_model_is_the_default_even_where_there_are_runs(
     Path("photo").touch()
     array = random("u1", (20, 24, 3), rng)
     photo = Model.from_checkpoint(bundled_models()["photo"])
-    np.testing.assert_array_equal(denoise(array), denoise_picture(photo, 3, Picture(array)).pixels)
+    np.testing.assert_array_equal(denoise(array), denoise_picture(photo, Picture(array)).pixels)
 
 
 def test_a_name_a_path_and_a_model_mean_the_same(
@@ -139,7 +139,7 @@ def test_a_network_without_a_configuration(channels: int, rng: np.random.Generat
     )
     model = Model(network, nn.SGD(network.param()), nn.MSE())
     array = random("f4", (8, 6, 3), rng)
-    wanted = denoise_picture(model, channels, Picture(array)).pixels
+    wanted = denoise_picture(model, Picture(array)).pixels
     np.testing.assert_array_equal(denoise(array, model), wanted)
 
 

@@ -35,7 +35,7 @@ def gray(name: str, value: int = 200, size: tuple[int, int] = (4, 6)) -> Path:
 
 
 def run(*jobs: Job, options: Options | None = None) -> list[Outcome]:
-    return list(denoise_files(HALF_GRAY, 1, jobs, options or Options()))
+    return list(denoise_files(HALF_GRAY, jobs, options or Options()))
 
 
 def value(name: str | Path) -> int:
@@ -222,7 +222,7 @@ def test_notes_name_their_file_and_come_once() -> None:
 def test_memory_does_not_grow_with_the_number_of_files() -> None:
     source = gray("a.png", size=(60, 80))
     jobs = (Job(source, Path(f"{i % 3}.png")) for i in range(700))
-    outcomes = denoise_files(HALF_GRAY, 1, jobs, Options(estimates=True))
+    outcomes = denoise_files(HALF_GRAY, jobs, Options(estimates=True))
     tracemalloc.start()
     try:
         held = []
@@ -239,6 +239,6 @@ def test_memory_does_not_grow_with_the_number_of_files() -> None:
 def test_the_next_job_is_told_before_its_parts() -> None:
     told: list[object] = []
     jobs = [Job(gray("a.png"), Path("b.png")), Job(Path("a.png"), Path("c.png"))]
-    outcomes = denoise_files(HALF_GRAY, 1, jobs, Options(), begin=told.append, advance=told.append)
+    outcomes = denoise_files(HALF_GRAY, jobs, Options(), begin=told.append, advance=told.append)
     assert [outcome.status for outcome in outcomes] == ["done", "done"]
     assert told == [jobs[0], 1.0, jobs[1], 1.0]

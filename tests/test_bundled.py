@@ -34,7 +34,7 @@ def test_it_is_small_and_says_what_it_was_trained_on(photo: Model) -> None:
 def test_it_removes_noise_of_any_strength_that_it_is_not_told(photo: Model, sigma_255: int, gain: float) -> None:
     clean = np.moveaxis(dead_leaves(1, 128, seed=5, threads=1)[0] / np.float32(255), -1, 0)
     noise = np.random.default_rng(0).normal(0, sigma_255 / 255, clean.shape).astype(np.float32)
-    denoised = denoise(photo, 3, clean + noise)
+    denoised = denoise(photo, clean + noise)
     assert psnr(denoised, clean) > psnr(clean + noise, clean) + gain
 
 
@@ -42,7 +42,7 @@ def test_it_removes_noise_of_any_strength_that_it_is_not_told(photo: Model, sigm
 @pytest.mark.parametrize("channels", [1, 3])
 def test_flat_pictures_stay_as_they_are(photo: Model, level: int, channels: int) -> None:
     picture = Picture(np.full((80, 90, channels), level, np.uint8))
-    change: Array = np.abs(denoise_picture(photo, 3, picture).pixels.astype(int) - level)
+    change: Array = np.abs(denoise_picture(photo, picture).pixels.astype(int) - level)
     assert change[24:-24, 24:-24].max() <= 1
     assert change.max() <= 8  # at the edges, where the layers see zeros beyond the picture
     assert change.mean() < 0.5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from n2n_cli.config import Config
 from n2n_cli.data.pairs import ArrayPairs, Pairs
 from n2n_cli.data.sources import open_dataset
 from n2n_cli.errors import ArgumentError, DataError, ImageError, UsageError
-from n2n_cli.evaluation import HeldOut, Score, Summary, Tally, evaluate, summarize
+from n2n_cli.evaluation import HeldOut, Score, Summary, Tally, evaluate
 from n2n_cli.images import Picture, write_picture
 from n2n_cli.metrics import psnr, ssim
 from n2n_cli.model import Model
@@ -38,6 +38,13 @@ def scaling(factor: float = 1.0, channels: int = 3, **data: Any) -> tuple[Model,
     weights = factor * np.eye(channels, dtype=np.float32)[:, :, None, None]
     model.network.load_state_dict({"0.weight": weights, "0.bias": np.zeros(channels, np.float32)})
     return model, config
+
+
+def tally_of(scores: Iterable[Score]) -> Tally:
+    tally = Tally()
+    for score in scores:
+        tally.add(score)
+    return tally
 
 
 def write_pictures(folder: Path, *pictures: Array) -> str:
@@ -329,7 +336,7 @@ def test_no_pairs_have_no_errors() -> None:
 
 def test_a_summary_tells_the_mean_psnr_from_that_of_the_mean_error() -> None:
     scores = [Score("a", 0.1, 0.001, 0.2, 0.6), Score("b", 0.001, 0.00001, 0.4, 1)]
-    summary = summarize(scores)
+    summary = tally_of(scores).summary()
     assert summary.pictures == 2
     assert (summary.noisy_psnr, summary.psnr) == pytest.approx((20, 40))
     assert summary.noisy_pooled_psnr == pytest.approx(-10 * math.log10(0.0505))
@@ -338,7 +345,7 @@ def test_a_summary_tells_the_mean_psnr_from_that_of_the_mean_error() -> None:
 
 
 def test_a_perfect_picture_and_no_picture_in_a_summary() -> None:
-    summary = Tally([Score("a", 0.1, 0, 0.2, 1), Score("b", 0.1, 0.02, 0.2, 0.5)]).summary()
+    summary = tally_of([Score("a", 0.1, 0, 0.2, 1), Score("b", 0.1, 0.02, 0.2, 0.5)]).summary()
     assert summary.psnr == math.inf
     assert summary.pooled_psnr == pytest.approx(20)
     nothing = Tally().summary()
@@ -384,7 +391,7 @@ def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path) -> Non
 
 def test_scores_are_plain_values(tmp_path: Path) -> None:
     scores = list(evaluate(*scaling(), write_pictures(tmp_path / "a", level(99, 5, 7, 3)), "gaussian:25"))
-    records: list[Score | Summary] = [*scores, Tally(scores).summary()]
+    records: list[Score | Summary] = [*scores, tally_of(scores).summary()]
     for record in records:
         assert type(record)(**json.loads(json.dumps(asdict(record)))) == record
         assert {type(value) for value in asdict(record).values()} <= {str, int, float}

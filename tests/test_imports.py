@@ -21,7 +21,7 @@ ORDER = (  # a module imports from its own row and the rows above it
     | {"images", "lettering", "noise", "noise_level", "metrics", "config", "sheet", "picture_facts"},
     {"data", "distributed", "single_image", "correlation", "states", "model", "turning", "tile_plan", "tiling"}
     | {"runs", "records", "jobs", "manifest"},
-    {"fine_tuning", "bundled", "examples", "evaluation", "training", "denoising", "batch", "comparison"}
+    {"starting", "bundled", "examples", "evaluation", "training", "denoising", "batch", "comparison"}
     | {"summary", "exporting"},
     {"api", "sweeps", "plots"},
     {"cli"},

@@ -13,7 +13,7 @@ from n2n_cli.checkpoint import read_checkpoint, write_checkpoint
 from n2n_cli.config import Config
 from n2n_cli.errors import CheckpointError, ConfigError, N2NError, ShapeError, TrainingError
 from n2n_cli.model import Model
-from n2n_cli.nn import MSE, SGD, Conv2d, NearestUpsampling, ReLU, Sequential, Sigmoid
+from n2n_cli.nn import MSE, SGD, Conv2d, NearestUpsampling, PixelShuffle, PixelUnshuffle, ReLU, Sequential, Sigmoid
 from n2n_cli.nn.functional import Array, Pair
 from n2n_cli.stopping import StopError
 
@@ -197,6 +197,26 @@ def test_an_array_of_other_axes_is_refused(shape: tuple[int, ...]) -> None:
 def test_wrong_channels_are_refused() -> None:
     with pytest.raises(ShapeError, match=r"^layer 0: Conv2d\(3, 8, .* got an input of shape \(1, 4, 6, 8\), it needs"):
         small_model().predict(np.zeros((1, 4, 6, 8), np.float32))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_channels_of_a_network_without_a_configuration(channels: int, rng: np.random.Generator) -> None:
+    conv = Conv2d(4 * channels, 4 * channels, 3, padding=1, rng=rng)
+    network = Sequential(PixelUnshuffle(2), conv, PixelShuffle(2))
+    assert Model(network, SGD(network.param()), MSE()).channels == channels
+
+
+def test_channels_of_a_configuration_are_what_it_says() -> None:
+    layers = [{"type": "Conv2d", "in_channels": 2, "out_channels": 2, "kernel_size": 3, "padding": 1}]
+    config = Config.from_tables(TABLES | {"network": {"channels": 2, "layers": layers}}, "test")
+    assert Model.from_config(config).channels == 2
+
+
+def test_a_network_for_no_picture_has_no_channels(rng: np.random.Generator) -> None:
+    for layer in (Conv2d(5, 5, 1, rng=rng), Conv2d(3, 3, 3, rng=rng)):
+        network = Sequential(layer)
+        with pytest.raises(ShapeError, match="takes neither gray pictures nor RGB"):
+            Model(network, SGD(network.param()), MSE()).channels  # noqa: B018
 
 
 def test_after_predicting_it_can_train_on(rng: np.random.Generator) -> None:

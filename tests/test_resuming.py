@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from n2n_cli.model import Model
 from n2n_cli.records import Epoch, Finished, Record, Started, Step, Stopped
 from n2n_cli.runs import Run
 from n2n_cli.training import train
+from tests.shots import noisy, scene, write_burst, write_bursts
 from tests.trainings import left_by, loaders, metrics_of, new_run, small_config, timeless, write_leaves
 
 COSINE, STEP = {"name": "cosine", "warmup": 2}, {"name": "step", "every": 1, "by": "epoch"}
@@ -164,6 +166,21 @@ def test_metrics_lose_the_lines_of_an_epoch_that_is_taken_again(
     assert [line["epoch"] for line in metrics_of(run)] == [1]
     list(train(config, run, resume=True))
     assert left_by(run) == whole["SGD"]
+
+
+@pytest.mark.parametrize("kind", ["bursts", "single"])
+def test_a_training_on_shots_goes_on_to_the_same_bytes(kind: str, tmp_path: Path) -> None:
+    write_bursts(tmp_path / "a", scenes=4, shots=2)
+    source = tmp_path / "a"
+    if kind == "single":
+        source = write_burst(tmp_path / "b", [noisy(scene(40, 48, seed=i), 25, seed=i) for i in range(6)])
+    config = small_config(source, optimizer="Adam", lr=0.01, average=0.9)
+    config = replace(config, data=replace(config.data, kind=kind, size=16, recrop=True, augment=True))
+    run, whole = new_run(tmp_path / "run"), new_run(tmp_path / "whole")
+    list(train(config, whole))
+    stopped_after(6, config, run)
+    list(train(load_config(str(run.config)), run, resume=True, threads=2))
+    assert left_by(run) == left_by(whole)
 
 
 # When it saves

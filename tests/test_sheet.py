@@ -106,11 +106,6 @@ def test_a_region_larger_than_the_column_is_reduced() -> None:
     assert page.shape[1] == BOX + 2 * sheet._MARGIN
 
 
-def ink(page: Array, colour: tuple[int, int, int]) -> Array:
-    found: Array = np.argwhere((page == colour).all(axis=2))
-    return found
-
-
 def test_words_are_written_and_cut_where_there_is_no_room() -> None:
     black = np.zeros((10, 10, 3), np.uint8)
 

@@ -15,7 +15,7 @@ from n2n_cli.checkpoint import read_checkpoint, write_checkpoint
 from n2n_cli.config import Config, load_config
 from n2n_cli.data.pairs import CropPairs
 from n2n_cli.errors import CheckpointError, ConfigError, DataError, N2NError, TrainingError
-from n2n_cli.evaluation import HeldOut, evaluate, summarize
+from n2n_cli.evaluation import HeldOut, evaluate
 from n2n_cli.images import Picture, write_picture
 from n2n_cli.model import Model
 from n2n_cli.nn import MSE, SGD, Adam
@@ -23,6 +23,7 @@ from n2n_cli.nn.functional import Array
 from n2n_cli.records import Epoch, Finished, Record, Started, Step
 from n2n_cli.runs import Run
 from n2n_cli.training import train
+from tests.test_evaluation import tally_of
 from tests.trainings import (
     LAYERS,
     epochs_of,
@@ -100,7 +101,8 @@ def test_an_infinite_psnr_is_null_in_the_metrics(leaves: Path, tmp_path: Path) -
 def test_the_figures_are_those_of_an_evaluation(leaves: Path, tmp_path: Path) -> None:
     config, run = small_config(leaves, epochs=2), new_run(tmp_path / "run")
     last = epochs_of(train(config, run))[-1]
-    summary = summarize(list(evaluate(Model.from_checkpoint(run.last), config, None, config.data.noise)))
+    scores = evaluate(Model.from_checkpoint(run.last), config, None, config.data.noise)
+    summary = tally_of(scores).summary()
     assert last.noisy_psnr == pytest.approx(summary.noisy_psnr, abs=1e-9)
     assert last.noisy_pooled_psnr == pytest.approx(summary.noisy_pooled_psnr, abs=1e-9)
     assert last.psnr == pytest.approx(summary.psnr, abs=1e-5)

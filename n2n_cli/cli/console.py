@@ -15,6 +15,12 @@ from n2n_cli.errors import N2NError, printable
 if TYPE_CHECKING:
     from rich.console import Console
 
+_LESS_MEMORY = {
+    "train": "a smaller `--batch-size`, or fewer `--threads`",
+    "denoise": "`--max-memory 500MB`, fewer `--threads`, or a smaller picture",
+}
+"""Hints of a command where the memory is out."""
+
 
 @dataclass
 class Settings:
@@ -130,12 +136,6 @@ def explain(error: Exception) -> tuple[str, str | None]:
     return f"{type(error).__name__}: {error}", "this is a fault of n2n; `n2n --debug ...` shows where"
 
 
-_LESS_MEMORY = {
-    "train": "a smaller `--batch-size`, or fewer `--threads`",
-    "denoise": "`--max-memory 500MB`, fewer `--threads`, or a smaller picture",
-}
-
-
 def complain(message: str, hint: str | None = None) -> None:
     """An error on stderr: one line, a blank one, and the hint."""
     if sys.stderr is None:
@@ -145,8 +145,3 @@ def complain(message: str, hint: str | None = None) -> None:
         if hint:
             print(f"\nhint: {printable(hint)}", file=sys.stderr)
         sys.stderr.flush()
-
-
-def counted(number: int, what: str) -> str:
-    """A number of things: "1 picture", "2,000 pictures"."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from n2n_cli.cli.console import counted, result, stderr, tell
-from n2n_cli.errors import printable
+from n2n_cli.cli.console import result, stderr, tell
+from n2n_cli.errors import counted, printable
 
 if TYPE_CHECKING:
     from n2n_cli.records import Epoch, Finished, Record, Started

@@ -11,7 +11,7 @@ import typer
 
 from n2n_cli.cli.console import result
 from n2n_cli.cli.options import NETWORK_HELP
-from n2n_cli.errors import UsageError, printable
+from n2n_cli.errors import UsageError, counted, printable
 
 if TYPE_CHECKING:
     from n2n_cli.nn.functional import Shape
@@ -87,11 +87,11 @@ def _system(system: System) -> Iterator[tuple[str, str]]:
     yield "vector instructions", " ".join(system.vector_instructions) or "unknown"
     yield "cores for this process", str(system.cores)
     kernel = f", kernel {system.blas_kernel}" if system.blas_kernel else ""
-    threads = "" if system.blas_threads is None else f", {_count(system.blas_threads, 'thread')} a call"
+    threads = "" if system.blas_threads is None else f", {counted(system.blas_threads, 'thread')} a call"
     yield "BLAS", f"{system.blas}{kernel}{threads}"
     yield "sgemm, 1 thread", f"{system.sgemm_gflops:.0f} GFLOP/s"
     if system.cores > 1:
-        yield f"sgemm, {_count(system.cores, 'thread')}", f"{system.sgemm_gflops_all_cores:.0f} GFLOP/s"
+        yield f"sgemm, {counted(system.cores, 'thread')}", f"{system.sgemm_gflops_all_cores:.0f} GFLOP/s"
 
 
 def _network(network: Network) -> Iterator[tuple[str, str]]:
@@ -147,7 +147,3 @@ def _columns(rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> Ite
 
 def _size(shape: Shape) -> str:
     return "x".join(map(str, shape))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand
 
-from n2n_cli.cli.options import number
+from n2n_cli.cli.options import positive
 from n2n_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,10 +31,7 @@ def duration(text: str, option: str) -> float:
     UsageError
         When they are no number above 0.
     """
-    value = number(text)
-    if isinstance(value, str) or not 0 < value < math.inf:
-        raise UsageError(f"`{option}` is {text!r}, it must be a number of seconds", hint=f"for example `{option} 15`")
-    return float(value)
+    return positive(text, option, "a number of seconds", hint=f"for example `{option} 15`")
 
 
 def learning_method(text: str) -> Method:

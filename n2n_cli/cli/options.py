@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -66,7 +67,7 @@ def overridden(config: Config, given: Mapping[str, tuple[str, Any]], assignments
     return config.override_all(changes)
 
 
-def whole_number(text: str, option: str, least: int, most: int | None = None) -> int:
+def whole_number(text: str, option: str, least: int, most: int | None = None, *, hint: str | None = None) -> int:
     """The whole number that an option was given; typer's own message does not say what it got.
 
     Raises
@@ -78,9 +79,24 @@ def whole_number(text: str, option: str, least: int, most: int | None = None) ->
     if not isinstance(value, int) or value < least or (most is not None and value > most):
         needed = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise UsageError(
-            f"`{option}` is {text!r}, it must be a whole number {needed}", hint=f"for example `{option} {most or 100}`"
+            f"`{option}` is {text!r}, it must be a whole number {needed}",
+            hint=hint or f"for example `{option} {most or 100}`",
         )
     return value
+
+
+def positive(text: str, option: str, needed: str, *, hint: str) -> float:
+    """The finite number above 0 that an option was given; `needed` says what it must be.
+
+    Raises
+    ------
+    UsageError
+        When it is none.
+    """
+    value = number(text)
+    if isinstance(value, str) or not 0 < value <= sys.float_info.max:
+        raise UsageError(f"`{option}` is {text!r}, it must be {needed}", hint=hint)
+    return float(value)
 
 
 def fraction(text: str, option: str) -> float:
@@ -137,10 +153,5 @@ def thread_count(text: str | None) -> int | None:
     """
     if text is None:
         return None
-    value = number(text)
-    if not isinstance(value, int) or not 1 <= value <= _MOST_THREADS:
-        raise UsageError(
-            f"`--threads` is {text!r}, it must be a whole number from 1 to {_MOST_THREADS}",
-            hint="without it, every core that this process may use has a thread",
-        )
-    return value
+    hint = "without it, every core that this process may use has a thread"
+    return whole_number(text, "--threads", 1, _MOST_THREADS, hint=hint)

@@ -10,17 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from n2n_cli.cli.bar import bar
-from n2n_cli.cli.console import (
-    complain,
-    counted,
-    explain,
-    result,
-    result_bytes,
-    settings,
-    tell,
-)
+from n2n_cli.cli.console import complain, explain, result, result_bytes, settings, tell
 from n2n_cli.cli.signals import StopSignals
-from n2n_cli.errors import N2NError, printable
+from n2n_cli.errors import N2NError, counted, printable
 
 if TYPE_CHECKING:
     from n2n_cli.batch import Options, Outcome
@@ -79,7 +71,6 @@ def run(
     with StopSignals() as signals, bar(len(jobs)) as shown:
         outcomes = denoise_files(
             model,
-            0 if model is None else model.config.network.channels,
             jobs,
             options,
             begin=lambda job: None if shown is None else shown.begin(str(job.source)),

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from n2n_cli.cli.console import complain, counted, result, tell
+from n2n_cli.cli.console import complain, result, tell
 from n2n_cli.cli.options import Assignments, number, overridden, thread_count, whole_number
 from n2n_cli.cli.signals import StopSignals
 from n2n_cli.cli.sweep_progress import log_lines, progress
-from n2n_cli.errors import N2NError, UsageError, printable
+from n2n_cli.errors import N2NError, UsageError, counted, printable
 
 if TYPE_CHECKING:
     from n2n_cli.sweeps.results import Result
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from n2n_cli.sweeps.workers import Failed
 
 _MOST_JOBS = 1024
+_HOW_TO_GO_ON = "the same command again goes on"
 
 
 def sweep(
@@ -154,9 +155,6 @@ def _run(swept: Sweep, jobs: int | None, threads: int | None) -> dict[str, Faile
         if signals.received is not None and swept.left:
             raise signals.interruption(f"what was done is saved: {_HOW_TO_GO_ON}")
     return failures
-
-
-_HOW_TO_GO_ON = "the same command again goes on"
 
 
 def _draw(swept: Sweep) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -11,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from n2n_cli.cli.console import counted, shows_progress, tell
+from n2n_cli.cli.console import shows_progress, tell
 from n2n_cli.cli.epochs import show_bar, show_lines
-from n2n_cli.cli.options import THREADS_HELP, Assignments, number, overridden, thread_count
+from n2n_cli.cli.options import THREADS_HELP, Assignments, number, overridden, positive, thread_count
 from n2n_cli.cli.pictures import check_same_kind, left_off, picture_flags
 from n2n_cli.cli.ranked import show_nothing
 from n2n_cli.cli.signals import StopSignals
-from n2n_cli.errors import UsageError
+from n2n_cli.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from n2n_cli.config import Config
@@ -28,7 +27,12 @@ if TYPE_CHECKING:
 
 def train(
     config: Annotated[
-        str | None, typer.Option(metavar="FILE|NAME", help="A TOML file, or a shipped configuration: default, ee559.")
+        str | None,
+        typer.Option(
+            metavar="FILE|NAME",
+            help="A TOML file, or a shipped configuration, as default, ee559 or unet. "
+            "Default: default; with --init, that of the checkpoint.",
+        ),
     ] = None,
     data: Annotated[
         str | None,
@@ -64,8 +68,9 @@ def train(
         str | None,
         typer.Option(
             metavar="MODEL:STRENGTH",
-            help="The noise of the pairs: gaussian:25 (standard deviation in grey levels of 255) or pixelate:8 "
-            "(side of a block in pixels). Default: as configured (gaussian:25).",
+            help="The noise of the pairs: gaussian:25 (standard deviation in grey levels of 255), poisson:30 (photons "
+            "on white), pixelate:8 (side of a block in pixels) or others, which the error for an unknown name lists; "
+            "a range as gaussian:0-50. Default: as configured (gaussian:25).",
         ),
     ] = None,
     epochs: Annotated[
@@ -139,12 +144,12 @@ def train(
     from n2n_cli.config import load_config
     from n2n_cli.config.keys import DEAD_LEAVES
     from n2n_cli.distributed.launchers import ranks_of_process
-    from n2n_cli.fine_tuning import config_to_tune
     from n2n_cli.runs import create_run, resumed_run
+    from n2n_cli.starting import config_to_tune
 
     ranks = ranks_of_process()
     team = thread_count(threads)
-    minutes = _minutes(checkpoint_minutes)
+    minutes = positive(checkpoint_minutes, "--checkpoint-minutes", "a number above 0", hint="for example `0.5` or `10`")
     flags = {
         "data.match_exposure": ("--match-exposure", match_exposure or None),
         "data.align": ("--align", align or None),
@@ -206,15 +211,6 @@ def _watched(records: Iterable[Record], signals: StopSignals, run: Run, ranks: R
             signals.received = ranks.any_of(signals.received)
             raise signals.interruption(f"step {record.step} of epoch {record.epoch} is saved: {_how_to_go_on(run)}")
         yield record
-
-
-def _minutes(text: str) -> float:
-    value = number(text)
-    if not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise UsageError(
-            f"`--checkpoint-minutes` is {text!r}, it must be a number above 0", hint="for example `0.5` or `10`"
-        )
-    return value
 
 
 def _refuse_to_change(given: Mapping[str, tuple[str, Any]], others: list[str]) -> None:

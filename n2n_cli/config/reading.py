@@ -13,6 +13,8 @@ from n2n_cli.config.config import Config
 from n2n_cli.errors import ConfigError
 
 MAX_BYTES = 1_000_000
+_MAX_DOTS = 200  # tomllib takes seconds for a key of thousands of parts
+_BETWEEN_DOTS = re.compile(rb"[=,#\[\]{}\n]")
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -21,10 +23,6 @@ def shipped_configs() -> dict[str, Path]:
     if not folder.is_dir():  # a checkout that is installed in editable mode
         folder = Path(__file__).parents[2] / "configs"
     return {path.stem: path for path in sorted(folder.glob("*.toml"), key=lambda path: path.stem)}
-
-
-_MAX_DOTS = 200  # tomllib takes seconds for a key of thousands of parts
-_BETWEEN_DOTS = re.compile(rb"[=,#\[\]{}\n]")
 
 
 def load_config(name: str) -> Config:

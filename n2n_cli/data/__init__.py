@@ -11,6 +11,8 @@ shots         which pictures are shots of the same scene
 scenes        scenes in memory, aligned and made equally bright
 alignment     by how much one shot is shifted, and brighter
 shot_sources  folders of real noisy pictures -> pairs
+shot_crops    what the next two have in common: numbered crops
 shot_pairs    pairs of two shots
 single_pairs  pairs of neighbouring pixels of single shots
+neighbours    which pixels are drawn for that, and the two pictures that they make
 """

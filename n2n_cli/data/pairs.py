@@ -90,8 +90,8 @@ class CropPairs:
     target_noise : NoiseModel, optional
         Of the targets, where it is another; input and target then never change places.
     seed : int
-    clean_target : bool
-        Whether the target is the clean picture (to measure) or another noisy view (to train).
+    validation : bool
+        Whether the pairs are to measure, the target being the clean picture, or to train: another noisy view.
     redraw : bool
         Whether every epoch has noise of its own.
     recrop : bool
@@ -116,7 +116,7 @@ class CropPairs:
         *,
         target_noise: NoiseModel | None = None,
         seed: int,
-        clean_target: bool = False,
+        validation: bool = False,
         redraw: bool = False,
         recrop: bool = False,
         recolour: bool = False,
@@ -126,10 +126,10 @@ class CropPairs:
     ) -> None:
         self.pictures, self.size, self.noise, self.seed = pictures, size, noise, seed
         self.target_noise = noise if target_noise is None else target_noise
-        self.clean_target, self.redraw, self.augment = clean_target, redraw, augment
+        self.validation, self.redraw, self.augmented = validation, redraw, augment
         self.recolour, self.shrink, self.clip_inputs = recolour, shrink, clip_inputs
         self._crop = size * noise.scale
-        self._places = Places(count, seed=seed, stream=_CROPS + 10 * clean_target, anew=_RECROP if recrop else None)
+        self._places = Places(count, seed=seed, stream=_CROPS + 10 * validation, anew=_RECROP if recrop else None)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -140,13 +140,13 @@ class CropPairs:
         noisy, target = (np.empty((len(numbers), self.size, self.size, channels), np.float32) for _ in range(2))
         for i, number in enumerate(numbers):
             source = self._source(int(number), epoch)
-            rng = generator(self.seed, _NOISE + 10 * self.clean_target, epoch if self.redraw else 0, int(number))
+            rng = generator(self.seed, _NOISE + 10 * self.validation, epoch if self.redraw else 0, int(number))
             noisy[i] = self.noise.draw(source, rng=rng)
-            if self.clean_target:
+            if self.validation:
                 target[i] = self.noise.clean(source)
             else:
                 target[i] = self.target_noise.draw_target(source, rng=rng)
-            if self.augment:
+            if self.augmented:
                 swap = self.target_noise is self.noise
                 augment(noisy[i], target[i], swap=swap, rng=generator(self.seed, _AUGMENT, epoch, int(number)))
             if self.clip_inputs and generator(self.seed, _CLIP, epoch, int(number)).integers(2):
@@ -187,7 +187,7 @@ class ArrayPairs:
     """
 
     def __init__(self, noisy: Array, target: Array, *, seed: int = 0, augment: bool = False) -> None:
-        self.noisy, self.target, self.seed, self.augment = noisy, target, seed, augment
+        self.noisy, self.target, self.seed, self.augmented = noisy, target, seed, augment
 
     def __len__(self) -> int:
         return len(self.noisy)
@@ -195,7 +195,7 @@ class ArrayPairs:
     def batch(self, numbers: Sequence[int] | Array, epoch: int = 0) -> tuple[Array, Array]:
         chosen = np.asarray(numbers, np.intp)
         noisy, target = to_float(self.noisy[chosen]), to_float(self.target[chosen])
-        if self.augment:
+        if self.augmented:
             for i, number in enumerate(chosen):
                 rng = generator(self.seed, _AUGMENT, epoch, int(number))
                 augment(np.moveaxis(noisy[i], 0, -1), np.moveaxis(target[i], 0, -1), rng=rng)
@@ -224,8 +224,8 @@ def recoloured(source: Array, *, rng: np.random.Generator) -> Array:
     picture = to_float(source)[..., rng.permutation(source.shape[2])]
     gray = picture.mean(axis=2, keepdims=True)
     picture = gray + _spread(rng, _SATURATION, 1) * (picture - gray)
-    recoloured: Array = np.clip(picture, 0, 1) ** _spread(rng, _GAMMA, source.shape[2])
-    return recoloured
+    result: Array = np.clip(picture, 0, 1) ** _spread(rng, _GAMMA, source.shape[2])
+    return result
 
 
 def _spread(rng: np.random.Generator, most: float, count: int) -> Array:

@@ -3,69 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 
-from n2n_cli.data.pairs import Places, augment, generator, turned
+from n2n_cli.data.pairs import augment, generator, turned
 from n2n_cli.data.scenes import Shots
+from n2n_cli.data.shot_crops import ShotCrops
 from n2n_cli.nn.functional import Array
 
-_PLACES, _MEASURED, _AUGMENT, _RECROP = 31, 32, 33, 34  # streams of random numbers, none of which `CropPairs` has
+_AUGMENT = 33  # a stream of random numbers; no two of the streams of this package are one
 
 
-class ShotPairs:
+class ShotPairs(ShotCrops):
     """Random crops of two shots of a scene, the same place in both, flipped at random.
 
-    Parameters
-    ----------
-    scenes : sequence of Shots
-        Each at least `size` pixels high and wide.
-    count : int
-        Number of pairs.
-    size : int
-        Side of a crop, in pixels.
-    channels : int
-        Of the network: 1 or 3.
-    seed : int
-    measured : bool
-        Whether the target is the mean of all targets of the shot (to measure) or one of them (to train).
-    redraw : bool
-        Whether every epoch goes on with the pairs of shots where the one before it ended, or shows the same again.
-    recrop : bool
-        Whether every epoch has crops of its own.
-    augment : bool
-        Whether every epoch flips and turns its pairs at random, and takes at random which of the two is the target.
-
-    Attributes
-    ----------
-    shown : list of (scene, shot, target shot)
-        What the pairs are cut from, in turn; scenes take turns, too. To measure, the target shot is not used.
+    `ShotCrops` says what the parameters are. Scenes are at least `size` pixels high and wide. To train, the target is
+    one of the scene's other shots; to measure, the mean of all of them. With `redraw`, every epoch goes on with the
+    pairs of shots where the one before it ended, without it shows the same again. `augment` also takes at random which
+    of the two is the target.
     """
 
-    def __init__(
-        self,
-        scenes: Sequence[Shots],
-        count: int,
-        size: int,
-        channels: int,
-        *,
-        seed: int,
-        measured: bool = False,
-        redraw: bool = False,
-        recrop: bool = False,
-        augment: bool = False,
-    ) -> None:
-        self.scenes, self.size, self.channels, self.seed = scenes, size, channels, seed
-        self.measured, self.redraw, self.augment = measured, redraw, augment
-        pairs = [shots.scene.pairs for shots in scenes]
-        if measured:
-            pairs = [tuple((shot, shot) for shot in dict.fromkeys(shot for shot, _ in found)) for found in pairs]
-        self.shown = [(scene, *pair) for scene, pair in in_turn(pairs)]
-        stream = _MEASURED if measured else _PLACES
-        self._places = Places(count, seed=seed, stream=stream, anew=_RECROP if recrop else None)
+    train_places, validation_places, recropped_places = 31, 32, 34
 
-    def __len__(self) -> int:
-        return len(self._places)
+    @cached_property
+    def shown(self) -> list[tuple[int, int, int]]:
+        """(scene, shot, target shot) that pairs are cut from, in turn; scenes take turns, too.
+
+        To measure, the target shot is not used.
+        """
+        pairs = [shots.scene.pairs for shots in self.scenes]
+        if self.validation:
+            pairs = [tuple((shot, shot) for shot in dict.fromkeys(shot for shot, _ in found)) for found in pairs]
+        return [(scene, *pair) for scene, pair in in_turn(pairs)]
 
     def batch(self, numbers: Sequence[int] | Array, epoch: int = 0) -> tuple[Array, Array]:
         # Channels last in memory, as pictures are stored and as the kernels like it.
@@ -76,10 +46,10 @@ class ShotPairs:
             scene, shot, other = self.shown[turn % len(self.shown)]
             shots = self.scenes[scene]
             y, x, way = self._places.at(number, epoch, shots.size, self.size)
-            targets = shots.scene.targets(shot) if self.measured else (other,)
+            targets = shots.scene.targets(shot) if self.validation else (other,)
             noisy[i] = turned(self._crop(shots, shot, y, x), way)
             target[i] = turned(np.mean([self._crop(shots, one, y, x) for one in targets], axis=0), way)
-            if self.augment:
+            if self.augmented:
                 augment(noisy[i], target[i], rng=generator(self.seed, _AUGMENT, epoch, number))
         return np.moveaxis(noisy, -1, 1), np.moveaxis(target, -1, 1)  # (N, C, H, W)
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from n2n_cli.config import DataConfig
 from n2n_cli.data.folders import check_channels
 from n2n_cli.data.pairs import HELD_OUT, Dataset, Pairs, how_often
 from n2n_cli.data.scenes import Shots, read_scenes
+from n2n_cli.data.shot_crops import ShotCrops
 from n2n_cli.data.shot_pairs import ShotPairs
 from n2n_cli.data.shots import Scene, bursts, listed_pairs, paired_folders, single_pictures
 from n2n_cli.data.single_pairs import SinglePairs
-from n2n_cli.errors import DataError
+from n2n_cli.errors import DataError, counted
 
 _PART = 5
 """Of a scene that is the only one, one part in so many is kept from training, to measure it."""
@@ -38,9 +38,9 @@ def open_shots(config: DataConfig, channels: int, *, seed: int) -> Dataset:
     several = any(len(one.scene.targets(shot)) > 1 for one in held_out for shot, _ in one.scene.pairs)
     against = "the mean of the scene's other shots" if several else "the other shot"
     notes += (
-        f"{_count(trained, lambda one: 1, 'scene')} to learn from, with "
-        f"{_count(trained, lambda one: len(one.pixels), 'shot')} and "
-        f"{_count(trained, lambda one: len(one.scene.pairs), 'pair')} of shots; {how}",
+        f"{counted(len(trained), 'scene')} to learn from, with "
+        f"{counted(sum(len(one.pixels) for one in trained), 'shot')} and "
+        f"{counted(sum(len(one.scene.pairs) for one in trained), 'pair')} of shots; {how}",
         "the shots bring their own noise: `data.noise` is not used",
         f"pairs of shots taken {how_often(config.redraw)}, crops cut {how_often(config.recrop)}, "
         f"flips and turns drawn {how_often(config.augment)}",
@@ -55,7 +55,7 @@ def _single(config: DataConfig, channels: int, seed: int) -> Dataset:
     trained, held_out, how = _split(pictures, 2 * config.size)
     train, validation = _pairs(SinglePairs, trained, held_out, config, channels, seed)
     notes += (
-        f"{_count(trained, lambda one: 1, 'picture')} to learn from; {how.replace('scene', 'picture')}",
+        f"{counted(len(trained), 'picture')} to learn from; {how.replace('scene', 'picture')}",
         "the pictures bring their own noise: `data.noise` is not used; it has to be independent from pixel to pixel",
         f"neighbours drawn {how_often(config.redraw)}, crops cut {how_often(config.recrop)}, "
         f"flips and turns drawn {how_often(config.augment)}",
@@ -66,7 +66,7 @@ def _single(config: DataConfig, channels: int, seed: int) -> Dataset:
 
 
 def _pairs(
-    kind: type[ShotPairs | SinglePairs],
+    kind: type[ShotCrops],
     trained: list[Shots],
     held_out: list[Shots],
     config: DataConfig,
@@ -76,7 +76,7 @@ def _pairs(
     """What is learned from and what is measured on."""
     anew = {"redraw": config.redraw, "recrop": config.recrop, "augment": config.augment}
     train = kind(trained, config.pairs, config.size, channels, seed=seed, **anew)
-    return train, kind(held_out, config.validation_pairs, config.size, channels, seed=seed, measured=True)
+    return train, kind(held_out, config.validation_pairs, config.size, channels, seed=seed, validation=True)
 
 
 def find_scenes(config: DataConfig) -> list[Scene]:
@@ -98,7 +98,7 @@ def _split(shots: list[Shots], size: int) -> tuple[list[Shots], list[Shots], str
     if len(shots) > 1:
         held_out = shots[::HELD_OUT]
         trained = [one for i, one in enumerate(shots) if i % HELD_OUT]
-        return trained, held_out, f"{_count(held_out, lambda one: 1, 'scene')} held out whole to measure"
+        return trained, held_out, f"{counted(len(held_out), 'scene')} held out whole to measure"
     (only,) = shots
     axis = int(only.size[1] >= only.size[0])
     side = only.size[axis]
@@ -113,8 +113,3 @@ def _split(shots: list[Shots], size: int) -> tuple[list[Shots], list[Shots], str
     near, far = ((whole, cut_at) if axis else (cut_at, whole) for cut_at in (slice(cut), slice(cut, None)))
     what = "columns" if axis else "rows"
     return [only.part(*near)], [only.part(*far)], f"it is the only one: its last {side - cut} {what} are held out"
-
-
-def _count(shots: list[Shots], number: Callable[[Shots], int], what: str) -> str:
-    total = sum(map(number, shots))
-    return f"{total} {what}{'' if total == 1 else 's'}"

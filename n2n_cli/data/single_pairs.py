@@ -6,90 +6,54 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from n2n_cli.data.pairs import Places, generator, turned
-from n2n_cli.data.scenes import Shots
+from n2n_cli.data.neighbours import draw_neighbours, neighbours
+from n2n_cli.data.pairs import generator, turned
+from n2n_cli.data.shot_crops import ShotCrops
 from n2n_cli.nn.functional import Array
-from n2n_cli.single_image.neighbors import draw_neighbours, neighbours
 
-_PLACES, _MEASURED, _AUGMENT, _RECROP, _DRAWN, _DRAWN_MEASURED = 41, 42, 43, 44, 45, 46  # streams of random numbers
+_AUGMENT, _DRAWN, _DRAWN_VALIDATION = 43, 45, 46  # streams of random numbers, as in `shot_pairs`
 
 
-class SinglePairs:
+class SinglePairs(ShotCrops):
     """Random crops of single noisy pictures, flipped at random, and which neighbours are drawn of each.
 
     To train, a batch is crops of twice the size, (N, C, 2*size, 2*size), and the numbers of the pixels that are drawn
     of every cell, (N, 2, size, size): both what the network sees and its target depend on the network, so a
     `SingleImageModel` makes them. To measure, it is what was drawn: one neighbour and the other, (N, C, size, size).
 
-    Parameters
-    ----------
-    pictures : sequence of Shots
-        Of one shot each, at least 2*size pixels high and wide.
-    count : int
-        Number of crops.
-    size : int
-        Side of what the network sees, in pixels.
-    channels : int
-        Of the network: 1 or 3.
-    seed : int
-    measured : bool
-        Whether the pairs are to measure.
-    redraw : bool
-        Whether every epoch draws other neighbours.
-    recrop : bool
-        Whether every epoch has crops of its own.
-    augment : bool
-        Whether every epoch flips and turns its crops at random.
+    `ShotCrops` says what the parameters are. Scenes are of one shot each, at least 2*size pixels high and wide. With
+    `redraw`, every epoch draws other neighbours.
 
     References
     ----------
     Huang, Li, Jia, Lu, Liu (2021), "Neighbor2Neighbor", arXiv:2101.02824, section 4.1.
     """
 
-    def __init__(
-        self,
-        pictures: Sequence[Shots],
-        count: int,
-        size: int,
-        channels: int,
-        *,
-        seed: int,
-        measured: bool = False,
-        redraw: bool = False,
-        recrop: bool = False,
-        augment: bool = False,
-    ) -> None:
-        self.pictures, self.size, self.channels, self.seed = pictures, size, channels, seed
-        self.measured, self.redraw, self.augment = measured, redraw, augment
-        stream = _MEASURED if measured else _PLACES
-        self._places = Places(count, seed=seed, stream=stream, anew=_RECROP if recrop else None)
-
-    def __len__(self) -> int:
-        return len(self._places)
+    train_places, validation_places, recropped_places = 41, 42, 44
 
     def batch(self, numbers: Sequence[int] | Array, epoch: int = 0) -> tuple[Array, Array]:
         n, side = len(numbers), 2 * self.size
         crops = np.empty((n, side, side, self.channels), np.float32)
         drawn = np.empty((2, n, 1, 1, self.size, self.size), np.intp)
-        stream = _DRAWN_MEASURED if self.measured else _DRAWN
+        stream = _DRAWN_VALIDATION if self.validation else _DRAWN
         for i, number in enumerate(map(int, numbers)):
             crops[i] = self._crop(number, epoch)
             rng = generator(self.seed, stream, epoch if self.redraw else 0, number)
             drawn[:, i : i + 1] = draw_neighbours(1, self.size, self.size, rng=rng)
         x = np.moveaxis(crops, -1, 1)  # (N, C, H, W)
-        if self.measured:
+        if self.validation:
             return neighbours(x, drawn)
         return x, np.moveaxis(drawn[:, :, 0, 0], 0, 1).astype(np.float32)
 
     def _crop(self, number: int, epoch: int) -> Array:
-        picture, side = self.pictures[number % len(self.pictures)], 2 * self.size
+        picture, side = self.scenes[number % len(self.scenes)], 2 * self.size
         y, x, way = self._places.at(number, epoch, picture.size, side)
-        if self.augment:
+        if self.augmented:
             way = int(generator(self.seed, _AUGMENT, epoch, number).integers(8))
         return turned(picture.crop(0, y, x, side, self.channels), way)
 
 
 def drawn_in(target: Array) -> Array:
-    """Which pixels a batch has drawn, as `neighbors.neighbours` takes them: (N, 2, H, W) -> (2, N, 1, 1, H, W)."""
+    """Which pixels a batch has drawn, as `neighbours` takes them: (N, 2, H, W) -> (2, N, 1, 1, H, W)."""
     drawn: Array = np.moveaxis(target, 1, 0)[:, :, None, None].astype(np.intp)
     return drawn

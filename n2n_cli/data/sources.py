@@ -88,7 +88,7 @@ def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int |
         config.size,
         noise,
         seed=seed,
-        clean_target=True,
+        validation=True,
         clip_inputs=config.clip_inputs,
     )
     of_targets = f", of targets {config.target_noise}" if config.target_noise else ""

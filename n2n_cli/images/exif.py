@@ -9,6 +9,7 @@ from PIL import ExifTags, Image
 
 HEAD = b"Exif\0\0"
 ORIENTATION = int(ExifTags.Base.Orientation)
+CENTIMETRES_AN_INCH = 2.54
 DAMAGED = "its EXIF data is damaged and was left out"
 # The tags of EXIF and TIFF that tell about the picture; the others tell how one file holds it.
 TELLING: set[int] = {

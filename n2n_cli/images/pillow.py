@@ -22,7 +22,6 @@ _DEPTH_16 = {"I;16", "I;16L", "I;16B"}
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # of TIFF
 _PLAIN_COLOUR_QUALITY = 90  # from here on JPEG keeps colour at full resolution
 _LONGEST_IN_JPEG = 65_533 - 29  # bytes of XMP data
-_CENTIMETRES = 2.54  # in an inch
 _BAND = 256  # rows
 _SAMPLED = 16  # rows that say how a PNG is best compressed
 _PNG_START = 33  # bytes of a PNG's signature and header
@@ -57,7 +56,7 @@ def _exif_density(metadata: Metadata) -> tuple[float, float] | None:
     if "exif" not in metadata:
         return None
     found = exif.loaded(metadata["exif"])
-    scale = _CENTIMETRES if found.get(ExifTags.Base.ResolutionUnit) == 3 else 1
+    scale = exif.CENTIMETRES_AN_INCH if found.get(ExifTags.Base.ResolutionUnit) == 3 else 1
     pair = exif.density(found.get(ExifTags.Base.XResolution), found.get(ExifTags.Base.YResolution))
     return exif.dots_per_inch(pair[0] * scale, pair[1] * scale) if pair else None
 

@@ -19,15 +19,14 @@ from PIL.TiffImagePlugin import PREFIXES, ImageFileDirectory_v2, TiffImageFile
 from n2n_cli.images import exif
 from n2n_cli.images.picture import Metadata
 
-SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, DESCRIPTION = 254, 256, 257, 258, 259, 262, 270
+SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
+FILL_ORDER, DESCRIPTION = 266, 270
 STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_COUNTS, X_RESOLUTION, Y_RESOLUTION = 273, 277, 278, 279, 282, 283
-PLANAR, RESOLUTION_UNIT, PREDICTOR, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_COUNTS = (
-    *(284, 296, 317, 322, 323, 324, 325),
-)
+PLANAR, RESOLUTION_UNIT, PREDICTOR = 284, 296, 317
+TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
 EXTRA_SAMPLES, SAMPLE_FORMAT, XMP, ICC_PROFILE = 338, 339, 700, 34675
 RAW, LOSSY = 1, (6, 7)  # of the tag Compression; LOSSY is JPEG, in its old way and its new
 _BIG_HEAD = 16  # bytes of BigTIFF's head
-_CENTIMETRES = 2.54  # in an inch
 _IMAGEJ = re.compile(r"ImageJ=.*?\bimages=(\d+)", re.DOTALL)
 
 
@@ -185,7 +184,7 @@ def read_metadata(page: Page) -> tuple[Metadata, tuple[str, ...]]:
     if unit == 1 and (aspect := exif.density(x, y)):
         metadata["aspect"] = aspect
     elif (pair := exif.density(x, y)) and unit in (2, 3):
-        scale = _CENTIMETRES if unit == 3 else 1
+        scale = exif.CENTIMETRES_AN_INCH if unit == 3 else 1
         if dpi := exif.dots_per_inch(pair[0] * scale, pair[1] * scale):
             metadata["dpi"] = dpi
     if page.tags.get(COMPRESSION, RAW) not in (RAW, *LOSSY):

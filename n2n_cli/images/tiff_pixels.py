@@ -79,7 +79,7 @@ def layout_of(page: Page) -> Layout | None:
     try:
         samples, compression = page.number(tags.SAMPLES, 1), page.number(tags.COMPRESSION, tags.RAW)
         kind, bits = page.number(tags.SAMPLE_FORMAT, 1), page.number(tags.BITS, 1)
-        photometric, order = page.number(tags.PHOTOMETRIC, 0), page.number(266, 1)
+        photometric, order = page.number(tags.PHOTOMETRIC, 0), page.number(tags.FILL_ORDER, 1)
     except ValueError:  # channels of several kinds
         return None
     name = f"{_KINDS.get(kind)}{bits // 8}"

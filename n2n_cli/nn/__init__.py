@@ -1,6 +1,47 @@
 """The framework: layers, losses and optimisers in NumPy. Arrays in, arrays out; no files, no clock, no terminal.
 
 Arrays are (N, C, H, W), names and argument order are those of `torch.nn`.
+
+What a network is made of:
+
+module           Parameter and Module, what every layer and container is
+containers       Sequential: modules one after the other
+skips            Residual and SkipConcat: modules with a path around them
+conv             the convolution
+transpose_conv   the convolution that enlarges
+upsampling       enlarging by repetition
+pooling          the largest value of every window
+shuffle          pixels to channels and back
+activations      ReLU, LeakyReLU, Sigmoid
+functional       the pure array functions behind the layers, in adjoint pairs
+init             how weights start
+he               He initialisation of a whole network
+spec             a network as tables of a TOML file
+arguments        checks of constructor arguments
+
+How it learns:
+
+losses           MSE, L1
+optimizer        what every optimiser is
+optim            SGD, gradient clipping; all optimisers can be imported from here
+adam             Adam, AdamW
+muon             Muon
+schedules        the learning rate from step to step
+averaging        the mean of the weights over the last steps
+
+What makes it fast; the plain layers stay beside it, as its test oracle:
+
+fused            which fast layers take the place of which plain ones
+fast_conv        convolutions
+fast_winograd    3x3 convolutions in Winograd's form
+fast_narrow      convolutions with few outputs
+fast_upsampling  convolutions of an upsampled picture, done on the small one
+fast_doubling    upsampling by 2 with a 3x3 convolution
+channels_last    the operations they share, on (N, H, W, C)
+bordered         pictures with a border of zeros
+memory           a pool of memory that is used again
+tape             NumPy calls recorded once and run again
+parallel         one network on several threads
 """
 
 from n2n_cli.nn.activations import LeakyReLU, ReLU, Sigmoid

@@ -16,6 +16,14 @@ from n2n_cli.nn.module import Module
 from n2n_cli.nn.tape import do
 from n2n_cli.nn.upsampling import NearestUpsampling
 
+_ALONG = np.array([[1, 1, 1], [0, 0, 1], [-1, 0, 0]], np.float32)
+"""s, and what d[i] is multiplied with for 2i - 1 and for 2i: w2 and -w0; from w0, w1, w2."""
+_ORDER = [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0), (1, 1), (1, 2), (2, 1), (2, 2)]  # of (rows, columns)
+_KINDS = np.stack([np.kron(_ALONG[i], _ALONG[j]) for i, j in _ORDER])
+"""(9, 9): the nine small kernels' weights, from the 3x3 kernel's."""
+_PAIRS = np.array([[[1, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]]], np.float32)
+"""(phase, tap, 3): what x[i-1] and x[i] are multiplied with for 2i - 1 and for 2i, from w0, w1, w2."""
+
 
 class DoubledConv(FusedConv):
     """`UpsampledConv` for a scale of 2 and a 3x3 kernel, with fewer products than the phases have.
@@ -152,15 +160,6 @@ class DoubledConv(FusedConv):
         if conv.bias is not None:
             level = np.concatenate([level, np.resize(conv.bias.data, (1, 2 * c_out))])
         return by_kind, level, np.stack(below)
-
-
-_ALONG = np.array([[1, 1, 1], [0, 0, 1], [-1, 0, 0]], np.float32)
-"""s, and what d[i] is multiplied with for 2i - 1 and for 2i: w2 and -w0; from w0, w1, w2."""
-_ORDER = [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0), (1, 1), (1, 2), (2, 1), (2, 2)]  # of (rows, columns)
-_KINDS = np.stack([np.kron(_ALONG[i], _ALONG[j]) for i, j in _ORDER])
-"""(9, 9): the nine small kernels' weights, from the 3x3 kernel's."""
-_PAIRS = np.array([[[1, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]]], np.float32)
-"""(phase, tap, 3): what x[i-1] and x[i] are multiplied with for 2i - 1 and for 2i, from w0, w1, w2."""
 
 
 def _column_pairs(x: Array, *, ones: bool) -> Array:

@@ -24,7 +24,7 @@ _MANY = 10**6
 
 @dataclass
 class Denoiser:
-    """A model, the channels that its network takes, and what is told of how it was made.
+    """A model, and what is told of how it was made.
 
     Attributes
     ----------
@@ -35,7 +35,6 @@ class Denoiser:
     """
 
     model: Model
-    channels: int
     notes: list[str] = field(default_factory=list)
     learned: Learned | None = None
 
@@ -44,7 +43,6 @@ def learn_to_denoise(
     method: Method | None,
     parts: Sequence[Picture],
     model: Model | None,
-    channels: int,
     *,
     seconds: float | None = None,
     threads: int | None = None,
@@ -61,8 +59,6 @@ def learn_to_denoise(
         The picture, or those that it was taken apart into.
     model : Model, optional
         What is fitted to the picture, by a copy. "zs-n2n" alone does without.
-    channels : int
-        That the model's network takes.
     seconds : float, optional
         That learning may take. By default, as many steps as the method's own `EFFORT` says.
     threads : int, optional
@@ -82,25 +78,25 @@ def learn_to_denoise(
             advance(1)
             note = f"too small to learn from, a side is shorter than {zero_shot.MIN_SIDE} pixels; it stays as it is"
             own = parts[0].pixels.shape[2]
-            return Denoiser(zero_shot.unchanging(own, threads=threads), own, [note])
+            return Denoiser(zero_shot.unchanging(own, threads=threads), [note])
         learner = zero_shot.ZeroShotLearner(parts, threads=threads)
         learned_model, learned = learner.learn(_effort(zero_shot.EFFORT, seconds), advance=advance)
-        return Denoiser(learned_model, learner.crops.channels, [], learned)
+        return Denoiser(learned_model, [], learned)
     if model is None:
         raise ArgumentError("model", model, "a model, unless all is learned from the picture")
     if method is None:
-        return Denoiser(model, channels)
+        return Denoiser(model)
     from n2n_cli.single_image import neighbors
 
-    adapter = neighbors.Adapter(model, channels, parts)
+    adapter = neighbors.Adapter(model, parts)
     if not adapter.possible:
         advance(1)
-        return Denoiser(model, channels, ["too small to fit the model to it; the model denoised it as it is"])
+        return Denoiser(model, ["too small to fit the model to it; the model denoised it as it is"])
     learned = adapter.learn(_effort(neighbors.EFFORT, seconds), advance=advance)
     notes = (
         [] if learned.best < learned.first else ["no fit to it lowered the held-out loss; the model stayed as it is"]
     )
-    return Denoiser(adapter.model, channels, notes, learned)
+    return Denoiser(adapter.model, notes, learned)
 
 
 def _effort(effort: Effort, seconds: float | None) -> Effort:

@@ -25,6 +25,8 @@ _PLACE, _PLACES = 64, 8
 """Pixels: side of a place where the noise is told; and places, at most, along an axis."""
 PART, _MOST = 16, 128
 """One block in so many is held out, and at most so many in all."""
+_LEAST_DEVIATION = 1e-6
+"""Of pictures, in [0, 1]; one that has less is flat."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,6 @@ def learn(
     effort: Effort,
     *,
     advance: Callable[[float], None] = lambda part: None,
-    began: float | None = None,
 ) -> Learned:
     """Take steps until the held-out loss stops falling, or the effort is spent.
 
@@ -94,10 +95,8 @@ def learn(
         Of the network's weights; it is what is looked at.
     advance : function
         Told what part was done; all parts add up to 1.
-    began : float, optional
-        When the seconds began to count, as `time.perf_counter` tells it; by default now.
     """
-    began = time.perf_counter() if began is None else began
+    began = time.perf_counter()
     done, taken, since_best = 0.0, 0, 0
     first = best = held_out()
     weights = _copied(average)
@@ -232,9 +231,6 @@ class Crops:
             for start, size in zip(block, (h, w), strict=True)
         )
         return top, left
-
-
-_LEAST_DEVIATION = 1e-6
 
 
 def _block_counts(h: int, w: int) -> Pair:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from n2n_cli.data.neighbours import draw_neighbours, neighbours
 from n2n_cli.errors import ShapeError
 from n2n_cli.images import Picture
 from n2n_cli.model import Model
@@ -26,9 +27,6 @@ from n2n_cli.nn.averaging import MovingAverage
 from n2n_cli.nn.functional import Array
 from n2n_cli.single_image.learner import BLOCK, Crops, Effort, Learned, cells, learn
 from n2n_cli.single_image.risk import Risk, Window, window
-
-_NEIGHBOURS = np.array([(0, 1), (0, 2), (1, 3), (2, 3), (1, 0), (2, 0), (3, 1), (3, 2)])
-"""The two pixels of a cell that touch, in either order; a cell's pixels are numbered row by row."""
 
 WEIGHT = 1.0
 """Of the second part of the loss: the paper's for real noise."""
@@ -43,19 +41,6 @@ _PART = 4
 """One block in so many is held out: what is learned is little, and has to be told from chance."""
 _WINDOWS = 8
 """Crops, at most, that the held-out loss is taken on."""
-
-
-def draw_neighbours(n: int, h: int, w: int, *, rng: np.random.Generator) -> Array:
-    """Which pixels are taken of each cell of n pictures of h x w cells: (2, N, 1, 1, H, W), numbers from 0 to 3."""
-    drawn: Array = np.moveaxis(_NEIGHBOURS[rng.integers(len(_NEIGHBOURS), size=(n, 1, 1, h, w))], -1, 0)
-    return drawn
-
-
-def neighbours(x: Array, drawn: Array) -> tuple[Array, Array]:
-    """(N, C, H, W), the sides even -> two of (N, C, H/2, W/2): the drawn pixels, the same of all channels."""
-    pixels = np.stack([x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)], axis=2)  # (N, C, 4, H/2, W/2)
-    first, second = (np.take_along_axis(pixels, which, axis=2)[:, :, 0] for which in drawn)
-    return first, second
 
 
 class NeighborLoss(Loss):
@@ -108,8 +93,6 @@ class Adapter:
     ----------
     model : Model
         Stays as it is.
-    channels : int
-        That its network takes.
     pictures : sequence of Picture
         Of the same channels: one, or the parts of one.
     seed : int
@@ -121,14 +104,14 @@ class Adapter:
         Whether the pictures are large enough to learn from them, and to tell whether that made it better.
     """
 
-    def __init__(self, model: Model, channels: int, pictures: Sequence[Picture], *, seed: int = 0) -> None:
+    def __init__(self, model: Model, pictures: Sequence[Picture], *, seed: int = 0) -> None:
         self._rng = np.random.default_rng(seed)
         self._crops = Crops(pictures, rng=self._rng, part=_PART)
         network = copy.deepcopy(model.network)
         optimizer = Adam(network.param(), lr=LEARNING_RATE)
         self.model = Model(network, optimizer, NeighborLoss(), threads=model.threads)
         self._average = MovingAverage(network.named_parameters(), DECAY)
-        self._channels = channels
+        self._channels = model.channels
         whole = 2 * math.lcm(network.period(0), network.period(1))
         self._side = min(SIDE, self._crops.least) // whole * whole
         windows = self._held_out_windows() if self._side else []

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from n2n_cli.cli import console
 from n2n_cli.cli.console import complain, result, settings, shows_progress, tell
-from n2n_cli.cli.options import number, whole_number
+from n2n_cli.cli.options import number, positive, whole_number
 from n2n_cli.errors import N2NError, UsageError, printable
 from tests.nn.cases import some_examples
 
@@ -130,3 +130,12 @@ def test_whole_number() -> None:
             whole_number(wrong, "--crops", 1)
         assert caught.value.message == f"`--crops` is '{wrong}', it must be a whole number of at least 1"
         assert caught.value.hint
+
+
+def test_positive() -> None:
+    assert (positive("5", "--seconds", "x", hint="y"), positive("1e-3", "--seconds", "x", hint="y")) == (5.0, 0.001)
+    for wrong in ("0", "-1", "nan", "inf", "1" + "0" * 400, "soon", ""):
+        with pytest.raises(UsageError) as caught:
+            positive(wrong, "--seconds", "a number of seconds", hint="for example")
+        assert caught.value.message == f"`--seconds` is '{wrong}', it must be a number of seconds"
+        assert caught.value.hint == "for example"

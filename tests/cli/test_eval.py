@@ -18,9 +18,10 @@ import pytest
 
 from n2n_cli.checkpoint import write_checkpoint
 from n2n_cli.cli import eval as command
-from n2n_cli.evaluation import Score, Tally
+from n2n_cli.evaluation import Score
 from n2n_cli.model import Model
 from tests.cli import TINY, failure, n2n, photo, workplace
+from tests.test_evaluation import tally_of
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +83,7 @@ def test_a_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setenv("COLUMNS", "80")
     found = [Score("[red]:heart:\n.png", 0.01, 0.001, 0.25, 0.75), Score("b.png", 0.001, 0.01, 0.5, 0.25)]
-    command._print_table(iter(found), Tally(found))
+    command._print_table(iter(found), tally_of(found))
     rows = [line.split() for line in terminal.getvalue().splitlines() if line.strip(" ─")]
     assert rows == [
         ["picture", "noisy", "dB", "denoised", "dB", "gain", "dB", "noisy", "SSIM", "SSIM"],

@@ -26,14 +26,14 @@ def crops(pictures: Sequence[Array], count: int = 20, size: int = 4, **extra: An
 # What a pair depends on
 
 
-@pytest.mark.parametrize("clean_target", [False, True])
+@pytest.mark.parametrize("validation", [False, True])
 @pytest.mark.parametrize("noise", ["gaussian:25", "pixelate:2"])
-def test_a_pair_depends_on_its_number_alone_not_on_order_or_company(noise: str, clean_target: bool) -> None:
+def test_a_pair_depends_on_its_number_alone_not_on_order_or_company(noise: str, validation: bool) -> None:
     pictures = [colour(9, 11, 0), colour(13, 8, 1), colour(8, 8, 2)]
-    pairs = crops(pictures, noise=parse_noise(noise), clean_target=clean_target, redraw=True)
+    pairs = crops(pictures, noise=parse_noise(noise), validation=validation, redraw=True)
     noisy, target = pairs.batch(range(20), epoch=2)
     numbers = np.array([19, 4, 4, 0, 7])
-    again = crops(pictures, noise=parse_noise(noise), clean_target=clean_target, redraw=True)
+    again = crops(pictures, noise=parse_noise(noise), validation=validation, redraw=True)
     for got, wanted in zip(again.batch(numbers, epoch=2), (noisy, target), strict=True):
         np.testing.assert_array_equal(got, wanted[numbers])
     for number in (13, 1):
@@ -91,16 +91,16 @@ def test_noise_is_neither_clipped_nor_rounded() -> None:
 
 def test_the_target_to_measure_with_is_the_clean_picture() -> None:
     pictures = [numbered(8, 8)]
-    noisy, clean = crops(pictures, size=8, clean_target=True).batch([0])
+    noisy, clean = crops(pictures, size=8, validation=True).batch([0])
     assert (noisy != clean).all()
     np.testing.assert_array_equal(np.sort(clean.ravel()), numbered(8, 8).ravel() * np.float32(1 / 65535))
-    _, mean = crops(pictures, size=4, noise=PIXELATE, clean_target=True).batch([0])
+    _, mean = crops(pictures, size=4, noise=PIXELATE, validation=True).batch([0])
     blocks = np.sort([n + 4.5 for n in (8 * row + column for row in range(0, 8, 2) for column in range(0, 8, 2))])
     np.testing.assert_allclose(np.sort(mean.ravel()) * 65535, blocks, rtol=1e-6)
 
 
 def test_pictures_are_measured_on_the_same_noise_every_epoch() -> None:
-    pairs = crops([numbered(9, 9)], clean_target=True)
+    pairs = crops([numbered(9, 9)], validation=True)
     np.testing.assert_array_equal(pairs.batch([1], epoch=1)[0], pairs.batch([1], epoch=7)[0])
 
 

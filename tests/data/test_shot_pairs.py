@@ -99,14 +99,14 @@ def test_augmented_pairs_are_turned_together_and_swapped() -> None:
 
 
 def test_what_is_measured_is_a_shot_against_the_mean_of_the_others() -> None:
-    pairs = pairs_of([shots(3), shots(2, first=3, pairs=((0, 1),))], count=4, measured=True)
+    pairs = pairs_of([shots(3), shots(2, first=3, pairs=((0, 1),))], count=4, validation=True)
     noisy, target = (levels(view)[:, 0] for view in pairs.batch(range(4)))
     assert (noisy[:, 0, 0] // 1000).tolist() == [0, 3, 1, 2]
     np.testing.assert_array_equal(target - noisy, np.array([1500, 1000, 0, -1500])[:, None, None] * np.ones((4, 4)))
 
 
 def test_what_is_measured_stays_the_same_and_is_elsewhere_than_what_is_learned() -> None:
-    measured, learned = (pairs_of([shots(2, 50, 50, pairs=TWO)], measured=flag) for flag in (True, False))
+    measured, learned = (pairs_of([shots(2, 50, 50, pairs=TWO)], validation=flag) for flag in (True, False))
     first = measured.batch(range(12), 1)
     np.testing.assert_array_equal(first, measured.batch(range(12), 2))
     assert (first[0] != learned.batch(range(12))[0]).any(axis=(1, 2, 3)).sum() > 9

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from n2n_cli.data.neighbours import neighbours
 from n2n_cli.data.scenes import Shots
 from n2n_cli.data.single_pairs import SinglePairs, drawn_in
 from n2n_cli.nn.functional import Array
-from n2n_cli.single_image.neighbors import neighbours
 from tests.pictures import colour, numbered
 from tests.shots import in_memory
 
@@ -74,7 +74,7 @@ def test_augmented_crops_lie_in_all_eight_ways() -> None:
 
 
 def test_what_is_measured_is_one_neighbour_against_the_other() -> None:
-    pairs = pairs_of([picture(20, 20)], measured=True)
+    pairs = pairs_of([picture(20, 20)], validation=True)
     first, second = pairs.batch(range(12), 1)
     assert first.shape == second.shape == (12, 1, 3, 3)
     assert set(np.abs(levels(first) - levels(second)).ravel().tolist()) == {1, 20}

@@ -85,7 +85,7 @@ def test_training_and_measuring_draw_from_different_streams(tmp_path: Path) -> N
     dataset = open_dataset(folder_config(tmp_path, redraw=False), 3, seed=0)
     assert (dataset.train.batch([0])[0] != dataset.validation.batch([0])[0]).all()
     shown = [
-        CropPairs([numbered(50, 50)], 20, 4, NOISELESS, seed=3, clean_target=clean).batch(range(20))[0]
+        CropPairs([numbered(50, 50)], 20, 4, NOISELESS, seed=3, validation=clean).batch(range(20))[0]
         for clean in (False, True)
     ]
     assert (shown[0] != shown[1]).any(axis=(1, 2, 3)).sum() > 15

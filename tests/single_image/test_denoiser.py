@@ -36,18 +36,18 @@ def gray(side: int = 40) -> Array:
 
 
 def run(*jobs: Job, chosen: Model | None = HALF_GRAY, **options: Any) -> list[Outcome]:
-    return list(denoise_files(chosen, 1, jobs, Options(**options)))
+    return list(denoise_files(chosen, jobs, Options(**options)))
 
 
 def test_without_a_method_the_model_is_the_denoiser() -> None:
-    denoiser = learn_to_denoise(None, [Picture(gray())], HALF_GRAY, 1)
-    assert (denoiser.model, denoiser.channels, denoiser.notes, denoiser.learned) == (HALF_GRAY, 1, [], None)
+    denoiser = learn_to_denoise(None, [Picture(gray())], HALF_GRAY)
+    assert (denoiser.model, denoiser.notes, denoiser.learned) == (HALF_GRAY, [], None)
 
 
 @pytest.mark.parametrize("method", [None, "adapt"])
 def test_a_model_that_is_needed_is_asked_for(method: Any) -> None:
     with pytest.raises(ArgumentError, match="`model` is None"):
-        learn_to_denoise(method, [Picture(gray())], None, 1)
+        learn_to_denoise(method, [Picture(gray())], None)
 
 
 def test_seconds_take_the_place_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +60,7 @@ def test_seconds_take_the_place_of_steps(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("n2n_cli.single_image.zero_shot.ZeroShotLearner.learn", note)
     for seconds in (None, 3.5):
         with pytest.raises(InterruptedError):
-            learn_to_denoise("zs-n2n", [Picture(gray())], None, 0, seconds=seconds, threads=1)
+            learn_to_denoise("zs-n2n", [Picture(gray())], None, seconds=seconds, threads=1)
     assert asked[0] == Effort(steps=4, every=2)
     assert (asked[1].seconds, asked[1].every) == (3.5, 2)
     assert asked[1].steps > 10**5
@@ -71,7 +71,7 @@ def test_seconds_take_the_place_of_steps(monkeypatch: pytest.MonkeyPatch) -> Non
 )
 def test_what_is_too_small_is_told(method: Any, side: int, told: str) -> None:
     parts: list[float] = []
-    denoiser = learn_to_denoise(method, [Picture(gray(side))], HALF_GRAY, 1, threads=1, advance=parts.append)
+    denoiser = learn_to_denoise(method, [Picture(gray(side))], HALF_GRAY, threads=1, advance=parts.append)
     assert told in denoiser.notes[0]
     assert parts == [1]
     assert denoiser.learned is None
@@ -80,7 +80,7 @@ def test_what_is_too_small_is_told(method: Any, side: int, told: str) -> None:
 def test_a_fit_that_was_no_better_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     picture, _ = noisy_picture()
     monkeypatch.setattr("n2n_cli.single_image.neighbors.Adapter.step", lambda adapter: None)
-    denoiser = learn_to_denoise("adapt", [picture], model(), 3)
+    denoiser = learn_to_denoise("adapt", [picture], model())
     assert denoiser.notes == ["no fit to it lowered the held-out loss; the model stayed as it is"]
 
 
@@ -111,7 +111,7 @@ def test_taken_apart_every_pixel_is_denoised_once(pd: int) -> None:
     Image.fromarray(pixels).save("a.png")
     parts: list[float] = []
     jobs = [Job(Path("a.png"), Path("b.png"))]
-    (outcome,) = denoise_files(HALF_GRAY, 1, jobs, Options(pd=pd), advance=parts.append)
+    (outcome,) = denoise_files(HALF_GRAY, jobs, Options(pd=pd), advance=parts.append)
     assert outcome.status == "done"
     np.testing.assert_array_equal(np.asarray(Image.open("b.png")), pixels // 2)
     assert sum(parts) == pytest.approx(1)
@@ -122,7 +122,7 @@ def test_the_parts_of_the_work_add_up(pd: int) -> None:
     Image.fromarray(gray()[..., 0]).save("a.png")
     parts: list[float] = []
     jobs = [Job(Path("a.png"), Path("b.png"))]
-    (outcome,) = denoise_files(None, 0, jobs, Options(learning="zs-n2n", threads=1, pd=pd), advance=parts.append)
+    (outcome,) = denoise_files(None, jobs, Options(learning="zs-n2n", threads=1, pd=pd), advance=parts.append)
     assert outcome.status == "done"
     assert parts[0] == denoiser.LEARNING / 4
     assert sum(parts) == pytest.approx(1)

@@ -1,4 +1,4 @@
-"""Neighbor2Neighbor: which pixels are drawn, the loss, and a model that is fitted to a picture."""
+"""Neighbor2Neighbor: the loss, and a model that is fitted to a picture."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from n2n_cli.data.neighbours import draw_neighbours, neighbours
 from n2n_cli.errors import ShapeError
 from n2n_cli.images import Picture
 from n2n_cli.model import Model
 from n2n_cli.nn import MSE, SGD, Conv2d, Residual, Sequential
 from n2n_cli.nn.functional import Array
 from n2n_cli.single_image.learner import Effort
-from n2n_cli.single_image.neighbors import Adapter, NeighborLoss, draw_neighbours, neighbours, target_of
+from n2n_cli.single_image.neighbors import Adapter, NeighborLoss, target_of
 from tests.gradients import assert_same_gradient, numeric_gradient
 
 
@@ -32,27 +33,6 @@ def noisy_picture(channels: int = 3, side: int = 96) -> tuple[Picture, Array]:
     clean = np.broadcast_to(ramp[:, None, None], (side, side, channels))
     noise = np.random.default_rng(1).normal(0, 0.1, clean.shape).astype(np.float32)
     return Picture(clean + noise), clean
-
-
-def test_drawn_pixels_touch_along_a_row_or_a_column_in_either_order(rng: np.random.Generator) -> None:
-    drawn = draw_neighbours(2, 30, 40, rng=rng)
-    assert drawn.shape == (2, 2, 1, 1, 30, 40)
-    pairs, counts = np.unique(drawn.reshape(2, -1), axis=1, return_counts=True)
-    assert {(int(a), int(b)) for a, b in pairs.T} == {
-        *((0, 1), (0, 2), (1, 3), (2, 3)),
-        *((1, 0), (2, 0), (3, 1), (3, 2)),
-    }
-    assert counts.min() > 0.8 * 2400 / 8
-
-
-def test_neighbours_are_the_drawn_pixels_of_all_channels() -> None:
-    x = np.arange(32.0).reshape(1, 2, 4, 4)
-    first, second = np.array([[[0, 1], [2, 3]], [[1, 3], [0, 2]]])[:, None, None, None]
-    got = neighbours(x, np.stack([first, second]))
-    np.testing.assert_array_equal(got[0][0, 0], [[0, 3], [12, 15]])
-    np.testing.assert_array_equal(got[1][0, 0], [[1, 7], [8, 14]])
-    for part in got:
-        np.testing.assert_array_equal(part[0, 1], part[0, 0] + 16)
 
 
 def test_the_loss_is_that_of_the_paper(rng: np.random.Generator) -> None:
@@ -82,7 +62,7 @@ def test_a_model_that_removes_nothing_learns_to(own: int, channels: int, monkeyp
     monkeypatch.setattr("n2n_cli.single_image.neighbors.LEARNING_RATE", 2e-2)
     monkeypatch.setattr("n2n_cli.single_image.neighbors.LAST_RATE", 2e-2)
     chosen, (picture, _) = model(channels), noisy_picture(own)
-    adapter = Adapter(chosen, channels, [picture])
+    adapter = Adapter(chosen, [picture])
     assert adapter.possible
     learned = adapter.learn(Effort(steps=80, every=20))
     assert learned.first == 0
@@ -95,7 +75,7 @@ def test_a_model_that_removes_nothing_learns_to(own: int, channels: int, monkeyp
 
 
 def test_the_learning_rate_grows_to_its_last() -> None:
-    adapter = Adapter(model(), 3, [noisy_picture()[0]])
+    adapter = Adapter(model(), [noisy_picture()[0]])
     rates = []
     for _ in range(3):
         adapter.step()
@@ -108,7 +88,7 @@ def test_the_learning_rate_grows_to_its_last() -> None:
 
 def test_a_fit_that_makes_it_worse_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen, (picture, _) = model(), noisy_picture()
-    adapter = Adapter(chosen, 3, [picture])
+    adapter = Adapter(chosen, [picture])
     weights = adapter.model.network.param()[0][0]
 
     def worse() -> None:
@@ -123,7 +103,7 @@ def test_a_fit_that_makes_it_worse_is_not_kept(monkeypatch: pytest.MonkeyPatch) 
 def test_nothing_is_learned_from_targets_that_are_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
     picture, _ = noisy_picture()
     masks: list[Array] = []
-    adapter = Adapter(model(), 3, [picture])
+    adapter = Adapter(model(), [picture])
 
     def watched(first: Array, target: Array) -> None:
         masks.append(target[:, -1])
@@ -140,7 +120,7 @@ def test_nothing_is_learned_from_targets_that_are_held_out(monkeypatch: pytest.M
 def test_the_target_has_what_the_denoised_neighbours_differ_by(monkeypatch: pytest.MonkeyPatch) -> None:
     picture, _ = noisy_picture()
     taken: list[tuple[Array, Array]] = []
-    adapter = Adapter(model(), 3, [picture])
+    adapter = Adapter(model(), [picture])
     monkeypatch.setattr(adapter.model, "predict", lambda x: 3 * x)
     monkeypatch.setattr(adapter.model, "step", lambda *pair: taken.append(pair))
     adapter.step()
@@ -155,7 +135,7 @@ def test_threads_change_nothing_and_the_seed_does() -> None:
     for seed, threads in ((1, 1), (1, 2), (2, 1)):
         chosen = model()
         chosen._team.threads = threads
-        adapter = Adapter(chosen, 3, [picture], seed=seed)
+        adapter = Adapter(chosen, [picture], seed=seed)
         for _ in range(3):
             adapter.step()
         weights.append(adapter.model.network.state_dict()["0.0.weight"])
@@ -165,7 +145,7 @@ def test_threads_change_nothing_and_the_seed_does() -> None:
 
 @pytest.mark.parametrize("side", [1, 30])
 def test_a_picture_that_holds_nothing_out_is_too_small(side: int) -> None:
-    assert not Adapter(model(), 3, [noisy_picture(side=side)[0]]).possible
+    assert not Adapter(model(), [noisy_picture(side=side)[0]]).possible
 
 
 def test_the_loss_agrees_with_pytorch(torch: Any, rng: np.random.Generator) -> None:

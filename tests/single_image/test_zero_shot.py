@@ -164,7 +164,7 @@ def test_a_noisy_picture_becomes_better_dark_or_bright(channels: int, spread: fl
     noisy = clean + (0.1 * spread * rng.normal(size=clean.shape)).astype(np.float32)
     model, learned = ZeroShotLearner([as_picture(noisy)], threads=1).learn(Effort(steps=150, every=50))
     assert learned.best < learned.first
-    errors = [np.mean((picture - clean) ** 2) for picture in (denoise(model, channels, noisy), noisy)]
+    errors = [np.mean((picture - clean) ** 2) for picture in (denoise(model, noisy), noisy)]
     assert errors[0] < errors[1] / 4
 
 
@@ -215,9 +215,9 @@ def test_a_large_picture_is_learned_from_crops_and_never_as_a_whole(monkeypatch:
 def test_a_picture_without_any_difference_stays_as_it_is() -> None:
     flat = np.full((3, 40, 40), 0.5, np.float32)
     model, _ = ZeroShotLearner([as_picture(flat)], threads=1).learn(Effort(steps=60))
-    assert psnr(denoise(model, 3, flat), flat) > 30
+    assert psnr(denoise(model, flat), flat) > 30
 
 
 def test_what_is_too_small_has_a_model_that_changes_nothing(rng: np.random.Generator) -> None:
     x = rng.random((3, 5, 7), dtype=np.float32)
-    np.testing.assert_array_equal(denoise(zero_shot.unchanging(3, threads=1), 3, x), x)
+    np.testing.assert_array_equal(denoise(zero_shot.unchanging(3, threads=1), x), x)

@@ -123,7 +123,7 @@ def many(count: int) -> Iterator[str]:
         model = Model.from_checkpoint(folder / "tiny.pth", threads=1)
         jobs = (Job(sources[number % len(sources)], folder / "out.png") for number in range(count))
         sizes = []
-        for number, outcome in enumerate(denoise_files(model, 3, jobs, Options(estimates=True)), 1):
+        for number, outcome in enumerate(denoise_files(model, jobs, Options(estimates=True)), 1):
             if outcome.error is not None:
                 yield f"picture {number}: {outcome.error!r}"
             if number in (max(1, count // 2), count):

@@ -1,0 +1,29 @@
+"""Pairs of neighbouring pixels, one pair of every 2x2 cell of a picture: two half-sized pictures of nearly the same.
+
+References
+----------
+Huang, Li, Jia, Lu, Liu (2021), "Neighbor2Neighbor: Self-Supervised Denoising from Single Noisy Images",
+arXiv:2101.02824, section 4.1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from n2n_cli.nn.functional import Array
+
+_TOUCHING = np.array([(0, 1), (0, 2), (1, 3), (2, 3), (1, 0), (2, 0), (3, 1), (3, 2)])
+"""The two pixels of a cell that touch, in either order; a cell's pixels are numbered row by row."""
+
+
+def draw_neighbours(n: int, h: int, w: int, *, rng: np.random.Generator) -> Array:
+    """Which pixels are taken of each cell of n pictures of h x w cells: (2, N, 1, 1, H, W), numbers from 0 to 3."""
+    drawn: Array = np.moveaxis(_TOUCHING[rng.integers(len(_TOUCHING), size=(n, 1, 1, h, w))], -1, 0)
+    return drawn
+
+
+def neighbours(x: Array, drawn: Array) -> tuple[Array, Array]:
+    """(N, C, H, W), the sides even -> two of (N, C, H/2, W/2): the drawn pixels, the same of all channels."""
+    pixels = np.stack([x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)], axis=2)  # (N, C, 4, H/2, W/2)
+    first, second = (np.take_along_axis(pixels, which, axis=2)[:, :, 0] for which in drawn)
+    return first, second
