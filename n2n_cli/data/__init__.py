@@ -5,6 +5,7 @@ pairs         numbered pairs, cut from pictures or given
 folders       which picture files a folder holds
 built_in      the built-in pictures, made once and then kept
 dead_leaves   how they are made
+memory        what pictures may take of it, and which part of them is used
 shrinking     pictures made smaller
 loading       batches made ahead of their use
 shots         which pictures are shots of the same scene

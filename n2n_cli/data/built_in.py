@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from n2n_cli.data import memory
 from n2n_cli.data.dead_leaves import dead_leaves
 from n2n_cli.errors import DataError
 from n2n_cli.files import replacing
@@ -20,8 +21,6 @@ PIXELS = 20 * 2**20
 LEAST = 40
 """Pictures, however large they are."""
 VERSION = 2
-MEMORY = 4_000_000_000
-"""Bytes that they may take."""
 
 
 def built_in_pictures(
@@ -41,9 +40,9 @@ def built_in_pictures(
     """
     side = max(256, smallest)
     count = max(LEAST, PIXELS // side**2)
-    if count * side**2 * 3 > MEMORY:
+    if count * side**2 * 3 > memory.MEMORY:
         raise DataError(
-            f"built-in pictures of {side}x{side} pixels need more than {MEMORY / 1e9:g} GB",
+            f"built-in pictures of {side}x{side} pixels need more than {memory.MEMORY / 1e9:g} GB",
             hint="a smaller `data.size`, or a noise model that needs fewer source pixels",
         )
     path = cache_folder() / f"dead-leaves-{VERSION}-{count}x{side}.npy"

@@ -10,15 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from n2n_cli.data import memory
 from n2n_cli.data.alignment import Exposure, common_area, measure_exposure, measure_shift
 from n2n_cli.data.shots import Scene
 from n2n_cli.errors import DataError, ImageError
 from n2n_cli.images import Picture, picture_size, read_picture
 from n2n_cli.nn.functional import Array, Pair
 from n2n_cli.pixels import to_float
-
-MEMORY = 4_000_000_000
-"""Bytes of shots that are kept in memory; of more, a part of every shot is used."""
 
 _LUMA = np.array([[0.299], [0.587], [0.114]], np.float32)  # ITU-R 601, as `images.read_pixels`
 
@@ -143,7 +141,7 @@ def read_scenes(
     if small:
         notes += (f"{small} of {len(scenes)} scenes are smaller than {smallest} pixels: left out",)
     if least < 1:
-        notes += (f"the shots need more than {MEMORY / 1e9:g} GB: the middle {least:.0%} of each side is used",)
+        notes += (memory.note("shots", least),)
     return kept, notes + tuple(found.notes(match_exposure=match_exposure, align=align))
 
 
@@ -186,10 +184,8 @@ def _read(scene: Scene, total: int, smallest: int, sizes: dict[Path, Pair]) -> t
             problems.append(f"`{path}` is a copy of `{seen[digest]}`, with the same noise")
             continue
         seen[digest] = path
-        share = math.sqrt(min(1, MEMORY / (total * own.shape[2] * own.itemsize)))  # of each side
-        h, w = (min(side, max(smallest, int(side * share))) for side in own.shape[:2])
-        y, x = (own.shape[0] - h) // 2, (own.shape[1] - w) // 2
-        pixels.append(own if share == 1 else own[y : y + h, x : x + w].copy())
+        share = memory.share_of_sides(total * own.shape[2] * own.itemsize)
+        pixels.append(memory.middle(own, share, smallest))
     return pixels, problems
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from n2n_cli.checkpoint import read_checkpoint
 from n2n_cli.config import DataConfig
 from n2n_cli.config.keys import DEAD_LEAVES
+from n2n_cli.data import memory
 from n2n_cli.data.built_in import built_in_pictures
 from n2n_cli.data.folders import PAIR_ENDINGS, check_channels, image_files
 from n2n_cli.data.pairs import HELD_OUT, ArrayPairs, CropPairs, Dataset, how_often
@@ -21,8 +22,6 @@ from n2n_cli.images import picture_size, read_pixels
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import parse_noise
 
-MEMORY = 4_000_000_000
-"""Bytes of pictures that are kept in memory; of a larger folder, a part of every picture is used."""
 PAIR_FILES = ("train_data.pkl", "val_data.pkl")
 """The EPFL course's files: two uint8 arrays (N, C, H, W) each, noisy and noisy, noisy and clean."""
 
@@ -140,10 +139,8 @@ def read_folder(folder: Path, channels: int, *, smallest: int) -> tuple[list[Arr
         except ImageError as error:
             problems.append(error.message)
             continue
-        share = math.sqrt(min(1, MEMORY / (total * pixels.itemsize)))  # of each side
-        h, w = (max(smallest, int(side * share)) for side in pixels.shape[:2])
-        y, x = (pixels.shape[0] - h) // 2, (pixels.shape[1] - w) // 2
-        pictures.append(pixels if share == 1 else pixels[y : y + h, x : x + w].copy())
+        share = memory.share_of_sides(total * pixels.itemsize)
+        pictures.append(memory.middle(pixels, share, smallest))
         least = min(least, share)
     if problems:
         raise ImageError(
@@ -159,7 +156,7 @@ def read_folder(folder: Path, channels: int, *, smallest: int) -> tuple[list[Arr
     if len(usable) < len(files):
         notes += (f"{len(files) - len(usable)} of {len(files)} pictures are smaller than {smallest} pixels: left out",)
     if least < 1:
-        notes += (f"the pictures need more than {MEMORY / 1e9:g} GB: the middle {least:.0%} of each side is used",)
+        notes += (memory.note("pictures", least),)
     return pictures, notes
 
 
