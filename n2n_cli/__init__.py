@@ -30,7 +30,7 @@ pth            PyTorch's zip format
 states         what a checkpoint holds beside the weights
 tiling         a network on pictures of any size
 tile_plan      which tiles such a picture is cut into
-turning        the mean over a picture's turns and flips
+self_ensemble  the mean over a picture's turns and flips
 single_image   denoisers that are learned from the picture itself
 
 Pictures and noise:

@@ -137,7 +137,7 @@ class HeldOut:
     def _own(self) -> Iterable[tuple[Array, Array]]:
         if self._kept is not None:
             return self._kept
-        numbers = self._numbers[self._ranks.number :: self._ranks.count]
+        numbers = self._numbers[self._ranks.rank :: self._ranks.count]
         batches = map(self._pairs.batch, numbers)
         first = next(batches, None)
         if first is None:
@@ -214,7 +214,7 @@ def _scored_together(model: Model, batches: Iterator[Batch], ranks: Ranks) -> It
                 if batch is None:
                     more = False
                     break
-                if i % ranks.count == ranks.number:
+                if i % ranks.count == ranks.rank:
                     own.append(tuple(_scored(model, batch)))
         except Exception as error:  # raised when its turn comes, as alone
             failure = error
@@ -223,7 +223,7 @@ def _scored_together(model: Model, batches: Iterator[Batch], ranks: Ranks) -> It
             scores = next(parts[i % ranks.count], ())
             if scores is not None:
                 yield from scores
-            elif failure is not None and i % ranks.count == ranks.number:
+            elif failure is not None and i % ranks.count == ranks.rank:
                 raise failure
             else:
                 ranks.gathered(None)  # where the other's failure is told of

@@ -24,9 +24,9 @@ from n2n_cli.nn.functional import Array
 from n2n_cli.nn.init import UNDRAWN
 from n2n_cli.nn.losses import LOSSES
 from n2n_cli.nn.optim import OPTIMIZERS, clip_gradient_norm
+from n2n_cli.self_ensemble import SelfEnsemble
 from n2n_cli.states import check_resumable, config_in, facts_in, told_of
 from n2n_cli.stopping import StoppableTeam
-from n2n_cli.turning import Turned
 
 channels_last.small_product = small_product()
 
@@ -155,9 +155,9 @@ class Model:
             self.average.load_state_dict(average)
 
     def predict_as_ensemble(self) -> None:
-        """Let each prediction from now on be the mean of eight, of the picture turned and mirrored: see `Turned`."""
-        turned = Turned(self.network).train(self.network.training)
-        self._predicting = StoppableTeam(turned, threads=self.threads)
+        """Let each prediction from now on be the mean over eight turns and flips of the picture: see `SelfEnsemble`."""
+        ensemble = SelfEnsemble(self.network).train(self.network.training)
+        self._predicting = StoppableTeam(ensemble, threads=self.threads)
 
     @classmethod
     def from_config(cls, config: Config, *, threads: int | None = None) -> Self:

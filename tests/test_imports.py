@@ -19,7 +19,7 @@ ORDER = (  # a module imports from its own row and the rows above it
     {"nn"},
     {"files", "locks", "stopping", "pixels", "json_lines", "machine", "pth", "checkpoint", "freezing"}
     | {"images", "lettering", "noise", "noise_level", "metrics", "config", "sheet", "picture_facts"},
-    {"data", "distributed", "single_image", "correlation", "states", "model", "turning", "tile_plan", "tiling"}
+    {"data", "distributed", "single_image", "correlation", "states", "model", "self_ensemble", "tile_plan", "tiling"}
     | {"runs", "records", "jobs", "manifest"},
     {"starting", "bundled", "examples", "evaluation", "training", "denoising", "batch", "comparison"}
     | {"summary", "exporting"},

@@ -50,9 +50,9 @@ def tells(error: Exception) -> bool:
         return ranks.tells(error)
     same_for_all = isinstance(error, UsageError) or not isinstance(error, N2NError | OSError | MemoryError)
     if same_for_all and any(os.environ.get(name, "0") != "0" for name in _RANK_VARIABLES):
-        from n2n_cli.distributed.launchers import rank_of_process
+        from n2n_cli.distributed.launchers import place_of_process
 
-        if rank_of_process(os.environ).number > 1:
+        if place_of_process(os.environ).number > 1:
             time.sleep(_FIRST_TELLS)  # some launchers end all as soon as one has failed
             return False
     return True

@@ -11,7 +11,7 @@ from n2n_cli.distributed.shards import Shard, shard_of_process
 from n2n_cli.errors import UsageError
 
 
-def rank_of_process(environment: Mapping[str, str]) -> Shard:
+def place_of_process(environment: Mapping[str, str]) -> Shard:
     """This process's place among those that mpiexec or srun started with it; 1/1 where there is none."""
     others = ("SLURM_ARRAY_", "JOB_COMPLETION")  # tasks that run at different times
     return shard_of_process({name: value for name, value in environment.items() if not name.startswith(others)})
@@ -26,7 +26,7 @@ def ranks_of_process() -> Ranks:
     UsageError
         When a launcher started several and they cannot be connected.
     """
-    place = rank_of_process(os.environ)
+    place = place_of_process(os.environ)
     if place.count == 1:
         return ALONE
     try:

@@ -37,7 +37,7 @@ class Meetings:
 
     Attributes
     ----------
-    number, count : int
+    rank, count : int
         Of this process, and of all.
     array : array of float32
         What is added up: gradients, and the numbers behind them.
@@ -51,7 +51,7 @@ class Meetings:
 
     def __init__(self) -> None:
         self._world = MPI.COMM_WORLD
-        self.number, self.count = self._world.rank, self._world.size
+        self.rank, self.count = self._world.rank, self._world.size
         self.array: Array = np.zeros(TAIL, np.float32)
         self.asks: Callable[[], bool] = lambda: False
         self.until = math.inf
@@ -101,7 +101,7 @@ class Meetings:
         N2NError
             When the connection is lost.
         """
-        patience = PATIENCE if self.number == 0 else OTHERS_PATIENCE
+        patience = PATIENCE if self.rank == 0 else OTHERS_PATIENCE
         began, until = time.perf_counter(), self.until
         while True:
             try:
@@ -123,7 +123,7 @@ class Meetings:
             except MPI.Exception as error:
                 self.lost = True
                 raise N2NError(
-                    f"rank {self.number} has lost the others: {error}",
+                    f"rank {self.rank} has lost the others: {error}",
                     hint="a training goes on with `n2n train --resume RUN`, on any number of ranks",
                 ) from None
 

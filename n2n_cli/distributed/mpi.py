@@ -49,7 +49,7 @@ class MpiRanks(Ranks):
 
     def __init__(self, place: Shard) -> None:
         self._meetings = Meetings()
-        self.number, self.count = self._meetings.number, self._meetings.count
+        self.rank, self.count = self._meetings.rank, self._meetings.count
         if self.count == 1:
             raise UsageError(
                 f"{place.count} processes were started together ({place.reason}), but MPI does not connect them",
@@ -58,7 +58,7 @@ class MpiRanks(Ranks):
         self._asked = self._speaks = False
         hosts = self.gathered((platform.node(), _affinity()))
         self._sharing = sum(host == platform.node() and bool(cores & _affinity()) for host, cores in hosts)
-        self._first_here = [host for host, _ in hosts].index(platform.node()) == self.number
+        self._first_here = [host for host, _ in hosts].index(platform.node()) == self.rank
 
     @property
     def threads(self) -> int:
@@ -85,10 +85,10 @@ class MpiRanks(Ranks):
                 self._speaks = own <= _SIGNALS
                 raise error from None
             failed = [rank for rank, code in enumerate(codes) if code is not None]
-            if failed[0] != self.number:
+            if failed[0] != self.rank:
                 raise ElsewhereError(failed[0], codes[failed[0]] or 1) from None
-            if self.number and len(failed) < self.count and isinstance(error, N2NError):
-                error.message = f"on rank {self.number} ({platform.node()}): {error.message}"
+            if self.rank and len(failed) < self.count and isinstance(error, N2NError):
+                error.message = f"on rank {self.rank} ({platform.node()}): {error.message}"
             raise
 
     def from_first(self, make: Callable[[], Value]) -> Value:

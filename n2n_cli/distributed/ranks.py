@@ -32,19 +32,19 @@ class Ranks:
 
     Attributes
     ----------
-    number : int
+    rank : int
         Of this process, from 0 on.
     count : int
         Of all.
     """
 
-    number = 0
+    rank = 0
     count = 1
 
     @property
     def first(self) -> bool:
         """Whether this is the one that writes and prints."""
-        return self.number == 0
+        return self.rank == 0
 
     @property
     def threads(self) -> int:
@@ -65,7 +65,7 @@ class Ranks:
     def part(self, items: Array) -> Array:
         """This rank's part of an array: neighbours; the parts differ by one at the most, and may be empty."""
         n = len(items)
-        return items[n * self.number // self.count : n * (self.number + 1) // self.count]
+        return items[n * self.rank // self.count : n * (self.rank + 1) // self.count]
 
     def from_first(self, make: Callable[[], Value]) -> Value:
         """What the first rank makes, on all."""

@@ -32,7 +32,7 @@ def opened_together(config: Config, threads: int, ranks: Ranks) -> Dataset:
         different = [rank for rank, theirs in enumerate(ranks.gathered(found)) if theirs != found]
         if different:
             raise DataError(
-                f"rank {ranks.number} and rank {different[0]} see other pictures in `{config.data.source}`",
+                f"rank {ranks.rank} and rank {different[0]} see other pictures in `{config.data.source}`",
                 hint="name a folder that is the same on all hosts",
             )
     return data

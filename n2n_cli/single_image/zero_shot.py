@@ -28,8 +28,8 @@ from n2n_cli.nn.channels_last import empty_nchw
 from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.nn.init import UNDRAWN
 from n2n_cli.nn.tape import do
+from n2n_cli.self_ensemble import SelfEnsemble
 from n2n_cli.single_image.learner import BLOCK, EDGE, Crops, Effort, Learned, MaskedSquares, cells, learn
-from n2n_cli.turning import Turned
 
 WIDTH, SLOPE = 48, 0.2
 BEYOND = 2
@@ -192,7 +192,7 @@ def denoising_network(learned: Sequential, channels: int, mean: float, scale: fl
     first_bias -= mean * first.sum(axis=(1, 2, 3))
     last *= -1 / scale
     last_bias *= -1 / scale
-    return Sequential(Turned(Residual(*layers)))
+    return Sequential(SelfEnsemble(Residual(*layers)))
 
 
 def unchanging(channels: int, *, threads: int | None = None) -> Model:

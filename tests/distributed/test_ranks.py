@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from n2n_cli.checkpoint import read_checkpoint
-from n2n_cli.distributed.launchers import rank_of_process
+from n2n_cli.distributed.launchers import place_of_process
 from n2n_cli.distributed.ranks import ALONE, Ranks
 from n2n_cli.runs import Run
 from tests.cli import environment, n2n, photo
@@ -54,8 +54,8 @@ def apart(a: dict[str, Any], b: dict[str, Any]) -> float:
 
 
 class Rank(Ranks):
-    def __init__(self, number: int, count: int) -> None:
-        self.number, self.count = number, count
+    def __init__(self, rank: int, count: int) -> None:
+        self.rank, self.count = rank, count
 
 
 @given(st.integers(0, 50), st.integers(1, 12))
@@ -68,9 +68,9 @@ def test_a_batch_is_shared_out_whole_and_fairly(size: int, count: int) -> None:
 
 def test_tasks_that_run_at_different_times_are_no_ranks() -> None:
     tasks = {f"SLURM_ARRAY_TASK_{name}": value for name, value in (("ID", "3"), ("COUNT", "8"), ("MIN", "0"))}
-    assert rank_of_process(tasks | {"JOB_COMPLETION_INDEX": "2", "JOB_COMPLETIONS": "5"}).count == 1
+    assert place_of_process(tasks | {"JOB_COMPLETION_INDEX": "2", "JOB_COMPLETIONS": "5"}).count == 1
     started = {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4"}
-    assert str(rank_of_process(tasks | started)) == "2/4"
+    assert str(place_of_process(tasks | started)) == "2/4"
 
 
 def test_alone_nothing_of_mpi_is_loaded() -> None:

@@ -8,13 +8,13 @@ import pytest
 from n2n_cli.nn import Conv2d, Sequential
 from n2n_cli.nn.functional import Pair
 from n2n_cli.nn.parallel import Team
+from n2n_cli.self_ensemble import SelfEnsemble
 from n2n_cli.tiling import apply
-from n2n_cli.turning import Turned
 from tests.nn.unet import unet
 
 
 def test_a_turned_picture_gives_the_turned_answer(rng: np.random.Generator) -> None:
-    network = Turned(Conv2d(2, 2, (3, 5), padding=(1, 2), rng=rng, dtype=np.float64)).eval()
+    network = SelfEnsemble(Conv2d(2, 2, (3, 5), padding=(1, 2), rng=rng, dtype=np.float64)).eval()
     x = rng.normal(size=(2, 2, 7, 9))
     y = network(x)
     for number in range(8):
@@ -30,13 +30,15 @@ def test_it_is_the_mean_of_the_answers(rng: np.random.Generator) -> None:
     taps = conv.weight.data[0, 0]
     turned = [np.rot90(way, k) for way in (taps, taps.T) for k in range(4)]
     x = rng.normal(size=(1, 1, 6, 8))
-    got = Turned(conv).eval()(x)
+    got = SelfEnsemble(conv).eval()(x)
     conv.weight.data[0, 0] = np.mean(turned, axis=0)
     np.testing.assert_allclose(got, conv(x), atol=1e-12)
 
 
 def test_in_tiles_it_is_the_same(rng: np.random.Generator) -> None:
-    network = Turned(Sequential(Conv2d(2, 4, (1, 5), padding=(0, 2), rng=rng), Conv2d(4, 2, 3, padding=1, rng=rng)))
+    network = SelfEnsemble(
+        Sequential(Conv2d(2, 4, (1, 5), padding=(0, 2), rng=rng), Conv2d(4, 2, 3, padding=1, rng=rng))
+    )
     assert network.input_span(10, 20, 0) == network.input_span(10, 20, 1) == (7, 23)
     x = rng.random((1, 2, 40, 30), dtype=np.float32)
     np.testing.assert_allclose(apply(Team(network.eval()), x, tile=8), network(x), atol=1e-6)
@@ -44,7 +46,7 @@ def test_in_tiles_it_is_the_same(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("size", [(48, 72), (37, 50)])
 def test_in_tiles_it_is_the_same_for_a_network_of_strides(size: Pair, rng: np.random.Generator) -> None:
-    network = Turned(unet(rng)).eval()
+    network = SelfEnsemble(unet(rng)).eval()
     assert network.period(0) == network.period(1) > 1
     x = rng.random((1, 3, *size))
     whole = apply(Team(network), x, tile=200)

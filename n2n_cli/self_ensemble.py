@@ -17,7 +17,7 @@ from n2n_cli.nn.channels_last import empty_nchw
 from n2n_cli.nn.functional import Array, Shape
 
 
-class Turned(Module):
+class SelfEnsemble(Module):
     """The mean of what a network makes of the eight turns and mirror images of its input, turned back.
 
     It is for denoising: it has no way back.
