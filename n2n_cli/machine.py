@@ -118,7 +118,7 @@ def _memory_left(root: Path = _GROUPS, own: Path = _OWN_GROUPS) -> float:
 
 def _groups(controller: str, root: Path, own: Path) -> Iterator[Path]:
     """The folders of this process's control groups that may limit what a controller shares out, up to the root's."""
-    with suppress(OSError):
+    with suppress(OSError, ValueError):
         for line in own.read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             version_2 = controllers == ""
@@ -147,10 +147,23 @@ def _cores_1(group: Path) -> float:
 
 
 def _bytes_of(group: Path) -> float:
-    for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+    for limit, used, reclaimable in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
         with suppress(OSError, ValueError):  # "max" is no limit
-            return int((group / limit).read_text()) - int((group / used).read_text())
+            left = int((group / limit).read_text()) - int((group / used).read_text())
+            return left + _cached(group, reclaimable)
     return math.inf
+
+
+def _cached(group: Path, name: str) -> int:
+    """Bytes of files that count as used and are given back when they are needed, as Kubernetes counts them."""
+    with suppress(OSError, ValueError):
+        for line in (group / "memory.stat").read_text().splitlines():
+            if line.startswith(f"{name} "):
+                return int(line.split()[1])
+    return 0
 
 
 class OpenBlas:

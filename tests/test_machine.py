@@ -46,6 +46,7 @@ def groups(files: dict[str, str], own: str, folder: Path) -> tuple[Path, Path]:
         ({"cpu.max": "400000 100000", "a/cpu.max": "max 100000", "a/b/cpu.max": "300000 100000"}, "0::/a/b\n", 3),
         ({"a/cpu.max": "50000 100000", "a/b/cpu.max": "300000 100000"}, "0::/a/b\n", 0.5),
         ({"cpu.max": "nonsense"}, "0::/\n", math.inf),
+        ({"cpu.max": "150000 100000\n"}, "0:/\n", math.inf),
         ({"cpu/cpu.cfs_quota_us": "250000", "cpu/cpu.cfs_period_us": "100000"}, "4:cpu,cpuacct:/docker/x\n", 2.5),
         ({"cpu/x/cpu.cfs_quota_us": "-1", "cpu/x/cpu.cfs_period_us": "100000"}, "4:cpu:/x\n", math.inf),
         ({"cpu/cpu.cfs_quota_us": "250000", "cpu/cpu.cfs_period_us": "100000"}, "4:memory:/x\n", math.inf),
@@ -68,6 +69,9 @@ def test_quota_of_the_control_group(files: dict[str, str], own: str, quota: floa
         ({"memory/memory.limit_in_bytes": "50", "memory/memory.usage_in_bytes": "20"}, "9:memory:/docker/x\n", 30),
         ({"memory/memory.limit_in_bytes": "50", "memory/memory.usage_in_bytes": "20"}, "4:cpu:/x\n", math.inf),
         ({"memory.max": "nonsense", "memory.current": "5"}, "0::/\n", math.inf),
+        ({"memory.max": "9", "memory.current": "5", "memory.stat": "anon 1\ninactive_file 3\n"}, "0::/\n", 7),
+        ({"memory.max": "9", "memory.current": "5", "memory.stat": "inactive_file x\n"}, "0::/\n", 4),
+        ({}, "0:/\n", math.inf),
     ],
 )
 def test_memory_that_the_control_group_still_grants(
