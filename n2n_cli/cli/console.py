@@ -48,7 +48,7 @@ settings = Settings()
 
 
 class InterruptionError(N2NError):
-    """The user pressed Ctrl-C."""
+    """A signal has stopped the command: Ctrl-C, SIGTERM or SIGHUP."""
 
     exit_code = 130
 

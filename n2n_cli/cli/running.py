@@ -30,12 +30,15 @@ class Tally:
     count : int
         Of the jobs.
     failures : list of Exception
+    lossy : bool
+        Whether the user was told that a format loses something.
     """
 
     count: int
     done: int = 0
     skipped: int = 0
     failures: list[Exception] = field(default_factory=list)
+    lossy: bool = False
 
     def add(self, outcome: Outcome) -> None:
         """Count one in."""
@@ -67,33 +70,23 @@ def run(
     """
     from n2n_cli.batch import denoise_files
 
-    tally, started, lossy_told = Tally(len(jobs)), time.perf_counter(), False
-    with StopSignals() as signals, bar(len(jobs)) as shown:
-        outcomes = denoise_files(
-            model,
-            jobs,
-            options,
-            begin=lambda job: None if shown is None else shown.begin(str(job.source)),
-            advance=lambda part: None if shown is None else shown.advance(part),
-        )
+    tally, started = Tally(len(jobs)), time.perf_counter()
+    with StopSignals() as signals:
         try:
-            for outcome in outcomes:
-                tally.add(outcome)
-                finished(outcome)
-                for note in outcome.notes:
-                    tell(note)
-                if outcome.lossy and not lossy_told:
-                    tell(
-                        f"{outcome.job.target}: {outcome.lossy} loses a little of what is written; PNG and TIFF do not"
-                    )
-                    lossy_told = True
-                if settings.verbose and len(jobs) > 1:
-                    tell(_line(outcome))
-                if settings.verbose:
-                    for learned in outcome.learned:
-                        tell(f"{outcome.job.source}: {learned}")
-                if shown is not None:
-                    shown.end()
+            with bar(len(jobs)) as shown:
+                outcomes = denoise_files(
+                    model,
+                    jobs,
+                    options,
+                    begin=lambda job: None if shown is None else shown.begin(str(job.source)),
+                    advance=lambda part: None if shown is None else shown.advance(part),
+                )
+                for outcome in outcomes:
+                    tally.add(outcome)
+                    finished(outcome)
+                    _tell_of(outcome, tally, many=len(jobs) > 1)
+                    if shown is not None:
+                        shown.end()
         except KeyboardInterrupt:
             hint, done = "no file is left half written", ""
             if len(jobs) > 1:
@@ -104,6 +97,20 @@ def run(
         skipped = f", {tally.skipped} skipped" if tally.skipped else ""
         tell(f"{counted(tally.done, 'picture')} denoised{skipped} in {time.perf_counter() - started:.1f} s")
     return tally
+
+
+def _tell_of(outcome: Outcome, tally: Tally, *, many: bool) -> None:
+    """Tell of a finished picture what there is to tell; that a format loses something, once."""
+    for note in outcome.notes:
+        tell(note)
+    if outcome.lossy and not tally.lossy:
+        tell(f"{outcome.job.target}: {outcome.lossy} loses a little of what is written; PNG and TIFF do not")
+        tally.lossy = True
+    if settings.verbose and many:
+        tell(_line(outcome))
+    if settings.verbose:
+        for learned in outcome.learned:
+            tell(f"{outcome.job.source}: {learned}")
 
 
 def end(tally: Tally, problems: Sequence[N2NError] = ()) -> None:

@@ -1,4 +1,4 @@
-"""Signals that ask a command to end: the first lets a training save, a second ends it at once."""
+"""SIGINT, SIGTERM and SIGHUP: the first lets a training save, and ends other commands at once; a second ends all."""
 
 from __future__ import annotations
 

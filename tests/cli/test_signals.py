@@ -58,6 +58,20 @@ def slow(descriptor):
     time.sleep(60)
 os.fsync = slow
 """,
+    **{
+        f"a bar that stops at its {when}": f"""
+import contextlib, os, signal
+from n2n_cli.cli import running
+@contextlib.contextmanager
+def stopping(count):
+    if "{when}" == "enter":
+        os.kill(os.getpid(), signal.SIGTERM)
+    yield None
+    os.kill(os.getpid(), signal.SIGTERM)
+running.bar = stopping
+"""
+        for when in ("enter", "exit")
+    },
     "slow second picture": """
 import os
 fsync, seen = os.fsync, []
@@ -369,6 +383,15 @@ def test_a_signal_to_denoise_leaves_no_part_of_a_file(number: Signals, message: 
     assert err == f"error: {message}\n\nhint: no file is left half written\n"
     assert sorted(here.iterdir()) == before
     assert (here / "out.png").read_bytes() == b"as it was"
+
+
+@pytest.mark.parametrize("when", ["enter", "exit"])
+def test_a_signal_while_the_bar_comes_or_goes_ends_denoise_too(when: str, here: Path) -> None:
+    Image.new("RGB", (8, 8)).save("in.png")
+    with started("denoise", "in.png", "out.png", pace=f"a bar that stops at its {when}") as process:
+        code, _, err, _ = ended(process)
+    assert code == 143
+    assert err.endswith("error: stopped by SIGTERM\n\nhint: no file is left half written\n")
 
 
 def test_a_signal_tells_how_many_pictures_are_done(here: Path) -> None:
