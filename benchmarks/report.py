@@ -1,10 +1,10 @@
 """`python -m benchmarks.report --data FOLDER --test FOLDER`: what docs/REPORT.md shows, made anew.
 
 Trains the founding network on the stand-in of the founding report's task (block-8 pixelation of photographs), and its
-twin in PyTorch on the same batches in the same order from the same weights; sweeps Adam's learning rate; trains the
-larger network of `ee559-best`; and draws the figures. With `--samples`, both networks are also measured on pictures of
-the course itself. What is there already is not made again, so that it may be stopped and started. About 50 minutes on 2
-cores.
+twin in PyTorch on the same batches in the same order from the same weights; starts trainings one in the last place
+apart, to show what rounding alone changes; sweeps Adam's learning rate; trains the larger network of `ee559-best`; and
+draws the figures. With `--samples`, both networks are also measured on pictures of the course itself. What is there
+already is not made again, so that it may be stopped and started. About an hour on 2 cores of an AMD EPYC (Zen 5).
 """
 
 from __future__ import annotations
@@ -18,16 +18,15 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from n2n_cli import machine
-from n2n_cli.config import TrainConfig
-from n2n_cli.data.pairs import Pairs
-from n2n_cli.data.sources import open_dataset
-from n2n_cli.model import Model
-from n2n_cli.nn.functional import Array
+
+if TYPE_CHECKING:
+    from n2n_cli.config import TrainConfig
+    from n2n_cli.data.pairs import Pairs
+    from n2n_cli.model import Model
+    from n2n_cli.nn.functional import Array
 
 SWEPT_PAIRS = 5000
 LEARNING_RATES = "1e-4,3e-4,1e-3,3e-3,1e-2,3e-2"
@@ -46,7 +45,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="of all trainings; default: as configured, 10")
     parser.add_argument("--pairs", type=int, help="of training; default: as configured, 50,000")
     options = parser.parse_args()
-    machine.prepare_blas()
+    machine.prepare_blas()  # before NumPy is imported, so that what is trained here rounds as `n2n train` does
 
     report = Report(options)
     report.make("network", report.network)
@@ -111,6 +110,9 @@ class Report:
 
     def twin(self) -> dict[str, Any]:
         """The same network in PyTorch, on the same batches in the same order, from the same weights."""
+        from n2n_cli.data.sources import open_dataset
+        from n2n_cli.model import Model
+
         model = Model.from_config(self.config)
         _learn_in_pytorch(model, open_dataset(self.config.data, 3, seed=self.config.train.seed).train)
         path = self.folder / "twin.pth"
@@ -119,10 +121,13 @@ class Report:
 
     def rounding(self) -> dict[str, Any]:
         """What the last bit of the first weights changes, in trainings of fewer pairs; and the twin beside that."""
+        from n2n_cli.data.sources import open_dataset
+        from n2n_cli.model import Model
+
         pairs = min(SWEPT_PAIRS, self.config.data.pairs)
         found: dict[str, Any] = {"pairs": pairs}
         for lr, count in ((0.1, 1), (self.config.train.lr, NUDGED)):
-            changes = [("train.lr", lr, "--lr"), ("data.pairs", pairs, "--pairs")]
+            changes = [("train.lr", lr, "--lr"), ("data.pairs", pairs, "--set")]
             config = self.config.override_all(changes)
             train = open_dataset(config.data, 3, seed=config.train.seed).train
             for name, learn in (("n2n", _learn), ("PyTorch", _learn_in_pytorch)):
@@ -149,8 +154,11 @@ class Report:
 
     def figure3(self) -> None:
         """Noisy, denoised and clean crops of the test pictures, above each other, four times as large."""
+        import numpy as np
+
         from n2n_cli.examples import open_examples
         from n2n_cli.images import Picture, write_picture
+        from n2n_cli.model import Model
         from n2n_cli.pixels import to_integer
 
         model = Model.from_checkpoint(self.folder / "founding" / "last.pth")
@@ -180,6 +188,8 @@ class Report:
 
 def _nudge(model: Model, seed: int) -> None:
     """Change every weight by one in its last place, up or down; by nothing where the seed is 0."""
+    import numpy as np
+
     rng = np.random.default_rng(seed)
     for values, _ in model.network.param():
         towards = rng.choice(np.array([-np.inf, np.inf], np.float32), values.shape)
@@ -211,6 +221,8 @@ def _learn_in_pytorch(model: Model, pairs: Pairs) -> None:
 
 def _batches(pairs: Pairs, train: TrainConfig) -> Iterator[tuple[Array, Array]]:
     """Noisy and target of every step, in the order of `n2n train`."""
+    import numpy as np
+
     for epoch in range(1, train.epochs + 1):
         order = np.random.default_rng([train.seed, epoch]).permutation(len(pairs))
         for start in range(0, len(order), train.batch_size):

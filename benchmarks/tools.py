@@ -228,10 +228,10 @@ def noisy_pictures(
 
 
 def middle(pixels: Any, side: int | None) -> Any:
-    """(H, W, C) -> (side, side, C): the pixels in the middle; all where `side` is None."""
+    """(H, W, C) -> (side, side, C): the pixels in the middle; all of a shorter side, or where `side` is None."""
     if side is None:
         return pixels
-    top, left = ((size - side) // 2 for size in pixels.shape[:2])
+    top, left = (max(0, (size - side) // 2) for size in pixels.shape[:2])
     return pixels[top : top + side, left : left + side]
 
 

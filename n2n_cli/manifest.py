@@ -26,7 +26,8 @@ class Manifest:
     """Records, appended to a file.
 
     A line is written in one piece and under a lock; what a crash or a full disk left of one is taken away by the next
-    who opens the file. Thus every line is whole, whoever writes.
+    who opens the file. Thus every line is whole, whoever writes. Where the system has no such locks (Windows), one
+    process at a time may write.
 
     Parameters
     ----------

@@ -98,21 +98,21 @@ class Model:
 
     @property
     def channels(self) -> int:
-        """Of the pictures that the network takes: as configured, or else 3 (RGB) or 1 (gray), as its layers allow.
+        """Of the pictures that the network takes: as configured, or else the first of 3, 1, 2, 4 that its layers allow.
 
         Raises
         ------
         ShapeError
-            When there is no configuration, and the network takes neither, or does not keep their size.
+            When there is no configuration, and the network takes none of them, or does not keep their size.
         """
         if self._config is not None:
             return self._config.network.channels
-        for channels in (3, 1):
+        for channels in (3, 1, 2, 4):  # RGB and gray before what only a configuration asks for
             shape = (1, channels, 64 * self.network.period(0), 64 * self.network.period(1))
             with suppress(ShapeError):
                 if self.network.output_shape(shape) == shape:
                     return channels
-        raise ShapeError("this model's network takes neither gray pictures nor RGB, or does not keep their size")
+        raise ShapeError("this model's network takes no pictures of 1 to 4 channels, or does not keep their size")
 
     @property
     def threads(self) -> int:
@@ -254,9 +254,9 @@ class Model:
         Raises
         ------
         ArgumentError
-            When a number is out of range.
+            When a number is not whole, or out of range.
         ShapeError
-            When the two arrays differ in shape, hold nothing, or do not fit the network.
+            When the arrays do not have four axes, differ in shape, hold nothing, or do not fit the network.
         TrainingError
             When the loss is not finite.
         """
@@ -264,6 +264,8 @@ class Model:
         batch_size = arguments.integer("batch_size", batch_size, 1)
         if input.shape != target.shape:
             raise ShapeError(f"the inputs have shape {input.shape}, the targets {target.shape}; they must be alike")
+        if input.ndim != 4:
+            raise ShapeError(f"`train` got arrays of shape {input.shape}, it needs (N, C, H, W)")
         if len(input) == 0:
             raise ShapeError("there is no pair to learn from: the arrays are empty")
         rng = rng or np.random.default_rng()

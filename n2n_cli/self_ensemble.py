@@ -1,4 +1,4 @@
-"""A network asked eight times, of a picture turned and mirrored in every way: the mean errs less than each answer.
+"""The mean of a network's outputs for the eight turns and flips of a picture: it errs less than each of them.
 
 References
 ----------

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import n2n_cli
-from n2n_cli import Model, denoise, nn
+from n2n_cli import Model, denoise
 from n2n_cli.bundled import bundled_models
 from n2n_cli.denoising import denoise_picture
 from n2n_cli.errors import ArgumentError, CheckpointError, ImageError, ShapeError
@@ -130,24 +130,6 @@ def test_a_file_is_read_once_until_it_is_another(
     model.save(path)
     assert (denoise(array, path) != first).any()
     assert read == [path]
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_network_without_a_configuration(channels: int, rng: np.random.Generator) -> None:
-    network = nn.Sequential(
-        nn.PixelUnshuffle(2), nn.Conv2d(4 * channels, 4 * channels, 3, padding=1, rng=rng), nn.PixelShuffle(2)
-    )
-    model = Model(network, nn.SGD(network.param()), nn.MSE())
-    array = random("f4", (8, 6, 3), rng)
-    wanted = denoise_picture(model, Picture(array)).pixels
-    np.testing.assert_array_equal(denoise(array, model), wanted)
-
-
-def test_a_network_for_no_picture(rng: np.random.Generator) -> None:
-    for layer in (nn.Conv2d(5, 5, 1, rng=rng), nn.Conv2d(3, 3, 3, rng=rng)):
-        network = nn.Sequential(layer)
-        with pytest.raises(ShapeError, match="takes neither gray pictures nor RGB"):
-            denoise(np.zeros((8, 8)), Model(network, nn.SGD(network.param()), nn.MSE()))
 
 
 @pytest.mark.parametrize(

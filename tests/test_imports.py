@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,21 @@ def modules() -> dict[str, Path]:
 
 
 MODULES = modules()
+
+
+@pytest.mark.parametrize("name", [name for name, path in MODULES.items() if path.stem == "__init__"])
+def test_the_docstring_of_a_package_lists_its_modules(name: str) -> None:
+    path = MODULES[name]
+    inside = {file.stem for file in path.parent.glob("*.py")} | {
+        file.parent.name for file in path.parent.glob("*/*.py")
+    }
+    lines = [re.fullmatch(r"([a-z_0-9, ]+)  +\S.*", line) for line in (docstring_of(path) or "").splitlines()]
+    listed = [word.strip() for line in lines if line for word in line[1].split(",")]
+    assert sorted(listed) == sorted(inside - {"__init__", "__main__"})
+
+
+def docstring_of(path: Path) -> str | None:
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
 
 
 def imports(path: Path) -> set[str]:

@@ -35,6 +35,17 @@ def test_an_old_manifest_goes_on(tmp_path: Path) -> None:
     assert len(lines(tmp_path / "m.jsonl")) == 2
 
 
+def test_a_system_without_locks_has_manifests_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("n2n_cli.manifest.fcntl", None)
+    path = tmp_path / "m.jsonl"
+    for torn in (b'{"input": "a', b""):
+        with Manifest(path) as manifest:
+            manifest.append(RECORD)
+        with path.open("ab") as file:
+            file.write(torn)
+    assert len(lines(path)) == 2
+
+
 @pytest.mark.parametrize("whole", [0, 2])
 def test_what_a_crash_left_of_a_line_is_taken_away(tmp_path: Path, whole: int) -> None:
     path = tmp_path / "m.jsonl"

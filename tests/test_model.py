@@ -199,7 +199,7 @@ def test_wrong_channels_are_refused() -> None:
         small_model().predict(np.zeros((1, 4, 6, 8), np.float32))
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_channels_of_a_network_without_a_configuration(channels: int, rng: np.random.Generator) -> None:
     conv = Conv2d(4 * channels, 4 * channels, 3, padding=1, rng=rng)
     network = Sequential(PixelUnshuffle(2), conv, PixelShuffle(2))
@@ -215,7 +215,7 @@ def test_channels_of_a_configuration_are_what_it_says() -> None:
 def test_a_network_for_no_picture_has_no_channels(rng: np.random.Generator) -> None:
     for layer in (Conv2d(5, 5, 1, rng=rng), Conv2d(3, 3, 3, rng=rng)):
         network = Sequential(layer)
-        with pytest.raises(ShapeError, match="takes neither gray pictures nor RGB"):
+        with pytest.raises(ShapeError, match="takes no pictures of 1 to 4 channels"):
             Model(network, SGD(network.param()), MSE()).channels  # noqa: B018
 
 
@@ -485,12 +485,13 @@ def test_pytorch_loads_our_checkpoint(torch: Any, tmp_path: Path, rng: np.random
         ({"num_epochs": 1.5}, "`num_epochs` is 1.5, it must be a whole number of at least 0"),
         ({"batch_size": 0}, "`batch_size` is 0, it must be a whole number of at least 1"),
         ({"batch_size": -1}, "`batch_size` is -1, it must be a whole number of at least 1"),
-        ({"count": 0}, "there is no pair to learn from: the arrays are empty"),
+        ({"shape": (0, 3, 8, 8)}, "there is no pair to learn from: the arrays are empty"),
+        ({"shape": ()}, "`train` got arrays of shape (), it needs (N, C, H, W)"),
     ],
 )
 def test_train_refuses_what_it_cannot_learn_from(changes: dict[str, Any], message: str) -> None:
     model = small_model()
-    pairs = np.zeros((changes.pop("count", 2), 3, 8, 8), np.float32)
+    pairs = np.zeros(changes.pop("shape", (2, 3, 8, 8)), np.float32)
     with pytest.raises(N2NError) as caught:
         model.train(pairs, pairs, **{"num_epochs": 1, **changes})
     assert caught.value.message == message

@@ -14,6 +14,7 @@ from n2n_cli import training
 from n2n_cli.checkpoint import read_checkpoint, write_checkpoint
 from n2n_cli.config import Config, load_config
 from n2n_cli.data.pairs import CropPairs
+from n2n_cli.distributed.ranks import Ranks
 from n2n_cli.errors import CheckpointError, ConfigError, DataError, N2NError, TrainingError
 from n2n_cli.evaluation import HeldOut, evaluate
 from n2n_cli.images import Picture, write_picture
@@ -318,6 +319,27 @@ def test_an_error_of_the_loader_comes_after_the_steps_before_it(
     assert caught.value is error
     assert [record.step for record in records if isinstance(record, Step)] == [1, 2, 3]
     assert loaders() == []
+
+
+def test_whether_a_run_goes_on_is_asked_of_the_first_rank(
+    leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Second(Ranks):
+        rank = 1
+
+        def from_first(self, make: Callable[[], Any]) -> Any:
+            return True  # the first sees the run's folder, which is not on this rank's host
+
+    class ReachedError(Exception):
+        pass
+
+    def starting_model(config: Config, *, threads: int | None, resumed: bool) -> Model:
+        assert resumed
+        raise ReachedError
+
+    monkeypatch.setattr("n2n_cli.training.starting_model", starting_model)
+    with pytest.raises(ReachedError):
+        next(train(small_config(leaves), Run(tmp_path / "elsewhere"), resume=True, ranks=Second()))
 
 
 def test_a_warm_up_longer_than_the_training(leaves: Path, tmp_path: Path) -> None:

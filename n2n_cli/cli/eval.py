@@ -51,8 +51,9 @@ def evaluate(
         typer.Option(
             metavar="MODEL:STRENGTH",
             help="Put on clean pictures: gaussian:25 (standard deviation in grey levels of 255), poisson:30 (photons "
-            "on white), pixelate:8 (side of a block in pixels) or others, which the error for an unknown name lists; "
-            "a range as gaussian:0-50. Default: as trained.",
+            "on white), pixelate:8 (side of a block in pixels), grain:0-50,0-1, poisson-gaussian:30,5, bernoulli:0.5, "
+            "impulse:0.3 or text:0.25; a strength may be a range, as gaussian:0-50. "
+            "Default: as trained.",
         ),
     ] = None,
     crops: Annotated[

@@ -11,12 +11,12 @@ MEMORY = 4_000_000_000
 
 
 def share_of_sides(needed: int) -> float:
-    """Which part of each side of pictures that need so many bytes fits; 1 where all of them does."""
+    """The part of each side that fits, of pictures that need so many bytes; 1 where they fit as they are."""
     return math.sqrt(min(1, MEMORY / needed))
 
 
 def middle(pixels: Array, share: float, smallest: int) -> Array:
-    """That part of each side, (H, W, C) -> (h, w, C), but no side below `smallest` where the picture has as much."""
+    """The middle of a picture, (H, W, C) -> (h, w, C): `share` of each side, but at least `smallest` pixels."""
     if share == 1:
         return pixels
     h, w = (min(side, max(smallest, int(side * share))) for side in pixels.shape[:2])

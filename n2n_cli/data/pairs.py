@@ -91,7 +91,8 @@ class CropPairs:
         Of the targets, where it is another; input and target then never change places.
     seed : int
     validation : bool
-        Whether the pairs are to measure, the target being the clean picture, or to train: another noisy view.
+        Whether the pairs are for validation, with the clean picture as target, or for training, with a second noisy
+        view.
     redraw : bool
         Whether every epoch has noise of its own.
     recrop : bool

@@ -36,8 +36,8 @@ class ShotCrops(ABC):
     Attributes
     ----------
     train_places, validation_places, recropped_places : int
-        Streams of random numbers, of a class, which none other has: where crops lie to train, to measure, and in each
-        epoch.
+        Numbers of the class's random streams, which no other class uses: for the places of crops to train on, of those
+        to measure on, and of those drawn anew every epoch.
     """
 
     train_places: ClassVar[int]

@@ -12,7 +12,7 @@ from n2n_cli.data.scenes import Shots
 from n2n_cli.data.shot_crops import ShotCrops
 from n2n_cli.nn.functional import Array
 
-_AUGMENT = 33  # a stream of random numbers; no two of the streams of this package are one
+_AUGMENT = 33  # number of a random stream; every stream of this package has its own
 
 
 class ShotPairs(ShotCrops):
