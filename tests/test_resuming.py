@@ -12,7 +12,7 @@ import pytest
 
 from n2n_cli.checkpoint import read_checkpoint, write_checkpoint
 from n2n_cli.config import Config, load_config
-from n2n_cli.errors import CheckpointError, TrainingError, UsageError
+from n2n_cli.errors import CheckpointError, ConfigError, UsageError
 from n2n_cli.evaluation import HeldOut
 from n2n_cli.model import Model
 from n2n_cli.records import Epoch, Finished, Record, Started, Step, Stopped
@@ -417,6 +417,6 @@ def test_a_second_training_is_kept_out_before_it_does_anything(leaves: Path, tmp
 
 def test_a_training_that_fails_frees_its_lock(leaves: Path, tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
-    with pytest.raises(TrainingError):
+    with pytest.raises(ConfigError):
         list(train(small_config(leaves, schedule={"name": "constant", "warmup": 12}), run))
     assert not any(run.folder.iterdir())
