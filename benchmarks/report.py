@@ -126,10 +126,10 @@ class Report:
 
         pairs = min(SWEPT_PAIRS, self.config.data.pairs)
         found: dict[str, Any] = {"pairs": pairs}
-        for lr, count in ((0.1, 1), (self.config.train.lr, NUDGED)):
-            changes = [("train.lr", lr, "--lr"), ("data.pairs", pairs, "--set")]
-            config = self.config.override_all(changes)
-            train = open_dataset(config.data, 3, seed=config.train.seed).train
+        smaller = self.config.override("data.pairs", pairs, "--set")
+        train = open_dataset(smaller.data, 3, seed=smaller.train.seed).train
+        for lr, count in ((0.1, 1), (smaller.train.lr, NUDGED)):
+            config = smaller.override("train.lr", lr, "--lr")
             for name, learn in (("n2n", _learn), ("PyTorch", _learn_in_pytorch)):
                 ends = []
                 for nudge in range(count):

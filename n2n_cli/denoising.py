@@ -40,7 +40,7 @@ def denoise(model: Model, pixels: Array) -> Array:
     Raises
     ------
     ShapeError
-        When `pixels` has other axes, or the network takes neither gray pictures nor RGB.
+        When `pixels` has other axes, or `Model.channels` cannot tell what the network takes.
     """
     if pixels.ndim != 3:
         raise ShapeError(f"a picture has to have the shape (C, H, W), it has {pixels.shape}")
