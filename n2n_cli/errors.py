@@ -1,5 +1,10 @@
 """The errors a user may meet: each says what is wrong and, where there is a way out, a hint. And helpers for texts."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
 
 def printable(text: str) -> str:
     """The text on one line: a file's name may hold line breaks, terminal codes, or bytes that are no text."""
@@ -9,6 +14,13 @@ def printable(text: str) -> str:
 def counted(number: int, what: str) -> str:
     """A number of things: "1 picture", "2,000 pictures"."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """The end of a message about an unknown word: the nearest known one, small and capital letters alike, or all."""
+    names = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), list(names), n=1, cutoff=0.5)
+    return f"did you mean `{names[close[0]]}`?" if close else "known: " + ", ".join(f"`{name}`" for name in known)
 
 
 class N2NError(Exception):

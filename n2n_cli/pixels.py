@@ -7,6 +7,9 @@ from numpy.typing import DTypeLike
 
 from n2n_cli.nn.functional import Array
 
+LUMA = np.array([[0.299], [0.587], [0.114]], np.float32)
+"""Shares of red, green and blue in the gray of a picture: ITU-R BT.601, as Pillow's."""
+
 
 def to_float(pixels: Array) -> Array:
     """uint8 (0 to 255) or uint16 (0 to 65535) pixels as float32 in [0, 1]; float pixels as they are."""
@@ -43,3 +46,27 @@ def from_unit(shares: Array, low: float, high: float, dtype: DTypeLike) -> Array
         np.clip(np.rint(values, out=values), limits.min, limits.max, out=values)
     back: Array = values.astype(dtype)
     return back
+
+
+def turned(x: Array, way: int, axes: tuple[int, int] = (0, 1)) -> Array:
+    """A view of pictures in one of eight ways, 0 being as they are: mirrored by two bits, then transposed.
+
+    Parameters
+    ----------
+    x : (H, W, ...) array, or with the height and the width on other axes
+    way : int
+        0 to 7.
+    axes : pair of int
+        Of the height and the width.
+    """
+    mirrored = np.flip(x, _mirrored(way, axes))
+    return mirrored.swapaxes(*axes) if way & 4 else mirrored
+
+
+def turned_back(x: Array, way: int, axes: tuple[int, int] = (0, 1)) -> Array:
+    """The inverse of `turned`."""
+    return np.flip(x.swapaxes(*axes) if way & 4 else x, _mirrored(way, axes))
+
+
+def _mirrored(way: int, axes: tuple[int, int]) -> tuple[int, ...]:
+    return tuple(axis for bit, axis in enumerate(axes) if way >> bit & 1)

@@ -15,6 +15,9 @@ import numpy as np
 from n2n_cli.nn import Module
 from n2n_cli.nn.channels_last import empty_nchw
 from n2n_cli.nn.functional import Array, Shape
+from n2n_cli.pixels import turned, turned_back
+
+_SIDES = (2, 3)  # axes of the height and the width
 
 
 class SelfEnsemble(Module):
@@ -36,8 +39,8 @@ class SelfEnsemble(Module):
         """(N, C, H, W) -> the same."""
         total = empty_nchw(self.output_shape(x.shape), np.result_type(x, np.float32))
         total.fill(0)
-        for number in range(8):
-            total += _turned(self.network(_turned(x, number)), number, back=True)
+        for way in range(8):
+            total += turned_back(self.network(turned(x, way, _SIDES)), way, _SIDES)
         total *= 1 / 8
         return total
 
@@ -62,11 +65,3 @@ class SelfEnsemble(Module):
         spans = [self.network.input_span(start, stop, own) for own in (0, 1)]
         reach = max(max(start - first, last - stop) for first, last in spans)
         return start - reach, stop + reach
-
-
-def _turned(x: Array, number: int, *, back: bool = False) -> Array:
-    """x in one of eight ways, 0 being as it is; or turned back: the axes change places last, or then first."""
-    if back and number & 4:
-        x = x.swapaxes(2, 3)
-    x = x[:, :, :: -1 if number & 1 else 1, :: -1 if number & 2 else 1]
-    return x if back or not number & 4 else x.swapaxes(2, 3)

@@ -11,6 +11,7 @@ from n2n_cli.errors import (
     N2NError,
     ShapeError,
     UsageError,
+    did_you_mean,
 )
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, N2NError)]
@@ -62,3 +63,9 @@ def test_a_message_is_one_line_whatever_is_named_in_it() -> None:
     error = N2NError("there is no key `a\nb\x1b[31m`", hint="perhaps `\u202e`")
     assert error.message == str(error) == "there is no key `a\\nb\\x1b[31m`"
     assert error.hint == "perhaps `\\u202e`"
+
+
+def test_an_unknown_word_is_answered_with_the_nearest_or_with_all() -> None:
+    assert did_you_mean("kernel", ["stride", "kernel_size"]) == "did you mean `kernel_size`?"
+    assert did_you_mean("STRIDE", ["size", "Stride"]) == "did you mean `Stride`?"
+    assert did_you_mean("zzz", ["stride", "kernel_size"]) == "known: `stride`, `kernel_size`"

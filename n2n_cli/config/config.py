@@ -10,13 +10,13 @@ from typing import Any, Self
 from n2n_cli.config.keys import DEAD_LEAVES
 from n2n_cli.config.tables import DataConfig, NetworkConfig, TrainConfig
 from n2n_cli.config.toml_text import plain, shown, to_toml
-from n2n_cli.errors import ArgumentError, ConfigError, ShapeError
+from n2n_cli.errors import ArgumentError, ConfigError, ShapeError, did_you_mean
 from n2n_cli.freezing import frozen_parameters
 from n2n_cli.nn.init import UNDRAWN
 from n2n_cli.nn.optim import OPTIMIZERS
 from n2n_cli.nn.schedules import Constant, Schedule, ScheduleError
 from n2n_cli.nn.schedules import build as build_schedule
-from n2n_cli.nn.spec import SpecError, nearest
+from n2n_cli.nn.spec import SpecError
 
 MAX_WEIGHTS = 100_000_000
 """Of a network: it is built in order to be checked, and a configuration may be a stranger's."""
@@ -49,7 +49,7 @@ class Config:
         known = [*_SECTIONS, _SCHEDULE]
         for name, table in tables.items():
             if name not in known:
-                raise ConfigError(f"`{origin}`: unknown key `{name}`", hint=nearest(str(name), known))
+                raise ConfigError(f"`{origin}`: unknown key `{name}`", hint=did_you_mean(str(name), known))
             if not isinstance(table, Mapping):
                 raise ConfigError(f"`{origin}`: `{name}` is {shown(table)}, it must be a table: `[{name}]`")
         config = cls(NetworkConfig(), DataConfig(), TrainConfig(), origin=origin)
@@ -103,7 +103,7 @@ class Config:
         section, _, key = name.partition(".")
         names = [f"{part}.{item.name}" for part, kind in _SECTIONS.items() for item in fields(kind)]
         if name not in names:
-            raise ConfigError(f"`{origin}`: unknown key `{name}`", hint=nearest(name, [*names, "schedule.name"]))
+            raise ConfigError(f"`{origin}`: unknown key `{name}`", hint=did_you_mean(name, [*names, "schedule.name"]))
         table = getattr(self, section)
         (item,) = (item for item in fields(table) if item.name == key)
         try:

@@ -15,7 +15,7 @@ import numpy as np
 from n2n_cli.data.shrinking import shrunk
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import NoiseModel
-from n2n_cli.pixels import to_float, to_integer
+from n2n_cli.pixels import to_float, to_integer, turned
 
 HELD_OUT = 20
 """Every 20th picture or scene is kept from training, to measure it."""
@@ -233,12 +233,6 @@ def _spread(rng: np.random.Generator, most: float, count: int) -> Array:
     """Factors from 1/most to most, small and large ones alike."""
     factors: Array = np.exp(np.log(most) * rng.uniform(-1, 1, count)).astype(np.float32)
     return factors
-
-
-def turned(picture: Array, way: int) -> Array:
-    """A view of an (H, W, C) picture in one of eight ways: flipped by two bits of the number, turned by the third."""
-    flipped = picture[:: -1 if way & 1 else 1, :: -1 if way & 2 else 1]
-    return flipped.swapaxes(0, 1) if way & 4 else flipped
 
 
 def how_often(anew: bool) -> str:

@@ -16,9 +16,7 @@ from n2n_cli.data.shots import Scene
 from n2n_cli.errors import DataError, ImageError
 from n2n_cli.images import Picture, picture_size, read_picture
 from n2n_cli.nn.functional import Array, Pair
-from n2n_cli.pixels import to_float
-
-_LUMA = np.array([[0.299], [0.587], [0.114]], np.float32)  # ITU-R 601, as `images.read_pixels`
+from n2n_cli.pixels import LUMA, to_float
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Shots:
         """A square of a shot, (side, side, channels) float32: gray as three equal channels, RGB as its luma."""
         crop = to_float(self.pixels[shot][y : y + side, x : x + side])
         if crop.shape[2] != channels:
-            crop = np.repeat(crop, 3, axis=2) if channels == 3 else crop @ _LUMA
+            crop = np.repeat(crop, 3, axis=2) if channels == 3 else crop @ LUMA
         exposure = self.exposures[shot]
         return crop if exposure == Exposure() else exposure(crop)
 

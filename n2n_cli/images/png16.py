@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from n2n_cli.images.deflate import strategy_for
+from n2n_cli.images.deflate import LEVEL, strategy_for
 from n2n_cli.images.png_filters import BAND, filtered, unfilter
 from n2n_cli.nn.functional import Array
 
@@ -21,7 +21,6 @@ CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
 """Of the colour types gray, RGB, gray and alpha, RGBA."""
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 _WHOLE = ((0, 0, 1, 1),)
-_LEVEL = 3  # of zlib: higher ones take twice as long for a few percent
 _CHUNK = 2**20
 
 
@@ -109,7 +108,7 @@ def encode(pixels: Array, kind: int | None = None) -> Iterator[bytes]:
         band = pixels[start : start + BAND]
         rows = band.astype(">u2", order="C").reshape(len(band), -1).view(np.uint8)
         data = filtered(rows, above, pixel_size, kind).tobytes()
-        packer = packer or zlib.compressobj(_LEVEL, strategy=strategy_for(data))
+        packer = packer or zlib.compressobj(LEVEL, strategy=strategy_for(data))
         yield from _cut(packer.compress(data))
         above = rows[-1]
     if packer:

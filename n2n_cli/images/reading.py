@@ -15,7 +15,7 @@ from n2n_cli.images import depth, pillow, png16, png_chunks, png_metadata, tiff_
 from n2n_cli.images.picture import Picture
 from n2n_cli.images.sources import MAX_PIXELS, Source, check_size, opened, without_warnings
 from n2n_cli.nn.functional import Array
-from n2n_cli.pixels import to_float, to_integer
+from n2n_cli.pixels import LUMA, to_float, to_integer
 
 _ACTL, _FRAMES = b"acTL", struct.Struct(">II")  # an animated PNG's chunk: numbers of frames and of plays
 _NOT_READ = {b"GIF87a": "GIF", b"GIF89a": "GIF"}
@@ -94,7 +94,7 @@ def read_pixels(source: Source, channels: int, *, name: str | None = None, max_p
         return pixels
     if channels == 3:
         return np.repeat(pixels, 3, axis=2)
-    luma = to_float(pixels) @ np.array([[0.299], [0.587], [0.114]], np.float32)
+    luma = to_float(pixels) @ LUMA
     return luma if pixels.dtype.kind == "f" else to_integer(luma, pixels.dtype)
 
 

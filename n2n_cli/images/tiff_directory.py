@@ -17,6 +17,8 @@ Values: TypeAlias = bytes | str | int | Fraction | Sequence[int]
 _BYTE, _ASCII, _SHORT, _LONG, _RATIONAL, _UNDEFINED, _LONG8 = 1, 2, 3, 4, 5, 7, 16
 _BYTES = {700: _BYTE}  # XMP
 _LIMIT = 2**32
+BIG_HEAD = 16
+"""Bytes of the head of a BigTIFF file."""
 
 
 def head(first: int, *, big: bool) -> bytes:

@@ -18,6 +18,7 @@ from PIL.TiffImagePlugin import PREFIXES, ImageFileDirectory_v2, TiffImageFile
 
 from n2n_cli.images import exif
 from n2n_cli.images.picture import Metadata
+from n2n_cli.images.tiff_directory import BIG_HEAD
 
 SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 FILL_ORDER, DESCRIPTION = 266, 270
@@ -26,7 +27,6 @@ PLANAR, RESOLUTION_UNIT, PREDICTOR = 284, 296, 317
 TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
 EXTRA_SAMPLES, SAMPLE_FORMAT, XMP, ICC_PROFILE = 338, 339, 700, 34675
 RAW, LOSSY = 1, (6, 7)  # of the tag Compression; LOSSY is JPEG, in its old way and its new
-_BIG_HEAD = 16  # bytes of BigTIFF's head
 _IMAGEJ = re.compile(r"ImageJ=.*?\bimages=(\d+)", re.DOTALL)
 
 
@@ -145,7 +145,7 @@ def read_pages(file: BinaryIO) -> Iterator[Page]:
     file.seek(0)
     head = file.read(8)
     if b"\x2b" in head[2:4]:
-        head += file.read(_BIG_HEAD - 8)
+        head += file.read(BIG_HEAD - 8)
     offset, seen = _directory(head).next, set[int]()
     claimed = 0
     while offset:
@@ -216,7 +216,7 @@ def _inner(page: Page, tag: int, offset: int) -> dict[int, Any]:
 
 def _directory(head: bytes, group: int | None = None) -> ImageFileDirectory_v2:
     """A directory to be loaded from a file that starts so."""
-    if len(head) < _BIG_HEAD:
+    if len(head) < BIG_HEAD:
         return ImageFileDirectory_v2(head, group=group)
     return ImageFileDirectory_v2(b"II\x2b\0" + head[4:], prefix=head[:2], group=group)  # Pillow's knows but II's
 

@@ -19,14 +19,13 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from n2n_cli.images import exif
 from n2n_cli.images import tiff_pages as tags
 from n2n_cli.images.picture import Metadata, Picture
-from n2n_cli.images.tiff_directory import Values, directory, head
+from n2n_cli.images.tiff_directory import BIG_HEAD, Values, directory, head
 from n2n_cli.nn.functional import Array
 
 _STRIP = 2**18  # bytes of a strip before it is packed
 _DEFLATE, _LEVEL = 8, 4
 _KINDS = {"u": 1, "i": 2, "f": 3}  # of the tag SampleFormat
 _BLACK_IS_ZERO, _RGB, _ALPHA = 1, 2, 2
-_BIG_HEAD = 16  # bytes
 _CLASSIC_LIMIT = 2**32
 
 
@@ -42,7 +41,7 @@ class TiffWriter:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._pages: list[tuple[dict[int, Values], Image.Exif | None]] = []
-        self._at = file.write(bytes(_BIG_HEAD))  # the head, once it is known
+        self._at = file.write(bytes(BIG_HEAD))  # the head, once it is known
 
     def add(self, picture: Picture) -> None:
         """Write a picture's pixels."""

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
-from n2n_cli.errors import ArgumentError, N2NError
+from n2n_cli.errors import ArgumentError, N2NError, did_you_mean
 from n2n_cli.nn import arguments
-from n2n_cli.nn.spec import nearest
 
 FROM_0_TO_1 = "a number from 0 to 1"
 ABOVE_0_TO_1 = "a number above 0 and at most 1"
@@ -218,12 +217,12 @@ def build(table: Mapping[str, Any]) -> Schedule:
         raise ScheduleError("the schedule has no `name`", None, hint=f"known names: {', '.join(SCHEDULES)}")
     kind = SCHEDULES.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise ScheduleError(f"there is no schedule {name!r}", "name", hint=nearest(str(name), list(SCHEDULES)))
+        raise ScheduleError(f"there is no schedule {name!r}", "name", hint=did_you_mean(str(name), list(SCHEDULES)))
     given = {key: value for key, value in table.items() if key != "name"}
     known = [argument.name for argument in fields(kind)]
     for key in given:
         if key not in known:
-            raise ScheduleError(f'"{name}" has no argument `{key}`', str(key), hint=nearest(str(key), known))
+            raise ScheduleError(f'"{name}" has no argument `{key}`', str(key), hint=did_you_mean(str(key), known))
     if kind is Step and "every" not in given:
         raise ScheduleError(f'"{name}" needs the argument `every`', "every", hint="for example `every = 100_000`")
     try:

@@ -5,7 +5,6 @@ A container's modules are a list of such tables: `{"type": "Residual", "layers":
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from n2n_cli.errors import ArgumentError, N2NError
+from n2n_cli.errors import ArgumentError, N2NError, did_you_mean
 from n2n_cli.nn.activations import LeakyReLU, ReLU, Sigmoid
 from n2n_cli.nn.containers import Sequential
 from n2n_cli.nn.conv import Conv2d
@@ -86,20 +85,13 @@ class _Drawn(NamedTuple):
     dtype: DTypeLike
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """The end of a message about an unknown word: the nearest known one, small and capital letters alike, or all."""
-    names = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), list(names), n=1, cutoff=0.5)
-    return f"did you mean `{names[close[0]]}`?" if close else "known: " + ", ".join(f"`{name}`" for name in known)
-
-
 def _layer(spec: LayerSpec, position: int, drawn: _Drawn, depth: int) -> Module:
     kind = spec.get("type")
     if kind is None:
         raise SpecError("the layer has no `type`", position, None, hint=f"known types: {', '.join(LAYERS)}")
     layer = LAYERS.get(kind) if isinstance(kind, str) else None
     if layer is None:
-        hint = nearest(str(kind), list(LAYERS))
+        hint = did_you_mean(str(kind), list(LAYERS))
         raise SpecError(f"there is no layer of type {kind!r}", position, "type", hint=hint)
     parameters = inspect.signature(layer).parameters
     container = kind in CONTAINERS
@@ -110,7 +102,7 @@ def _layer(spec: LayerSpec, position: int, drawn: _Drawn, depth: int) -> Module:
     given = {name: value for name, value in spec.items() if name != "type"}
     for name in given:
         if name not in known:
-            hint = nearest(name, known) if known else f"{kind} takes no arguments"
+            hint = did_you_mean(name, known) if known else f"{kind} takes no arguments"
             raise SpecError(f"{kind} has no argument `{name}`", position, name, hint=hint)
     for name in needed:
         if name not in given:

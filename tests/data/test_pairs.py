@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from n2n_cli.data.pairs import ArrayPairs, CropPairs, recoloured, turned
+from n2n_cli.data.pairs import ArrayPairs, CropPairs, recoloured
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import parse_noise
+from n2n_cli.pixels import turned
 from tests.nn.cases import some_examples
 from tests.pictures import colour, numbered
 
@@ -261,14 +262,6 @@ def test_channels_change_places_and_a_gray_picture_has_one() -> None:
     places = {int(recoloured(red, rng=np.random.default_rng(seed)).argmax()) for seed in range(20)}
     assert places == {0, 1, 2}
     assert recoloured(red[..., :1], rng=np.random.default_rng(0)).shape == (1, 1, 1)
-
-
-def test_turned_pictures() -> None:
-    picture = numbered(2, 2)
-    ways = {tuple(turned(picture, way).ravel().tolist()) for way in range(8)}
-    assert len(ways) == 8
-    assert turned(numbered(2, 3), 4).shape == (3, 2, 1)
-    assert turned(numbered(2, 3), 3)[..., 0].tolist() == [[5, 4, 3], [2, 1, 0]]
 
 
 def given_pairs(h: int, w: int, **extra: Any) -> ArrayPairs:

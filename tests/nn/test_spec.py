@@ -25,7 +25,7 @@ from n2n_cli.nn import (
     SkipConcat,
     TransposeConv2d,
 )
-from n2n_cli.nn.spec import LAYERS, MAX_NESTED, SpecError, build, nearest
+from n2n_cli.nn.spec import LAYERS, MAX_NESTED, SpecError, build
 from tests.nn.founding import FOUNDING, founding
 from tests.nn.unet import unet
 
@@ -208,9 +208,3 @@ def test_a_table_that_describes_no_layer(spec: dict[str, Any], key: str | None, 
     assert error.message.startswith(message)
     if hint is not None:
         assert error.hint == hint
-
-
-def test_nearest() -> None:
-    assert nearest("kernel", ["stride", "kernel_size"]) == "did you mean `kernel_size`?"
-    assert nearest("STRIDE", ["size", "Stride"]) == "did you mean `Stride`?"
-    assert nearest("zzz", ["stride", "kernel_size"]) == "known: `stride`, `kernel_size`"
