@@ -23,7 +23,7 @@ from n2n_cli.machine import available_cores, one_blas_thread, sgemm_rate
 from n2n_cli.model import Model
 from n2n_cli.nn import Conv2d, Module, NearestUpsampling, Sequential
 from n2n_cli.nn.functional import Array
-from n2n_cli.nn.parallel import Member, Team
+from n2n_cli.nn.parallel import Replica, Replicas
 
 
 @dataclass(frozen=True)
@@ -208,14 +208,14 @@ def convolution(way: str, threads: int) -> Callable[[], object]:
     network = Sequential(Conv2d(48, 48, 3, padding=1, rng=rng))
     x = np.moveaxis(rng.random((10, 64, 64, 48), dtype=np.float32), -1, 1)
     if way == "n2n":
-        team = Team(network, threads=threads)
+        replicas = Replicas(network, threads=threads)
 
-        def both(member: Member, i: int) -> None:
-            member.network.backward(member.network(x[i : i + 1]))
+        def both(replica: Replica, i: int) -> None:
+            replica.network.backward(replica.network(x[i : i + 1]))
 
         def run() -> None:
             with one_blas_thread():
-                team.map(both, range(len(x)))
+                replicas.map(both, range(len(x)))
 
         return run
     twins = _twins(threads)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Options:
+class BatchOptions:
     """How pictures are denoised and written.
 
     Attributes
@@ -129,7 +129,7 @@ class Outcome:
 def denoise_files(
     model: Model | None,
     jobs: Iterable[Job],
-    options: Options,
+    options: BatchOptions,
     *,
     begin: Callable[[Job], None] = lambda job: None,
     advance: Callable[[float], None] = lambda part: None,
@@ -169,7 +169,9 @@ def is_there(job: Job) -> bool:
     return job.sink is None and job.target.is_file() and job.target.stat().st_size > 0
 
 
-def _denoise_file(model: Model | None, outcome: Outcome, options: Options, advance: Callable[[float], None]) -> None:
+def _denoise_file(
+    model: Model | None, outcome: Outcome, options: BatchOptions, advance: Callable[[float], None]
+) -> None:
     job = outcome.job
     image_format = options.image_format
     if job.sink is None and image_format is None:
@@ -213,7 +215,7 @@ def _denoise(
     model: Model | None,
     picture: Picture,
     outcome: Outcome,
-    options: Options,
+    options: BatchOptions,
     advance: Callable[[float], None],
 ) -> Picture:
     """One page: taken apart, learned from, denoised and put together, as the options say."""

@@ -26,7 +26,7 @@ from n2n_cli.nn.losses import LOSSES
 from n2n_cli.nn.optim import OPTIMIZERS, clip_gradient_norm
 from n2n_cli.self_ensemble import SelfEnsemble
 from n2n_cli.states import check_resumable, config_in, facts_in, told_of
-from n2n_cli.stopping import StoppableTeam
+from n2n_cli.stopping import StoppableReplicas
 
 channels_last.small_product = small_product()
 
@@ -77,8 +77,8 @@ class Model:
                 self.average = MovingAverage(network.named_parameters(), config.train.average)
         self._config = config
         self._ranks = ALONE
-        self._team = StoppableTeam(network, threads=available_cores() if threads is None else threads)
-        self._predicting = self._team
+        self._replicas = StoppableReplicas(network, threads=available_cores() if threads is None else threads)
+        self._predicting = self._replicas
 
     @property
     def config(self) -> Config:
@@ -117,14 +117,14 @@ class Model:
     @property
     def threads(self) -> int:
         """Threads that it computes with."""
-        return self._team.threads
+        return self._replicas.threads
 
     def between(self, ask: Callable[[], None]) -> None:
         """Let `ask` be called before each part of a step or a prediction, by any thread.
 
         What it raises ends them; a step then leaves the weights as they were.
         """
-        self._team.between = ask
+        self._replicas.between = ask
 
     def join(self, ranks: Ranks) -> None:
         """Learn together with the same model on other ranks from now on; all are then as the first one's is.
@@ -157,7 +157,7 @@ class Model:
     def predict_as_ensemble(self) -> None:
         """Let each prediction from now on be the mean over eight turns and flips of the picture: see `SelfEnsemble`."""
         ensemble = SelfEnsemble(self.network).train(self.network.training)
-        self._predicting = StoppableTeam(ensemble, threads=self.threads)
+        self._predicting = StoppableReplicas(ensemble, threads=self.threads)
 
     @classmethod
     def from_config(cls, config: Config, *, threads: int | None = None) -> Self:
@@ -215,7 +215,7 @@ class Model:
         loss = 0.0
         if len(noisy) or self._ranks.count == 1:
             with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():  # the loss tells
-                loss = self._team.accumulate(noisy, target, self.criterion)
+                loss = self._replicas.accumulate(noisy, target, self.criterion)
         loss = self._ranks.add_up(loss, len(noisy))
         if not math.isfinite(loss):
             raise TrainingError(f"the loss is {loss}", hint="try a smaller learning rate")

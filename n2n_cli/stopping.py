@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from n2n_cli.nn.parallel import Item, Member, Result, Team
+from n2n_cli.nn.parallel import Item, Replica, Replicas, Result
 
 PATIENCE = 1.0
 """Seconds that a step has to come to its end when training is asked to stop; a slower one is given up."""
@@ -55,8 +55,8 @@ class Stopping:
         return self._since
 
 
-class StoppableTeam(Team):
-    """A team that can be stopped between one part of its work and the next.
+class StoppableReplicas(Replicas):
+    """Replicas that can be stopped between one part of its work and the next.
 
     Attributes
     ----------
@@ -66,11 +66,11 @@ class StoppableTeam(Team):
 
     between: Callable[[], None] = staticmethod(lambda: None)
 
-    def map(self, task: Callable[[Member, Item], Result], items: Sequence[Item]) -> list[Result]:
+    def map(self, task: Callable[[Replica, Item], Result], items: Sequence[Item]) -> list[Result]:
         between = self.between
 
-        def one(member: Member, item: Item) -> Result:
+        def one(replica: Replica, item: Item) -> Result:
             between()
-            return task(member, item)
+            return task(replica, item)
 
         return super().map(one, items)

@@ -11,7 +11,7 @@ from n2n_cli.errors import MemoryLimitError, ShapeError
 from n2n_cli.machine import available_memory
 from n2n_cli.nn import Module
 from n2n_cli.nn.functional import Pair, Shape
-from n2n_cli.nn.parallel import Team, passes
+from n2n_cli.nn.parallel import Replicas, passes
 
 TILE = 128
 """Side of the output of a tile, in pixels, that is large enough where a network sees little around a pixel: what its
@@ -54,25 +54,25 @@ class Plan(NamedTuple):
     memory: int
 
 
-def plan(team: Team, shape: Shape, tile: int | None, memory: int | None, margin: int) -> Plan:
+def plan(replicas: Replicas, shape: Shape, tile: int | None, memory: int | None, margin: int) -> Plan:
     """The tiles of pictures of `shape`, as `tiling.apply` says.
 
     That of the last shape are kept: for small pictures, to plan takes as long as to compute.
     """
-    network = team.network
-    key = (shape, tile, memory, margin, team.threads)
+    network = replicas.network
+    key = (shape, tile, memory, margin, replicas.threads)
     last = _plans.get(network)
     if last is None or last[0] != key:
         whole = _whole(network, shape, margin)
         if tile is not None:
             sides = (tile, tile)
         elif memory is not None:
-            sides = tile_sides(network, shape, whole, memory // team.threads, team.threads)
+            sides = tile_sides(network, shape, whole, memory // replicas.threads, replicas.threads)
         else:
             wanted = MEMORY_BESIDE_LARGE if shape[2] * shape[3] > LARGE else MEMORY_A_THREAD
             # Half of what is free at this moment may be too little, and no reason to give up: it changes.
-            share = max(_LEAST_MEMORY, min(wanted, available_memory() // 2 // team.threads))
-            sides = tile_sides(network, shape, whole, share, team.threads)
+            share = max(_LEAST_MEMORY, min(wanted, available_memory() // 2 // replicas.threads))
+            sides = tile_sides(network, shape, whole, share, replicas.threads)
         tiles = list(_tiles(network, shape, whole, sides))
         seen = {part.seen_shape for part in tiles}
         most = max(n * network.most_values((n, shape[1], h, w)) for n, h, w in seen)

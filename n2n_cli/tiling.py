@@ -8,12 +8,12 @@ import numpy as np
 
 from n2n_cli.machine import give_memory_back
 from n2n_cli.nn.functional import Array
-from n2n_cli.nn.parallel import Member, Team
+from n2n_cli.nn.parallel import Replica, Replicas
 from n2n_cli.tile_plan import LARGE, Tile, plan
 
 
 def apply(
-    team: Team,
+    replicas: Replicas,
     x: Array,
     *,
     tile: int | None = None,
@@ -31,7 +31,7 @@ def apply(
 
     Parameters
     ----------
-    team : Team
+    replicas : Replicas
         Its network keeps the shape of pictures whose sides are multiples of its period, from some size on.
     x : (N, C, H, W) array
     tile : int, optional
@@ -58,7 +58,7 @@ def apply(
     MemoryLimitError
         When the memory is too little for the smallest tile.
     """
-    network = team.network
+    network = replicas.network
     n, _, h, w = x.shape
     if out is None:
         out = np.empty(x.shape, np.result_type(x, *(parameter for parameter, _ in network.param())))
@@ -66,18 +66,18 @@ def apply(
         return out
     channels = before(x[:1, :, :1, :1]).shape[1]
 
-    tiles, most = plan(team, (n, channels, h, w), tile, memory, margin)
+    tiles, most = plan(replicas, (n, channels, h, w), tile, memory, margin)
 
-    def one_tile(member: Member, part: Tile) -> None:
-        member.pool.expect(most)
-        y = member(before(_seen(x[part.images], part.seen_rows, part.seen_columns)))
+    def one_tile(replica: Replica, part: Tile) -> None:
+        replica.pool.expect(most)
+        y = replica(before(_seen(x[part.images], part.seen_rows, part.seen_columns)))
         inner = y[:, :, _within(part.rows, part.seen_rows), _within(part.columns, part.seen_columns)]
         target = out[part.images, :, part.rows, part.columns]  # ends where the picture ends
         target[...] = after(inner[:, :, : target.shape[2], : target.shape[3]])
 
-    team.map(one_tile, tiles)
+    replicas.map(one_tile, tiles)
     if h * w > LARGE:  # to write the picture takes as much
-        team.release()
+        replicas.release()
         give_memory_back()
     return out
 

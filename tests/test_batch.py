@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from n2n_cli.batch import Options, Outcome, denoise_files
+from n2n_cli.batch import BatchOptions, Outcome, denoise_files
 from n2n_cli.errors import ImageError
 from n2n_cli.images import Picture, read_pages, write_pages
 from n2n_cli.jobs import Job
@@ -34,8 +34,8 @@ def gray(name: str, value: int = 200, size: tuple[int, int] = (4, 6)) -> Path:
     return Path(name)
 
 
-def run(*jobs: Job, options: Options | None = None) -> list[Outcome]:
-    return list(denoise_files(HALF_GRAY, jobs, options or Options()))
+def run(*jobs: Job, options: BatchOptions | None = None) -> list[Outcome]:
+    return list(denoise_files(HALF_GRAY, jobs, options or BatchOptions()))
 
 
 def value(name: str | Path) -> int:
@@ -45,7 +45,7 @@ def value(name: str | Path) -> int:
 
 
 def test_what_is_told_of_a_picture_that_was_done() -> None:
-    (outcome,) = run(Job(gray("a.png"), Path("b.png")), options=Options(estimates=True))
+    (outcome,) = run(Job(gray("a.png"), Path("b.png")), options=BatchOptions(estimates=True))
     assert value("b.png") == 100
     assert (outcome.status, outcome.width, outcome.height, outcome.pages) == ("done", 6, 4, 1)
     assert (outcome.notes, outcome.lossy, outcome.error) == ([], None, None)
@@ -68,7 +68,7 @@ def test_what_is_told_of_a_picture_that_was_done() -> None:
 def test_the_noise_before_and_after(rng: np.random.Generator) -> None:
     pixels = np.clip(rng.normal(120, 20, (64, 64)), 0, 255).astype(np.uint8)
     Image.fromarray(pixels).save("a.png")
-    (outcome,) = run(Job(Path("a.png"), Path("b.png")), options=Options(estimates=True))
+    (outcome,) = run(Job(Path("a.png"), Path("b.png")), options=BatchOptions(estimates=True))
     assert outcome.sigma_before == pytest.approx(20, rel=0.15)
     assert outcome.sigma_after == pytest.approx(10, rel=0.15)
     (outcome,) = run(Job(Path("a.png"), Path("b.png")))
@@ -114,7 +114,7 @@ def test_skip_existing_skips_what_is_there_and_not_empty() -> None:
     Path("empty.png").touch()
     Path("folder.png").mkdir()
     names = ("there.png", "empty.png", "new.png", "folder.png")
-    outcomes = run(*(Job(Path("a.png"), Path(name)) for name in names), options=Options(skip_existing=True))
+    outcomes = run(*(Job(Path("a.png"), Path(name)) for name in names), options=BatchOptions(skip_existing=True))
     assert [outcome.status for outcome in outcomes] == ["skipped", "done", "done", "failed"]
     assert (value("there.png"), value("empty.png"), value("new.png")) == (1, 100, 100)
 
@@ -183,7 +183,7 @@ def test_a_pipe_with_a_name() -> None:
 )
 def test_what_loses_something_is_told(source: str, target: str, quality: int | None, told: str | None) -> None:
     Image.new("RGB", (6, 4), (200, 100, 50)).save(source)
-    (outcome,) = run(Job(Path(source), Path(target)), options=Options(quality=quality))
+    (outcome,) = run(Job(Path(source), Path(target)), options=BatchOptions(quality=quality))
     assert (outcome.status, outcome.lossy) == ("done", told)
 
 
@@ -192,12 +192,12 @@ def test_options_reach_the_reader_the_network_and_the_writer(rng: np.random.Gene
     job = Job(Path("a.png"), Path("b.jpg"))
     sizes = []
     for quality in (10, 90):
-        run(job, options=Options(quality=quality))
+        run(job, options=BatchOptions(quality=quality))
         sizes.append(Path("b.jpg").stat().st_size)
     assert sizes[0] < sizes[1]
-    (outcome,) = run(job, options=Options(max_pixels=2399))
+    (outcome,) = run(job, options=BatchOptions(max_pixels=2399))
     assert "2,400 pixels, more than the limit of 2,399" in outcome.record()["error"]
-    run(Job(gray("c.png"), Path("d.dat")), options=Options(image_format="PNG", strength=0.5))
+    run(Job(gray("c.png"), Path("d.dat")), options=BatchOptions(image_format="PNG", strength=0.5))
     assert value("d.dat") == 150
 
 
@@ -222,7 +222,7 @@ def test_notes_name_their_file_and_come_once() -> None:
 def test_memory_does_not_grow_with_the_number_of_files() -> None:
     source = gray("a.png", size=(60, 80))
     jobs = (Job(source, Path(f"{i % 3}.png")) for i in range(700))
-    outcomes = denoise_files(HALF_GRAY, jobs, Options(estimates=True))
+    outcomes = denoise_files(HALF_GRAY, jobs, BatchOptions(estimates=True))
     tracemalloc.start()
     try:
         held = []
@@ -239,6 +239,6 @@ def test_memory_does_not_grow_with_the_number_of_files() -> None:
 def test_the_next_job_is_told_before_its_parts() -> None:
     told: list[object] = []
     jobs = [Job(gray("a.png"), Path("b.png")), Job(Path("a.png"), Path("c.png"))]
-    outcomes = denoise_files(HALF_GRAY, jobs, Options(), begin=told.append, advance=told.append)
+    outcomes = denoise_files(HALF_GRAY, jobs, BatchOptions(), begin=told.append, advance=told.append)
     assert [outcome.status for outcome in outcomes] == ["done", "done"]
     assert told == [jobs[0], 1.0, jobs[1], 1.0]

@@ -7,7 +7,7 @@ import pytest
 
 from n2n_cli.nn import Conv2d, Sequential
 from n2n_cli.nn.functional import Pair
-from n2n_cli.nn.parallel import Team
+from n2n_cli.nn.parallel import Replicas
 from n2n_cli.self_ensemble import SelfEnsemble
 from n2n_cli.tiling import apply
 from tests.nn.unet import unet
@@ -41,7 +41,7 @@ def test_in_tiles_it_is_the_same(rng: np.random.Generator) -> None:
     )
     assert network.input_span(10, 20, 0) == network.input_span(10, 20, 1) == (7, 23)
     x = rng.random((1, 2, 40, 30), dtype=np.float32)
-    np.testing.assert_allclose(apply(Team(network.eval()), x, tile=8), network(x), atol=1e-6)
+    np.testing.assert_allclose(apply(Replicas(network.eval()), x, tile=8), network(x), atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [(48, 72), (37, 50)])
@@ -49,5 +49,5 @@ def test_in_tiles_it_is_the_same_for_a_network_of_strides(size: Pair, rng: np.ra
     network = SelfEnsemble(unet(rng)).eval()
     assert network.period(0) == network.period(1) > 1
     x = rng.random((1, 3, *size))
-    whole = apply(Team(network), x, tile=200)
-    np.testing.assert_allclose(apply(Team(network, threads=2), x, tile=8), whole, atol=1e-12)
+    whole = apply(Replicas(network), x, tile=200)
+    np.testing.assert_allclose(apply(Replicas(network, threads=2), x, tile=8), whole, atol=1e-12)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from n2n_cli.errors import MemoryLimitError
 from n2n_cli.nn import Conv2d, Module, Sequential
 from n2n_cli.nn.functional import Pair
-from n2n_cli.nn.parallel import Team
+from n2n_cli.nn.parallel import Replicas
 from n2n_cli.tile_plan import TILE, Tile, plan
 from n2n_cli.tiling import apply
 from tests.nn.cases import pairs, some_examples
@@ -27,7 +27,7 @@ def far_seeing() -> Module:
 
 def tiles(network: Module, size: Pair, *, threads: int = 1, memory: int = 10**9, margin: int = 0) -> list[Tile]:
     channels = 1 if isinstance(network[0], Conv2d) and network[0].in_channels == 1 else 3  # type: ignore[index]
-    return plan(Team(network, threads=threads), (1, channels, *size), None, memory, margin).tiles
+    return plan(Replicas(network, threads=threads), (1, channels, *size), None, memory, margin).tiles
 
 
 def sides(found: list[Tile]) -> set[Pair]:
@@ -77,5 +77,7 @@ def test_too_little_memory_for_any_tile(rng: np.random.Generator) -> None:
     assert tiles(network, (60, 70), memory=needed * 10**6)
     x = rng.random((1, 3, 60, 70)).astype(np.float32)
     with pytest.raises(MemoryLimitError):
-        apply(Team(network, threads=2), x, memory=needed * 10**6)  # of two threads
-    assert np.abs(apply(Team(network), x, memory=needed * 10**6) - apply(Team(network), x, tile=99)).max() < 1e-6
+        apply(Replicas(network, threads=2), x, memory=needed * 10**6)  # of two threads
+    assert (
+        np.abs(apply(Replicas(network), x, memory=needed * 10**6) - apply(Replicas(network), x, tile=99)).max() < 1e-6
+    )

@@ -14,7 +14,7 @@ from n2n_cli import tiling
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import Conv2d, Module, NearestUpsampling, ReLU, Sequential, Sigmoid
 from n2n_cli.nn.functional import Array, Pair
-from n2n_cli.nn.parallel import Team
+from n2n_cli.nn.parallel import Replicas
 from n2n_cli.tile_plan import TILE
 from n2n_cli.tiling import apply
 from tests.nn.cases import geometries, pairs, some_examples
@@ -55,7 +55,7 @@ def averaging(network: Sequential, dtype: DTypeLike) -> Sequential:
 
 def assert_seamless(network: Module, x: Array, tile: int) -> None:
     """Tiles give what one pass over the picture gives, rows and columns mirrored up to whole periods."""
-    whole, tiled = apply(Team(network), x, tile=10**6), apply(Team(network), x, tile=tile)
+    whole, tiled = apply(Replicas(network), x, tile=10**6), apply(Replicas(network), x, tile=tile)
     assert tiled.shape == whole.shape == x.shape
     assert tiled.dtype == whole.dtype == x.dtype
     assert np.abs(tiled - whole).max() <= TOLERANCES[x.dtype.type]
@@ -88,8 +88,8 @@ def test_tiles_are_the_whole_for_the_founding_network(
 def test_a_picture_of_whole_periods_is_the_network_s_own_output(rng: np.random.Generator) -> None:
     network, x = founding(rng, np.float32), rng.uniform(size=(2, 3, 8, 12)).astype(np.float32)
     network.eval()
-    np.testing.assert_array_equal(apply(Team(network), x[:1]), network(x[:1]))
-    np.testing.assert_allclose(apply(Team(network), x, tile=4), network(x), atol=1e-6)
+    np.testing.assert_array_equal(apply(Replicas(network), x[:1]), network(x[:1]))
+    np.testing.assert_allclose(apply(Replicas(network), x, tile=4), network(x), atol=1e-6)
 
 
 def test_a_picture_of_broken_periods_is_mirrored_at_the_bottom_and_the_right(rng: np.random.Generator) -> None:
@@ -98,7 +98,7 @@ def test_a_picture_of_broken_periods_is_mirrored_at_the_bottom_and_the_right(rng
     mirrored = np.concatenate([x, x[:, :, :-2:-1]], axis=2)
     mirrored = np.concatenate([mirrored, mirrored[:, :, :, :-4:-1]], axis=3)
     assert mirrored.shape == (1, 3, 8, 12)
-    np.testing.assert_array_equal(apply(Team(network), x), network(mirrored)[:, :, :7, :9])
+    np.testing.assert_array_equal(apply(Replicas(network), x), network(mirrored)[:, :, :7, :9])
 
 
 @some_examples
@@ -111,7 +111,7 @@ def test_a_margin_is_the_mirror_image_on_all_sides(size: Pair, tile: int, margin
     after = [wide + -side % 4 for side in size]
     padded = np.pad(x, ((0, 0), (0, 0), (wide, after[0]), (wide, after[1])), mode="symmetric")
     wanted = network(padded)[:, :, wide : wide + size[0], wide : wide + size[1]]
-    np.testing.assert_allclose(apply(Team(network), x, tile=tile, margin=margin), wanted, atol=1e-12)
+    np.testing.assert_allclose(apply(Replicas(network), x, tile=tile, margin=margin), wanted, atol=1e-12)
 
 
 class Spy(Module):
@@ -122,7 +122,7 @@ class Spy(Module):
         self.seen: list[Pair] = []
 
     def __deepcopy__(self, memo: object) -> Spy:
-        return self  # a team's copies report to one list
+        return self  # a replicas's copies report to one list
 
     def forward(self, x: Array) -> Array:
         self.seen.append((x.shape[2], x.shape[3]))
@@ -137,16 +137,16 @@ class Spy(Module):
 
 def test_a_tile_sees_whole_periods_around_it_and_no_more() -> None:
     spy, x = Spy(), np.arange(16.0 * 12).reshape(1, 1, 16, 12)
-    np.testing.assert_array_equal(apply(Team(spy), x, tile=6), x)
+    np.testing.assert_array_equal(apply(Replicas(spy), x, tile=6), x)
     # Tiles of 8x6 pixels, whose neighbours are the row above and the column on the right, where there is one.
     assert spy.seen == [(8, 9), (8, 6), (12, 9), (12, 6)]
 
 
 def test_a_picture_as_large_as_a_tile_is_not_cut() -> None:
     spy = Spy()
-    apply(Team(spy), np.zeros((1, 1, TILE - 4, TILE - 1)))
-    apply(Team(spy), np.zeros((1, 1, TILE + 5, 3)))
-    apply(Team(spy), np.zeros((1, 1, 4, TILE + 5)))
+    apply(Replicas(spy), np.zeros((1, 1, TILE - 4, TILE - 1)))
+    apply(Replicas(spy), np.zeros((1, 1, TILE + 5, 3)))
+    apply(Replicas(spy), np.zeros((1, 1, 4, TILE + 5)))
     assert TILE == 128  # rounded up to 132, whole periods of both axes
     assert spy.seen == [(124, 129), (132, 3), (8, 3), (4, 135), (4, 3)]
 
@@ -159,7 +159,7 @@ def test_a_picture_too_small_for_the_first_layer_is_mirrored_until_it_is_large_e
     padding = kernel_size[0] - 1, kernel_size[1] - 1
     network = averaging(Sequential(conv(kernel_size), conv(kernel_size, padding=padding)), np.float64)
     x = np.full((1, 1, *size), 0.5)
-    y = apply(Team(network), x)
+    y = apply(Replicas(network), x)
     assert y.shape == x.shape
     assert 0 < y.min() <= y.max() <= 0.5 + 1e-12
 
@@ -167,14 +167,14 @@ def test_a_picture_too_small_for_the_first_layer_is_mirrored_until_it_is_large_e
 def test_no_picture_or_no_pixel_is_no_work(rng: np.random.Generator) -> None:
     network = founding(rng, np.float32)
     for shape in ((0, 3, 5, 7), (2, 3, 0, 7), (2, 3, 5, 0)):
-        assert apply(Team(network), np.zeros(shape, np.float32)).shape == shape
+        assert apply(Replicas(network), np.zeros(shape, np.float32)).shape == shape
 
 
 def test_the_input_is_not_changed(rng: np.random.Generator) -> None:
     network, x = Sequential(ReLU()), rng.normal(size=(1, 1, 9, 9))
     before = x.copy()
     for tile in (4, 16):
-        assert not np.shares_memory(apply(Team(network), x, tile=tile), x)
+        assert not np.shares_memory(apply(Replicas(network), x, tile=tile), x)
         np.testing.assert_array_equal(x, before)
 
 
@@ -185,22 +185,22 @@ def test_the_tiles_of_a_large_picture_are_the_whole_and_leave_no_memory(
     network.eval()
     whole = network(x[:, :, :168, :188])
     monkeypatch.setattr(tiling, "LARGE", 100)
-    team = Team(network, threads=2)
-    tiled = apply(team, x[:, :, :168, :188], tile=160)  # large enough not to be taped
+    replicas = Replicas(network, threads=2)
+    tiled = apply(replicas, x[:, :, :168, :188], tile=160)  # large enough not to be taped
     np.testing.assert_allclose(tiled, whole, atol=1e-12)
-    assert team._members
-    assert not any(member.pool.held for member in team._members)
+    assert replicas._replicas
+    assert not any(replica.pool.held for replica in replicas._replicas)
 
 
 def test_a_border_takes_no_copy_of_the_picture() -> None:
     network = Sequential(Conv2d(3, 3, 3, padding=1)).eval()
     picture = np.zeros((900, 1000, 3), np.float32)  # as files have it: channels last
     out = np.empty_like(picture)
-    apply(Team(network), np.moveaxis(picture[:64, :64], -1, 0)[None], margin=8)  # what is made once
+    apply(Replicas(network), np.moveaxis(picture[:64, :64], -1, 0)[None], margin=8)  # what is made once
     x, y = (np.moveaxis(array, -1, 0)[None] for array in (picture, out))
     tracemalloc.start()
     try:
-        apply(Team(network), x, out=y, tile=64, margin=8)
+        apply(Replicas(network), x, out=y, tile=64, margin=8)
         assert tracemalloc.get_traced_memory()[1] < picture.nbytes / 4
     finally:
         tracemalloc.stop()
@@ -209,9 +209,9 @@ def test_a_border_takes_no_copy_of_the_picture() -> None:
 def test_integer_pixels_give_what_they_give_in_one_pass(rng: np.random.Generator) -> None:
     network, x = founding(rng, np.float32), rng.integers(0, 2, size=(1, 3, 9, 9))
     network.eval()
-    whole = apply(Team(network), x)
+    whole = apply(Replicas(network), x)
     assert whole.std() > 0
-    np.testing.assert_allclose(apply(Team(network), x, tile=4), whole, atol=1e-6)
+    np.testing.assert_allclose(apply(Replicas(network), x, tile=4), whole, atol=1e-6)
 
 
 @pytest.mark.parametrize("tile", [4, TILE])
@@ -225,12 +225,12 @@ def test_integer_pixels_give_what_they_give_in_one_pass(rng: np.random.Generator
 )
 def test_a_network_that_does_not_keep_the_shape_is_refused(network: Sequential, message: str, tile: int) -> None:
     with pytest.raises(ShapeError, match=f"^the network turns pictures of shape {message}; a denoiser has to keep"):
-        apply(Team(network), np.zeros((1, 3, 9, 8), np.float32), tile=tile)
+        apply(Replicas(network), np.zeros((1, 3, 9, 8), np.float32), tile=tile)
 
 
 def test_wrong_channels_are_named(rng: np.random.Generator) -> None:
     with pytest.raises(ShapeError, match=r"^layer 0: Conv2d\(3, 48, .*\(1, 2, 8, 8\), it needs \(N, 3, H, W\)$"):
-        apply(Team(founding(rng, np.float32)), np.zeros((1, 2, 8, 8), np.float32))
+        apply(Replicas(founding(rng, np.float32)), np.zeros((1, 2, 8, 8), np.float32))
 
 
 # How large tiles are
@@ -238,10 +238,10 @@ def test_wrong_channels_are_named(rng: np.random.Generator) -> None:
 
 def test_the_memory_of_a_tile_is_what_was_counted(rng: np.random.Generator) -> None:
     network = founding(rng).eval()
-    team, memory = Team(network), 10_000_000
-    apply(team, rng.random((1, 3, 400, 500)).astype(np.float32), memory=memory)
-    (member,) = team._members
-    assert memory / 10 < member.pool.held <= member.pool._expected <= memory
+    replicas, memory = Replicas(network), 10_000_000
+    apply(replicas, rng.random((1, 3, 400, 500)).astype(np.float32), memory=memory)
+    (replica,) = replicas._replicas
+    assert memory / 10 < replica.pool.held <= replica.pool._expected <= memory
 
 
 def test_a_moment_without_free_memory_is_no_reason_to_give_up(
@@ -249,4 +249,4 @@ def test_a_moment_without_free_memory_is_no_reason_to_give_up(
 ) -> None:
     monkeypatch.setattr("n2n_cli.tile_plan.available_memory", lambda: 0)
     x = rng.random((1, 3, 30, 20)).astype(np.float32)
-    assert apply(Team(founding(rng), threads=2), x).shape == x.shape
+    assert apply(Replicas(founding(rng), threads=2), x).shape == x.shape

@@ -16,7 +16,7 @@ from n2n_cli import Model
 from n2n_cli.config import Config
 from n2n_cli.errors import ConfigError
 from n2n_cli.nn.functional import Pair
-from n2n_cli.nn.parallel import Team
+from n2n_cli.nn.parallel import Replicas
 from n2n_cli.nn.spec import MAX_NESTED
 from n2n_cli.tiling import apply
 from tests.nn.cases import pairs, some_examples
@@ -95,9 +95,9 @@ def test_containers_as_deep_as_may_be_go_into_a_checkpoint(tmp_path: Path) -> No
 def test_tiles_are_the_whole_for_pictures_of_any_size(size: Pair, tile: int, threads: int) -> None:
     network = unet(np.random.default_rng(4)).eval()
     x = np.random.default_rng(0).uniform(size=(1, 3, *size))
-    whole = apply(Team(network), x, tile=10**6)
+    whole = apply(Replicas(network), x, tile=10**6)
     assert whole.shape == x.shape
-    np.testing.assert_allclose(apply(Team(network, threads=threads), x, tile=tile), whole, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(apply(Replicas(network, threads=threads), x, tile=tile), whole, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-6), (np.float64, 1e-12)])
@@ -105,7 +105,7 @@ def test_tiles_are_the_whole_where_they_lie_far_from_the_border(
     dtype: DTypeLike, tolerance: float, rng: np.random.Generator
 ) -> None:
     network, x = unet(rng, dtype).eval(), rng.uniform(size=(1, 3, 137, 131)).astype(dtype)
-    whole, tiled = apply(Team(network), x, tile=10**6), apply(Team(network), x, tile=24)
+    whole, tiled = apply(Replicas(network), x, tile=10**6), apply(Replicas(network), x, tile=24)
     np.testing.assert_allclose(tiled, whole, rtol=0, atol=tolerance)
 
 

@@ -17,12 +17,12 @@ ranked          a command that the ranks of an MPI job run together
 
 What one of them uses:
 
-pictures        train: the options that say where its pictures are
-epochs          train: its lines and its bar
-sweep_progress  sweep: its lines and its bar
-words           denoise: IN... OUT, which picture goes where
-learning        denoise: the options of learning from the picture
-running         denoise: what is told of each picture, and of all
-bar             denoise: its bar
-streams         denoise: a picture from stdin or to stdout
+train_sources     the options that say where the pictures are
+train_progress    lines and a bar
+sweep_progress    lines and a bar
+denoise_plan      IN... OUT: which picture goes where
+denoise_learning  the options of learning from the picture
+denoise_results   what is told of each picture, and of all
+denoise_bar       a bar
+denoise_streams   a picture from stdin or to stdout
 """

@@ -9,7 +9,10 @@ from typing import Annotated
 import typer
 
 from n2n_cli.cli.console import tell
-from n2n_cli.cli.learning import check_learning, duration, learning_method
+from n2n_cli.cli.denoise_learning import check_learning, duration, learning_method
+from n2n_cli.cli.denoise_plan import choose_shard, is_many, plan_words, show_plan
+from n2n_cli.cli.denoise_results import Counts, Results, end, run
+from n2n_cli.cli.denoise_streams import check_stdout_has_one_use
 from n2n_cli.cli.options import (
     ENSEMBLE_HELP,
     NETWORK_HELP,
@@ -20,9 +23,6 @@ from n2n_cli.cli.options import (
     thread_count,
     whole_number,
 )
-from n2n_cli.cli.running import Results, Tally, end, run
-from n2n_cli.cli.streams import check_stdout_has_one_use
-from n2n_cli.cli.words import choose_shard, is_many, plan_words, show_plan
 from n2n_cli.errors import UsageError
 
 
@@ -175,7 +175,7 @@ def denoise(
 
       n2n denoise --self in.png out.png
     """
-    from n2n_cli.batch import Options
+    from n2n_cli.batch import BatchOptions
     from n2n_cli.bundled import choose_model
     from n2n_cli.config import load_config
     from n2n_cli.correlation import MOST_FACTOR
@@ -187,7 +187,7 @@ def denoise(
     if not sources or target is None:
         raise UsageError(f"missing argument '{'OUT' if target else 'IN'}'")
     wanted_format = None if image_format is None else format_option(image_format)
-    options = Options(
+    options = BatchOptions(
         strength=fraction(strength, "--strength"),
         image_format=wanted_format,
         quality=None if quality is None else whole_number(quality, "--quality", 1, 100),
@@ -211,7 +211,7 @@ def denoise(
         tell(note)
     if dry_run:
         show_plan(jobs, skip_existing=skip_existing, as_json=as_json)
-        end(Tally(len(jobs)), plan.problems)
+        end(Counts(len(jobs)), plan.problems)
         return
     denoiser = None
     if options.learning != "zs-n2n":
@@ -223,5 +223,5 @@ def denoise(
         tell(f"model: {chosen.text}")
     with nullcontext(manifest) if manifest in (None, "-") else Manifest(Path(manifest)) as lines:
         results = Results(report=report, as_json=as_json, manifest=lines)
-        tally = run(denoiser, jobs, options, results.add)
-    end(tally, plan.problems)
+        counts = run(denoiser, jobs, options, results.add)
+    end(counts, plan.problems)

@@ -102,13 +102,13 @@ def evaluate(
     ranks = ranks_of_process()
     count = None if crops is None else whole_number(crops, "--crops", 1)
     number = None if seed is None else whole_number(seed, "--seed", 0)
-    team = thread_count(threads)
+    given_threads = thread_count(threads)
     if as_json and as_csv:
         raise UsageError("`--json` and `--csv` cannot both be printed", hint="leave out one of them")
     if count is not None and data is None:
         raise UsageError("`--crops` needs the pictures to cut from", hint="add `--data FOLDER`")
     path = choose_model(str(checkpoint)).path
-    model = Model.from_checkpoint(path, load_config(config) if config else None, threads=team or ranks.threads)
+    model = Model.from_checkpoint(path, load_config(config) if config else None, threads=given_threads or ranks.threads)
     if ensemble:
         model.predict_as_ensemble()
     if noise is not None:

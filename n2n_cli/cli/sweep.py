@@ -87,7 +87,7 @@ def sweep(
     from n2n_cli.sweeps.sweep import Sweep
 
     at_a_time = None if jobs is None else whole_number(jobs, "--jobs", 1, _MOST_JOBS)
-    team = thread_count(threads)
+    given_threads = thread_count(threads)
     passes = None if epochs is None else number(epochs)
     flags = {"data.source": ("--data", data), "train.epochs": ("--epochs", passes)}
     base = overridden(load_config(config), flags, assignments)
@@ -99,7 +99,7 @@ def sweep(
     left = len(swept.left)
     done = f", {len(swept.points) - left} of them finished" if left < len(swept.points) else ""
     tell(f"sweep folder: {folder}: {counted(len(swept.points), 'training')}{done}")
-    failures = _run(swept, at_a_time, team)
+    failures = _run(swept, at_a_time, given_threads)
     _draw(swept)
     best = swept.best
     if best is not None:

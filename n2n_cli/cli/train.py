@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from n2n_cli.cli.console import shows_progress, tell
-from n2n_cli.cli.epochs import show_bar, show_lines
 from n2n_cli.cli.options import THREADS_HELP, Assignments, number, overridden, positive, thread_count
-from n2n_cli.cli.pictures import check_same_kind, left_off, picture_flags
 from n2n_cli.cli.ranked import show_nothing
 from n2n_cli.cli.signals import StopSignals
+from n2n_cli.cli.train_progress import show_bar, show_lines
+from n2n_cli.cli.train_sources import check_same_kind, left_off, picture_flags
 from n2n_cli.errors import UsageError, counted
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def train(
     from n2n_cli.starting import config_to_tune
 
     ranks = ranks_of_process()
-    team = thread_count(threads)
+    given_threads = thread_count(threads)
     minutes = positive(checkpoint_minutes, "--checkpoint-minutes", "a number above 0", hint="for example `0.5` or `10`")
     flags = {
         "data.match_exposure": ("--match-exposure", match_exposure or None),
@@ -184,11 +184,17 @@ def train(
     if resolved.train.init and resume is None:
         tell(f"starts from the weights of {resolved.train.init}")
     if ranks.count > 1:
-        tell(f"{ranks.count} ranks share each batch; this one has {counted(team or ranks.threads, 'thread')}")
+        tell(f"{ranks.count} ranks share each batch; this one has {counted(given_threads or ranks.threads, 'thread')}")
     show = (show_bar if shows_progress() else show_lines) if ranks.first else show_nothing
     with StopSignals() as signals:
         records = training.train(
-            resolved, run, team, resume=resume is not None, checkpoint_minutes=minutes, stop=signals, ranks=ranks
+            resolved,
+            run,
+            given_threads,
+            resume=resume is not None,
+            checkpoint_minutes=minutes,
+            stop=signals,
+            ranks=ranks,
         )
         try:
             show(_watched(records, signals, run, ranks))

@@ -36,8 +36,8 @@ TAPES, TAPED_PIXELS = 8, 24 * 1024
 """Shapes whose passes a thread keeps on tape, at most, and the pixels of the largest: a tape holds on to its memory."""
 
 
-class Member:
-    """A copy of a network, with memory and gradients of its own, for one thread."""
+class Replica:
+    """A copy of a network that shares its weights, with memory and gradients of its own, for one thread."""
 
     def __init__(self, network: Module) -> None:
         self.network = copy.deepcopy(network).train(network.training)  # which drops what a pass has kept
@@ -54,7 +54,7 @@ class Member:
         return self.network(x) if taped is None else taped.forward(x)
 
     def accumulate(self, x: Array, target: Array, loss: Loss, share: float) -> float:
-        """Add the gradients of `share` times the loss of a few images to the member's; returns the loss."""
+        """Add the gradients of `share` times the loss of a few images to the replica's; returns the loss."""
         taped = self._taped(x)
         y = self.network(x) if taped is None else taped.forward(x)
         value = loss(y, target)
@@ -121,58 +121,58 @@ class _Taped:
         self._backward.run()
 
 
-class Team:
+class Replicas:
     """A network and its copies, one for each thread.
 
     Parameters
     ----------
     network : Module
     threads : int
-        With the caller's. They are started when there is work, and end when the team is dropped.
+        With the caller's. They are started when there is work, and end when the replicas are dropped.
     """
 
     def __init__(self, network: Module, *, threads: int = 1) -> None:
         self.network = network
         self.threads = arguments.integer("threads", threads, 1)
-        self._members: list[Member] = []
-        self._hire()
+        self._replicas: list[Replica] = []
+        self._start_threads()
 
-    def _hire(self) -> None:
+    def _start_threads(self) -> None:
         self._executor = ThreadPoolExecutor(max(1, self.threads - 1), "n2n")
         self._process = os.getpid()
 
-    def map(self, task: Callable[[Member, Item], Result], items: Sequence[Item]) -> list[Result]:
-        """task(member, item) for every item, on all threads; the results in the items' order.
+    def map(self, task: Callable[[Replica, Item], Result], items: Sequence[Item]) -> list[Result]:
+        """task(replica, item) for every item, on all threads; the results in the items' order.
 
-        The members are in the network's mode and have its weights.
+        The replicas are in the network's mode and have its weights.
         """
         results: list[Result | None] = [None] * len(items)
         waiting = iter(range(len(items)))
 
-        def work(member: Member) -> None:
-            with using(member.pool):
+        def work(replica: Replica) -> None:
+            with using(replica.pool):
                 try:
                     for i in waiting:
-                        results[i] = task(member, items[i])
+                        results[i] = task(replica, items[i])
                 except BaseException:
                     list(waiting)  # nobody begins anything more
                     raise
 
         count = min(self.threads, len(items))
-        while len(self._members) < count:
-            self._members.append(Member(self.network))
-        members = self._members[:count]
-        for member in members:
-            member.follow(self.network)
+        while len(self._replicas) < count:
+            self._replicas.append(Replica(self.network))
+        replicas = self._replicas[:count]
+        for replica in replicas:
+            replica.follow(self.network)
         if self._process != os.getpid():  # a fork takes no threads along
-            self._hire()
+            self._start_threads()
         jobs: list[Future[None]] = []
         try:
-            # The caller's thread is one of the team's. The others get its context: NumPy's error state is part of it.
-            for member in members[1:]:
-                jobs.append(self._executor.submit(contextvars.copy_context().run, work, member))
-            for member in members[:1]:
-                work(member)
+            # The caller's thread works too. The others get its context: NumPy's error state is part of it.
+            for replica in replicas[1:]:
+                jobs.append(self._executor.submit(contextvars.copy_context().run, work, replica))
+            for replica in replicas[:1]:
+                work(replica)
         finally:
             wait(jobs)
         for job in jobs:
@@ -180,9 +180,9 @@ class Team:
         return results  # type: ignore[return-value]  # every place is filled, or an error was raised
 
     def release(self) -> None:
-        """Give the memory that the members have worked in back to the system; small shapes' tapes keep theirs."""
-        for member in self._members:
-            member.pool.trim()
+        """Give the memory that the replicas have worked in back to the system; small shapes' tapes keep theirs."""
+        for replica in self._replicas:
+            replica.pool.trim()
 
     def accumulate(self, x: Array, target: Array, criterion: Loss) -> float:
         """Add the gradients of the loss of a batch to the network's; returns the loss.
@@ -210,14 +210,14 @@ class Team:
         groups = [parts[group] for group in _cut(len(parts), LEAST_PASSES)]
         sums: dict[int, Array] = {}
 
-        def one_group(member: Member, i: int) -> float:
+        def one_group(replica: Replica, i: int) -> float:
             loss, value = copy.copy(criterion), 0.0
-            member.grads.fill(0)
+            replica.grads.fill(0)
             for part in groups[i]:
                 share: float = (part.stop - part.start) / len(x)
-                value += share * member.accumulate(x[part], target[part], loss, share)
-            sums[i] = empty(member.grads.shape, member.grads.dtype)
-            np.copyto(sums[i], member.grads)
+                value += share * replica.accumulate(x[part], target[part], loss, share)
+            sums[i] = empty(replica.grads.shape, replica.grads.dtype)
+            np.copyto(sums[i], replica.grads)
             return value
 
         losses = self.map(one_group, range(len(groups)))

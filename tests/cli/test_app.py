@@ -16,7 +16,7 @@ from n2n_cli.cli.app import app, main
 from n2n_cli.errors import ConfigError, N2NError
 from n2n_cli.machine import available_cores
 from n2n_cli.nn import Module
-from n2n_cli.nn.parallel import Team
+from n2n_cli.nn.parallel import Replicas
 from tests.cli import N2N, environment, failure, n2n, photo, start, workplace
 
 COMMANDS = ("train", "eval", "denoise", "compare", "info", "models", "export", "sweep", "plot")
@@ -186,13 +186,13 @@ def test_threads_reach_the_model_and_change_no_result(
     workplace(here)
     photo(here / "a.png")
     used = []
-    begin = Team.__init__
+    begin = Replicas.__init__
 
-    def spy(self: Team, network: Module, *, threads: int = 1) -> None:
+    def spy(self: Replicas, network: Module, *, threads: int = 1) -> None:
         used.append(threads)
         begin(self, network, threads=threads)
 
-    monkeypatch.setattr(Team, "__init__", spy)
+    monkeypatch.setattr(Replicas, "__init__", spy)
     answers = [n2n("-q", *words, *extra) for extra in ([], ["--threads", "1"], ["--threads", "3"])]
     assert [answer.code for answer in answers] == [0, 0, 0]
     assert used == [available_cores(), 1, 3]

@@ -30,26 +30,26 @@ PACES = {
     "plain": "",
     "slow epochs": """
 from n2n_cli.records import Epoch
-from n2n_cli.cli import epochs
-line = epochs._line
-epochs._line = lambda record: (time.sleep(0.3), line(record))[1]
+from n2n_cli.cli import train_progress
+line = train_progress._line
+train_progress._line = lambda record: (time.sleep(0.3), line(record))[1]
 """,
     # Each step has five parts, one a picture.
     "slow steps": """
-from n2n_cli.nn.parallel import Member
-accumulate = Member.accumulate
+from n2n_cli.nn.parallel import Replica
+accumulate = Replica.accumulate
 def slow(*words):
     print("in a step", file=sys.stderr, flush=True)
     time.sleep(0.7)
     return accumulate(*words)
-Member.accumulate = slow
+Replica.accumulate = slow
 """,
     "a step that never ends": """
-from n2n_cli.nn.parallel import Member
+from n2n_cli.nn.parallel import Replica
 def slow(*words):
     print("in a step", file=sys.stderr, flush=True)
     time.sleep(60)
-Member.accumulate = slow
+Replica.accumulate = slow
 """,
     "slow writing": """
 import os
@@ -61,14 +61,14 @@ os.fsync = slow
     **{
         f"a bar that stops at its {when}": f"""
 import contextlib, os, signal
-from n2n_cli.cli import running
+from n2n_cli.cli import denoise_results
 @contextlib.contextmanager
 def stopping(count):
     if "{when}" == "enter":
         os.kill(os.getpid(), signal.SIGTERM)
     yield None
     os.kill(os.getpid(), signal.SIGTERM)
-running.bar = stopping
+denoise_results.bar = stopping
 """
         for when in ("enter", "exit")
     },

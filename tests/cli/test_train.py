@@ -15,7 +15,7 @@ import pytest
 from rich.progress import Progress, TaskID
 
 from n2n_cli.checkpoint import write_checkpoint
-from n2n_cli.cli import console, epochs
+from n2n_cli.cli import console, train_progress
 from n2n_cli.config import load_config
 from n2n_cli.errors import TrainingError
 from n2n_cli.model import Model
@@ -130,7 +130,7 @@ def test_a_network_that_makes_pictures_worse_is_told(
     psnr: float, warned: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(console.settings, "quiet", False)
-    epochs.show_lines(iter([Finished(Path("a/best.pth"), 20.0, psnr)]))
+    train_progress.show_lines(iter([Finished(Path("a/best.pth"), 20.0, psnr)]))
     told = capsys.readouterr()
     assert told.out == f"a/best.pth: noisy 20.00 dB, denoised {psnr:.2f} dB\n"
     assert ("does not denoise yet" in told.err) == warned
@@ -281,7 +281,7 @@ def bar_of(records: list[Record], monkeypatch: pytest.MonkeyPatch) -> list[dict[
     monkeypatch.setattr(Progress, "add_task", add)
     monkeypatch.setattr(Progress, "reset", again)
     monkeypatch.setattr(Progress, "update", update)
-    epochs.show_bar(iter(records))
+    train_progress.show_bar(iter(records))
     return shown
 
 
@@ -329,7 +329,7 @@ def test_the_bar_of_a_resumed_run_starts_where_it_was_left(
     ],
 )
 def test_what_is_told_of_a_run_that_goes_on(done: int, told: str | None) -> None:
-    assert list(epochs._introduction(Started(5, 4, done, 9, 20.0, ())))[1:] == ([] if told is None else [told])
+    assert list(train_progress._introduction(Started(5, 4, done, 9, 20.0, ())))[1:] == ([] if told is None else [told])
 
 
 @pytest.mark.parametrize(
@@ -342,7 +342,7 @@ def test_what_is_told_of_a_run_that_goes_on(done: int, told: str | None) -> None
     ],
 )
 def test_waiting_is_told_of_where_it_is_much(record: Epoch, told: str) -> None:
-    assert epochs._line(record) == f"epoch 1/2: loss 0.40000, validation PSNR 21.00 dB {told}"
+    assert train_progress._line(record) == f"epoch 1/2: loss 0.40000, validation PSNR 21.00 dB {told}"
 
 
 # Going on

@@ -192,7 +192,7 @@ def test_what_fails_on_one_rank_ends_all_with_its_message() -> None:
 
 def test_what_fails_on_all_is_told_of_once() -> None:
     configure()
-    patch = "from n2n_cli.nn.parallel import Member; Member.accumulate = lambda *_: float('nan')"
+    patch = "from n2n_cli.nn.parallel import Replica; Replica.accumulate = lambda *_: float('nan')"
     alone, done = (
         launch(ranks, "train", "--config", "small.toml", "--out", f"on-{ranks}", patch=patch) for ranks in (1, 2)
     )
@@ -251,14 +251,14 @@ def train_on(ranks: int) -> int:
 
 TELLS_PID = "print(f'rank {RANK} is {os.getpid()}', file=sys.stderr, flush=True)"
 SLOW = """
-from n2n_cli.nn.parallel import Member
-accumulate = Member.accumulate
+from n2n_cli.nn.parallel import Replica
+accumulate = Replica.accumulate
 def slow(*words):
     if RANK == 1:
         print("in a step", file=sys.stderr, flush=True)
         time.sleep(1.2)
     return accumulate(*words)
-Member.accumulate = slow
+Replica.accumulate = slow
 """
 
 

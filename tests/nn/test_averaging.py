@@ -12,7 +12,7 @@ from n2n_cli.errors import ArgumentError, CheckpointError
 from n2n_cli.nn import Conv2d, Sequential
 from n2n_cli.nn.averaging import MovingAverage
 from n2n_cli.nn.module import Parameter
-from n2n_cli.nn.parallel import Team
+from n2n_cli.nn.parallel import Replicas
 
 
 def conv(seed: int = 1) -> Conv2d:
@@ -71,14 +71,14 @@ def test_the_network_has_the_average_inside_the_block_and_its_own_weights_after_
     layer = conv()
     arrays = [parameter.data for _, parameter in layer.named_parameters()]
     x = np.ones((1, 3, 2, 4), np.float32)
-    average, team = MovingAverage(layer.named_parameters()), Team(Sequential(layer))
-    start, start_y = layer.state_dict(), team.map(lambda member, _: member(x).copy(), [0])[0]
+    average, replicas = MovingAverage(layer.named_parameters()), Replicas(Sequential(layer))
+    start, start_y = layer.state_dict(), replicas.map(lambda replica, _: replica(x).copy(), [0])[0]
     for array in arrays:
         array += 1
     own = layer.state_dict()
     with average.applied():
         assert all(np.array_equal(start[name], values) for name, values in layer.state_dict().items())
-        assert np.array_equal(team.map(lambda member, _: member(x).copy(), [0])[0], start_y)
+        assert np.array_equal(replicas.map(lambda replica, _: replica(x).copy(), [0])[0], start_y)
     assert all(np.array_equal(own[name], values) for name, values in layer.state_dict().items())
     assert all(a is parameter.data for a, (_, parameter) in zip(arrays, layer.named_parameters(), strict=True))
     assert all(np.array_equal(start[name], values) for name, values in average.weights.items())

@@ -13,7 +13,7 @@ from n2n_cli.nn import MSE, Conv2d, Module, Sequential
 from n2n_cli.nn import parallel as parallel_module
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.memory import Pool, using
-from n2n_cli.nn.parallel import Member
+from n2n_cli.nn.parallel import Replica
 from tests.gradients import check_gradients
 from tests.nn.cases import LAYERS, SHAPE, Make
 
@@ -131,15 +131,15 @@ def test_passes_on_tape_are_the_passes_without(
         network = Sequential(Sequential(Conv2d(3, 3, 1, rng=rng, dtype=dtype)), make(rng, dtype))
         assert network.tapes
         target: Array = rng.normal(size=network.output_shape(SHAPE)).astype(dtype)
-        member, results = Member(network), []
-        with using(member.pool):
+        replica, results = Replica(network), []
+        with using(replica.pool):
             for x in batches:
                 for data, _ in network.param():
                     data += 0.01
-                member.follow(network)
-                loss = member.accumulate(x, target, MSE(), 0.5)
-                results += [np.array(loss), member.grads.copy(), member(x).copy()]
-            assert (member._taped(batches[0]) is not None) == taped
+                replica.follow(network)
+                loss = replica.accumulate(x, target, MSE(), 0.5)
+                results += [np.array(loss), replica.grads.copy(), replica(x).copy()]
+            assert (replica._taped(batches[0]) is not None) == taped
         return results
 
     for one, other in zip(passes(taped=True), passes(taped=False), strict=True):

@@ -15,7 +15,7 @@ from n2n_cli.errors import ArgumentError, ShapeError
 from n2n_cli.nn import MSE, Conv2d, Module, PixelUnshuffle, Residual, Sequential, Sigmoid, SkipConcat
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.memory import Pool, empty
-from n2n_cli.nn.parallel import LEAST_PASSES, Member, Team, passes
+from n2n_cli.nn.parallel import LEAST_PASSES, Replica, Replicas, passes
 from tests.nn.founding import founding
 
 
@@ -34,7 +34,7 @@ def test_a_batch_in_passes_has_the_gradients_of_the_whole(rng: np.random.Generat
     network.backward(loss.backward())
     wanted = gradients(network)
     network.zero_grad()
-    assert Team(network).accumulate(x, target, MSE()) == pytest.approx(wanted_loss, rel=1e-12)
+    assert Replicas(network).accumulate(x, target, MSE()) == pytest.approx(wanted_loss, rel=1e-12)
     for grad, other in zip(gradients(network), wanted, strict=True):
         assert grad == pytest.approx(other, abs=1e-12 * np.abs(other).max())
 
@@ -44,7 +44,7 @@ def test_the_number_of_threads_changes_nothing(rng: np.random.Generator) -> None
     results = []
     for threads in (1, 2, 3, 40):
         network.zero_grad()
-        loss = Team(network, threads=threads).accumulate(x, target, MSE())
+        loss = Replicas(network, threads=threads).accumulate(x, target, MSE())
         results.append((loss, gradients(network)))
     for loss, grads in results[1:]:
         assert loss == results[0][0]
@@ -53,17 +53,17 @@ def test_the_number_of_threads_changes_nothing(rng: np.random.Generator) -> None
 
 def test_gradients_are_added_to_what_is_there(rng: np.random.Generator) -> None:
     network, (x, target) = founding(rng), batch(rng)
-    team = Team(network, threads=2)
-    team.accumulate(x, target, MSE())
+    replicas = Replicas(network, threads=2)
+    replicas.accumulate(x, target, MSE())
     once = gradients(network)
-    team.accumulate(x, target, MSE())
+    replicas.accumulate(x, target, MSE())
     for grad, other in zip(gradients(network), once, strict=True):
         assert grad == pytest.approx(2 * other, rel=1e-12)
 
 
 def test_new_weights_and_the_mode_reach_every_copy(rng: np.random.Generator) -> None:
     network, (x, _) = founding(rng), batch(rng)
-    team = Team(network, threads=2)
+    replicas = Replicas(network, threads=2)
     for change in (
         lambda: None,
         network.eval,
@@ -71,53 +71,55 @@ def test_new_weights_and_the_mode_reach_every_copy(rng: np.random.Generator) -> 
         network.train,
     ):
         change()
-        outputs = team.map(lambda member, i: (member(x[i : i + 1]).copy(), member.network.training), range(len(x)))
+        outputs = replicas.map(
+            lambda replica, i: (replica(x[i : i + 1]).copy(), replica.network.training), range(len(x))
+        )
         assert np.array_equal(
             np.concatenate([y for y, _ in outputs]), np.concatenate([network(x[i : i + 1]) for i in range(len(x))])
         )
         assert {training for _, training in outputs} == {network.training}
     network[0].weight.data = network[0].weight.data + 1  # type: ignore[attr-defined]
-    assert np.array_equal(team.map(lambda member, i: member(x), [0])[0], network(x))
+    assert np.array_equal(replicas.map(lambda replica, i: replica(x), [0])[0], network(x))
 
 
 def test_results_come_in_the_items_order_and_from_several_threads(rng: np.random.Generator) -> None:
     both_are_here = threading.Barrier(2, timeout=20)
 
-    def task(member: Member, item: int) -> tuple[int, str]:
+    def task(replica: Replica, item: int) -> tuple[int, str]:
         if item < 2:
             both_are_here.wait()
         return item * item, threading.current_thread().name
 
-    results = Team(founding(rng), threads=2).map(task, list(range(9)))
+    results = Replicas(founding(rng), threads=2).map(task, list(range(9)))
     assert [square for square, _ in results] == [i * i for i in range(9)]
     assert len({name for _, name in results}) == 2
 
 
 def test_no_items(rng: np.random.Generator) -> None:
     network = founding(rng)
-    assert Team(network, threads=2).map(lambda member, item: item, []) == []
+    assert Replicas(network, threads=2).map(lambda replica, item: item, []) == []
 
 
 def test_an_error_in_a_thread_reaches_the_caller(rng: np.random.Generator) -> None:
-    def task(member: Member, item: int) -> int:
+    def task(replica: Replica, item: int) -> int:
         return 1 // (item - 3)
 
-    team, seen = Team(founding(rng), threads=2), []
+    replicas, seen = Replicas(founding(rng), threads=2), []
 
-    def noted(member: Member, item: int) -> int:
+    def noted(replica: Replica, item: int) -> int:
         seen.append(item)
-        return task(member, item)
+        return task(replica, item)
 
     with pytest.raises(ZeroDivisionError):
-        team.map(noted, list(range(500)))
+        replicas.map(noted, list(range(500)))
     assert len(seen) < 500, "the rest is not begun"
-    assert team.map(lambda member, item: item, [1, 2]) == [1, 2]
+    assert replicas.map(lambda replica, item: item, [1, 2]) == [1, 2]
 
 
 def test_nobody_is_still_at_work_when_an_error_is_raised(rng: np.random.Generator) -> None:
     both_are_here, ended = threading.Barrier(2, timeout=20), []
 
-    def task(member: Member, item: int) -> None:
+    def task(replica: Replica, item: int) -> None:
         both_are_here.wait()
         if threading.current_thread() is threading.main_thread():
             raise ZeroDivisionError
@@ -125,30 +127,30 @@ def test_nobody_is_still_at_work_when_an_error_is_raised(rng: np.random.Generato
         ended.append(item)
 
     with pytest.raises(ZeroDivisionError):
-        Team(founding(rng), threads=2).map(task, [0, 1])
+        Replicas(founding(rng), threads=2).map(task, [0, 1])
     assert len(ended) == 1
 
 
 def test_each_member_works_on_memory_of_its_own(rng: np.random.Generator) -> None:
-    def task(member: Member, item: int) -> bool:
-        return member.pool.find(empty((3,), np.float32)) is not None
+    def task(replica: Replica, item: int) -> bool:
+        return replica.pool.find(empty((3,), np.float32)) is not None
 
-    assert all(Team(founding(rng), threads=2).map(task, range(20)))
+    assert all(Replicas(founding(rng), threads=2).map(task, range(20)))
 
 
 def test_threads_keep_to_the_caller_s_error_state(rng: np.random.Generator) -> None:
-    def task(member: Member, item: int) -> float:
+    def task(replica: Replica, item: int) -> float:
         return float(np.float32(1e38) * np.float32(1e38))
 
     with warnings.catch_warnings(), np.errstate(over="ignore"):
         warnings.simplefilter("error")
-        assert Team(founding(rng), threads=2).map(task, [0, 1, 2]) == [np.inf] * 3
+        assert Replicas(founding(rng), threads=2).map(task, [0, 1, 2]) == [np.inf] * 3
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1.5])
 def test_a_number_of_threads_out_of_range(threads: int, rng: np.random.Generator) -> None:
     with pytest.raises(ArgumentError, match="`threads` is "):
-        Team(founding(rng), threads=threads)
+        Replicas(founding(rng), threads=threads)
 
 
 @pytest.mark.parametrize(
@@ -175,15 +177,15 @@ def test_passes_are_as_large_as_what_a_network_makes_of_a_picture(rng: np.random
 @pytest.mark.parametrize(("n", "targets"), [(0, 0), (3, 2), (2, 3)])
 def test_a_batch_needs_pictures_and_a_target_for_each(n: int, targets: int, rng: np.random.Generator) -> None:
     with pytest.raises(ShapeError, match=rf"a batch of shape \({n}, 3, 8, 8\) came with targets of shape \({targets},"):
-        Team(founding(rng)).accumulate(np.zeros((n, 3, 8, 8)), np.zeros((targets, 3, 8, 8)), MSE())
+        Replicas(founding(rng)).accumulate(np.zeros((n, 3, 8, 8)), np.zeros((targets, 3, 8, 8)), MSE())
 
 
 def test_a_network_in_the_middle_of_a_pass_can_join_a_team(rng: np.random.Generator) -> None:
     network, (x, target) = founding(rng), batch(rng)
     y = network(x)
     with pytest.raises(RuntimeError, match=r"needs a forward\(\)"):
-        Member(network).network.backward(y)  # of the pass it has nothing
-    Team(network, threads=2).accumulate(x, target, MSE())
+        Replica(network).network.backward(y)  # of the pass it has nothing
+    Replicas(network, threads=2).accumulate(x, target, MSE())
     assert network.backward(y).shape == x.shape
 
 
@@ -192,19 +194,24 @@ def test_a_network_without_parameters(rng: np.random.Generator) -> None:
     network = Sequential(Sigmoid())
     wanted = MSE()(network(x), target)
     for _ in range(3):  # also on tape
-        assert Team(network, threads=2).accumulate(x, target, MSE()) == pytest.approx(wanted, rel=1e-12)
+        assert Replicas(network, threads=2).accumulate(x, target, MSE()) == pytest.approx(wanted, rel=1e-12)
 
 
 def test_threads_and_memory_go_with_the_team(rng: np.random.Generator) -> None:
-    team, (x, target) = Team(founding(rng), threads=3), batch(rng)
+    replicas, (x, target) = Replicas(founding(rng), threads=3), batch(rng)
     for _ in range(3):
-        team.accumulate(x, target, MSE())
-    threads = list(team._executor._threads)
-    held: list[weakref.ref[Pool]] = [weakref.ref(member.pool) for member in team._members]
-    held += [weakref.ref(taped._forward._pool) for member in team._members for taped in member._tapes.values() if taped]
+        replicas.accumulate(x, target, MSE())
+    threads = list(replicas._executor._threads)
+    held: list[weakref.ref[Pool]] = [weakref.ref(replica.pool) for replica in replicas._replicas]
+    held += [
+        weakref.ref(taped._forward._pool)
+        for replica in replicas._replicas
+        for taped in replica._tapes.values()
+        if taped
+    ]
     assert threads
-    assert len(held) > len(team._members), "some passes are on tape"
-    del team
+    assert len(held) > len(replicas._replicas), "some passes are on tape"
+    del replicas
     for thread in threads:
         thread.join(timeout=20)
         assert not thread.is_alive()
@@ -215,14 +222,14 @@ FORK = """
 import os, sys, warnings
 import numpy as np
 from n2n_cli.nn import Conv2d, Sequential
-from n2n_cli.nn.parallel import Team
+from n2n_cli.nn.parallel import Replicas
 
 warnings.simplefilter("ignore")  # Python 3.12 warns of a fork in a process with threads
-team = Team(Sequential(Conv2d(3, 4, 3, rng=np.random.default_rng(0))).eval(), threads=2)
+replicas = Replicas(Sequential(Conv2d(3, 4, 3, rng=np.random.default_rng(0))).eval(), threads=2)
 pictures = np.zeros((6, 1, 3, 5, 6), np.float32)
-before = team.map(lambda member, x: member(x).copy(), pictures)
+before = replicas.map(lambda replica, x: replica(x).copy(), pictures)
 child = os.fork()
-after = team.map(lambda member, x: member(x).copy(), pictures)
+after = replicas.map(lambda replica, x: replica(x).copy(), pictures)
 assert all(map(np.array_equal, before, after))
 if child:
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
@@ -236,10 +243,10 @@ def test_a_team_works_on_after_a_fork() -> None:
 
 def test_gradients_lie_in_the_order_that_layers_make_them_in(rng: np.random.Generator) -> None:
     network = Sequential(Conv2d(3, 32, 3, stride=2, rng=rng), Conv2d(32, 33, 3, rng=rng), Conv2d(33, 4, 3, padding=1))
-    member = Member(network)
-    weights = [parameter for name, parameter in member.network.named_parameters() if name.endswith("weight")]
+    replica = Replica(network)
+    weights = [parameter for name, parameter in replica.network.named_parameters() if name.endswith("weight")]
     assert [parameter.order for parameter in weights] == [(0, 2, 3, 1), (2, 3, 1, 0), (2, 3, 0, 1)]
     for parameter in weights:
         assert parameter.grad.shape == parameter.data.shape
         assert parameter.grad.transpose(parameter.order).flags.c_contiguous
-        assert np.shares_memory(parameter.grad, member.grads)
+        assert np.shares_memory(parameter.grad, replica.grads)

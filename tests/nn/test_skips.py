@@ -23,7 +23,7 @@ from n2n_cli.nn import (
 )
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.memory import Pool, using
-from n2n_cli.nn.parallel import Team
+from n2n_cli.nn.parallel import Replicas
 from tests.gradients import check_gradients
 from tests.nn.unet import NAMES, unet
 
@@ -210,7 +210,7 @@ def test_threads_do_not_change_the_gradients_of_a_u_net(rng: np.random.Generator
     results = []
     for threads in (1, 2):
         net = unet(np.random.default_rng(3), np.float32)
-        team = Team(net, threads=threads)
-        losses = [team.accumulate(x, target, MSE()) for _ in range(3)]  # the second and third on tape
+        replicas = Replicas(net, threads=threads)
+        losses = [replicas.accumulate(x, target, MSE()) for _ in range(3)]  # the second and third on tape
         results.append([np.array(losses), *(grad for _, grad in net.param())])
     assert all(np.array_equal(one, other) for one, other in zip(*results, strict=True))

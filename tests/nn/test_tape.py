@@ -10,7 +10,7 @@ from n2n_cli.nn import MSE, Conv2d, Module, NearestUpsampling, ReLU, Sequential,
 from n2n_cli.nn import parallel as parallel_module
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.memory import Pool, empty, using
-from n2n_cli.nn.parallel import TAPES, Member
+from n2n_cli.nn.parallel import TAPES, Replica
 from n2n_cli.nn.tape import Tape, do
 from tests.nn.cases import pairs, some_examples
 from tests.nn.founding import founding
@@ -96,14 +96,14 @@ def test_recording_ends_with_an_error() -> None:
 
 def passes(network: Module, batches: list[tuple[Array, Array]], *, taped: bool) -> list[Array]:
     """Outputs and gradients of some batches, one after the other."""
-    member, results = Member(network), []
-    member.follow(network)
-    with using(member.pool):
+    replica, results = Replica(network), []
+    replica.follow(network)
+    with using(replica.pool):
         for x, target in batches:
-            results.append(member(x).copy())
-            loss = member.accumulate(x, target, MSE(), 0.5)
-            results += [np.array(loss), member.grads.copy()]
-        assert (member._taped(batches[0][0]) is not None) == taped
+            results.append(replica(x).copy())
+            loss = replica.accumulate(x, target, MSE(), 0.5)
+            results += [np.array(loss), replica.grads.copy()]
+        assert (replica._taped(batches[0][0]) is not None) == taped
     return results
 
 
@@ -161,8 +161,8 @@ def test_any_convolutions(
 def test_new_weights_reach_a_tape_in_place_and_replaced(rng: np.random.Generator) -> None:
     network = founding(rng)
     network.eval()
-    member, x = Member(network), rng.normal(size=(1, 3, 8, 12))
-    with using(member.pool):
+    replica, x = Replica(network), rng.normal(size=(1, 3, 8, 12))
+    with using(replica.pool):
         for change in ("none", "in place", "replaced", "of another dtype"):
             if change == "in place":
                 network.load_state_dict(founding(np.random.default_rng(7)).state_dict())
@@ -172,64 +172,64 @@ def test_new_weights_reach_a_tape_in_place_and_replaced(rng: np.random.Generator
             if change == "of another dtype":
                 for _, parameter in network.named_parameters():
                     parameter.data = parameter.data.astype(np.float32)
-            member.follow(network)
+            replica.follow(network)
             for _ in range(3):
-                assert np.array_equal(member(x), network(x))
-        assert member._taped(x) is not None
+                assert np.array_equal(replica(x), network(x))
+        assert replica._taped(x) is not None
 
 
 def test_weights_of_half_precision_reach_a_tape(rng: np.random.Generator) -> None:
     network = Sequential(NearestUpsampling(2), Conv2d(3, 4, 3, padding=1, rng=rng, dtype=np.float16))
-    member, x = Member(network), rng.normal(size=(1, 3, 4, 5)).astype(np.float16)
+    replica, x = Replica(network), rng.normal(size=(1, 3, 4, 5)).astype(np.float16)
     for _ in range(4):
-        member.follow(network)
-        assert np.array_equal(member(x), network(x))
+        replica.follow(network)
+        assert np.array_equal(replica(x), network(x))
         network.param()[0][0][...] += 1
 
 
 def test_a_tape_is_of_one_mode_and_one_dtype(rng: np.random.Generator) -> None:
     network = founding(rng)
-    member, x = Member(network), rng.normal(size=(1, 3, 8, 12))
+    replica, x = Replica(network), rng.normal(size=(1, 3, 8, 12))
     for training in (False, True, False):
         network.train(training)
         for dtype in (np.float32, np.float64, np.float16):
-            member.follow(network)
+            replica.follow(network)
             for _ in range(3):
-                assert np.array_equal(member(x.astype(dtype)), network(x.astype(dtype)))
+                assert np.array_equal(replica(x.astype(dtype)), network(x.astype(dtype)))
             if training:
-                assert member.accumulate(x.astype(dtype), x.astype(dtype), MSE(), 1) > 0
+                assert replica.accumulate(x.astype(dtype), x.astype(dtype), MSE(), 1) > 0
 
 
 def test_a_sigmoid_far_below_zero_is_no_overflow_on_tape(rng: np.random.Generator) -> None:
-    member, x = Member(Sequential(Sigmoid()).eval()), np.full((1, 3, 4, 5), -1e6, np.float32)
+    replica, x = Replica(Sequential(Sigmoid()).eval()), np.full((1, 3, 4, 5), -1e6, np.float32)
     with np.errstate(all="raise", under="ignore"):
         for _ in range(3):
-            assert (member(x) == 0).all()
-    assert member._taped(x) is not None
+            assert (replica(x) == 0).all()
+    assert replica._taped(x) is not None
 
 
 def test_recording_leaves_gradients_alone_even_where_values_are_infinite(rng: np.random.Generator) -> None:
-    member, x = Member(Sequential(Conv2d(3, 3, 1, rng=rng))), np.full((1, 3, 4, 5), np.inf, np.float32)
-    member.grads[...] = before = rng.normal(size=member.grads.shape).astype(np.float32)
+    replica, x = Replica(Sequential(Conv2d(3, 3, 1, rng=rng))), np.full((1, 3, 4, 5), np.inf, np.float32)
+    replica.grads[...] = before = rng.normal(size=replica.grads.shape).astype(np.float32)
     with np.errstate(invalid="ignore"):
         for _ in range(2):
-            member(x)
-    assert member._taped(x) is not None
-    assert np.array_equal(member.grads, before)
+            replica(x)
+    assert replica._taped(x) is not None
+    assert np.array_equal(replica.grads, before)
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 5), (1, 4, 5, 6), (1, 3, 0, 6)])
 def test_a_wrong_shape_is_the_same_error_each_time(shape: tuple[int, ...], rng: np.random.Generator) -> None:
-    member = Member(founding(rng))
+    replica = Replica(founding(rng))
     for _ in range(3):
         with pytest.raises(ShapeError, match="layer 0: Conv2d"):
-            member(np.zeros(shape))
+            replica(np.zeros(shape))
 
 
 def test_no_pictures(rng: np.random.Generator) -> None:
-    member = Member(founding(rng))
+    replica = Replica(founding(rng))
     for _ in range(3):
-        assert member(np.zeros((0, 3, 8, 12))).shape == (0, 3, 8, 12)
+        assert replica(np.zeros((0, 3, 8, 12))).shape == (0, 3, 8, 12)
 
 
 def test_a_layer_of_another_kind_is_not_taped(rng: np.random.Generator) -> None:
@@ -242,22 +242,22 @@ def test_a_layer_of_another_kind_is_not_taped(rng: np.random.Generator) -> None:
 
     network = Sequential(Conv2d(3, 3, 1, rng=rng), Twice())
     assert not network.tapes
-    member, x = Member(network), rng.normal(size=(1, 3, 4, 5)).astype(np.float32)
+    replica, x = Replica(network), rng.normal(size=(1, 3, 4, 5)).astype(np.float32)
     for _ in range(3):
-        assert np.array_equal(member(x), network(x))
-        assert member._taped(x) is None
+        assert np.array_equal(replica(x), network(x))
+        assert replica._taped(x) is None
 
 
 def test_few_shapes_are_kept(rng: np.random.Generator) -> None:
-    member = Member(founding(rng, np.float32).eval())
-    with using(member.pool):
+    replica = Replica(founding(rng, np.float32).eval())
+    with using(replica.pool):
         for size in range(4, 4 * (TAPES + 4), 4):
             for _ in range(2):
-                member(np.zeros((1, 3, size, size), np.float32))
-    assert len(member._tapes) == TAPES
+                replica(np.zeros((1, 3, size, size), np.float32))
+    assert len(replica._tapes) == TAPES
 
 
 def test_large_pictures_are_not_taped(rng: np.random.Generator) -> None:
-    member, x = Member(founding(rng, np.float32).eval()), np.zeros((1, 3, 160, 160), np.float32)
+    replica, x = Replica(founding(rng, np.float32).eval()), np.zeros((1, 3, 160, 160), np.float32)
     for _ in range(3):
-        assert member._taped(x) is None
+        assert replica._taped(x) is None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from n2n_cli.batch import Options, Outcome, denoise_files
+from n2n_cli.batch import BatchOptions, Outcome, denoise_files
 from n2n_cli.errors import ArgumentError
 from n2n_cli.images import Picture, read_pages, write_pages
 from n2n_cli.jobs import Job
@@ -36,7 +36,7 @@ def gray(side: int = 40) -> Array:
 
 
 def run(*jobs: Job, chosen: Model | None = HALF_GRAY, **options: Any) -> list[Outcome]:
-    return list(denoise_files(chosen, jobs, Options(**options)))
+    return list(denoise_files(chosen, jobs, BatchOptions(**options)))
 
 
 def test_without_a_method_the_model_is_the_denoiser() -> None:
@@ -111,7 +111,7 @@ def test_taken_apart_every_pixel_is_denoised_once(pd: int) -> None:
     Image.fromarray(pixels).save("a.png")
     parts: list[float] = []
     jobs = [Job(Path("a.png"), Path("b.png"))]
-    (outcome,) = denoise_files(HALF_GRAY, jobs, Options(pd=pd), advance=parts.append)
+    (outcome,) = denoise_files(HALF_GRAY, jobs, BatchOptions(pd=pd), advance=parts.append)
     assert outcome.status == "done"
     np.testing.assert_array_equal(np.asarray(Image.open("b.png")), pixels // 2)
     assert sum(parts) == pytest.approx(1)
@@ -122,7 +122,7 @@ def test_the_parts_of_the_work_add_up(pd: int) -> None:
     Image.fromarray(gray()[..., 0]).save("a.png")
     parts: list[float] = []
     jobs = [Job(Path("a.png"), Path("b.png"))]
-    (outcome,) = denoise_files(None, jobs, Options(learning="zs-n2n", threads=1, pd=pd), advance=parts.append)
+    (outcome,) = denoise_files(None, jobs, BatchOptions(learning="zs-n2n", threads=1, pd=pd), advance=parts.append)
     assert outcome.status == "done"
     assert parts[0] == denoiser.LEARNING / 4
     assert sum(parts) == pytest.approx(1)

@@ -134,7 +134,7 @@ def test_threads_change_nothing_and_the_seed_does() -> None:
     weights = []
     for seed, threads in ((1, 1), (1, 2), (2, 1)):
         chosen = model()
-        chosen._team.threads = threads
+        chosen._replicas.threads = threads
         adapter = Adapter(chosen, [picture], seed=seed)
         for _ in range(3):
             adapter.step()

@@ -13,7 +13,7 @@ from n2n_cli.images import Picture
 from n2n_cli.metrics import psnr
 from n2n_cli.nn import MSE, LeakyReLU, Sequential
 from n2n_cli.nn.functional import Array
-from n2n_cli.nn.parallel import Team
+from n2n_cli.nn.parallel import Replicas
 from n2n_cli.single_image import zero_shot
 from n2n_cli.single_image.learner import BLOCK, Crops, Effort
 from n2n_cli.single_image.zero_shot import (
@@ -117,11 +117,11 @@ def test_loss_and_gradient_are_those_of_the_paper(torch: Any, rng: np.random.Gen
 def test_a_pass_from_the_tape_is_the_pass_itself(rng: np.random.Generator) -> None:
     module = pair(rng, dtype=np.float32)
     x = rng.normal(size=(1, 3, 14, 14)).astype(np.float32)
-    team, target = Team(module), np.zeros((1, 12, 3, 3), np.float32)
+    replicas, target = Replicas(module), np.zeros((1, 12, 3, 3), np.float32)
     grads = []
     for _ in range(3):  # the second one records, the third is from the tape
         module.zero_grad()
-        team.accumulate(x, target, MSE())
+        replicas.accumulate(x, target, MSE())
         grads.append([grad.copy() for _, grad in module.param()])
     for first, third in zip(grads[0], grads[2], strict=True):
         np.testing.assert_array_equal(first, third)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from n2n_cli.batch import Options, denoise_files
+from n2n_cli.batch import BatchOptions, denoise_files
 from n2n_cli.images import Picture, write_picture
 from n2n_cli.jobs import Job
 from n2n_cli.model import Model
@@ -123,7 +123,7 @@ def many(count: int) -> Iterator[str]:
         model = Model.from_checkpoint(folder / "tiny.pth", threads=1)
         jobs = (Job(sources[number % len(sources)], folder / "out.png") for number in range(count))
         sizes = []
-        for number, outcome in enumerate(denoise_files(model, jobs, Options(estimates=True)), 1):
+        for number, outcome in enumerate(denoise_files(model, jobs, BatchOptions(estimates=True)), 1):
             if outcome.error is not None:
                 yield f"picture {number}: {outcome.error!r}"
             if number in (max(1, count // 2), count):

@@ -9,20 +9,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from n2n_cli.cli.bar import bar
 from n2n_cli.cli.console import complain, explain, result, result_bytes, settings, tell
+from n2n_cli.cli.denoise_bar import bar
 from n2n_cli.cli.signals import StopSignals
 from n2n_cli.errors import N2NError, counted, printable
 
 if TYPE_CHECKING:
-    from n2n_cli.batch import Options, Outcome
+    from n2n_cli.batch import BatchOptions, Outcome
     from n2n_cli.jobs import Job
     from n2n_cli.manifest import Manifest
     from n2n_cli.model import Model
 
 
 @dataclass
-class Tally:
+class Counts:
     """How many of the jobs are finished, and how.
 
     Attributes
@@ -53,9 +53,9 @@ class Tally:
 def run(
     model: Model | None,
     jobs: Sequence[Job],
-    options: Options,
+    options: BatchOptions,
     finished: Callable[[Outcome], None],
-) -> Tally:
+) -> Counts:
     """Denoise pictures and tell of them; `finished` is called for each.
 
     Parameters
@@ -70,7 +70,7 @@ def run(
     """
     from n2n_cli.batch import denoise_files
 
-    tally, started = Tally(len(jobs)), time.perf_counter()
+    counts, started = Counts(len(jobs)), time.perf_counter()
     with StopSignals() as signals:
         try:
             with bar(len(jobs)) as shown:
@@ -82,30 +82,30 @@ def run(
                     advance=lambda part: None if shown is None else shown.advance(part),
                 )
                 for outcome in outcomes:
-                    tally.add(outcome)
+                    counts.add(outcome)
                     finished(outcome)
-                    _tell_of(outcome, tally, many=len(jobs) > 1)
+                    _tell_of(outcome, counts, many=len(jobs) > 1)
                     if shown is not None:
                         shown.end()
         except KeyboardInterrupt:
             hint, done = "no file is left half written", ""
             if len(jobs) > 1:
                 hint += "; the same command with `--skip-existing` does the rest"
-                done = f"{tally.done + tally.skipped} of {counted(len(jobs), 'picture')} are done"
+                done = f"{counts.done + counts.skipped} of {counted(len(jobs), 'picture')} are done"
             raise signals.interruption(hint, done=done) from None
     if len(jobs) > 1:
-        skipped = f", {tally.skipped} skipped" if tally.skipped else ""
-        tell(f"{counted(tally.done, 'picture')} denoised{skipped} in {time.perf_counter() - started:.1f} s")
-    return tally
+        skipped = f", {counts.skipped} skipped" if counts.skipped else ""
+        tell(f"{counted(counts.done, 'picture')} denoised{skipped} in {time.perf_counter() - started:.1f} s")
+    return counts
 
 
-def _tell_of(outcome: Outcome, tally: Tally, *, many: bool) -> None:
+def _tell_of(outcome: Outcome, counts: Counts, *, many: bool) -> None:
     """Tell of a finished picture what there is to tell; that a format loses something, once."""
     for note in outcome.notes:
         tell(note)
-    if outcome.lossy and not tally.lossy:
+    if outcome.lossy and not counts.lossy:
         tell(f"{outcome.job.target}: {outcome.lossy} loses a little of what is written; PNG and TIFF do not")
-        tally.lossy = True
+        counts.lossy = True
     if settings.verbose and many:
         tell(_line(outcome))
     if settings.verbose:
@@ -113,7 +113,7 @@ def _tell_of(outcome: Outcome, tally: Tally, *, many: bool) -> None:
             tell(f"{outcome.job.source}: {learned}")
 
 
-def end(tally: Tally, problems: Sequence[N2NError] = ()) -> None:
+def end(counts: Counts, problems: Sequence[N2NError] = ()) -> None:
     """Tell what failed.
 
     Raises
@@ -121,9 +121,9 @@ def end(tally: Tally, problems: Sequence[N2NError] = ()) -> None:
     N2NError
         When anything did; for a single picture, its own error.
     """
-    failures = [*problems, *tally.failures]
-    if tally.count == 1 and not problems and tally.failures:
-        raise tally.failures[0]
+    failures = [*problems, *counts.failures]
+    if counts.count == 1 and not problems and counts.failures:
+        raise counts.failures[0]
     if not failures:
         return
     for failure in failures:
@@ -131,9 +131,9 @@ def end(tally: Tally, problems: Sequence[N2NError] = ()) -> None:
             traceback.print_exception(failure)
         message, _ = explain(failure)
         complain(message)
-    left = tally.count - len(tally.failures)
+    left = counts.count - len(counts.failures)
     raise N2NError(
-        f"{len(tally.failures)} of {counted(tally.count, 'picture')} failed"
+        f"{len(counts.failures)} of {counted(counts.count, 'picture')} failed"
         + (f", and {counted(len(problems), 'folder')} could not be read" if problems else ""),
         hint=explain(failures[0])[1] if len(failures) == 1 else f"the errors are told above; {left} are done",
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from n2n_cli.cli.console import result, tell
-from n2n_cli.cli.streams import check_stdout, open_stdin
+from n2n_cli.cli.denoise_streams import check_stdout, open_stdin
 from n2n_cli.errors import ImageError, UsageError, printable
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from n2n_cli.checkpoint import read_checkpoint
-from n2n_cli.cli.pictures import _spelled_out
+from n2n_cli.cli.train_sources import _spelled_out
 from n2n_cli.config import Config, load_config
 from n2n_cli.model import Model
 from tests.cli import failure, n2n, workplace

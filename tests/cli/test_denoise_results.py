@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from n2n_cli.batch import Outcome, denoise_files
-from n2n_cli.cli.bar import Bar, bar
 from n2n_cli.cli.console import settings
+from n2n_cli.cli.denoise_bar import Bar, bar
 from tests.cli import n2n, photo, start, workplace
 
 DENOISE = ("denoise", "--model", "tiny.pth")
@@ -175,7 +175,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch, *, moment: float) -> Terminal:
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setattr(settings, "quiet", False)
-    monkeypatch.setattr("n2n_cli.cli.bar._MOMENT", moment)
+    monkeypatch.setattr("n2n_cli.cli.denoise_bar._MOMENT", moment)
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "100")
     return stream
@@ -254,7 +254,7 @@ def test_the_bar_goes_away_with_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_bar_is_told_of_all_that_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[str] = []
     parts: list[float] = []
-    monkeypatch.setattr("n2n_cli.cli.bar.shows_progress", lambda: True)
+    monkeypatch.setattr("n2n_cli.cli.denoise_bar.shows_progress", lambda: True)
     monkeypatch.setattr(Bar, "begin", lambda self, name: begun.append(name))
     monkeypatch.setattr(Bar, "advance", lambda self, part: parts.append(part))
     assert n2n(*DENOISE, "photos", "out").code == 0

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from n2n_cli.cli.streams import check_stdout, check_stdout_has_one_use, open_stdin
+from n2n_cli.cli.denoise_streams import check_stdout, check_stdout_has_one_use, open_stdin
 from n2n_cli.errors import N2NError, UsageError
 from tests.cli import N2N, environment, failure, n2n, photo, start, workplace
 
