@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from n2n_cli.errors import ArgumentError
-from n2n_cli.lettering import cover_with_text, letter_shapes
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import (
     NOISE_MODELS,
@@ -318,22 +317,6 @@ def test_lost_pixels_are_black_and_the_others_as_they_were_in_the_input(rng: np.
     source = rng.uniform(0.1, 1, (30, 40, 3)).astype(np.float32)
     view = Bernoulli(0.5).draw(source, rng=rng)
     assert set(np.unique(view / source)) == {0, 1}
-
-
-def test_letters_are_legible_shapes_of_one_colour_each(rng: np.random.Generator) -> None:
-    shapes = letter_shapes(20)
-    assert len(shapes) == 62
-    assert all(shape.any(axis=1).all() and shape.any(axis=0).all() for shape in shapes)
-    assert 8 < np.mean([len(shape) for shape in shapes]) < 20
-    view = cover_with_text(np.zeros((64, 64, 3), np.float32), 0.02, rng=rng)
-    assert 1 < len(np.unique(view.reshape(-1, 3), axis=0)) < 10
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 70), (5, 3)])
-def test_letters_on_tiny_pictures(size: tuple[int, int], rng: np.random.Generator) -> None:
-    view = cover_with_text(np.full((*size, 1), 2, np.float32), 0.45, rng=rng)
-    assert view.shape == (*size, 1)
-    assert (view != 2).any()
 
 
 def test_half_of_the_grain_is_correlated_between_pixels_and_channels(rng: np.random.Generator) -> None:

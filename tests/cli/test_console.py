@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from n2n_cli.cli import console
 from n2n_cli.cli.console import complain, result, settings, shows_progress, tell
-from n2n_cli.cli.options import number, positive, whole_number
-from n2n_cli.errors import N2NError, UsageError, printable
+from n2n_cli.errors import N2NError, printable
 from tests.nn.cases import some_examples
 
 
@@ -113,29 +112,3 @@ def test_no_color_is_honoured(variable: str, monkeypatch: pytest.MonkeyPatch) ->
     console.stderr().print("[red]:heart:", style="red")
     assert ("\x1b[31m" in stream.getvalue()) == (variable != "NO_COLOR")
     assert "[red]:heart:" in stream.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("text", "value"), [("7", 7), ("-7", -7), (".5", 0.5), ("1e-3", 1e-3), ("7.0", 7.0), ("x", "x"), ("", "")]
-)
-def test_number(text: str, value: float | str) -> None:
-    assert number(text) == value
-    assert type(number(text)) is type(value)
-
-
-def test_whole_number() -> None:
-    assert (whole_number("1", "--crops", 1), whole_number("0", "--seed", 0)) == (1, 0)
-    for wrong in ("0", "-1", "1.0", "x", ""):
-        with pytest.raises(UsageError) as caught:
-            whole_number(wrong, "--crops", 1)
-        assert caught.value.message == f"`--crops` is '{wrong}', it must be a whole number of at least 1"
-        assert caught.value.hint
-
-
-def test_positive() -> None:
-    assert (positive("5", "--seconds", "x", hint="y"), positive("1e-3", "--seconds", "x", hint="y")) == (5.0, 0.001)
-    for wrong in ("0", "-1", "nan", "inf", "1" + "0" * 400, "soon", ""):
-        with pytest.raises(UsageError) as caught:
-            positive(wrong, "--seconds", "a number of seconds", hint="for example")
-        assert caught.value.message == f"`--seconds` is '{wrong}', it must be a number of seconds"
-        assert caught.value.hint == "for example"

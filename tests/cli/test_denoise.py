@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from n2n_cli.cli.options import memory_size
 from n2n_cli.config import load_config
 from n2n_cli.denoising import MARGIN
 from n2n_cli.errors import N2NError
@@ -188,11 +187,6 @@ def test_a_trained_model_makes_a_noisy_photo_better() -> None:
 
 
 # Memory
-
-
-@pytest.mark.parametrize(("text", "size"), [("500MB", 5e8), ("1.5gb", 1.5e9), ("2GiB", 2**31), ("300000000", 3e8)])
-def test_memory_sizes(text: str, size: float) -> None:
-    assert memory_size(text, "--max-memory") == size
 
 
 @pytest.mark.parametrize("text", ["", "much", "-5MB", "0", "5iB", "5 XB", "1e9", "9" * 400])
