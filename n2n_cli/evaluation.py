@@ -158,6 +158,7 @@ def evaluate(
     clean: str | None = None,
     crops: int | None = None,
     seed: int | None = None,
+    clip: bool = False,
     ranks: Ranks = ALONE,
 ) -> Scores:
     """Score a model on pictures.
@@ -178,6 +179,8 @@ def evaluate(
         How many random crops of the training size to score, instead of a folder's whole pictures.
     seed : int, optional
         Of a folder's crops and noise, by default 0; the validation pictures keep those of their training.
+    clip : bool
+        Whether pictures that are made noisy are clipped and rounded to 8 bits, as a file holds them.
     ranks : Ranks
         That score together, inside `ranks.together`; each gets all scores, the same as alone with as many threads to
         the last bit.
@@ -192,11 +195,11 @@ def evaluate(
     DataError, ImageError, CheckpointError
         When the source cannot be used; for one picture of a folder, when its turn comes.
     UsageError
-        When noise, crops or a seed are given for pairs that have theirs already.
+        When noise, crops, a seed or clipping are given for pairs that have theirs already.
     """
 
     def opened() -> Examples:
-        return open_examples(config, source, clean, noise, crops=crops, seed=seed, threads=model.threads)
+        return open_examples(config, source, clean, noise, crops=crops, seed=seed, clip=clip, threads=model.threads)
 
     # One rank of a host makes the built-in pictures and keeps them; the others find them there.
     return Scores(model, ranks.in_turn(opened) if source is None else opened(), ranks)

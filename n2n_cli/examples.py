@@ -22,7 +22,7 @@ from n2n_cli.errors import DataError, ImageError, UsageError
 from n2n_cli.images import picture_size, read_pixels
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import parse_noise
-from n2n_cli.pixels import to_float
+from n2n_cli.pixels import to_float, to_integer
 
 _BATCH = 100
 
@@ -52,6 +52,7 @@ def open_examples(
     *,
     crops: int | None = None,
     seed: int | None = None,
+    clip: bool = False,
     threads: int | None = None,
 ) -> Examples:
     """The pictures that a source names; the parameters are those of `evaluation.evaluate`.
@@ -61,16 +62,17 @@ def open_examples(
     DataError, ImageError, CheckpointError
         When the source cannot be used.
     UsageError
-        When noise, crops or a seed are given for pairs that have theirs already.
+        When noise, crops, a seed or clipping are given for pairs that have theirs already.
     """
     channels = config.network.channels
-    given = {"--noise": noise, "--crops": crops, "--seed": seed}
+    given = {"--noise": noise, "--crops": crops, "--seed": seed, "--clip": clip or None}
     unused = " and ".join(f"`{option}`" for option, value in given.items() if value is not None)
     if clean is not None:
         return _real_pairs(source, clean, channels, unused)
-    if source is None and noise is not None and config.data.kind != "pictures":
+    if source is None and config.data.kind != "pictures" and (noise is not None or clip):
+        option = "`--clip`" if noise is None else "`--noise`"
         raise UsageError(
-            "`--noise` cannot be used: the model was trained on shots, which bring their own noise",
+            f"{option} cannot be used: the model was trained on shots, which bring their own noise",
             hint="leave it out, or name a folder of clean pictures: `--data FOLDER`",
         )
     if source is None and crops is not None:
@@ -87,12 +89,21 @@ def open_examples(
             f"{unused} cannot be used: the pairs of `{pair_file}` bring their own noise and size",
             hint=f"leave out {unused}, or name a folder of pictures: `--data FOLDER`",
         )
+    if source is not None and pair_file is not None:
+        return numbered(_pair_file(pair_file, channels))
+    made = _made_examples(config, source, noise, crops=crops, seed=seed, threads=threads)
+    return replace(made, batches=map(_clipped, made.batches)) if clip else made
+
+
+def _made_examples(
+    config: Config, source: str | None, noise: str | None, *, crops: int | None, seed: int | None, threads: int | None
+) -> Examples:
+    """Clean pictures made noisy; and where none are named, what the training held out."""
+    channels = config.network.channels
     noise = config.data.noise if noise is None else noise
     if source is None:
         data = replace(config.data, noise=noise)
         return numbered(open_dataset(data, channels, seed=config.train.seed, threads=threads).validation)
-    if pair_file is not None:
-        return numbered(_pair_file(pair_file, channels))
     if crops is not None:
         noise_model = parse_noise(noise)
         pictures, _ = read_folder(Path(source), channels, smallest=config.data.size * noise_model.scale)
@@ -142,6 +153,11 @@ def _made_noisy(files: list[Path], channels: int, noise: str, seed: int) -> Iter
             )
         noisy = noise_model.draw(source, rng=np.random.default_rng([seed, i]))
         yield _one(path.name, noisy, noise_model.clean(source))
+
+
+def _clipped(batch: Batch) -> Batch:
+    """The same noisy pictures as files of 8 bits hold them."""
+    return replace(batch, noisy=to_float(to_integer(batch.noisy, np.uint8)))
 
 
 def _real_pairs(source: str | None, clean: str, channels: int, unused: str) -> Examples:

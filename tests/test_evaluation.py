@@ -19,12 +19,13 @@ from n2n_cli.data.pairs import ArrayPairs, Pairs
 from n2n_cli.data.sources import open_dataset
 from n2n_cli.errors import ArgumentError, DataError, ImageError, UsageError
 from n2n_cli.evaluation import HeldOut, Score, Summary, Tally, evaluate
+from n2n_cli.examples import open_examples
 from n2n_cli.images import Picture, write_picture
 from n2n_cli.metrics import psnr, ssim
 from n2n_cli.model import Model
 from n2n_cli.nn.functional import Array, Pair
 from n2n_cli.noise import Gaussian, Pixelate
-from n2n_cli.pixels import to_float
+from n2n_cli.pixels import to_float, to_integer
 
 SIGMA_25 = 20 * math.log10(255 / 25)  # 20.17 dB
 
@@ -104,6 +105,22 @@ def test_noise_depends_on_the_seed_and_the_place_in_the_folder_alone(tmp_path: P
     same = noisy(identity, str(tmp_path / "same"))
     assert same[0] == first[0]
     assert same[0] != same[1]
+
+
+@pytest.mark.parametrize("crops", [None, 3])
+def test_clipped_pictures_are_those_that_a_file_holds(crops: int | None, tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "a", level(9, 19, 17, 3), level(250, 18, 16, 3))
+    floats, clipped = (
+        list(open_examples(scaling()[1], folder, None, "gaussian:50", crops=crops, clip=clip).batches)
+        for clip in (False, True)
+    )
+    assert len(floats) == len(clipped) > 0
+    for before, after in zip(floats, clipped, strict=True):
+        assert np.array_equal(after.clean, before.clean)
+        assert before.noisy.min() < 0 or before.noisy.max() > 1
+        assert np.array_equal(after.noisy, to_float(to_integer(before.noisy, np.uint8)))
+    scores = [list(evaluate(*scaling(), folder, "gaussian:50", crops=crops, clip=clip)) for clip in (False, True)]
+    assert all(one.noisy_error != other.noisy_error for one, other in zip(*scores, strict=True))
 
 
 def test_pixelation_is_scored_against_the_means_of_the_blocks(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -224,6 +241,7 @@ def test_crops_are_not_cut_from_held_out_pairs() -> None:
         ({"noise": "gaussian:25"}, "`--noise`"),
         ({"crops": 5}, "`--crops`"),
         ({"seed": 0}, "`--seed`"),
+        ({"clip": True}, "`--clip`"),
         ({"noise": "gaussian:25", "seed": 0}, "`--noise` and `--seed`"),
     ],
 )
@@ -267,6 +285,8 @@ def test_noise_is_refused_where_a_model_was_trained_on_shots(tmp_path: Path) -> 
     config = replace(config, data=replace(config.data, kind="bursts"))
     with pytest.raises(UsageError, match=r"^`--noise` cannot be used: the model was trained on shots"):
         evaluate(model, config, None, "gaussian:25")
+    with pytest.raises(UsageError, match=r"^`--clip` cannot be used: the model was trained on shots"):
+        evaluate(model, config, None, clip=True)
 
 
 def test_pairs_to_learn_from_are_not_scored(tmp_path: Path) -> None:

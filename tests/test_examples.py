@@ -97,6 +97,8 @@ def test_real_pairs_take_no_other_noise(tmp_path: Path) -> None:
     )
     with pytest.raises(UsageError, match=r"^`--crops` cannot be used"):
         open_examples(config(), folder, folder, crops=3)
+    with pytest.raises(UsageError, match=r"^`--clip` cannot be used"):
+        open_examples(config(), folder, folder, clip=True)
     with pytest.raises(UsageError) as caught:
         open_examples(config(), None, folder)
     assert caught.value.hint == f"add their folder: `--data NOISY --clean {folder}`"

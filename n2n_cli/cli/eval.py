@@ -68,6 +68,14 @@ def evaluate(
     seed: Annotated[
         str | None, typer.Option(metavar="N", help="Seeds crops and noise of a folder of --data. Default: 0.")
     ] = None,
+    clip: Annotated[
+        bool,
+        typer.Option(
+            "--clip",
+            help="Clip and round the pictures that are made noisy to 8 bits, as a PNG file holds them. "
+            "Default: floats, also beyond black and white.",
+        ),
+    ] = False,
     ensemble: Annotated[bool, typer.Option("--ensemble", help=ENSEMBLE_HELP)] = False,
     threads: Annotated[str | None, typer.Option(metavar="N", help=THREADS_HELP)] = None,
     as_json: Annotated[
@@ -113,7 +121,9 @@ def evaluate(
         model.predict_as_ensemble()
     if noise is not None:
         model.config.override("data.noise", noise, "--noise")  # a wrong one is told of here
-    scores = evaluation.evaluate(model, model.config, data, noise, clean=clean, crops=count, seed=number, ranks=ranks)
+    scores = evaluation.evaluate(
+        model, model.config, data, noise, clean=clean, crops=count, seed=number, clip=clip, ranks=ranks
+    )
     if not ranks.first:
         show_nothing(scores)
         return

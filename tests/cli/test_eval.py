@@ -187,6 +187,7 @@ def test_options_are_heeded() -> None:
     plain = scores("--data", "photos")
     assert scores("--data", "photos", "--seed", "0") == plain
     assert scores("--data", "photos", "--seed", "1") != plain
+    assert scores("--data", "photos", "--clip") != plain
     assert scores("--data", "photos", "--noise", "gaussian:5")[0]["noisy_psnr"] > plain[0]["noisy_psnr"] + 10
     assert scores("--data", "photos", "--crops", "5")[-1]["pictures"] == 5
     assert scores()[-1]["pictures"] == 4  # the training's own validation pairs
