@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,7 @@ def _introduction(record: Started) -> Iterator[str]:
     yield (
         f"{record.parameters:,} parameters, {counted(record.epochs, 'epoch')} of {counted(record.steps, 'step')}, "
         f"noisy validation pictures at {record.noisy_psnr:.2f} dB"
+        f"{', as one at least has no noise' if math.isinf(record.noisy_psnr) else ''}"
     )
     if record.done >= record.steps * record.epochs:
         yield "all epochs are done: `--epochs` with a larger number goes on"
@@ -98,7 +100,7 @@ def _line(record: Epoch) -> str:
 
 
 def _finish(record: Finished) -> None:
-    if record.psnr <= record.noisy_psnr:
+    if record.psnr <= record.noisy_psnr < math.inf:
         tell("this network does not denoise yet: train it for more epochs (`--epochs`) or on more pairs (`data.pairs`)")
     checkpoint = printable(str(record.checkpoint))
     result(f"{checkpoint}: noisy {record.noisy_psnr:.2f} dB, denoised {record.psnr:.2f} dB")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pty
 import re
@@ -125,14 +126,16 @@ def test_the_built_in_pictures_are_announced_before_they_are_made(monkeypatch: p
     assert told[2] == "error: stop"
 
 
-@pytest.mark.parametrize(("psnr", "warned"), [(19.99, True), (20.0, True), (20.01, False)])
+@pytest.mark.parametrize(
+    ("noisy", "psnr", "warned"), [(20, 19.99, True), (20, 20.0, True), (20, 20.01, False), (math.inf, 30, False)]
+)
 def test_a_network_that_makes_pictures_worse_is_told(
-    psnr: float, warned: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    noisy: float, psnr: float, warned: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(console.settings, "quiet", False)
-    train_progress.show_lines(iter([Finished(Path("a/best.pth"), 20.0, psnr)]))
+    train_progress.show_lines(iter([Finished(Path("a/best.pth"), noisy, psnr)]))
     told = capsys.readouterr()
-    assert told.out == f"a/best.pth: noisy 20.00 dB, denoised {psnr:.2f} dB\n"
+    assert told.out == f"a/best.pth: noisy {noisy:.2f} dB, denoised {psnr:.2f} dB\n"
     assert ("does not denoise yet" in told.err) == warned
 
 
@@ -330,6 +333,12 @@ def test_the_bar_of_a_resumed_run_starts_where_it_was_left(
 )
 def test_what_is_told_of_a_run_that_goes_on(done: int, told: str | None) -> None:
     assert list(train_progress._introduction(Started(5, 4, done, 9, 20.0, ())))[1:] == ([] if told is None else [told])
+
+
+@pytest.mark.parametrize(("noisy", "told"), [(20, "20.00 dB"), (math.inf, "inf dB, as one at least has no noise")])
+def test_how_noisy_the_validation_pictures_are(noisy: float, told: str) -> None:
+    (line,) = train_progress._introduction(Started(5, 4, 0, 9, noisy, ()))
+    assert line.endswith(f"noisy validation pictures at {told}")
 
 
 @pytest.mark.parametrize(
