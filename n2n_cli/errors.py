@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
+_LISTED = 8
+
 
 def printable(text: str) -> str:
     """The text on one line: a file's name may hold line breaks, terminal codes, or bytes that are no text."""
@@ -14,6 +16,12 @@ def printable(text: str) -> str:
 def counted(number: int, what: str) -> str:
     """A number of things: "1 picture", "2,000 pictures"."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def listed(problems: Sequence[str]) -> str:
+    """Problems on one line, of many the first eight."""
+    more = len(problems) - _LISTED
+    return "; ".join([*problems[:_LISTED], *([f"and {more:,} more"] if more > 0 else [])])
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:

@@ -1,7 +1,14 @@
-"""A checkpoint without what only training needs."""
+"""A checkpoint without what only training needs, or the mean of several.
+
+References
+----------
+Wortsman et al. (2022), "Robust fine-tuning of zero-shot models", arXiv:2109.01903: the mean of the weights before and
+after fine-tuning keeps what the first could and has most of what the second learned.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,28 +16,37 @@ import numpy as np
 from n2n_cli.checkpoint import read_checkpoint, unwrap_state_dict, write_checkpoint
 from n2n_cli.errors import CheckpointError
 from n2n_cli.model import Model
-from n2n_cli.states import config_in
+from n2n_cli.nn import Module
+from n2n_cli.nn.functional import Array
+from n2n_cli.states import config_in, told_of
 
 _FACTS = ("epoch", "psnr", "noisy_psnr")
 
 
-def export(source: Path, target: Path, *, half: bool = False) -> None:
+def export(source: Path, target: Path, *, average: Sequence[Path] = (), half: bool = False) -> None:
     """Write the weights, the configuration and the scores of a checkpoint, and nothing else.
 
     Parameters
     ----------
+    average : sequence of Path
+        Checkpoints of the same network: what is written is the mean of their weights and those of `source`. It has the
+        configuration of `source`, and the scores of none.
     half : bool
         Whether weights are stored as float16, in half the bytes; they are computed with as float32 all the same.
 
     Raises
     ------
     CheckpointError, ConfigError
-        When the source cannot be read, the target cannot be written, or a weight is too large for float16.
+        When a source cannot be read or is of another network, the target cannot be written, or a weight is too large
+        for float16.
     """
     tree = read_checkpoint(source)
     config = config_in(tree, source)
     weights = unwrap_state_dict(tree, path=source)
-    Model.from_config(config, threads=1).network.load_state_dict(weights)  # sees that they fit
+    network = Model.from_config(config, threads=1).network
+    network.load_state_dict(weights)  # sees that they fit
+    if average:
+        weights = _mean_weights(network, (source, *average))
     if half:
         with np.errstate(over="ignore"):  # told of below
             weights = {name: values.astype(np.float16) for name, values in weights.items()}
@@ -40,5 +56,16 @@ def export(source: Path, target: Path, *, half: bool = False) -> None:
                 f"`{source}` has weights in `{large[0]}` that are too large for float16, which ends at 65,504",
                 hint="leave out `--half`",
             )
-    facts = {name: tree[name] for name in _FACTS if name in tree}
+    facts = {name: tree[name] for name in _FACTS if name in tree and not average}
     write_checkpoint(target, {"model": weights, **facts, "config": config.tables()})
+
+
+def _mean_weights(network: Module, sources: Sequence[Path]) -> dict[str, Array]:
+    """The mean of the weights of checkpoints, which all fit the network."""
+    means = {name: np.zeros_like(values) for name, values in network.state_dict().items()}
+    for source in sources:
+        with told_of(source, hint="only checkpoints of one network have a mean; `n2n info FILE` shows a network"):
+            network.load_state_dict(unwrap_state_dict(read_checkpoint(source), path=source))
+        for name, values in network.state_dict().items():
+            means[name] += values / len(sources)
+    return means

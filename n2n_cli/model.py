@@ -385,7 +385,7 @@ class Model:
         tree = read_checkpoint(path)
         check_resumable(tree, path, averaged=self.average is not None)
         self._take(tree, path)
-        with told_of(path):
+        with told_of(path, hint="go on with the configuration that the training was begun with"):
             if self.average is not None:
                 self.network.load_state_dict(unwrap_state_dict(tree["own_weights"], path=path))
                 self.average.load_state_dict({"updates": tree["averaged_steps"], "weights": tree["model"]})
@@ -393,7 +393,7 @@ class Model:
         return self.facts
 
     def _take(self, tree: Any, path: Path | str) -> None:
-        with told_of(path):
+        with told_of(path, hint="pass the configuration that they were trained with: `--config FILE`"):
             self.network.load_state_dict(unwrap_state_dict(tree, path=path))
         if self.average is not None:
             self.average = MovingAverage(self.network.named_parameters(), self.average.decay)

@@ -63,10 +63,10 @@ def check_resumable(tree: Any, path: Path | str, *, averaged: bool = False) -> N
 
 
 @contextmanager
-def told_of(path: Path | str) -> Iterator[None]:
-    """Let errors in the block name the file."""
+def told_of(path: Path | str, hint: str | None = None) -> Iterator[None]:
+    """Let errors in the block name the file, with a hint where they have none."""
     try:
         yield
     except CheckpointError as error:
         message = error.message if str(path) in error.message else f"`{path}`: {error.message}"
-        raise CheckpointError(message, hint=error.hint) from None
+        raise CheckpointError(message, hint=error.hint or hint) from None

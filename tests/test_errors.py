@@ -12,6 +12,7 @@ from n2n_cli.errors import (
     ShapeError,
     UsageError,
     did_you_mean,
+    listed,
 )
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, N2NError)]
@@ -69,3 +70,9 @@ def test_an_unknown_word_is_answered_with_the_nearest_or_with_all() -> None:
     assert did_you_mean("kernel", ["stride", "kernel_size"]) == "did you mean `kernel_size`?"
     assert did_you_mean("STRIDE", ["size", "Stride"]) == "did you mean `Stride`?"
     assert did_you_mean("zzz", ["stride", "kernel_size"]) == "known: `stride`, `kernel_size`"
+
+
+def test_of_many_problems_the_first_are_listed() -> None:
+    assert listed(["a"]) == "a"
+    assert listed(list("abcdefgh")) == "a; b; c; d; e; f; g; h"
+    assert listed(list("abcdefghijk")) == "a; b; c; d; e; f; g; h; and 3 more"

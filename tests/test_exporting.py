@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,36 @@ def test_weights_that_do_not_fit_their_configuration_are_refused(checkpoint: Pat
     write_checkpoint(checkpoint, tree)
     with pytest.raises(CheckpointError, match=r"`0.weight` is missing"):
         export(checkpoint, tmp_path / "out.pth")
+    assert not (tmp_path / "out.pth").exists()
+
+
+def scaled(source: Path, target: Path, factor: float) -> Path:
+    """A checkpoint whose weights are those of another, times a factor."""
+    tree = read_checkpoint(source)
+    tree["model"] = {name: values * np.float32(factor) for name, values in tree["model"].items()}
+    write_checkpoint(target, tree)
+    return target
+
+
+def test_the_mean_of_several_has_no_scores(checkpoint: Path, tmp_path: Path) -> None:
+    others = [scaled(checkpoint, tmp_path / f"{factor}.pth", factor) for factor in (0, 5)]
+    export(checkpoint, tmp_path / "out.pth", average=others)
+    before, after = read_checkpoint(checkpoint), read_checkpoint(tmp_path / "out.pth")
+    assert set(after) == {"model", "config"}
+    assert after["config"] == before["config"]
+    for name, values in before["model"].items():
+        np.testing.assert_allclose(after["model"][name], 2 * values, rtol=1e-6)
+    answer = n2n("export", "--half", "--average", others[0], checkpoint, tmp_path / "half.pth")
+    assert answer.code == 0
+    for name, values in read_checkpoint(tmp_path / "half.pth")["model"].items():
+        np.testing.assert_allclose(values, before["model"][name] / 2, rtol=2e-3, atol=1e-6)
+
+
+def test_there_is_no_mean_of_different_networks(checkpoint: Path, tmp_path: Path) -> None:
+    answer = n2n("export", checkpoint, tmp_path / "out.pth", "--average", "photo")
+    assert answer.code == 1
+    assert re.match(r"error: `.*photo\.pth`: the weights do not fit the network: `0.weight` is missing; ", answer.err)
+    assert "hint: only checkpoints of one network have a mean" in answer.err
     assert not (tmp_path / "out.pth").exists()
 
 

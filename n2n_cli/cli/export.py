@@ -16,6 +16,14 @@ def export(
         Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint of `n2n train`.", show_default=False)
     ],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, as model.pth.", show_default=False)],
+    average: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE|NAME",
+            help="Write the mean of the weights of CHECKPOINT and this one, of the same network; may be given several "
+            "times. With what a fine-tuning began with, it keeps most of what either can.",
+        ),
+    ] = None,
     half: Annotated[
         bool,
         typer.Option("--half", help="Store weights with 16 bits, in half the bytes. Default: 32 bits, as trained."),
@@ -30,8 +38,12 @@ def export(
       n2n export runs/default-1/best.pth denoiser.pth
 
       n2n export --half runs/default-1/best.pth denoiser.pth
+
+      n2n export --average photo runs/finetuned/best.pth denoiser.pth
     """
     from n2n_cli import exporting
+    from n2n_cli.bundled import choose_model
 
-    exporting.export(checkpoint, target, half=half)
+    others = [choose_model(name).path for name in average or []]
+    exporting.export(checkpoint, target, average=others, half=half)
     result(f"{printable(str(target))}: {target.stat().st_size:,} bytes")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from n2n_cli.errors import ArgumentError, CheckpointError
+from n2n_cli.errors import ArgumentError, CheckpointError, listed
 from n2n_cli.nn import arguments
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.module import Parameter
@@ -86,7 +86,7 @@ class MovingAverage:
         Raises
         ------
         CheckpointError
-            Names everything that is missing, unexpected, misshapen or out of range at once.
+            Names what is missing, unexpected, misshapen or out of range at once, of much the first.
         """
         problems = [f"`{name}` is missing" for name in ("updates", "weights") if name not in state]
         problems += [f"`{name}` is unexpected" for name in state if name not in ("updates", "weights")]
@@ -107,7 +107,7 @@ class MovingAverage:
         )
         if problems or misfits:
             raise CheckpointError(
-                "the averaged weights do not fit the network: " + "; ".join(problems + misfits),
+                f"the averaged weights do not fit the network: {listed(problems + misfits)}",
                 hint="go on with the configuration that the training was begun with",
             )
         self.updates = updates

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from n2n_cli.errors import CheckpointError, ShapeError
+from n2n_cli.errors import CheckpointError, ShapeError, listed
 from n2n_cli.nn.functional import Array, Shape
 
 
@@ -102,7 +102,7 @@ class Module:
         Raises
         ------
         CheckpointError
-            Names every missing, unexpected, misshapen and non-finite entry at once.
+            Names missing, unexpected, misshapen and non-finite entries at once, of many the first.
         """
         own = dict(self.named_parameters())
         problems = [f"`{name}` is missing" for name in own if name not in state]
@@ -122,10 +122,7 @@ class Module:
             if not np.isfinite(fitting[name]).all():
                 problems.append(f"`{name}` holds values that are not finite")
         if problems:
-            raise CheckpointError(
-                "the weights do not fit the network: " + "; ".join(problems),
-                hint="pass the configuration that they were trained with: `--config FILE`",
-            )
+            raise CheckpointError(f"the weights do not fit the network: {listed(problems)}")
         for name, values in fitting.items():
             own[name].data[...] = values
 

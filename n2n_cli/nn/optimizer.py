@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from n2n_cli.errors import ArgumentError, CheckpointError
+from n2n_cli.errors import ArgumentError, CheckpointError, listed
 from n2n_cli.nn import arguments
 from n2n_cli.nn.functional import Array
 
@@ -68,7 +68,7 @@ class Optimizer:
         Raises
         ------
         CheckpointError
-            Names everything that is missing, unexpected, misshapen or out of range at once.
+            Names what is missing, unexpected, misshapen or out of range at once, of much the first.
         """
         known = ["lr", "steps", *self.kept] if self.kept else ["lr"]
         problems = [f"`{name}` is missing" for name in known if name not in state]
@@ -95,7 +95,7 @@ class Optimizer:
         fitting, misfits = fit(own, found)
         if problems or misfits:
             raise CheckpointError(
-                f"the optimiser's state does not fit {type(self).__name__}: " + "; ".join(problems + misfits),
+                f"the optimiser's state does not fit {type(self).__name__}: {listed(problems + misfits)}",
                 hint="go on with the configuration that the training was begun with",
             )
         self.lr, self.steps = lr, steps
