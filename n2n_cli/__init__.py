@@ -9,7 +9,7 @@ evaluation     scores pictures whose clean version is known
 denoising      denoises a picture
 batch          denoises many picture files
 comparison     compares a picture before and after denoising
-exporting      writes a checkpoint without what only training needs
+exporting      writes a checkpoint without what only training needs, or the mean of several
 sweeps         many trainings, to find the best value of a setting
 plots          figures of trainings and sweeps
 summary        facts of this machine, of networks and checkpoints

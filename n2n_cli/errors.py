@@ -19,7 +19,7 @@ def counted(number: int, what: str) -> str:
 
 
 def listed(problems: Sequence[str]) -> str:
-    """Problems on one line, of many the first eight."""
+    """What is wrong with one file, on one line: the first eight problems, if there are more."""
     more = len(problems) - _LISTED
     return "; ".join([*problems[:_LISTED], *([f"and {more:,} more"] if more > 0 else [])])
 

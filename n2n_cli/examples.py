@@ -70,10 +70,9 @@ def open_examples(
     if clean is not None:
         return _real_pairs(source, clean, channels, unused)
     if source is None and config.data.kind != "pictures" and (noise is not None or clip):
-        option = "`--clip`" if noise is None else "`--noise`"
         raise UsageError(
-            f"{option} cannot be used: the model was trained on shots, which bring their own noise",
-            hint="leave it out, or name a folder of clean pictures: `--data FOLDER`",
+            f"{unused} cannot be used: the model was trained on shots, which bring their own noise",
+            hint=f"leave out {unused}, or name a folder of clean pictures: `--data FOLDER`",
         )
     if source is None and crops is not None:
         raise UsageError(

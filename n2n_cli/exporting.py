@@ -3,7 +3,7 @@
 References
 ----------
 Wortsman et al. (2022), "Robust fine-tuning of zero-shot models", arXiv:2109.01903: the mean of the weights before and
-after fine-tuning keeps what the first could and has most of what the second learned.
+after fine-tuning. "Model soups", arXiv:2203.05482: the mean of the weights of several fine-tuned models.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 
 from n2n_cli.checkpoint import read_checkpoint, unwrap_state_dict, write_checkpoint
 from n2n_cli.errors import CheckpointError
-from n2n_cli.model import Model
 from n2n_cli.nn import Module
 from n2n_cli.nn.functional import Array
+from n2n_cli.nn.init import UNDRAWN
 from n2n_cli.states import config_in, told_of
 
 _FACTS = ("epoch", "psnr", "noisy_psnr")
@@ -43,29 +43,34 @@ def export(source: Path, target: Path, *, average: Sequence[Path] = (), half: bo
     tree = read_checkpoint(source)
     config = config_in(tree, source)
     weights = unwrap_state_dict(tree, path=source)
-    network = Model.from_config(config, threads=1).network
-    network.load_state_dict(weights)  # sees that they fit
+    network = config.network.build(rng=UNDRAWN)
+    with told_of(source, hint="it is damaged: a checkpoint of `n2n train` holds the configuration of its weights"):
+        network.load_state_dict(weights)
     if average:
-        weights = _mean_weights(network, (source, *average))
+        weights = _mean_weights(network, average)
     if half:
         with np.errstate(over="ignore"):  # told of below
             weights = {name: values.astype(np.float16) for name, values in weights.items()}
         large = [name for name, values in weights.items() if not np.isfinite(values).all()]
         if large:
+            of = "the mean" if average else f"`{source}`"
             raise CheckpointError(
-                f"`{source}` has weights in `{large[0]}` that are too large for float16, which ends at 65,504",
+                f"{of} has weights in `{large[0]}` that are too large for float16, which ends at 65,504",
                 hint="leave out `--half`",
             )
     facts = {name: tree[name] for name in _FACTS if name in tree and not average}
     write_checkpoint(target, {"model": weights, **facts, "config": config.tables()})
 
 
-def _mean_weights(network: Module, sources: Sequence[Path]) -> dict[str, Array]:
-    """The mean of the weights of checkpoints, which all fit the network."""
-    means = {name: np.zeros_like(values) for name, values in network.state_dict().items()}
-    for source in sources:
-        with told_of(source, hint="only checkpoints of one network have a mean; `n2n info FILE` shows a network"):
-            network.load_state_dict(unwrap_state_dict(read_checkpoint(source), path=source))
+def _mean_weights(network: Module, others: Sequence[Path]) -> dict[str, Array]:
+    """The mean of the weights that a network has and those of checkpoints of the same network."""
+    means, kind = network.state_dict(), repr(network)
+    for path in others:
+        tree = read_checkpoint(path)
+        with told_of(path, hint="only checkpoints of one network have a mean; `n2n info FILE` shows a network"):
+            if "config" in tree and repr(config_in(tree, path).network.build(rng=UNDRAWN)) != kind:
+                raise CheckpointError("it holds another network")
+            network.load_state_dict(unwrap_state_dict(tree, path=path))
         for name, values in network.state_dict().items():
-            means[name] += values / len(sources)
-    return means
+            means[name] += values
+    return {name: values / np.float32(1 + len(others)) for name, values in means.items()}

@@ -28,6 +28,9 @@ from n2n_cli.self_ensemble import SelfEnsemble
 from n2n_cli.states import check_resumable, config_in, facts_in, told_of
 from n2n_cli.stopping import StoppableReplicas
 
+_WITH_CONFIG = "pass the configuration that they were trained with: `--config FILE`"
+_GO_ON = "go on with the configuration that the training was begun with"
+
 channels_last.small_product = small_product()
 
 
@@ -384,16 +387,16 @@ class Model:
         """
         tree = read_checkpoint(path)
         check_resumable(tree, path, averaged=self.average is not None)
-        self._take(tree, path)
-        with told_of(path, hint="go on with the configuration that the training was begun with"):
+        self._take(tree, path, hint=_GO_ON)
+        with told_of(path, hint=_GO_ON):
             if self.average is not None:
                 self.network.load_state_dict(unwrap_state_dict(tree["own_weights"], path=path))
                 self.average.load_state_dict({"updates": tree["averaged_steps"], "weights": tree["model"]})
             self.optimizer.load_state_dict(tree["optimizer"])
         return self.facts
 
-    def _take(self, tree: Any, path: Path | str) -> None:
-        with told_of(path, hint="pass the configuration that they were trained with: `--config FILE`"):
+    def _take(self, tree: Any, path: Path | str, *, hint: str = _WITH_CONFIG) -> None:
+        with told_of(path, hint=hint):
             self.network.load_state_dict(unwrap_state_dict(tree, path=path))
         if self.average is not None:
             self.average = MovingAverage(self.network.named_parameters(), self.average.decay)

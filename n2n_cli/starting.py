@@ -45,7 +45,7 @@ def starting_model(config: Config, *, threads: int | None = None, resumed: bool 
     Raises
     ------
     CheckpointError
-        When the weights cannot be read; names all that do not fit the configuration's network.
+        When the weights cannot be read; names what does not fit the configuration's network.
     """
     kind = SingleImageModel if config.data.kind == "single" else Model
     if config.train.init and not resumed:

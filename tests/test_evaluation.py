@@ -280,13 +280,16 @@ def test_noise_is_refused_where_the_held_out_pairs_have_theirs(tmp_path: Path) -
         list(evaluate(*model, None, "gaussian:25"))
 
 
-def test_noise_is_refused_where_a_model_was_trained_on_shots(tmp_path: Path) -> None:
+def test_noise_and_clipping_are_refused_where_a_model_was_trained_on_shots(tmp_path: Path) -> None:
     model, config = scaling(source=str(tmp_path))
     config = replace(config, data=replace(config.data, kind="bursts"))
     with pytest.raises(UsageError, match=r"^`--noise` cannot be used: the model was trained on shots"):
         evaluate(model, config, None, "gaussian:25")
     with pytest.raises(UsageError, match=r"^`--clip` cannot be used: the model was trained on shots"):
         evaluate(model, config, None, clip=True)
+    with pytest.raises(UsageError, match=r"^`--noise` and `--clip` cannot be used") as caught:
+        evaluate(model, config, None, "gaussian:25", clip=True)
+    assert caught.value.hint == "leave out `--noise` and `--clip`, or name a folder of clean pictures: `--data FOLDER`"
 
 
 def test_pairs_to_learn_from_are_not_scored(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +60,10 @@ def test_weights_that_do_not_fit_their_configuration_are_refused(checkpoint: Pat
     tree = read_checkpoint(checkpoint)
     del tree["model"]["0.weight"]
     write_checkpoint(checkpoint, tree)
-    with pytest.raises(CheckpointError, match=r"`0.weight` is missing"):
+    with pytest.raises(CheckpointError, match=r"last.pth`: the weights do not fit .* `0.weight` is missing") as caught:
         export(checkpoint, tmp_path / "out.pth")
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith("it is damaged")
     assert not (tmp_path / "out.pth").exists()
 
 
@@ -86,10 +89,31 @@ def test_the_mean_of_several_has_no_scores(checkpoint: Path, tmp_path: Path) -> 
         np.testing.assert_allclose(values, before["model"][name] / 2, rtol=2e-3, atol=1e-6)
 
 
+def test_a_mean_too_large_for_half_the_bytes_is_not_blamed_on_the_first(checkpoint: Path, tmp_path: Path) -> None:
+    large = scaled(checkpoint, tmp_path / "large.pth", 1e7)
+    with pytest.raises(CheckpointError, match=r"^the mean has weights in `0.weight` that are too large"):
+        export(checkpoint, tmp_path / "out.pth", average=[large], half=True)
+
+
+def test_there_is_no_mean_of_networks_with_other_activations(checkpoint: Path, tmp_path: Path) -> None:
+    layers = [
+        {"type": "LeakyReLU"} if layer["type"] == "ReLU" else layer for layer in load_config("ee559").network.layers
+    ]
+    config = load_config("ee559")
+    config = replace(config, network=replace(config.network, layers=tuple(layers)))
+    Model.from_config(config, threads=1).save(tmp_path / "leaky.pth")
+    with pytest.raises(CheckpointError, match=r"leaky.pth`: it holds another network$") as caught:
+        export(checkpoint, tmp_path / "out.pth", average=[tmp_path / "leaky.pth"])
+    assert caught.value.hint == "only checkpoints of one network have a mean; `n2n info FILE` shows a network"
+    state_dict = read_checkpoint(tmp_path / "leaky.pth")["model"]  # says nothing of its activations
+    write_checkpoint(tmp_path / "leaky.pth", state_dict)
+    export(checkpoint, tmp_path / "out.pth", average=[tmp_path / "leaky.pth"])
+
+
 def test_there_is_no_mean_of_different_networks(checkpoint: Path, tmp_path: Path) -> None:
     answer = n2n("export", checkpoint, tmp_path / "out.pth", "--average", "photo")
     assert answer.code == 1
-    assert re.match(r"error: `.*photo\.pth`: the weights do not fit the network: `0.weight` is missing; ", answer.err)
+    assert re.match(r"error: `.*photo\.pth`: it holds another network\n", answer.err)
     assert "hint: only checkpoints of one network have a mean" in answer.err
     assert not (tmp_path / "out.pth").exists()
 
@@ -99,6 +123,7 @@ def test_the_commands(checkpoint: Path, tmp_path: Path) -> None:
     size = (tmp_path / "out.pth").stat().st_size
     assert answer == (0, f"{tmp_path / 'out.pth'}: {size:,} bytes\n", "")
     assert n2n("export", tmp_path / "missing.pth", tmp_path / "out.pth").code == 1
+    assert n2n("export", "--average", "photo", "photo", tmp_path / "photo.pth").code == 0
     assert n2n("models").out.startswith("photo\tgrain:0-50,0-1\t1,803,756 parameters\t3.6 MB\t")
     assert '"model": "photo"' in n2n("models", "--json").out
 

@@ -122,7 +122,7 @@ class Spy(Module):
         self.seen: list[Pair] = []
 
     def __deepcopy__(self, memo: object) -> Spy:
-        return self  # a replicas's copies report to one list
+        return self  # the replicas' copies report to one list
 
     def forward(self, x: Array) -> Array:
         self.seen.append((x.shape[2], x.shape[3]))

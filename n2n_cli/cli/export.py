@@ -13,15 +13,20 @@ from n2n_cli.errors import printable
 
 def export(
     checkpoint: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint of `n2n train`.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="A checkpoint of `n2n train`, or the name of a model that `n2n models` lists.",
+            show_default=False,
+        ),
     ],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, as model.pth.", show_default=False)],
     average: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FILE|NAME",
-            help="Write the mean of the weights of CHECKPOINT and this one, of the same network; may be given several "
-            "times. With what a fine-tuning began with, it keeps most of what either can.",
+            help="Average the weights with those of this checkpoint of the same network; may be repeated. The mean of "
+            "a fine-tuned model and the one that it began with does most of what either does. It has no scores.",
         ),
     ] = None,
     half: Annotated[
@@ -45,5 +50,5 @@ def export(
     from n2n_cli.bundled import choose_model
 
     others = [choose_model(name).path for name in average or []]
-    exporting.export(checkpoint, target, average=others, half=half)
+    exporting.export(choose_model(checkpoint).path, target, average=others, half=half)
     result(f"{printable(str(target))}: {target.stat().st_size:,} bytes")

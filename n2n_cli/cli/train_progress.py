@@ -80,7 +80,7 @@ def _introduction(record: Started) -> Iterator[str]:
     yield (
         f"{record.parameters:,} parameters, {counted(record.epochs, 'epoch')} of {counted(record.steps, 'step')}, "
         f"noisy validation pictures at {record.noisy_psnr:.2f} dB"
-        f"{', as one at least has no noise' if math.isinf(record.noisy_psnr) else ''}"
+        f"{', because one of them equals its target' if math.isinf(record.noisy_psnr) else ''}"
     )
     if record.done >= record.steps * record.epochs:
         yield "all epochs are done: `--epochs` with a larger number goes on"

@@ -86,7 +86,7 @@ class MovingAverage:
         Raises
         ------
         CheckpointError
-            Names what is missing, unexpected, misshapen or out of range at once, of much the first.
+            Names what is missing, unexpected, misshapen or out of range at once: the first eight, if there are more.
         """
         problems = [f"`{name}` is missing" for name in ("updates", "weights") if name not in state]
         problems += [f"`{name}` is unexpected" for name in state if name not in ("updates", "weights")]

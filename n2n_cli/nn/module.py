@@ -102,7 +102,7 @@ class Module:
         Raises
         ------
         CheckpointError
-            Names missing, unexpected, misshapen and non-finite entries at once, of many the first.
+            Names missing, unexpected, misshapen and non-finite entries: the first eight, if there are more.
         """
         own = dict(self.named_parameters())
         problems = [f"`{name}` is missing" for name in own if name not in state]

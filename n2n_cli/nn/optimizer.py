@@ -68,7 +68,7 @@ class Optimizer:
         Raises
         ------
         CheckpointError
-            Names what is missing, unexpected, misshapen or out of range at once, of much the first.
+            Names what is missing, unexpected, misshapen or out of range at once: the first eight, if there are more.
         """
         known = ["lr", "steps", *self.kept] if self.kept else ["lr"]
         problems = [f"`{name}` is missing" for name in known if name not in state]

@@ -335,7 +335,9 @@ def test_what_is_told_of_a_run_that_goes_on(done: int, told: str | None) -> None
     assert list(train_progress._introduction(Started(5, 4, done, 9, 20.0, ())))[1:] == ([] if told is None else [told])
 
 
-@pytest.mark.parametrize(("noisy", "told"), [(20, "20.00 dB"), (math.inf, "inf dB, as one at least has no noise")])
+@pytest.mark.parametrize(
+    ("noisy", "told"), [(20, "20.00 dB"), (math.inf, "inf dB, because one of them equals its target")]
+)
 def test_how_noisy_the_validation_pictures_are(noisy: float, told: str) -> None:
     (line,) = train_progress._introduction(Started(5, 4, 0, 9, noisy, ()))
     assert line.endswith(f"noisy validation pictures at {told}")

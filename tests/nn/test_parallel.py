@@ -131,7 +131,7 @@ def test_nobody_is_still_at_work_when_an_error_is_raised(rng: np.random.Generato
     assert len(ended) == 1
 
 
-def test_each_member_works_on_memory_of_its_own(rng: np.random.Generator) -> None:
+def test_each_replica_works_on_memory_of_its_own(rng: np.random.Generator) -> None:
     def task(replica: Replica, item: int) -> bool:
         return replica.pool.find(empty((3,), np.float32)) is not None
 
@@ -180,7 +180,7 @@ def test_a_batch_needs_pictures_and_a_target_for_each(n: int, targets: int, rng:
         Replicas(founding(rng)).accumulate(np.zeros((n, 3, 8, 8)), np.zeros((targets, 3, 8, 8)), MSE())
 
 
-def test_a_network_in_the_middle_of_a_pass_can_join_a_team(rng: np.random.Generator) -> None:
+def test_a_network_in_the_middle_of_a_pass_can_have_replicas(rng: np.random.Generator) -> None:
     network, (x, target) = founding(rng), batch(rng)
     y = network(x)
     with pytest.raises(RuntimeError, match=r"needs a forward\(\)"):
@@ -197,7 +197,7 @@ def test_a_network_without_parameters(rng: np.random.Generator) -> None:
         assert Replicas(network, threads=2).accumulate(x, target, MSE()) == pytest.approx(wanted, rel=1e-12)
 
 
-def test_threads_and_memory_go_with_the_team(rng: np.random.Generator) -> None:
+def test_threads_and_memory_go_with_the_replicas(rng: np.random.Generator) -> None:
     replicas, (x, target) = Replicas(founding(rng), threads=3), batch(rng)
     for _ in range(3):
         replicas.accumulate(x, target, MSE())
@@ -237,7 +237,7 @@ if child:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_team_works_on_after_a_fork() -> None:
+def test_replicas_work_on_after_a_fork() -> None:
     subprocess.run([sys.executable, "-c", FORK], check=True, timeout=60)
 
 
