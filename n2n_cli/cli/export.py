@@ -26,7 +26,8 @@ def export(
         typer.Option(
             metavar="FILE|NAME",
             help="Average the weights with those of this checkpoint of the same network; may be repeated. The mean of "
-            "a fine-tuned model and the one that it began with does most of what either does. It has no scores.",
+            "a briefly fine-tuned model and the one that it began with often does most of what either does. It has no "
+            "scores: measure it with `n2n eval`.",
         ),
     ] = None,
     half: Annotated[
