@@ -68,9 +68,10 @@ def _mean_weights(network: Module, others: Sequence[Path]) -> dict[str, Array]:
     for path in others:
         tree = read_checkpoint(path)
         with told_of(path, hint="only checkpoints of one network have a mean; `n2n info FILE` shows a network"):
+            weights = unwrap_state_dict(tree, path=path)
             if "config" in tree and repr(config_in(tree, path).network.build(rng=UNDRAWN)) != kind:
                 raise CheckpointError("it holds another network")
-            network.load_state_dict(unwrap_state_dict(tree, path=path))
+            network.load_state_dict(weights)
         for name, values in network.state_dict().items():
             means[name] += values
     return {name: values / np.float32(1 + len(others)) for name, values in means.items()}

@@ -115,6 +115,10 @@ def test_there_is_no_mean_of_different_networks(checkpoint: Path, tmp_path: Path
     assert answer.code == 1
     assert re.match(r"error: `.*photo\.pth`: it holds another network\n", answer.err)
     assert "hint: only checkpoints of one network have a mean" in answer.err
+    for no_state_dict in (3.5, None):
+        write_checkpoint(tmp_path / "odd.pth", no_state_dict)
+        with pytest.raises(CheckpointError, match=r"odd.pth` holds no state dict"):
+            export(checkpoint, tmp_path / "out.pth", average=[tmp_path / "odd.pth"])
     assert not (tmp_path / "out.pth").exists()
 
 

@@ -97,6 +97,8 @@ def test_a_picture_is_turned_in_eight_ways_and_back() -> None:
     assert np.array_equal(views[0], picture)
     assert np.array_equal(views[1], picture[::-1])
     assert np.array_equal(views[2], picture[:, ::-1])
+    assert np.array_equal(views[3], picture[::-1, ::-1])
+    assert np.array_equal(views[4], picture.swapaxes(0, 1))
     assert np.array_equal(views[5], np.rot90(picture, -1))
     assert len({view.tobytes() for view in views}) == 8
     for way, view in enumerate(views):
