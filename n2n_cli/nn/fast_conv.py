@@ -6,6 +6,9 @@ just made.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import Any
+
 import numpy as np
 
 from n2n_cli.nn.bordered import around, bordered
@@ -15,6 +18,14 @@ from n2n_cli.nn.functional import Array, Pair, Shape
 from n2n_cli.nn.memory import empty
 from n2n_cli.nn.module import Module, Parameter
 from n2n_cli.nn.tape import do
+
+
+@dataclass
+class _Derived:
+    """Matrices, and the values of the parameters that they were made from."""
+
+    made: tuple[Array, ...]
+    made_from: list[Array] = field(default_factory=list)
 
 
 class FusedConv(Module):
@@ -44,27 +55,36 @@ class FusedConv(Module):
         self.last = relu or conv
         self.has_relu = relu is not None
         self.taps: Pair = conv.kernel_size
-        self._made: tuple[Array, ...] = ()
-        self._made_from: list[Array] = []
 
     @property
     def _width(self) -> int:
         """Columns of the matrix without the bias."""
         return self.conv.in_channels * self.taps[0] * self.taps[1]
 
+    @property
+    def _kind(self) -> tuple[Any, ...]:
+        """Of layers that make the same matrices of the same parameters."""
+        return (type(self),)
+
     def _matrices(self) -> tuple[Array, ...]:
         """The parameters as the products need them: the same arrays for good, whose values follow theirs."""
         now = [parameter.data for _, parameter in self.conv.named_parameters()]
-        if not self._made or self._made[0].dtype != now[0].dtype:
+        derived: _Derived | None = self.conv.weight.derived.get(self._kind)
+        if derived is None or derived.made[0].dtype != now[0].dtype:
             # Copies, though some are only views of the weight: they are written to when other weights come.
-            self._made = tuple(np.array(matrix, now[0].dtype, order="C") for matrix in self._make_matrices())
-        elif not all(map(np.array_equal, self._made_from, now)):
-            for matrix, made in zip(self._made, self._make_matrices(), strict=True):
-                matrix[...] = made
+            derived = _Derived(tuple(np.array(matrix, now[0].dtype, order="C") for matrix in self._make_matrices()))
+            self.conv.weight.derived[self._kind] = derived
+        elif all(map(np.array_equal, derived.made_from, now)):
+            return derived.made
         else:
-            return self._made
-        self._made_from = [data.copy() for data in now]
-        return self._made
+            self._make_again(derived.made)
+        derived.made_from = [data.copy() for data in now]
+        return derived.made
+
+    def _make_again(self, matrices: tuple[Array, ...]) -> None:
+        """Write what `_make_matrices` gives to the arrays that it gave before."""
+        for matrix, made in zip(matrices, self._make_matrices(), strict=True):
+            matrix[...] = made
 
     def prepare(self) -> None:
         self._matrices()

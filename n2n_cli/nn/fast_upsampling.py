@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from n2n_cli.nn.channels_last import (
@@ -86,6 +88,10 @@ class UpsampledConv(FusedConv):
         grad_windows = product(grads[0], self._matrices()[1])
         patches = grad_windows.reshape(n, h + rows.spread, w + columns.spread, *self.taps, c)
         return channels_first(col2im(patches, (n, h, w, c), (1, 1), (rows.before, columns.before), (1, 1)))
+
+    @property
+    def _kind(self) -> tuple[Any, ...]:
+        return (*super()._kind, self.scale_factor)
 
     def _make_matrices(self) -> tuple[Array, ...]:
         """The small kernels of all phases: there, (th * tw * C_in (+ 1), fh * fw * C_out), and back, without bias."""

@@ -38,10 +38,19 @@ class WinogradConv(FusedConv):
 
     def _make_matrices(self) -> tuple[Array, ...]:
         """There, (16, C_in, C_out), and back, (16, C_out, C_in)."""
-        weight = self.conv.weight.data  # (C_out, C_in, 3, 3)
-        kinds = _FILTERS @ weight.reshape(-1, 9).T.astype(np.float64)
-        there = kinds.reshape(16, *weight.shape[:2]).transpose(0, 2, 1)
-        return there, (_SIGNS * kinds).reshape(16, *weight.shape[:2])
+        weight = self.conv.weight.data
+        c_out, c, _, _ = weight.shape
+        matrices = np.empty((16, c, c_out), weight.dtype), np.empty((16, c_out, c), weight.dtype)
+        self._make_again(matrices)
+        return matrices
+
+    def _make_again(self, matrices: tuple[Array, ...]) -> None:
+        # In place: fresh memory of this size would take several times as long as all else, at every step.
+        there, back = matrices
+        taps = self.conv.weight.data.reshape(-1, 9).T
+        np.matmul(_FILTERS.astype(back.dtype), taps, out=back.reshape(16, -1))
+        np.copyto(there, back.transpose(0, 2, 1))
+        np.negative(back, out=back, where=_SIGNS[:, :, None] < 0)
 
     def forward(self, x: Array) -> Array:
         """(N, C_in, H, W) -> (N, C_out, H_out, W_out)."""
@@ -126,11 +135,10 @@ class WinogradConv(FusedConv):
         rows, columns = -(-h_out // 2), -(-w_out // 2)
         windows = empty((4, 4, rows, n, columns, c), grads[0].dtype)
         do(np.matmul, grads[0], self._matrices()[1], out=windows.reshape(16, rows * n * columns, c))
-        by_row = empty((4, rows, 2, n, columns + 1, c), windows.dtype)
-        even, odd = (by_row[:, :, half].transpose(3, 0, 1, 2, 4) for half in (0, 1))  # columns first
-        _add_four(windows.transpose(0, 4, 1, 2, 3, 5), even, odd)
+        by_column = empty((4, 2, rows + 1, n, columns, c), windows.dtype)
+        _add_four(windows.transpose(1, 2, 0, 3, 4, 5), *by_column.transpose(1, 2, 0, 3, 4, 5))
         padded = empty((2 * rows + 2, 2, n, columns + 1, c), windows.dtype)
-        _add_four(by_row, padded[::2], padded[1::2])
+        _add_four(by_column.transpose(0, 4, 2, 1, 3, 5), *_columns_first(padded))
         grad_x = empty((n, h, w, c), windows.dtype)
         inner = padded[top : top + h]
         for half in (0, 1):
@@ -144,12 +152,20 @@ def _windows(padded: Array) -> Array:
     """(2 * rows + 2, 2, N, columns + 1, C), even columns before odd ones -> (16, rows * N * columns, C): the kinds."""
     height, _, n, width, c = padded.shape
     rows, columns = height // 2 - 1, width - 1
-    by_row = empty((4, rows, 2, n, width, c), padded.dtype)
-    _four(padded[::2], padded[1::2], by_row)
+    # The columns first, while the numbers are few: of what comes second, each kind is one run through the memory.
+    by_column = empty((4, 2, rows + 1, n, columns, c), padded.dtype)  # even rows before odd ones
+    _four(*_columns_first(padded), by_column.transpose(0, 4, 2, 1, 3, 5))
     windows = empty((4, 4, rows, n, columns, c), padded.dtype)
-    even, odd = (by_row[:, :, half].transpose(3, 0, 1, 2, 4) for half in (0, 1))  # columns first
-    _four(even, odd, windows.transpose(0, 4, 1, 2, 3, 5))
+    even, odd = by_column.transpose(1, 2, 0, 3, 4, 5)  # rows first
+    _four(even, odd, windows.transpose(1, 2, 0, 3, 4, 5))
     return windows.reshape(16, rows * n * columns, c)
+
+
+def _columns_first(padded: Array) -> tuple[Array, Array]:
+    """Views (columns + 1, rows + 1, 2, N, C) of the even columns and of the odd ones."""
+    height, _, n, width, c = padded.shape
+    even, odd = padded.reshape(height // 2, 2, 2, n, width, c).transpose(2, 4, 0, 1, 3, 5)
+    return even, odd
 
 
 def _four(even: Array, odd: Array, out: Array) -> None:

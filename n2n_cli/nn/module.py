@@ -20,12 +20,19 @@ class Parameter:
     ----------
     order : tuple of int
         The axes in the order that gradients are made in, the outermost first: what adds them up lays them out so.
+    derived : dict
+        What layers have made of the values, by the kind of layer: see `FusedConv`. Parameters with the same values may
+        share it; a copy has none.
     """
 
     def __init__(self, data: Array) -> None:
         self.data = data
         self.grad = np.zeros(data.shape, data.dtype)  # unlike `zeros_like` it costs nothing until it is used
         self.order = tuple(range(data.ndim))
+        self.derived: dict[Any, Any] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "derived": {}}
 
 
 class Module:

@@ -19,7 +19,7 @@ import numpy as np
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import arguments
 from n2n_cli.nn.channels_last import channels_first
-from n2n_cli.nn.functional import Array
+from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.nn.losses import Loss
 from n2n_cli.nn.memory import PackedPool, Pool, empty, empty_like, using
 from n2n_cli.nn.module import Module, Parameter
@@ -43,6 +43,8 @@ class Replica:
         self.network = copy.deepcopy(network).train(network.training)  # which drops what a pass has kept
         self.pool = PackedPool()
         self._parameters = [parameter for _, parameter in self.network.named_parameters()]
+        for own, (_, parameter) in zip(self._parameters, network.named_parameters(), strict=True):
+            own.derived = parameter.derived
         self.grads = np.concatenate([np.zeros(0, np.float32), *(p.grad.reshape(-1) for p in self._parameters)])
         for parameter, part in zip(self._parameters, _split(self.grads, self._parameters), strict=True):
             parameter.grad = part
@@ -206,21 +208,8 @@ class Replicas:
             raise ShapeError(
                 f"a batch of shape {x.shape} came with targets of shape {target.shape}; they must be alike"
             )
-        parts = passes(len(x), VALUES_A_PASS / self.network.most_values(x.shape))
-        groups = [parts[group] for group in _cut(len(parts), LEAST_PASSES)]
-        sums: dict[int, Array] = {}
-
-        def one_group(replica: Replica, i: int) -> float:
-            loss, value = copy.copy(criterion), 0.0
-            replica.grads.fill(0)
-            for part in groups[i]:
-                share: float = (part.stop - part.start) / len(x)
-                value += share * replica.accumulate(x[part], target[part], loss, share)
-            sums[i] = empty(replica.grads.shape, replica.grads.dtype)
-            np.copyto(sums[i], replica.grads)
-            return value
-
-        losses = self.map(one_group, range(len(groups)))
+        groups = self.groups(x.shape)
+        sums, losses = self.gradients_of(groups, x, target, criterion)
         total = sums[0]
         for i in range(1, len(groups)):
             total += sums[i]
@@ -228,6 +217,29 @@ class Replicas:
         for parameter, part in zip(own, _split(total, own), strict=True):
             parameter.grad += part
         return math.fsum(losses)
+
+    def groups(self, shape: Shape) -> list[list[slice]]:
+        """How a batch of such a shape is cut: groups of passes, each the images that go through together."""
+        parts = passes(shape[0], VALUES_A_PASS / self.network.most_values(shape))
+        return [parts[group] for group in _cut(len(parts), LEAST_PASSES)]
+
+    def gradients_of(
+        self, groups: Sequence[Sequence[slice]], x: Array, target: Array, criterion: Loss
+    ) -> tuple[list[Array], list[float]]:
+        """What some groups of a batch add to its gradients, in one array for each group, and to its loss."""
+
+        def one_group(replica: Replica, group: Sequence[slice]) -> tuple[Array, float]:
+            loss, value = copy.copy(criterion), 0.0
+            replica.grads.fill(0)
+            for part in group:
+                share: float = (part.stop - part.start) / len(x)
+                value += share * replica.accumulate(x[part], target[part], loss, share)
+            grads = empty(replica.grads.shape, replica.grads.dtype)
+            np.copyto(grads, replica.grads)
+            return grads, value
+
+        sums, losses = zip(*self.map(one_group, groups), strict=True)
+        return list(sums), list(losses)
 
 
 def passes(n: int, together: float) -> list[slice]:

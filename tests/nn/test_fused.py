@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from typing import Any
 
@@ -439,6 +440,25 @@ def test_new_weights_are_seen(rng: np.random.Generator) -> None:
         before = moved
 
 
+@by_kind
+def test_a_copy_has_matrices_of_its_own(modules: list[Module], rng: np.random.Generator) -> None:
+    network = Sequential(*modules).eval()
+    x = rng.normal(size=(2, modules[-1].in_channels, 5, 6))  # type: ignore[attr-defined]
+    before = network(x).copy()
+    other = copy.deepcopy(network)
+    for values, _ in other.param():
+        values *= 2
+    assert not np.allclose(other(x), before)
+    np.testing.assert_array_equal(network(x), before)
+
+
+def test_a_convolution_in_two_networks_has_the_matrices_of_both(rng: np.random.Generator) -> None:
+    conv, x = Conv2d(2, 3, 3, padding=1, rng=rng, dtype=np.float64), rng.normal(size=(1, 2, 4, 4))
+    for scale in ((2, 3), (3, 2), (2, 2), (1, 1), (2, 3)):
+        upsampling = NearestUpsampling(scale)
+        np.testing.assert_allclose(Sequential(upsampling, conv)(x), conv(upsampling(x)), atol=1e-12)
+
+
 def test_outputs_and_gradients_of_earlier_passes_are_not_written_over(rng: np.random.Generator) -> None:
     net = founding(rng)
     inputs = rng.normal(size=(4, 1, 3, 8, 12))
@@ -452,8 +472,8 @@ def test_outputs_and_gradients_of_earlier_passes_are_not_written_over(rng: np.ra
     for (y, _), (first, second) in zip(copies, itertools.pairwise([*outputs, outputs[0]]), strict=True):
         assert np.array_equal(y, first)
         assert not np.array_equal(y, second)
-    for (_, copy), grad in zip(copies, grads, strict=True):
-        assert np.array_equal(grad, copy)
+    for (_, copied), grad in zip(copies, grads, strict=True):
+        assert np.array_equal(grad, copied)
 
 
 def test_not_a_number_passes_through_a_fused_relu(rng: np.random.Generator) -> None:

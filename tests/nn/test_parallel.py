@@ -82,6 +82,21 @@ def test_new_weights_and_the_mode_reach_every_copy(rng: np.random.Generator) -> 
     assert np.array_equal(replicas.map(lambda replica, i: replica(x), [0])[0], network(x))
 
 
+def test_what_is_made_of_the_weights_is_made_once_for_all_replicas(rng: np.random.Generator) -> None:
+    network = Sequential(Conv2d(32, 32, 3, rng=rng))
+    replicas = Replicas(network, threads=2)
+    replicas.map(lambda replica, item: None, range(2))
+    derived = [replica.network[0].weight.derived for replica in replicas._replicas]  # type: ignore[index]
+    assert len(derived) == 2
+    assert all(each is network[0].weight.derived for each in derived)  # type: ignore[attr-defined]
+    (made,) = derived[0].values()
+    before = made.made
+    network.load_state_dict({name: values + 1 for name, values in network.state_dict().items()})
+    replicas.map(lambda replica, item: None, range(2))
+    assert made.made is before  # the same memory, where a tape looks for it
+    np.testing.assert_array_equal(made.made_from[0], network[0].weight.data)  # type: ignore[attr-defined]
+
+
 def test_results_come_in_the_items_order_and_from_several_threads(rng: np.random.Generator) -> None:
     both_are_here = threading.Barrier(2, timeout=20)
 
