@@ -162,16 +162,19 @@ class Crops:
         shapes = [picture.pixels.shape for picture in pictures]
         self.channels = shapes[0][2]
         self.least = min(min(h, w) for h, w, _ in shapes)
-        areas = np.array([h * w for h, w, _ in shapes], float)
+        self._sides: Array = np.array(shapes)[:, :2]
+        areas = self._sides.prod(axis=1, dtype=float)
         self._shares = areas / areas.sum()
-        self._blocks = [np.zeros(_block_counts(h, w), bool) for h, w, _ in shapes]
-        ends = np.cumsum([blocks.size for blocks in self._blocks])
+        counts = [(_block_count(h), _block_count(w)) for h, w, _ in shapes]
+        self._numbers = [(_block_numbers(h), _block_numbers(w)) for h, w, _ in shapes]
+        self._blocks = [np.zeros((rows + 2, columns + 2), bool) for rows, columns in counts]
+        ends = np.cumsum([rows * columns for rows, columns in counts])
         count = min(_MOST, int(ends[-1]) // part)
         self.held: list[tuple[int, int, int]] = []
         for number in sorted(rng.choice(ends[-1], count, replace=False).tolist()) if count else ():
             i = int(np.searchsorted(ends, number, side="right"))
-            row, column = divmod(number - int(ends[i]) + self._blocks[i].size, self._blocks[i].shape[1])
-            self._blocks[i][row, column] = True
+            row, column = divmod(number - int(ends[i]) + math.prod(counts[i]), counts[i][1])
+            self._blocks[i][row + 1, column + 1] = True
             self.held.append((i, EDGE + BLOCK * row, EDGE + BLOCK * column))
         self.mean, self.deviation = self._moments()
 
@@ -210,18 +213,16 @@ class Crops:
         for n, (i, top, left) in enumerate(places):
             picture = self._pictures[i]
             crops[n] = picture.to_unit(picture.pixels[top : top + side, left : left + side])
-            rows, columns = (_block_numbers(start, side) for start in (top, left))
-            learned[n, 0] = ~np.pad(self._blocks[i], 1)[np.ix_(*_within(self._blocks[i].shape, rows, columns))]
+            rows, columns = self._numbers[i]
+            blocks = rows[top : top + side, None], columns[left : left + side]
+            np.logical_not(self._blocks[i][blocks], out=learned[n, 0])
         return crops.transpose(0, 3, 1, 2), learned
 
     def draw(self, count: int, side: int) -> list[tuple[int, int, int]]:
         """Places of crops, anywhere in the pictures."""
-        places = []
-        for i in self._rng.choice(len(self._pictures), count, p=self._shares).tolist():
-            h, w, _ = self._pictures[i].pixels.shape
-            top, left = int(self._rng.integers(h - side + 1)), int(self._rng.integers(w - side + 1))
-            places.append((i, top, left))
-        return places
+        numbers = self._rng.choice(len(self._pictures), count, p=self._shares)
+        places = self._rng.integers(self._sides[numbers] - side + 1)
+        return [(i, top, left) for i, (top, left) in zip(numbers.tolist(), places.tolist(), strict=True)]
 
     def around(self, i: int, block: Pair, side: int) -> Pair:
         """The even place of a crop of picture `i`, of an even side, with the block of that place near its middle."""
@@ -233,18 +234,15 @@ class Crops:
         return top, left
 
 
-def _block_counts(h: int, w: int) -> Pair:
-    return max(0, (h - 2 * EDGE) // BLOCK), max(0, (w - 2 * EDGE) // BLOCK)
+def _block_count(size: int) -> int:
+    """Blocks along an axis of so many pixels."""
+    return max(0, (size - 2 * EDGE) // BLOCK)
 
 
-def _block_numbers(start: int, side: int) -> Array:
-    """The number of the block, along one axis, that each of `side` pixels lies in; -1 before the first."""
-    return (np.arange(start, start + side) - EDGE) // BLOCK
-
-
-def _within(shape: tuple[int, ...], rows: Array, columns: Array) -> tuple[Array, Array]:
-    """Numbers of blocks as places in their padded mask: all that are none fall on the border."""
-    return np.clip(rows + 1, 0, shape[0] + 1), np.clip(columns + 1, 0, shape[1] + 1)
+def _block_numbers(size: int) -> Array:
+    """The number of the block, from 1 on, that each pixel along an axis lies in; around them, 0 and one more."""
+    numbers: Array = np.clip((np.arange(size) - EDGE) // BLOCK + 1, 0, _block_count(size) + 1)
+    return numbers
 
 
 def cells(learned: Array) -> Array:
