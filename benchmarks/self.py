@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ def _speed(rounds: int) -> None:
 
 STEPS = 20
 """Steps that are timed together."""
+_HELP = ExitStack()
+"""What ends with the process."""
 
 
 def steps(way: str, threads: int) -> Callable[[], None]:
@@ -64,7 +67,11 @@ def steps(way: str, threads: int) -> Callable[[], None]:
 
     pixels = np.random.default_rng(0).random((256, 256, 3), dtype=np.float32)
     learner = ZeroShotLearner([Picture(pixels)], threads=threads)
-    step = learner.step if way == "n2n" else _twin(learner, way, threads)
+    step: Callable[[], object] = learner.step
+    if way == "n2n":
+        _HELP.enter_context(learner.in_processes())
+    else:
+        step = _twin(learner, way, threads)
 
     def run() -> None:
         for _ in range(STEPS):

@@ -56,6 +56,7 @@ json_lines     records as lines of JSON
 files          files that appear whole or not at all
 locks          a file that keeps other processes out
 stopping       being asked to stop
+processes      replicas of a network in processes of their own
 distributed    work that several processes share
 machine        cores, memory, the BLAS library
 errors         the errors a user may meet

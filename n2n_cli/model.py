@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -120,7 +120,7 @@ class Model:
     @property
     def threads(self) -> int:
         """Threads that it computes with."""
-        return self._replicas.threads
+        return self._predicting.threads
 
     def between(self, ask: Callable[[], None]) -> None:
         """Let `ask` be called before each part of a step or a prediction, by any thread.
@@ -128,6 +128,23 @@ class Model:
         What it raises ends them; a step then leaves the weights as they were.
         """
         self._replicas.between = ask
+
+    @contextmanager
+    def in_processes(self) -> Iterator[None]:
+        """Take the steps of the block with processes in place of threads; see `ProcessReplicas`."""
+        if self.threads == 1:
+            yield
+            return
+        from n2n_cli.processes import ProcessReplicas  # here: what starts processes is not free to import
+
+        alone = self._replicas
+        shared = ProcessReplicas(self.network, processes=self.threads)
+        shared.between, self._replicas = alone.between, shared
+        try:
+            yield
+        finally:
+            self._replicas = alone
+            shared.close()
 
     def join(self, ranks: Ranks) -> None:
         """Learn together with the same model on other ranks from now on; all are then as the first one's is.

@@ -18,7 +18,7 @@ PACKAGE = Path(n2n_cli.__file__).parent
 ORDER = (  # a module imports from its own row and the rows above it
     {"errors"},
     {"nn"},
-    {"files", "locks", "stopping", "pixels", "json_lines", "machine", "pth", "checkpoint", "freezing"}
+    {"files", "locks", "stopping", "processes", "pixels", "json_lines", "machine", "pth", "checkpoint", "freezing"}
     | {"images", "lettering", "noise", "noise_level", "metrics", "config", "sheet", "picture_facts"},
     {"data", "distributed", "single_image", "correlation", "states", "model", "self_ensemble", "tile_plan", "tiling"}
     | {"runs", "records", "jobs", "manifest"},

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Self
 
 import numpy as np
@@ -124,8 +125,7 @@ class ZeroShot(Module):
         return super().train(mode)
 
     def prepare(self) -> None:
-        self.network.prepare()
-        self._twin.prepare()
+        self.network.prepare()  # and the twin: what is made of their parameters is the parameters' own
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W), the sides even -> (N, 4C, H/2 - 4, W/2 - 4)."""
@@ -234,6 +234,10 @@ class ZeroShotLearner:
         mask = _inside(cells(learned)).astype(np.float32)
         self._model.step(self._scaled(x), mask)
 
+    def in_processes(self) -> AbstractContextManager[None]:
+        """Take the steps of the block with processes in place of threads."""
+        return self._model.in_processes()
+
     def held_out(self) -> float:
         """The loss on the held-out blocks; not a number where there are none."""
         if not len(self._held_out):
@@ -249,7 +253,8 @@ class ZeroShotLearner:
         self, effort: Effort = EFFORT, *, advance: Callable[[float], None] = lambda part: None
     ) -> tuple[Model, Learned]:
         """The denoiser that was learned, a model of the pictures' channels, and what came of it."""
-        learned = learn(self.step, self.held_out, self.average, effort, advance=advance)
+        with self.in_processes():
+            learned = learn(self.step, self.held_out, self.average, effort, advance=advance)
         self._pair.load_state_dict(learned.weights)
         network = denoising_network(self.network, self.crops.channels, self.crops.mean, self._scale)
         return Model(network, Adam(network.param()), MaskedSquares(), threads=self._model.threads), learned
