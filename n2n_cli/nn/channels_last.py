@@ -17,7 +17,8 @@ small_product = 0
 """Multiplications up to which the BLAS library at hand takes a product as it is, without packing it first into memory
 that threads take turns at; larger products are then made in pieces. 0: it always packs. The program finds out."""
 
-_LEAST_ROWS = 16
+_LEAST_ROWS, _LEAST_ROWS_ADDED = 16, 96
+"""Rows of a piece from which on pieces are faster; where their products have to be added, it takes more."""
 
 
 def channels_last(x: Array) -> Array:
@@ -135,18 +136,50 @@ def relu_in_place(x: Array, *, mask: bool) -> Array | None:
 
 def product(a: Array, b: Array) -> Array:
     """Matrix product, (M, K) and (K, N) -> (M, N)."""
-    (m, k), n = a.shape, b.shape[1]
-    y = empty((m, n), np.result_type(a, b))
-    rows = rows_unpacked(k, n)
-    pieces = m // rows if rows >= _LEAST_ROWS else 0
-    if pieces < 2 or not (a.flags.c_contiguous and b.flags.c_contiguous):
+    y = empty((len(a), b.shape[1]), np.result_type(a, b))
+    if a.flags.c_contiguous and b.flags.c_contiguous:
+        products(a[None], b[None], y[None])
+    else:
         do(np.matmul, a, b, out=y)
-        return y
-    split = pieces * rows
-    do(np.matmul, a[:split].reshape(pieces, rows, k), b, out=y[:split].reshape(pieces, rows, n))
-    if split < m:
-        do(np.matmul, a[split:], b, out=y[split:])
     return y
+
+
+def products(a: Array, b: Array, out: Array) -> None:
+    """Matrix products, (J, M, K) and (J, K, N) -> (J, M, N), of matrices that are C-contiguous."""
+    (j, m, k), n = a.shape, b.shape[2]
+    rows, split = _pieces(m, k, n, _LEAST_ROWS)
+    if split:
+        do(np.matmul, a[:, :split].reshape(j, -1, rows, k), b[:, None], out=out[:, :split].reshape(j, -1, rows, n))
+    if split < m or not m:
+        do(np.matmul, a[:, split:], b, out=out[:, split:])
+
+
+def products_over_rows(a: Array, b: Array, out: Array) -> None:
+    """The products (J, K, M) and (J, M, N) -> (J, K, N), of C-contiguous a, (J, M, K), and b."""
+    (j, m, k), n = a.shape, b.shape[2]
+    rows, split = _pieces(m, k, n, _LEAST_ROWS_ADDED)
+    if not split:
+        do(np.matmul, a.transpose(0, 2, 1), b, out=out)
+        return
+    parts = empty((-(-m // rows), j, k, n), out.dtype)
+    whole = split // rows
+    pieces = a[:, :split].reshape(j, -1, rows, k).transpose(1, 0, 3, 2), b[:, :split].reshape(j, -1, rows, n)
+    do(np.matmul, pieces[0], pieces[1].swapaxes(0, 1), out=parts[:whole])
+    if split < m:
+        do(np.matmul, a[:, split:].transpose(0, 2, 1), b[:, split:], out=parts[whole])
+    do(np.add.reduce, parts, axis=0, out=out)
+
+
+def _pieces(m: int, k: int, n: int, least: int) -> tuple[int, int]:
+    """Rows of the pieces that (M, k) is cut into for products with n columns, and those that are in pieces so long.
+
+    No pieces where BLAS takes the whole unpacked, or fewer rows than `least`.
+    """
+    unpacked = rows_unpacked(k, n)
+    if unpacked < least or m <= unpacked:
+        return m, 0
+    rows = -(-m // -(-m // unpacked))
+    return rows, m - m % rows
 
 
 def rows_unpacked(k: int, n: int) -> int:

@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 
 from n2n_cli.nn.bordered import around, bordered
-from n2n_cli.nn.channels_last import channels_first, channels_last, col2im, im2col, product, relu_in_place
+from n2n_cli.nn.channels_last import (
+    channels_first,
+    channels_last,
+    col2im,
+    im2col,
+    product,
+    products_over_rows,
+    relu_in_place,
+)
 from n2n_cli.nn.conv import Conv2d
 from n2n_cli.nn.functional import Array, Pair, Shape
 from n2n_cli.nn.memory import empty
@@ -162,7 +170,8 @@ class ColumnConv(FusedConv):
         conv = self.conv
         self.last._check_gradient(grad_output.shape, shape)
         grad_rows = masked(channels_last(grad_output), above).reshape(-1, conv.out_channels)
-        grad_matrix = product(grad_rows.T, columns)  # (C_out, K_h * K_w * C_in (+ 1))
+        grad_matrix = empty((conv.out_channels, columns.shape[1]), np.result_type(grad_rows, columns))
+        products_over_rows(grad_rows[None], columns[None], grad_matrix[None])  # (C_out, K_h * K_w * C_in (+ 1))
         grad_weight = grad_matrix[:, : self._width].reshape(conv.out_channels, *conv.kernel_size, conv.in_channels)
         self._add_gradient(conv.weight, np.moveaxis(grad_weight, -1, 1))
         self._add_gradient(conv.bias, grad_matrix[:, -1])

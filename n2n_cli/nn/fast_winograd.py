@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from n2n_cli.nn.channels_last import channels_first, channels_last, relu_in_place, total
+from n2n_cli.nn.channels_last import (
+    channels_first,
+    channels_last,
+    products,
+    products_over_rows,
+    relu_in_place,
+    total,
+)
 from n2n_cli.nn.fast_conv import FusedConv, masked
 from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.nn.memory import empty
@@ -66,7 +73,7 @@ class WinogradConv(FusedConv):
             last = min(first + at_once, rows)
             windows = _windows(padded[2 * first : 2 * last + 2])  # (16, M, C_in), M = rows * N * columns
             self._products(windows, y[:, 2 * first : 2 * last])
-        above = relu_in_place(y, mask=self.training) if self.has_relu else None
+        above = relu_in_place(y, mask=True) if self.has_relu and self.training else None
         self._keep(windows, above, x.shape, (n, c_out, h, w))
         return channels_first(y)
 
@@ -74,7 +81,7 @@ class WinogradConv(FusedConv):
         """Fill y, (N, H, W, C_out), with what the filters make of windows, (16, M, C_in)."""
         n, h, w, c_out = y.shape
         kinds = empty((16, windows.shape[1], c_out), y.dtype)
-        do(np.matmul, windows, self._matrices()[0], out=kinds)
+        products(windows, self._matrices()[0], kinds)
         if self.conv.bias is not None:  # the product of kind 1 along both axes is part of all four outputs
             do(np.add, kinds[5], self.conv.bias.data, out=kinds[5])
         planes = kinds.reshape(4, 4, -(-h // 2), n, -(-w // 2), c_out)
@@ -83,6 +90,8 @@ class WinogradConv(FusedConv):
             do(np.add, part[0], part[2], out=part[0])
             do(np.subtract, part[1], part[2], out=part[1])
             do(np.subtract, part[1], part[3], out=part[1])
+        if self.has_relu and not self.training:  # while they are in a cache
+            relu_in_place(planes[:2, :2], mask=False)
         for a, b, there, here in _places(h, w):
             do(np.copyto, y[:, there[0], there[1]], planes[b, a].swapaxes(0, 1)[:, here[0], here[1]])
 
@@ -122,7 +131,7 @@ class WinogradConv(FusedConv):
             do(np.subtract, part[0], part[3], out=part[2])
         grads = kinds.reshape(16, rows * n * columns, c_out)
         by_kind = empty((16, x_shape[1], c_out), grads.dtype)
-        do(np.matmul, windows.transpose(0, 2, 1), grads, out=by_kind)
+        products_over_rows(windows, grads, by_kind)
         by_tap = empty((9, x_shape[1] * c_out), grads.dtype)
         do(np.matmul, (_FILTERS * _SIGNS).T.astype(grads.dtype), by_kind.reshape(16, -1), out=by_tap)
         self._add_gradient(self.conv.weight, by_tap.reshape(3, 3, x_shape[1], c_out).transpose(3, 2, 0, 1))
@@ -134,7 +143,7 @@ class WinogradConv(FusedConv):
         _, _, h_out, w_out = self.conv.output_shape(x_shape)
         rows, columns = -(-h_out // 2), -(-w_out // 2)
         windows = empty((4, 4, rows, n, columns, c), grads[0].dtype)
-        do(np.matmul, grads[0], self._matrices()[1], out=windows.reshape(16, rows * n * columns, c))
+        products(grads[0], self._matrices()[1], windows.reshape(16, rows * n * columns, c))
         by_column = empty((4, 2, rows + 1, n, columns, c), windows.dtype)
         _add_four(windows.transpose(1, 2, 0, 3, 4, 5), *by_column.transpose(1, 2, 0, 3, 4, 5))
         padded = empty((2 * rows + 2, 2, n, columns + 1, c), windows.dtype)

@@ -13,6 +13,8 @@ from n2n_cli.nn.channels_last import (
     col2im,
     im2col,
     product,
+    products,
+    products_over_rows,
     relu_in_place,
     strided,
     total,
@@ -106,6 +108,23 @@ def test_product_in_pieces(m: int, k: int, n: int, small: int) -> None:
         patch.setattr(channels_last_module, "small_product", small)
         for left, right in ((a, b), (np.asfortranarray(a), b), (a, np.asfortranarray(b)), (a[::-1], b)):
             assert product(left, right) == pytest.approx(left @ right, abs=1e-12)
+
+
+@given(st.integers(1, 3), st.integers(0, 200), st.integers(1, 9), st.integers(1, 9), st.integers(0, 3000))
+@example(2, 97, 1, 10, 970)  # a piece, and no more
+@example(2, 98, 1, 10, 970)  # two of them
+@example(2, 99, 1, 10, 970)  # and an odd row
+@some_examples
+def test_products_in_pieces(j: int, m: int, k: int, n: int, small: int) -> None:
+    rng = np.random.default_rng(m)
+    a, b, c = (rng.normal(size=shape) for shape in ((j, m, k), (j, k, n), (j, m, n)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(channels_last_module, "small_product", small)
+        there, over = np.full((j, m, n), np.nan), np.full((j, k, n), np.nan)
+        products(a, b, there)
+        products_over_rows(a, c, over)
+    assert there == pytest.approx(a @ b, abs=1e-12)
+    assert over == pytest.approx(a.swapaxes(1, 2) @ c, abs=1e-12)
 
 
 def test_product(rng: np.random.Generator) -> None:
