@@ -143,7 +143,7 @@ class Model:
         try:
             yield
         finally:
-            self._replicas = alone
+            alone.between, self._replicas = shared.between, alone
             shared.close()
 
     def join(self, ranks: Ranks) -> None:

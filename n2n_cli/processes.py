@@ -6,18 +6,19 @@ waiting for each other than a second one saves; processes have a lock each.
 
 from __future__ import annotations
 
-import ctypes
+import copy
 import math
-import multiprocessing
+import mmap
 import os
-import signal
+import pickle
+import select
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from multiprocessing import get_context, resource_tracker
-from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import IO, cast
 
 import numpy as np
 
@@ -27,17 +28,19 @@ from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.nn.parallel import Replicas
 from n2n_cli.stopping import StoppableReplicas
 
-_HELD_BACK = ("SIGINT", "SIGTERM", "SIGHUP")
-_SPINNING, _PAUSE = 2e-3, 0.2
-"""Seconds that a process asks without a pause for what is nearly there, and then between two looks at the other."""
+_SPINNING, _PAUSE = 2e-3, 0.1
+"""Seconds that a process asks without a pause for what is nearly there; and then between two questions whether it has
+to stop."""
+_BEGIN = "import sys; sys.path[:] = {path!r}; from n2n_cli.processes import help_owner; help_owner({memory}, {size})"
+"""What a helper is told to do. It finds the same package as its owner, and knows nothing of the owner's program."""
 
 
 class ProcessReplicas(StoppableReplicas):
     """A network and its copies, of which all but one are in processes of their own, the helpers.
 
     Gradients are those that threads find, to the last bit: a batch is cut and added up in the same way. Helpers start
-    at the first step and take their part from when they are ready; until then, and if they are lost, this process does
-    it.
+    at the first step, for batches of that shape, and take their part from when they are ready; until then, with other
+    batches, and if they are lost, this process does it. They end with `close`, or with this process.
 
     Parameters
     ----------
@@ -54,17 +57,18 @@ class ProcessReplicas(StoppableReplicas):
     def gradients_of(
         self, groups: Sequence[Sequence[slice]], x: Array, target: Array, criterion: Loss
     ) -> tuple[list[Array], list[float]]:
-        if self._helpers is None:
-            self._helpers = self._started(len(groups), x, target, criterion)
-        helpers = [helper for helper in self._helpers if helper.ready() and helper.step.fits(x, target, len(groups))]
-        count = len(helpers) + 1
-        own, *others = (slice(len(groups) * i // count, len(groups) * (i + 1) // count) for i in range(count))
         try:
+            if self._helpers is None:
+                self._helpers = []
+                self._start(len(groups), x, target, criterion)
+            helpers = [helper for helper in self._helpers if helper.fits(x, target, criterion) and helper.ready()]
+            count = len(helpers) + 1
+            own, *others = (slice(len(groups) * i // count, len(groups) * (i + 1) // count) for i in range(count))
             for helper, part in zip(helpers, others, strict=True):
                 helper.begin(self.network, x, target, part)
             sums, losses = super().gradients_of(groups[own], x, target, criterion)
             for helper, part in zip(helpers, others, strict=True):
-                found = helper.end(part) or super().gradients_of(groups[part], x, target, criterion)
+                found = helper.end(part, self.between) or super().gradients_of(groups[part], x, target, criterion)
                 sums += found[0]
                 losses += found[1]
         except BaseException:
@@ -72,14 +76,14 @@ class ProcessReplicas(StoppableReplicas):
             raise
         return sums, losses
 
-    def _started(self, groups: int, x: Array, target: Array, criterion: Loss) -> list[_Helper]:
-        helpers: list[_Helper] = []
-        of_float32 = all(parameter.data.dtype == np.float32 for _, parameter in self.network.named_parameters())
-        if of_float32 and not multiprocessing.current_process().daemon:  # a daemon may not start any
-            with suppress(OSError):  # no shared memory, or too many processes
-                while len(helpers) < min(self._processes, groups) - 1:
-                    helpers.append(_Helper(self.network, criterion, SharedStep(self.network, x, target, groups)))
-        return helpers
+    def _start(self, groups: int, x: Array, target: Array, criterion: Loss) -> None:
+        assert self._helpers is not None
+        dtypes = {array.dtype for array in (x, target, *(values for values, _ in self.network.param()))}
+        if dtypes != {np.dtype(np.float32)} or os.name != "posix" or not sys.executable:
+            return
+        with suppress(OSError):  # there is no memory left, or there are too many processes
+            while len(self._helpers) < min(self._processes, groups) - 1:
+                self._helpers.append(_Helper(self.network, criterion, x.shape, target.shape, groups))
 
     def close(self) -> None:
         """End the helpers; another step starts others."""
@@ -93,12 +97,13 @@ class SharedStep:
 
     Parameters
     ----------
-    network : Module
-        Of float32, as the batches.
-    x, target : (N, C, H, W) arrays
-        As all batches will be.
+    memory : int
+        Descriptor of a file, which is made as large as it has to be.
+    x, target : (N, C, H, W)
+        Shapes of all batches.
     groups : int
         That such a batch is cut into.
+    weights : list of shapes
 
     Attributes
     ----------
@@ -107,127 +112,142 @@ class SharedStep:
     losses : (groups,) array of float64
     sums : (groups, size) array of float32
         The gradients of each group, in one array.
+    x, target : (N, C, H, W) arrays of float32
     weights : list of arrays of float32
+
+    Raises
+    ------
+    OSError
+        When there is not so much memory.
     """
 
-    def __init__(self, network: Module, x: Array, target: Array, groups: int) -> None:
-        weights = [parameter.data.shape for _, parameter in network.named_parameters()]
-        self._shapes: tuple[Shape, ...] = x.shape, target.shape, (groups, sum(map(math.prod, weights))), *weights
-        count = 2 * (2 + groups) + sum(map(math.prod, self._shapes))
-        self._memory = get_context("spawn").RawArray(ctypes.c_float, count)
-        self._look()
-
-    def _look(self) -> None:
-        groups, flat = self._shapes[2][0], np.frombuffer(memoryview(self._memory), np.float32)
-        numbers, rest = flat[: 2 * (2 + groups)], flat[2 * (2 + groups) :]
-        self.part = numbers[:4].view(np.int64)
-        self.losses = numbers[4:].view(np.float64)
-        arrays = []
-        for shape in self._shapes:
-            arrays.append(rest[: math.prod(shape)].reshape(shape))
-            rest = rest[math.prod(shape) :]
+    def __init__(self, memory: int, x: Shape, target: Shape, groups: int, weights: Sequence[Shape]) -> None:
+        shapes = x, target, (groups, sum(map(math.prod, weights))), *weights
+        numbers = 2 * (2 + groups)  # of float32, before the arrays
+        size = 4 * (numbers + sum(map(math.prod, shapes)))
+        if hasattr(os, "posix_fallocate"):  # at once: a process that writes to memory that is not there is ended
+            os.posix_fallocate(memory, 0, size)
+        else:
+            os.truncate(memory, size)
+        flat = np.frombuffer(mmap.mmap(memory, size), np.float32)
+        self.part = flat[:4].view(np.int64)
+        self.losses = flat[4:numbers].view(np.float64)
+        ends = np.cumsum([numbers, *map(math.prod, shapes)]).tolist()
+        arrays = (
+            flat[start:stop].reshape(shape) for start, stop, shape in zip(ends[:-1], ends[1:], shapes, strict=True)
+        )
         self.x, self.target, self.sums, *self.weights = arrays
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_shapes": self._shapes, "_memory": self._memory}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._look()
-
-    def fits(self, x: Array, target: Array, groups: int) -> bool:
-        """Whether a batch is as those that it was made for."""
-        return (x.shape, target.shape, groups) == (
-            *self._shapes[:2],
-            len(self.losses),
-        ) and x.dtype == target.dtype == np.float32
 
 
 class _Helper:
-    """A process that finds the gradients of parts of batches, as its owner sees it."""
+    """A process that finds the gradients of parts of batches, as its owner sees it.
 
-    def __init__(self, network: Module, criterion: Loss, step: SharedStep) -> None:
-        context = get_context("spawn")  # a forked process would have this one's locks, but not its threads
-        self.step = step
-        # Who gets a semaphore also sees what was written before it was let go, on any processor.
-        self._ready, self._go, self._done = (context.Semaphore(0) for _ in range(3))
-        self._is_ready = False
-        arguments = network, criterion, step, channels_last.small_product, self._ready, self._go, self._done
-        self._process = context.Process(target=_help, args=arguments, daemon=True)
-        start_shielded(self._process)
+    It reads a byte when it is to begin and writes one when it has done: whoever is gone is noticed by the end of that
+    file, and what was written to the shared memory before is there, on any processor.
+    """
+
+    def __init__(self, network: Module, criterion: Loss, x: Shape, target: Shape, groups: int) -> None:
+        self._criterion, self._is_ready, self._is_lost = criterion, False, False
+        weights = [values.shape for values, _ in network.param()]
+        # Without the values, which are in the memory: so little goes into a pipe at once.
+        empty = copy.deepcopy(network)
+        for _, parameter in empty.named_parameters():
+            parameter.data = parameter.grad = np.zeros((), np.float32)
+        facts = pickle.dumps((empty, criterion, channels_last.small_product, (x, target, groups, weights)))
+        with _shared_file() as memory:
+            self.step = SharedStep(memory.fileno(), x, target, groups, weights)
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _BEGIN.format(path=sys.path, memory=memory.fileno(), size=len(facts))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # what it cannot do, its owner does, who tells if that cannot be done
+                pass_fds=(memory.fileno(),),
+                start_new_session=True,  # a terminal's Ctrl-C is for its owner
+                bufsize=0,
+            )
+        self._words, self._answers = cast("IO[bytes]", self._process.stdin), cast("IO[bytes]", self._process.stdout)
+        with suppress(BrokenPipeError):
+            self._words.write(facts)
+
+    def fits(self, x: Array, target: Array, criterion: Loss) -> bool:
+        """Whether a batch and its loss are as those that it was made for."""
+        shapes = self.step.x.shape, self.step.target.shape
+        return (x.shape, target.shape) == shapes and criterion is self._criterion and x.dtype == target.dtype == "f4"
 
     def ready(self) -> bool:
         """Whether it has started, and was not lost."""
-        self._is_ready = self._is_ready or self._ready.acquire(block=False)
+        if not (self._is_ready or self._is_lost) and select.select([self._answers], [], [], 0)[0]:
+            self._is_ready = self._answers.read(1) != b""
+            self._is_lost = not self._is_ready
         return self._is_ready
 
     def begin(self, network: Module, x: Array, target: Array, part: slice) -> None:
         """Let it work on some groups of a batch."""
-        for shared, (_, parameter) in zip(self.step.weights, network.named_parameters(), strict=True):
-            np.copyto(shared, parameter.data)
+        for shared, (values, _) in zip(self.step.weights, network.param(), strict=True):
+            np.copyto(shared, values)
         np.copyto(self.step.x, x)
         np.copyto(self.step.target, target)
         self.step.part[:] = part.start, part.stop
-        self._go.release()
+        with suppress(BrokenPipeError):  # `end` notices
+            self._words.write(b"\n")
 
-    def end(self, part: slice) -> tuple[list[Array], list[float]] | None:
-        """What it found; None where it is lost."""
-        if not _got(self._done, self._process.is_alive):
-            self._is_ready = False
+    def end(self, part: slice, between: Callable[[], None]) -> tuple[list[Array], list[float]] | None:
+        """What it found; None where it is lost. Meanwhile, `between` is called now and then."""
+        while not _can_be_read(self._answers, _PAUSE):
+            between()
+        if self._answers.read(1) == b"":
+            self._is_ready, self._is_lost = False, True
             return None
         return list(self.step.sums[part].copy()), self.step.losses[part].tolist()
 
     def close(self) -> None:
         self._process.kill()  # it has nothing to save
-        self._process.join()
-        self._process.close()
+        self._process.wait()
+        self._words.close()
+        self._answers.close()
 
 
-def _help(network: Module, criterion: Loss, step: SharedStep, small: int, ready: Any, go: Any, done: Any) -> None:
-    """What a helper does, until its owner ends it or is gone."""
-    owner = multiprocessing.parent_process()
-    assert owner is not None
-    channels_last.small_product = small
-    replicas = Replicas(network.train())
-    for shared, (_, parameter) in zip(step.weights, network.named_parameters(), strict=True):
-        parameter.data = shared
-    groups = replicas.groups(step.x.shape)
-    ready.release()
-    try:
+def _shared_file() -> IO[bytes]:
+    """A file without a name; where the system knows such, one in memory."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("n2n"), "w+b")
+    return tempfile.TemporaryFile()
+
+
+def help_owner(memory: int, size: int) -> None:
+    """What a helper does, until its owner is gone or ends it.
+
+    Parameters
+    ----------
+    memory : int
+        Descriptor of the file that is the shared memory.
+    size : int
+        Bytes on stdin that say what is to be done. Then comes one for each step, which is answered on stdout.
+    """
+    with os.fdopen(0, "rb", buffering=0) as words, os.fdopen(1, "wb", buffering=0) as answers:
+        facts = b""
+        while len(facts) < size:
+            facts += words.read(size - len(facts)) or sys.exit()
+        network, criterion, channels_last.small_product, shapes = pickle.loads(facts)
+        step = SharedStep(memory, *shapes)
+        for shared, (_, parameter) in zip(step.weights, network.named_parameters(), strict=True):
+            parameter.data, parameter.grad = shared, np.zeros(shared.shape, np.float32)
+        replicas = Replicas(network.train())
+        groups = replicas.groups(step.x.shape)
+        answers.write(b"\n")
         with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():  # the loss tells
-            while _got(go, owner.is_alive):
+            while _can_be_read(words, None) and words.read(1):
                 part = slice(*step.part.tolist())
                 sums, losses = replicas.gradients_of(groups[part], step.x, step.target, criterion)
                 np.stack(sums, out=step.sums[part])
                 step.losses[part] = losses
-                done.release()
-    except Exception:  # its owner does the same by itself then, and tells if that cannot be done
-        sys.exit(1)
+                answers.write(b"\n")
 
 
-def _got(semaphore: Any, hopeful: Callable[[], bool]) -> bool:
-    """Wait for a semaphore, as long as there is somebody who may let it go; whether it came."""
+def _can_be_read(file: IO[bytes], seconds: float | None) -> bool:
+    """Wait until there is something in a pipe, or its end; no longer than some seconds, if there is a limit."""
     until = time.perf_counter() + _SPINNING
-    while not semaphore.acquire(block=False):
-        if time.perf_counter() < until:
-            if hasattr(os, "sched_yield"):
-                os.sched_yield()
-        elif semaphore.acquire(timeout=_PAUSE):
+    while time.perf_counter() < until:
+        if select.select([file], [], [], 0)[0]:
             return True
-        elif not hopeful():
-            return bool(semaphore.acquire(block=False))
-    return True
-
-
-def start_shielded(process: BaseProcess) -> None:
-    """Start a process that is not reached by signals which ask a group of processes to end: whoever started it does
-    that."""
-    resource_tracker.ensure_running()  # started below, it would let the signals through again
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        process.start()
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [getattr(signal, name) for name in _HELD_BACK])
-    try:
-        process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return bool(select.select([file], [], [], seconds)[0])

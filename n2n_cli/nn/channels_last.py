@@ -18,7 +18,7 @@ small_product = 0
 that threads take turns at; larger products are then made in pieces. 0: it always packs. The program finds out."""
 
 _LEAST_ROWS, _LEAST_ROWS_ADDED = 16, 96
-"""Rows of a piece from which on pieces are faster; where their products have to be added, it takes more."""
+"""Rows that BLAS has to take unpacked, so that pieces are faster; where their products are added, it takes more."""
 
 
 def channels_last(x: Array) -> Array:
@@ -150,7 +150,7 @@ def products(a: Array, b: Array, out: Array) -> None:
     rows, split = _pieces(m, k, n, _LEAST_ROWS)
     if split:
         do(np.matmul, a[:, :split].reshape(j, -1, rows, k), b[:, None], out=out[:, :split].reshape(j, -1, rows, n))
-    if split < m or not m:
+    if split < m:
         do(np.matmul, a[:, split:], b, out=out[:, split:])
 
 
@@ -173,7 +173,7 @@ def products_over_rows(a: Array, b: Array, out: Array) -> None:
 def _pieces(m: int, k: int, n: int, least: int) -> tuple[int, int]:
     """Rows of the pieces that (M, k) is cut into for products with n columns, and those that are in pieces so long.
 
-    No pieces where BLAS takes the whole unpacked, or fewer rows than `least`.
+    No pieces where BLAS takes the whole unpacked, or fewer than `least` rows.
     """
     unpacked = rows_unpacked(k, n)
     if unpacked < least or m <= unpacked:

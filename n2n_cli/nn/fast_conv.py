@@ -71,8 +71,9 @@ class FusedConv(Module):
 
     @property
     def _kind(self) -> tuple[Any, ...]:
-        """Of layers that make the same matrices of the same parameters."""
-        return (type(self),)
+        """What layers have in common that make the same matrices, with the parameters that they make them of."""
+        # Those of replicas are others, but share what is derived.
+        return (type(self), *(id(parameter.derived) for _, parameter in self.conv.named_parameters()))
 
     def _matrices(self) -> tuple[Array, ...]:
         """The parameters as the products need them: the same arrays for good, whose values follow theirs."""

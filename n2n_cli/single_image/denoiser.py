@@ -62,7 +62,7 @@ def learn_to_denoise(
     seconds : float, optional
         That learning may take. By default, as many steps as the method's own `EFFORT` says.
     threads : int, optional
-        Of a new network, as in `Model`.
+        Of a new network, as in `Model`; while it learns, processes.
     advance : function
         Told what part of learning is done; all parts add up to 1.
 

@@ -211,7 +211,8 @@ class ZeroShotLearner:
     seed : int
         Draws the weights, the crops and what is held out.
     threads : int, optional
-        By default one for each core that this process may use. Results do not depend on it but for rounding.
+        By default one for each core that this process may use; `learn` has as many processes in their place. Results
+        do not depend on it but for rounding.
     """
 
     def __init__(self, pictures: Sequence[Picture], *, seed: int = 0, threads: int | None = None) -> None:

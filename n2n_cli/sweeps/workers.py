@@ -5,21 +5,22 @@ from __future__ import annotations
 import signal
 import time
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from n2n_cli.config import Config
 from n2n_cli.errors import DivergenceError, N2NError
-from n2n_cli.processes import start_shielded
 from n2n_cli.records import Record, Step
 from n2n_cli.runs import Run
 from n2n_cli.training import train
 
 _MOMENT = 0.5  # seconds: steps are told no more often
+_HELD_BACK = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ class Worker:
         context = get_context("spawn")  # a forked process would have this one's locks, but not its threads
         self.messages, other = context.Pipe()
         self._process = context.Process(target=_work, args=(other, config.tables(), str(run.folder), threads))
-        start_shielded(self._process)
+        with _signals_held_back():
+            self._process.start()
         other.close()
 
     def receive(self) -> Message:
@@ -93,6 +95,20 @@ class Worker:
         self._process.kill()
         self._process.join()
         self.messages.close()
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Let a process that is started inside the block not get them; this one gets them after it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # started below, it would let the signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [getattr(signal, name) for name in _HELD_BACK])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _work(messages: Connection, tables: dict[str, Any], folder: str, threads: int) -> None:

@@ -97,6 +97,17 @@ def test_what_is_made_of_the_weights_is_made_once_for_all_replicas(rng: np.rando
     np.testing.assert_array_equal(made.made_from[0], network[0].weight.data)  # type: ignore[attr-defined]
 
 
+def test_convolutions_that_share_a_weight_keep_their_own_biases(rng: np.random.Generator) -> None:
+    first, second, third = (Conv2d(16, 16, 3, padding=1, bias=i < 2, rng=rng) for i in range(3))
+    second.weight = third.weight = first.weight
+    x = rng.normal(size=(1, 16, 6, 6)).astype(np.float32)
+    replicas = Replicas(Sequential(first, second, third).eval())
+    wanted = third(second(first(x)))
+    for _ in range(3):  # not on a tape, then on one
+        (y,) = replicas.map(lambda replica, item: replica(item).copy(), [x])
+        assert y == pytest.approx(wanted, abs=1e-5)
+
+
 def test_results_come_in_the_items_order_and_from_several_threads(rng: np.random.Generator) -> None:
     both_are_here = threading.Barrier(2, timeout=20)
 

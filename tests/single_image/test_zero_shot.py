@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -195,6 +196,22 @@ def test_threads_change_nothing_and_the_seed_does(rng: np.random.Generator) -> N
     for name, values in first.items():
         np.testing.assert_array_equal(values, same[name])
         assert (values != other[name]).any()
+
+
+def test_processes_change_nothing(rng: np.random.Generator) -> None:
+    picture = as_picture(blocks(rng) + rng.normal(0, 0.1, (3, 64, 64)).astype(np.float32))
+    alone, together = (ZeroShotLearner([picture], threads=threads) for threads in (1, 2))
+    until = time.monotonic() + 60
+    with together.in_processes():
+        helped = 0
+        while helped < 3:  # more steps, from when there is a helper
+            alone.step()
+            together.step()
+            helpers = together._model._replicas._helpers  # type: ignore[attr-defined]
+            helped += len(helpers) == 1 and helpers[0].ready()
+            assert time.monotonic() < until
+    for name, values in alone.network.state_dict().items():
+        np.testing.assert_array_equal(values, together.network.state_dict()[name])
 
 
 def test_a_large_picture_is_learned_from_crops_and_never_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
