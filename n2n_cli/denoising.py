@@ -98,7 +98,7 @@ def denoise_picture(
         taken = (pixels.nbytes * 2 + denoised.nbytes + _ELSE) // 10**6
         raise MemoryLimitError(
             f"{(max_memory or 0) // 10**6} MB are too little for this picture",
-            taken + error.needed * model.threads + 1,
+            taken + error.needed + 1,
             hint="a larger `--max-memory`, or fewer `--threads`",
         ) from None
     return replace(picture, pixels=denoised if strength == 1 else _blend(picture, denoised, strength))

@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from n2n_cli.nn import Module
+from n2n_cli.nn.bands import Bands
 from n2n_cli.nn.channels_last import empty_nchw
 from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.pixels import turned, turned_back
@@ -41,6 +42,14 @@ class SelfEnsemble(Module):
         total.fill(0)
         for way in range(8):
             total += turned_back(self.network(turned(x, way, _SIDES)), way, _SIDES)
+        total *= 1 / 8
+        return total
+
+    def in_bands(self, x: Array, bands: Bands) -> Array:
+        total = bands.empty(self.output_shape(x.shape))
+        total.fill(0)
+        for way in range(8):
+            total += turned_back(self.network.in_bands(turned(x, way, _SIDES), bands), way, _SIDES)
         total *= 1 / 8
         return total
 

@@ -66,11 +66,11 @@ class StoppableReplicas(Replicas):
 
     between: Callable[[], None] = staticmethod(lambda: None)
 
-    def map(self, task: Callable[[Replica, Item], Result], items: Sequence[Item]) -> list[Result]:
+    def _map(self, task: Callable[[Replica, Item], Result], items: Sequence[Item]) -> list[Result]:
         between = self.between
 
         def one(replica: Replica, item: Item) -> Result:
             between()
             return task(replica, item)
 
-        return super().map(one, items)
+        return super()._map(one, items)

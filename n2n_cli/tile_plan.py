@@ -20,14 +20,20 @@ LARGE = 20_000_000
 """Pixels of a picture that takes as much memory as its tiles."""
 MEMORY_A_THREAD, MEMORY_BESIDE_LARGE = 500_000_000, 250_000_000
 """Bytes that a tile may take while it goes through the network; and beside a large picture."""
+MEMORY_TOGETHER, MEMORY_TOGETHER_BESIDE_LARGE = 1_000_000_000, 500_000_000
+"""The same where all threads work on one tile."""
+LEAST_PIXELS = 24 * 1024
+"""Of a picture that all threads work on together: smaller ones go through from a tape."""
 VALUES_A_PASS = 10 * 48 * 32 * 32
 """Values in the largest array of small pictures that go forward together: nothing is kept for a way back, so a cache
 has room for more than in training."""
 _LEAST_MEMORY = 100_000_000
 """Bytes for a tile where nothing was said."""
-_TIMES_BEYOND = 6
-_BYTES_A_VALUE = 9 * 4
-"""The memory in use at a time is that of nine arrays as large as the largest, at most (measured: three to eight)."""
+_LITTLE = TILE // 6
+"""Pixels that a network may see beyond a tile, both sides together, so that the tile is large enough."""
+_BYTES_A_VALUE, _BYTES_A_VALUE_TOGETHER = 9 * 4, 3 * 4
+"""The memory in use at a time is that of nine arrays as large as the largest, at most (measured: three to eight); of
+three (measured: two and a half), where threads work together."""
 _plans: WeakKeyDictionary[Module, tuple[tuple[object, ...], Plan]] = WeakKeyDictionary()
 """Of each network, what was asked for last, and the plan for it."""
 
@@ -48,10 +54,20 @@ class Tile(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Tiles, and the bytes that the largest of them takes while it goes through the network, at most."""
+    """How pictures go through a network.
+
+    Attributes
+    ----------
+    tiles : list of Tile
+    memory : int
+        Bytes that the largest of them takes while it goes through the network, at most.
+    together : bool
+        Whether all threads work on one tile at a time, layer by layer: see `nn.bands`.
+    """
 
     tiles: list[Tile]
     memory: int
+    together: bool
 
 
 def plan(replicas: Replicas, shape: Shape, tile: int | None, memory: int | None, margin: int) -> Plan:
@@ -64,27 +80,39 @@ def plan(replicas: Replicas, shape: Shape, tile: int | None, memory: int | None,
     last = _plans.get(network)
     if last is None or last[0] != key:
         whole = _whole(network, shape, margin)
+        together = tile is None and shape[0] == 1 and shape[2] * shape[3] >= LEAST_PIXELS and _beyond(network) > _LITTLE
+        workers, bytes_a_value = (1, _BYTES_A_VALUE_TOGETHER) if together else (replicas.threads, _BYTES_A_VALUE)
         if tile is not None:
             sides = (tile, tile)
-        elif memory is not None:
-            sides = tile_sides(network, shape, whole, memory // replicas.threads, replicas.threads)
         else:
-            wanted = MEMORY_BESIDE_LARGE if shape[2] * shape[3] > LARGE else MEMORY_A_THREAD
-            # Half of what is free at this moment may be too little, and no reason to give up: it changes.
-            share = max(_LEAST_MEMORY, min(wanted, available_memory() // 2 // replicas.threads))
-            sides = tile_sides(network, shape, whole, share, replicas.threads)
+            if memory is None:
+                memory = _memory(shape, workers, together=together)
+            sides = tile_sides(network, shape, whole, memory, workers, bytes_a_value)
         tiles = list(_tiles(network, shape, whole, sides))
         seen = {part.seen_shape for part in tiles}
         most = max(n * network.most_values((n, shape[1], h, w)) for n, h, w in seen)
-        last = _plans[network] = key, Plan(tiles, most * _BYTES_A_VALUE)
+        last = _plans[network] = key, Plan(tiles, most * bytes_a_value, together)
     return last[1]
 
 
-def tile_sides(network: Module, shape: Shape, whole: tuple[slice, slice], memory: int, threads: int) -> Pair:
+def _memory(shape: Shape, workers: int, *, together: bool) -> int:
+    """Bytes that the tiles at work may take, where nobody said how many."""
+    large = shape[2] * shape[3] > LARGE
+    if together:
+        wanted = MEMORY_TOGETHER_BESIDE_LARGE if large else MEMORY_TOGETHER
+    else:
+        wanted = (MEMORY_BESIDE_LARGE if large else MEMORY_A_THREAD) * workers
+    # Half of what is free at this moment may be too little, and no reason to give up: it changes.
+    return max(_LEAST_MEMORY * workers, min(wanted, available_memory() // 2))
+
+
+def tile_sides(
+    network: Module, shape: Shape, whole: tuple[slice, slice], memory: int, workers: int, bytes_a_value: int
+) -> Pair:
     """Sides of the output of tiles, in pixels.
 
     Where a network sees little beyond a tile, they are `TILE`, as far as the memory goes. Where it sees far, what tiles
-    see together is the cost: the sides are those that give the thread with the most to do the least of it.
+    see together is the cost: the sides are those that give the worker with the most to do the least of it.
 
     Parameters
     ----------
@@ -94,8 +122,11 @@ def tile_sides(network: Module, shape: Shape, whole: tuple[slice, slice], memory
     whole : (slice, slice)
         Rows and columns that the network sees of them.
     memory : int
-        Bytes that one tile may take while it goes through the network.
-    threads : int
+        Bytes that the tiles at work may take.
+    workers : int
+        Tiles that are at work at a time.
+    bytes_a_value : int
+        That a tile takes, for each value of the largest array.
 
     Raises
     ------
@@ -104,15 +135,15 @@ def tile_sides(network: Module, shape: Shape, whole: tuple[slice, slice], memory
     """
     side = math.lcm(64, network.period(0), network.period(1))
     most = network.most_values((1, shape[1], side, side)) / side**2  # a pixel
-    beyond = max(_room(network, axis) - 1 for axis in (0, 1))
+    beyond = _beyond(network)
     period = math.lcm(network.period(0), network.period(1))
-    pixels = int(memory / (most * _BYTES_A_VALUE))
+    pixels = int(memory // workers / (most * bytes_a_value))
     square = math.isqrt(pixels) - beyond
     if square < period:
-        needed = math.ceil((beyond + period) ** 2 * most * _BYTES_A_VALUE / 1e6)
+        needed = math.ceil(workers * (beyond + period) ** 2 * most * bytes_a_value / 1e6)
         raise MemoryLimitError(f"{memory / 1e6:.0f} MB are too little for a tile of this network", needed)
     square = square // period * period
-    if _TIMES_BEYOND * beyond <= TILE:
+    if beyond <= _LITTLE:
         square = min(TILE + -TILE % period, square)
         return square, square
     best, sides = math.inf, (square, square)
@@ -120,10 +151,15 @@ def tile_sides(network: Module, shape: Shape, whole: tuple[slice, slice], memory
     for down, height, seen_height in rows:
         for across, width, seen_width in columns:
             area = seen_height * seen_width
-            cost = math.ceil(shape[0] * down * across / threads) * area
+            cost = math.ceil(shape[0] * down * across / workers) * area
             if area <= pixels and cost < best:
                 best, sides = cost, (height, width)
     return sides
+
+
+def _beyond(network: Module) -> int:
+    """Pixels that a network sees along an axis around one, at most."""
+    return max(_room(network, axis) - 1 for axis in (0, 1))
 
 
 def _cuts(network: Module, size: int, whole: slice, square: int, axis: int) -> Iterator[tuple[int, int, int]]:

@@ -37,8 +37,8 @@ def apply(
     tile : int, optional
         Side of a tile's output, in pixels; rounded up to the network's period. By default as `tile_sides` says.
     memory : int, optional
-        Bytes that the tiles of all threads may take. By default `MEMORY_A_THREAD` for each, less beside a large
-        picture, but at most half of what the system can give.
+        Bytes that the tiles of all threads may take. By default `MEMORY_A_THREAD` for each, or `MEMORY_TOGETHER`, less
+        beside a large picture, but at most half of what the system can give.
     margin : int
         Pixels of the mirror image on each side, at least: the zeros that layers pad with stay away from the picture.
     before, after : function
@@ -66,16 +66,23 @@ def apply(
         return out
     channels = before(x[:1, :, :1, :1]).shape[1]
 
-    tiles, most = plan(replicas, (n, channels, h, w), tile, memory, margin)
+    tiles, most, together = plan(replicas, (n, channels, h, w), tile, memory, margin)
 
-    def one_tile(replica: Replica, part: Tile) -> None:
-        replica.pool.expect(most)
-        y = replica(before(_seen(x[part.images], part.seen_rows, part.seen_columns)))
+    def one_tile(through: Callable[[Array], Array], part: Tile) -> None:
+        y = through(before(_seen(x[part.images], part.seen_rows, part.seen_columns)))
         inner = y[:, :, _within(part.rows, part.seen_rows), _within(part.columns, part.seen_columns)]
         target = out[part.images, :, part.rows, part.columns]  # ends where the picture ends
         target[...] = after(inner[:, :, : target.shape[2], : target.shape[3]])
 
-    replicas.map(one_tile, tiles)
+    def one_alone(replica: Replica, part: Tile) -> None:
+        replica.pool.expect(most)
+        one_tile(replica, part)
+
+    if together:
+        for part in tiles:
+            one_tile(lambda seen: replicas.in_bands(seen, memory=most), part)
+    else:
+        replicas.map(one_alone, tiles)
     if h * w > LARGE:  # to write the picture takes as much
         replicas.release()
         give_memory_back()

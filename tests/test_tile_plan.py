@@ -13,7 +13,7 @@ from n2n_cli.errors import MemoryLimitError
 from n2n_cli.nn import Conv2d, Module, Sequential
 from n2n_cli.nn.functional import Pair
 from n2n_cli.nn.parallel import Replicas
-from n2n_cli.tile_plan import TILE, Tile, plan
+from n2n_cli.tile_plan import TILE, Plan, Tile, plan
 from n2n_cli.tiling import apply
 from tests.nn.cases import pairs, some_examples
 from tests.nn.founding import founding
@@ -25,9 +25,19 @@ def far_seeing() -> Module:
     return Sequential(*(Conv2d(1, 1, 9, padding=4) for _ in range(20)))
 
 
-def tiles(network: Module, size: Pair, *, threads: int = 1, memory: int = 10**9, margin: int = 0) -> list[Tile]:
+def planned(network: Module, size: Pair, *, threads: int = 1, memory: int = 10**9, margin: int = 0) -> Plan:
     channels = 1 if isinstance(network[0], Conv2d) and network[0].in_channels == 1 else 3  # type: ignore[index]
-    return plan(Replicas(network, threads=threads), (1, channels, *size), None, memory, margin).tiles
+    return plan(Replicas(network, threads=threads), (1, channels, *size), None, memory, margin)
+
+
+def tiles(network: Module, size: Pair, *, threads: int = 1, memory: int = 10**9, margin: int = 0) -> list[Tile]:
+    return planned(network, size, threads=threads, memory=memory, margin=margin).tiles
+
+
+@pytest.fixture
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let threads work on tiles of their own, however large the picture is."""
+    monkeypatch.setattr("n2n_cli.tile_plan.LEAST_PIXELS", math.inf)
 
 
 def sides(found: list[Tile]) -> set[Pair]:
@@ -39,6 +49,7 @@ def test_a_network_that_sees_little_around_a_pixel_has_small_tiles(rng: np.rando
     assert sides(tiles(Sequential(Conv2d(1, 1, 1)), (TILE, 5 * TILE))) == {(TILE, TILE)}
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_a_network_that_sees_far_has_a_tile_for_each_thread_where_the_memory_is_enough() -> None:
     assert sides(tiles(far_seeing(), (500, 900))) == {(500, 900)}
     assert sides(tiles(far_seeing(), (500, 900), threads=2)) == {(500, 450)}
@@ -47,16 +58,31 @@ def test_a_network_that_sees_far_has_a_tile_for_each_thread_where_the_memory_is_
     assert len(tiles(far_seeing(), (40, 30), threads=4)) == 1  # every part would see the whole
 
 
+def test_threads_work_together_on_a_large_picture_of_which_the_network_sees_far(rng: np.random.Generator) -> None:
+    for threads in (1, 2, 8):
+        found = planned(far_seeing(), (500, 900), threads=threads)
+        assert found.together
+        assert sides(found.tiles) == {(500, 900)}
+        assert found.memory == 500 * 900 * 3 * 4
+    assert not planned(far_seeing(), (128, 128)).together
+    assert not planned(founding(rng), (500, 900)).together
+    assert not plan(Replicas(far_seeing()), (2, 1, 500, 900), None, None, 0).together
+
+
 @some_examples
 @given(pairs(1, 3000), st.integers(10**6, 3 * 10**7), st.integers(1, 5), st.integers(0, 40))
 def test_tiles_cover_the_picture_once_and_see_no_more_than_the_memory_holds(
     size: Pair, memory: int, threads: int, margin: int
 ) -> None:
-    found = tiles(far_seeing(), size, memory=memory * threads, threads=threads, margin=margin)
-    assert sum((tile.rows.stop - tile.rows.start) * (tile.columns.stop - tile.columns.start) for tile in found) == (
-        math.prod(size)
+    found = planned(far_seeing(), size, memory=memory * threads, threads=threads, margin=margin)
+    assert math.prod(size) == sum(
+        (tile.rows.stop - tile.rows.start) * (tile.columns.stop - tile.columns.start) for tile in found.tiles
     )
-    assert max(math.prod(tile.seen_shape) for tile in found) * 9 * 4 <= memory
+    seen = max(math.prod(tile.seen_shape) for tile in found.tiles)
+    if found.together:
+        assert found.memory == seen * 3 * 4 <= memory * threads
+    else:
+        assert found.memory == seen * 9 * 4 <= memory
 
 
 @some_examples

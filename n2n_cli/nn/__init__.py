@@ -42,6 +42,7 @@ bordered         pictures with a border of zeros
 memory           a pool of memory that is used again
 tape             NumPy calls recorded once and run again
 parallel         one network on several threads
+bands            a large picture, on which several threads work layer by layer
 """
 
 from n2n_cli.nn.activations import LeakyReLU, ReLU, Sigmoid

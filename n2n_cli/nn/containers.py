@@ -8,9 +8,42 @@ from fractions import Fraction
 from typing import Self
 
 from n2n_cli.errors import ShapeError
+from n2n_cli.nn.bands import Bands
+from n2n_cli.nn.fast_winograd import WinogradConv
 from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.nn.fused import Step, fuse
 from n2n_cli.nn.module import Module
+
+
+class Chain:
+    """What modules one after the other do to shapes; its methods are those of a module."""
+
+    def __init__(self, modules: Sequence[Module]) -> None:
+        self._modules = modules
+
+    def output_shape(self, shape: Shape) -> Shape:
+        for i, module in enumerate(self._modules):
+            try:
+                shape = module.output_shape(shape)
+            except ShapeError as error:
+                raise _placed(error, i) from None
+        return shape
+
+    def step(self, axis: int) -> Fraction:
+        return math.prod((module.step(axis) for module in self._modules), start=Fraction(1))
+
+    def period(self, axis: int) -> int:
+        # A shift of s input pixels is s / step pixels before a module, and has to be a multiple of its own period.
+        step, period = Fraction(1), 1
+        for module in self._modules:
+            period = math.lcm(period, (step * module.period(axis)).numerator)
+            step *= module.step(axis)
+        return math.lcm(period, step.numerator)
+
+    def input_span(self, start: int, stop: int, axis: int) -> tuple[int, int]:
+        for module in reversed(self._modules):
+            start, stop = module.input_span(start, stop, axis)
+        return start, stop
 
 
 class Sequential(Module):
@@ -29,7 +62,7 @@ class Sequential(Module):
         for i, module in enumerate(modules):
             if any(module is earlier for earlier in modules[:i]):
                 raise ValueError(f"{module} stands twice in a Sequential (again as number {i}); make a second one")
-        self._modules = modules
+        self._modules, self._chain = modules, Chain(modules)
         self._steps = fuse(modules)
         self._joint = [step.module for step in self._steps if step.module not in modules]
         learning = (i for i, step in enumerate(self._steps) if step.module.param())
@@ -56,6 +89,19 @@ class Sequential(Module):
             except ShapeError:
                 self.output_shape(shape)  # says which module it is
                 raise
+        return x
+
+    def in_bands(self, x: Array, bands: Bands) -> Array:
+        first = 0
+        for last, step in self._steps:
+            modules = self._modules[first : last + 1]
+            first = last + 1
+            if isinstance(step, WinogradConv):
+                x = step.fill_bands(x, bands)
+            elif step in modules:
+                x = step.in_bands(x, bands)
+            else:
+                x = bands.of(step, Chain(modules), x)
         return x
 
     def backward(self, grad_output: Array) -> Array:
@@ -96,12 +142,7 @@ class Sequential(Module):
             step.prepare()
 
     def output_shape(self, shape: Shape) -> Shape:
-        for i, module in enumerate(self._modules):
-            try:
-                shape = module.output_shape(shape)
-            except ShapeError as error:
-                raise _placed(error, i) from None
-        return shape
+        return self._chain.output_shape(shape)
 
     def most_values(self, shape: Shape) -> int:
         most = math.prod(shape[1:])
@@ -111,20 +152,13 @@ class Sequential(Module):
         return most
 
     def step(self, axis: int) -> Fraction:
-        return math.prod((module.step(axis) for module in self._modules), start=Fraction(1))
+        return self._chain.step(axis)
 
     def period(self, axis: int) -> int:
-        # A shift of s input pixels is s / step pixels before a module, and has to be a multiple of its own period.
-        step, period = Fraction(1), 1
-        for module in self._modules:
-            period = math.lcm(period, (step * module.period(axis)).numerator)
-            step *= module.step(axis)
-        return math.lcm(period, step.numerator)
+        return self._chain.period(axis)
 
     def input_span(self, start: int, stop: int, axis: int) -> tuple[int, int]:
-        for module in reversed(self._modules):
-            start, stop = module.input_span(start, stop, axis)
-        return start, stop
+        return self._chain.input_span(start, stop, axis)
 
     def __repr__(self) -> str:
         return "Sequential(" + ", ".join(map(repr, self._modules)) + ")"

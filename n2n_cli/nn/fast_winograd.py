@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from n2n_cli.nn.bands import Bands
 from n2n_cli.nn.channels_last import (
     channels_first,
     channels_last,
@@ -63,19 +64,35 @@ class WinogradConv(FusedConv):
         """(N, C_in, H, W) -> (N, C_out, H_out, W_out)."""
         conv = self.conv
         n, c_out, h, w = conv.output_shape(x.shape)
-        rows, columns = -(-h // 2), -(-w // 2)  # of windows
-        padded = self._padded(x, rows, columns)
-        y = empty((n, h, w, c_out), np.result_type(padded, conv.weight.data))
-        # Where nothing is kept for a way back, some rows at a time, so that the numbers stay in a cache.
-        by_row = n * columns * 16 * max(conv.in_channels, c_out)
-        at_once = rows if self.training else max(1, min(rows, _VALUES_AT_ONCE // by_row))
-        for first in range(0, rows, at_once):
-            last = min(first + at_once, rows)
-            windows = _windows(padded[2 * first : 2 * last + 2])  # (16, M, C_in), M = rows * N * columns
-            self._products(windows, y[:, 2 * first : 2 * last])
-        above = relu_in_place(y, mask=True) if self.has_relu and self.training else None
+        y = empty((n, h, w, c_out), np.result_type(x, conv.weight.data, np.float32))
+        if not self.training:
+            self._fill(y, x, 0, h)
+            return channels_first(y)
+        windows = _windows(self._padded(x, 0, -(-h // 2)))  # (16, M, C_in), M = rows * N * columns
+        self._products(windows, y)
+        above = relu_in_place(y, mask=True) if self.has_relu else None
         self._keep(windows, above, x.shape, (n, c_out, h, w))
         return channels_first(y)
+
+    def fill_bands(self, x: Array, bands: Bands) -> Array:
+        """What `in_bands` of a module does."""
+        y = bands.empty(self.conv.output_shape(x.shape))
+        y_nhwc = y.transpose(0, 2, 3, 1)
+        return bands.fill(y, lambda rows: self._fill(y_nhwc, x, rows.start, rows.stop), 2)
+
+    def _fill(self, y: Array, x: Array, start: int, stop: int) -> None:
+        """Fill rows `start`, an even number, to `stop` of y, (N, H_out, W_out, C_out), from x, (N, C_in, H, W).
+
+        Some at a time, so that the numbers stay in a cache: nothing is kept for a way back.
+        """
+        n, _, w, c_out = y.shape
+        by_row = n * -(-w // 2) * 16 * max(self.conv.in_channels, c_out)
+        at_once = max(1, _VALUES_AT_ONCE // by_row)
+        padded = self._padded(x, start // 2, -(-(stop - start) // 2))
+        for first in range(start, stop, 2 * at_once):
+            last = min(first + 2 * at_once, stop)
+            windows = _windows(padded[first - start : last + last % 2 + 2 - start])
+            self._products(windows, y[:, first:last])
 
     def _products(self, windows: Array, y: Array) -> None:
         """Fill y, (N, H, W, C_out), with what the filters make of windows, (16, M, C_in)."""
@@ -95,22 +112,28 @@ class WinogradConv(FusedConv):
         for a, b, there, here in _places(h, w):
             do(np.copyto, y[:, there[0], there[1]], planes[b, a].swapaxes(0, 1)[:, here[0], here[1]])
 
-    def _padded(self, x: Array, rows: int, columns: int) -> Array:
-        """(N, C, H, W) -> (2 * rows + 2, 2, N, columns + 1, C): zeros around it; even columns, then odd ones."""
+    def _padded(self, x: Array, first: int, rows: int) -> Array:
+        """What some rows of windows see of the picture with zeros around it, from the window row `first` on.
+
+        (N, C, H, W) -> (2 * rows + 2, 2, N, columns + 1, C): even columns, then odd ones.
+        """
         (n, c, h, _), (top, left) = x.shape, self.conv.padding
+        columns = -(-self.conv.output_shape(x.shape)[3] // 2)
         padded = empty((2 * rows + 2, 2, n, columns + 1, c), np.result_type(x, np.float32))
-        x_rows_first = x.transpose(2, 0, 3, 1)  # (H, N, W, C)
-        _clear(padded[:top])
-        _clear(padded[top + h :])
-        inner = padded[top : top + h]
+        start = 2 * first - top  # the row of the picture that is the first here
+        before, behind = max(0, -start), max(0, min(h - start, len(padded)))
+        x_rows_first = x[:, :, start + before : start + behind].transpose(2, 0, 3, 1)  # (rows, N, W, C)
+        _clear(padded[:before])
+        _clear(padded[behind:])
+        inner = padded[before:behind]
         for half in (0, 1):
             # Column 2k + half of the padded picture is column 2k + half - left of the picture.
-            first = -((half - left) // 2)
-            source = x_rows_first[:, :, 2 * first + half - left :: 2]
-            end = first + source.shape[2]
-            _clear(inner[:, half, :, :first])
+            skipped = -((half - left) // 2)
+            source = x_rows_first[:, :, 2 * skipped + half - left :: 2]
+            end = skipped + source.shape[2]
+            _clear(inner[:, half, :, :skipped])
             _clear(inner[:, half, :, end:])
-            do(np.copyto, inner[:, half, :, first:end], source)
+            do(np.copyto, inner[:, half, :, skipped:end], source)
         return padded
 
     def _accumulate(self, grad_output: Array) -> tuple[tuple[Array, ...], Shape]:

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from n2n_cli.errors import CheckpointError, ShapeError, listed
+from n2n_cli.nn.bands import Bands
 from n2n_cli.nn.functional import Array, Shape
 
 
@@ -75,6 +76,10 @@ class Module:
 
     def __call__(self, x: Array) -> Array:
         return self.forward(x)
+
+    def in_bands(self, x: Array, bands: Bands) -> Array:
+        """What `forward` gives in eval mode, for a large `x`: see `bands`."""
+        return bands.of(self, self, x)
 
     # Parameters
 

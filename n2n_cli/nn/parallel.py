@@ -18,6 +18,7 @@ import numpy as np
 
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import arguments
+from n2n_cli.nn.bands import Bands
 from n2n_cli.nn.channels_last import channels_first
 from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.nn.losses import Loss
@@ -148,6 +149,31 @@ class Replicas:
 
         The replicas are in the network's mode and have its weights.
         """
+        self._follow(min(self.threads, len(items)))
+        return self._map(task, items)
+
+    def _follow(self, count: int) -> None:
+        """Let so many replicas be in the network's mode and have its weights."""
+        while len(self._replicas) < count:
+            self._replicas.append(Replica(self.network))
+        for replica in self._replicas[:count]:
+            replica.follow(self.network)
+
+    def in_bands(self, x: Array, *, memory: int = 0) -> Array:
+        """The network's output for one large picture, (1, C, H, W), of which all threads make a part of each layer.
+
+        Its memory may be used again by the next call. `memory` is how many bytes that will be, at most.
+        """
+        self._follow(self.threads)
+        first = self._replicas[0]
+        first.pool.expect(memory)
+        dtype = np.result_type(x, *(values for values, _ in self.network.param()))
+        bands = Bands(
+            lambda task, rows: self._map(lambda replica, part: task(part), rows), first.pool, self.threads, dtype
+        )
+        return first.network.in_bands(x, bands)
+
+    def _map(self, task: Callable[[Replica, Item], Result], items: Sequence[Item]) -> list[Result]:
         results: list[Result | None] = [None] * len(items)
         waiting = iter(range(len(items)))
 
@@ -160,12 +186,7 @@ class Replicas:
                     list(waiting)  # nobody begins anything more
                     raise
 
-        count = min(self.threads, len(items))
-        while len(self._replicas) < count:
-            self._replicas.append(Replica(self.network))
-        replicas = self._replicas[:count]
-        for replica in replicas:
-            replica.follow(self.network)
+        replicas = self._replicas[: min(self.threads, len(items))]
         if self._process != os.getpid():  # a fork takes no threads along
             self._start_threads()
         jobs: list[Future[None]] = []

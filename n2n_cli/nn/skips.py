@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 
 from n2n_cli.errors import ShapeError
+from n2n_cli.nn.bands import Bands
 from n2n_cli.nn.channels_last import empty_nchw
 from n2n_cli.nn.containers import Sequential
 from n2n_cli.nn.functional import Array, Shape
@@ -109,6 +110,16 @@ class Residual(_Bypass):
         self._keep(self._joined_shape(x.shape, change.shape))
         return _sum(x, change)
 
+    def in_bands(self, x: Array, bands: Bands) -> Array:
+        change = self._inner.in_bands(x, bands)
+        self._joined_shape(x.shape, change.shape)
+
+        def add(rows: slice) -> None:
+            np.add(x[:, :, rows], change[:, :, rows], out=y[:, :, rows])
+
+        y = bands.empty(x.shape) if change is x else change
+        return bands.fill(y, add)
+
     def backward(self, grad_output: Array) -> Array:
         """The output gradient, and what the modules make of it, added."""
         (shape,) = self._use_up()
@@ -154,6 +165,16 @@ class SkipConcat(_Bypass):
         do(np.copyto, y[:, :split], made)
         do(np.copyto, y[:, split:], x)
         return y
+
+    def in_bands(self, x: Array, bands: Bands) -> Array:
+        made = self._inner.in_bands(x, bands)
+        y, split = bands.empty(self._joined_shape(x.shape, made.shape)), made.shape[1]
+
+        def join(rows: slice) -> None:
+            np.copyto(y[:, :split, rows], made[:, :, rows])
+            np.copyto(y[:, split:, rows], x[:, :, rows])
+
+        return bands.fill(y, join)
 
     def backward(self, grad_output: Array) -> Array:
         """The input's part of the gradient, and what the modules make of theirs, added."""
