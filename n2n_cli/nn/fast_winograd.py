@@ -25,7 +25,7 @@ _FILTERS = np.einsum("kb,la->klab", _FILTER, _FILTER).reshape(16, 9)
 _SIGNS = np.outer([1, 1, 1, -1], [1, 1, 1, -1]).reshape(16, 1)
 """Of the kinds on the way back, where the minus of the last kind along an axis is left to the filters."""
 
-_VALUES_AT_ONCE = 2**19
+_VALUES_AT_ONCE = 2**20
 """Of all kinds together, where nothing is kept."""
 
 
