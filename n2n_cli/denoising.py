@@ -85,15 +85,10 @@ def denoise_picture(
     finer = np.uint16 if pixels.dtype == np.uint8 else np.float32
     denoised = np.empty(pixels.shape, pixels.dtype if strength == 1 else finer)
     rounded = picture.from_unit if strength == 1 else _rounding(denoised.dtype)
-
-    def finish(y: Array) -> Array:
-        advance(y.size / denoised.size)
-        return rounded(y)
-
     memory = None if max_memory is None else _left(max_memory, pixels.nbytes * 2 + denoised.nbytes)
     source, target = np.moveaxis(pixels, -1, 0), np.moveaxis(denoised, -1, 0)
     try:
-        _through(model, source, target, picture.to_unit, finish, memory)
+        _through(model, source, target, picture.to_unit, rounded, memory, advance)
     except MemoryLimitError as error:
         taken = (pixels.nbytes * 2 + denoised.nbytes + _ELSE) // 10**6
         raise MemoryLimitError(
@@ -136,6 +131,7 @@ def _through(
     prepare: Callable[[Array], Array],
     finish: Callable[[Array], Array],
     memory: int | None = None,
+    advance: Callable[[float], None] = lambda part: None,
 ) -> Array:
     """Fill `out` with `finish` of what the network makes of `prepare` of `pixels`, (C, H, W) both, a tile at a time."""
     own, channels = pixels.shape[0], model.channels
@@ -150,5 +146,5 @@ def _through(
 
     alone = own != channels and not spread  # each channel is a picture by itself
     x, y = (array[:, None] if alone else array[None] for array in (pixels, out))
-    model.predict(x, before=before, after=after, out=y, memory=memory, margin=MARGIN)
+    model.predict(x, before=before, after=after, out=y, memory=memory, margin=MARGIN, advance=advance)
     return out

@@ -307,6 +307,7 @@ class Model:
         out: Array | None = None,
         memory: int | None = None,
         margin: int = 0,
+        advance: Callable[[float], None] = lambda part: None,
     ) -> Array:
         """Denoise pictures of any size.
 
@@ -322,6 +323,8 @@ class Model:
             Bytes that may be taken beside `images` and `out`; by default as `tiling.apply` says.
         margin : int
             Pixels of the pictures' mirror image that the network sees around them.
+        advance : function
+            Told, by any thread, what part of the work was done; all parts add up to 1.
 
         Returns
         -------
@@ -343,7 +346,14 @@ class Model:
         try:
             with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():
                 return tiling.apply(
-                    self._predicting, images, before=before, after=after, out=out, memory=memory, margin=margin
+                    self._predicting,
+                    images,
+                    before=before,
+                    after=after,
+                    out=out,
+                    memory=memory,
+                    margin=margin,
+                    advance=advance,
                 )
         finally:
             network.train(training)

@@ -47,10 +47,14 @@ class SelfEnsemble(Module):
 
     def in_bands(self, x: Array, bands: Bands) -> Array:
         total = bands.empty(self.output_shape(x.shape))
-        total.fill(0)
         for way in range(8):
-            total += turned_back(self.network.in_bands(turned(x, way, _SIDES), bands), way, _SIDES)
-        total *= 1 / 8
+            y = turned_back(self.network.in_bands(turned(x, way, _SIDES), bands), way, _SIDES)
+
+            def add(rows: slice, y: Array = y, way: int = way) -> None:
+                part = total[:, :, rows]
+                np.multiply(y[:, :, rows], 1 / 8, out=part) if way == 0 else np.add(part, y[:, :, rows] / 8, out=part)
+
+            bands.fill(total, add)
         return total
 
     def backward(self, grad_output: Array) -> Array:

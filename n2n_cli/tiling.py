@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -22,6 +23,7 @@ def apply(
     before: Callable[[Array], Array] = lambda part: part,
     after: Callable[[Array], Array] = lambda part: part,
     out: Array | None = None,
+    advance: Callable[[float], None] = lambda part: None,
 ) -> Array:
     """The network's output for pictures of any size, from 1x1 on.
 
@@ -45,6 +47,8 @@ def apply(
         What is done to the input and to the output of each tile, so that large pictures need not be converted whole.
     out : (N, C, H, W) array, optional
         Takes what `after` gives. By default of the network's dtype.
+    advance : function
+        Told, by any thread, what part of the work was done; all parts add up to 1.
 
     Returns
     -------
@@ -68,6 +72,9 @@ def apply(
 
     tiles, most, together = plan(replicas, (n, channels, h, w), tile, memory, margin)
 
+    def share(part: Tile) -> float:
+        return out[part.images, :, part.rows, part.columns].size / out.size
+
     def one_tile(through: Callable[[Array], Array], part: Tile) -> None:
         y = through(before(_seen(x[part.images], part.seen_rows, part.seen_columns)))
         inner = y[:, :, _within(part.rows, part.seen_rows), _within(part.columns, part.seen_columns)]
@@ -77,16 +84,22 @@ def apply(
     def one_alone(replica: Replica, part: Tile) -> None:
         replica.pool.expect(most)
         one_tile(replica, part)
+        advance(share(part))
 
     if together:
         for part in tiles:
-            one_tile(lambda seen: replicas.in_bands(seen, memory=most), part)
+            told = partial(_told, advance, share(part))
+            one_tile(partial(replicas.in_bands, memory=most, advance=told), part)
     else:
         replicas.map(one_alone, tiles)
     if h * w > LARGE:  # to write the picture takes as much
         replicas.release()
         give_memory_back()
     return out
+
+
+def _told(advance: Callable[[float], None], share: float, part: float) -> None:
+    advance(share * part)
 
 
 def _seen(x: Array, rows: slice, columns: slice) -> Array:

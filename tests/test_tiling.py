@@ -15,10 +15,11 @@ from n2n_cli.errors import ShapeError
 from n2n_cli.nn import Conv2d, Module, NearestUpsampling, ReLU, Sequential, Sigmoid
 from n2n_cli.nn.functional import Array, Pair
 from n2n_cli.nn.parallel import Replicas
-from n2n_cli.tile_plan import TILE
+from n2n_cli.tile_plan import TILE, plan
 from n2n_cli.tiling import apply
 from tests.nn.cases import geometries, pairs, some_examples
 from tests.nn.founding import founding
+from tests.nn.unet import unet
 
 TOLERANCES: dict[DTypeLike, float] = {np.float32: 1e-6, np.float64: 1e-12}
 both_dtypes = pytest.mark.parametrize("dtype", list(TOLERANCES))
@@ -250,3 +251,31 @@ def test_a_moment_without_free_memory_is_no_reason_to_give_up(
     monkeypatch.setattr("n2n_cli.tile_plan.available_memory", lambda: 0)
     x = rng.random((1, 3, 30, 20)).astype(np.float32)
     assert apply(Replicas(founding(rng), threads=2), x).shape == x.shape
+
+
+# Threads together
+
+
+@pytest.mark.parametrize("memory", [None, 10**6])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_together_make_the_whole_and_tell_how_far_they_are(
+    threads: int, memory: int | None, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("n2n_cli.tile_plan.LEAST_PIXELS", 0)
+    network, x = unet(rng, np.float32).eval(), rng.uniform(size=(1, 3, 150, 90)).astype(np.float32)
+    replicas = Replicas(network, threads=threads)
+    told: list[float] = []
+    assert plan(replicas, x.shape, None, memory, 0).together
+    y = apply(replicas, x, memory=memory, advance=told.append)
+    assert y == pytest.approx(apply(Replicas(network), x, tile=10**6), abs=1e-5)
+    assert len(told) > 20
+    assert min(told) > 0
+    assert sum(told) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("tile", [None, 8])
+def test_tiles_tell_how_far_they_are(tile: int | None, rng: np.random.Generator) -> None:
+    told: list[float] = []
+    apply(Replicas(founding(rng)), rng.uniform(size=(2, 3, 20, 30)), tile=tile, advance=told.append)
+    assert len(told) == (2 if tile is None else 2 * 3 * 4)
+    assert sum(told) == pytest.approx(1)

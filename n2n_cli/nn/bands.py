@@ -47,6 +47,8 @@ class Bands:
         That share.
     dtype : dtype
         Of all outputs.
+    advance : function
+        Told, by any thread, how many values were filled.
     """
 
     def __init__(
@@ -55,8 +57,9 @@ class Bands:
         pool: Pool,
         threads: int,
         dtype: DTypeLike,
+        advance: Callable[[int], None],
     ) -> None:
-        self._share, self._pool, self._threads, self._dtype = share, pool, threads, dtype
+        self._share, self._pool, self._threads, self._dtype, self._advance = share, pool, threads, dtype, advance
 
     def empty(self, shape: Shape) -> Array:
         """An array (N, C, H, W) for an output, channels-last in memory."""
@@ -69,7 +72,12 @@ class Bands:
         n, c, h, w = y.shape
         rows = max(_LEAST_ROWS, min(_VALUES // (n * c * w), -(-h // (2 * self._threads))))
         rows += -rows % period
-        self._share(task, [slice(start, min(start + rows, h)) for start in range(0, h, rows)])
+
+        def one(part: slice) -> None:
+            task(part)
+            self._advance(n * c * w * (part.stop - part.start))
+
+        self._share(one, [slice(start, min(start + rows, h)) for start in range(0, h, rows)])
         return y
 
     def of(self, layer: Callable[[Array], Array], geometry: Geometry, x: Array) -> Array:
@@ -89,3 +97,23 @@ class Bands:
             np.copyto(y[:, :, rows], part[:, :, before : before + rows.stop - rows.start])
 
         return self.fill(y, one, math.ceil(period / step))
+
+
+class Counting(Bands):
+    """Nothing is filled, only counted.
+
+    Attributes
+    ----------
+    values : int
+        That would have been filled.
+    """
+
+    def __init__(self) -> None:
+        self.values = 0
+
+    def empty(self, shape: Shape) -> Array:
+        return np.broadcast_to(np.float32(0), shape)
+
+    def fill(self, y: Array, task: Callable[[slice], None], period: int = 1) -> Array:
+        self.values += y.size
+        return y

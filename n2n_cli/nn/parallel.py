@@ -18,7 +18,7 @@ import numpy as np
 
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import arguments
-from n2n_cli.nn.bands import Bands
+from n2n_cli.nn.bands import Bands, Counting
 from n2n_cli.nn.channels_last import channels_first
 from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.nn.losses import Loss
@@ -159,17 +159,34 @@ class Replicas:
         for replica in self._replicas[:count]:
             replica.follow(self.network)
 
-    def in_bands(self, x: Array, *, memory: int = 0) -> Array:
-        """The network's output for one large picture, (1, C, H, W), of which all threads make a part of each layer.
+    def in_bands(self, x: Array, *, memory: int = 0, advance: Callable[[float], None] = lambda part: None) -> Array:
+        """The network's output for one large picture, of which all threads make a part of each layer.
 
-        Its memory may be used again by the next call. `memory` is how many bytes that will be, at most.
+        Parameters
+        ----------
+        x : (1, C, H, W) array
+        memory : int
+            Bytes that this takes, at most, where they are known.
+        advance : function
+            Told, by any thread, what part of the work was done; all parts add up to 1.
+
+        Returns
+        -------
+        (1, C, H, W) array
+            Its memory may be used again by the next call.
         """
         self._follow(self.threads)
         first = self._replicas[0]
         first.pool.expect(memory)
         dtype = np.result_type(x, *(values for values, _ in self.network.param()))
+        all_of_it = Counting()
+        first.network.in_bands(x, all_of_it)
         bands = Bands(
-            lambda task, rows: self._map(lambda replica, part: task(part), rows), first.pool, self.threads, dtype
+            lambda task, rows: self._map(lambda replica, part: task(part), rows),
+            first.pool,
+            self.threads,
+            dtype,
+            lambda values: advance(values / all_of_it.values),
         )
         return first.network.in_bands(x, bands)
 
