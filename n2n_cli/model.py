@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from n2n_cli.nn.optim import OPTIMIZERS, clip_gradient_norm
 from n2n_cli.self_ensemble import SelfEnsemble
 from n2n_cli.states import check_resumable, config_in, facts_in, told_of
 from n2n_cli.stopping import StoppableReplicas
+
+if TYPE_CHECKING:
+    from n2n_cli.processes import Parts
 
 _WITH_CONFIG = "pass the configuration that they were trained with: `--config FILE`"
 _GO_ON = "go on with the configuration that the training was begun with"
@@ -130,7 +133,7 @@ class Model:
         self._replicas.between = ask
 
     @contextmanager
-    def in_processes(self) -> Iterator[None]:
+    def in_processes(self, parts: Parts) -> Iterator[None]:
         """Take the steps of the block with processes in place of threads; see `ProcessReplicas`."""
         if self.threads == 1:
             yield
@@ -138,7 +141,7 @@ class Model:
         from n2n_cli.processes import ProcessReplicas  # here: what starts processes is not free to import
 
         alone = self._replicas
-        shared = ProcessReplicas(self.network, processes=self.threads)
+        shared = ProcessReplicas(self.network, self.criterion, parts, processes=self.threads)
         shared.between, self._replicas = alone.between, shared
         try:
             yield

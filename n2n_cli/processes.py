@@ -6,11 +6,9 @@ waiting for each other than a second one saves; processes have a lock each.
 
 from __future__ import annotations
 
-import copy
 import math
 import mmap
 import os
-import pickle
 import select
 import subprocess
 import sys
@@ -18,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import IO, cast
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 
@@ -31,8 +29,14 @@ from n2n_cli.stopping import StoppableReplicas
 _SPINNING, _PAUSE = 2e-3, 0.1
 """Seconds that a process asks without a pause for what is nearly there; and then between two questions whether it has
 to stop."""
-_BEGIN = "import sys; sys.path[:] = {path!r}; from n2n_cli.processes import help_owner; help_owner({memory}, {size})"
-"""What a helper is told to do. It finds the same package as its owner, and knows nothing of the owner's program."""
+_PROGRAM = """
+import sys
+sys.path[:] = {path!r}
+from {module} import {name} as parts
+from n2n_cli.processes import help_owner
+help_owner(*parts(*{arguments!r}), {small}, {memory}, {shapes!r})
+"""
+"""What a helper does: it finds the same package as its owner, and knows nothing of the owner's program."""
 
 
 class ProcessReplicas(StoppableReplicas):
@@ -45,13 +49,17 @@ class ProcessReplicas(StoppableReplicas):
     Parameters
     ----------
     network : Module
+    criterion : Loss
+        Another is found by this process alone.
+    parts : Parts
+        The same network and loss, as a helper makes them.
     processes : int
         With the caller's.
     """
 
-    def __init__(self, network: Module, *, processes: int) -> None:
+    def __init__(self, network: Module, criterion: Loss, parts: Parts, *, processes: int) -> None:
         super().__init__(network, threads=1)
-        self._processes = processes
+        self._criterion, self._parts, self._processes = criterion, parts, processes
         self._helpers: list[_Helper] | None = None
 
     def gradients_of(
@@ -60,8 +68,9 @@ class ProcessReplicas(StoppableReplicas):
         try:
             if self._helpers is None:
                 self._helpers = []
-                self._start(len(groups), x, target, criterion)
-            helpers = [helper for helper in self._helpers if helper.fits(x, target, criterion) and helper.ready()]
+                self._start(len(groups), x, target)
+            fitting = criterion is self._criterion
+            helpers = [helper for helper in self._helpers if fitting and helper.fits(x, target) and helper.ready()]
             count = len(helpers) + 1
             own, *others = (slice(len(groups) * i // count, len(groups) * (i + 1) // count) for i in range(count))
             for helper, part in zip(helpers, others, strict=True):
@@ -76,20 +85,30 @@ class ProcessReplicas(StoppableReplicas):
             raise
         return sums, losses
 
-    def _start(self, groups: int, x: Array, target: Array, criterion: Loss) -> None:
+    def _start(self, groups: int, x: Array, target: Array) -> None:
         assert self._helpers is not None
         dtypes = {array.dtype for array in (x, target, *(values for values, _ in self.network.param()))}
         if dtypes != {np.dtype(np.float32)} or os.name != "posix" or not sys.executable:
             return
         with suppress(OSError):  # there is no memory left, or there are too many processes
             while len(self._helpers) < min(self._processes, groups) - 1:
-                self._helpers.append(_Helper(self.network, criterion, x.shape, target.shape, groups))
+                self._helpers.append(_Helper(self.network, self._parts, x.shape, target.shape, groups))
 
     def close(self) -> None:
         """End the helpers; another step starts others."""
         helpers, self._helpers = self._helpers or [], None
         for helper in helpers:
             helper.close()
+
+
+class Parts(NamedTuple):
+    """A network and a loss, as another process makes them: make(*arguments), `make` by its name in its module.
+
+    Nothing but this name and plain values goes from one process to the other, and no code.
+    """
+
+    make: Callable[..., tuple[Module, Loss]]
+    arguments: tuple[int | float | str, ...] = ()
 
 
 class SharedStep:
@@ -146,33 +165,36 @@ class _Helper:
     file, and what was written to the shared memory before is there, on any processor.
     """
 
-    def __init__(self, network: Module, criterion: Loss, x: Shape, target: Shape, groups: int) -> None:
-        self._criterion, self._is_ready, self._is_lost = criterion, False, False
-        weights = [values.shape for values, _ in network.param()]
-        # Without the values, which are in the memory: so little goes into a pipe at once.
-        empty = copy.deepcopy(network)
-        for _, parameter in empty.named_parameters():
-            parameter.data = parameter.grad = np.zeros((), np.float32)
-        facts = pickle.dumps((empty, criterion, channels_last.small_product, (x, target, groups, weights)))
-        with _shared_file() as memory:
-            self.step = SharedStep(memory.fileno(), x, target, groups, weights)
+    def __init__(self, network: Module, parts: Parts, x: Shape, target: Shape, groups: int) -> None:
+        self._is_ready = self._is_lost = False
+        shapes = x, target, groups, [values.shape for values, _ in network.param()]
+        with _shared_file() as file:
+            memory = file.fileno()
+            self.step = SharedStep(memory, *shapes)
+            program = _PROGRAM.format(
+                path=sys.path,
+                module=parts.make.__module__,
+                name=parts.make.__name__,
+                arguments=parts.arguments,
+                small=channels_last.small_product,
+                memory=memory,
+                shapes=shapes,
+            )
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _BEGIN.format(path=sys.path, memory=memory.fileno(), size=len(facts))],
+                [sys.executable, "-c", program],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # what it cannot do, its owner does, who tells if that cannot be done
-                pass_fds=(memory.fileno(),),
+                pass_fds=(memory,),
                 start_new_session=True,  # a terminal's Ctrl-C is for its owner
                 bufsize=0,
             )
         self._words, self._answers = cast("IO[bytes]", self._process.stdin), cast("IO[bytes]", self._process.stdout)
-        with suppress(BrokenPipeError):
-            self._words.write(facts)
 
-    def fits(self, x: Array, target: Array, criterion: Loss) -> bool:
-        """Whether a batch and its loss are as those that it was made for."""
+    def fits(self, x: Array, target: Array) -> bool:
+        """Whether a batch is as those that it was made for."""
         shapes = self.step.x.shape, self.step.target.shape
-        return (x.shape, target.shape) == shapes and criterion is self._criterion and x.dtype == target.dtype == "f4"
+        return (x.shape, target.shape) == shapes and x.dtype == target.dtype == np.float32
 
     def ready(self) -> bool:
         """Whether it has started, and was not lost."""
@@ -214,24 +236,32 @@ def _shared_file() -> IO[bytes]:
     return tempfile.TemporaryFile()
 
 
-def help_owner(memory: int, size: int) -> None:
-    """What a helper does, until its owner is gone or ends it.
+def help_owner(
+    network: Module,
+    criterion: Loss,
+    small: int,
+    memory: int,
+    shapes: tuple[Shape, Shape, int, Sequence[Shape]],
+) -> None:
+    """What a helper does, until its owner is gone or ends it: a step for each byte on stdin, answered on stdout.
 
     Parameters
     ----------
+    network : Module
+        Of float32; its weights will be the owner's.
+    criterion : Loss
+    small : int
+        The owner's `channels_last.small_product`, without which results differ in their last bits.
     memory : int
         Descriptor of the file that is the shared memory.
-    size : int
-        Bytes on stdin that say what is to be done. Then comes one for each step, which is answered on stdout.
+    shapes : tuple
+        What `SharedStep` is made with.
     """
+    channels_last.small_product = small
+    step = SharedStep(memory, *shapes)
+    for shared, (_, parameter) in zip(step.weights, network.named_parameters(), strict=True):
+        parameter.data = shared
     with os.fdopen(0, "rb", buffering=0) as words, os.fdopen(1, "wb", buffering=0) as answers:
-        facts = b""
-        while len(facts) < size:
-            facts += words.read(size - len(facts)) or sys.exit()
-        network, criterion, channels_last.small_product, shapes = pickle.loads(facts)
-        step = SharedStep(memory, *shapes)
-        for shared, (_, parameter) in zip(step.weights, network.named_parameters(), strict=True):
-            parameter.data, parameter.grad = shared, np.zeros(shared.shape, np.float32)
         replicas = Replicas(network.train())
         groups = replicas.groups(step.x.shape)
         answers.write(b"\n")

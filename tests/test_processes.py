@@ -20,11 +20,20 @@ import pytest
 from n2n_cli.nn import L1, MSE, Loss, Module
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.parallel import Replicas
-from n2n_cli.processes import ProcessReplicas, SharedStep
+from n2n_cli.processes import Parts, ProcessReplicas, SharedStep
 from n2n_cli.stopping import StopError
 from tests.nn.founding import founding
 
 _MSE = MSE()
+
+
+def parts(dtype: str = "float32") -> tuple[Module, Loss]:
+    return founding(np.random.default_rng(0), np.dtype(dtype)), MSE()
+
+
+def processes(network: Module, count: int, criterion: Loss = _MSE) -> ProcessReplicas:
+    make = parts_that_fail if isinstance(criterion, FailsElsewhere) else parts
+    return ProcessReplicas(network, criterion, Parts(make), processes=count)
 
 
 def batch(rng: np.random.Generator, n: int = 10) -> tuple[Array, Array]:
@@ -50,7 +59,7 @@ def network(rng: np.random.Generator) -> Module:
 
 @pytest.fixture
 def replicas(network: Module) -> Iterator[ProcessReplicas]:
-    with closing(ProcessReplicas(network, processes=3)) as made:
+    with closing(processes(network, 3)) as made:
         yield made
 
 
@@ -136,30 +145,28 @@ def test_a_helper_that_ends_before_it_is_ready_is_not_waited_for(
 
 
 class FailsElsewhere(MSE):
-    """An error that helpers alone meet."""
+    """A loss with which helpers fail."""
 
-    owner = os.getpid()
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.owner = FailsElsewhere.owner
-
-    def forward(self, prediction: Array, target: Array) -> float:
-        if os.getpid() != self.owner:
+def parts_that_fail() -> tuple[Module, Loss]:
+    class Fails(MSE):
+        def forward(self, prediction: Array, target: Array) -> float:
             raise MemoryError
-        return super().forward(prediction, target)
+
+    return parts()[0], Fails()
 
 
 def test_a_helper_that_fails_says_nothing(
-    network: Module, replicas: ProcessReplicas, rng: np.random.Generator, capfd: pytest.CaptureFixture[str]
+    network: Module, rng: np.random.Generator, capfd: pytest.CaptureFixture[str]
 ) -> None:
     x, target = batch(rng)
     wanted, criterion = accumulated(Replicas(network), x, target), FailsElsewhere()
     until = time.monotonic() + 60
-    while replicas._helpers is None or any(helper._process.poll() is None for helper in replicas._helpers):
-        assert_same(accumulated(replicas, x, target, criterion), wanted)
-        assert time.monotonic() < until
-    assert [helper._process.returncode for helper in replicas._helpers] == [1, 1]
+    with closing(processes(network, 3, criterion)) as replicas:
+        while replicas._helpers is None or any(helper._process.poll() is None for helper in replicas._helpers):
+            assert_same(accumulated(replicas, x, target, criterion), wanted)
+            assert time.monotonic() < until
+        assert [helper._process.returncode for helper in replicas._helpers] == [1, 1]
     assert capfd.readouterr() == ("", "")
 
 
@@ -223,7 +230,7 @@ def test_where_there_can_be_no_helpers_this_process_does_all(
     elif why == "no interpreter":
         monkeypatch.setattr(sys, "executable", "")
     network, (x, target) = founding(rng, np.float64 if why == "float64" else np.float32), batch(rng)
-    with closing(ProcessReplicas(network, processes=2)) as replicas:
+    with closing(processes(network, 2)) as replicas:
         assert_same(accumulated(replicas, x, target), accumulated(Replicas(network), x, target))
         assert replicas._helpers == []
 
@@ -248,14 +255,14 @@ def test_what_a_step_shares_lies_side_by_side() -> None:
 PROGRAM = """
 import sys
 import numpy as np
-from n2n_cli.nn import MSE, Conv2d, Sequential
-from n2n_cli.processes import ProcessReplicas
+from n2n_cli.processes import Parts, ProcessReplicas
+from n2n_cli.single_image.zero_shot import learning_parts
 
 print("once", flush=True)
 rng = np.random.default_rng(0)
-replicas = ProcessReplicas(Sequential(Conv2d(3, 3, 3, padding=1, rng=rng)), processes=2)
-x, target = rng.uniform(size=(2, 8, 3, 8, 8)).astype(np.float32)
-criterion = MSE()
+network, criterion = learning_parts(3, rng)
+replicas = ProcessReplicas(network, criterion, Parts(learning_parts, (3,)), processes=2)
+x, target = rng.uniform(size=(8, 3, 16, 16)).astype(np.float32), np.ones((8, 1, 4, 4), np.float32)
 replicas.accumulate(x, target, criterion)
 (helper,) = replicas._helpers
 while not helper.ready():

@@ -29,6 +29,7 @@ from n2n_cli.nn.channels_last import empty_nchw
 from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.nn.init import UNDRAWN
 from n2n_cli.nn.tape import do
+from n2n_cli.processes import Parts
 from n2n_cli.self_ensemble import SelfEnsemble
 from n2n_cli.single_image.learner import BLOCK, EDGE, Crops, Effort, Learned, MaskedSquares, cells, learn
 
@@ -201,6 +202,11 @@ def unchanging(channels: int, *, threads: int | None = None) -> Model:
     return Model(network, Adam(network.param()), MaskedSquares(), threads=threads)
 
 
+def learning_parts(channels: int, rng: np.random.Generator = UNDRAWN) -> tuple[ZeroShot, MaskedSquares]:
+    """What learns, and its loss."""
+    return ZeroShot(noise_network(channels, rng=rng), noise_network(channels, rng=UNDRAWN)), MaskedSquares()
+
+
 class ZeroShotLearner:
     """Steps of the method on crops of pictures, and its loss on what is held out of them.
 
@@ -221,10 +227,10 @@ class ZeroShotLearner:
         self._scale = DEVIATION / self.crops.deviation
         self._side = min(SIDE, self.crops.least // 2 * 2)
         channels = self.crops.channels
-        self.network = noise_network(channels, rng=rng)
-        self._pair = ZeroShot(self.network, noise_network(channels, rng=UNDRAWN))
+        self._pair, criterion = learning_parts(channels, rng)
+        self.network = self._pair.network
         optimizer = Adam(self._pair.param(), lr=LEARNING_RATE, betas=BETAS)
-        self._model = Model(self._pair, optimizer, MaskedSquares(), threads=threads)
+        self._model = Model(self._pair, optimizer, criterion, threads=threads)
         self.average = MovingAverage(self._pair.named_parameters(), DECAY)
         windows, _ = self.crops.at([(i, top - EDGE, left - EDGE) for i, top, left in self.crops.held], BLOCK + 2 * EDGE)
         self._held_out = self._scaled(windows)
@@ -237,7 +243,7 @@ class ZeroShotLearner:
 
     def in_processes(self) -> AbstractContextManager[None]:
         """Take the steps of the block with processes in place of threads."""
-        return self._model.in_processes()
+        return self._model.in_processes(Parts(learning_parts, (self.crops.channels,)))
 
     def held_out(self) -> float:
         """The loss on the held-out blocks; not a number where there are none."""
