@@ -198,7 +198,7 @@ class _Helper:
 
     def ready(self) -> bool:
         """Whether it has started, and was not lost."""
-        if not (self._is_ready or self._is_lost) and select.select([self._answers], [], [], 0)[0]:
+        if not (self._is_ready or self._is_lost) and _can_be_read(self._answers, 0, spinning=0):
             self._is_ready = self._answers.read(1) != b""
             self._is_lost = not self._is_ready
         return self._is_ready
@@ -274,10 +274,12 @@ def help_owner(
                 answers.write(b"\n")
 
 
-def _can_be_read(file: IO[bytes], seconds: float | None) -> bool:
+def _can_be_read(file: IO[bytes], seconds: float | None, *, spinning: float = _SPINNING) -> bool:
     """Wait until there is something in a pipe, or its end; no longer than some seconds, if there is a limit."""
-    until = time.perf_counter() + _SPINNING
+    poll = select.poll()
+    poll.register(file, select.POLLIN)
+    until = time.perf_counter() + spinning
     while time.perf_counter() < until:
-        if select.select([file], [], [], 0)[0]:
+        if poll.poll(0):
             return True
-    return bool(select.select([file], [], [], seconds)[0])
+    return bool(poll.poll(None if seconds is None else seconds * 1000))

@@ -48,14 +48,18 @@ class SelfEnsemble(Module):
     def in_bands(self, x: Array, bands: Bands) -> Array:
         total = bands.empty(self.output_shape(x.shape))
         for way in range(8):
-            y = turned_back(self.network.in_bands(turned(x, way, _SIDES), bands), way, _SIDES)
-
-            def add(rows: slice, y: Array = y, way: int = way) -> None:
-                part = total[:, :, rows]
-                np.multiply(y[:, :, rows], 1 / 8, out=part) if way == 0 else np.add(part, y[:, :, rows] / 8, out=part)
-
-            bands.fill(total, add)
+            self._add(way, total, x, bands)
         return total
+
+    def _add(self, way: int, total: Array, x: Array, bands: Bands) -> None:
+        """Add one way's part to the mean; the first one is where it begins."""
+        y = turned_back(self.network.in_bands(turned(x, way, _SIDES), bands), way, _SIDES)
+
+        def add(rows: slice) -> None:
+            part = total[:, :, rows]
+            np.multiply(y[:, :, rows], 1 / 8, out=part) if way == 0 else np.add(part, y[:, :, rows] / 8, out=part)
+
+        bands.fill(total, add)
 
     def backward(self, grad_output: Array) -> Array:
         raise NotImplementedError(f"{type(self).__name__} is for denoising alone")

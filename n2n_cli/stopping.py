@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from n2n_cli.nn.parallel import Item, Replica, Replicas, Result
+from n2n_cli.nn.memory import Pool
+from n2n_cli.nn.parallel import Item, Replicas, Result
 
 PATIENCE = 1.0
 """Seconds that a step has to come to its end when training is asked to stop; a slower one is given up."""
@@ -66,11 +68,11 @@ class StoppableReplicas(Replicas):
 
     between: Callable[[], None] = staticmethod(lambda: None)
 
-    def _map(self, task: Callable[[Replica, Item], Result], items: Sequence[Item]) -> list[Result]:
+    def _share(self, workers: Sequence[tuple[Pool, Callable[[Item], Result]]], items: Sequence[Item]) -> list[Result]:
         between = self.between
 
-        def one(replica: Replica, item: Item) -> Result:
+        def one(task: Callable[[Item], Result], item: Item) -> Result:
             between()
-            return task(replica, item)
+            return task(item)
 
-        return super()._map(one, items)
+        return super()._share([(pool, partial(one, task)) for pool, task in workers], items)

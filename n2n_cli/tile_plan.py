@@ -10,8 +10,9 @@ from weakref import WeakKeyDictionary
 from n2n_cli.errors import MemoryLimitError, ShapeError
 from n2n_cli.machine import available_memory
 from n2n_cli.nn import Module
+from n2n_cli.nn.bands import Counting
 from n2n_cli.nn.functional import Pair, Shape
-from n2n_cli.nn.parallel import Replicas, passes
+from n2n_cli.nn.parallel import TAPED_PIXELS, Replicas, passes
 
 TILE = 128
 """Side of the output of a tile, in pixels, that is large enough where a network sees little around a pixel: what its
@@ -19,21 +20,22 @@ layers make of it stays in a cache."""
 LARGE = 20_000_000
 """Pixels of a picture that takes as much memory as its tiles."""
 MEMORY_A_THREAD, MEMORY_BESIDE_LARGE = 500_000_000, 250_000_000
-"""Bytes that a tile may take while it goes through the network; and beside a large picture."""
+"""Bytes that a tile may take while it goes through the network by itself; and beside a large picture."""
 MEMORY_TOGETHER, MEMORY_TOGETHER_BESIDE_LARGE = 1_000_000_000, 500_000_000
-"""The same where all threads work on one tile."""
-LEAST_PIXELS = 24 * 1024
-"""Of a picture that all threads work on together: smaller ones go through from a tape."""
+"""The same for a tile that all threads work on."""
 VALUES_A_PASS = 10 * 48 * 32 * 32
 """Values in the largest array of small pictures that go forward together: nothing is kept for a way back, so a cache
 has room for more than in training."""
 _LEAST_MEMORY = 100_000_000
 """Bytes for a tile where nothing was said."""
+_TRIES = 8
+"""Sizes of tiles that are tried, each smaller than the one before, until the memory is enough."""
+_MOST_WORK = 12
+"""Times that tiles may make a pixel, on average."""
 _LITTLE = TILE // 6
 """Pixels that a network may see beyond a tile, both sides together, so that the tile is large enough."""
-_BYTES_A_VALUE, _BYTES_A_VALUE_TOGETHER = 9 * 4, 3 * 4
-"""The memory in use at a time is that of nine arrays as large as the largest, at most (measured: three to eight); of
-three (measured: two and a half), where threads work together."""
+_BYTES_A_VALUE = 9 * 4
+"""The memory in use at a time is that of nine arrays as large as the largest, at most (measured: three to eight)."""
 _plans: WeakKeyDictionary[Module, tuple[tuple[object, ...], Plan]] = WeakKeyDictionary()
 """Of each network, what was asked for last, and the plan for it."""
 
@@ -70,44 +72,89 @@ class Plan(NamedTuple):
     together: bool
 
 
-def plan(replicas: Replicas, shape: Shape, tile: int | None, memory: int | None, margin: int) -> Plan:
-    """The tiles of pictures of `shape`, as `tiling.apply` says.
+def plan(
+    replicas: Replicas, shape: Shape, tile: int | None, memory: int | None, margin: int, itemsize: int = 4
+) -> Plan:
+    """The tiles of pictures of `shape`, as `tiling.apply` says; `itemsize` is the bytes of a value.
 
     That of the last shape are kept: for small pictures, to plan takes as long as to compute.
     """
     network = replicas.network
-    key = (shape, tile, memory, margin, replicas.threads)
+    key = (shape, tile, memory, margin, itemsize, replicas.threads)
     last = _plans.get(network)
     if last is None or last[0] != key:
         whole = _whole(network, shape, margin)
-        together = tile is None and shape[0] == 1 and shape[2] * shape[3] >= LEAST_PIXELS and _beyond(network) > _LITTLE
-        workers, bytes_a_value = (1, _BYTES_A_VALUE_TOGETHER) if together else (replicas.threads, _BYTES_A_VALUE)
-        if tile is not None:
-            sides = (tile, tile)
-        else:
-            if memory is None:
-                memory = _memory(shape, workers, together=together)
-            sides = tile_sides(network, shape, whole, memory, workers, bytes_a_value)
-        tiles = list(_tiles(network, shape, whole, sides))
-        seen = {part.seen_shape for part in tiles}
-        most = max(n * network.most_values((n, shape[1], h, w)) for n, h, w in seen)
-        last = _plans[network] = key, Plan(tiles, most * bytes_a_value, together)
+        pixels = math.prod(part.stop - part.start for part in whole)
+        found = None
+        if tile is None and pixels > TAPED_PIXELS and _beyond(network) > _LITTLE:
+            found = _together(replicas, shape, whole, memory, itemsize)
+        last = _plans[network] = key, found or _one_by_one(replicas, shape, whole, tile, memory)
     return last[1]
 
 
-def _memory(shape: Shape, workers: int, *, together: bool) -> int:
+def _one_by_one(
+    replicas: Replicas, shape: Shape, whole: tuple[slice, slice], tile: int | None, memory: int | None
+) -> Plan:
+    """Tiles that go through the network each by itself."""
+    network = replicas.network
+    if tile is not None:
+        sides = (tile, tile)
+    else:
+        if memory is None:
+            memory = _memory(shape, replicas.threads, together=False)
+        side = math.lcm(64, network.period(0), network.period(1))
+        bytes_a_pixel = network.most_values((1, shape[1], side, side)) / side**2 * _BYTES_A_VALUE
+        sides = tile_sides(network, shape, whole, memory, replicas.threads, bytes_a_pixel)
+    tiles = list(_tiles(network, shape, whole, sides))
+    seen = {part.seen_shape for part in tiles}
+    most = max(n * network.most_values((n, shape[1], h, w)) for n, h, w in seen)
+    return Plan(tiles, most * _BYTES_A_VALUE, False)
+
+
+def _together(
+    replicas: Replicas, shape: Shape, whole: tuple[slice, slice], memory: int | None, itemsize: int
+) -> Plan | None:
+    """Tiles that all threads work on together; None where the memory is too little for it."""
+    network = replicas.network
+
+    def taken(n: int, h: int, w: int) -> int:
+        counting = Counting(replicas.threads, itemsize)
+        x = counting.empty((n, shape[1], h, w))
+        network.in_bands(x, counting)
+        return counting.memory
+
+    if memory is None:
+        memory = _memory(shape, replicas.threads, together=True)
+    side = math.lcm(64, network.period(0), network.period(1)) * 4
+    bytes_a_pixel, budget = taken(1, side, side) / side**2, memory
+    for _ in range(_TRIES):
+        try:
+            sides = tile_sides(network, shape, whole, budget, 1, bytes_a_pixel)
+        except MemoryLimitError:
+            return None
+        tiles = list(_tiles(network, shape, whole, sides))
+        if sum(math.prod(part.seen_shape) for part in tiles) > _MOST_WORK * math.prod(shape[2:]) * shape[0]:
+            return None  # smaller ones would take forever
+        most = max(taken(*seen) for seen in {part.seen_shape for part in tiles})
+        if most <= memory:
+            return Plan(tiles, most, True)
+        budget = int(budget * min(0.9, memory / most))
+    return None
+
+
+def _memory(shape: Shape, threads: int, *, together: bool) -> int:
     """Bytes that the tiles at work may take, where nobody said how many."""
     large = shape[2] * shape[3] > LARGE
     if together:
         wanted = MEMORY_TOGETHER_BESIDE_LARGE if large else MEMORY_TOGETHER
     else:
-        wanted = (MEMORY_BESIDE_LARGE if large else MEMORY_A_THREAD) * workers
+        wanted = (MEMORY_BESIDE_LARGE if large else MEMORY_A_THREAD) * threads
     # Half of what is free at this moment may be too little, and no reason to give up: it changes.
-    return max(_LEAST_MEMORY * workers, min(wanted, available_memory() // 2))
+    return max(_LEAST_MEMORY * threads, min(wanted, available_memory() // 2))
 
 
 def tile_sides(
-    network: Module, shape: Shape, whole: tuple[slice, slice], memory: int, workers: int, bytes_a_value: int
+    network: Module, shape: Shape, whole: tuple[slice, slice], memory: int, workers: int, bytes_a_pixel: float
 ) -> Pair:
     """Sides of the output of tiles, in pixels.
 
@@ -125,22 +172,20 @@ def tile_sides(
         Bytes that the tiles at work may take.
     workers : int
         Tiles that are at work at a time.
-    bytes_a_value : int
-        That a tile takes, for each value of the largest array.
+    bytes_a_pixel : float
+        That a tile takes, for each pixel that it sees.
 
     Raises
     ------
     MemoryLimitError
         When the memory is too little for a tile of one period.
     """
-    side = math.lcm(64, network.period(0), network.period(1))
-    most = network.most_values((1, shape[1], side, side)) / side**2  # a pixel
     beyond = _beyond(network)
     period = math.lcm(network.period(0), network.period(1))
-    pixels = int(memory // workers / (most * bytes_a_value))
+    pixels = int(memory // workers / bytes_a_pixel)
     square = math.isqrt(pixels) - beyond
     if square < period:
-        needed = math.ceil(workers * (beyond + period) ** 2 * most * bytes_a_value / 1e6)
+        needed = math.ceil(workers * (beyond + period) ** 2 * bytes_a_pixel / 1e6)
         raise MemoryLimitError(f"{memory / 1e6:.0f} MB are too little for a tile of this network", needed)
     square = square // period * period
     if beyond <= _LITTLE:

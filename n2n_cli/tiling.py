@@ -68,9 +68,9 @@ def apply(
         out = np.empty(x.shape, np.result_type(x, *(parameter for parameter, _ in network.param())))
     if out.size == 0:
         return out
-    channels = before(x[:1, :, :1, :1]).shape[1]
-
-    tiles, most, together = plan(replicas, (n, channels, h, w), tile, memory, margin)
+    first = before(x[:1, :, :1, :1])
+    itemsize = np.result_type(first, *(parameter for parameter, _ in network.param())).itemsize
+    tiles, most, together = plan(replicas, (n, first.shape[1], h, w), tile, memory, margin, itemsize)
 
     def share(part: Tile) -> float:
         return out[part.images, :, part.rows, part.columns].size / out.size
@@ -89,7 +89,7 @@ def apply(
     if together:
         for part in tiles:
             told = partial(_told, advance, share(part))
-            one_tile(partial(replicas.in_bands, memory=most, advance=told), part)
+            one_tile(partial(replicas.in_bands, advance=told), part)
     else:
         replicas.map(one_alone, tiles)
     if h * w > LARGE:  # to write the picture takes as much

@@ -256,12 +256,12 @@ def test_a_moment_without_free_memory_is_no_reason_to_give_up(
 # Threads together
 
 
-@pytest.mark.parametrize("memory", [None, 10**6])
+@pytest.mark.parametrize("memory", [None, 3 * 10**6])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_threads_together_make_the_whole_and_tell_how_far_they_are(
     threads: int, memory: int | None, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("n2n_cli.tile_plan.LEAST_PIXELS", 0)
+    monkeypatch.setattr("n2n_cli.tile_plan.TAPED_PIXELS", 0)
     network, x = unet(rng, np.float32).eval(), rng.uniform(size=(1, 3, 150, 90)).astype(np.float32)
     replicas = Replicas(network, threads=threads)
     told: list[float] = []

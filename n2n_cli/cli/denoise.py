@@ -152,7 +152,7 @@ def denoise(
         typer.Option(
             metavar="SIZE",
             help="What all of it may take, as 500MB or 2GB: large pictures are denoised in smaller tiles then. "
-            "Default: 500MB for each thread beside the picture, 250MB where it has more than 20 megapixels.",
+            "Default: about 1GB beside the picture, half of that where it has more than 20 megapixels.",
         ),
     ] = None,
     config: Annotated[

@@ -8,6 +8,7 @@ else is as small as a band, and stays in a cache.
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Protocol
@@ -19,7 +20,9 @@ from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.nn.memory import Pool, using
 
 _VALUES, _LEAST_ROWS = 2**20, 16
-"""Values that come out of a band, about, and rows, at least: a row or two more go in on either side."""
+"""Values that are made for a band, about, and rows, at least: a row or two more go in on either side."""
+_TIMES = 3
+"""A band takes the memory of so many such arrays, at most."""
 
 
 class Geometry(Protocol):
@@ -67,21 +70,46 @@ class Bands:
         with using(self._pool):
             return self._pool.empty((n, h, w, c), self._dtype).transpose(0, 3, 1, 2)
 
-    def fill(self, y: Array, task: Callable[[slice], None], period: int = 1) -> Array:
-        """Let task(rows) fill y[:, :, rows], (N, C, H, W), band by band, each but the last of whole periods."""
+    def fill(
+        self,
+        y: Array,
+        task: Callable[[slice], None],
+        *,
+        period: int = 1,
+        width: int = 0,
+        halo: int = 0,
+        beside: int = 0,
+    ) -> Array:
+        """Let task(rows) fill y[:, :, rows], (N, C, H, W), band by band, each but the last of whole periods.
+
+        Parameters
+        ----------
+        width : int
+            Values that the task makes for a pixel of y, where they are more than C.
+        halo : int
+            Rows that it makes and that are not wanted.
+        beside : int
+            Values that it makes for a band of any height.
+        """
         n, c, h, w = y.shape
-        rows = max(_LEAST_ROWS, min(_VALUES // (n * c * w), -(-h // (2 * self._threads))))
-        rows += -rows % period
 
         def one(part: slice) -> None:
             task(part)
             self._advance(n * c * w * (part.stop - part.start))
 
+        rows = self._rows(y.shape, period, width, halo)
         self._share(one, [slice(start, min(start + rows, h)) for start in range(0, h, rows)])
         return y
 
-    def of(self, layer: Callable[[Array], Array], geometry: Geometry, x: Array) -> Array:
-        """The output of a layer, of which `geometry` knows what it does to shapes."""
+    def _rows(self, shape: Shape, period: int, width: int, halo: int) -> int:
+        """Rows of a band."""
+        n, c, h, w = shape
+        fair = -(-h // (2 * self._threads))
+        rows = max(min(_LEAST_ROWS + 2 * halo, fair), min(_VALUES // max(1, n * w * max(c, width)), fair), 1)
+        return rows + -rows % period
+
+    def of(self, layer: Callable[[Array], Array], geometry: Geometry, x: Array, *, width: int = 0) -> Array:
+        """The output of a layer, of which `geometry` knows what it does to shapes; `width` is as in `fill`."""
         y, h = self.empty(geometry.output_shape(x.shape)), x.shape[2]
         period, step = geometry.period(0), geometry.step(0)
         start, stop = geometry.input_span(0, 1, 0)
@@ -96,24 +124,60 @@ class Bands:
             before = rows.start - int(first / step)
             np.copyto(y[:, :, rows], part[:, :, before : before + rows.stop - rows.start])
 
-        return self.fill(y, one, math.ceil(period / step))
+        return self.fill(
+            y,
+            one,
+            period=math.ceil(period / step),
+            width=max(width, math.ceil(x.shape[1] * step**2)),
+            halo=math.ceil((room + period) / step),
+        )
 
 
 class Counting(Bands):
-    """Nothing is filled, only counted.
+    """Nothing is filled, but what it would take is counted.
+
+    Parameters
+    ----------
+    threads : int
+    itemsize : int
+        Bytes of a value.
 
     Attributes
     ----------
     values : int
         That would have been filled.
+    memory : int
+        Bytes that would have been in use at a time, at most.
     """
 
-    def __init__(self) -> None:
-        self.values = 0
+    def __init__(self, threads: int = 1, itemsize: int = 4) -> None:
+        super().__init__(lambda task, rows: None, Pool(), threads, np.uint8, lambda values: None)
+        self._itemsize = itemsize
+        self.values = self.memory = self._live = 0
 
     def empty(self, shape: Shape) -> Array:
-        return np.broadcast_to(np.float32(0), shape)
+        size = math.prod(shape) * self._itemsize
+        base = np.zeros(1, np.uint8)  # which all views of the array keep
+        self._live += size
+        weakref.finalize(base, self._gone, size).atexit = False
+        return np.ndarray(shape, np.uint8, base, 0, (0,) * len(shape))
 
-    def fill(self, y: Array, task: Callable[[slice], None], period: int = 1) -> Array:
+    def _gone(self, size: int) -> None:
+        self._live -= size
+
+    def fill(
+        self,
+        y: Array,
+        task: Callable[[slice], None],
+        *,
+        period: int = 1,
+        width: int = 0,
+        halo: int = 0,
+        beside: int = 0,
+    ) -> Array:
+        n, c, h, w = y.shape
         self.values += y.size
+        rows = min(h, self._rows(y.shape, period, width, halo) + halo)
+        band = _TIMES * n * rows * w * max(c, width) + beside
+        self.memory = max(self.memory, self._live + self._threads * band * self._itemsize)
         return y

@@ -101,7 +101,9 @@ class Sequential(Module):
             elif step in modules:
                 x = step.in_bands(x, bands)
             else:
-                x = bands.of(step, Chain(modules), x)
+                # Values of a patch: what a convolution makes of a pixel.
+                width = max((values[0].size for module in modules for values, _ in module.param()), default=0)
+                x = bands.of(step, Chain(modules), x, width=width)
         return x
 
     def backward(self, grad_output: Array) -> Array:

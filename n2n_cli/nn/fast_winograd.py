@@ -78,16 +78,25 @@ class WinogradConv(FusedConv):
         """What `in_bands` of a module does."""
         y = bands.empty(self.conv.output_shape(x.shape))
         y_nhwc = y.transpose(0, 2, 3, 1)
-        return bands.fill(y, lambda rows: self._fill(y_nhwc, x, rows.start, rows.stop), 2)
+        return bands.fill(
+            y,
+            lambda rows: self._fill(y_nhwc, x, rows.start, rows.stop),
+            period=2,
+            width=x.shape[1],
+            beside=3 * max(_VALUES_AT_ONCE, self._values_of_a_row(y.shape)),
+        )
+
+    def _values_of_a_row(self, shape: Shape) -> int:
+        """Of one row of windows of an output (N, C_out, H, W), all kinds together."""
+        n, c_out, _, w = shape
+        return 16 * n * -(-w // 2) * max(self.conv.in_channels, c_out)
 
     def _fill(self, y: Array, x: Array, start: int, stop: int) -> None:
         """Fill rows `start`, an even number, to `stop` of y, (N, H_out, W_out, C_out), from x, (N, C_in, H, W).
 
         Some at a time, so that the numbers stay in a cache: nothing is kept for a way back.
         """
-        n, _, w, c_out = y.shape
-        by_row = n * -(-w // 2) * 16 * max(self.conv.in_channels, c_out)
-        at_once = max(1, _VALUES_AT_ONCE // by_row)
+        at_once = max(1, _VALUES_AT_ONCE // self._values_of_a_row(channels_first(y).shape))
         padded = self._padded(x, start // 2, -(-(stop - start) // 2))
         for first in range(start, stop, 2 * at_once):
             last = min(first + 2 * at_once, stop)

@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -138,6 +139,7 @@ class Replicas:
         self.network = network
         self.threads = arguments.integer("threads", threads, 1)
         self._replicas: list[Replica] = []
+        self._pools: list[PackedPool] = []  # of threads that share a replica's layers
         self._start_threads()
 
     def _start_threads(self) -> None:
@@ -149,40 +151,40 @@ class Replicas:
 
         The replicas are in the network's mode and have its weights.
         """
-        self._follow(min(self.threads, len(items)))
-        return self._map(task, items)
+        replicas = self._following(min(self.threads, len(items)))
+        return self._share([(replica.pool, partial(task, replica)) for replica in replicas], items)
 
-    def _follow(self, count: int) -> None:
-        """Let so many replicas be in the network's mode and have its weights."""
+    def _following(self, count: int) -> list[Replica]:
+        """So many replicas, which are in the network's mode and have its weights."""
         while len(self._replicas) < count:
             self._replicas.append(Replica(self.network))
         for replica in self._replicas[:count]:
             replica.follow(self.network)
+        return self._replicas[:count]
 
-    def in_bands(self, x: Array, *, memory: int = 0, advance: Callable[[float], None] = lambda part: None) -> Array:
+    def in_bands(self, x: Array, *, advance: Callable[[float], None] = lambda part: None) -> Array:
         """The network's output for one large picture, of which all threads make a part of each layer.
 
         Parameters
         ----------
-        x : (1, C, H, W) array
-        memory : int
-            Bytes that this takes, at most, where they are known.
+        x : (N, C, H, W) array
         advance : function
             Told, by any thread, what part of the work was done; all parts add up to 1.
 
         Returns
         -------
-        (1, C, H, W) array
+        (N, C, H, W) array
             Its memory may be used again by the next call.
         """
-        self._follow(self.threads)
-        first = self._replicas[0]
-        first.pool.expect(memory)
+        (first,) = self._following(1)
+        while len(self._pools) < self.threads - 1:
+            self._pools.append(PackedPool())
         dtype = np.result_type(x, *(values for values, _ in self.network.param()))
-        all_of_it = Counting()
+        all_of_it = Counting(itemsize=dtype.itemsize)
         first.network.in_bands(x, all_of_it)
+        first.pool.expect(all_of_it.memory)
         bands = Bands(
-            lambda task, rows: self._map(lambda replica, part: task(part), rows),
+            lambda task, rows: self._share([(pool, task) for pool in (first.pool, *self._pools)], rows),
             first.pool,
             self.threads,
             dtype,
@@ -190,29 +192,30 @@ class Replicas:
         )
         return first.network.in_bands(x, bands)
 
-    def _map(self, task: Callable[[Replica, Item], Result], items: Sequence[Item]) -> list[Result]:
+    def _share(self, workers: Sequence[tuple[Pool, Callable[[Item], Result]]], items: Sequence[Item]) -> list[Result]:
+        """What workers, no more than there are threads, each with a pool, make of the items, in the items' order."""
         results: list[Result | None] = [None] * len(items)
         waiting = iter(range(len(items)))
 
-        def work(replica: Replica) -> None:
-            with using(replica.pool):
+        def work(pool: Pool, task: Callable[[Item], Result]) -> None:
+            with using(pool):
                 try:
                     for i in waiting:
-                        results[i] = task(replica, items[i])
+                        results[i] = task(items[i])
                 except BaseException:
                     list(waiting)  # nobody begins anything more
                     raise
 
-        replicas = self._replicas[: min(self.threads, len(items))]
+        workers = workers[: len(items)]
         if self._process != os.getpid():  # a fork takes no threads along
             self._start_threads()
         jobs: list[Future[None]] = []
         try:
             # The caller's thread works too. The others get its context: NumPy's error state is part of it.
-            for replica in replicas[1:]:
-                jobs.append(self._executor.submit(contextvars.copy_context().run, work, replica))
-            for replica in replicas[:1]:
-                work(replica)
+            for worker in workers[1:]:
+                jobs.append(self._executor.submit(contextvars.copy_context().run, partial(work, *worker)))
+            for worker in workers[:1]:
+                work(*worker)
         finally:
             wait(jobs)
         for job in jobs:
@@ -221,8 +224,8 @@ class Replicas:
 
     def release(self) -> None:
         """Give the memory that the replicas have worked in back to the system; small shapes' tapes keep theirs."""
-        for replica in self._replicas:
-            replica.pool.trim()
+        for pool in (*(replica.pool for replica in self._replicas), *self._pools):
+            pool.trim()
 
     def accumulate(self, x: Array, target: Array, criterion: Loss) -> float:
         """Add the gradients of the loss of a batch to the network's; returns the loss.
