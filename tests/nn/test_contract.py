@@ -204,7 +204,7 @@ def test_backward_uses_up_what_forward_kept(make: Make, layer: Module, rng: np.r
         y = layer(large)
         layer.backward(y)
         del large, y
-        assert tracemalloc.get_traced_memory()[0] - before < 10_000
+        assert tracemalloc.get_traced_memory()[0] - before < 20_000  # of 96_000 or more that an array takes
     finally:
         tracemalloc.stop()
 
