@@ -271,7 +271,6 @@ def _run(*words: object) -> None:
 _STEP = """
 import numpy as np
 from n2n_cli.config import load_config
-from n2n_cli.denoising import MARGIN
 from n2n_cli.model import Model
 model = Model.from_config(load_config("ee559"))
 x, target = np.random.default_rng(0).random((2, 100, 3, 32, 32), dtype=np.float32)
@@ -282,7 +281,6 @@ _DENOISE = """
 import time
 import numpy as np
 from n2n_cli.config import load_config
-from n2n_cli.denoising import MARGIN
 from n2n_cli.denoising import denoise_picture
 from n2n_cli.images import Picture
 from n2n_cli.model import Model

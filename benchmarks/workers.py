@@ -19,7 +19,7 @@ def workers(
     try:
         for name, arguments in ways.items():
             pipes[name], theirs = context.Pipe()
-            processes.append(context.Process(target=_serve, args=(theirs, make, arguments)))
+            processes.append(context.Process(target=_serve, args=(theirs, make, arguments), daemon=True))
             processes[-1].start()
             theirs.close()
             pipes[name].recv()  # ready
