@@ -6,6 +6,7 @@ What a network is made of:
 
 module           Parameter and Module, what every layer and container is
 containers       Sequential: modules one after the other
+chain            what such modules do to shapes
 skips            Residual and SkipConcat: modules with a path around them
 conv             the convolution
 transpose_conv   the convolution that enlarges

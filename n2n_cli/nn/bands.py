@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from n2n_cli.nn.functional import Array, Shape
-from n2n_cli.nn.memory import Pool, using
+from n2n_cli.nn.memory import Pool
 
 _VALUES, _LEAST_ROWS = 2**20, 16
 """Values that are made for a band, about, and rows, at least: a row or two more go in on either side."""
@@ -67,8 +67,7 @@ class Bands:
     def empty(self, shape: Shape) -> Array:
         """An array (N, C, H, W) for an output, channels-last in memory."""
         n, c, h, w = shape
-        with using(self._pool):
-            return self._pool.empty((n, h, w, c), self._dtype).transpose(0, 3, 1, 2)
+        return self._pool.empty((n, h, w, c), self._dtype).transpose(0, 3, 1, 2)
 
     def fill(
         self,
@@ -92,21 +91,21 @@ class Bands:
             Values that it makes for a band of any height.
         """
         n, c, h, w = y.shape
+        by_row, fair = n * w * max(c, width), -(-h // (2 * self._threads))
+        rows = max(min(_LEAST_ROWS + 2 * halo, fair), min(_VALUES // max(1, by_row), fair), 1)
+        rows += -rows % period
+        self._fill(y, task, rows, _TIMES * min(h, rows + halo) * by_row + beside)
+        return y
+
+    def _fill(self, y: Array, task: Callable[[slice], None], rows: int, values: int) -> None:
+        """Fill y in bands of so many rows, each of which takes the memory of so many values."""
+        n, c, h, w = y.shape
 
         def one(part: slice) -> None:
             task(part)
             self._advance(n * c * w * (part.stop - part.start))
 
-        rows = self._rows(y.shape, period, width, halo)
         self._share(one, [slice(start, min(start + rows, h)) for start in range(0, h, rows)])
-        return y
-
-    def _rows(self, shape: Shape, period: int, width: int, halo: int) -> int:
-        """Rows of a band."""
-        n, c, h, w = shape
-        fair = -(-h // (2 * self._threads))
-        rows = max(min(_LEAST_ROWS + 2 * halo, fair), min(_VALUES // max(1, n * w * max(c, width)), fair), 1)
-        return rows + -rows % period
 
     def of(self, layer: Callable[[Array], Array], geometry: Geometry, x: Array, *, width: int = 0) -> Array:
         """The output of a layer, of which `geometry` knows what it does to shapes; `width` is as in `fill`."""
@@ -165,19 +164,6 @@ class Counting(Bands):
     def _gone(self, size: int) -> None:
         self._live -= size
 
-    def fill(
-        self,
-        y: Array,
-        task: Callable[[slice], None],
-        *,
-        period: int = 1,
-        width: int = 0,
-        halo: int = 0,
-        beside: int = 0,
-    ) -> Array:
-        n, c, h, w = y.shape
+    def _fill(self, y: Array, task: Callable[[slice], None], rows: int, values: int) -> None:
         self.values += y.size
-        rows = min(h, self._rows(y.shape, period, width, halo) + halo)
-        band = _TIMES * n * rows * w * max(c, width) + beside
-        self.memory = max(self.memory, self._live + self._threads * band * self._itemsize)
-        return y
+        self.memory = max(self.memory, self._live + self._threads * values * self._itemsize)

@@ -9,41 +9,10 @@ from typing import Self
 
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn.bands import Bands
-from n2n_cli.nn.fast_winograd import WinogradConv
+from n2n_cli.nn.chain import Chain, placed
 from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.nn.fused import Step, fuse
 from n2n_cli.nn.module import Module
-
-
-class Chain:
-    """What modules one after the other do to shapes; its methods are those of a module."""
-
-    def __init__(self, modules: Sequence[Module]) -> None:
-        self._modules = modules
-
-    def output_shape(self, shape: Shape) -> Shape:
-        for i, module in enumerate(self._modules):
-            try:
-                shape = module.output_shape(shape)
-            except ShapeError as error:
-                raise _placed(error, i) from None
-        return shape
-
-    def step(self, axis: int) -> Fraction:
-        return math.prod((module.step(axis) for module in self._modules), start=Fraction(1))
-
-    def period(self, axis: int) -> int:
-        # A shift of s input pixels is s / step pixels before a module, and has to be a multiple of its own period.
-        step, period = Fraction(1), 1
-        for module in self._modules:
-            period = math.lcm(period, (step * module.period(axis)).numerator)
-            step *= module.step(axis)
-        return math.lcm(period, step.numerator)
-
-    def input_span(self, start: int, stop: int, axis: int) -> tuple[int, int]:
-        for module in reversed(self._modules):
-            start, stop = module.input_span(start, stop, axis)
-        return start, stop
 
 
 class Sequential(Module):
@@ -92,18 +61,8 @@ class Sequential(Module):
         return x
 
     def in_bands(self, x: Array, bands: Bands) -> Array:
-        first = 0
-        for last, step in self._steps:
-            modules = self._modules[first : last + 1]
-            first = last + 1
-            if isinstance(step, WinogradConv):
-                x = step.fill_bands(x, bands)
-            elif step in modules:
-                x = step.in_bands(x, bands)
-            else:
-                # Values of a patch: what a convolution makes of a pixel.
-                width = max((values[0].size for module in modules for values, _ in module.param()), default=0)
-                x = bands.of(step, Chain(modules), x, width=width)
+        for _, step in self._steps:
+            x = step.in_bands(x, bands)
         return x
 
     def backward(self, grad_output: Array) -> Array:
@@ -117,7 +76,7 @@ class Sequential(Module):
             try:
                 first.accumulate(grad_output)
             except ShapeError as error:
-                raise _placed(error, last) from None
+                raise placed(error, last) from None
             for _, step in self._steps[: self._first]:  # they have nothing to learn
                 step.train(step.training)  # drops what they kept
 
@@ -126,7 +85,7 @@ class Sequential(Module):
             try:
                 grad_output = step.backward(grad_output)
             except ShapeError as error:
-                raise _placed(error, last) from None
+                raise placed(error, last) from None
         return grad_output
 
     def train(self, mode: bool = True) -> Self:
@@ -164,8 +123,3 @@ class Sequential(Module):
 
     def __repr__(self) -> str:
         return "Sequential(" + ", ".join(map(repr, self._modules)) + ")"
-
-
-def _placed(error: ShapeError, position: int) -> ShapeError:
-    """The same error, saying which module of the Sequential it came from."""
-    return ShapeError(f"layer {position}: {error.message}", hint=error.hint)

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from n2n_cli.nn.bands import Bands
 from n2n_cli.nn.bordered import around, bordered
+from n2n_cli.nn.chain import Chain
 from n2n_cli.nn.channels_last import (
     channels_first,
     channels_last,
@@ -47,6 +49,8 @@ class FusedConv(Module):
         Whose output theirs is: the ReLU, or the convolution where there is none.
     taps : (rows, columns)
         Of the kernel that the input's patches are multiplied with.
+    chain : Chain
+        The modules whose work it does, but for the ReLU.
     takes_border : bool
         Whether the input is the `inside` of a picture with its border of zeros: see `bordered`.
     """
@@ -63,6 +67,7 @@ class FusedConv(Module):
         self.last = relu or conv
         self.has_relu = relu is not None
         self.taps: Pair = conv.kernel_size
+        self.chain = Chain((conv,))
 
     @property
     def _width(self) -> int:
@@ -97,6 +102,9 @@ class FusedConv(Module):
 
     def prepare(self) -> None:
         self._matrices()
+
+    def in_bands(self, x: Array, bands: Bands) -> Array:
+        return bands.of(self, self.chain, x, width=self.conv.weight.data[0].size)  # values of a patch
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.conv})"

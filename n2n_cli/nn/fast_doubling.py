@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from n2n_cli.nn.bordered import around, clear_border, inside
+from n2n_cli.nn.chain import Chain
 from n2n_cli.nn.channels_last import channels_first, channels_last, im2col, product, relu_in_place, rows_unpacked, total
 from n2n_cli.nn.conv import Conv2d
 from n2n_cli.nn.fast_conv import FusedConv, masked
@@ -51,6 +52,7 @@ class DoubledConv(FusedConv):
     def __init__(self, upsampling: NearestUpsampling, conv: Conv2d, relu: Module | None = None) -> None:
         super().__init__(conv, relu)
         self.upsampling = upsampling
+        self.chain = Chain((upsampling, conv))
 
     def forward(self, x: Array) -> Array:
         """(N, C_in, H, W) -> (N, C_out, 2H, 2W)."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from n2n_cli.nn.chain import Chain
 from n2n_cli.nn.channels_last import (
     channels_first,
     channels_last,
@@ -36,6 +37,7 @@ class UpsampledConv(FusedConv):
     def __init__(self, upsampling: NearestUpsampling, conv: Conv2d, relu: Module | None = None) -> None:
         super().__init__(conv, relu)
         self.upsampling = upsampling
+        self.chain = Chain((upsampling, conv))
         self.scale_factor = upsampling.scale_factor
         self.rows, self.columns = (_Phases(upsampling.scale_factor[a], conv.kernel_size[a]) for a in (0, 1))
         self.taps = (self.rows.taps, self.columns.taps)

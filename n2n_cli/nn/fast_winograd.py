@@ -74,8 +74,7 @@ class WinogradConv(FusedConv):
         self._keep(windows, above, x.shape, (n, c_out, h, w))
         return channels_first(y)
 
-    def fill_bands(self, x: Array, bands: Bands) -> Array:
-        """What `in_bands` of a module does."""
+    def in_bands(self, x: Array, bands: Bands) -> Array:
         y = bands.empty(self.conv.output_shape(x.shape))
         y_nhwc = y.transpose(0, 2, 3, 1)
         return bands.fill(
