@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -83,9 +84,16 @@ def sweep(
       n2n sweep --param train.lr --values 0.5,1 --param train.seed --values 0,1
     """
     from n2n_cli.config import load_config
+    from n2n_cli.distributed.launchers import place_of_process
     from n2n_cli.sweeps.grid import points_of
     from n2n_cli.sweeps.sweep import Sweep
 
+    place = place_of_process(os.environ)
+    if place.count > 1:
+        raise UsageError(
+            f"{place.count} processes were started together ({place.reason}), and each would sweep all of the grid",
+            hint="start one: it starts its trainings itself, `--jobs N` at a time",
+        )
     at_a_time = None if jobs is None else whole_number(jobs, "--jobs", 1, _MOST_JOBS)
     given_threads = thread_count(threads)
     passes = None if epochs is None else number(epochs)

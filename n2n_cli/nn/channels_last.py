@@ -74,15 +74,15 @@ def im2col(
     """
     n, _, _, c = x.shape
     (kh, kw), (h_out, w_out) = kernel_size, output_size
-    padded = _padded(x, before, _seen(kernel_size, stride, output_size, dilation))
+    seen = padded(x, before, _seen(kernel_size, stride, output_size, dilation))
     (sh, sw), (dh, dw), width = stride, dilation, kh * kw * c
-    by_row = c * padded.shape[2]
+    by_row = c * seen.shape[2]
     columns = empty((n * h_out * w_out, width + ones), x.dtype)
     by_place = width + ones
     # What lies next to each other is copied as one run.
     run, runs = (kw * c, 1) if dw == 1 else (c, kw)
     shape = (n, h_out, w_out, kh, runs, run)
-    windows = strided(padded, shape, (by_row * padded.shape[1], by_row * sh, c * sw, by_row * dh, c * dw, 1))
+    windows = strided(seen, shape, (by_row * seen.shape[1], by_row * sh, c * sw, by_row * dh, c * dw, 1))
     places = (w_out, n * w_out, 1) if rows_first else (h_out * w_out, w_out, 1)
     taps = strided(columns, shape, (*(by_place * place for place in places), kw * c, c, 1))
     do(np.copyto, taps, windows)
@@ -124,6 +124,24 @@ def col2im(patches: Array, x_shape: Shape, stride: Pair, before: Pair, dilation:
     return x
 
 
+def padded(x: Array, before: Pair, size: Pair) -> Array:
+    """`x`, (N, H, W, C), with zeros around it, cut or filled up to `size`.
+
+    `x` itself where nothing is added, though it may be larger.
+    """
+    n, h, w, c = x.shape
+    (top, left), (rows, columns) = before, size
+    if before == (0, 0) and rows <= h and columns <= w:
+        return x
+    y = empty((n, rows, columns, c), x.dtype)
+    bottom, right = min(top + h, rows), min(left + w, columns)
+    for border in (y[:, :top], y[:, bottom:], y[:, top:bottom, :left], y[:, top:bottom, right:]):
+        if border.size:
+            do(np.copyto, border, 0)
+    do(np.copyto, y[:, top:bottom, left:right], x[:, : bottom - top, : right - left])
+    return y
+
+
 def relu_in_place(x: Array, *, mask: bool) -> Array | None:
     """Set what is below zero to zero; what is not a number stays so. Returns where it is above, as bool, if asked."""
     do(np.clip, x, 0, np.inf, out=x)  # three times as fast as `maximum`
@@ -145,28 +163,29 @@ def product(a: Array, b: Array) -> Array:
 
 
 def products(a: Array, b: Array, out: Array) -> None:
-    """Matrix products, (J, M, K) and (J, K, N) -> (J, M, N), of matrices that are C-contiguous."""
-    (j, m, k), n = a.shape, b.shape[2]
+    """Matrix products, (..., M, K) and (..., K, N) -> (..., M, N), of matrices whose rows are C-contiguous."""
+    (*outer, m, k), n = a.shape, b.shape[-1]
     rows, split = _pieces(m, k, n, _LEAST_ROWS)
     if split:
-        do(np.matmul, a[:, :split].reshape(j, -1, rows, k), b[:, None], out=out[:, :split].reshape(j, -1, rows, n))
+        pieces = a[..., :split, :].reshape(*outer, -1, rows, k)
+        do(np.matmul, pieces, b[..., None, :, :], out=out[..., :split, :].reshape(*outer, -1, rows, n))
     if split < m:
-        do(np.matmul, a[:, split:], b, out=out[:, split:])
+        do(np.matmul, a[..., split:, :], b, out=out[..., split:, :])
 
 
 def products_over_rows(a: Array, b: Array, out: Array) -> None:
-    """The products (J, K, M) and (J, M, N) -> (J, K, N), of C-contiguous a, (J, M, K), and b."""
-    (j, m, k), n = a.shape, b.shape[2]
+    """The products (..., K, M) and (..., M, N) -> (..., K, N), of a, (..., M, K), and b, whose rows are C-contiguous."""
+    (*outer, m, k), n = a.shape, b.shape[-1]
     rows, split = _pieces(m, k, n, _LEAST_ROWS_ADDED)
     if not split:
-        do(np.matmul, a.transpose(0, 2, 1), b, out=out)
+        do(np.matmul, a.swapaxes(-2, -1), b, out=out)
         return
-    parts = empty((-(-m // rows), j, k, n), out.dtype)
+    parts = empty((-(-m // rows), *outer, k, n), out.dtype)
     whole = split // rows
-    pieces = a[:, :split].reshape(j, -1, rows, k).transpose(1, 0, 3, 2), b[:, :split].reshape(j, -1, rows, n)
-    do(np.matmul, pieces[0], pieces[1].swapaxes(0, 1), out=parts[:whole])
+    first, second = (x[..., :split, :].reshape(*outer, whole, rows, x.shape[-1]) for x in (a, b))
+    do(np.matmul, np.moveaxis(first, -3, 0).swapaxes(-2, -1), np.moveaxis(second, -3, 0), out=parts[:whole])
     if split < m:
-        do(np.matmul, a[:, split:].transpose(0, 2, 1), b[:, split:], out=parts[whole])
+        do(np.matmul, a[..., split:, :].swapaxes(-2, -1), b[..., split:, :], out=parts[whole])
     do(np.add.reduce, parts, axis=0, out=out)
 
 
@@ -204,21 +223,6 @@ def _seen(kernel_size: Pair, stride: Pair, output_size: Pair, dilation: Pair) ->
     """Size of the padded picture that all places of a kernel see together."""
     rows, columns = (stride[a] * (output_size[a] - 1) + dilation[a] * (kernel_size[a] - 1) + 1 for a in (0, 1))
     return rows, columns
-
-
-def _padded(x: Array, before: Pair, size: Pair) -> Array:
-    """`x` with zeros around it, cut or filled up to `size`; `x` itself where that changes nothing."""
-    n, h, w, c = x.shape
-    (top, left), (rows, columns) = before, size
-    if before == (0, 0) and rows <= h and columns <= w:
-        return x
-    padded = empty((n, rows, columns, c), x.dtype)
-    bottom, right = min(top + h, rows), min(left + w, columns)
-    for border in (padded[:, :top], padded[:, bottom:], padded[:, top:bottom, :left], padded[:, top:bottom, right:]):
-        if border.size:
-            do(np.copyto, border, 0)
-    do(np.copyto, padded[:, top:bottom, left:right], x[:, : bottom - top, : right - left])
-    return padded
 
 
 def _overlap(places: int, size: int, stride: int, offset: int) -> tuple[slice, slice] | None:

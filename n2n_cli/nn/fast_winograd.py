@@ -8,9 +8,11 @@ from n2n_cli.nn.bands import Bands
 from n2n_cli.nn.channels_last import (
     channels_first,
     channels_last,
+    padded,
     products,
     products_over_rows,
     relu_in_place,
+    strided,
     total,
 )
 from n2n_cli.nn.fast_conv import FusedConv, masked
@@ -18,37 +20,57 @@ from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.nn.memory import empty
 from n2n_cli.nn.tape import do
 
-_FILTER = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
-"""G of the paper: a filter of three taps as the four numbers that the four of a window are multiplied with."""
-_FILTERS = np.einsum("kb,la->klab", _FILTER, _FILTER).reshape(16, 9)
-"""The same for both axes: the sixteen kinds (columns, rows) from the nine taps (rows, columns)."""
-_SIGNS = np.outer([1, 1, 1, -1], [1, 1, 1, -1]).reshape(16, 1)
-"""Of the kinds on the way back, where the minus of the last kind along an axis is left to the filters."""
+OUTPUTS, KINDS = 4, 6
+"""Outputs of a window along an axis; and pixels of it, of which there are as many numbers."""
+_POINTS = (0, 1, -1, -1 / 2, 2)
+"""Where polynomials are evaluated, and at infinity: of the sets of five, one whose rounding grows least. It is a third
+of what the usual (0, 1, -1, 2, -2) have."""
+_ONES = 1
+"""The kind of the point 1, which is part of every output, once."""
 
 _VALUES_AT_ONCE = 2**20
 """Of all kinds together, where nothing is kept."""
 
 
+def _evaluated(coefficients: int) -> Array:
+    """(6, coefficients): what takes a polynomial's coefficients to its values at the points."""
+    infinity = [[0.0] * (coefficients - 1) + [1.0]]
+    return np.concatenate([np.vander(_POINTS, coefficients, increasing=True), infinity])
+
+
+_GRADIENT = _evaluated(OUTPUTS)  # (6, 4)
+_OUTPUT = _GRADIENT.T
+_FILTERS = np.kron(_evaluated(3), _evaluated(3))
+"""(36, 9): for both axes, the kinds (rows, columns) from the taps (rows, columns)."""
+_INPUT = np.linalg.inv(_evaluated(KINDS)).T  # (6, 6)
+_FIRST, _LAST = _INPUT.T[:OUTPUTS], _INPUT.T[OUTPUTS:]
+_BETWEEN = np.concatenate([np.pad(_LAST, ((0, OUTPUTS - len(_LAST)), (0, 0))), _FIRST], axis=1)
+"""(4, 12): of the pixels that two windows see, the gradient from those of the windows' kinds."""
+
+
 class WinogradConv(FusedConv):
-    """A 3x3 convolution of stride 1, and perhaps a ReLU: 16 products for four outputs instead of 36.
+    """A 3x3 convolution of stride 1, and perhaps a ReLU: 36 products for sixteen outputs instead of 144.
 
-    Of a window of four pixels d0..d3 along an axis, the two outputs y0, y1 of the taps g0, g1, g2 are sums of
-    m0 = (d0 - d2) g0, m1 = (d1 + d2) (g0 + g1 + g2) / 2, m2 = (d2 - d1) (g0 - g1 + g2) / 2 and m3 = (d1 - d3) g2:
-    y0 = m0 + m1 + m2 and y1 = m1 - m2 - m3. Windows overlap by two. Done along both axes, every window of 4x4 pixels is
-    sixteen numbers, and each of these kinds is a matrix product over the channels by itself (Lavin and Gray 2016,
-    arXiv:1509.09308, F(2x2, 3x3)).
+    Along an axis, a window of six pixels d gives the four outputs A^T ((G g) * (B^T d)) of the taps g: the six numbers
+    of d and of g are multiplied one by one. G and A evaluate polynomials with the taps, or four outputs, as
+    coefficients, at five points and at infinity, and B^T is what takes values at six points to coefficients,
+    transposed: the convolution is a product of polynomials, seen backwards. Done along both axes, a window of 6x6
+    pixels is 36 numbers, and each of these kinds is a matrix product over the channels by itself. Windows overlap by
+    two (Lavin and Gray 2016, arXiv:1509.09308, F(4x4, 3x3); points as Barabasz et al. 2018, arXiv:1803.10986, choose
+    them).
 
-    Additions run long where the rows of the pictures come before the images, and the even and the odd columns lie in
-    halves: then each number of a window is one array, for all windows.
+    What is done along an axis is a matrix product too, with the windows as they lie in memory: nothing is copied, and
+    BLAS does it several times as fast as additions of whole arrays. Kinds are arrays (rows, windows, columns, C).
     """
 
     gradient_order = (2, 3, 1, 0)
 
     def _make_matrices(self) -> tuple[Array, ...]:
-        """There, (16, C_in, C_out), and back, (16, C_out, C_in)."""
+        """There, (6, 6, C_in, C_out), and back, (6, 6, C_out, C_in)."""
         weight = self.conv.weight.data
         c_out, c, _, _ = weight.shape
-        matrices = np.empty((16, c, c_out), weight.dtype), np.empty((16, c_out, c), weight.dtype)
+        there = np.empty((KINDS, KINDS, c, c_out), weight.dtype)
+        matrices = there, np.empty((KINDS, KINDS, c_out, c), weight.dtype)
         self._make_again(matrices)
         return matrices
 
@@ -56,22 +78,21 @@ class WinogradConv(FusedConv):
         # In place: fresh memory of this size would take several times as long as all else, at every step.
         there, back = matrices
         taps = self.conv.weight.data.reshape(-1, 9).T
-        np.matmul(_FILTERS.astype(back.dtype), taps, out=back.reshape(16, -1))
-        np.copyto(there, back.transpose(0, 2, 1))
-        np.negative(back, out=back, where=_SIGNS[:, :, None] < 0)
+        np.matmul(_FILTERS.astype(back.dtype), taps, out=back.reshape(len(_FILTERS), -1))
+        np.copyto(there, back.swapaxes(2, 3))
 
     def forward(self, x: Array) -> Array:
         """(N, C_in, H, W) -> (N, C_out, H_out, W_out)."""
-        conv = self.conv
-        n, c_out, h, w = conv.output_shape(x.shape)
-        y = empty((n, h, w, c_out), np.result_type(x, conv.weight.data, np.float32))
+        shape = self.conv.output_shape(x.shape)
+        n, c_out, h, w = shape
         if not self.training:
+            y = empty((n, h, w, c_out), np.result_type(x, self.conv.weight.data, np.float32))
             self._fill(y, x, 0, h)
             return channels_first(y)
-        windows = _windows(self._padded(x, 0, -(-h // 2)))  # (16, M, C_in), M = rows * N * columns
-        self._products(windows, y)
+        kinds = self._input_kinds(x, 0, h)
+        y = self._outputs(kinds, shape)[:, :h, :w]
         above = relu_in_place(y, mask=True) if self.has_relu else None
-        self._keep(windows, above, x.shape, (n, c_out, h, w))
+        self._keep(kinds, above, x.shape, shape)
         return channels_first(y)
 
     def in_bands(self, x: Array, bands: Bands) -> Array:
@@ -80,7 +101,7 @@ class WinogradConv(FusedConv):
         return bands.fill(
             y,
             lambda rows: self._fill(y_nhwc, x, rows.start, rows.stop),
-            period=2,
+            period=OUTPUTS,
             width=x.shape[1],
             beside=3 * max(_VALUES_AT_ONCE, self._values_of_a_row(y.shape)),
         )
@@ -88,156 +109,115 @@ class WinogradConv(FusedConv):
     def _values_of_a_row(self, shape: Shape) -> int:
         """Of one row of windows of an output (N, C_out, H, W), all kinds together."""
         n, c_out, _, w = shape
-        return 16 * n * -(-w // 2) * max(self.conv.in_channels, c_out)
+        return len(_FILTERS) * n * _windows(w) * max(self.conv.in_channels, c_out)
 
     def _fill(self, y: Array, x: Array, start: int, stop: int) -> None:
-        """Fill rows `start`, an even number, to `stop` of y, (N, H_out, W_out, C_out), from x, (N, C_in, H, W).
+        """Fill rows `start` to `stop` of y, (N, H_out, W_out, C_out), from x, (N, C_in, H, W).
 
         Some at a time, so that the numbers stay in a cache: nothing is kept for a way back.
         """
-        at_once = max(1, _VALUES_AT_ONCE // self._values_of_a_row(channels_first(y).shape))
-        padded = self._padded(x, start // 2, -(-(stop - start) // 2))
-        for first in range(start, stop, 2 * at_once):
-            last = min(first + 2 * at_once, stop)
-            windows = _windows(padded[first - start : last + last % 2 + 2 - start])
-            self._products(windows, y[:, first:last])
+        n, _, w, c_out = y.shape
+        at_once = OUTPUTS * max(1, _VALUES_AT_ONCE // self._values_of_a_row(channels_first(y).shape))
+        for first in range(start, stop, at_once):
+            last = min(first + at_once, stop)
+            part = self._outputs(self._input_kinds(x, first, last), (n, c_out, last - first, w))
+            if self.has_relu:
+                relu_in_place(part, mask=False)
+            do(np.copyto, y[:, first:last], part[:, : last - first, :w])
 
-    def _products(self, windows: Array, y: Array) -> None:
-        """Fill y, (N, H, W, C_out), with what the filters make of windows, (16, M, C_in)."""
-        n, h, w, c_out = y.shape
-        kinds = empty((16, windows.shape[1], c_out), y.dtype)
-        products(windows, self._matrices()[0], kinds)
-        if self.conv.bias is not None:  # the product of kind 1 along both axes is part of all four outputs
-            do(np.add, kinds[5], self.conv.bias.data, out=kinds[5])
-        planes = kinds.reshape(4, 4, -(-h // 2), n, -(-w // 2), c_out)
-        for part in (planes, planes[:2].swapaxes(0, 1)):  # columns, then rows: the outputs are where kinds 0, 1 were
-            do(np.add, part[0], part[1], out=part[0])
-            do(np.add, part[0], part[2], out=part[0])
-            do(np.subtract, part[1], part[2], out=part[1])
-            do(np.subtract, part[1], part[3], out=part[1])
-        if self.has_relu and not self.training:  # while they are in a cache
-            relu_in_place(planes[:2, :2], mask=False)
-        for a, b, there, here in _places(h, w):
-            do(np.copyto, y[:, there[0], there[1]], planes[b, a].swapaxes(0, 1)[:, here[0], here[1]])
+    def _input_kinds(self, x: Array, start: int, stop: int) -> Array:
+        """Of the windows that the output rows `start` to `stop` need, from x, (N, C, H, W): (6, M, 6, C)."""
+        _, _, _, w = self.conv.output_shape(x.shape)
+        top, left = self.conv.padding
+        height, width = (OUTPUTS * _windows(size) + KINDS - OUTPUTS for size in (stop - start, w))
+        seen = x[:, :, max(0, start - top) : max(0, start - top + height)].transpose(0, 2, 3, 1)
+        return _kinds(padded(seen, (max(0, top - start), left), (height, width)), _INPUT)
 
-    def _padded(self, x: Array, first: int, rows: int) -> Array:
-        """What some rows of windows see of the picture with zeros around it, from the window row `first` on.
+    def _outputs(self, kinds: Array, shape: Shape) -> Array:
+        """What the filters make of kinds, (6, M, 6, C_in), for an output (N, C_out, H, W).
 
-        (N, C, H, W) -> (2 * rows + 2, 2, N, columns + 1, C): even columns, then odd ones.
+        Returns
+        -------
+        (N, rows, columns, C_out) array
+            Of whole windows.
         """
-        (n, c, h, _), (top, left) = x.shape, self.conv.padding
-        columns = -(-self.conv.output_shape(x.shape)[3] // 2)
-        padded = empty((2 * rows + 2, 2, n, columns + 1, c), np.result_type(x, np.float32))
-        start = 2 * first - top  # the row of the picture that is the first here
-        before, behind = max(0, -start), max(0, min(h - start, len(padded)))
-        x_rows_first = x[:, :, start + before : start + behind].transpose(2, 0, 3, 1)  # (rows, N, W, C)
-        _clear(padded[:before])
-        _clear(padded[behind:])
-        inner = padded[before:behind]
-        for half in (0, 1):
-            # Column 2k + half of the padded picture is column 2k + half - left of the picture.
-            skipped = -((half - left) // 2)
-            source = x_rows_first[:, :, 2 * skipped + half - left :: 2]
-            end = skipped + source.shape[2]
-            _clear(inner[:, half, :, :skipped])
-            _clear(inner[:, half, :, end:])
-            do(np.copyto, inner[:, half, :, skipped:end], source)
-        return padded
+        n, c_out, h, w = shape
+        matrices = self._matrices()[0]
+        by_kind = empty((KINDS, kinds.shape[1], KINDS, c_out), np.result_type(kinds, matrices))
+        products(kinds.swapaxes(1, 2), matrices, by_kind.swapaxes(1, 2))
+        if self.conv.bias is not None:
+            do(np.add, by_kind[_ONES, :, _ONES], self.conv.bias.data, out=by_kind[_ONES, :, _ONES])
+        rows, columns = _windows(h), _windows(w)
+        matrix = _OUTPUT.astype(by_kind.dtype)
+        width = columns * KINDS * c_out
+        by_row = empty((n, rows, OUTPUTS, width), by_kind.dtype)
+        do(np.matmul, matrix, by_kind.reshape(KINDS, n, rows, width).transpose(1, 2, 0, 3), out=by_row)
+        y = empty((n, rows * OUTPUTS, columns, OUTPUTS, c_out), by_kind.dtype)
+        do(np.matmul, matrix, by_row.reshape(n, rows * OUTPUTS, columns, KINDS, c_out), out=y)
+        return y.reshape(n, rows * OUTPUTS, columns * OUTPUTS, c_out)
 
     def _accumulate(self, grad_output: Array) -> tuple[tuple[Array, ...], Shape]:
-        windows, above, x_shape, shape = self._use_up()
+        kinds, above, x_shape, shape = self._use_up()
         n, c_out, h, w = shape
         self.last._check_gradient(grad_output.shape, shape)
-        rows, columns = -(-h // 2), -(-w // 2)
         grad_y = masked(channels_last(grad_output), above)
-        kinds = empty((4, 4, rows, n, columns, c_out), grad_y.dtype)
-        if h % 2 or w % 2:
-            for b in (0, 3):
-                for a in (0, 3):
-                    do(np.copyto, kinds[b, a], 0)
-        for a, b, there, here in _places(h, w):
-            do(np.copyto, kinds[3 * b, 3 * a].swapaxes(0, 1)[:, here[0], here[1]], grad_y[:, there[0], there[1]])
-        for part in (kinds[::3].swapaxes(0, 1), kinds):  # rows, then columns
-            do(np.add, part[0], part[3], out=part[1])
-            do(np.subtract, part[0], part[3], out=part[2])
-        grads = kinds.reshape(16, rows * n * columns, c_out)
-        by_kind = empty((16, x_shape[1], c_out), grads.dtype)
-        products_over_rows(windows, grads, by_kind)
+        whole = padded(grad_y, (0, 0), (OUTPUTS * _windows(h), OUTPUTS * _windows(w)))
+        grads = _kinds(whole, _GRADIENT)
+        by_kind = empty((KINDS, KINDS, x_shape[1], c_out), grads.dtype)
+        products_over_rows(kinds.swapaxes(1, 2), grads.swapaxes(1, 2), by_kind)
         by_tap = empty((9, x_shape[1] * c_out), grads.dtype)
-        do(np.matmul, (_FILTERS * _SIGNS).T.astype(grads.dtype), by_kind.reshape(16, -1), out=by_tap)
+        do(np.matmul, _FILTERS.T.astype(grads.dtype), by_kind.reshape(len(_FILTERS), -1), out=by_tap)
         self._add_gradient(self.conv.weight, by_tap.reshape(3, 3, x_shape[1], c_out).transpose(3, 2, 0, 1))
-        self._add_gradient(self.conv.bias, total(grads[5], axis=0))
+        self._add_gradient(self.conv.bias, total(grads[_ONES, :, _ONES], axis=0))
         return (grads,), x_shape
 
     def _input_gradient(self, grads: tuple[Array, ...], x_shape: Shape) -> Array:
         (n, c, h, w), (top, left) = x_shape, self.conv.padding
-        _, _, h_out, w_out = self.conv.output_shape(x_shape)
-        rows, columns = -(-h_out // 2), -(-w_out // 2)
-        windows = empty((4, 4, rows, n, columns, c), grads[0].dtype)
-        products(grads[0], self._matrices()[1], windows.reshape(16, rows * n * columns, c))
-        by_column = empty((4, 2, rows + 1, n, columns, c), windows.dtype)
-        _add_four(windows.transpose(1, 2, 0, 3, 4, 5), *by_column.transpose(1, 2, 0, 3, 4, 5))
-        padded = empty((2 * rows + 2, 2, n, columns + 1, c), windows.dtype)
-        _add_four(by_column.transpose(0, 4, 2, 1, 3, 5), *_columns_first(padded))
-        grad_x = empty((n, h, w, c), windows.dtype)
-        inner = padded[top : top + h]
-        for half in (0, 1):
-            first = -((half - left) // 2)
-            target = grad_x[:, :, 2 * first + half - left :: 2].swapaxes(0, 1)
-            do(np.copyto, target, inner[:, half, :, first : first + target.shape[2]])
-        return channels_first(grad_x)
+        rows, columns = map(_windows, self.conv.output_shape(x_shape)[2:])
+        matrices = self._matrices()[1]
+        kinds = empty((KINDS, n * rows, columns, KINDS, c), grads[0].dtype)
+        products(grads[0].swapaxes(1, 2), matrices, kinds.reshape(KINDS, n * rows * columns, KINDS, c).swapaxes(1, 2))
+        height, width = (OUTPUTS * count + KINDS - OUTPUTS for count in (rows, columns))
+        by_row = empty((n * rows, KINDS, width, c), kinds.dtype)
+        _add_up(kinds, by_row.swapaxes(0, 1))
+        grad_x = empty((n, height, width, c), kinds.dtype)
+        _add_up(by_row.reshape(n, rows, KINDS, width * c), grad_x.reshape(n, height, width * c))
+        return channels_first(grad_x[:, top : top + h, left : left + w])
 
 
-def _windows(padded: Array) -> Array:
-    """(2 * rows + 2, 2, N, columns + 1, C), even columns before odd ones -> (16, rows * N * columns, C): the kinds."""
-    height, _, n, width, c = padded.shape
-    rows, columns = height // 2 - 1, width - 1
-    # The columns first, while the numbers are few: of what comes second, each kind is one run through the memory.
-    by_column = empty((4, 2, rows + 1, n, columns, c), padded.dtype)  # even rows before odd ones
-    _four(*_columns_first(padded), by_column.transpose(0, 4, 2, 1, 3, 5))
-    windows = empty((4, 4, rows, n, columns, c), padded.dtype)
-    even, odd = by_column.transpose(1, 2, 0, 3, 4, 5)  # rows first
-    _four(even, odd, windows.transpose(1, 2, 0, 3, 4, 5))
-    return windows.reshape(16, rows * n * columns, c)
+def _windows(outputs: int) -> int:
+    return -(-outputs // OUTPUTS)
 
 
-def _columns_first(padded: Array) -> tuple[Array, Array]:
-    """Views (columns + 1, rows + 1, 2, N, C) of the even columns and of the odd ones."""
-    height, _, n, width, c = padded.shape
-    even, odd = padded.reshape(height // 2, 2, 2, n, width, c).transpose(2, 4, 0, 1, 3, 5)
-    return even, odd
+def _kinds(x: Array, matrix: Array) -> Array:
+    """What `matrix`, (6, K), makes of windows of K pixels along both axes, four apart: (N, H, W, C) -> (6, M, 6, C)."""
+    x = channels_last(channels_first(x))
+    (n, h, w, c), (_, k) = x.shape, matrix.shape
+    rows, columns = ((size - k) // OUTPUTS + 1 for size in (h, w))
+    matrix = matrix.astype(np.result_type(x, np.float32))
+    # The columns first, whose products are small, while there are few.
+    by_column = empty((n, h, columns, KINDS, c), matrix.dtype)
+    windows = strided(x, (n, h, columns, k, c), (h * w * c, w * c, OUTPUTS * c, c, 1))
+    do(np.matmul, matrix, windows, out=by_column)
+    width = columns * KINDS * c
+    windows = strided(by_column, (n, rows, k, width), (h * width, OUTPUTS * width, width, 1))
+    kinds = empty((KINDS, n, rows, width), matrix.dtype)
+    do(np.matmul, matrix, windows, out=kinds.transpose(1, 2, 0, 3))
+    return kinds.reshape(KINDS, n * rows * columns, KINDS, c)
 
 
-def _four(even: Array, odd: Array, out: Array) -> None:
-    """The four numbers of each window along the first axis: of pixels (2i, ...), (2i + 1, ...) -> (4, i, ...)."""
-    do(np.subtract, even[:-1], even[1:], out=out[0])
-    do(np.add, odd[:-1], even[1:], out=out[1])
-    do(np.subtract, even[1:], odd[:-1], out=out[2])
-    do(np.subtract, odd[:-1], odd[1:], out=out[3])
+def _add_up(kinds: Array, out: Array) -> None:
+    """The gradient of the pixels along an axis, from that of their windows' kinds, C-contiguous.
 
+    (..., windows, 6, X) -> (..., 4 windows + 2, X)
+    """
+    *outer, count, _, x = kinds.shape
+    end = OUTPUTS * count
+    first, between, last = (matrix.astype(kinds.dtype) for matrix in (_FIRST, _BETWEEN, _LAST))
+    do(np.matmul, first, kinds[..., 0, :, :], out=out[..., :OUTPUTS, :])
+    if count > 1:
+        steps = [stride // kinds.itemsize for stride in kinds.strides]
+        pairs = strided(kinds, (*outer, count - 1, 2 * KINDS, x), tuple(steps))
+        do(np.matmul, between, pairs, out=out[..., OUTPUTS:end, :].reshape(*outer, count - 1, OUTPUTS, x))
+    do(np.matmul, last, kinds[..., -1, :, :], out=out[..., end:, :])
 
-def _add_four(four: Array, even: Array, odd: Array) -> None:
-    """Adjoint of `_four`; what is in `four` is used up."""
-    do(np.copyto, even[:-1], four[0])
-    do(np.copyto, even[-1:], 0)
-    do(np.subtract, even[1:], four[0], out=even[1:])
-    do(np.add, even[1:], four[1], out=even[1:])
-    do(np.add, even[1:], four[2], out=even[1:])
-    do(np.subtract, four[1], four[2], out=four[1])
-    do(np.add, four[1], four[3], out=odd[:-1])
-    do(np.copyto, odd[-1:], 0)
-    do(np.subtract, odd[1:], four[3], out=odd[1:])
-
-
-def _clear(x: Array) -> None:
-    if x.size:
-        do(np.copyto, x, 0)
-
-
-def _places(h: int, w: int) -> list[tuple[int, int, tuple[slice, slice], tuple[slice, slice]]]:
-    """For each output (a, b) of a window: which pixels of the picture it is, and which windows have one there."""
-    return [
-        (a, b, (slice(a, None, 2), slice(b, None, 2)), (slice((h - a + 1) // 2), slice((w - b + 1) // 2)))
-        for a in (0, 1)
-        for b in (0, 1)
-    ]

@@ -225,6 +225,15 @@ def test_what_is_refused(words: list[str], code: int, message: str) -> None:
     assert message in got[1]
 
 
+def test_of_several_processes_none_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PMI_RANK", "0")
+    monkeypatch.setenv("PMI_SIZE", "2")
+    code, message = failure("sweep", "--config", "tiny.toml", "--param", "train.lr", "--values", "0.5")[:2]
+    assert code == 2
+    assert message == "2 processes were started together (PMI_RANK), and each would sweep all of the grid"
+    assert not Path("runs").exists()
+
+
 @pytest.mark.parametrize("command", ["sweep", "plot"])
 def test_help_shows_two_examples(command: str) -> None:
     examples = n2n(command, "--help").out.partition("Examples:")[2].partition("Options:")[0]
