@@ -61,7 +61,8 @@ class NarrowConv(FusedConv):
         matrix = planes.reshape(math.prod(planes.shape[:3]), n * h * w)  # (K_h*K_w*C_out, N*H*W)
         grad_weight = product(matrix, rows).reshape(*conv.kernel_size, conv.out_channels, c)
         self._add_gradient(conv.weight, grad_weight.transpose(2, 3, 0, 1))
-        self._add_gradient(conv.bias, total(grad_output, axis=(0, 2, 3)))
+        whole = planes[conv.padding].reshape(conv.out_channels, n * h * w)  # of the tap in the middle
+        self._add_gradient(conv.bias, total(whole, axis=1))
         return (matrix.T,), x_shape
 
     def _input_gradient(self, grads: tuple[Array, ...], x_shape: Shape) -> Array:

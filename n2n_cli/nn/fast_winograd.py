@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from n2n_cli.nn.bands import Bands
@@ -28,8 +30,8 @@ of what the usual (0, 1, -1, 2, -2) have."""
 _ONES = 1
 """The kind of the point 1, which is part of every output, once."""
 
-_VALUES_AT_ONCE = 2**20
-"""Of all kinds together, where nothing is kept."""
+_VALUES_AT_ONCE, _ROWS_AT_ONCE = 2**19, 8
+"""Of all kinds together, where nothing is kept; and rows of windows, at least, unless a picture has fewer."""
 
 
 def _evaluated(coefficients: int) -> Array:
@@ -89,8 +91,8 @@ class WinogradConv(FusedConv):
             y = empty((n, h, w, c_out), np.result_type(x, self.conv.weight.data, np.float32))
             self._fill(y, x, 0, h)
             return channels_first(y)
-        kinds = self._input_kinds(x, 0, h)
-        y = self._outputs(kinds, shape)[:, :h, :w]
+        kinds = self._input_kinds(x, slice(0, h), slice(0, w))
+        y = self._outputs(kinds, self._matrices()[0], shape)[:, :h, :w]
         above = relu_in_place(y, mask=True) if self.has_relu else None
         self._keep(kinds, above, x.shape, shape)
         return channels_first(y)
@@ -103,38 +105,39 @@ class WinogradConv(FusedConv):
             lambda rows: self._fill(y_nhwc, x, rows.start, rows.stop),
             period=OUTPUTS,
             width=x.shape[1],
-            beside=3 * max(_VALUES_AT_ONCE, self._values_of_a_row(y.shape)),
+            beside=4 * _VALUES_AT_ONCE,
         )
-
-    def _values_of_a_row(self, shape: Shape) -> int:
-        """Of one row of windows of an output (N, C_out, H, W), all kinds together."""
-        n, c_out, _, w = shape
-        return len(_FILTERS) * n * _windows(w) * max(self.conv.in_channels, c_out)
 
     def _fill(self, y: Array, x: Array, start: int, stop: int) -> None:
         """Fill rows `start` to `stop` of y, (N, H_out, W_out, C_out), from x, (N, C_in, H, W).
 
-        Some at a time, so that the numbers stay in a cache: nothing is kept for a way back.
+        Some windows at a time, so that the numbers stay in a cache: nothing is kept for a way back.
         """
         n, _, w, c_out = y.shape
-        at_once = OUTPUTS * max(1, _VALUES_AT_ONCE // self._values_of_a_row(channels_first(y).shape))
-        for first in range(start, stop, at_once):
-            last = min(first + at_once, stop)
-            part = self._outputs(self._input_kinds(x, first, last), (n, c_out, last - first, w))
+        matrices = self._matrices()[0]
+        at_once = max(1, _VALUES_AT_ONCE // (len(_FILTERS) * max(self.conv.in_channels, c_out)))
+        for images, rows, columns in _blocks(n, start, stop, w, at_once):
+            block = y[images, rows, columns]
+            h, w = block.shape[1:3]
+            kinds = self._input_kinds(x[images], rows, columns)
+            part = self._outputs(kinds, matrices, channels_first(block).shape)
             if self.has_relu:
                 relu_in_place(part, mask=False)
-            do(np.copyto, y[:, first:last], part[:, : last - first, :w])
+            do(np.copyto, block, part[:, :h, :w])
 
-    def _input_kinds(self, x: Array, start: int, stop: int) -> Array:
-        """Of the windows that the output rows `start` to `stop` need, from x, (N, C, H, W): (6, M, 6, C)."""
-        _, _, _, w = self.conv.output_shape(x.shape)
-        top, left = self.conv.padding
-        height, width = (OUTPUTS * _windows(size) + KINDS - OUTPUTS for size in (stop - start, w))
-        seen = x[:, :, max(0, start - top) : max(0, start - top + height)].transpose(0, 2, 3, 1)
-        return _kinds(padded(seen, (max(0, top - start), left), (height, width)), _INPUT)
+    def _input_kinds(self, x: Array, rows: slice, columns: slice) -> Array:
+        """Of the windows that some rows and columns of the output need, from x, (N, C, H, W): (6, M, 6, C)."""
+        x_nhwc = x.transpose(0, 2, 3, 1)
+        before, size = [], []
+        for axis, (part, padding) in enumerate(zip((rows, columns), self.conv.padding, strict=True), 1):
+            size.append(OUTPUTS * _windows(part.stop - part.start) + KINDS - OUTPUTS)
+            first = part.start - padding  # of the picture
+            before.append(max(0, -first))
+            x_nhwc = x_nhwc[(slice(None),) * axis + (slice(max(0, first), max(0, first + size[-1])),)]
+        return _kinds(padded(x_nhwc, (before[0], before[1]), (size[0], size[1])), _INPUT)
 
-    def _outputs(self, kinds: Array, shape: Shape) -> Array:
-        """What the filters make of kinds, (6, M, 6, C_in), for an output (N, C_out, H, W).
+    def _outputs(self, kinds: Array, matrices: Array, shape: Shape) -> Array:
+        """What the filters' matrices make of kinds, (6, M, 6, C_in), for an output (N, C_out, H, W).
 
         Returns
         -------
@@ -142,7 +145,6 @@ class WinogradConv(FusedConv):
             Of whole windows.
         """
         n, c_out, h, w = shape
-        matrices = self._matrices()[0]
         by_kind = empty((KINDS, kinds.shape[1], KINDS, c_out), np.result_type(kinds, matrices))
         products(kinds.swapaxes(1, 2), matrices, by_kind.swapaxes(1, 2))
         if self.conv.bias is not None:
@@ -187,6 +189,22 @@ class WinogradConv(FusedConv):
 
 def _windows(outputs: int) -> int:
     return -(-outputs // OUTPUTS)
+
+
+def _blocks(n: int, start: int, stop: int, w: int, at_once: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Images, rows and columns of `n` outputs (start to stop, w), of about so many windows; whole images if they fit."""
+    down, across = _windows(stop - start), _windows(w)
+    images = max(1, min(n, at_once // max(1, down * across)))
+    down = min(down, max(_ROWS_AT_ONCE, at_once // max(1, across)))
+    across = min(across, max(1, at_once // max(1, down)))
+    for image in range(0, n, images):
+        for row in range(start, stop, OUTPUTS * down):
+            for column in range(0, w, OUTPUTS * across):
+                yield (
+                    slice(image, min(image + images, n)),
+                    slice(row, min(row + OUTPUTS * down, stop)),
+                    slice(column, min(column + OUTPUTS * across, w)),
+                )
 
 
 def _kinds(x: Array, matrix: Array) -> Array:
