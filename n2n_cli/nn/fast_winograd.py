@@ -25,8 +25,8 @@ from n2n_cli.nn.tape import do
 OUTPUTS, KINDS = 4, 6
 """Outputs of a window along an axis; and pixels of it, of which there are as many numbers."""
 _POINTS = (0, 1, -1, -1 / 2, 2)
-"""Where polynomials are evaluated, and at infinity: of the sets of five, one whose rounding grows least. It is a third
-of what the usual (0, 1, -1, 2, -2) have."""
+"""Where polynomials are evaluated, besides at infinity: they round least. Errors of float32 are 4 times those of the
+plain convolution, 6 times with the usual (0, 1, -1, 2, -2)."""
 _ONES = 1
 """The kind of the point 1, which is part of every output, once."""
 
