@@ -174,7 +174,7 @@ def products(a: Array, b: Array, out: Array) -> None:
 
 
 def products_over_rows(a: Array, b: Array, out: Array) -> None:
-    """The products (..., K, M) and (..., M, N) -> (..., K, N), of a, (..., M, K), and b, whose rows are C-contiguous."""
+    """The products (..., K, M) and (..., M, N) -> (..., K, N), of a, (..., M, K), and b, both of C-contiguous rows."""
     (*outer, m, k), n = a.shape, b.shape[-1]
     rows, split = _pieces(m, k, n, _LEAST_ROWS_ADDED)
     if not split:

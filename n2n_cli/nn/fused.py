@@ -28,7 +28,7 @@ _WIDE = 48
 """Values in one row of a patch from which on `RowConv` is the faster one."""
 
 
-_DEEP = 32
+_DEEP = 16
 """Channels from which on `WinogradConv` is the faster one."""
 
 
@@ -74,7 +74,7 @@ def fuse(modules: Sequence[Module]) -> list[Step]:
 
 
 def _by_windows(conv: Conv2d) -> bool:
-    """Whether Winograd's form saves more products than its additions cost."""
+    """Whether Winograd's form saves more products than it takes itself."""
     return (
         conv.kernel_size == (3, 3)
         and conv.stride == conv.dilation == (1, 1)

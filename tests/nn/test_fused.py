@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
 from n2n_cli.errors import ShapeError
-from n2n_cli.nn import Conv2d, Module, NearestUpsampling, ReLU, Sequential, Sigmoid, channels_last
+from n2n_cli.nn import Conv2d, Module, NearestUpsampling, ReLU, Sequential, Sigmoid, channels_last, fast_winograd
 from n2n_cli.nn.functional import Array, Pair, Shape
 from n2n_cli.nn.fused import fuse
 from n2n_cli.nn.memory import Pool, using
@@ -52,20 +52,18 @@ def test_the_founding_network_in_steps(rng: np.random.Generator) -> None:
         ([NearestUpsampling(2), ReLU(), conv(3, 4)], [(0, "NearestUpsampling"), (1, "ReLU"), (2, "ColumnConv")]),
         ([NearestUpsampling(2)], [(0, "NearestUpsampling")]),
         ([conv(17, 16)], [(0, "NarrowConv")]),
-        ([conv(17, 17)], [(0, "RowConv")]),
+        ([conv(17, 17)], [(0, "WinogradConv")]),
         ([conv(17, 8), ReLU()], [(1, "ColumnConv")]),
         ([conv(8, 8)], [(0, "ColumnConv")]),
         ([conv(17, 8, stride=2)], [(0, "ColumnConv")]),
         ([conv(32, 33)], [(0, "WinogradConv")]),
         ([conv(33, 32, padding=(0, 2)), ReLU(), ReLU()], [(1, "WinogradConv"), (2, "ReLU")]),
-        ([conv(31, 32)], [(0, "RowConv")]),
-        ([conv(32, 31)], [(0, "RowConv")]),
         ([conv(32, 32, padding=3)], [(0, "ColumnConv")]),
         ([conv(32, 32, padding=2, dilation=2)], [(0, "RowConv")]),
         ([conv(32, 32, (3, 5), padding=1)], [(0, "RowConv")]),
         ([conv(32, 32, stride=(1, 2))], [(0, "ColumnConv")]),
-        ([conv(16, 16)], [(0, "RowConv")]),
-        ([conv(16, 17), ReLU(), Sigmoid()], [(1, "RowConv"), (2, "Sigmoid")]),
+        ([conv(16, 16)], [(0, "WinogradConv")]),
+        ([conv(16, 17, (2, 3)), ReLU(), Sigmoid()], [(1, "RowConv"), (2, "Sigmoid")]),
         ([conv(15, 16)], [(0, "ColumnConv")]),  # rows of 45 values
         ([conv(16, 15)], [(0, "ColumnConv")]),
         ([conv(48, 48, (2, 1), padding=0)], [(0, "RowConv")]),
@@ -180,7 +178,7 @@ def test_convolutions(
 @both_dtypes
 @given(
     channels=pairs(16, 24),
-    kernel_size=st.tuples(st.integers(2, 4), st.integers(3, 4)),
+    kernel_size=st.sampled_from(((2, 3), (4, 3), (2, 4), (3, 4), (4, 4))),  # 3x3 is Winograd's
     less=pairs(0, 3),
     dilation=pairs(1, 3),
     extra=pairs(0, 6),
@@ -211,7 +209,7 @@ def test_convolutions_row_by_row(
 
 @both_dtypes
 @given(
-    channels=pairs(32, 40),
+    channels=pairs(17, 24),
     n=st.integers(1, 3),
     size=pairs(1, 9),
     padding=pairs(0, 2),
@@ -219,7 +217,7 @@ def test_convolutions_row_by_row(
     relu=st.booleans(),
     seed=st.integers(0, 99),
 )
-@example(channels=(32, 33), n=1, size=(1, 2), padding=(1, 2), bias=True, relu=False, seed=0)
+@example(channels=(17, 18), n=1, size=(1, 2), padding=(1, 2), bias=True, relu=False, seed=0)
 @some_examples
 def test_convolutions_in_winograd_s_form(
     dtype: DTypeLike, channels: Pair, n: int, size: Pair, padding: Pair, bias: bool, relu: bool, seed: int
@@ -305,6 +303,37 @@ def test_decoders_whose_layers_share_a_border(
     check(modules, (n, channels[0], *size), dtype, seed)
 
 
+@pytest.mark.parametrize("windows", [1, 3, 6, 100])
+@pytest.mark.parametrize("rows", [1, 2])
+def test_winograd_s_form_in_blocks(
+    windows: int, rows: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast_winograd, "_VALUES_AT_ONCE", windows * 36 * 17)
+    monkeypatch.setattr(fast_winograd, "_ROWS_AT_ONCE", rows)
+    layer = conv(16, 17, dtype=np.float64)
+    x = rng.normal(size=(5, 16, 11, 18))
+    wanted = layer(x)
+    np.testing.assert_allclose(Sequential(layer).eval()(x), wanted, rtol=0, atol=1e-12 * np.abs(wanted).max())
+
+
+@given(n=st.integers(1, 4), start=st.integers(0, 5), size=pairs(1, 40), at_once=st.integers(1, 50))
+def test_the_blocks_of_winograd_s_form_cover_every_output_once(n: int, start: int, size: Pair, at_once: int) -> None:
+    filled = np.zeros((n, 4 * start + size[0], size[1]), int)
+    for block in fast_winograd._blocks(n, 4 * start, *filled.shape[1:], at_once):
+        filled[block] += 1
+        assert block[1].start % 4 == block[2].start % 4 == 0
+    assert (filled[:, : 4 * start] == 0).all()
+    assert (filled[:, 4 * start :] == 1).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32])
+def test_winograd_s_form_is_as_exact_as_the_weights(dtype: DTypeLike, rng: np.random.Generator) -> None:
+    layer = conv(16, 17, dtype=np.float64)
+    x = (rng.uniform(size=(1, 16, 9, 10)) * 200).astype(dtype)
+    wanted = layer(x)
+    np.testing.assert_allclose(Sequential(layer)(x), wanted, rtol=0, atol=1e-12 * np.abs(wanted).max())
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 6])
 @pytest.mark.parametrize("at_once", [0, 1, 2, 5, 100])
 def test_images_that_go_through_one_product_together(
@@ -337,9 +366,9 @@ def _in_float64(module: Module) -> Module:
 
 KINDS: dict[str, list[Module]] = {
     "ColumnConv": [conv(3, 4, stride=2)],
-    "RowConv": [conv(16, 17)],
+    "RowConv": [conv(16, 17, (2, 3))],
     "NarrowConv": [conv(17, 2)],
-    "WinogradConv": [conv(32, 33)],
+    "WinogradConv": [conv(16, 17)],
     "UpsampledConv": [NearestUpsampling(3), conv(3, 4)],
     "DoubledConv": [NearestUpsampling(2), conv(3, 4)],
 }
