@@ -111,14 +111,7 @@ class Report:
 
     def twin(self) -> dict[str, Any]:
         """The same network in PyTorch, on the same batches in the same order, from the same weights."""
-        from n2n_cli.data.sources import open_dataset
-        from n2n_cli.model import Model
-
-        model = Model.from_config(self.config)
-        _learn_in_pytorch(model, open_dataset(self.config.data, 3, seed=self.config.train.seed).train)
-        path = self.folder / "twin.pth"
-        model.save(path)
-        return {"test": self._measured(path)}
+        return {"test": self._learned(_learn_in_pytorch, self.config.train.lr, path=self.folder / "twin.pth")}
 
     def rounding(self) -> dict[str, Any]:
         """What the last bit of the first weights changes, in n2n and in PyTorch; and both at a tenth of the rate."""
@@ -135,6 +128,13 @@ class Report:
 
     def _ends(self, learn: Callable[[Model, Pairs], None], lr: float, nudge: int = 0) -> float:
         """PSNR after the training at such a rate, from weights that are nudged."""
+        psnr: float = self._learned(learn, lr, nudge, path=self.folder / "nudged.pth")["psnr"]
+        return psnr
+
+    def _learned(
+        self, learn: Callable[[Model, Pairs], None], lr: float, nudge: int = 0, *, path: Path
+    ) -> dict[str, Any]:
+        """The founding network, trained in this process and saved, and what it is worth."""
         from n2n_cli.data.sources import open_dataset
         from n2n_cli.model import Model
 
@@ -142,10 +142,8 @@ class Report:
         model = Model.from_config(config)
         _nudge(model, nudge)
         learn(model, open_dataset(config.data, 3, seed=config.train.seed).train)
-        path = self.folder / "nudged.pth"
         model.save(path)
-        psnr: float = self._measured(path)["psnr"]
-        return psnr
+        return self._measured(path)
 
     def figure2(self) -> dict[str, Any]:
         """PSNR against Adam's learning rate: the sweep's own plot and table."""
