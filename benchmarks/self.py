@@ -63,10 +63,12 @@ def steps(way: str, threads: int) -> Callable[[], None]:
     import numpy as np
 
     from n2n_cli.images import Picture
+    from n2n_cli.single_image.learner import Crops
     from n2n_cli.single_image.zero_shot import ZeroShotLearner
 
     pixels = np.random.default_rng(0).random((256, 256, 3), dtype=np.float32)
-    learner = ZeroShotLearner([Picture(pixels)], threads=threads)
+    rng = np.random.default_rng(0)
+    learner = ZeroShotLearner(Crops([Picture(pixels)], rng=rng), rng=rng, threads=threads)
     step: Callable[[], object] = learner.step
     if way == "n2n":
         _HELP.enter_context(learner.in_processes())

@@ -233,8 +233,7 @@ def _denoise(
         advance=lambda part: advance(share * part),
     )
     outcome.note(outcome.job.source, denoiser.notes)
-    if denoiser.learned is not None:
-        outcome.learned.append(denoiser.learned)
+    outcome.learned.extend(denoiser.learned)
     denoised = []
     for part in parts:
         size = (1 - share) * part.pixels.size / picture.pixels.size

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
 
 from n2n_cli.errors import ArgumentError
 from n2n_cli.images import Picture
@@ -18,6 +21,9 @@ METHODS: tuple[Method, ...] = ("zs-n2n", "adapt")
 
 LEARNING = 0.95
 """Of the time that a picture takes where it is learned from, about, the part that learning takes."""
+_LITTLE = 0.05
+"""A share of a blend that is not worth the time it takes."""
+_NO_BETTER = "nothing learned from it lowered the held-out loss; the model stayed as it is"
 _MANY = 10**6
 """Steps that are no limit: a user's seconds are over before, or the held-out loss stops falling."""
 
@@ -30,13 +36,13 @@ class Denoiser:
     ----------
     notes : list of str
         For the user.
-    learned : Learned or None
-        What came of learning; None where nothing was learned.
+    learned : list of Learned
+        What came of learning, for each network that the model is a blend of.
     """
 
     model: Model
     notes: list[str] = field(default_factory=list)
-    learned: Learned | None = None
+    learned: list[Learned] = field(default_factory=list)
 
 
 def learn_to_denoise(
@@ -53,8 +59,8 @@ def learn_to_denoise(
     Parameters
     ----------
     method : "zs-n2n", "adapt" or None
-        Zero-Shot Noise2Noise, which begins with nothing; or the model, fitted by the loss of Neighbor2Neighbor; or the
-        model as it is.
+        Zero-Shot Noise2Noise, which begins with nothing; or the model, fitted by the loss of Neighbor2Neighbor, and
+        blended with the former where that helps; or the model as it is.
     parts : sequence of Picture
         The picture, or those that it was taken apart into.
     model : Model, optional
@@ -72,31 +78,59 @@ def learn_to_denoise(
         When there is no model, and one is needed.
     """
     if method == "zs-n2n":
-        from n2n_cli.single_image import zero_shot  # here, as below: a model as it is starts without
-
-        if min(min(part.pixels.shape[:2]) for part in parts) < zero_shot.MIN_SIDE:
-            advance(1)
-            note = f"too small to learn from, a side is shorter than {zero_shot.MIN_SIDE} pixels; it stays as it is"
-            own = parts[0].pixels.shape[2]
-            return Denoiser(zero_shot.unchanging(own, threads=threads), [note])
-        learner = zero_shot.ZeroShotLearner(parts, threads=threads)
-        learned_model, learned = learner.learn(_effort(zero_shot.EFFORT, seconds), advance=advance)
-        return Denoiser(learned_model, [], learned)
+        return _learned_from_nothing(parts, seconds, threads, advance)
     if model is None:
         raise ArgumentError("model", model, "a model, unless all is learned from the picture")
-    if method is None:
-        return Denoiser(model)
-    from n2n_cli.single_image import neighbors
+    return Denoiser(model) if method is None else _adapted(model, parts, seconds, advance)
 
+
+def _learned_from_nothing(
+    parts: Sequence[Picture], seconds: float | None, threads: int | None, advance: Callable[[float], None]
+) -> Denoiser:
+    from n2n_cli.single_image import zero_shot  # here, as below: a model as it is starts without
+    from n2n_cli.single_image.learner import Crops
+
+    if min(min(part.pixels.shape[:2]) for part in parts) < zero_shot.MIN_SIDE:
+        advance(1)
+        note = f"too small to learn from, a side is shorter than {zero_shot.MIN_SIDE} pixels; it stays as it is"
+        return Denoiser(zero_shot.unchanging(parts[0].pixels.shape[2], threads=threads), [note])
+    rng = np.random.default_rng(0)
+    learner = zero_shot.ZeroShotLearner(Crops(parts, rng=rng), rng=rng, threads=threads)
+    learned_model, learned = learner.learn(_effort(zero_shot.EFFORT, seconds), advance=advance)
+    return Denoiser(learned_model, [], [learned])
+
+
+def _adapted(
+    model: Model, parts: Sequence[Picture], seconds: float | None, advance: Callable[[float], None]
+) -> Denoiser:
+    """The model, fitted to the picture; and as much as helps of a network that learned from the picture alone."""
+    from n2n_cli.correlation import LIMIT
+    from n2n_cli.single_image import neighbors, zero_shot
+    from n2n_cli.single_image.blend import Blend, best_share, for_channels
+    from n2n_cli.single_image.learner import model_of
+
+    began = time.perf_counter()
     adapter = neighbors.Adapter(model, parts)
     if not adapter.possible:
         advance(1)
         return Denoiser(model, ["too small to fit the model to it; the model denoised it as it is"])
-    learned = adapter.learn(_effort(neighbors.EFFORT, seconds), advance=advance)
-    notes = (
-        [] if learned.best < learned.first else ["no fit to it lowered the held-out loss; the model stayed as it is"]
-    )
-    return Denoiser(adapter.model, notes, learned)
+    if adapter.correlation() > LIMIT:
+        advance(1)
+        return Denoiser(model, ["neighbours share their noise, so nothing was learned; the model stayed as it is"])
+    half = None if seconds is None else seconds / 2
+    fitted = adapter.learn(_effort(neighbors.EFFORT, half), advance=lambda part: advance(part / 2))
+    left = None if seconds is None else max(0.0, seconds - (time.perf_counter() - began))
+    learner = zero_shot.ZeroShotLearner(adapter.crops, rng=np.random.default_rng(0), threads=model.threads)
+    alone, learned = learner.learn(_effort(zero_shot.EFFORT, left), advance=lambda part: advance(part / 2))
+    own = model_of(for_channels(adapter.model.network, parts[0].pixels.shape[2], model.channels), threads=model.threads)
+    share = best_share(own.predict, alone.predict, adapter.windows, rng=np.random.default_rng(0))
+    if share > 1 - _LITTLE:
+        better = fitted.best < fitted.first
+        return Denoiser(adapter.model, [] if better else [_NO_BETTER], [fitted])
+    if share < _LITTLE:
+        return Denoiser(alone, [], [learned])
+    blend = model_of(Blend(own.network, alone.network, share), threads=model.threads)
+    return Denoiser(blend, [], [replace(fitted, share=share), replace(learned, share=1 - share)])
 
 
 def _effort(effort: Effort, seconds: float | None) -> Effort:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from n2n_cli.images import Picture
-from n2n_cli.nn import Loss
+from n2n_cli.model import Model
+from n2n_cli.nn import Adam, Loss, Module
 from n2n_cli.nn.averaging import MovingAverage
 from n2n_cli.nn.functional import Array, Pair
 from n2n_cli.noise_level import estimate_sigma
@@ -63,16 +64,20 @@ class Learned:
         That were taken.
     first, best : float
         The held-out loss before the first step and the lowest; not a number where nothing is held out.
+    share : float
+        Of the denoiser, in [0, 1], that is what was learned.
     """
 
     weights: dict[str, Array]
     steps: int
     first: float
     best: float
+    share: float = 1.0
 
     def __str__(self) -> str:
         told = "" if math.isnan(self.first) else f", held-out loss {self.first:.3g} before and {self.best:.3g} after"
-        return f"learned for {self.steps} steps{told}"
+        part = "" if self.share == 1 else f"; {self.share:.0%} of the result"
+        return f"learned for {self.steps} steps{told}{part}"
 
 
 def learn(
@@ -243,6 +248,11 @@ def _block_numbers(size: int) -> Array:
     """The number of the block, from 1 on, that each pixel along an axis lies in; around them, 0 and one more."""
     numbers: Array = np.clip((np.arange(size) - EDGE) // BLOCK + 1, 0, _block_count(size) + 1)
     return numbers
+
+
+def model_of(network: Module, *, threads: int | None = None) -> Model:
+    """A model for denoising, of a network that has learned."""
+    return Model(network, Adam(network.param()), MaskedSquares(), threads=threads)
 
 
 def cells(learned: Array) -> Array:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from n2n_cli.correlation import noise_correlation
 from n2n_cli.data.neighbours import draw_neighbours, neighbours
 from n2n_cli.errors import ShapeError
 from n2n_cli.images import Picture
@@ -26,7 +27,7 @@ from n2n_cli.nn import Adam, Loss
 from n2n_cli.nn.averaging import MovingAverage
 from n2n_cli.nn.functional import Array
 from n2n_cli.single_image.learner import BLOCK, Crops, Effort, Learned, cells, learn
-from n2n_cli.single_image.risk import Risk, Window, window
+from n2n_cli.single_image.risk import Risk, window
 
 WEIGHT = 1.0
 """Of the second part of the loss: the paper's for real noise."""
@@ -100,23 +101,27 @@ class Adapter:
 
     Attributes
     ----------
+    crops : Crops
     possible : bool
         Whether the pictures are large enough to learn from them, and to tell whether that made it better.
+    windows : list of ((1, C, H, W) array, (H, W) bool array)
+        Crops around held-out blocks, and where they are held out.
     """
 
     def __init__(self, model: Model, pictures: Sequence[Picture], *, seed: int = 0) -> None:
         self._rng = np.random.default_rng(seed)
-        self._crops = Crops(pictures, rng=self._rng, part=_PART)
+        self.crops = Crops(pictures, rng=self._rng, part=_PART)
         network = copy.deepcopy(model.network)
         optimizer = Adam(network.param(), lr=LEARNING_RATE)
         self.model = Model(network, optimizer, NeighborLoss(), threads=model.threads)
         self._average = MovingAverage(network.named_parameters(), DECAY)
         self._channels = model.channels
         whole = 2 * math.lcm(network.period(0), network.period(1))
-        self._side = min(SIDE, self._crops.least) // whole * whole
-        windows = self._held_out_windows() if self._side else []
-        self.possible = bool(windows)
-        self._risk = Risk(windows, self._crops.sigma() if windows else math.nan)
+        self._side = min(SIDE, self.crops.least) // whole * whole
+        self.windows = self._held_out_windows() if self._side else []
+        self.possible = bool(self.windows)
+        looked_at = [window(self._fitted(crop), held, rng=self._rng) for crop, held in self.windows]
+        self._risk = Risk(looked_at, self.crops.sigma() if looked_at else math.nan)
 
     def learn(self, effort: Effort = EFFORT, *, advance: Callable[[float], None] = lambda part: None) -> Learned:
         """Fit `self.model`; its held-out loss is then at most what it was."""
@@ -125,11 +130,16 @@ class Adapter:
         self.model.network.load_state_dict(learned.weights)
         return learned
 
+    def correlation(self) -> float:
+        """Of what the model removes, between neighbouring pixels; not a number where the pictures are too small."""
+        crops = [self._fitted(crop) for crop, _ in self.windows]
+        return max(noise_correlation(_stacked(crops), _stacked([self.model.predict(crop) for crop in crops])))
+
     def step(self) -> None:
         """Take one."""
         optimizer = self.model.optimizer
         optimizer.lr = min(LEARNING_RATE * GROWTH**optimizer.steps, LAST_RATE)
-        x, learned = self._crops.at(self._crops.draw(BATCH, self._side), self._side)
+        x, learned = self.crops.at(self.crops.draw(BATCH, self._side), self._side)
         x, mask = self._fitted(x), self._spread(cells(learned))
         drawn = draw_neighbours(len(x), *mask.shape[2:], rng=self._rng)
         first, second = neighbours(x, drawn)
@@ -139,16 +149,15 @@ class Adapter:
         """By how much the model errs more than at first, in the held-out blocks; not a number where there are none."""
         return self._risk(self.model.predict)
 
-    def _held_out_windows(self) -> list[Window]:
-        """Crops around held-out blocks."""
+    def _held_out_windows(self) -> list[tuple[Array, Array]]:
         side, corners = self._side, list[tuple[int, int, int]]()
-        for i, row, column in self._crops.held:
+        for i, row, column in self.crops.held:
             room = side - BLOCK
             seen = any(k == i and 0 <= row - top <= room and 0 <= column - left <= room for k, top, left in corners)
             if not seen and len(corners) < _WINDOWS:
-                corners.append((i, *self._crops.around(i, (row, column), side)))
-        found = [self._crops.at([corner], side) for corner in corners]
-        return [window(self._fitted(crop), ~learned[0, 0], rng=self._rng) for crop, learned in found]
+                corners.append((i, *self.crops.around(i, (row, column), side)))
+        found = [self.crops.at([corner], side) for corner in corners]
+        return [(crop, ~learned[0, 0]) for crop, learned in found]
 
     def _fitted(self, x: Array) -> Array:
         """Crops with the network's channels: gray repeated; of RGB through a gray network, each by itself."""
@@ -159,5 +168,10 @@ class Adapter:
 
     def _spread(self, mask: Array) -> Array:
         """A mask a crop, for crops as `_fitted` makes them."""
-        alone = self._channels == 1 < self._crops.channels
-        return np.repeat(mask, self._crops.channels, axis=0) if alone else mask
+        alone = self._channels == 1 < self.crops.channels
+        return np.repeat(mask, self.crops.channels, axis=0) if alone else mask
+
+
+def _stacked(crops: Sequence[Array]) -> Picture:
+    """Crops (N, C, H, W) above one another."""
+    return Picture(np.concatenate([np.moveaxis(x, 1, -1).reshape(-1, x.shape[3], x.shape[1]) for x in crops]))

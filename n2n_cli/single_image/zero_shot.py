@@ -12,7 +12,7 @@ Mansour and Heckel (2023), "Zero-Shot Noise2Noise: Efficient Image Denoising wit
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Self
 
@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from n2n_cli.errors import ShapeError
-from n2n_cli.images import Picture
 from n2n_cli.machine import one_blas_thread
 from n2n_cli.model import Model
 from n2n_cli.nn import Adam, Conv2d, LeakyReLU, Module, Residual, Sequential
@@ -31,7 +30,7 @@ from n2n_cli.nn.init import UNDRAWN
 from n2n_cli.nn.tape import do
 from n2n_cli.processes import Parts
 from n2n_cli.self_ensemble import SelfEnsemble
-from n2n_cli.single_image.learner import BLOCK, EDGE, Crops, Effort, Learned, MaskedSquares, cells, learn
+from n2n_cli.single_image.learner import BLOCK, EDGE, Crops, Effort, Learned, MaskedSquares, cells, learn, model_of
 
 WIDTH, SLOPE = 48, 0.2
 BEYOND = 2
@@ -199,7 +198,7 @@ def denoising_network(learned: Sequential, channels: int, mean: float, scale: fl
 def unchanging(channels: int, *, threads: int | None = None) -> Model:
     """A model that gives every picture back as it is: its weights are zeros."""
     network = Sequential(Residual(*_layers(channels, 1, UNDRAWN, np.float32)))
-    return Model(network, Adam(network.param()), MaskedSquares(), threads=threads)
+    return model_of(network, threads=threads)
 
 
 def learning_parts(channels: int, rng: np.random.Generator = UNDRAWN) -> tuple[ZeroShot, MaskedSquares]:
@@ -212,18 +211,17 @@ class ZeroShotLearner:
 
     Parameters
     ----------
-    pictures : sequence of Picture
-        Of the same channels, no side shorter than `MIN_SIDE`: one, or the parts of one.
-    seed : int
-        Draws the weights, the crops and what is held out.
+    crops : Crops
+        Of pictures of which no side is shorter than `MIN_SIDE`: one, or the parts of one.
+    rng : numpy.random.Generator
+        Draws the weights.
     threads : int, optional
         By default one for each core that this process may use; `learn` has as many processes in their place. Results
         do not depend on it but for rounding.
     """
 
-    def __init__(self, pictures: Sequence[Picture], *, seed: int = 0, threads: int | None = None) -> None:
-        rng = np.random.default_rng(seed)
-        self.crops = Crops(pictures, rng=rng)
+    def __init__(self, crops: Crops, *, rng: np.random.Generator, threads: int | None = None) -> None:
+        self.crops = crops
         self._scale = DEVIATION / self.crops.deviation
         self._side = min(SIDE, self.crops.least // 2 * 2)
         channels = self.crops.channels
@@ -264,7 +262,7 @@ class ZeroShotLearner:
             learned = learn(self.step, self.held_out, self.average, effort, advance=advance)
         self._pair.load_state_dict(learned.weights)
         network = denoising_network(self.network, self.crops.channels, self.crops.mean, self._scale)
-        return Model(network, Adam(network.param()), MaskedSquares(), threads=self._model.threads), learned
+        return model_of(network, threads=self._model.threads), learned
 
     def _scaled(self, x: Array) -> Array:
         scaled: Array = (x - np.float32(self.crops.mean)) * np.float32(self._scale)

@@ -10,12 +10,14 @@ import pytest
 from PIL import Image
 
 from n2n_cli.batch import BatchOptions, Outcome, denoise_files
+from n2n_cli.denoising import denoise
 from n2n_cli.errors import ArgumentError
 from n2n_cli.images import Picture, read_pages, write_pages
 from n2n_cli.jobs import Job
 from n2n_cli.model import Model
 from n2n_cli.nn.functional import Array
-from n2n_cli.single_image import denoiser
+from n2n_cli.single_image import denoiser, learner
+from n2n_cli.single_image.blend import Blend
 from n2n_cli.single_image.denoiser import learn_to_denoise
 from n2n_cli.single_image.learner import Effort
 from tests.single_image.test_neighbors import model, noisy_picture
@@ -41,7 +43,7 @@ def run(*jobs: Job, chosen: Model | None = HALF_GRAY, **options: Any) -> list[Ou
 
 def test_without_a_method_the_model_is_the_denoiser() -> None:
     denoiser = learn_to_denoise(None, [Picture(gray())], HALF_GRAY)
-    assert (denoiser.model, denoiser.notes, denoiser.learned) == (HALF_GRAY, [], None)
+    assert (denoiser.model, denoiser.notes, denoiser.learned) == (HALF_GRAY, [], [])
 
 
 @pytest.mark.parametrize("method", [None, "adapt"])
@@ -74,14 +76,70 @@ def test_what_is_too_small_is_told(method: Any, side: int, told: str) -> None:
     denoiser = learn_to_denoise(method, [Picture(gray(side))], HALF_GRAY, threads=1, advance=parts.append)
     assert told in denoiser.notes[0]
     assert parts == [1]
-    assert denoiser.learned is None
+    assert denoiser.learned == []
 
 
 def test_a_fit_that_was_no_better_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     picture, _ = noisy_picture()
     monkeypatch.setattr("n2n_cli.single_image.neighbors.Adapter.step", lambda adapter: None)
+    monkeypatch.setattr("n2n_cli.single_image.blend.best_share", lambda *_, **__: 0.97)
     denoiser = learn_to_denoise("adapt", [picture], model())
-    assert denoiser.notes == ["no fit to it lowered the held-out loss; the model stayed as it is"]
+    assert denoiser.notes == ["nothing learned from it lowered the held-out loss; the model stayed as it is"]
+    assert [learned.share for learned in denoiser.learned] == [1]
+
+
+@pytest.mark.parametrize(("own", "channels"), [(3, 3), (1, 3), (3, 1)])
+def test_a_model_that_keeps_the_noise_gives_way_to_what_the_picture_teaches(
+    own: int, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("n2n_cli.single_image.zero_shot.EFFORT", Effort(steps=150, every=50))
+    picture, clean = noisy_picture(own)
+    parts: list[float] = []
+    adapted = learn_to_denoise("adapt", [picture], model(channels), advance=parts.append)
+    alone = learn_to_denoise("zs-n2n", [picture], None, threads=1)
+    errors = [
+        np.mean((denoise(made.model, picture.as_float()).transpose(1, 2, 0) - clean) ** 2) for made in (adapted, alone)
+    ]
+    assert errors[0] < min(1.3 * errors[1], 0.1**2 / 4)
+    assert adapted.notes == []
+    assert sum(parts) == pytest.approx(1)
+
+
+def test_a_blend_has_its_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("n2n_cli.single_image.blend.best_share", lambda *_, **__: 0.3)
+    picture, _ = noisy_picture(1)
+    denoiser = learn_to_denoise("adapt", [picture], model())
+    blend = denoiser.model.network
+    assert isinstance(blend, Blend)
+    assert blend.share == 0.3
+    assert denoiser.model.channels == 1
+    assert [learned.share for learned in denoiser.learned] == [0.3, 0.7]
+    assert [str(learned).rsplit("; ")[1] for learned in denoiser.learned] == ["30% of the result", "70% of the result"]
+
+
+def test_seconds_are_for_both_that_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+    real = learner.learn
+
+    def watched(step: Any, held_out: Any, average: Any, effort: Effort, **named: Any) -> Any:
+        asked.append(effort.seconds)
+        return real(step, held_out, average, effort, **named)
+
+    monkeypatch.setattr("n2n_cli.single_image.neighbors.learn", watched)
+    monkeypatch.setattr("n2n_cli.single_image.zero_shot.learn", watched)
+    learn_to_denoise("adapt", [noisy_picture()[0]], model(), seconds=0.4)
+    assert asked[0] == 0.2
+    assert 0 <= asked[1] <= 0.4
+
+
+def test_where_neighbours_share_their_noise_the_model_stays() -> None:
+    noise = np.random.default_rng(0).normal(0, 15, (128, 128, 1))
+    shared = noise + np.roll(noise, 1, 0) + np.roll(noise, 1, 1)
+    picture = Picture(np.clip(120 + shared, 0, 255).astype(np.uint8))
+    denoiser = learn_to_denoise("adapt", [picture], HALF_GRAY)
+    assert denoiser.model is HALF_GRAY
+    assert denoiser.notes == ["neighbours share their noise, so nothing was learned; the model stayed as it is"]
+    assert denoiser.learned == []
 
 
 def test_each_page_of_a_file_learns_for_itself_and_keeps_its_depth() -> None:

@@ -42,6 +42,11 @@ def as_picture(pixels: Array) -> Picture:
     return Picture(np.ascontiguousarray(np.moveaxis(pixels, 0, -1)))
 
 
+def learner_of(picture: Picture, *, seed: int = 0, threads: int = 1) -> ZeroShotLearner:
+    rng = np.random.default_rng(seed)
+    return ZeroShotLearner(Crops([picture], rng=rng), rng=rng, threads=threads)
+
+
 def loss(module: ZeroShot, x: Array) -> float:
     return 2 * MSE()(module(x), np.zeros(module.output_shape(x.shape)))
 
@@ -163,7 +168,7 @@ def test_the_network_is_the_papers(rng: np.random.Generator) -> None:
 def test_a_noisy_picture_becomes_better_dark_or_bright(channels: int, spread: float, rng: np.random.Generator) -> None:
     clean = blocks(rng, 96, channels) * np.float32(spread)
     noisy = clean + (0.1 * spread * rng.normal(size=clean.shape)).astype(np.float32)
-    model, learned = ZeroShotLearner([as_picture(noisy)], threads=1).learn(Effort(steps=150, every=50))
+    model, learned = learner_of(as_picture(noisy)).learn(Effort(steps=150, every=50))
     assert learned.best < learned.first
     errors = [np.mean((picture - clean) ** 2) for picture in (denoise(model, noisy), noisy)]
     assert errors[0] < errors[1] / 4
@@ -173,7 +178,7 @@ def test_nothing_is_learned_from_cells_that_are_held_out(monkeypatch: pytest.Mon
     pixels = np.zeros((100, 90, 1), np.float32)
     for _, top, left in Crops([Picture(pixels)], rng=np.random.default_rng(7)).held:
         pixels[top : top + BLOCK, left : left + BLOCK] = 1
-    learner = ZeroShotLearner([Picture(pixels)], seed=7, threads=1)
+    learner = learner_of(Picture(pixels), seed=7)
     taken: list[tuple[Array, Array]] = []
     monkeypatch.setattr(learner._model, "step", lambda *pair: taken.append(pair))
     for _ in range(40):
@@ -189,8 +194,7 @@ def test_threads_change_nothing_and_the_seed_does(rng: np.random.Generator) -> N
     picture = as_picture(blocks(rng) + rng.normal(0, 0.1, (3, 64, 64)).astype(np.float32))
     effort = Effort(steps=6, every=3)
     models = [
-        ZeroShotLearner([picture], seed=seed, threads=threads).learn(effort)[0]
-        for seed, threads in ((1, 1), (1, 2), (2, 1))
+        learner_of(picture, seed=seed, threads=threads).learn(effort)[0] for seed, threads in ((1, 1), (1, 2), (2, 1))
     ]
     first, same, other = (model.network.state_dict() for model in models)
     for name, values in first.items():
@@ -200,7 +204,7 @@ def test_threads_change_nothing_and_the_seed_does(rng: np.random.Generator) -> N
 
 def test_processes_change_nothing(rng: np.random.Generator) -> None:
     picture = as_picture(blocks(rng) + rng.normal(0, 0.1, (3, 64, 64)).astype(np.float32))
-    alone, together = (ZeroShotLearner([picture], threads=threads) for threads in (1, 2))
+    alone, together = (learner_of(picture, threads=threads) for threads in (1, 2))
     until = time.monotonic() + 60
     with together.in_processes():
         helped = 0
@@ -225,13 +229,13 @@ def test_a_large_picture_is_learned_from_crops_and_never_as_a_whole(monkeypatch:
 
     monkeypatch.setattr(Picture, "to_unit", watched)
     pixels = np.random.default_rng(0).integers(256, size=(3000, 2000, 1), dtype=np.uint8)
-    ZeroShotLearner([Picture(pixels)], threads=1).learn(Effort(steps=2))
+    learner_of(Picture(pixels)).learn(Effort(steps=2))
     assert 0 < largest < pixels.size / 4
 
 
 def test_a_picture_without_any_difference_stays_as_it_is() -> None:
     flat = np.full((3, 40, 40), 0.5, np.float32)
-    model, _ = ZeroShotLearner([as_picture(flat)], threads=1).learn(Effort(steps=60))
+    model, _ = learner_of(as_picture(flat)).learn(Effort(steps=60))
     assert psnr(denoise(model, flat), flat) > 30
 
 

@@ -1,0 +1,129 @@
+"""A blend of two denoisers: its share, and the module that mixes them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from n2n_cli.denoising import denoise
+from n2n_cli.errors import ShapeError
+from n2n_cli.nn import Conv2d, Module, Residual, Sequential
+from n2n_cli.nn.bands import Counting
+from n2n_cli.nn.functional import Array, Pair
+from n2n_cli.nn.parallel import Replicas
+from n2n_cli.single_image.blend import Blend, OfChannels, best_share, for_channels
+from n2n_cli.single_image.learner import model_of
+from n2n_cli.tiling import apply
+from tests.nn.unet import unet
+
+
+def conv(channels: int, kernel_size: int, rng: np.random.Generator) -> Conv2d:
+    return Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, rng=rng)
+
+
+def network_of(channels: int, rng: np.random.Generator) -> Module:
+    """A U-Net of RGB, or for gray what sees a little more than a pixel."""
+    return unet(rng) if channels == 3 else Residual(conv(1, 3, rng), conv(1, 3, rng))
+
+
+def windows(clean: Array, sigma: float, rng: np.random.Generator) -> list[tuple[Array, Array]]:
+    noisy = clean + rng.normal(0, sigma, clean.shape)
+    return [(noisy, np.ones(clean.shape[2:], bool))]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_the_share_makes_up_for_what_each_of_two_gets_wrong(share: float, rng: np.random.Generator) -> None:
+    clean = rng.random((1, 3, 48, 40))
+    wrong = 0.2 * rng.normal(size=clean.shape)
+
+    def first(x: Array) -> Array:
+        return clean + (1 - share) * wrong
+
+    def second(x: Array) -> Array:
+        return clean - share * wrong
+
+    found = best_share(first, second, windows(clean, 0.05, rng), rng=rng)
+    assert found == pytest.approx(share, abs=0.02)
+
+
+def test_who_keeps_the_noise_has_no_share(rng: np.random.Generator) -> None:
+    clean = np.full((1, 1, 64, 64), 0.5)
+    seen = windows(clean, 0.1, rng)
+    assert best_share(lambda x: x, lambda x: 0 * x + 0.5, seen, rng=rng) < 0.05
+    assert best_share(lambda x: 0 * x + 0.5, lambda x: x, seen, rng=rng) > 0.95
+
+
+def test_two_that_guess_the_same_are_the_first(rng: np.random.Generator) -> None:
+    seen = windows(np.zeros((1, 1, 16, 16)), 1.0, rng)
+    assert best_share(np.zeros_like, np.zeros_like, seen, rng=rng) == 1
+    assert best_share(np.zeros_like, np.ones_like, [(seen[0][0], np.zeros((16, 16), bool))], rng=rng) == 1
+
+
+def test_only_held_out_pixels_have_a_say(rng: np.random.Generator) -> None:
+    clean = rng.random((1, 2, 48, 48))
+    (noisy, held), *_ = windows(clean, 0.01, rng)
+    held[:, 24:] = False
+
+    def best_at_the_left(x: Array) -> Array:
+        return clean + np.where(held, 0, 5)
+
+    assert best_share(best_at_the_left, lambda x: clean + np.where(held, 1, 0), [(noisy, held)], rng=rng) > 0.95
+
+
+def test_a_blend_is_the_weighted_mean(rng: np.random.Generator) -> None:
+    one, other = conv(2, 3, rng), Sequential(conv(2, 5, rng), conv(2, 1, rng))
+    x = rng.random((2, 2, 9, 11), dtype=np.float32)
+    blend = Blend(one, other, 0.3).eval()
+    np.testing.assert_allclose(blend(x), 0.3 * one(x) + 0.7 * other(x), atol=1e-6)
+    assert blend.input_span(4, 6, 0) == (2, 8)
+    assert [name for name, _ in blend.named_parameters()][:2] == ["first.weight", "first.bias"]
+
+
+@pytest.mark.parametrize("size", [(48, 72), (37, 50)])
+def test_in_tiles_a_blend_is_the_same(size: Pair, rng: np.random.Generator) -> None:
+    network = Blend(unet(rng), Residual(conv(3, 5, rng)), 0.6).eval()
+    assert network.period(0) == unet(rng).period(0) > 1
+    x = rng.random((1, 3, *size))
+    whole = apply(Replicas(network), x, tile=200)
+    np.testing.assert_allclose(apply(Replicas(network, threads=2), x, tile=8), whole, atol=1e-12)
+
+
+@pytest.mark.parametrize(("own", "channels"), [(1, 3), (3, 1)])
+def test_a_network_of_other_channels_does_as_denoising_with_it(
+    own: int, channels: int, rng: np.random.Generator
+) -> None:
+    network = Sequential(Residual(conv(channels, 3, rng), conv(channels, 3, rng)))
+    pixels = rng.random((own, 20, 30), dtype=np.float32)
+    fitted = for_channels(network, own, channels)
+    wanted = denoise(model_of(network, threads=1), pixels)
+    assert model_of(fitted).channels == own
+    np.testing.assert_allclose(denoise(model_of(fitted, threads=1), pixels), wanted, atol=1e-6)
+    with pytest.raises(ShapeError):
+        fitted.output_shape((1, 2, 20, 30))
+
+
+def test_a_network_of_the_same_channels_is_itself(rng: np.random.Generator) -> None:
+    network = conv(3, 3, rng)
+    assert for_channels(network, 3, 3) is network
+
+
+@pytest.mark.parametrize(("own", "channels", "count"), [(1, 3, 1), (3, 1, 1), (3, 1, 2), (3, 3, 2)])
+def test_in_bands_it_is_the_same(own: int, channels: int, count: int, rng: np.random.Generator) -> None:
+    network = Blend(for_channels(network_of(channels, rng), own, channels), Residual(conv(own, 5, rng)), 0.6).eval()
+    x = rng.random((count, own, 400, 176))
+    replicas = Replicas(network, threads=2)
+    np.testing.assert_allclose(replicas.in_bands(x), network(x), atol=1e-6)
+
+
+@pytest.mark.parametrize(("own", "channels"), [(1, 3), (3, 1)])
+def test_the_memory_of_bands_is_told_without_taking_it(own: int, channels: int, rng: np.random.Generator) -> None:
+    network = Blend(OfChannels(network_of(channels, rng), own, channels), Residual(conv(own, 5, rng)), 0.6).eval()
+    counting = Counting()
+    network.in_bands(counting.empty((1, own, 40_000, 40_000)), counting)
+    assert counting.memory > 3 * 4 * 40_000**2
+
+
+@pytest.mark.parametrize("module", [Blend(Module(), Module(), 0.5), OfChannels(Module(), 1, 3)])
+def test_there_is_no_way_back(module: Module) -> None:
+    with pytest.raises(NotImplementedError, match="is for denoising alone"):
+        module.backward(np.zeros((1, 1, 2, 2)))
