@@ -83,10 +83,10 @@ def estimate_sigma(pixels: Array) -> float:
     smoothness, coefficients = texture[usable] / kept**2, diagonal[usable] / kept[:, None]
     few = min(len(usable), max(_LEAST, math.ceil(_SHARE * texture.size)))
     limit = np.partition(smoothness, few - 1)[few - 1]
-    sigma = _deviation(coefficients[smoothness <= limit])
+    sigma = deviation(coefficients[smoothness <= limit])
     # Windows that have no more texture than the mean of so much noise are smooth, too: the more, the surer.
     expected = 2 * _WINDOW**2 * sigma**2
-    return 255 * _deviation(coefficients[smoothness <= max(limit, expected)])
+    return 255 * deviation(coefficients[smoothness <= max(limit, expected)])
 
 
 def sigma_of(picture: Picture) -> float:
@@ -95,9 +95,9 @@ def sigma_of(picture: Picture) -> float:
     return estimate_sigma(pixels if picture.value_range is None else picture.to_unit(pixels))
 
 
-def _deviation(coefficients: Array) -> float:
-    """Standard deviation of normal variables with outliers, by their median absolute deviation."""
-    return float(np.median(np.abs(coefficients))) / _MEDIAN
+def deviation(values: Array) -> float:
+    """Standard deviation of normal variables with outliers, by their median absolute deviation from 0."""
+    return float(np.median(np.abs(values))) / _MEDIAN
 
 
 def _tiles(pixels: Array) -> Array:

@@ -58,7 +58,7 @@ def denoise(
             "--self",
             metavar="[=METHOD]",
             help="Learn to denoise each picture from itself alone: --self or --self=zs-n2n begins with nothing, "
-            "--self=adapt fits the model to the picture. Default: the model as it is.",
+            "--self=adapt fits the model to the picture and blends it with the former. Default: the model as it is.",
         ),
     ] = None,
     seconds: Annotated[
@@ -66,7 +66,7 @@ def denoise(
         typer.Option(
             metavar="N",
             help="With --self: what learning from a picture may take; it ends before that when it no longer helps. "
-            "Default: a number of steps, 10 to 20 seconds on two cores.",
+            "Default: a number of steps, 5 to 30 seconds on two cores.",
         ),
     ] = None,
     pd: Annotated[

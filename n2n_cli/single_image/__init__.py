@@ -1,10 +1,11 @@
 """Denoising that is learned from the one picture that is to be denoised.
 
-denoiser   the model that was chosen, or one that learns from the picture first
-learner    where crops come from, and when to stop
-zero_shot  Zero-Shot Noise2Noise
-neighbors  Neighbor2Neighbor
-blend      two denoisers together, in shares that the picture chooses
-model      the model that learns from many single noisy pictures
-risk       how far a denoiser is from the clean picture, told from the noisy one
+denoiser     the model that was chosen, or one that learns from the picture first
+learner      where crops come from, and when to stop
+zero_shot    Zero-Shot Noise2Noise
+neighbors    Neighbor2Neighbor
+blend        two denoisers together, in shares that the picture chooses
+model        the model that learns from many single noisy pictures
+risk         how far a denoiser is from the clean picture, told from the noisy one
+noise_curve  the variance of the noise, by brightness
 """

@@ -123,7 +123,7 @@ def _adapted(
     learner = zero_shot.ZeroShotLearner(adapter.crops, rng=np.random.default_rng(0), threads=model.threads)
     alone, learned = learner.learn(_effort(zero_shot.EFFORT, left), advance=lambda part: advance(part / 2))
     own = model_of(for_channels(adapter.model.network, parts[0].pixels.shape[2], model.channels), threads=model.threads)
-    share = best_share(own.predict, alone.predict, adapter.windows, rng=np.random.default_rng(0))
+    share = best_share(own.predict, alone.predict, adapter.crops, adapter.side, rng=np.random.default_rng(0))
     if share > 1 - _LITTLE:
         better = fitted.best < fitted.first
         return Denoiser(adapter.model, [] if better else [_NO_BETTER], [fitted])

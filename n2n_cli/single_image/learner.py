@@ -229,6 +229,17 @@ class Crops:
         places = self._rng.integers(self._sides[numbers] - side + 1)
         return [(i, top, left) for i, (top, left) in zip(numbers.tolist(), places.tolist(), strict=True)]
 
+    def spread(self, most: int, side: int, step: int) -> list[tuple[int, int, int]]:
+        """Places of crops, spread evenly: a step apart, or where those are too many, about `most` of them."""
+        places = []
+        for i, ((h, w), part) in enumerate(zip(self._sides.tolist(), self._shares.tolist(), strict=True)):
+            rows, columns = (1 + math.ceil((size - side) / step) for size in (h, w))
+            down = min(rows, max(1, round(math.sqrt(most * part * h / w))))
+            across = min(columns, max(1, round(most * part / down)))
+            tops, lefts = (np.linspace(0, size - side, n).astype(int) for size, n in ((h, down), (w, across)))
+            places += [(i, int(top), int(left)) for top in tops for left in lefts]
+        return places
+
     def around(self, i: int, block: Pair, side: int) -> Pair:
         """The even place of a crop of picture `i`, of an even side, with the block of that place near its middle."""
         h, w = self._pictures[i].pixels.shape[:2]

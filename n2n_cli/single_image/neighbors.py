@@ -104,8 +104,8 @@ class Adapter:
     crops : Crops
     possible : bool
         Whether the pictures are large enough to learn from them, and to tell whether that made it better.
-    windows : list of ((1, C, H, W) array, (H, W) bool array)
-        Crops around held-out blocks, and where they are held out.
+    side : int
+        Of crops, in pixels; 0 where the pictures are too small for the network.
     """
 
     def __init__(self, model: Model, pictures: Sequence[Picture], *, seed: int = 0) -> None:
@@ -117,10 +117,10 @@ class Adapter:
         self._average = MovingAverage(network.named_parameters(), DECAY)
         self._channels = model.channels
         whole = 2 * math.lcm(network.period(0), network.period(1))
-        self._side = min(SIDE, self.crops.least) // whole * whole
-        self.windows = self._held_out_windows() if self._side else []
-        self.possible = bool(self.windows)
-        looked_at = [window(self._fitted(crop), held, rng=self._rng) for crop, held in self.windows]
+        self.side = min(SIDE, self.crops.least) // whole * whole
+        self._windows = self._held_out_windows() if self.side else []
+        self.possible = bool(self._windows)
+        looked_at = [window(self._fitted(crop), held, rng=self._rng) for crop, held in self._windows]
         self._risk = Risk(looked_at, self.crops.sigma() if looked_at else math.nan)
 
     def learn(self, effort: Effort = EFFORT, *, advance: Callable[[float], None] = lambda part: None) -> Learned:
@@ -132,14 +132,14 @@ class Adapter:
 
     def correlation(self) -> float:
         """Of what the model removes, between neighbouring pixels; not a number where the pictures are too small."""
-        crops = [self._fitted(crop) for crop, _ in self.windows]
+        crops = [self._fitted(crop) for crop, _ in self._windows]
         return max(noise_correlation(_stacked(crops), _stacked([self.model.predict(crop) for crop in crops])))
 
     def step(self) -> None:
         """Take one."""
         optimizer = self.model.optimizer
         optimizer.lr = min(LEARNING_RATE * GROWTH**optimizer.steps, LAST_RATE)
-        x, learned = self.crops.at(self.crops.draw(BATCH, self._side), self._side)
+        x, learned = self.crops.at(self.crops.draw(BATCH, self.side), self.side)
         x, mask = self._fitted(x), self._spread(cells(learned))
         drawn = draw_neighbours(len(x), *mask.shape[2:], rng=self._rng)
         first, second = neighbours(x, drawn)
@@ -150,7 +150,8 @@ class Adapter:
         return self._risk(self.model.predict)
 
     def _held_out_windows(self) -> list[tuple[Array, Array]]:
-        side, corners = self._side, list[tuple[int, int, int]]()
+        """Crops around held-out blocks, and where they are held out."""
+        side, corners = self.side, list[tuple[int, int, int]]()
         for i, row, column in self.crops.held:
             room = side - BLOCK
             seen = any(k == i and 0 <= row - top <= room and 0 <= column - left <= room for k, top, left in corners)

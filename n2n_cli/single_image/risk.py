@@ -22,7 +22,7 @@ import numpy as np
 
 from n2n_cli.nn.functional import Array
 
-_NUDGE = 0.01
+NUDGE = 0.01
 """What pictures are changed by, to see how outputs follow."""
 _FOLLOWS = 0.4
 """Above it, what is removed says little of the noise."""
@@ -109,9 +109,9 @@ class Risk:
         count = guesses = 0
         for x, held, signs, hidden in self._windows:
             y = denoise(x)
-            nudged = denoise(x + np.float32(_NUDGE) * signs)
+            nudged = denoise(x + np.float32(NUDGE) * signs)
             removed += _squares((y - x)[:, :, held])
-            follows += float(((nudged - y) * signs)[:, :, held].sum(dtype=np.float64)) / _NUDGE
+            follows += float(((nudged - y) * signs)[:, :, held].sum(dtype=np.float64)) / NUDGE
             count += y[:, :, held].size
             for other, places in hidden:
                 errors = (denoise(other) - x)[:, :, places]

@@ -7,12 +7,13 @@ import pytest
 
 from n2n_cli.denoising import denoise
 from n2n_cli.errors import ShapeError
+from n2n_cli.images import Picture
 from n2n_cli.nn import Conv2d, Module, Residual, Sequential
 from n2n_cli.nn.bands import Counting
 from n2n_cli.nn.functional import Array, Pair
 from n2n_cli.nn.parallel import Replicas
 from n2n_cli.single_image.blend import Blend, OfChannels, best_share, for_channels
-from n2n_cli.single_image.learner import model_of
+from n2n_cli.single_image.learner import Crops, model_of
 from n2n_cli.tiling import apply
 from tests.nn.unet import unet
 
@@ -26,48 +27,52 @@ def network_of(channels: int, rng: np.random.Generator) -> Module:
     return unet(rng) if channels == 3 else Residual(conv(1, 3, rng), conv(1, 3, rng))
 
 
-def windows(clean: Array, sigma: float, rng: np.random.Generator) -> list[tuple[Array, Array]]:
-    noisy = clean + rng.normal(0, sigma, clean.shape)
-    return [(noisy, np.ones(clean.shape[2:], bool))]
+def noisy_crops(clean: Array, sigma: float, rng: np.random.Generator) -> Crops:
+    """Of a clean (H, W, C) picture with noise."""
+    return Crops([Picture((clean + rng.normal(0, sigma, clean.shape)).astype(np.float32))], rng=rng)
+
+
+def mean_of_nine(x: Array) -> Array:
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
+    h, w = x.shape[2:]
+    mean: Array = np.mean([padded[:, :, i : i + h, j : j + w] for i in range(3) for j in range(3)], axis=0)
+    return mean
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_the_share_makes_up_for_what_each_of_two_gets_wrong(share: float, rng: np.random.Generator) -> None:
-    clean = rng.random((1, 3, 48, 40))
-    wrong = 0.2 * rng.normal(size=clean.shape)
-
-    def first(x: Array) -> Array:
-        return clean + (1 - share) * wrong
-
-    def second(x: Array) -> Array:
-        return clean - share * wrong
-
-    found = best_share(first, second, windows(clean, 0.05, rng), rng=rng)
+    crops = noisy_crops(np.full((90, 70, 3), 0.5), 0.05, rng)
+    too_bright, too_dark = 0.5 + 0.1 * (1 - share), 0.5 - 0.1 * share
+    found = best_share(lambda x: np.full_like(x, too_bright), lambda x: np.full_like(x, too_dark), crops, 32, rng=rng)
     assert found == pytest.approx(share, abs=0.02)
 
 
-def test_who_keeps_the_noise_has_no_share(rng: np.random.Generator) -> None:
-    clean = np.full((1, 1, 64, 64), 0.5)
-    seen = windows(clean, 0.1, rng)
-    assert best_share(lambda x: x, lambda x: 0 * x + 0.5, seen, rng=rng) < 0.05
-    assert best_share(lambda x: 0 * x + 0.5, lambda x: x, seen, rng=rng) > 0.95
+@pytest.mark.parametrize("side", [8, 64])
+def test_who_keeps_the_noise_has_no_share(side: int, rng: np.random.Generator) -> None:
+    crops = noisy_crops(np.full((64, 64, 1), 0.5), 0.1, rng)
+    assert best_share(lambda x: x, mean_of_nine, crops, side, rng=rng) < 0.1
+    assert best_share(mean_of_nine, lambda x: np.full_like(x, 0.3), crops, side, rng=rng) > 0.9
 
 
-def test_two_that_guess_the_same_are_the_first(rng: np.random.Generator) -> None:
-    seen = windows(np.zeros((1, 1, 16, 16)), 1.0, rng)
-    assert best_share(np.zeros_like, np.zeros_like, seen, rng=rng) == 1
-    assert best_share(np.zeros_like, np.ones_like, [(seen[0][0], np.zeros((16, 16), bool))], rng=rng) == 1
+def test_two_that_do_the_same_are_the_first(rng: np.random.Generator) -> None:
+    crops = noisy_crops(np.zeros((40, 40, 1)), 1.0, rng)
+    assert best_share(mean_of_nine, mean_of_nine, crops, 32, rng=rng) == 1
+    assert best_share(lambda x: x, lambda x: x, crops, 32, rng=rng) == 1
 
 
-def test_only_held_out_pixels_have_a_say(rng: np.random.Generator) -> None:
-    clean = rng.random((1, 2, 48, 48))
-    (noisy, held), *_ = windows(clean, 0.01, rng)
-    held[:, 24:] = False
+def test_where_there_is_little_noise_details_that_only_their_own_pixel_tells_are_kept(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dots = np.full((96, 96, 1), 0.4)
+    dots[rng.random(dots.shape) < 0.01] = 0.8
+    crops = noisy_crops(dots, 0.005, rng)
 
-    def best_at_the_left(x: Array) -> Array:
-        return clean + np.where(held, 0, 5)
+    def duller(x: Array) -> Array:
+        return 0.8 * x + 0.2 * mean_of_nine(x)
 
-    assert best_share(best_at_the_left, lambda x: clean + np.where(held, 1, 0), [(noisy, held)], rng=rng) > 0.95
+    assert best_share(lambda x: x, duller, crops, 64, rng=rng) > 0.8
+    monkeypatch.setattr("n2n_cli.single_image.blend._SEEN", 1.0)  # guesses alone
+    assert best_share(lambda x: x, duller, crops, 64, rng=rng) < 0.2
 
 
 def test_a_blend_is_the_weighted_mean(rng: np.random.Generator) -> None:

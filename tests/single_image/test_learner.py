@@ -144,6 +144,22 @@ def test_a_crop_around_a_block_is_even_and_inside(rng: np.random.Generator) -> N
             assert own + BLOCK <= start + 32 <= size
 
 
+@pytest.mark.parametrize(("most", "step"), [(1000, 30), (6, 30), (1, 30)])
+def test_crops_are_spread_over_all_pictures(most: int, step: int, rng: np.random.Generator) -> None:
+    sizes = ((200, 90), (40, 140))
+    crops = Crops([Picture(np.zeros((*size, 1), np.uint8)) for size in sizes], rng=rng)
+    places = crops.spread(most, 40, step)
+    seen = [np.zeros(size, bool) for size in sizes]
+    for i, top, left in places:
+        assert 0 <= top <= sizes[i][0] - 40
+        assert 0 <= left <= sizes[i][1] - 40
+        seen[i][top : top + 40, left : left + 40] = True
+    assert all(part.all() for part in seen) == (most == 1000)
+    assert len({i for i, *_ in places}) == 2
+    assert len(places) <= 1.5 * most + 2
+    assert len(places) >= min(most, 10)
+
+
 def test_mean_deviation_and_noise_of_all_parts(rng: np.random.Generator) -> None:
     planes = [(0.5 + 0.04 * rng.normal(size=(h, 128, 1))).astype(np.float32) for h in (128, 64)]
     crops = Crops([Picture(plane) for plane in planes], rng=rng)
