@@ -11,7 +11,7 @@ Wolpert (1992), "Stacked generalization", Neural Networks 5(2).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -30,6 +30,8 @@ _LOOKS = 4
 _SEEN = 0.5
 """Of the error of guesses, in mean squares, the part that comes of not seeing the pixel, up to which they tell enough.
 Measured on photographs: up to 0.5 where the noise has a deviation of 10 grey levels or more, above 0.65 where of 4."""
+_WHITE, _SHIFTS = 0.125, ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0))
+"""Correlation of pixels so far apart, up to which a residual is white. Measured likewise: below 0.1, and 0.1 to 0.3."""
 _RIM = 16
 """Pixels at the border of a crop that are not guessed: networks see the zeros there that they pad with."""
 
@@ -45,9 +47,10 @@ def best_share(
     """The share of the first denoiser, in [0, 1], in the blend that errs least.
 
     Guesses of hidden pixels tell it, which needs to know nothing of the noise. They do not see what a denoiser makes of
-    what a pixel alone tells; where there is less noise than that, Stein's estimate has a say, too, with a variance that
-    is told by brightness, and the larger share counts. Both look everywhere, not only where nothing was learned: a
-    network of few weights remembers little of a pixel, and one bright detail may count for more than all the rest.
+    detail that a pixel alone tells. Where that is more than the noise (hiding a pixel then changes much, or what the
+    second removes is not white), Stein's estimate has a say, too, with a variance that is told by brightness, and the
+    larger share counts. Both look everywhere, not only where nothing was learned: a network of few weights remembers
+    little of a pixel, and one bright detail may count for more than all the rest.
 
     Parameters
     ----------
@@ -69,17 +72,18 @@ def best_share(
     inside = np.zeros((side, side), bool)
     inside[inner] = True
     seen = [crops.at([place], side)[0] for place in crops.spread(_MOST, side, side - 2 * rim)]
-    guessed = _LeastSquares()
+    guessed, residuals = _LeastSquares(), []
     changed = missed = 0.0
     for x in seen:
         denoised = second(x)
+        residuals.append((x - denoised)[inner])
         for _ in range(_LOOKS):
             hidden, places = hide(x, inside, rng=rng)
             one, other, truth = (y[:, :, places] for y in (first(hidden), second(hidden), x))
             guessed.add(one - other, truth - other)
             changed += float(np.square(denoised[:, :, places] - other, dtype=np.float64).sum())
             missed += float(np.square(truth - other, dtype=np.float64).sum())
-    if changed <= _SEEN * missed:
+    if changed <= _SEEN * missed and correlation(residuals) <= _WHITE:
         return guessed.share()
     removed, told = _LeastSquares(), list[tuple[Array, ...]]()
     for x in seen:
@@ -92,6 +96,21 @@ def best_share(
     for x, one, other, follow in told:
         removed.add(one - other, x - other, -float((curve(other) * follow).sum()))
     return max(guessed.share(), removed.share())
+
+
+def correlation(residuals: Sequence[Array]) -> float:
+    """The largest absolute correlation of pixels that are one or two apart, of crops (N, C, H, W) with a mean of 0."""
+    squares = sum(float(np.square(r, dtype=np.float64).mean()) for r in residuals)
+    if squares == 0:
+        return 0.0
+    products = []
+    for down, across in _SHIFTS:
+        h, w = (slice(size - shift) for size, shift in zip(residuals[0].shape[2:], (down, abs(across)), strict=True))
+        turned = [r[..., ::-1] if across < 0 else r for r in residuals]
+        products.append(
+            sum(float((r[..., h, w] * r[..., down:, abs(across) :]).mean(dtype=np.float64)) for r in turned)
+        )
+    return max(map(abs, products)) / squares
 
 
 class _LeastSquares:
