@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +86,19 @@ def best_share(
             missed += float(np.square(truth - other, dtype=np.float64).sum())
     if changed <= _SEEN * missed and correlation(residuals) <= _WHITE:
         return guessed.share()
-    removed, told = _LeastSquares(), list[tuple[Array, ...]]()
+    return max(guessed.share(), _stein_share(first, second, seen, inner, rng=rng))
+
+
+def _stein_share(
+    first: Callable[[Array], Array],
+    second: Callable[[Array], Array],
+    seen: Sequence[Array],
+    inner: Any,
+    *,
+    rng: np.random.Generator,
+) -> float:
+    """The share of the least error by Stein's estimate, of what is `inner` in crops."""
+    told = []
     for x in seen:
         one, other = first(x), second(x)
         signs = rng.choice(np.array([-1, 1], np.float32), x.shape)
@@ -93,9 +106,10 @@ def best_share(
         follow = ((first(nudged) - one) - (second(nudged) - other)) * signs / NUDGE
         told.append(tuple(values[inner] for values in (x, one, other, follow)))
     curve = NoiseCurve([x for x, *_ in told], [other for *_, other, _ in told])
+    removed = _LeastSquares()
     for x, one, other, follow in told:
         removed.add(one - other, x - other, -float((curve(other) * follow).sum()))
-    return max(guessed.share(), removed.share())
+    return removed.share()
 
 
 def correlation(residuals: Sequence[Array]) -> float:
