@@ -11,6 +11,7 @@ Wolpert (1992), "Stacked generalization", Neural Networks 5(2).
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -44,6 +45,7 @@ def best_share(
     side: int,
     *,
     rng: np.random.Generator,
+    seconds: float | None = None,
 ) -> float:
     """The share of the first denoiser, in [0, 1], in the blend that errs least.
 
@@ -62,6 +64,8 @@ def best_share(
         Of the crops that are looked at, in pixels.
     rng : numpy.random.Generator
         Chooses the pixels.
+    seconds : float, optional
+        That it may take: crops that are left then are not looked at, but one is.
 
     Returns
     -------
@@ -72,10 +76,15 @@ def best_share(
     inner = (..., slice(rim, side - rim), slice(rim, side - rim))
     inside = np.zeros((side, side), bool)
     inside[inner] = True
-    seen = [crops.at([place], side)[0] for place in crops.spread(_MOST, side, side - 2 * rim)]
-    guessed, residuals = _LeastSquares(), []
+    spread = crops.spread(_MOST, side, side - 2 * rim)
+    guessed, seen, residuals = _LeastSquares(), list[Array](), list[Array]()
     changed = missed = 0.0
-    for x in seen:
+    half = math.inf if seconds is None else time.perf_counter() + seconds / 2  # Stein's estimate takes as long
+    for i in rng.permutation(len(spread)):
+        if seen and time.perf_counter() > half:
+            break
+        x, _ = crops.at([spread[i]], side)
+        seen.append(x)
         denoised = second(x)
         residuals.append((x - denoised)[inner])
         for _ in range(_LOOKS):

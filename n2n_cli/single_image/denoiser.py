@@ -24,6 +24,11 @@ LEARNING = 0.95
 _LITTLE = 0.05
 """A share of a blend that is not worth the time it takes."""
 _NO_BETTER = "nothing learned from it lowered the held-out loss; the model stayed as it is"
+_CORRELATED = (
+    "what the model removes is correlated between neighbouring pixels; nothing was learned, the model stayed as it is"
+)
+_FIT, _LEARN = 0.4, 0.85
+"""Of a user's seconds: when fitting ends, and when learning ends; the rest is for the share of each."""
 _MANY = 10**6
 """Steps that are no limit: a user's seconds are over before, or the held-out loss stops falling."""
 
@@ -116,14 +121,19 @@ def _adapted(
         return Denoiser(model, ["too small to fit the model to it; the model denoised it as it is"])
     if adapter.correlation() > LIMIT:
         advance(1)
-        return Denoiser(model, ["neighbours share their noise, so nothing was learned; the model stayed as it is"])
-    half = None if seconds is None else seconds / 2
-    fitted = adapter.learn(_effort(neighbors.EFFORT, half), advance=lambda part: advance(part / 2))
-    left = None if seconds is None else max(0.0, seconds - (time.perf_counter() - began))
+        return Denoiser(model, [_CORRELATED])
+
+    def left(part: float) -> float | None:
+        """Seconds until this part of all is over."""
+        return None if seconds is None else max(0.0, part * seconds - (time.perf_counter() - began))
+
+    fitted = adapter.learn(_effort(neighbors.EFFORT, left(_FIT)), advance=lambda part: advance(part / 2))
     learner = zero_shot.ZeroShotLearner(adapter.crops, rng=np.random.default_rng(0), threads=model.threads)
-    alone, learned = learner.learn(_effort(zero_shot.EFFORT, left), advance=lambda part: advance(part / 2))
+    alone, learned = learner.learn(_effort(zero_shot.EFFORT, left(_LEARN)), advance=lambda part: advance(part / 2))
     own = model_of(for_channels(adapter.model.network, parts[0].pixels.shape[2], model.channels), threads=model.threads)
-    share = best_share(own.predict, alone.predict, adapter.crops, adapter.side, rng=np.random.default_rng(0))
+    share = best_share(
+        own.predict, alone.predict, adapter.crops, adapter.side, rng=np.random.default_rng(0), seconds=left(1)
+    )
     if share > 1 - _LITTLE:
         better = fitted.best < fitted.first
         return Denoiser(adapter.model, [] if better else [_NO_BETTER], [fitted])

@@ -77,6 +77,22 @@ def test_where_there_is_little_noise_details_that_only_their_own_pixel_tells_are
     assert best_share(lambda x: x, duller, crops, 64, rng=rng) < 0.2
 
 
+def test_when_the_seconds_are_over_no_more_crops_are_looked_at(rng: np.random.Generator) -> None:
+    crops = noisy_crops(np.full((200, 200, 1), 0.5), 0.1, rng)
+    passes: list[int] = []
+
+    def counted(x: Array) -> Array:
+        passes.append(len(x))
+        return blurred(x)
+
+    best_share(lambda x: x, counted, crops, 40, rng=rng, seconds=60)
+    whole = len(passes)
+    passes.clear()
+    best_share(lambda x: x, counted, crops, 40, rng=rng, seconds=0)
+    assert 0 < len(passes) <= 7  # of one crop
+    assert whole > 10 * len(passes)
+
+
 def test_where_more_than_noise_was_removed_guesses_are_not_enough(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
