@@ -86,7 +86,7 @@ class Outcome:
     lossy : str or None
         The format, where a picture that had lost nothing was written to one that loses some.
     learned : list of Learned
-        What came of it, of every page that was learned from.
+        What came of it, for every network that learned from a page.
     notes : list of str
         What was changed in reading and writing, and what speaks against the result, for the user.
     error : Exception or None

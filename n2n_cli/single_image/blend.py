@@ -1,7 +1,7 @@
 """A blend of two denoisers, in shares that the noisy picture chooses.
 
 A model that learned from many pictures knows what pictures are like; a network that learned from this one alone knows
-its noise. The picture tells how much of each is best: see `risk` for how.
+its noise. How much of each is best, the picture tells: see `best_share`.
 
 References
 ----------

@@ -73,7 +73,7 @@ def learn_to_denoise(
     seconds : float, optional
         That learning may take. By default, as many steps as the method's own `EFFORT` says.
     threads : int, optional
-        Of a new network, as in `Model`; while it learns, processes.
+        Of what begins with nothing, as in `Model`; while it learns, processes. What is fitted has the model's own.
     advance : function
         Told what part of learning is done; all parts add up to 1.
 
