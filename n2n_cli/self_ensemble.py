@@ -64,9 +64,6 @@ class SelfEnsemble(Module):
     def backward(self, grad_output: Array) -> Array:
         raise NotImplementedError(f"{type(self).__name__} is for denoising alone")
 
-    def prepare(self) -> None:
-        self.network.prepare()
-
     def output_shape(self, shape: Shape) -> Shape:
         return self.network.output_shape(shape)
 

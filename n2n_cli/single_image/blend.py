@@ -21,7 +21,7 @@ from n2n_cli.nn import Module
 from n2n_cli.nn.bands import Bands
 from n2n_cli.nn.channels_last import empty_nchw
 from n2n_cli.nn.functional import Array, Shape
-from n2n_cli.single_image.learner import Crops
+from n2n_cli.single_image.learner import Crops, with_channels
 from n2n_cli.single_image.noise_curve import NoiseCurve
 from n2n_cli.single_image.risk import NUDGE, hide
 
@@ -77,23 +77,22 @@ def best_share(
     inside = np.zeros((side, side), bool)
     inside[inner] = True
     spread = crops.spread(_MOST, side, side - 2 * rim)
-    guessed, seen, residuals = _LeastSquares(), list[Array](), list[Array]()
+    guessed, seen = _LeastSquares(), list[tuple[Array, Array]]()
     changed = missed = 0.0
-    half = math.inf if seconds is None else time.perf_counter() + seconds / 2  # Stein's estimate takes as long
+    half = math.inf if seconds is None else time.perf_counter() + seconds / 2  # Stein's estimate takes no longer
     for i in rng.permutation(len(spread)):
         if seen and time.perf_counter() > half:
             break
         x, _ = crops.at([spread[i]], side)
-        seen.append(x)
         denoised = second(x)
-        residuals.append((x - denoised)[inner])
+        seen.append((x, denoised))
         for _ in range(_LOOKS):
             hidden, places = hide(x, inside, rng=rng)
             one, other, truth = (y[:, :, places] for y in (first(hidden), second(hidden), x))
             guessed.add(one - other, truth - other)
             changed += float(np.square(denoised[:, :, places] - other, dtype=np.float64).sum())
             missed += float(np.square(truth - other, dtype=np.float64).sum())
-    if changed <= _SEEN * missed and correlation(residuals) <= _WHITE:
+    if changed <= _SEEN * missed and correlation([(x - y)[inner] for x, y in seen]) <= _WHITE:
         return guessed.share()
     return max(guessed.share(), _stein_share(first, second, seen, inner, rng=rng))
 
@@ -101,15 +100,15 @@ def best_share(
 def _stein_share(
     first: Callable[[Array], Array],
     second: Callable[[Array], Array],
-    seen: Sequence[Array],
+    seen: Sequence[tuple[Array, Array]],
     inner: Any,
     *,
     rng: np.random.Generator,
 ) -> float:
-    """The share of the least error by Stein's estimate, of what is `inner` in crops."""
+    """The share of the least error by Stein's estimate: of `inner` of crops, each with what the second makes of it."""
     told = []
-    for x in seen:
-        one, other = first(x), second(x)
+    for x, other in seen:
+        one = first(x)
         signs = rng.choice(np.array([-1, 1], np.float32), x.shape)
         nudged = x + np.float32(NUDGE) * signs
         follow = ((first(nudged) - one) - (second(nudged) - other)) * signs / NUDGE
@@ -189,10 +188,6 @@ class Blend(Module):
     def backward(self, grad_output: Array) -> Array:
         raise NotImplementedError(f"{type(self).__name__} is for denoising alone")
 
-    def prepare(self) -> None:
-        self.first.prepare()
-        self.second.prepare()
-
     def output_shape(self, shape: Shape) -> Shape:
         self._check_shape(shape)
         self.second.output_shape(shape)
@@ -229,11 +224,9 @@ class OfChannels(Module):
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> the same."""
-        shape = self._inner_shape(x.shape)
-        if self._own > 1:
-            return self.network(x.reshape(shape)).reshape(x.shape)
-        y: Array = self.network(np.repeat(x, self._channels, axis=1)).mean(axis=1, keepdims=True)
-        return y
+        self._check_shape(x.shape, self._own)
+        y = self.network(with_channels(x, self._channels))
+        return y.reshape(x.shape) if self._own > 1 else y.mean(axis=1, keepdims=True)
 
     def in_bands(self, x: Array, bands: Bands) -> Array:
         inner = bands.empty(self._inner_shape(x.shape))
@@ -251,9 +244,6 @@ class OfChannels(Module):
 
     def backward(self, grad_output: Array) -> Array:
         raise NotImplementedError(f"{type(self).__name__} is for denoising alone")
-
-    def prepare(self) -> None:
-        self.network.prepare()
 
     def output_shape(self, shape: Shape) -> Shape:
         inner = self._inner_shape(shape)

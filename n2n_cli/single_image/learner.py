@@ -266,6 +266,14 @@ def model_of(network: Module, *, threads: int | None = None) -> Model:
     return Model(network, Adam(network.param()), MaskedSquares(), threads=threads)
 
 
+def with_channels(x: Array, channels: int) -> Array:
+    """(N, C, H, W) for a network of so many channels: gray repeated; of RGB for a gray network, each by itself."""
+    own = x.shape[1]
+    if own == channels:
+        return x
+    return np.repeat(x, channels, axis=1) if own == 1 else x.reshape(-1, 1, *x.shape[2:])
+
+
 def cells(learned: Array) -> Array:
     """(N, 1, H, W) -> (N, 1, H/2, W/2): the 2x2 cells of which no pixel is held out."""
     whole: Array = learned[..., ::2, ::2] & learned[..., ::2, 1::2] & learned[..., 1::2, ::2] & learned[..., 1::2, 1::2]

@@ -26,7 +26,7 @@ from n2n_cli.model import Model
 from n2n_cli.nn import Adam, Loss
 from n2n_cli.nn.averaging import MovingAverage
 from n2n_cli.nn.functional import Array
-from n2n_cli.single_image.learner import BLOCK, Crops, Effort, Learned, cells, learn
+from n2n_cli.single_image.learner import BLOCK, Crops, Effort, Learned, cells, learn, with_channels
 from n2n_cli.single_image.risk import Risk, window
 
 WEIGHT = 1.0
@@ -120,7 +120,7 @@ class Adapter:
         self.side = min(SIDE, self.crops.least) // whole * whole
         self._windows = self._held_out_windows() if self.side else []
         self.possible = bool(self._windows)
-        looked_at = [window(self._fitted(crop), held, rng=self._rng) for crop, held in self._windows]
+        looked_at = [window(with_channels(crop, self._channels), held, rng=self._rng) for crop, held in self._windows]
         self._risk = Risk(looked_at, self.crops.sigma() if looked_at else math.nan)
 
     def learn(self, effort: Effort = EFFORT, *, advance: Callable[[float], None] = lambda part: None) -> Learned:
@@ -132,7 +132,7 @@ class Adapter:
 
     def correlation(self) -> float:
         """Of what the model removes, between neighbouring pixels; not a number where the pictures are too small."""
-        crops = [self._fitted(crop) for crop, _ in self._windows]
+        crops = [with_channels(crop, self._channels) for crop, _ in self._windows]
         return max(noise_correlation(_stacked(crops), _stacked([self.model.predict(crop) for crop in crops])))
 
     def step(self) -> None:
@@ -140,7 +140,7 @@ class Adapter:
         optimizer = self.model.optimizer
         optimizer.lr = min(LEARNING_RATE * GROWTH**optimizer.steps, LAST_RATE)
         x, learned = self.crops.at(self.crops.draw(BATCH, self.side), self.side)
-        x, mask = self._fitted(x), self._spread(cells(learned))
+        x, mask = with_channels(x, self._channels), self._spread(cells(learned))
         drawn = draw_neighbours(len(x), *mask.shape[2:], rng=self._rng)
         first, second = neighbours(x, drawn)
         self.model.step(first, target_of(second, self.model.predict(x), drawn, mask))
@@ -160,15 +160,8 @@ class Adapter:
         found = [self.crops.at([corner], side) for corner in corners]
         return [(crop, ~learned[0, 0]) for crop, learned in found]
 
-    def _fitted(self, x: Array) -> Array:
-        """Crops with the network's channels: gray repeated; of RGB through a gray network, each by itself."""
-        own = x.shape[1]
-        if own == self._channels:
-            return x
-        return np.repeat(x, self._channels, axis=1) if own == 1 else x.reshape(-1, 1, *x.shape[2:])
-
     def _spread(self, mask: Array) -> Array:
-        """A mask a crop, for crops as `_fitted` makes them."""
+        """A mask a crop, for crops as `with_channels` makes them."""
         alone = self._channels == 1 < self.crops.channels
         return np.repeat(mask, self.crops.channels, axis=0) if alone else mask
 
