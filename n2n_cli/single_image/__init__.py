@@ -4,8 +4,10 @@ denoiser     the model that was chosen, or one that learns from the picture firs
 learner      where crops come from, and when to stop
 zero_shot    Zero-Shot Noise2Noise
 neighbors    Neighbor2Neighbor
-blend        two denoisers together, in shares that the picture chooses
+blend        two denoisers as one
+shares       how much of each, told from the noisy picture
 model        the model that learns from many single noisy pictures
 risk         how far a denoiser is from the clean picture, told from the noisy one
 noise_curve  the variance of the noise, by brightness
+clipping     where the noise was cut off at black or white
 """

@@ -28,7 +28,7 @@ _CORRELATED = (
     "what the model removes is correlated between neighbouring pixels; nothing was learned, the model stayed as it is"
 )
 _FIT, _LEARN = 0.4, 0.85
-"""Of a user's seconds: when fitting ends, and when learning ends; the rest is for the share of each."""
+"""Of the time, and of a user's seconds: when fitting ends, and when learning ends; the rest is for the shares."""
 _MANY = 10**6
 """Steps that are no limit: a user's seconds are over before, or the held-out loss stops falling."""
 
@@ -111,8 +111,9 @@ def _adapted(
     """The model, fitted to the picture; and as much as helps of a network that learned from the picture alone."""
     from n2n_cli.correlation import LIMIT
     from n2n_cli.single_image import neighbors, zero_shot
-    from n2n_cli.single_image.blend import Blend, best_share, for_channels
+    from n2n_cli.single_image.blend import Blend, for_channels
     from n2n_cli.single_image.learner import model_of
+    from n2n_cli.single_image.shares import best_share
 
     began = time.perf_counter()
     adapter = neighbors.Adapter(model, parts)
@@ -127,12 +128,19 @@ def _adapted(
         """Seconds until this part of all is over."""
         return None if seconds is None else max(0.0, part * seconds - (time.perf_counter() - began))
 
-    fitted = adapter.learn(_effort(neighbors.EFFORT, left(_FIT)), advance=lambda part: advance(part / 2))
+    def advancing(share: float) -> Callable[[float], None]:
+        return lambda part: advance(share * part)
+
+    fitted = adapter.learn(_effort(neighbors.EFFORT, left(_FIT)), advance=advancing(_FIT))
     learner = zero_shot.ZeroShotLearner(adapter.crops, rng=np.random.default_rng(0), threads=model.threads)
-    alone, learned = learner.learn(_effort(zero_shot.EFFORT, left(_LEARN)), advance=lambda part: advance(part / 2))
+    effort = _effort(zero_shot.EFFORT, left(_LEARN))
+    alone, learned = learner.learn(effort, advance=advancing(_LEARN - _FIT))
     own = model_of(for_channels(adapter.model.network, parts[0].pixels.shape[2], model.channels), threads=model.threads)
     share = best_share(
-        own.predict, alone.predict, adapter.crops, adapter.side, rng=np.random.default_rng(0), seconds=left(1)
+        *(own.predict, alone.predict, adapter.crops, adapter.side),
+        rng=np.random.default_rng(0),
+        seconds=left(1),
+        advance=advancing(1 - _LEARN),
     )
     if share > 1 - _LITTLE:
         better = fitted.best < fitted.first

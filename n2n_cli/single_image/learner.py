@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from n2n_cli.nn import Adam, Loss, Module
 from n2n_cli.nn.averaging import MovingAverage
 from n2n_cli.nn.functional import Array, Pair
 from n2n_cli.noise_level import estimate_sigma
+from n2n_cli.single_image.clipping import Clipping
 
 BLOCK, EDGE = 16, 4
 """Pixels: side of a held-out block; and from the picture's border to the first, so that all around them is seen."""
@@ -66,6 +68,8 @@ class Learned:
         The held-out loss before the first step and the lowest; not a number where nothing is held out.
     share : float
         Of the denoiser, in [0, 1], that is what was learned.
+    who : str
+        Learned it, for the user.
     """
 
     weights: dict[str, Array]
@@ -73,11 +77,12 @@ class Learned:
     first: float
     best: float
     share: float = 1.0
+    who: str = "a network of its own"
 
     def __str__(self) -> str:
         told = "" if math.isnan(self.first) else f", held-out loss {self.first:.3g} before and {self.best:.3g} after"
         part = "" if self.share == 1 else f"; {self.share:.0%} of the result"
-        return f"learned for {self.steps} steps{told}{part}"
+        return f"{self.who} learned for {self.steps} steps{told}{part}"
 
 
 def learn(
@@ -205,6 +210,11 @@ class Crops:
                     part = picture.to_unit(picture.pixels[top : top + side, left : left + side])
                     told.append(estimate_sigma(part) / 255)
         return float(np.median(told))
+
+    @cached_property
+    def clipping(self) -> Clipping:
+        """Where noise was cut off."""
+        return Clipping(self._pictures, self.sigma())
 
     def at(self, places: Sequence[tuple[int, int, int]], side: int) -> tuple[Array, Array]:
         """The square crops at (picture, row, column), and where they are not held out.

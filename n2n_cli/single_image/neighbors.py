@@ -4,6 +4,9 @@ Of every 2x2 cell of a picture two pixels that touch are drawn: two half-sized p
 independent noise, from one of which the network learns to guess the other. Nearly: what two neighbours differ by in the
 denoised picture, the guess may differ by, too.
 
+Where noise was cut off at black or white its mean is not 0, and neighbours would teach it. There, what the network was
+before tells the target.
+
 References
 ----------
 Huang, Li, Jia, Lu, Liu (2021), "Neighbor2Neighbor: Self-Supervised Denoising from Single Noisy Images",
@@ -15,6 +18,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,7 +31,7 @@ from n2n_cli.nn import Adam, Loss
 from n2n_cli.nn.averaging import MovingAverage
 from n2n_cli.nn.functional import Array
 from n2n_cli.single_image.learner import BLOCK, Crops, Effort, Learned, cells, learn, with_channels
-from n2n_cli.single_image.risk import Risk, window
+from n2n_cli.single_image.risk import Risk, Window, window
 
 WEIGHT = 1.0
 """Of the second part of the loss: the paper's for real noise."""
@@ -64,7 +68,7 @@ class NeighborLoss(Loss):
         c = prediction.shape[1]
         if target.shape != (len(prediction), 2 * c + 1, *prediction.shape[2:]):
             raise ShapeError(f"{self} got a prediction of shape {prediction.shape} and a target of {target.shape}")
-        guessed, differing, mask = target[:, :c], target[:, c:-1], target[:, -1:]
+        guessed, differing, mask = _parts(target)
         error = prediction - guessed
         unlike = error - differing
         value = np.square(error) + self.weight * np.square(unlike)
@@ -82,6 +86,12 @@ def target_of(second: Array, denoised: Array, drawn: Array, mask: Array) -> Arra
     """What `NeighborLoss` compares with: g2, what the denoised crops' neighbours differ by, and the mask."""
     one, other = neighbours(denoised, drawn)
     return np.concatenate([second, one - other, mask.astype(second.dtype)], axis=1)
+
+
+def _parts(target: Array) -> tuple[Array, Array, Array]:
+    """Views of what `target_of` puts behind one another."""
+    c = target.shape[1] // 2
+    return target[:, :c], target[:, c:-1], target[:, -1:]
 
 
 class Adapter:
@@ -111,6 +121,7 @@ class Adapter:
     def __init__(self, model: Model, pictures: Sequence[Picture], *, seed: int = 0) -> None:
         self._rng = np.random.default_rng(seed)
         self.crops = Crops(pictures, rng=self._rng, part=_PART)
+        self._before = model
         network = copy.deepcopy(model.network)
         optimizer = Adam(network.param(), lr=LEARNING_RATE)
         self.model = Model(network, optimizer, NeighborLoss(), threads=model.threads)
@@ -120,7 +131,7 @@ class Adapter:
         self.side = min(SIDE, self.crops.least) // whole * whole
         self._windows = self._held_out_windows() if self.side else []
         self.possible = bool(self._windows)
-        looked_at = [window(with_channels(crop, self._channels), held, rng=self._rng) for crop, held in self._windows]
+        looked_at = [self._looked_at(crop, held) for crop, held in self._windows]
         self._risk = Risk(looked_at, self.crops.sigma() if looked_at else math.nan)
 
     def learn(self, effort: Effort = EFFORT, *, advance: Callable[[float], None] = lambda part: None) -> Learned:
@@ -128,7 +139,7 @@ class Adapter:
         self.model.network.train()
         learned = learn(self.step, self.held_out, self._average, effort, advance=advance)
         self.model.network.load_state_dict(learned.weights)
-        return learned
+        return replace(learned, who="the model")
 
     def correlation(self) -> float:
         """Of what the model removes, between neighbouring pixels; not a number where the pictures are too small."""
@@ -143,7 +154,13 @@ class Adapter:
         x, mask = with_channels(x, self._channels), self._spread(cells(learned))
         drawn = draw_neighbours(len(x), *mask.shape[2:], rng=self._rng)
         first, second = neighbours(x, drawn)
-        self.model.step(first, target_of(second, self.model.predict(x), drawn, mask))
+        denoised = self.model.predict(x)
+        target = target_of(second, denoised, drawn, mask)
+        if self.crops.clipping.found:
+            cut, (guessed, differing, _) = ~cells(~self.crops.clipping(denoised)), _parts(target)
+            np.copyto(guessed, self._before.predict(first), where=cut)
+            np.copyto(differing, 0, where=cut)
+        self.model.step(first, target)
 
     def held_out(self) -> float:
         """By how much the model errs more than at first, in the held-out blocks; not a number where there are none."""
@@ -159,6 +176,11 @@ class Adapter:
                 corners.append((i, *self.crops.around(i, (row, column), side)))
         found = [self.crops.at([corner], side) for corner in corners]
         return [(crop, ~learned[0, 0]) for crop, learned in found]
+
+    def _looked_at(self, crop: Array, held: Array) -> Window:
+        x = with_channels(crop, self._channels)
+        cut = self.crops.clipping.of(self.model.predict, x).any(axis=(0, 1))
+        return window(x, held & ~cut, held & cut, rng=self._rng)
 
     def _spread(self, mask: Array) -> Array:
         """A mask a crop, for crops as `with_channels` makes them."""

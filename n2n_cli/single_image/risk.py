@@ -34,18 +34,21 @@ _AROUND = np.array([(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != 
 
 
 class Window(NamedTuple):
-    """A crop, (N, C, H, W), where it is looked at, (H, W), signs, and copies with hidden pixels and their places."""
+    """A crop, (N, C, H, W), where it is looked at and where its pixels tell nothing, (H, W), signs, and copies with
+    hidden pixels and their places."""
 
     x: Array
     held: Array
+    silent: Array
     signs: Array
     hidden: list[tuple[Array, Array]]
 
 
-def window(x: Array, held: Array, *, rng: np.random.Generator) -> Window:
-    """What is looked at of crops (N, C, H, W) where `held`, (H, W), says so."""
+def window(x: Array, held: Array, silent: Array | None = None, *, rng: np.random.Generator) -> Window:
+    """What is looked at of crops (N, C, H, W) where `held`, (H, W), says so; elsewhere, `silent` ones may matter."""
     signs = rng.choice(np.array([-1, 1], np.float32), x.shape)
-    return Window(x, held, signs, [hide(x, held, rng=rng) for _ in range(_LOOKS)])
+    silent = np.zeros_like(held) if silent is None else silent
+    return Window(x, held, silent, signs, [hide(x, held, rng=rng) for _ in range(_LOOKS)])
 
 
 def hide(x: Array, among: Array, *, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -76,7 +79,8 @@ def hide(x: Array, among: Array, *, rng: np.random.Generator) -> tuple[Array, Ar
 class Risk:
     """By how much a denoiser errs more than the first that was asked about, told in the worse of both ways.
 
-    Below 0 only for one that is better by both; 0 for the first.
+    Below 0 only for one that is better by both; 0 for the first. Where pixels tell nothing, because their noise was cut
+    off, the first is taken for right: whatever another makes of them counts as its error.
 
     Parameters
     ----------
@@ -88,35 +92,40 @@ class Risk:
     def __init__(self, windows: Sequence[Window], sigma: float) -> None:
         self._windows, self._sigma = windows, sigma
         self._first: tuple[float, float, float] | None = None
+        self._silent: Array = np.zeros(0)
+        self._count = sum(math.prod(x.shape[:2]) * int(held.sum()) for x, held, *_ in windows)
         self.variance = math.nan
 
     def __call__(self, denoise: Callable[[Array], Array]) -> float:
         """The difference of mean squares; not a number where there is nothing to look at."""
         if not self._windows:
             return math.nan
-        measured = self._measured(denoise)
+        measured, silent = self._measured(denoise)
         if self._first is None:
-            self._first = measured
+            self._first, self._silent = measured, silent
             self.variance = tell_variance(self._sigma, measured[0], measured[2])
         removed, guessed, follows = (now - first for now, first in zip(measured, self._first, strict=True))
-        if math.isnan(self.variance):
-            return guessed
-        return max(guessed, removed + 2 * self.variance * follows)
+        told = guessed if math.isnan(self.variance) else max(guessed, removed + 2 * self.variance * follows)
+        if not len(silent):
+            return told
+        return (told * self._count + _squares(silent - self._silent)) / (self._count + len(silent))
 
-    def _measured(self, denoise: Callable[[Array], Array]) -> tuple[float, float, float]:
-        """The mean square of what is removed, that of wrong guesses, and the mean derivative."""
+    def _measured(self, denoise: Callable[[Array], Array]) -> tuple[tuple[float, float, float], Array]:
+        """The mean square of what is removed, that of wrong guesses, and the mean derivative; and silent pixels."""
         removed = guessed = follows = 0.0
-        count = guesses = 0
-        for x, held, signs, hidden in self._windows:
+        guesses = 0
+        made = list[Array]()
+        for x, held, silent, signs, hidden in self._windows:
             y = denoise(x)
+            made.append(y[:, :, silent].ravel())
             nudged = denoise(x + np.float32(NUDGE) * signs)
             removed += _squares((y - x)[:, :, held])
             follows += float(((nudged - y) * signs)[:, :, held].sum(dtype=np.float64)) / NUDGE
-            count += y[:, :, held].size
             for other, places in hidden:
                 errors = (denoise(other) - x)[:, :, places]
                 guessed, guesses = guessed + _squares(errors), guesses + errors.size
-        return removed / count, guessed / max(1, guesses), follows / count
+        count, guesses = max(1, self._count), max(1, guesses)
+        return (removed / count, guessed / guesses, follows / count), np.concatenate(made)
 
 
 def tell_variance(sigma: float, removed: float, follows: float) -> float:

@@ -49,9 +49,11 @@ def test_behind_two_hyphens_it_is_a_picture() -> None:
     assert n2n("denoise", "--model", "tiny.pth", "--format", "png", "--", "--self", "out.png").code == 0
 
 
-def test_it_is_the_same_each_time_and_for_any_threads() -> None:
+@pytest.mark.parametrize("words", [("--self",), ("--self=adapt", "--model", "tiny.pth")])
+def test_it_is_the_same_each_time_and_for_any_threads(words: tuple[str, ...]) -> None:
+    photo(Path("in.png"), (96, 80, 3))
     for name, threads in (("a.png", 1), ("b.png", 1), ("c.png", 2)):
-        assert n2n("denoise", "--self", "--threads", str(threads), "photos/0.png", name).code == 0
+        assert n2n("denoise", *words, "--threads", str(threads), "in.png", name).code == 0
     assert Path("a.png").read_bytes() == Path("b.png").read_bytes() == Path("c.png").read_bytes()
 
 
@@ -60,7 +62,7 @@ def test_adapt_begins_with_the_model() -> None:
     answer = n2n("--verbose", "denoise", "--self=adapt", "--model", "tiny.pth", "large.png", "out.png")
     assert answer.code == 0
     assert answer.err.startswith("model: tiny.pth\n")
-    assert "large.png: learned for 2 steps, held-out loss 0 before and" in answer.err
+    assert "large.png: the model learned for 2 steps, held-out loss 0 before and" in answer.err
 
 
 def test_a_folder_and_its_small_pictures() -> None:

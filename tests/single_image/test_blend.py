@@ -1,4 +1,4 @@
-"""A blend of two denoisers: its share, and the module that mixes them."""
+"""The module that mixes two denoisers, and the one for pictures of other channels."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import pytest
 
 from n2n_cli.denoising import denoise
 from n2n_cli.errors import ShapeError
-from n2n_cli.images import Picture
 from n2n_cli.nn import Conv2d, Module, Residual, Sequential
 from n2n_cli.nn.bands import Counting
-from n2n_cli.nn.functional import Array, Pair
+from n2n_cli.nn.functional import Pair
 from n2n_cli.nn.parallel import Replicas
-from n2n_cli.single_image.blend import Blend, OfChannels, best_share, correlation, for_channels
-from n2n_cli.single_image.learner import Crops, model_of
+from n2n_cli.single_image.blend import Blend, OfChannels, for_channels
+from n2n_cli.single_image.learner import model_of
 from n2n_cli.tiling import apply
 from tests.nn.unet import unet
 
@@ -25,93 +24,6 @@ def conv(channels: int, kernel_size: int, rng: np.random.Generator) -> Conv2d:
 def network_of(channels: int, rng: np.random.Generator) -> Module:
     """A U-Net of RGB, or for gray what sees a little more than a pixel."""
     return unet(rng) if channels == 3 else Residual(conv(1, 3, rng), conv(1, 3, rng))
-
-
-def noisy_crops(clean: Array, sigma: float, rng: np.random.Generator) -> Crops:
-    """Of a clean (H, W, C) picture with noise."""
-    return Crops([Picture((clean + rng.normal(0, sigma, clean.shape)).astype(np.float32))], rng=rng)
-
-
-def blurred(x: Array, reach: int = 2) -> Array:
-    """The mean of the pixels that are so far away along either axis, at most."""
-    padded = np.pad(x, ((0, 0), (0, 0), (reach, reach), (reach, reach)), mode="edge")
-    (h, w), shifts = x.shape[2:], range(2 * reach + 1)
-    mean: Array = np.mean([padded[:, :, i : i + h, j : j + w] for i in shifts for j in shifts], axis=0)
-    return mean
-
-
-@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_the_share_makes_up_for_what_each_of_two_gets_wrong(share: float, rng: np.random.Generator) -> None:
-    crops = noisy_crops(np.full((90, 70, 3), 0.5), 0.05, rng)
-    too_bright, too_dark = 0.5 + 0.1 * (1 - share), 0.5 - 0.1 * share
-    found = best_share(lambda x: np.full_like(x, too_bright), lambda x: np.full_like(x, too_dark), crops, 32, rng=rng)
-    assert found == pytest.approx(share, abs=0.02)
-
-
-@pytest.mark.parametrize("side", [8, 64])
-def test_who_keeps_the_noise_has_no_share(side: int, rng: np.random.Generator) -> None:
-    crops = noisy_crops(np.full((128, 128, 1), 0.5), 0.1, rng)
-    assert best_share(lambda x: x, blurred, crops, side, rng=rng) < 0.1
-    assert best_share(blurred, lambda x: np.full_like(x, 0.3), crops, side, rng=rng) > 0.9
-
-
-def test_two_that_do_the_same_are_the_first(rng: np.random.Generator) -> None:
-    crops = noisy_crops(np.zeros((40, 40, 1)), 1.0, rng)
-    assert best_share(blurred, blurred, crops, 32, rng=rng) == 1
-    assert best_share(lambda x: x, lambda x: x, crops, 32, rng=rng) == 1
-
-
-def test_where_there_is_little_noise_details_that_only_their_own_pixel_tells_are_kept(
-    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dots = np.full((96, 96, 1), 0.4)
-    dots[rng.random(dots.shape) < 0.01] = 0.8
-    crops = noisy_crops(dots, 0.005, rng)
-
-    def duller(x: Array) -> Array:
-        return 0.8 * x + 0.2 * blurred(x, 1)
-
-    assert best_share(lambda x: x, duller, crops, 64, rng=rng) > 0.8
-    monkeypatch.setattr("n2n_cli.single_image.blend._SEEN", 1.0)
-    monkeypatch.setattr("n2n_cli.single_image.blend._WHITE", 1.0)
-    assert best_share(lambda x: x, duller, crops, 64, rng=rng) < 0.2
-
-
-def test_when_the_seconds_are_over_no_more_crops_are_looked_at(rng: np.random.Generator) -> None:
-    crops = noisy_crops(np.full((200, 200, 1), 0.5), 0.1, rng)
-    passes: list[int] = []
-
-    def counted(x: Array) -> Array:
-        passes.append(len(x))
-        return blurred(x)
-
-    best_share(lambda x: x, counted, crops, 40, rng=rng, seconds=60)
-    whole = len(passes)
-    passes.clear()
-    best_share(lambda x: x, counted, crops, 40, rng=rng, seconds=0)
-    assert 0 < len(passes) <= 7  # of one crop
-    assert whole > 10 * len(passes)
-
-
-def test_where_more_than_noise_was_removed_guesses_are_not_enough(
-    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stripes = np.full((96, 96, 1), 0.4)
-    stripes[::8] = 0.8
-    crops = noisy_crops(stripes, 0.005, rng)
-    assert best_share(lambda x: x, blurred, crops, 64, rng=rng) > 0.9
-    monkeypatch.setattr("n2n_cli.single_image.blend._WHITE", 1.0)
-    assert best_share(lambda x: x, blurred, crops, 64, rng=rng) < 0.8
-
-
-@pytest.mark.parametrize(
-    ("shift", "wanted"), [((0, 1), 0.5), ((1, -1), 0.5), ((1, 1), 0.5), ((2, 0), 0.5), ((3, 0), 0.0)]
-)
-def test_the_correlation_of_a_residual(shift: Pair, wanted: float, rng: np.random.Generator) -> None:
-    white = [rng.normal(size=(1, 3, 60, 60)) for _ in range(4)]
-    assert correlation(white) < 0.03
-    assert correlation([x - np.roll(x, shift, (2, 3)) for x in white]) == pytest.approx(wanted, abs=0.03)
-    assert correlation([np.zeros((1, 1, 8, 8))]) == 0
 
 
 def test_a_blend_is_the_weighted_mean(rng: np.random.Generator) -> None:

@@ -19,7 +19,7 @@ from n2n_cli.nn.functional import Array
 from n2n_cli.single_image import denoiser, learner
 from n2n_cli.single_image.blend import Blend
 from n2n_cli.single_image.denoiser import learn_to_denoise
-from n2n_cli.single_image.learner import Effort
+from n2n_cli.single_image.learner import Effort, Learned
 from tests.single_image.test_neighbors import model, noisy_picture
 from tests.test_denoising import HALF_GRAY
 
@@ -82,7 +82,7 @@ def test_what_is_too_small_is_told(method: Any, side: int, told: str) -> None:
 def test_a_fit_that_was_no_better_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     picture, _ = noisy_picture()
     monkeypatch.setattr("n2n_cli.single_image.neighbors.Adapter.step", lambda adapter: None)
-    monkeypatch.setattr("n2n_cli.single_image.blend.best_share", lambda *_, **__: 0.97)
+    monkeypatch.setattr("n2n_cli.single_image.shares.best_share", lambda *_, **__: 0.97)
     denoiser = learn_to_denoise("adapt", [picture], model())
     assert denoiser.notes == ["nothing learned from it lowered the held-out loss; the model stayed as it is"]
     assert [learned.share for learned in denoiser.learned] == [1]
@@ -106,7 +106,7 @@ def test_a_model_that_keeps_the_noise_gives_way_to_what_the_picture_teaches(
 
 
 def test_a_blend_has_its_shares(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("n2n_cli.single_image.blend.best_share", lambda *_, **__: 0.3)
+    monkeypatch.setattr("n2n_cli.single_image.shares.best_share", lambda *_, **__: 0.3)
     picture, _ = noisy_picture(1)
     denoiser = learn_to_denoise("adapt", [picture], model())
     blend = denoiser.model.network
@@ -114,7 +114,24 @@ def test_a_blend_has_its_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     assert blend.share == 0.3
     assert denoiser.model.channels == 1
     assert [learned.share for learned in denoiser.learned] == [0.3, 0.7]
-    assert [str(learned).rsplit("; ")[1] for learned in denoiser.learned] == ["30% of the result", "70% of the result"]
+    told = [str(learned) for learned in denoiser.learned]
+    assert told[0].startswith("the model learned for 2 steps, held-out loss 0 before and")
+    assert told[0].endswith("; 30% of the result")
+    assert told[1].startswith("a network of its own learned for 4 steps, held-out loss ")
+    assert told[1].endswith("; 70% of the result")
+
+
+@pytest.mark.parametrize(("share", "who"), [(0.04, "a network of its own"), (0.96, "the model")])
+def test_a_share_that_is_not_worth_the_time_is_left_out(
+    share: float, who: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("n2n_cli.single_image.shares.best_share", lambda *_, **__: share)
+    better = Learned({}, 2, 0.0, -1.0, who="the model")
+    monkeypatch.setattr("n2n_cli.single_image.neighbors.Adapter.learn", lambda *_, **__: better)
+    denoiser = learn_to_denoise("adapt", [noisy_picture()[0]], model())
+    assert not isinstance(denoiser.model.network, Blend)
+    assert [(learned.who, learned.share) for learned in denoiser.learned] == [(who, 1)]
+    assert denoiser.notes == []
 
 
 def test_seconds_are_for_both_that_learn(monkeypatch: pytest.MonkeyPatch) -> None:

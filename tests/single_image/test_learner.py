@@ -40,7 +40,7 @@ def test_the_weights_of_the_lowest_held_out_loss_are_kept() -> None:
     learned = learn(at.step, at.held_out, at.average, Effort(steps=10, every=2, patience=9))
     assert at.looks == [0, 2, 4, 6, 8, 10]
     assert (learned.weights["weight"][0], learned.steps, learned.first, learned.best) == (10, 10, 9, 2)
-    assert str(learned) == "learned for 10 steps, held-out loss 9 before and 2 after"
+    assert str(learned) == "a network of its own learned for 10 steps, held-out loss 9 before and 2 after"
 
 
 def test_it_stops_when_the_loss_no_longer_falls() -> None:
@@ -60,7 +60,7 @@ def test_where_nothing_is_held_out_the_last_weights_count() -> None:
     learned = learn(at.step, at.held_out, at.average, Effort(steps=7, every=3, patience=1))
     assert (learned.steps, learned.weights["weight"][0]) == (7, 7)
     assert math.isnan(learned.best)
-    assert str(learned) == "learned for 7 steps"
+    assert str(learned) == "a network of its own learned for 7 steps"
 
 
 def test_the_seconds_end_it_and_what_came_since_the_last_look_counts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,6 +129,25 @@ def test_the_target_has_what_the_denoised_neighbours_differ_by(monkeypatch: pyte
     assert np.abs(target[:, 3:6]).max() > 0.1
 
 
+def test_where_noise_was_cut_off_the_target_is_what_the_model_was_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    clean = np.full((96, 96, 3), 0.5)
+    clean[:48] = 0
+    pixels = np.clip(clean + np.random.default_rng(1).normal(0, 0.08, clean.shape), 0, 1).astype(np.float32)
+    taken: list[tuple[Array, Array]] = []
+    before = model()
+    adapter = Adapter(before, [Picture(pixels)])
+    denoised = np.moveaxis(clean, -1, 0)[None].astype(np.float32)
+    monkeypatch.setattr(adapter.model, "predict", lambda x: denoised)
+    monkeypatch.setattr(adapter.crops, "draw", lambda *_: [(0, 0, 0)])
+    monkeypatch.setattr(before, "predict", lambda x: x - 7)
+    monkeypatch.setattr(adapter.model, "step", lambda *pair: taken.append(pair))
+    adapter.step()
+    ((first, target),) = taken
+    np.testing.assert_array_equal(target[:, :3, :24], first[:, :, :24] - 7)
+    assert np.abs(target[:, :3, 24:] - 0.5).max() < 0.5
+    np.testing.assert_array_equal(target[:, 3:6], 0)
+
+
 def test_threads_change_nothing_and_the_seed_does() -> None:
     picture, _ = noisy_picture()
     weights = []

@@ -83,6 +83,30 @@ def test_a_denoiser_that_fails_where_it_has_to_guess_is_no_better() -> None:
     assert risk(lambda x: clean) < -0.001
 
 
+def test_where_pixels_tell_nothing_whatever_is_not_as_at_first_is_an_error() -> None:
+    clean = smooth(64)
+    noisy = clean + noise(clean.shape, 0.1)
+    held, silent = np.zeros((2, 64, 64), bool)
+    held[8:56, 8:40], silent[8:56, 40:56] = True, True
+    risk = Risk([window(noisy, held, silent, rng=np.random.default_rng(3))], 0.1)
+    alone = Risk([window(noisy, held, rng=np.random.default_rng(3))], 0.1)
+    for each in (risk, alone):
+        each(blurred(0.5))
+    step = np.where(np.arange(64) < 40, 0, 0.2)
+    wanted = 2 / 3 * alone(blurred(0.6)) + 0.2**2 / 3
+    assert risk(lambda x: np.where(step > 0, blurred(0.5)(x), blurred(0.6)(x)) + step) == pytest.approx(
+        wanted, rel=0.02
+    )
+
+
+def test_where_no_pixel_tells_anything_nothing_is_better() -> None:
+    x = smooth(64)
+    nowhere, everywhere = np.zeros((64, 64), bool), np.ones((64, 64), bool)
+    risk = Risk([window(x, nowhere, everywhere, rng=np.random.default_rng(3))], 0.1)
+    assert risk(blurred(0.5)) == 0
+    assert risk(blurred(0.7)) > 0
+
+
 def test_without_a_place_to_look_at_nothing_is_told() -> None:
     assert math.isnan(Risk([], 0.1)(blurred(1)))
 
