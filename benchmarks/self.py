@@ -2,8 +2,8 @@
 
 Without `--data`: a training step of Zero-Shot Noise2Noise, ours and PyTorch's twin of it (eager and channels-last), in
 processes of their own that take turns. With it, one table: the noisy pictures first, then the bundled model and what is
-learned from each picture. Synthetic noise is drawn once a picture, in floats, not clipped; PSNR is the mean over
-pictures of each one's.
+learned from each picture. Synthetic noise is drawn once a picture, in floats, not clipped but with `--clip`; PSNR is
+the mean over pictures of each one's.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="clean pictures; with --noisy, of those names")
     parser.add_argument("--noisy", type=Path, metavar="FOLDER", help="real noisy pictures; else noise is drawn")
     parser.add_argument("--noise", default="gaussian:25", help="as `n2n eval --noise`, without --noisy")
+    parser.add_argument("--clip", action="store_true", help="round noisy pictures to 8 bits, as `n2n eval --clip`")
     parser.add_argument("--crop", type=int, metavar="N", help="only the N x N pixels in the middle of each picture")
     parser.add_argument("--count", type=int, metavar="N", help="only the first so many pictures")
     parser.add_argument("--only", action="append", choices=METHODS, help="written as --only=--self; may be repeated")
@@ -153,13 +154,14 @@ def _pairs(options: argparse.Namespace) -> Iterator[tuple[Any, Any]]:
     from n2n_cli.data.folders import image_files
     from n2n_cli.images import read_picture
     from n2n_cli.noise import parse_noise
-    from n2n_cli.pixels import to_float
+    from n2n_cli.pixels import to_float, to_integer
 
     noise = parse_noise(options.noise)
     for i, path in enumerate(image_files(options.data)[: options.count]):
         clean = middle(read_picture(path).pixels, options.crop)  # (H, W, C)
         if options.noisy is None:
             noisy = noise.draw(clean, rng=np.random.default_rng([0, i]))
+            noisy = to_float(to_integer(noisy, np.uint8)) if options.clip else noisy
         else:
             noisy = to_float(middle(read_picture(options.noisy / path.name).pixels, options.crop))
         yield np.moveaxis(noisy, -1, 0), np.moveaxis(to_float(clean), -1, 0)
