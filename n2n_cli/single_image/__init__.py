@@ -1,9 +1,10 @@
-"""Denoising that is learned from the one picture that is to be denoised.
+"""Learning from noisy pictures that have no second shot: from the one that is to be denoised, or from many.
 
 denoiser     the model that was chosen, or one that learns from the picture first
 learner      where crops come from, and when to stop
 zero_shot    Zero-Shot Noise2Noise
 neighbors    Neighbor2Neighbor
+channels     pictures of other channels than a network's
 blend        two denoisers as one
 shares       how much of each, told from the noisy picture
 model        the model that learns from many single noisy pictures

@@ -111,12 +111,13 @@ def _adapted(
     """The model, fitted to the picture; and as much as helps of a network that learned from the picture alone."""
     from n2n_cli.correlation import LIMIT
     from n2n_cli.single_image import neighbors, zero_shot
-    from n2n_cli.single_image.blend import Blend, for_channels
+    from n2n_cli.single_image.blend import Blend
+    from n2n_cli.single_image.channels import for_channels
     from n2n_cli.single_image.learner import model_of
     from n2n_cli.single_image.shares import best_share
 
     began = time.perf_counter()
-    adapter = neighbors.Adapter(model, parts)
+    adapter = neighbors.Adapter(model, parts, rng=np.random.default_rng(0))
     if not adapter.possible:
         advance(1)
         return Denoiser(model, ["too small to fit the model to it; the model denoised it as it is"])
@@ -137,7 +138,10 @@ def _adapted(
     alone, learned = learner.learn(effort, advance=advancing(_LEARN - _FIT))
     own = model_of(for_channels(adapter.model.network, parts[0].pixels.shape[2], model.channels), threads=model.threads)
     share = best_share(
-        *(own.predict, alone.predict, adapter.crops, adapter.side),
+        own.predict,
+        alone.predict,
+        adapter.crops,
+        adapter.side,
         rng=np.random.default_rng(0),
         seconds=left(1),
         advance=advancing(1 - _LEARN),

@@ -103,8 +103,14 @@ def learn(
         The loss of the network as it is; not a number where nothing is held out.
     average : MovingAverage
         Of the network's weights; it is what is looked at.
+    effort : Effort
     advance : function
         Told what part was done; all parts add up to 1.
+
+    Returns
+    -------
+    Learned
+        With copies of the average's weights.
     """
     began = time.perf_counter()
     done, taken, since_best = 0.0, 0, 0
@@ -199,6 +205,7 @@ class Crops:
         deviation = math.sqrt(max(0.0, squares / count - mean * mean))
         return mean, deviation if deviation > _LEAST_DEVIATION else 1.0
 
+    @cached_property
     def sigma(self) -> float:
         """Standard deviation of white noise, in [0, 1]: the median of what places that are spread over it tell."""
         told = []
@@ -214,7 +221,7 @@ class Crops:
     @cached_property
     def clipping(self) -> Clipping:
         """Where noise was cut off."""
-        return Clipping(self._pictures, self.sigma())
+        return Clipping(self._pictures, self.sigma)
 
     def at(self, places: Sequence[tuple[int, int, int]], side: int) -> tuple[Array, Array]:
         """The square crops at (picture, row, column), and where they are not held out.
@@ -274,14 +281,6 @@ def _block_numbers(size: int) -> Array:
 def model_of(network: Module, *, threads: int | None = None) -> Model:
     """A model for denoising, of a network that has learned."""
     return Model(network, Adam(network.param()), MaskedSquares(), threads=threads)
-
-
-def with_channels(x: Array, channels: int) -> Array:
-    """(N, C, H, W) for a network of so many channels: gray repeated; of RGB for a gray network, each by itself."""
-    own = x.shape[1]
-    if own == channels:
-        return x
-    return np.repeat(x, channels, axis=1) if own == 1 else x.reshape(-1, 1, *x.shape[2:])
 
 
 def cells(learned: Array) -> Array:

@@ -5,7 +5,7 @@ independent noise, from one of which the network learns to guess the other. Near
 denoised picture, the guess may differ by, too.
 
 Where noise was cut off at black or white its mean is not 0, and neighbours would teach it. There, what the network was
-before tells the target.
+before tells the target, unless that keeps the noise.
 
 References
 ----------
@@ -30,7 +30,8 @@ from n2n_cli.model import Model
 from n2n_cli.nn import Adam, Loss
 from n2n_cli.nn.averaging import MovingAverage
 from n2n_cli.nn.functional import Array
-from n2n_cli.single_image.learner import BLOCK, Crops, Effort, Learned, cells, learn, with_channels
+from n2n_cli.single_image.channels import with_channels
+from n2n_cli.single_image.learner import BLOCK, Crops, Effort, Learned, cells, learn
 from n2n_cli.single_image.risk import Risk, Window, window
 
 WEIGHT = 1.0
@@ -106,7 +107,7 @@ class Adapter:
         Stays as it is.
     pictures : sequence of Picture
         Of the same channels: one, or the parts of one.
-    seed : int
+    rng : numpy.random.Generator
         Draws the crops, the neighbours and what is held out.
 
     Attributes
@@ -118,8 +119,8 @@ class Adapter:
         Of crops, in pixels; 0 where the pictures are too small for the network.
     """
 
-    def __init__(self, model: Model, pictures: Sequence[Picture], *, seed: int = 0) -> None:
-        self._rng = np.random.default_rng(seed)
+    def __init__(self, model: Model, pictures: Sequence[Picture], *, rng: np.random.Generator) -> None:
+        self._rng = rng
         self.crops = Crops(pictures, rng=self._rng, part=_PART)
         self._before = model
         network = copy.deepcopy(model.network)
@@ -131,8 +132,9 @@ class Adapter:
         self.side = min(SIDE, self.crops.least) // whole * whole
         self._windows = self._held_out_windows() if self.side else []
         self.possible = bool(self._windows)
+        self._cuts = self._knows_better()
         looked_at = [self._looked_at(crop, held) for crop, held in self._windows]
-        self._risk = Risk(looked_at, self.crops.sigma() if looked_at else math.nan)
+        self._risk = Risk(looked_at, self.crops.sigma if looked_at else math.nan)
 
     def learn(self, effort: Effort = EFFORT, *, advance: Callable[[float], None] = lambda part: None) -> Learned:
         """Fit `self.model`; its held-out loss is then at most what it was."""
@@ -156,7 +158,7 @@ class Adapter:
         first, second = neighbours(x, drawn)
         denoised = self.model.predict(x)
         target = target_of(second, denoised, drawn, mask)
-        if self.crops.clipping.found:
+        if self._cuts:
             cut, (guessed, differing, _) = ~cells(~self.crops.clipping(denoised)), _parts(target)
             np.copyto(guessed, self._before.predict(first), where=cut)
             np.copyto(differing, 0, where=cut)
@@ -177,9 +179,22 @@ class Adapter:
         found = [self.crops.at([corner], side) for corner in corners]
         return [(crop, ~learned[0, 0]) for crop, learned in found]
 
+    def _knows_better(self) -> bool:
+        """Whether noise was cut off, and the model removes it where it was."""
+        if not self._windows or not self.crops.clipping.found:
+            return False
+        removed = []
+        for crop, _ in self._windows:
+            x = with_channels(crop, self._channels)
+            denoised = self.model.predict(x)
+            removed.append((x - denoised)[np.broadcast_to(self.crops.clipping(denoised), x.shape)])
+        return not self.crops.clipping.is_kept(np.concatenate(removed))
+
     def _looked_at(self, crop: Array, held: Array) -> Window:
         x = with_channels(crop, self._channels)
-        cut = self.crops.clipping.of(self.model.predict, x).any(axis=(0, 1))
+        if not self._cuts:
+            return window(x, held, np.zeros_like(held), rng=self._rng)
+        cut = self.crops.clipping(self.model.predict(x)).any(axis=(0, 1))
         return window(x, held & ~cut, held & cut, rng=self._rng)
 
     def _spread(self, mask: Array) -> Array:

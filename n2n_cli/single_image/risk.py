@@ -44,10 +44,9 @@ class Window(NamedTuple):
     hidden: list[tuple[Array, Array]]
 
 
-def window(x: Array, held: Array, silent: Array | None = None, *, rng: np.random.Generator) -> Window:
-    """What is looked at of crops (N, C, H, W) where `held`, (H, W), says so; elsewhere, `silent` ones may matter."""
+def window(x: Array, held: Array, silent: Array, *, rng: np.random.Generator) -> Window:
+    """What is looked at of crops (N, C, H, W) where `held`, (H, W), says so, and of `silent` pixels elsewhere."""
     signs = rng.choice(np.array([-1, 1], np.float32), x.shape)
-    silent = np.zeros_like(held) if silent is None else silent
     return Window(x, held, silent, signs, [hide(x, held, rng=rng) for _ in range(_LOOKS)])
 
 
@@ -87,6 +86,11 @@ class Risk:
     windows : sequence of Window
     sigma : float
         Standard deviation of the noise as texture allows to tell it; not a number where the picture is too small.
+
+    Attributes
+    ----------
+    variance : float
+        Of the noise, as the first denoiser tells it: see `tell_variance`. Not a number before that.
     """
 
     def __init__(self, windows: Sequence[Window], sigma: float) -> None:
@@ -133,8 +137,8 @@ def tell_variance(sigma: float, removed: float, follows: float) -> float:
 
     A denoiser removes, in the mean square, variance * (1 - 2 * follows) + its own error. Where it removes most of what
     there is, the error is little beside the noise, and this tells its variance also where that depends on the
-    brightness; elsewhere, it is told from smooth places. One that removes small changes of the picture and keeps its
-    noise, which is of another kind than it knows, removes less than half of what that would make.
+    brightness; elsewhere, it is told from smooth places. One that smooths small changes and keeps the noise, which is
+    of another kind than it knows, removes less than half of that: then it is not a number.
 
     Parameters
     ----------

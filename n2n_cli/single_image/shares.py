@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,10 +36,19 @@ _STANDS_OUT, _LEAST = 4, 0.2
 """Standard deviations, and grey levels of 1, by which an impulse differs at least from each pixel around it."""
 _IMPULSES = 0.006
 """Share of pixels that stand out, above which they are noise. Of photographs it is at most 0.004."""
-_KEEPS = 0.5
-"""Of what the second removes, the part below which the first keeps the noise."""
+_GUESSING = 5 / 6
+"""Of the time, what guesses take: ten passes through the networks of twelve."""
 _RIM = 16
 """Pixels at the border of a crop that are not guessed: networks see the zeros there that they pad with."""
+
+
+class _Seen(NamedTuple):
+    """A crop, what both make of it, and where its noise was cut off."""
+
+    x: Array
+    one: Array
+    other: Array
+    cut: Array
 
 
 def best_share(
@@ -85,39 +95,53 @@ def best_share(
     inside = np.zeros((side, side), bool)
     inside[inner] = True
     spread = crops.spread(_MOST, side, side - 2 * rim)
-    guessed, seen = _LeastSquares(), list[tuple[Array, Array, Array, Array]]()
-    changed = missed = by_first = by_second = 0.0
-    half = math.inf if seconds is None else time.perf_counter() + seconds / 2  # Stein's estimate takes no longer
+    guessed, seen = _LeastSquares(), list[_Seen]()
+    changed = missed = 0.0
+    end = math.inf if seconds is None else time.perf_counter() + _GUESSING * seconds
     for i in rng.permutation(len(spread)):
-        if seen and time.perf_counter() > half:
+        if seen and time.perf_counter() > end:
             break
         x, _ = crops.at([spread[i]], side)
         one, other = first(x), second(x)
-        cut = crops.clipping(one)
-        seen.append((x, one, other, cut))
-        by_first += float(np.square((x - one) * cut, dtype=np.float64).sum())
-        by_second += float(np.square((x - other) * cut, dtype=np.float64).sum())
+        cut = crops.clipping(other)
+        seen.append(_Seen(x, one, other, np.broadcast_to(cut, x.shape)))
         for _ in range(_LOOKS):
             hidden, places = hide(x, inside, rng=rng)
             guess, others, truth = (y[:, :, places] for y in (first(hidden), second(hidden), x))
-            guessed.add(guess - others, truth - others, cut[:, :, places])
-            changed += float(np.square(other[:, :, places] - others, dtype=np.float64).sum())
-            missed += float(np.square(truth - others, dtype=np.float64).sum())
-        advance(1 / len(spread))
-    advance(1 - len(seen) / len(spread))
-    as_first = by_first >= _KEEPS * by_second
-    if changed <= _SEEN * missed and correlation([(x - other)[inner] for x, _, other, _ in seen]) <= _WHITE:
-        return guessed.share(as_first)
-    curve = NoiseCurve([x[inner] for x, *_ in seen], [other[inner] for *_, other, _ in seen])
-    if np.mean([_stand_out(x[inner], curve(other[inner])) for x, _, other, _ in seen]) > _IMPULSES:
-        return guessed.share(as_first)
+            silent = cut[:, :, places]
+            guessed.add(guess - others, truth - others, silent)
+            changed += float(np.square((other[:, :, places] - others) * ~silent, dtype=np.float64).sum())
+            missed += float(np.square((truth - others) * ~silent, dtype=np.float64).sum())
+        advance(_GUESSING / len(spread))
+    advance(_GUESSING * (1 - len(seen) / len(spread)))
+    as_first = not crops.clipping.is_kept(np.concatenate([(x - one)[inner][cut[inner]] for x, one, _, cut in seen]))
+    share = guessed.share(as_first)
+    white = largest_correlation([((x - other) * ~cut)[inner] for x, _, other, cut in seen]) <= _WHITE
+    if changed > _SEEN * missed or not white:
+        curve = NoiseCurve([x[inner] for x, *_ in seen], [other[inner] for _, _, other, _ in seen])
+        if np.mean([_stand_out(x[inner], curve(other[inner])) for x, _, other, _ in seen]) <= _IMPULSES:
+            share = max(share, _removed(first, second, seen, inner, curve, rng=rng).share(as_first))
+    advance(1 - _GUESSING)
+    return share
+
+
+def _removed(
+    first: Callable[[Array], Array],
+    second: Callable[[Array], Array],
+    seen: Sequence[_Seen],
+    inner: Any,
+    curve: NoiseCurve,
+    *,
+    rng: np.random.Generator,
+) -> _LeastSquares:
+    """What Stein's estimate says of both, of `inner` of the crops."""
     removed = _LeastSquares()
     for x, one, other, cut in seen:
         signs = rng.choice(np.array([-1, 1], np.float32), x.shape)
         nudged = x + np.float32(NUDGE) * signs
         follow = ((first(nudged) - one) - (second(nudged) - other)) * signs / NUDGE
         removed.add(*(values[inner] for values in (one - other, x - other, cut, -curve(other) * follow)))
-    return max(guessed.share(as_first), removed.share(as_first))
+    return removed
 
 
 def _stand_out(x: Array, variance: Array) -> float:
@@ -130,7 +154,7 @@ def _stand_out(x: Array, variance: Array) -> float:
     return float(out.any(axis=1).mean())
 
 
-def correlation(residuals: Sequence[Array]) -> float:
+def largest_correlation(residuals: Sequence[Array]) -> float:
     """The largest absolute correlation of pixels that are one or two apart, of crops (N, C, H, W) with a mean of 0."""
     squares = sum(float(np.square(r, dtype=np.float64).mean()) for r in residuals)
     if squares == 0:
@@ -152,7 +176,7 @@ class _LeastSquares:
         self._across = self._squares = self._cut = 0.0
 
     def add(self, apart: Array, difference: Array, cut: Array, more: Array | float = 0.0) -> None:
-        """Arrays (N, C, ...), `cut` of one channel; `more` is added to the product of the first two."""
+        """Arrays (N, C, ...), `cut` perhaps of one channel; `more` is added to the product of the first two."""
         apart = apart.astype(np.float64)
         self._across += float(np.where(cut, 0, apart * difference + more).sum())
         squares = np.square(apart)
@@ -161,8 +185,8 @@ class _LeastSquares:
         self._cut += cut_off
 
     def share(self, as_first: bool) -> float:
-        """1 where the two are not apart; `as_first` where what was cut off should be as the first of them."""
+        """`as_first` where the blend should be as the first of them where noise was cut off."""
         cut = self._cut if as_first else 0.0
         squares = self._squares + cut
         told = min(max(self._across, 0.0), self._squares)
-        return (told + cut) / squares if squares else 1.0
+        return (told + cut) / squares if squares else float(as_first)  # they do the same, or nothing tells of them

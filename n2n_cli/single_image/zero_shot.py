@@ -46,11 +46,10 @@ DEVIATION = 0.25
 """What the pictures' standard deviation is made for the network, so that dark pictures are learned as bright ones."""
 
 
-def halves(x: Array, out: Array | None = None) -> Array:
+def halves(x: Array) -> Array:
     """(N, C, H, W) -> (2N, C, H/2, W/2): the means of all diagonals / of the 2x2 cells, then those of the others."""
     n, c, h, w = x.shape
-    if out is None:
-        out = empty_nchw((2 * n, c, h // 2, w // 2), x.dtype)
+    out = empty_nchw((2 * n, c, h // 2, w // 2), x.dtype)
     for part, first, second in _diagonals(x):
         y = out[:n] if part == 0 else out[n:]
         do(np.add, first, second, out=y)
@@ -58,11 +57,10 @@ def halves(x: Array, out: Array | None = None) -> Array:
     return out
 
 
-def halves_adjoint(u: Array, out: Array | None = None) -> Array:
+def halves_adjoint(u: Array) -> Array:
     """(2N, C, H/2, W/2) -> (N, C, H, W): half of each value goes to the two pixels that it is the mean of."""
     n, (c, h, w) = len(u) // 2, u.shape[1:]
-    if out is None:
-        out = empty_nchw((n, c, 2 * h, 2 * w), u.dtype)
+    out = empty_nchw((n, c, 2 * h, 2 * w), u.dtype)
     for part, first, second in _diagonals(out):
         half = u[:n] if part == 0 else u[n:]
         do(np.multiply, half, 0.5, out=first)
@@ -77,10 +75,10 @@ def _diagonals(x: Array) -> Iterator[tuple[int, Array, Array]]:
 
 
 def noise_network(
-    channels: int, *, padding: int = 0, rng: np.random.Generator | None = None, dtype: DTypeLike = np.float32
+    channels: int, *, rng: np.random.Generator | None = None, dtype: DTypeLike = np.float32
 ) -> Sequential:
-    """The network of the paper, which guesses the noise of a picture; without padding, of all but two border pixels."""
-    return Sequential(*_layers(channels, padding, rng, dtype))
+    """The network of the paper, which guesses the noise of a picture, of all but two border pixels."""
+    return Sequential(*_layers(channels, 0, rng, dtype))
 
 
 def _layers(channels: int, padding: int, rng: np.random.Generator | None, dtype: DTypeLike) -> list[Module]:

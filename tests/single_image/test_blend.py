@@ -1,18 +1,16 @@
-"""The module that mixes two denoisers, and the one for pictures of other channels."""
+"""The module that mixes two denoisers; also with one that takes pictures of other channels."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from n2n_cli.denoising import denoise
-from n2n_cli.errors import ShapeError
 from n2n_cli.nn import Conv2d, Module, Residual, Sequential
 from n2n_cli.nn.bands import Counting
 from n2n_cli.nn.functional import Pair
 from n2n_cli.nn.parallel import Replicas
-from n2n_cli.single_image.blend import Blend, OfChannels, for_channels
-from n2n_cli.single_image.learner import model_of
+from n2n_cli.single_image.blend import Blend
+from n2n_cli.single_image.channels import OfChannels, for_channels
 from n2n_cli.tiling import apply
 from tests.nn.unet import unet
 
@@ -42,25 +40,6 @@ def test_in_tiles_a_blend_is_the_same(size: Pair, rng: np.random.Generator) -> N
     x = rng.random((1, 3, *size))
     whole = apply(Replicas(network), x, tile=200)
     np.testing.assert_allclose(apply(Replicas(network, threads=2), x, tile=8), whole, atol=1e-12)
-
-
-@pytest.mark.parametrize(("own", "channels"), [(1, 3), (3, 1)])
-def test_a_network_of_other_channels_does_as_denoising_with_it(
-    own: int, channels: int, rng: np.random.Generator
-) -> None:
-    network = Sequential(Residual(conv(channels, 3, rng), conv(channels, 3, rng)))
-    pixels = rng.random((own, 20, 30), dtype=np.float32)
-    fitted = for_channels(network, own, channels)
-    wanted = denoise(model_of(network, threads=1), pixels)
-    assert model_of(fitted).channels == own
-    np.testing.assert_allclose(denoise(model_of(fitted, threads=1), pixels), wanted, atol=1e-6)
-    with pytest.raises(ShapeError):
-        fitted.output_shape((1, 2, 20, 30))
-
-
-def test_a_network_of_the_same_channels_is_itself(rng: np.random.Generator) -> None:
-    network = conv(3, 3, rng)
-    assert for_channels(network, 3, 3) is network
 
 
 @pytest.mark.parametrize(("own", "channels", "count"), [(1, 3, 1), (3, 1, 1), (3, 1, 2), (3, 3, 2)])

@@ -40,9 +40,11 @@ def test_one_channel_is_enough(rng: np.random.Generator) -> None:
 
 
 def test_the_margin_is_of_the_noise(rng: np.random.Generator) -> None:
-    clipping = Clipping([noisy(np.zeros((20, 20, 1)), rng)], SIGMA)
     denoised = np.array([0.0, 0.24, 0.26, 0.74, 0.76, 1.0]).reshape(1, 1, 1, 6)
-    np.testing.assert_array_equal(clipping(denoised).ravel(), [True, True, False, False, True, True])
+    black = Clipping([noisy(np.zeros((20, 20, 1)), rng)], SIGMA)
+    np.testing.assert_array_equal(black(denoised).ravel(), [True, True, False, False, False, False])
+    white = Clipping([noisy(np.ones((20, 20, 1)), rng)], SIGMA)
+    np.testing.assert_array_equal(white(denoised).ravel(), [False, False, False, False, True, True])
 
 
 @pytest.mark.parametrize("share", [0.02, 0.1])
@@ -54,17 +56,53 @@ def test_impulses_cut_nothing_off(share: float, rng: np.random.Generator) -> Non
 
 
 def test_floats_beyond_black_and_white_were_not_cut_off(rng: np.random.Generator) -> None:
-    values = rng.normal(0, SIGMA, (40, 40, 1)).astype(np.float32)
-    assert not Clipping([Picture(values)], SIGMA).found
-    assert Clipping([Picture(values.clip(0, 1))], SIGMA).found
-    assert not Clipping([Picture(values.clip(0, 2) + np.float32(0.99))], SIGMA).found
+    values = rng.normal(0.5, SIGMA, (40, 40, 1)).astype(np.float32)
+    for end, beyond in ((0, -0.1), (1, 1.1)):
+        values[:9, :9] = end
+        values[20, 20] = 0.5
+        assert Clipping([Picture(values)], SIGMA).found
+        values[20, 20] = beyond
+        assert not Clipping([Picture(values)], SIGMA).found
 
 
-def test_nothing_is_denoised_where_nothing_was_cut_off(rng: np.random.Generator) -> None:
-    def refuse(x: Array) -> Array:
-        raise AssertionError
+def test_values_of_a_range_of_their_own_end_where_it_does() -> None:
+    values = np.linspace(-100, 900, 1600, dtype=np.float32).reshape(40, 40, 1)
+    values[:9, :9] = 900
+    clipping = Clipping([Picture(values, value_range=(-100, 900))], SIGMA)
+    assert (clipping.black, clipping.white) == (False, True)
 
-    clipping = Clipping([noisy(np.full((20, 20, 1), 0.5), rng)], SIGMA)
-    assert not clipping.of(refuse, np.zeros((2, 1, 5, 5))).any()
-    with pytest.raises(AssertionError):
-        Clipping([noisy(np.zeros((20, 20, 1)), rng)], SIGMA).of(refuse, np.zeros((2, 1, 5, 5)))
+
+def test_a_few_cells_of_many_are_not_enough() -> None:
+    pixels = np.full((200, 200, 1), 128, np.uint8)  # of 10,000 cells
+    pixels[:, 0] = 0  # half of each cell
+    pixels[51::10, 51:53] = 0  # a quarter of two
+    pixels[100:102, 20:22] = [[[0], [0]], [[0], [1]]]
+    assert not Clipping([Picture(pixels)], SIGMA).found
+    pixels[100:102, 100:104] = 0  # two cells
+    assert not Clipping([Picture(pixels)], SIGMA).found
+    pixels[100:102, 104:106] = 0
+    assert Clipping([Picture(pixels)], SIGMA).found
+
+
+def test_all_parts_of_a_picture_count() -> None:
+    gray, black = np.full((40, 40, 1), 128, np.uint8), np.zeros((40, 40, 1), np.uint8)
+    assert Clipping([Picture(gray), Picture(black)], SIGMA).black
+    assert not Clipping([Picture(gray), Picture(gray)], SIGMA).found
+
+
+def test_what_is_invisible_was_not_cut_off() -> None:
+    pixels, alpha = np.full((40, 40, 3), 128, np.uint8), np.full((40, 40), 255, np.uint8)
+    pixels[:9] = 0
+    alpha[:9] = 0
+    assert not Clipping([Picture(pixels, alpha)], SIGMA).found
+    assert Clipping([Picture(pixels)], SIGMA).found
+
+
+def test_a_denoiser_that_removes_little_where_noise_was_cut_off_keeps_it(rng: np.random.Generator) -> None:
+    picture = noisy(np.zeros((60, 60, 1)), rng)
+    clipping = Clipping([picture], SIGMA)
+    left = picture.as_float().ravel()
+    assert not clipping.is_kept(left)
+    assert not clipping.is_kept(left - left.mean())
+    assert clipping.is_kept(0.5 * left)
+    assert not clipping.is_kept(left[:0])

@@ -165,7 +165,7 @@ def test_mean_deviation_and_noise_of_all_parts(rng: np.random.Generator) -> None
     crops = Crops([Picture(plane) for plane in planes], rng=rng)
     every = np.concatenate(planes)
     assert (crops.mean, crops.deviation) == pytest.approx((every.mean(), every.std()), rel=1e-4)
-    assert crops.sigma() == pytest.approx(0.04, rel=0.1)
+    assert crops.sigma == pytest.approx(0.04, rel=0.1)
     assert Crops([Picture(np.ones((9, 9, 1), np.float32))], rng=rng).deviation == 1
 
 

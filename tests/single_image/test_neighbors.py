@@ -35,6 +35,10 @@ def noisy_picture(channels: int = 3, side: int = 96) -> tuple[Picture, Array]:
     return Picture(clean + noise), clean
 
 
+def adapter_of(model: Model, picture: Picture) -> Adapter:
+    return Adapter(model, [picture], rng=np.random.default_rng(0))
+
+
 def test_the_loss_is_that_of_the_paper(rng: np.random.Generator) -> None:
     noisy, denoised, guess = rng.normal(size=(2, 3, 4, 6)), rng.normal(size=(2, 3, 4, 6)), rng.normal(size=(2, 3, 2, 3))
     drawn, mask = draw_neighbours(2, 2, 3, rng=rng), np.ones((2, 1, 2, 3))
@@ -62,7 +66,7 @@ def test_a_model_that_removes_nothing_learns_to(own: int, channels: int, monkeyp
     monkeypatch.setattr("n2n_cli.single_image.neighbors.LEARNING_RATE", 2e-2)
     monkeypatch.setattr("n2n_cli.single_image.neighbors.LAST_RATE", 2e-2)
     chosen, (picture, _) = model(channels), noisy_picture(own)
-    adapter = Adapter(chosen, [picture])
+    adapter = adapter_of(chosen, picture)
     assert adapter.possible
     learned = adapter.learn(Effort(steps=80, every=20))
     assert learned.first == 0
@@ -75,7 +79,7 @@ def test_a_model_that_removes_nothing_learns_to(own: int, channels: int, monkeyp
 
 
 def test_the_learning_rate_grows_to_its_last() -> None:
-    adapter = Adapter(model(), [noisy_picture()[0]])
+    adapter = adapter_of(model(), noisy_picture()[0])
     rates = []
     for _ in range(3):
         adapter.step()
@@ -88,7 +92,7 @@ def test_the_learning_rate_grows_to_its_last() -> None:
 
 def test_a_fit_that_makes_it_worse_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen, (picture, _) = model(), noisy_picture()
-    adapter = Adapter(chosen, [picture])
+    adapter = adapter_of(chosen, picture)
     weights = adapter.model.network.param()[0][0]
 
     def worse() -> None:
@@ -103,7 +107,7 @@ def test_a_fit_that_makes_it_worse_is_not_kept(monkeypatch: pytest.MonkeyPatch) 
 def test_nothing_is_learned_from_targets_that_are_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
     picture, _ = noisy_picture()
     masks: list[Array] = []
-    adapter = Adapter(model(), [picture])
+    adapter = adapter_of(model(), picture)
 
     def watched(first: Array, target: Array) -> None:
         masks.append(target[:, -1])
@@ -120,7 +124,7 @@ def test_nothing_is_learned_from_targets_that_are_held_out(monkeypatch: pytest.M
 def test_the_target_has_what_the_denoised_neighbours_differ_by(monkeypatch: pytest.MonkeyPatch) -> None:
     picture, _ = noisy_picture()
     taken: list[tuple[Array, Array]] = []
-    adapter = Adapter(model(), [picture])
+    adapter = adapter_of(model(), picture)
     monkeypatch.setattr(adapter.model, "predict", lambda x: 3 * x)
     monkeypatch.setattr(adapter.model, "step", lambda *pair: taken.append(pair))
     adapter.step()
@@ -129,23 +133,56 @@ def test_the_target_has_what_the_denoised_neighbours_differ_by(monkeypatch: pyte
     assert np.abs(target[:, 3:6]).max() > 0.1
 
 
+def half_black(channels: int = 3) -> tuple[Picture, Array]:
+    """Dark, but for the lower half, with noise that was cut off; and the clean one, (1, C, H, W)."""
+    clean = np.full((96, 96, channels), 0.5, np.float32)
+    clean[:47] = np.linspace(0, 0.08, 96)[:, None]
+    noise = np.random.default_rng(1).normal(0, 0.08, clean.shape).astype(np.float32)
+    return Picture(np.clip(clean + noise, 0, 1)), np.moveaxis(clean, -1, 0)[None]
+
+
 def test_where_noise_was_cut_off_the_target_is_what_the_model_was_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    clean = np.full((96, 96, 3), 0.5)
-    clean[:48] = 0
-    pixels = np.clip(clean + np.random.default_rng(1).normal(0, 0.08, clean.shape), 0, 1).astype(np.float32)
+    picture, denoised = half_black()
     taken: list[tuple[Array, Array]] = []
     before = model()
-    adapter = Adapter(before, [Picture(pixels)])
-    denoised = np.moveaxis(clean, -1, 0)[None].astype(np.float32)
+    monkeypatch.setattr("n2n_cli.single_image.clipping.Clipping.is_kept", lambda *_: False)
+    adapter = adapter_of(before, picture)
     monkeypatch.setattr(adapter.model, "predict", lambda x: denoised)
     monkeypatch.setattr(adapter.crops, "draw", lambda *_: [(0, 0, 0)])
     monkeypatch.setattr(before, "predict", lambda x: x - 7)
     monkeypatch.setattr(adapter.model, "step", lambda *pair: taken.append(pair))
     adapter.step()
     ((first, target),) = taken
-    np.testing.assert_array_equal(target[:, :3, :24], first[:, :, :24] - 7)
+    np.testing.assert_array_equal(target[:, :3, :24], first[:, :, :24] - 7)  # one row of the last cells is dark
+    np.testing.assert_array_equal(target[:, 3:6, :24], 0)
     assert np.abs(target[:, :3, 24:] - 0.5).max() < 0.5
-    np.testing.assert_array_equal(target[:, 3:6], 0)
+
+
+@pytest.mark.parametrize(("own", "channels"), [(3, 3), (3, 1), (1, 3)])
+def test_held_out_pixels_of_what_was_cut_off_are_silent(
+    own: int, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("n2n_cli.single_image.clipping.Clipping.is_kept", lambda *_: False)
+    picture, _ = half_black(own)
+    looked_at = adapter_of(model(channels), picture)._risk._windows
+    held, silent = (np.array([each[k] for each in looked_at]) for k in (1, 2))
+    assert not (held & silent).any()
+    assert held[:, 47:].any()
+    assert silent[:, :47].any()
+    assert silent[:, 47:].mean() < 0.01 * silent[:, :47].mean()
+    assert held[:, :47].mean() < 0.2 * held[:, 47:].mean()
+
+
+def test_a_model_that_keeps_the_noise_learns_also_where_it_was_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture, _ = half_black()
+    taken: list[tuple[Array, Array]] = []
+    adapter = adapter_of(model(), picture)
+    assert adapter.crops.clipping.found
+    assert not any(each.silent.any() for each in adapter._risk._windows)
+    monkeypatch.setattr(adapter.model, "step", lambda *pair: taken.append(pair))
+    monkeypatch.setattr(adapter._before, "predict", lambda x: x - 7)
+    adapter.step()
+    assert taken[0][1].min() > -1
 
 
 def test_threads_change_nothing_and_the_seed_does() -> None:
@@ -154,7 +191,7 @@ def test_threads_change_nothing_and_the_seed_does() -> None:
     for seed, threads in ((1, 1), (1, 2), (2, 1)):
         chosen = model()
         chosen._replicas.threads = threads
-        adapter = Adapter(chosen, [picture], seed=seed)
+        adapter = Adapter(chosen, [picture], rng=np.random.default_rng(seed))
         for _ in range(3):
             adapter.step()
         weights.append(adapter.model.network.state_dict()["0.0.weight"])
@@ -164,7 +201,7 @@ def test_threads_change_nothing_and_the_seed_does() -> None:
 
 @pytest.mark.parametrize("side", [1, 30])
 def test_a_picture_that_holds_nothing_out_is_too_small(side: int) -> None:
-    assert not Adapter(model(), [noisy_picture(side=side)[0]]).possible
+    assert not adapter_of(model(), noisy_picture(side=side)[0]).possible
 
 
 def test_the_loss_agrees_with_pytorch(torch: Any, rng: np.random.Generator) -> None:

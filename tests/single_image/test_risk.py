@@ -38,7 +38,7 @@ def risk_of(x: Array, sigma: float = math.nan) -> Risk:
     rng = np.random.default_rng(3)
     held = np.zeros(x.shape[2:], bool)
     held[8:-8, 8:-8] = True
-    return Risk([window(x, held, rng=rng)], sigma)
+    return Risk([window(x, held, np.zeros_like(held), rng=rng)], sigma)
 
 
 def noise(shape: tuple[int, ...], sigma: float) -> Array:
@@ -89,11 +89,11 @@ def test_where_pixels_tell_nothing_whatever_is_not_as_at_first_is_an_error() -> 
     held, silent = np.zeros((2, 64, 64), bool)
     held[8:56, 8:40], silent[8:56, 40:56] = True, True
     risk = Risk([window(noisy, held, silent, rng=np.random.default_rng(3))], 0.1)
-    alone = Risk([window(noisy, held, rng=np.random.default_rng(3))], 0.1)
+    alone = Risk([window(noisy, held, np.zeros_like(held), rng=np.random.default_rng(3))], 0.1)
     for each in (risk, alone):
         each(blurred(0.5))
-    step = np.where(np.arange(64) < 40, 0, 0.2)
-    wanted = 2 / 3 * alone(blurred(0.6)) + 0.2**2 / 3
+    step = np.where(np.arange(64) < 40, 0, 0.03)
+    wanted = 2 / 3 * alone(blurred(0.6)) + 0.03**2 / 3
     assert risk(lambda x: np.where(step > 0, blurred(0.5)(x), blurred(0.6)(x)) + step) == pytest.approx(
         wanted, rel=0.02
     )

@@ -8,7 +8,7 @@ import pytest
 from n2n_cli.images import Picture
 from n2n_cli.nn.functional import Array, Pair
 from n2n_cli.single_image.learner import Crops
-from n2n_cli.single_image.shares import best_share, correlation
+from n2n_cli.single_image.shares import best_share, largest_correlation
 
 
 def noisy_crops(clean: Array, sigma: float, rng: np.random.Generator) -> Crops:
@@ -80,35 +80,65 @@ def test_the_parts_of_the_looking_add_up(rng: np.random.Generator) -> None:
         assert sum(parts) == pytest.approx(1)
 
 
-def test_impulses_are_not_taken_for_detail(rng: np.random.Generator) -> None:
-    stripes = np.full((96, 96, 1), 0.4)
+@pytest.mark.parametrize("value", [0.0, 1.3])
+def test_impulses_are_not_taken_for_detail(value: float, rng: np.random.Generator) -> None:
+    stripes = np.full((96, 96, 3), 0.4)
     stripes[::8] = 0.8
-    stripes[rng.random(stripes.shape) < 0.02] = 0.0
+    stripes[rng.random((96, 96)) < 0.02, 1] = value
     crops = noisy_crops(stripes, 0.005, rng)
-    assert best_share(lambda x: x, lambda x: np.where(x < 0.2, 0.4, x), crops, 64, rng=rng) < 0.1
+
+    def without(x: Array) -> Array:
+        return np.where(np.abs(x - value) < 0.1, np.float32(0.4), x)
+
+    assert best_share(lambda x: x, without, crops, 64, rng=rng) < 0.1
 
 
-def half_black(rng: np.random.Generator) -> tuple[Crops, Array]:
+def half_black(sigma: float, rng: np.random.Generator, *, stripes: bool = False) -> tuple[Crops, Array]:
     """Crops with noise that was cut off where the clean picture, (1, 1, H, W), is black."""
     clean = np.zeros((96, 96, 1), np.float32)
     clean[:, :48] = 0.5
-    crops = Crops([Picture(np.clip(clean + rng.normal(0, 0.1, clean.shape), 0, 1).astype(np.float32))], rng=rng)
+    if stripes:
+        clean[::8, :48] = 0.9
+    noise = rng.normal(0, sigma, clean.shape).astype(np.float32)
+    crops = Crops([Picture(np.clip(clean + noise, 0, 1))], rng=rng)
     crops.spread = lambda *_: [(0, 0, 0)]  # type: ignore[method-assign]
+    assert crops.clipping.black
     return crops, np.moveaxis(clean, -1, 0)[None]
 
 
+def grayer(clean: Array, sigma: float) -> Array:
+    """The mean of noise that was cut off, in the place of black."""
+    return np.where(clean == 0, np.float32(0.4 * sigma), clean)
+
+
 def test_where_noise_was_cut_off_the_blend_is_as_the_first(rng: np.random.Generator) -> None:
-    crops, clean = half_black(rng)
-    assert crops.clipping.found
-    gray = np.where(clean == 0, np.float32(0.04), clean)  # the mean of what was cut off
+    crops, clean = half_black(0.1, rng)
+    gray = grayer(clean, 0.1)
     assert best_share(lambda x: clean, lambda x: gray, crops, 96, rng=rng) > 0.99
-    crops.clipping.found = False
+    crops.clipping.black = False
     assert best_share(lambda x: clean, lambda x: gray, crops, 96, rng=rng) < 0.2
 
 
-def test_what_keeps_the_noise_keeps_none_of_black(rng: np.random.Generator) -> None:
-    crops, clean = half_black(rng)
-    assert best_share(lambda x: x, lambda x: clean, crops, 96, rng=rng) < 0.1
+def test_of_detail_and_of_what_was_cut_off(rng: np.random.Generator) -> None:
+    crops, clean = half_black(0.02, rng, stripes=True)
+    shared = np.where(clean == 0, clean, 0.9 * clean + 0.05)
+    plain = np.where(clean == 0, grayer(clean, 0.02), 0.5)
+    assert best_share(lambda x: clean, lambda x: plain, crops, 96, rng=rng) > 0.95
+    # The first keeps what was cut off, so that the other half decides, of which it made too little.
+    keeping = best_share(lambda x: np.where(clean == 0, x, shared), lambda x: clean, crops, 96, rng=rng)
+    assert keeping < 0.1
+
+
+@pytest.mark.parametrize("level", [0.0, 0.1])
+@pytest.mark.parametrize("kept", [0.5, 1.0])
+def test_what_keeps_the_noise_has_no_share_of_black(level: float, kept: float, rng: np.random.Generator) -> None:
+    """Nor where all is so dark that nothing else tells of it."""
+    clean = np.full((1, 1, 96, 96), level, np.float32)
+    noise = rng.normal(0, 0.1, clean.shape).astype(np.float32)
+    crops = Crops([Picture(np.moveaxis(np.clip(clean + noise, 0, 1)[0], 0, -1))], rng=rng)
+    crops.spread = lambda *_: [(0, 0, 0)]  # type: ignore[method-assign]
+    second = grayer(clean, 0.1)
+    assert best_share(lambda x: second + kept * (x - second), lambda x: second, crops, 96, rng=rng) < 0.1
 
 
 def test_when_the_seconds_are_over_no_more_crops_are_looked_at(rng: np.random.Generator) -> None:
@@ -143,6 +173,6 @@ def test_where_more_than_noise_was_removed_guesses_are_not_enough(
 )
 def test_the_correlation_of_a_residual(shift: Pair, wanted: float, rng: np.random.Generator) -> None:
     white = [rng.normal(size=(1, 3, 60, 60)) for _ in range(4)]
-    assert correlation(white) < 0.03
-    assert correlation([x - np.roll(x, shift, (2, 3)) for x in white]) == pytest.approx(wanted, abs=0.03)
-    assert correlation([np.zeros((1, 1, 8, 8))]) == 0
+    assert largest_correlation(white) < 0.03
+    assert largest_correlation([x - np.roll(x, shift, (2, 3)) for x in white]) == pytest.approx(wanted, abs=0.03)
+    assert largest_correlation([np.zeros((1, 1, 8, 8))]) == 0
