@@ -18,7 +18,8 @@ from n2n_cli.model import Model
 from n2n_cli.nn.functional import Array
 from n2n_cli.pixels import from_unit, to_unit
 
-_MOST_CHANNELS = 4  # in which a last axis may be taken for colours where the first might be
+_MOST_CHANNELS = 4
+"""A last axis that is as short holds colours; a first one that is, with a longer last one, is taken for (C, H, W)."""
 
 
 def denoise(array: Array, model: Model | Path | str | None = None, *, strength: float = 1.0) -> Array:

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 
 from n2n_cli.errors import CheckpointError
-from n2n_cli.files import replacing
+from n2n_cli.files import SEE_FOLDER, replacing
 from n2n_cli.nn.functional import Array
 from n2n_cli.pth import limits
 from n2n_cli.pth.archive import Archive
@@ -68,7 +68,7 @@ def write_checkpoint(path: Path | str, tree: Any) -> None:
     except OSError as error:
         raise CheckpointError(
             f"`{path}` cannot be written: {error.strerror or error}",
-            hint="see that its folder exists, may be written and has space",
+            hint=SEE_FOLDER,
         ) from None
 
 

@@ -69,12 +69,16 @@ class MemoryLimitError(N2NError):
 
 
 class ArgumentError(N2NError, ValueError):
-    """A layer, a loss or an optimiser was given an argument outside its range.
+    """A function was given an argument outside its range.
 
     Attributes
     ----------
     name : str
         The argument's name, so that a caller can say where it came from (a key of a TOML file).
+    value : object
+        What was given.
+    needed : str
+        What it must be, as the end of a sentence.
     """
 
     exit_code = 2

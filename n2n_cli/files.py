@@ -10,6 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+SEE_FOLDER = "see that its folder exists, may be written and has space"
+"""A hint, where a file cannot be written."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:

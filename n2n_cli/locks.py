@@ -18,15 +18,22 @@ except ImportError:  # Windows
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, what: str = "training") -> Iterator[None]:
     """Hold the lock inside the block. The file is there as long, and says who holds it.
+
+    Parameters
+    ----------
+    path : path
+        The lock's file, in the folder that is written to.
+    what : str
+        Who writes, for the user.
 
     Raises
     ------
     UsageError
-        When another training holds it, or the file cannot be made.
+        When another one holds it, or the file cannot be made.
     """
-    descriptor = _take(path)
+    descriptor = _take(path, what)
     try:
         with suppress(OSError):  # on a full disk it is a lock without a name
             os.ftruncate(descriptor, 0)
@@ -38,7 +45,7 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _take(path: Path) -> int:
+def _take(path: Path, what: str) -> int:
     """The file, open and locked."""
     while True:
         try:
@@ -50,7 +57,7 @@ def _take(path: Path) -> int:
         try:
             if not _is_ours(descriptor):
                 raise UsageError(
-                    f"another training writes to `{path.parent}`{_holder(descriptor)}",
+                    f"another {what} writes to `{path.parent}`{_holder(descriptor)}",
                     hint="wait for it to end, or take another folder: `--out FOLDER`",
                 )
             with suppress(OSError):

@@ -104,7 +104,7 @@ class ProcessReplicas(StoppableReplicas):
 class Parts(NamedTuple):
     """A network and a loss, as another process makes them: make(*arguments), `make` by its name in its module.
 
-    Nothing but this name and plain values goes from one process to the other, and no code.
+    Nothing but this name and plain values goes from one process to the other, and no pickled objects.
     """
 
     make: Callable[..., tuple[Module, Loss]]

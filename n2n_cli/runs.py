@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from n2n_cli.errors import CheckpointError, TrainingError, UsageError
-from n2n_cli.files import replacing
+from n2n_cli.files import SEE_FOLDER, replacing
 from n2n_cli.locks import locked
 
 RUNS = Path("runs")
@@ -76,7 +76,7 @@ class Run:
         with suppress(OSError):
             if path.read_bytes() == content:
                 return
-        with _told_of(path), replacing(path) as file:
+        with _writing(path), replacing(path) as file:
             file.write(content)
 
     def append(self, path: Path, text: str) -> None:
@@ -87,7 +87,7 @@ class Run:
         TrainingError
             When it cannot be written; the file is then as it was.
         """
-        with _told_of(path), path.open("ab", buffering=0) as file:
+        with _writing(path), path.open("ab", buffering=0) as file:
             end = file.seek(0, os.SEEK_END)
             try:
                 left = memoryview(text.encode())
@@ -122,7 +122,7 @@ class Run:
         return self.config, self.last, self.best, self.metrics
 
 
-def create_run(folder: Path | None, name: str, *, force: bool = False) -> Run:
+def create_run(folder: Path | None, *, name: str = "run", force: bool = False) -> Run:
     """Make a run folder: `folder`, or the next free `runs/NAME-1`, `runs/NAME-2`, ...
 
     Parameters
@@ -209,12 +209,12 @@ def _next_free(name: str) -> Path:
 
 
 @contextmanager
-def _told_of(path: Path) -> Iterator[None]:
+def _writing(path: Path) -> Iterator[None]:
     """Let the system's errors in the block name the file and say what to do."""
     try:
         yield
     except OSError as error:
         raise TrainingError(
             f"`{path}` cannot be written: {error.strerror or error}",
-            hint="see that its folder exists, may be written and has space",
+            hint=SEE_FOLDER,
         ) from None

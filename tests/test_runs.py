@@ -33,7 +33,7 @@ def trained(run: Run, seconds: int, *, best: bool = True) -> Run:
 
 def refused(folder: Path | None) -> UsageError:
     with pytest.raises(UsageError) as caught:
-        create_run(folder, "default")
+        create_run(folder, name="default")
     assert caught.value.exit_code == 2
     assert caught.value.hint
     return caught.value
@@ -46,7 +46,7 @@ def test_the_files_of_a_run() -> None:
 
 
 def test_a_run_without_a_folder_gets_the_next_free_one() -> None:
-    made = [create_run(None, name).folder for name in ("default", "default", "ee559", "default")]
+    made = [create_run(None, name=name).folder for name in ("default", "default", "ee559", "default")]
     assert made == [RUNS / name for name in ("default-1", "default-2", "ee559-1", "default-3")]
     assert all(folder.is_dir() for folder in made)
 
@@ -54,12 +54,12 @@ def test_a_run_without_a_folder_gets_the_next_free_one() -> None:
 def test_a_file_takes_a_name_as_a_folder_does() -> None:
     RUNS.mkdir()
     (RUNS / "default-1").touch()
-    assert create_run(None, "default").folder == RUNS / "default-2"
+    assert create_run(None, name="default").folder == RUNS / "default-2"
 
 
 def test_runs_that_start_at_once_get_folders_of_their_own() -> None:
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: create_run(None, "default").folder, range(40)))
+        made = list(pool.map(lambda _: create_run(None, name="default").folder, range(40)))
     assert sorted(made) == sorted(RUNS / f"default-{i}" for i in range(1, 41))
 
 
@@ -73,7 +73,7 @@ def test_a_runs_folder_that_is_none(link: bool) -> None:
 
 
 def test_a_folder_of_ones_own_is_made_with_its_parents() -> None:
-    run = create_run(Path("a/b/c"), "default")
+    run = create_run(Path("a/b/c"), name="default")
     assert run == Run(Path("a/b/c"))
     assert run.folder.is_dir()
     assert list(run.folder.iterdir()) == []
@@ -82,7 +82,7 @@ def test_a_folder_of_ones_own_is_made_with_its_parents() -> None:
 def test_a_folder_that_holds_no_run_is_taken_as_it_is() -> None:
     Path("mine").mkdir()
     Path("mine/notes.txt").write_text("keep me")
-    assert create_run(Path("mine"), "default") == Run(Path("mine"))
+    assert create_run(Path("mine"), name="default") == Run(Path("mine"))
     assert Path("mine/notes.txt").read_text() == "keep me"
 
 
@@ -95,7 +95,7 @@ def test_a_run_is_not_overwritten_unless_forced(name: str) -> None:
     assert error.message == "`mine` holds a run already"
     assert error.hint == "another `--out`, or `--force` to replace what is there"
     assert Path("mine", name).read_text() == "old"
-    run = create_run(Path("mine"), "default", force=True)
+    run = create_run(Path("mine"), name="default", force=True)
     assert Path("mine", name).read_text() == "old"  # it may turn out that there is nothing to replace it with
     run.clear()
     assert [path.name for path in Path("mine").iterdir()] == ["notes.txt"]
@@ -139,7 +139,7 @@ def test_a_folder_that_may_not_be_written_is_refused_before_anything_is_lost(mon
     monkeypatch.setattr("tempfile.TemporaryFile", deny)
     run = trained(Run(Path("mine")), 1)
     with pytest.raises(UsageError) as caught:
-        create_run(Path("mine"), "default", force=True)
+        create_run(Path("mine"), name="default", force=True)
     assert caught.value.message == "the run folder `mine` cannot be written: Permission denied"
     assert run.last.exists()
     assert run.best.exists()
@@ -263,7 +263,7 @@ def test_a_run_that_may_not_be_looked_at_is_passed_over(monkeypatch: pytest.Monk
     assert newest_checkpoint() == own.best
 
 
-@pytest.mark.parametrize("make", [lambda: None, RUNS.mkdir, RUNS.touch, lambda: create_run(None, "default")])
+@pytest.mark.parametrize("make", [lambda: None, RUNS.mkdir, RUNS.touch, lambda: create_run(None, name="default")])
 def test_no_run_with_a_checkpoint(make: Any) -> None:
     make()
     with pytest.raises(CheckpointError) as caught:

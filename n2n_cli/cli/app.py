@@ -30,7 +30,7 @@ from n2n_cli.machine import prepare_blas
 
 _ANYWHERE = {  # options that may stand before the command or behind it
     "quiet": (("--quiet", "-q"), "Print only results and errors."),
-    "verbose": (("--verbose", "-v"), "Print a line for every file, where there are many."),
+    "verbose": (("--verbose", "-v"), "Print a line for each of several pictures, and how --self learned."),
     "debug": (("--debug",), "Print the traceback of an error, too."),
 }
 

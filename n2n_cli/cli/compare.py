@@ -32,7 +32,7 @@ def compare(
             "Default: three that tell most.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as a JSON object a picture.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object per picture.")] = False,
 ) -> None:
     """Draw a contact sheet: a picture before and after denoising.
 

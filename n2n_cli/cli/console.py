@@ -31,7 +31,7 @@ class Settings:
     quiet : bool
         Only errors and results.
     verbose : bool
-        A line for every file of many.
+        A line for each of several pictures, and how each was learned from.
     debug : bool
         Errors come with their traceback.
     command : str

@@ -57,15 +57,16 @@ def denoise(
         typer.Option(
             "--self",
             metavar="[=METHOD]",
-            help="Learn to denoise each picture from itself alone: --self or --self=zs-n2n begins with nothing, "
-            "--self=adapt fits the model to the picture and blends it with the former. Default: the model as it is.",
+            help="Learn from each picture itself: --self, or --self=zs-n2n, trains a small new network on it; "
+            "--self=adapt fits the model to it and mixes in such a network where that helps. "
+            "Default: the model as it is.",
         ),
     ] = None,
     seconds: Annotated[
         str | None,
         typer.Option(
             metavar="N",
-            help="With --self: what learning from a picture may take; it ends before that when it no longer helps. "
+            help="With --self: most seconds to learn from a picture; it ends earlier when it no longer helps. "
             "Default: a number of steps, 5 to 30 seconds on two cores.",
         ),
     ] = None,

@@ -29,6 +29,8 @@ class Counts:
     ----------
     count : int
         Of the jobs.
+    done, skipped : int
+        Pictures that were denoised, and that were left as they are.
     failures : list of Exception
     lossy : bool
         Whether the user was told that a format loses something.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from n2n_cli.cli.console import result, shows_progress, stderr, tell
-from n2n_cli.cli.options import ENSEMBLE_HELP, NETWORK_HELP, THREADS_HELP, thread_count, whole_number
+from n2n_cli.cli.options import ENSEMBLE_HELP, NETWORK_HELP, NOISES, THREADS_HELP, thread_count, whole_number
 from n2n_cli.cli.ranked import show_nothing
 from n2n_cli.errors import UsageError, printable
 
@@ -50,10 +50,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="MODEL:STRENGTH",
-            help="Put on clean pictures: gaussian:25 (standard deviation in grey levels of 255), poisson:30 (photons "
-            "on white), pixelate:8 (side of a block in pixels), grain:0-50,0-1, poisson-gaussian:30,5, bernoulli:0.5, "
-            "impulse:0.3 or text:0.25; a strength may be a range, as gaussian:0-50. "
-            "Default: as trained.",
+            help=f"Put on clean pictures: {NOISES} Default: as trained.",
         ),
     ] = None,
     crops: Annotated[
@@ -90,8 +87,9 @@ def evaluate(
 ) -> None:
     """Measure a denoiser: PSNR and SSIM before and after.
 
-    For each picture, and the mean over pictures; PSNR in dB, SSIM up to 1. The line below says the PSNR of the mean
-    error over all pictures, the other way to average.
+    For each picture, and the mean over pictures; PSNR in dB, SSIM up to 1. A last line, on stderr, gives the PSNR of
+    the error averaged over all pictures first. Pictures are scored as they leave the network, without the mirrored
+    margin that `n2n denoise` puts around them.
 
     Examples:
 

@@ -24,7 +24,8 @@ def info(
         str | None,
         typer.Argument(
             metavar="FILE|NAME",
-            help="What to describe: a picture, or the network of a checkpoint, a TOML file or a shipped configuration.",
+            help="What to describe: a picture, or the network of a checkpoint, of a model that `n2n models` lists, of "
+            "a TOML file or of a shipped configuration.",
             show_default=False,
         ),
     ] = None,

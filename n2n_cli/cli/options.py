@@ -26,7 +26,11 @@ NETWORK_HELP = (
     "Default: as the checkpoint says."
 )
 
-
+NOISES = (
+    "gaussian:25 (standard deviation in grey levels of 255), poisson:30 (photons on white), pixelate:8 (side of a "
+    "block in pixels), grain:0-50,0-1, poisson-gaussian:30,5, bernoulli:0.5, impulse:0.3 or text:0.25; a strength may "
+    "be a range, as gaussian:0-50."
+)
 ENSEMBLE_HELP = (
     "Ask the model eight times, of the picture turned and mirrored, and take the mean: a little better, eight times as "
     "slow."

@@ -52,12 +52,17 @@ def sweep(
     assignments: Assignments = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="The sweep's folder, with a run a training. Default: runs/sweep-NAME-KEY."),
+        typer.Option(
+            metavar="FOLDER",
+            help="The sweep's folder, with a run folder for each training. Default: runs/sweep-NAME-KEY.",
+        ),
     ] = None,
     jobs: Annotated[
         str | None,
         typer.Option(
-            metavar="N", help="Trainings at a time, each in a process of its own. Default: one a core, as memory goes."
+            metavar="N",
+            help="Trainings at a time, each in a process of its own. "
+            "Default: one per core, fewer where memory is short.",
         ),
     ] = None,
     threads: Annotated[
@@ -69,7 +74,7 @@ def sweep(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the best training as a JSON object.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Begin anew the trainings that are there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Start over, also what is finished.")] = False,
 ) -> None:
     """Find the best value of a setting by short trainings.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from n2n_cli.cli.console import shows_progress, tell
-from n2n_cli.cli.options import THREADS_HELP, Assignments, number, overridden, positive, thread_count
+from n2n_cli.cli.options import NOISES, THREADS_HELP, Assignments, number, overridden, positive, thread_count
 from n2n_cli.cli.ranked import show_nothing
 from n2n_cli.cli.signals import StopSignals
 from n2n_cli.cli.train_progress import show_bar, show_lines
@@ -68,10 +68,7 @@ def train(
         str | None,
         typer.Option(
             metavar="MODEL:STRENGTH",
-            help="The noise of the pairs: gaussian:25 (standard deviation in grey levels of 255), poisson:30 (photons "
-            "on white), pixelate:8 (side of a block in pixels), grain:0-50,0-1, poisson-gaussian:30,5, bernoulli:0.5, "
-            "impulse:0.3 or text:0.25; a strength may be a range, as gaussian:0-50. "
-            "Default: as configured (gaussian:25).",
+            help=f"The noise of the pairs: {NOISES} Default: as configured (gaussian:25).",
         ),
     ] = None,
     epochs: Annotated[
@@ -118,7 +115,7 @@ def train(
     ] = None,
     checkpoint_minutes: Annotated[
         str,
-        typer.Option(metavar="MINUTES", help="Save in the middle of an epoch, too, each time that so many are over."),
+        typer.Option(metavar="MINUTES", help="Save within an epoch, too, every so many minutes."),
     ] = "5",
     threads: Annotated[str | None, typer.Option(metavar="N", help=THREADS_HELP)] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier run in the folder of --out.")] = False,
@@ -167,7 +164,7 @@ def train(
     if resume is None:
         tuned = config_to_tune(init) if init and config is None else load_config(config or "default")
         resolved = overridden(tuned, left_off(sources) | given, assignments)
-        run = ranks.from_first(lambda: create_run(out, Path(config or init or "default").stem, force=force))
+        run = ranks.from_first(lambda: create_run(out, name=Path(config or init or "default").stem, force=force))
     else:
         others = {"--config": config, "--set": assignments, "--out": out, "--force": force or None}
         _refuse_to_change(given, [flag for flag, value in others.items() if value is not None])

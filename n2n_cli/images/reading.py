@@ -64,7 +64,7 @@ def read_pages(source: Source, *, name: str | None = None, max_pixels: int = MAX
         yield from _pages(file, label, max_pixels)
 
 
-def read_pixels(source: Source, channels: int, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Array:
+def read_pixels(source: Source, channels: int, *, name: str | None = None) -> Array:
     """(H, W, channels) pixels of a picture: gray as three equal channels, RGB as its luma (ITU-R 601).
 
     Returns
@@ -81,7 +81,7 @@ def read_pixels(source: Source, channels: int, *, name: str | None = None, max_p
     """
     if channels not in (1, 3):
         raise ArgumentError("channels", channels, "1 (gray) or 3 (RGB) to read pictures from image files")
-    picture = read_picture(source, name=name, max_pixels=max_pixels)
+    picture = read_picture(source, name=name)
     pixels = picture.pixels
     if picture.value_range is not None:
         low, high = picture.value_range
@@ -98,7 +98,7 @@ def read_pixels(source: Source, channels: int, *, name: str | None = None, max_p
     return luma if pixels.dtype.kind == "f" else to_integer(luma, pixels.dtype)
 
 
-def picture_size(source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+def picture_size(source: Source, *, name: str | None = None) -> tuple[int, int]:
     """(rows, columns) of a picture, of a TIFF's first page, from its header alone.
 
     Raises
@@ -117,7 +117,7 @@ def picture_size(source: Source, *, name: str | None = None, max_pixels: int = M
         else:
             with without_warnings(), _other_image(file, label) as image:
                 height, width = image.height, image.width
-        check_size(label, height, width, max_pixels)
+        check_size(label, height, width, MAX_PIXELS)
         return height, width
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from n2n_cli.errors import N2NError, UsageError, printable
-from n2n_cli.files import replacing
+from n2n_cli.files import SEE_FOLDER, replacing
 
 FORMATS = (".png", ".svg")
 INSTALL = "plots need matplotlib: `pip install 'n2n-cli[plot]'`"
@@ -86,7 +86,7 @@ def drawing(paths: Sequence[Path], inches: tuple[float, float]) -> Iterator[Any]
             except OSError as error:
                 raise N2NError(
                     f"`{path}` cannot be written: {error.strerror or error}",
-                    hint="see that its folder exists, may be written and has space",
+                    hint=SEE_FOLDER,
                 ) from None
 
 

@@ -101,8 +101,8 @@ class Sweep:
         TrainingError
             When results cannot be written.
         """
-        create_run(self.folder, "sweep", force=True)
-        with locked(self.folder / "lock"):
+        create_run(self.folder, force=True)
+        with locked(self.folder / "lock", "sweep"):
             self.results = {point.folder: self._found(point) for point in self.points}  # another sweep may have ended
             self._check_data()
             if self._force:
@@ -128,7 +128,7 @@ class Sweep:
             while not stopping and waiting and len(working) < jobs:
                 share = max(1, threads // min(jobs, len(working) + len(waiting)))
                 point = waiting.popleft()
-                worker = Worker(point.config, create_run(self.folder / point.folder, "", force=True), share)
+                worker = Worker(point.config, create_run(self.folder / point.folder, force=True), share)
                 working[worker.messages] = point, worker
             if not stopping and stop():
                 stopping = True

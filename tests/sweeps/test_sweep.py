@@ -192,7 +192,7 @@ def test_a_damaged_ending_ends_again(photos: Path, tmp_path: Path) -> None:
 
 def test_two_sweeps_on_one_folder(photos: Path, tmp_path: Path) -> None:
     sweep = rates(tmp_path, small_config(photos), 0.5)
-    with locked(tmp_path / "lock"), pytest.raises(UsageError, match="another training writes to"):
+    with locked(tmp_path / "lock"), pytest.raises(UsageError, match="another sweep writes to"):
         done(sweep)
 
 
