@@ -144,7 +144,15 @@ def test_seconds_are_for_both_that_learn(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr("n2n_cli.single_image.neighbors.learn", watched)
     monkeypatch.setattr("n2n_cli.single_image.zero_shot.learn", watched)
+    left: list[float] = []
+
+    def no_share(*_: Any, seconds: float, **__: Any) -> float:
+        left.append(seconds)
+        return 1
+
+    monkeypatch.setattr("n2n_cli.single_image.shares.best_share", no_share)
     learn_to_denoise("adapt", [noisy_picture()[0]], model(), seconds=0.4)
+    assert 0 <= left[0] <= 0.4
     assert 0 < asked[0] <= 0.4 * 0.4
     assert 0 <= asked[1] <= 0.85 * 0.4
 

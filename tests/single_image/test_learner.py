@@ -183,3 +183,9 @@ def test_masked_squares_and_their_gradient(rng: np.random.Generator) -> None:
     assert criterion(x, mask) == pytest.approx(np.mean(mask * x**2))
     got: Array = criterion.backward()
     np.testing.assert_allclose(got, numeric_gradient(lambda: criterion(x, mask), x), atol=1e-9)
+
+
+def test_all_pictures_tell_whether_noise_was_cut_off() -> None:
+    pictures = [Picture(np.full((40, 40, 1), level, np.uint8)) for level in (128, 0)]
+    assert Crops(pictures, rng=np.random.default_rng(0)).clipping.black
+    assert not Crops(pictures[:1], rng=np.random.default_rng(0)).clipping.found

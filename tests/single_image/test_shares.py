@@ -32,6 +32,15 @@ def test_the_share_makes_up_for_what_each_of_two_gets_wrong(share: float, rng: n
     assert found == pytest.approx(share, abs=0.02)
 
 
+@pytest.mark.parametrize(("first", "second", "wanted"), [(0.4, 0.3, 1), (0.6, 0.55, 0)])
+def test_where_neither_is_near_enough_the_nearer_has_all(
+    first: float, second: float, wanted: int, rng: np.random.Generator
+) -> None:
+    crops = noisy_crops(np.full((90, 70, 3), 0.5), 0.01, rng)
+    found = best_share(lambda x: np.full_like(x, first), lambda x: np.full_like(x, second), crops, 32, rng=rng)
+    assert found == wanted
+
+
 @pytest.mark.parametrize("side", [8, 64])
 def test_who_keeps_the_noise_has_no_share(side: int, rng: np.random.Generator) -> None:
     crops = noisy_crops(np.full((128, 128, 1), 0.5), 0.1, rng)
@@ -117,6 +126,23 @@ def test_where_noise_was_cut_off_the_blend_is_as_the_first(rng: np.random.Genera
     assert best_share(lambda x: clean, lambda x: gray, crops, 96, rng=rng) > 0.99
     crops.clipping.black = False
     assert best_share(lambda x: clean, lambda x: gray, crops, 96, rng=rng) < 0.2
+
+
+def test_the_denoiser_that_keeps_no_noise_tells_what_was_cut_off(rng: np.random.Generator) -> None:
+    crops, clean = half_black(0.1, rng)
+    assert best_share(np.zeros_like, lambda x: clean, crops, 96, rng=rng) < 0.2
+
+
+def test_residuals_are_white_also_where_noise_was_cut_off(rng: np.random.Generator) -> None:
+    crops, clean = half_black(0.1, rng)
+    passes: list[int] = []
+
+    def exact(x: Array) -> Array:
+        passes.append(len(x))
+        return clean
+
+    best_share(lambda x: grayer(clean, 0.1), exact, crops, 96, rng=rng)
+    assert len(passes) == 5  # and no Stein's estimate
 
 
 def test_of_detail_and_of_what_was_cut_off(rng: np.random.Generator) -> None:
