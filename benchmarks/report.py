@@ -117,19 +117,18 @@ class Report:
         """What the last bit of the first weights changes, in n2n and in PyTorch; and both at a tenth of the rate."""
         lr = self.config.train.lr
         return {
-            "n2n": [self.found["ours"]["test"]["psnr"], *(self._ends(_learn, lr, nudge) for nudge in NUDGES)],
+            "n2n": [_both(self.found["ours"]["test"]), *(self._ends(_learn, lr, nudge) for nudge in NUDGES)],
             "PyTorch": [
-                self.found["twin"]["test"]["psnr"],
+                _both(self.found["twin"]["test"]),
                 *(self._ends(_learn_in_pytorch, lr, nudge) for nudge in NUDGES),
             ],
             "n2n at a tenth": self._ends(_learn, lr / 10),
             "PyTorch at a tenth": self._ends(_learn_in_pytorch, lr / 10),
         }
 
-    def _ends(self, learn: Callable[[Model, Pairs], None], lr: float, nudge: int = 0) -> float:
+    def _ends(self, learn: Callable[[Model, Pairs], None], lr: float, nudge: int = 0) -> list[float]:
         """PSNR after the training at such a rate, from weights that are nudged."""
-        psnr: float = self._learned(learn, lr, nudge, path=self.folder / "nudged.pth")["psnr"]
-        return psnr
+        return _both(self._learned(learn, lr, nudge, path=self.folder / "nudged.pth"))
 
     def _learned(
         self, learn: Callable[[Model, Pairs], None], lr: float, nudge: int = 0, *, path: Path
@@ -187,6 +186,11 @@ class Report:
         return _summary(
             *("eval", checkpoint, "--data", self.test, "--noise", self.config.data.noise, "--crops", CROPS), *words
         )
+
+
+def _both(measured: dict[str, Any]) -> list[float]:
+    """PSNR, the mean of pictures, and that of the mean error."""
+    return [measured["psnr"], measured["pooled_psnr"]]
 
 
 def _nudge(model: Model, seed: int) -> None:
