@@ -89,7 +89,7 @@ def _twin(learner: Any, way: str, threads: int) -> Callable[[], object]:
     from torch.nn import functional
 
     from benchmarks.twins import tensor
-    from n2n_cli.single_image.learner import cells
+    from n2n_cli.data.neighbours import cells
     from n2n_cli.single_image.zero_shot import BATCH, BETAS, LEARNING_RATE, SIDE, SLOPE, WIDTH
 
     torch.set_num_threads(threads)

@@ -27,3 +27,9 @@ def neighbours(x: Array, drawn: Array) -> tuple[Array, Array]:
     pixels = np.stack([x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)], axis=2)  # (N, C, 4, H/2, W/2)
     first, second = (np.take_along_axis(pixels, which, axis=2)[:, :, 0] for which in drawn)
     return first, second
+
+
+def cells(mask: Array) -> Array:
+    """(..., H, W), the sides even -> (..., H/2, W/2): the 2x2 cells that are true as a whole."""
+    whole: Array = mask[..., ::2, ::2] & mask[..., ::2, 1::2] & mask[..., 1::2, ::2] & mask[..., 1::2, 1::2]
+    return whole

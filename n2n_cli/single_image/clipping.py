@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from n2n_cli.data.neighbours import cells
 from n2n_cli.images import Picture
 from n2n_cli.nn.functional import Array
 
@@ -71,7 +72,7 @@ def _cut_cells(picture: Picture) -> tuple[int, int, int]:
     out."""
     pixels = picture.pixels
     h, w, channels = (pixels.shape[0] // 2 * 2, pixels.shape[1] // 2 * 2, pixels.shape[2])
-    visible = np.ones((h // 2, w // 2), bool) if picture.alpha is None else _whole(picture.alpha[:h, :w] > 0)
+    visible = np.ones((h // 2, w // 2), bool) if picture.alpha is None else cells(picture.alpha[:h, :w] > 0)
     count = int(visible.sum())
     ends: tuple[float, float] = (0, 1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max)
     if picture.value_range is not None:
@@ -82,12 +83,6 @@ def _cut_cells(picture: Picture) -> tuple[int, int, int]:
     for end in ends:
         cut = np.zeros_like(visible)
         for c in range(channels):
-            cut |= _whole(pixels[:h, :w, c] == end)
+            cut |= cells(pixels[:h, :w, c] == end)
         found.append(int((cut & visible).sum()))
     return found[0], found[1], count
-
-
-def _whole(mask: Array) -> Array:
-    """(H, W) -> (H/2, W/2): 2x2 cells that are true as a whole."""
-    whole: Array = mask[::2, ::2] & mask[::2, 1::2] & mask[1::2, ::2] & mask[1::2, 1::2]
-    return whole

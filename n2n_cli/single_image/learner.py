@@ -283,12 +283,6 @@ def model_of(network: Module, *, threads: int | None = None) -> Model:
     return Model(network, Adam(network.param()), MaskedSquares(), threads=threads)
 
 
-def cells(learned: Array) -> Array:
-    """(N, 1, H, W) -> (N, 1, H/2, W/2): the 2x2 cells of which no pixel is held out."""
-    whole: Array = learned[..., ::2, ::2] & learned[..., ::2, 1::2] & learned[..., 1::2, ::2] & learned[..., 1::2, 1::2]
-    return whole
-
-
 class MaskedSquares(Loss):
     """Mean of mask * prediction^2 over every element of the prediction; the mask, (N, 1, H, W), is the target."""
 

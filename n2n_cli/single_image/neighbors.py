@@ -23,7 +23,7 @@ from dataclasses import replace
 import numpy as np
 
 from n2n_cli.correlation import noise_correlation
-from n2n_cli.data.neighbours import draw_neighbours, neighbours
+from n2n_cli.data.neighbours import cells, draw_neighbours, neighbours
 from n2n_cli.errors import ShapeError
 from n2n_cli.images import Picture
 from n2n_cli.model import Model
@@ -31,7 +31,7 @@ from n2n_cli.nn import Adam, Loss
 from n2n_cli.nn.averaging import MovingAverage
 from n2n_cli.nn.functional import Array
 from n2n_cli.single_image.channels import with_channels
-from n2n_cli.single_image.learner import BLOCK, Crops, Effort, Learned, cells, learn
+from n2n_cli.single_image.learner import BLOCK, Crops, Effort, Learned, learn
 from n2n_cli.single_image.risk import Risk, Window, window
 
 WEIGHT = 1.0
@@ -132,8 +132,9 @@ class Adapter:
         self.side = min(SIDE, self.crops.least) // whole * whole
         self._windows = self._held_out_windows() if self.side else []
         self.possible = bool(self._windows)
+        self._denoised = [self.model.predict(x) for x, _ in self._windows]  # as yet by the model as it was
         self._cuts = self._knows_better()
-        looked_at = [self._looked_at(crop, held) for crop, held in self._windows]
+        looked_at = [self._looked_at(x, held, y) for (x, held), y in zip(self._windows, self._denoised, strict=True)]
         self._risk = Risk(looked_at, self.crops.sigma if looked_at else math.nan)
 
     def learn(self, effort: Effort = EFFORT, *, advance: Callable[[float], None] = lambda part: None) -> Learned:
@@ -144,9 +145,9 @@ class Adapter:
         return replace(learned, who="the model")
 
     def correlation(self) -> float:
-        """Of what the model removes, between neighbouring pixels; not a number where the pictures are too small."""
-        crops = [with_channels(crop, self._channels) for crop, _ in self._windows]
-        return max(noise_correlation(_stacked(crops), _stacked([self.model.predict(crop) for crop in crops])))
+        """Of what the model removed before it was fitted, between neighbouring pixels; not a number where the pictures
+        are too small."""
+        return max(noise_correlation(_stacked([x for x, _ in self._windows]), _stacked(self._denoised)))
 
     def step(self) -> None:
         """Take one."""
@@ -169,7 +170,7 @@ class Adapter:
         return self._risk(self.model.predict)
 
     def _held_out_windows(self) -> list[tuple[Array, Array]]:
-        """Crops around held-out blocks, and where they are held out."""
+        """Crops around held-out blocks, of the network's channels, and where they are held out."""
         side, corners = self.side, list[tuple[int, int, int]]()
         for i, row, column in self.crops.held:
             room = side - BLOCK
@@ -177,24 +178,20 @@ class Adapter:
             if not seen and len(corners) < _WINDOWS:
                 corners.append((i, *self.crops.around(i, (row, column), side)))
         found = [self.crops.at([corner], side) for corner in corners]
-        return [(crop, ~learned[0, 0]) for crop, learned in found]
+        return [(with_channels(crop, self._channels), ~learned[0, 0]) for crop, learned in found]
 
     def _knows_better(self) -> bool:
         """Whether noise was cut off, and the model removes it where it was."""
         if not self._windows or not self.crops.clipping.found:
             return False
-        removed = []
-        for crop, _ in self._windows:
-            x = with_channels(crop, self._channels)
-            denoised = self.model.predict(x)
-            removed.append((x - denoised)[np.broadcast_to(self.crops.clipping(denoised), x.shape)])
+        removed = [
+            (x - y)[np.broadcast_to(self.crops.clipping(y), x.shape)]
+            for (x, _), y in zip(self._windows, self._denoised, strict=True)
+        ]
         return not self.crops.clipping.is_kept(np.concatenate(removed))
 
-    def _looked_at(self, crop: Array, held: Array) -> Window:
-        x = with_channels(crop, self._channels)
-        if not self._cuts:
-            return window(x, held, np.zeros_like(held), rng=self._rng)
-        cut = self.crops.clipping(self.model.predict(x)).any(axis=(0, 1))
+    def _looked_at(self, x: Array, held: Array, denoised: Array) -> Window:
+        cut = self.crops.clipping(denoised).any(axis=(0, 1)) & self._cuts
         return window(x, held & ~cut, held & cut, rng=self._rng)
 
     def _spread(self, mask: Array) -> Array:

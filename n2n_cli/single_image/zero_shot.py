@@ -19,6 +19,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import DTypeLike
 
+from n2n_cli.data.neighbours import cells
 from n2n_cli.errors import ShapeError
 from n2n_cli.machine import one_blas_thread
 from n2n_cli.model import Model
@@ -30,7 +31,7 @@ from n2n_cli.nn.init import UNDRAWN
 from n2n_cli.nn.tape import do
 from n2n_cli.processes import Parts
 from n2n_cli.self_ensemble import SelfEnsemble
-from n2n_cli.single_image.learner import BLOCK, EDGE, Crops, Effort, Learned, MaskedSquares, cells, learn, model_of
+from n2n_cli.single_image.learner import BLOCK, EDGE, Crops, Effort, Learned, MaskedSquares, learn, model_of
 
 WIDTH, SLOPE = 48, 0.2
 BEYOND = 2

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from n2n_cli.data.neighbours import cells
 from n2n_cli.images import Picture
 from n2n_cli.nn.averaging import MovingAverage
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.module import Parameter
-from n2n_cli.single_image.learner import BLOCK, EDGE, Crops, Effort, MaskedSquares, cells, learn
+from n2n_cli.single_image.learner import BLOCK, EDGE, Crops, Effort, MaskedSquares, learn
 from tests.gradients import numeric_gradient
 from tests.pictures import numbered
 
