@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from n2n_cli.data.neighbours import draw_neighbours, neighbours
+from n2n_cli.data.neighbours import cells, draw_neighbours, neighbours
 
 
 def test_drawn_pixels_touch_along_a_row_or_a_column_in_either_order(rng: np.random.Generator) -> None:
@@ -26,3 +26,11 @@ def test_neighbours_are_the_drawn_pixels_of_all_channels() -> None:
     np.testing.assert_array_equal(got[1][0, 0], [[1, 7], [8, 14]])
     for part in got:
         np.testing.assert_array_equal(part[0, 1], part[0, 0] + 16)
+
+
+def test_a_cell_is_learned_from_where_all_its_pixels_are() -> None:
+    learned = np.ones((2, 1, 4, 6), bool)
+    learned[0, 0, 1, 2] = learned[1, 0, 2, 5] = False
+    wanted = np.ones((2, 1, 2, 3), bool)
+    wanted[0, 0, 0, 1] = wanted[1, 0, 1, 2] = False
+    np.testing.assert_array_equal(cells(learned), wanted)

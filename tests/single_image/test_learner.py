@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from n2n_cli.data.neighbours import cells
 from n2n_cli.images import Picture
 from n2n_cli.nn.averaging import MovingAverage
 from n2n_cli.nn.functional import Array
@@ -168,14 +167,6 @@ def test_mean_deviation_and_noise_of_all_parts(rng: np.random.Generator) -> None
     assert (crops.mean, crops.deviation) == pytest.approx((every.mean(), every.std()), rel=1e-4)
     assert crops.sigma == pytest.approx(0.04, rel=0.1)
     assert Crops([Picture(np.ones((9, 9, 1), np.float32))], rng=rng).deviation == 1
-
-
-def test_a_cell_is_learned_from_where_all_its_pixels_are() -> None:
-    learned = np.ones((2, 1, 4, 6), bool)
-    learned[0, 0, 1, 2] = learned[1, 0, 2, 5] = False
-    wanted = np.ones((2, 1, 2, 3), bool)
-    wanted[0, 0, 0, 1] = wanted[1, 0, 1, 2] = False
-    np.testing.assert_array_equal(cells(learned), wanted)
 
 
 def test_masked_squares_and_their_gradient(rng: np.random.Generator) -> None:
