@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 
 from n2n_cli.errors import CheckpointError
-from n2n_cli.files import SEE_FOLDER, replacing
+from n2n_cli.files import replacing, writing
 from n2n_cli.nn.functional import Array
 from n2n_cli.pth import limits
 from n2n_cli.pth.archive import Archive
@@ -58,17 +58,12 @@ def write_checkpoint(path: Path | str, tree: Any) -> None:
     """
     try:
         content = Content(tree)
-        with replacing(Path(path)) as file:
+        with writing(path, CheckpointError), replacing(Path(path)) as file:
             content.write(file)
     except Refused as error:
         raise CheckpointError(
             f"`{path}` cannot be written, it could not be read again: {error}",
             hint="keep fewer values beside the tensors; as arrays they have no such limit",
-        ) from None
-    except OSError as error:
-        raise CheckpointError(
-            f"`{path}` cannot be written: {error.strerror or error}",
-            hint=SEE_FOLDER,
         ) from None
 
 

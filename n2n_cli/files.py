@@ -10,8 +10,25 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-SEE_FOLDER = "see that its folder exists, may be written and has space"
-"""A hint, where a file cannot be written."""
+from n2n_cli.errors import N2NError
+
+
+@contextmanager
+def writing(path: Path | str, error_type: type[N2NError]) -> Iterator[None]:
+    """Let the system's errors in the block name the file and say what to do.
+
+    Raises
+    ------
+    error_type
+        In place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise error_type(
+            f"`{path}` cannot be written: {error.strerror or error}",
+            hint="see that its folder exists, may be written and has space",
+        ) from None
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from n2n_cli.errors import CheckpointError, TrainingError, UsageError
-from n2n_cli.files import SEE_FOLDER, replacing
+from n2n_cli.files import replacing, writing
 from n2n_cli.locks import locked
 
 RUNS = Path("runs")
@@ -76,7 +76,7 @@ class Run:
         with suppress(OSError):
             if path.read_bytes() == content:
                 return
-        with _writing(path), replacing(path) as file:
+        with writing(path, TrainingError), replacing(path) as file:
             file.write(content)
 
     def append(self, path: Path, text: str) -> None:
@@ -87,7 +87,7 @@ class Run:
         TrainingError
             When it cannot be written; the file is then as it was.
         """
-        with _writing(path), path.open("ab", buffering=0) as file:
+        with writing(path, TrainingError), path.open("ab", buffering=0) as file:
             end = file.seek(0, os.SEEK_END)
             try:
                 left = memoryview(text.encode())
@@ -206,15 +206,3 @@ def _next_free(name: str) -> Path:
             number += 1
         else:
             return RUNS / f"{name}-{number}"
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Let the system's errors in the block name the file and say what to do."""
-    try:
-        yield
-    except OSError as error:
-        raise TrainingError(
-            f"`{path}` cannot be written: {error.strerror or error}",
-            hint=SEE_FOLDER,
-        ) from None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from n2n_cli.errors import N2NError, UsageError, printable
-from n2n_cli.files import SEE_FOLDER, replacing
+from n2n_cli.files import replacing, writing
 
 FORMATS = (".png", ".svg")
 INSTALL = "plots need matplotlib: `pip install 'n2n-cli[plot]'`"
@@ -80,14 +80,8 @@ def drawing(paths: Sequence[Path], inches: tuple[float, float]) -> Iterator[Any]
             ending = path.suffix.lower()[1:]
             # An SVG would say when it was made.
             figure.savefig(data, format=ending, metadata={"Date": None} if ending == "svg" else {})
-            try:
-                with replacing(path) as file:
-                    file.write(data.getbuffer())
-            except OSError as error:
-                raise N2NError(
-                    f"`{path}` cannot be written: {error.strerror or error}",
-                    hint=SEE_FOLDER,
-                ) from None
+            with writing(path, N2NError), replacing(path) as file:
+                file.write(data.getbuffer())
 
 
 def line_styles() -> Iterator[dict[str, Any]]:
