@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from n2n_cli import machine
+from n2n_cli.system import blas, cpu
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--only", metavar="TEXT", help="only the rows whose name holds TEXT, and no other facts")
     options = parser.parse_args()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # pip compiles what it installs, PyTorch as well as n2n
-    machine.prepare_blas()  # as the command does, before NumPy is imported
+    blas.prepare_blas()  # as the command does, before NumPy is imported
 
     from benchmarks import cases
 
@@ -63,13 +63,13 @@ def _as_json(row: Any) -> dict[str, Any]:
 
 
 def _machine() -> dict[str, str]:
-    blas = machine.open_blas()
+    library = blas.open_blas()
     return {
-        "processor": machine.processor(),
-        "cores": str(machine.available_cores()),
+        "processor": cpu.processor(),
+        "cores": str(cpu.available_cores()),
         "python": platform.python_version(),
         "numpy": version("numpy"),
-        "blas": f"{blas.version}, kernel {blas.kernel}" if blas else "not OpenBLAS",
+        "blas": f"{library.version}, kernel {library.kernel}" if library else "not OpenBLAS",
         "torch": version("torch"),
     }
 

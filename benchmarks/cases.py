@@ -15,16 +15,17 @@ import numpy as np
 
 from benchmarks.timing import Timing, take_turns
 from benchmarks.workers import workers
-from n2n_cli.bundled import choose_model
 from n2n_cli.config import load_config
-from n2n_cli.denoising import MARGIN
+from n2n_cli.denoising.picture import MARGIN
+from n2n_cli.engine.replicas import Replica, Replicas
 from n2n_cli.errors import counted
 from n2n_cli.images import Picture, read_picture, write_picture
-from n2n_cli.machine import available_cores, one_blas_thread, sgemm_rate
-from n2n_cli.model import Model
+from n2n_cli.models.choice import choose_model
+from n2n_cli.models.model import Model
 from n2n_cli.nn import Conv2d, Module, NearestUpsampling, Sequential
 from n2n_cli.nn.functional import Array
-from n2n_cli.nn.parallel import Replica, Replicas
+from n2n_cli.system.blas import one_blas_thread, sgemm_rate
+from n2n_cli.system.cpu import available_cores
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ def facts(effort: Effort) -> Iterator[Fact]:
             f"{rate / peak:.0%} of {peak / 1e9:.0f} GFLOP/s ({100 / ours.median:.0f} images/s)",
         )
     yield Fact("peak memory of a training step", f"{_memory(_STEP):.0f} MB")
-    yield Fact("peak memory of a process that does nothing but import", f"{_memory('import n2n_cli.model'):.0f} MB")
+    importing = _memory("import n2n_cli.models.model")
+    yield Fact("peak memory of a process that does nothing but import", f"{importing:.0f} MB")
     sizes = (1, 2) if effort.short else (1, 4, 12, 50, 100)
     for size in sizes:
         program = _DENOISE.format(side=int(np.sqrt(size) * 1000))
@@ -271,7 +273,7 @@ def _run(*words: object) -> None:
 _STEP = """
 import numpy as np
 from n2n_cli.config import load_config
-from n2n_cli.model import Model
+from n2n_cli.models.model import Model
 model = Model.from_config(load_config("ee559"))
 x, target = np.random.default_rng(0).random((2, 100, 3, 32, 32), dtype=np.float32)
 for _ in range(5):
@@ -281,9 +283,9 @@ _DENOISE = """
 import time
 import numpy as np
 from n2n_cli.config import load_config
-from n2n_cli.denoising import denoise_picture
+from n2n_cli.denoising.picture import denoise_picture
 from n2n_cli.images import Picture
-from n2n_cli.model import Model
+from n2n_cli.models.model import Model
 model = Model.from_config(load_config("ee559"))
 picture = Picture(np.random.default_rng(0).integers(256, size=({side}, {side}, 3), dtype=np.uint8))
 start = time.perf_counter()

@@ -1,7 +1,7 @@
 """`python -m benchmarks.denoisers --data FOLDER --model CHECKPOINT`: ours beside classical denoisers, one table.
 
 All get the same noisy pictures, in floats, the noise not clipped, and are told the noise level but for ours, which are
-not. PSNR and SSIM are those of `n2n_cli.metrics`; seconds are of this process on its cores.
+not. PSNR and SSIM are those of `n2n_cli.evaluation.metrics`; seconds are of this process on its cores.
 BM3D's package may be used for non-commercial research only, so nothing installs it: `pip install bm3d PyWavelets`.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from n2n_cli import machine
+from n2n_cli.system import blas
 
 
 def main() -> None:
@@ -28,12 +28,12 @@ def main() -> None:
     parser.add_argument("--model", nargs="*", default=[], metavar="CHECKPOINT")
     parser.add_argument("--only", default="", metavar="TEXT", help="only the methods whose name holds TEXT")
     options = parser.parse_args()
-    machine.prepare_blas()
+    blas.prepare_blas()
 
     from n2n_cli.data.folders import image_files
+    from n2n_cli.evaluation.metrics import psnr, ssim
     from n2n_cli.images import read_pixels
-    from n2n_cli.metrics import psnr, ssim
-    from n2n_cli.pixels import to_float
+    from n2n_cli.images.pixels import to_float
 
     files = image_files(options.data)[: options.count]
     cleans = [to_float(read_pixels(path, 3)) for path in files]  # (H, W, C)
@@ -59,7 +59,7 @@ def main() -> None:
 
 def _methods(sigma: float, models: list[str]) -> Iterator[tuple[str, Callable[[Any], Any]]]:
     """Names and functions (H, W, C) -> (H, W, C); `sigma` is in [0, 1]."""
-    from n2n_cli.model import Model
+    from n2n_cli.models.model import Model
 
     yield "noisy", lambda noisy: noisy
     restoration = import_module("skimage.restoration")

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from n2n_cli.config import load_config
-from n2n_cli.machine import one_blas_thread
+from n2n_cli.engine.pool import Pool, using
+from n2n_cli.engine.replicas import VALUES_A_PASS, passes
 from n2n_cli.nn import MSE, Module
 from n2n_cli.nn.functional import Array
-from n2n_cli.nn.memory import Pool, using
-from n2n_cli.nn.parallel import VALUES_A_PASS, passes
+from n2n_cli.system.blas import one_blas_thread
 
 ROUNDS = 15
 

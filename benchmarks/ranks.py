@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.timing import Timing, take_turns
-from n2n_cli import machine
+from n2n_cli.system import blas, cpu
 
 NETWORKS = {"founding network": ("ee559", 32, 100), "U-Net": ("unet", 64, 16)}
 """Name: configuration, side of a picture in pixels, batch size."""
@@ -80,12 +80,12 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="a few rounds, only to see that everything works")
     parser.add_argument("--worker", nargs=2, metavar=("WHAT", "ROUNDS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    machine.prepare_blas()  # as the command does
+    blas.prepare_blas()  # as the command does
     if options.worker:
         _work(options.worker[0], int(options.worker[1]))
         return
     rounds = 2 if options.short else 15
-    print(f"{machine.processor()}, {machine.available_cores()} cores\n")
+    print(f"{cpu.processor()}, {cpu.available_cores()} cores\n")
     print("| network | 1 process ms | 2 ranks ms | ratio | sum in shared memory ms | by TCP ms | spread |")
     print("|---|---|---|---|---|---|---|")
     by_tcp = {}
@@ -125,7 +125,7 @@ def _cost(name: str, latency: float, by_tcp: float, rounds: int) -> Cost:
     """A line through the times of steps of several sizes, on all cores of this machine."""
     most = NETWORKS[name][2]
     sizes = sorted({max(1, most // part) for part in (16, 8, 4, 2, 1)})
-    steps = {str(size): _stepping(name, size, machine.available_cores()) for size in sizes}
+    steps = {str(size): _stepping(name, size, cpu.available_cores()) for size in sizes}
     taken = take_turns(steps, rounds=rounds, settle=False)
     a_picture, fixed = np.polyfit(sizes, [taken[str(size)].median for size in sizes], 1, w=1 / np.sqrt(sizes))
     parameters = _model(name, 1).network_size
@@ -143,7 +143,7 @@ class Built:
 
 def _model(name: str, threads: int) -> Built:
     from n2n_cli.config import load_config
-    from n2n_cli.model import Model
+    from n2n_cli.models.model import Model
 
     model = Model.from_config(load_config(NETWORKS[name][0]), threads=threads)
     model.optimizer.lr = 1e-6  # so that however many steps are taken, the numbers stay ordinary
@@ -211,7 +211,7 @@ def _timed(work: Callable[[], object], gather: Callable[[None], object]) -> floa
 
 def _steps(name: str, rounds: int, ranks: Any) -> dict[str, list[list[float]]]:
     """Seconds of a step by one process with all threads, and by both with a part of them each, in turn."""
-    cores, (_, _, batch) = machine.available_cores(), NETWORKS[name]
+    cores, (_, _, batch) = cpu.available_cores(), NETWORKS[name]
     together = _stepping(name, batch, max(1, cores // 2), ranks)
     alone = _stepping(name, batch, cores) if ranks.first else None
     times: list[list[float]] = [[], []]

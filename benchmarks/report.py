@@ -21,12 +21,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from n2n_cli import machine
+from n2n_cli.system import blas
 
 if TYPE_CHECKING:
     from n2n_cli.config import TrainConfig
     from n2n_cli.data.pairs import Pairs
-    from n2n_cli.model import Model
+    from n2n_cli.models.model import Model
     from n2n_cli.nn.functional import Array
 
 SWEPT_PAIRS = 5000
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="of all trainings; default: as configured, 10")
     parser.add_argument("--pairs", type=int, help="of training; default: as configured, 50,000")
     options = parser.parse_args()
-    machine.prepare_blas()  # before NumPy is imported, so that what is trained here rounds as `n2n train` does
+    blas.prepare_blas()  # before NumPy is imported, so that what is trained here rounds as `n2n train` does
 
     report = Report(options)
     report.make("network", report.network)
@@ -135,7 +135,7 @@ class Report:
     ) -> dict[str, Any]:
         """The founding network, trained in this process and saved, and what it is worth."""
         from n2n_cli.data.sources import open_dataset
-        from n2n_cli.model import Model
+        from n2n_cli.models.model import Model
 
         config = self.config.override("train.lr", lr, "--lr")
         model = Model.from_config(config)
@@ -158,10 +158,10 @@ class Report:
         """Noisy, denoised and clean crops of the test pictures, above each other, four times as large."""
         import numpy as np
 
-        from n2n_cli.examples import open_examples
+        from n2n_cli.evaluation.test_sets import open_examples
         from n2n_cli.images import Picture, write_picture
-        from n2n_cli.model import Model
-        from n2n_cli.pixels import to_integer
+        from n2n_cli.images.pixels import to_integer
+        from n2n_cli.models.model import Model
 
         model = Model.from_checkpoint(self.folder / "founding" / "last.pth")
         examples = open_examples(model.config, str(self.test), None, None, crops=SHOWN)

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from n2n_cli import machine
+from n2n_cli.system import blas, cpu
 
 WAYS = ("n2n", "eager", "channels_last")
 METHODS = ("bundled", "--pd 2", "--self", "--self --pd 2", "--self=adapt", "--self=adapt --pd 2")
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=METHODS, help="written as --only=--self; may be repeated")
     parser.add_argument("--rounds", type=int, default=25)
     options = parser.parse_args()
-    machine.prepare_blas()
+    blas.prepare_blas()
     if options.data is None:
         _speed(options.rounds)
     else:
@@ -43,7 +43,7 @@ def _speed(rounds: int) -> None:
     from benchmarks.timing import take_turns
     from benchmarks.workers import workers
 
-    for threads in sorted({1, machine.available_cores()}):
+    for threads in sorted({1, cpu.available_cores()}):
         with workers(steps, {way: (way, threads) for way in WAYS}) as running:
             timings = take_turns(running, rounds=rounds)
         best = min(WAYS[1:], key=lambda way: timings[way].median)
@@ -60,7 +60,7 @@ _HELP = ExitStack()
 
 def steps(way: str, threads: int) -> Callable[[], None]:
     """What takes `STEPS` steps of the method, on the same crops in every way."""
-    machine.prepare_blas()
+    blas.prepare_blas()
     import numpy as np
 
     from n2n_cli.images import Picture
@@ -89,7 +89,7 @@ def _twin(learner: Any, way: str, threads: int) -> Callable[[], object]:
     from torch.nn import functional
 
     from benchmarks.twins import tensor
-    from n2n_cli.data.neighbours import cells
+    from n2n_cli.data.neighbour_sampling import cells
     from n2n_cli.single_image.zero_shot import BATCH, BETAS, LEARNING_RATE, SIDE, SLOPE, WIDTH
 
     torch.set_num_threads(threads)
@@ -125,9 +125,9 @@ def _twin(learner: Any, way: str, threads: int) -> Callable[[], object]:
 def _quality(options: argparse.Namespace) -> None:
     import numpy as np
 
-    from n2n_cli.bundled import bundled_models
-    from n2n_cli.metrics import psnr, ssim
-    from n2n_cli.model import Model
+    from n2n_cli.evaluation.metrics import psnr, ssim
+    from n2n_cli.models.choice import bundled_models
+    from n2n_cli.models.model import Model
 
     model = Model.from_checkpoint(bundled_models()["photo"])
     pairs = list(_pairs(options))
@@ -153,8 +153,8 @@ def _pairs(options: argparse.Namespace) -> Iterator[tuple[Any, Any]]:
     from benchmarks.tools import middle
     from n2n_cli.data.folders import image_files
     from n2n_cli.images import read_picture
+    from n2n_cli.images.pixels import to_float, to_integer
     from n2n_cli.noise import parse_noise
-    from n2n_cli.pixels import to_float, to_integer
 
     noise = parse_noise(options.noise)
     for i, path in enumerate(image_files(options.data)[: options.count]):
@@ -171,9 +171,9 @@ def _denoised(name: str, noisy: Any, model: Any) -> Any:
     """What `n2n denoise` makes of it with these words, but in floats."""
     import numpy as np
 
-    from n2n_cli.correlation import shuffled_down, shuffled_up
-    from n2n_cli.denoising import denoise
+    from n2n_cli.denoising.picture import denoise
     from n2n_cli.images import Picture
+    from n2n_cli.noise.correlation import shuffled_down, shuffled_up
     from n2n_cli.single_image.denoiser import learn_to_denoise
 
     picture = Picture(np.ascontiguousarray(np.moveaxis(noisy, 0, -1)))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from n2n_cli import machine
+from n2n_cli.system import blas
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "retina", "hubble_deep_field")
 SIGMA = 25  # grey levels of 255
@@ -24,15 +24,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sheets", description=__doc__)
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder for the sheets")
     folder: Path = parser.parse_args().out
-    machine.prepare_blas()
+    blas.prepare_blas()
 
     from skimage import data
 
-    from n2n_cli.bundled import choose_model
-    from n2n_cli.comparison import compare
-    from n2n_cli.denoising import denoise_picture
+    from n2n_cli.denoising.picture import denoise_picture
+    from n2n_cli.evaluation.comparison import compare
     from n2n_cli.images import Picture, write_picture
-    from n2n_cli.model import Model
+    from n2n_cli.models.choice import choose_model
+    from n2n_cli.models.model import Model
 
     model = Model.from_checkpoint(choose_model("photo").path)
     folder.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.environments import FailedError, install, last_line, megabytes, new_environment, python_of, run
-from n2n_cli import machine
+from n2n_cli.system import cpu
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -106,7 +106,7 @@ def main() -> None:
         empty = megabytes(new_environment(folder / "empty"))
         noisy = np.mean([_score(noisy, clean) for noisy, clean in pictures])
         print(f"{len(pictures)} pictures of {options.data.name}, sigma {options.sigma:g}: noisy {noisy:.2f} dB")
-        print(f"{machine.processor()}, {machine.available_cores()} cores, load {os.getloadavg()[0]:.1f} before\n")
+        print(f"{cpu.processor()}, {cpu.available_cores()} cores, load {os.getloadavg()[0]:.1f} before\n")
         print(HEAD, flush=True)
         rows = []
         for tool in options.only:
@@ -213,8 +213,8 @@ def noisy_pictures(
     """Noisy and clean files, made in `folder` from `count` pictures of `data`; `sigma` is in grey levels."""
     from n2n_cli.data.folders import image_files
     from n2n_cli.images import Picture, read_pixels, write_picture
+    from n2n_cli.images.pixels import to_integer
     from n2n_cli.noise import parse_noise
-    from n2n_cli.pixels import to_integer
 
     files = image_files(data)
     count = min(count, len(files))
@@ -236,9 +236,9 @@ def middle(pixels: Any, side: int | None) -> Any:
 
 
 def _score(picture: Path, clean: Path) -> float:
+    from n2n_cli.evaluation.metrics import psnr
     from n2n_cli.images import read_pixels
-    from n2n_cli.metrics import psnr
-    from n2n_cli.pixels import to_float
+    from n2n_cli.images.pixels import to_float
 
     return psnr(*(np.moveaxis(to_float(read_pixels(path, 3)), -1, 0) for path in (picture, clean)))
 

@@ -13,8 +13,8 @@ from n2n_cli.data.dead_leaves import dead_leaves_picture
 from n2n_cli.data.scenes import Shots
 from n2n_cli.data.shots import Scene
 from n2n_cli.images import Picture, write_picture
+from n2n_cli.images.pixels import to_integer
 from n2n_cli.nn.functional import Array, Pair
-from n2n_cli.pixels import to_integer
 
 
 def scene(h: int, w: int, seed: int = 0) -> Array:

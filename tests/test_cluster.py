@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from n2n_cli.checkpoint import read_checkpoint
+from n2n_cli.checkpoints.file import read_checkpoint
 from tests.cli import environment, photo
 from tests.launching import launcher, wait_for
 from tests.trainings import small_config, write_leaves
@@ -113,7 +113,7 @@ def test_a_job_array_of_which_a_task_was_killed() -> None:
 
 KILLED = """
 import os, signal
-from n2n_cli.manifest import Manifest
+from n2n_cli.denoising.manifest import Manifest
 append = Manifest.append
 def once(self, record):
     append(self, record)

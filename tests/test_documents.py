@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from n2n_cli import __version__
-from n2n_cli.checkpoint import read_checkpoint
+from n2n_cli.checkpoints.file import read_checkpoint
 
 ROOT = Path(__file__).parents[1]
 ARRAY, NETWORK, TORCH = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/API.md").read_text(), re.M | re.S)

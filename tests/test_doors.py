@@ -13,14 +13,14 @@ import pytest
 from PIL import Image
 
 import n2n_cli
-from n2n_cli.checkpoint import read_checkpoint, write_checkpoint
+from n2n_cli.checkpoints.file import read_checkpoint, write_checkpoint
 from n2n_cli.config import DataConfig, load_config
 from n2n_cli.data.folders import image_files
 from n2n_cli.data.sources import open_dataset, read_pair_file
+from n2n_cli.denoising.manifest import Manifest
+from n2n_cli.denoising.plan import Naming, plan_folder
 from n2n_cli.errors import N2NError, printable
 from n2n_cli.images import read_picture
-from n2n_cli.jobs import Naming, plan_folder
-from n2n_cli.manifest import Manifest
 from tests.cli import n2n, start
 
 # What a file says is never run

@@ -12,25 +12,27 @@ from pathlib import Path
 import pytest
 
 import n2n_cli
-from n2n_cli.model import Model
+from n2n_cli.models.model import Model
 
 PACKAGE = Path(n2n_cli.__file__).parent
 ORDER = (  # a module imports from its own row and the rows above it
-    {"errors"},
-    {"nn"},
-    {"files", "locks", "stopping", "processes", "pixels", "json_lines", "machine", "pth", "checkpoint", "freezing"}
-    | {"images", "lettering", "noise", "noise_level", "metrics", "config", "sheet", "picture_facts"},
-    {"data", "distributed", "single_image", "correlation", "states", "model", "self_ensemble", "tile_plan", "tiling"}
-    | {"runs", "records", "jobs", "manifest"},
-    {"starting", "bundled", "examples", "evaluation", "training", "denoising", "batch", "comparison"}
-    | {"summary", "exporting"},
-    {"api", "sweeps", "plots"},
+    {"errors", "system"},
+    {"nn", "engine"},
+    {"images"},
+    {"noise", "config"},
+    {"checkpoints"},
+    {"data"},
+    {"distributed"},
+    {"models"},
+    {"single_image", "evaluation"},
+    {"training", "denoising"},
+    {"sweeps", "plots", "info"},
     {"cli"},
     {"__main__"},
 )
 OUTSIDE = {
     "numpy": ("everywhere",),
-    "PIL": ("images", "sheet", "lettering"),
+    "PIL": ("images", "noise", "evaluation"),
     "typer": ("cli",),
     "rich": ("cli",),
     "mpi4py": ("distributed",),
@@ -130,8 +132,7 @@ def test_each_package_from_outside_has_its_rooms(module: str) -> None:
 
 @pytest.mark.parametrize("module", [module for module in LIBRARY if module.partition(".")[0] == "nn"])
 def test_the_framework_knows_no_files_no_clock_and_no_terminal(module: str) -> None:
-    forbidden = NOT_IN_NN - ({"os"} if module == "nn.parallel" else set())  # the number of the process: it may fork
-    assert not {name.partition(".")[0] for name in imports(MODULES[module])} & forbidden
+    assert not {name.partition(".")[0] for name in imports(MODULES[module])} & NOT_IN_NN
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ def test_the_library_never_prints(module: str) -> None:
     nodes = list(ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))))
     called = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     streams = {node.attr for node in nodes if isinstance(node, ast.Attribute)} & {"stdin", "stdout", "stderr"}
-    streams -= {"stdin", "stdout"} if module == "processes" else set()  # pipes to another process
+    streams -= {"stdin", "stdout"} if module == "engine.workers" else set()  # pipes to another process
     assert not (called & {"print", "input", "breakpoint"}) | streams
     assert not module.startswith("nn") or "open" not in called
 
@@ -159,7 +160,7 @@ print(*sys.modules, sep="\\n", file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = set(done.stderr.split())
-    assert "n2n_cli.cli.train" in loaded
+    assert "n2n_cli.cli.train.command" in loaded
     heavy = {"numpy", "PIL", "rich.progress", "n2n_cli.nn", "n2n_cli.config", "n2n_cli.training"}
     assert not loaded & heavy
 
@@ -167,8 +168,8 @@ print(*sys.modules, sep="\\n", file=sys.stderr)
 def test_to_load_a_checkpoint_draws_no_weights() -> None:
     program = """
 import sys
-from n2n_cli.bundled import choose_model
-from n2n_cli.model import Model
+from n2n_cli.models.choice import choose_model
+from n2n_cli.models.model import Model
 Model.from_checkpoint(choose_model("photo").path)
 print("numpy.random" in sys.modules)
 """

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from n2n_cli.checkpoint import read_checkpoint
+from n2n_cli.checkpoints.file import read_checkpoint
 from n2n_cli.config import Config
 from n2n_cli.data.dead_leaves import dead_leaves
 from n2n_cli.images import Picture, write_picture
-from n2n_cli.records import Epoch, Record
-from n2n_cli.runs import Run
+from n2n_cli.training.records import Epoch, Record
+from n2n_cli.training.run_folder import Run
 
 LAYERS: list[dict[str, Any]] = [
     {"type": "Conv2d", "in_channels": 3, "out_channels": 12, "kernel_size": 3, "stride": 2, "padding": 1},

@@ -14,19 +14,19 @@ from typer.core import TyperGroup, TyperOption
 from n2n_cli import __version__
 from n2n_cli.cli.compare import compare
 from n2n_cli.cli.console import InterruptionError, complain, explain, result, settings
-from n2n_cli.cli.denoise import denoise
-from n2n_cli.cli.denoise_learning import DenoiseCommand
+from n2n_cli.cli.denoise.command import denoise
+from n2n_cli.cli.denoise.learning import DenoiseCommand
 from n2n_cli.cli.eval import evaluate
 from n2n_cli.cli.export import export
 from n2n_cli.cli.info import info
 from n2n_cli.cli.models import models
 from n2n_cli.cli.plot import plot
 from n2n_cli.cli.ranked import leave_ranks, on_ranks, tells
-from n2n_cli.cli.sweep import sweep
-from n2n_cli.cli.train import train
-from n2n_cli.cli.train_sources import TrainCommand
+from n2n_cli.cli.sweep.command import sweep
+from n2n_cli.cli.train.command import train
+from n2n_cli.cli.train.sources import TrainCommand
 from n2n_cli.errors import N2NError
-from n2n_cli.machine import prepare_blas
+from n2n_cli.system.blas import prepare_blas
 
 _ANYWHERE = {  # options that may stand before the command or behind it
     "quiet": (("--quiet", "-q"), "Print only results and errors."),

@@ -45,9 +45,9 @@ def compare(
 
       n2n compare noisy.png denoised.png clean.png -o sheet.png --crop 120,80,64
     """
-    from n2n_cli import comparison
+    from n2n_cli.evaluation import comparison
     from n2n_cli.images import Picture, format_of, read_picture, write_picture
-    from n2n_cli.json_lines import json_line
+    from n2n_cli.system.json_lines import json_line
 
     squares = [_square(text) for text in crops] if crops else None
     format_of(out)  # a wrong ending is told of before the work

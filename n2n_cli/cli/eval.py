@@ -17,7 +17,7 @@ from n2n_cli.cli.ranked import show_nothing
 from n2n_cli.errors import UsageError, printable
 
 if TYPE_CHECKING:
-    from n2n_cli.evaluation import Score, Scores, Summary, Tally
+    from n2n_cli.evaluation.scores import Score, Scores, Summary, Tally
 
 _FIGURES = ("noisy_psnr", "psnr", "noisy_ssim", "ssim")
 
@@ -99,11 +99,11 @@ def evaluate(
 
       n2n eval runs/default-1/best.pth --data photos/ --csv > scores.csv
     """
-    from n2n_cli import evaluation
-    from n2n_cli.bundled import choose_model
     from n2n_cli.config import load_config
     from n2n_cli.distributed.launchers import ranks_of_process
-    from n2n_cli.model import Model
+    from n2n_cli.evaluation import scores as evaluation
+    from n2n_cli.models.choice import choose_model
+    from n2n_cli.models.model import Model
 
     ranks = ranks_of_process()
     count = None if crops is None else whole_number(crops, "--crops", 1)
@@ -177,7 +177,7 @@ def _bar(total: int) -> Iterator[Callable[[str], None]]:
 
 
 def _print_json(scores: Iterator[Score], tally: Tally) -> None:
-    from n2n_cli.json_lines import json_line
+    from n2n_cli.system.json_lines import json_line
 
     for score in scores:
         result(json_line({"picture": score.name, **{name: getattr(score, name) for name in _FIGURES}}))

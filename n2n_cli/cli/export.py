@@ -47,8 +47,8 @@ def export(
 
       n2n export --average photo runs/finetuned/best.pth denoiser.pth
     """
-    from n2n_cli import exporting
-    from n2n_cli.bundled import choose_model
+    from n2n_cli.models import exporting
+    from n2n_cli.models.choice import choose_model
 
     others = [choose_model(name).path for name in average or []]
     exporting.export(choose_model(checkpoint).path, target, average=others, half=half)

@@ -14,9 +14,9 @@ from n2n_cli.cli.options import NETWORK_HELP
 from n2n_cli.errors import UsageError, counted, printable
 
 if TYPE_CHECKING:
+    from n2n_cli.info.picture import PictureFacts
+    from n2n_cli.info.summary import Network, System
     from n2n_cli.nn.functional import Shape
-    from n2n_cli.picture_facts import PictureFacts
-    from n2n_cli.summary import Network, System
 
 
 def info(
@@ -48,11 +48,11 @@ def info(
 
       n2n info ee559 --json
     """
-    from n2n_cli.bundled import bundled_models
     from n2n_cli.config import load_config
-    from n2n_cli.json_lines import json_line
-    from n2n_cli.picture_facts import describe_picture, is_picture
-    from n2n_cli.summary import describe_source, describe_system, is_checkpoint
+    from n2n_cli.info.picture import describe_picture, is_picture
+    from n2n_cli.info.summary import describe_source, describe_system, is_checkpoint
+    from n2n_cli.models.choice import bundled_models
+    from n2n_cli.system.json_lines import json_line
 
     if source is not None and source in (bundled := bundled_models()) and not Path(source).exists():
         source = str(bundled[source])

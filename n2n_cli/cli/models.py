@@ -24,9 +24,9 @@ def models(
 
       n2n denoise --model photo in.png out.png
     """
-    from n2n_cli.bundled import bundled_models
-    from n2n_cli.json_lines import json_line
-    from n2n_cli.summary import describe_source
+    from n2n_cli.info.summary import describe_source
+    from n2n_cli.models.choice import bundled_models
+    from n2n_cli.system.json_lines import json_line
 
     for name, path in bundled_models().items():
         network = describe_source(str(path))

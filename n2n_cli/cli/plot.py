@@ -31,8 +31,8 @@ def plot(
       n2n plot runs/sweep-ee559-adam-lr/*/ -o sweep.svg
     """
     from n2n_cli.plots.figures import draw_runs
-    from n2n_cli.plots.history import read_history
     from n2n_cli.plots.style import check_ending
+    from n2n_cli.training.history import read_history
 
     check_ending(out)
     histories = {}

@@ -11,7 +11,7 @@ from n2n_cli.config.keys import DEAD_LEAVES
 from n2n_cli.config.tables import DataConfig, NetworkConfig, TrainConfig
 from n2n_cli.config.toml_text import plain, shown, to_toml
 from n2n_cli.errors import ArgumentError, ConfigError, ShapeError, did_you_mean
-from n2n_cli.freezing import frozen_parameters
+from n2n_cli.nn.freezing import frozen_parameters
 from n2n_cli.nn.init import UNDRAWN
 from n2n_cli.nn.optim import OPTIMIZERS
 from n2n_cli.nn.schedules import Constant, Schedule, ScheduleError

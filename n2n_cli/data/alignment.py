@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from n2n_cli.images.pixels import to_float
 from n2n_cli.nn.functional import Array, Pair
-from n2n_cli.pixels import to_float
 
 _SIDE = 1024
 """Pixels: of a larger picture, the middle is looked at."""

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from n2n_cli.data import memory
+from n2n_cli.data import limits as memory
 from n2n_cli.data.dead_leaves import dead_leaves
 from n2n_cli.errors import DataError
-from n2n_cli.files import replacing
-from n2n_cli.machine import available_cores
 from n2n_cli.nn.functional import Array
+from n2n_cli.system.atomic_files import replacing
+from n2n_cli.system.cpu import available_cores
 
 PIXELS = 20 * 2**20
 """Of all pictures together."""

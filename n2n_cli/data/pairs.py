@@ -13,9 +13,9 @@ from typing import Protocol
 import numpy as np
 
 from n2n_cli.data.shrinking import shrunk
+from n2n_cli.images.pixels import to_float, to_integer, turned
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import NoiseModel
-from n2n_cli.pixels import to_float, to_integer, turned
 
 HELD_OUT = 20
 """Every 20th picture or scene is kept from training, to measure it."""

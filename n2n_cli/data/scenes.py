@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from n2n_cli.data import memory
+from n2n_cli.data import limits as memory
 from n2n_cli.data.alignment import Exposure, common_area, measure_exposure, measure_shift
 from n2n_cli.data.shots import Scene
 from n2n_cli.errors import DataError, ImageError
 from n2n_cli.images import Picture, picture_size, read_picture
+from n2n_cli.images.pixels import LUMA, to_float
 from n2n_cli.nn.functional import Array, Pair
-from n2n_cli.pixels import LUMA, to_float
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import numpy as np
 from n2n_cli.data.pairs import augment, generator
 from n2n_cli.data.scenes import Shots
 from n2n_cli.data.shot_crops import ShotCrops
+from n2n_cli.images.pixels import turned
 from n2n_cli.nn.functional import Array
-from n2n_cli.pixels import turned
 
 _AUGMENT = 33  # number of a random stream; every stream of this package has its own
 

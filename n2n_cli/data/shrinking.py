@@ -6,8 +6,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from n2n_cli.images.pixels import to_float
 from n2n_cli.nn.functional import Array
-from n2n_cli.pixels import to_float
 
 _LOBES = 3
 

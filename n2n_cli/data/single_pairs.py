@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from n2n_cli.data.neighbours import draw_neighbours, neighbours
+from n2n_cli.data.neighbour_sampling import draw_neighbours, neighbours
 from n2n_cli.data.pairs import generator
 from n2n_cli.data.shot_crops import ShotCrops
+from n2n_cli.images.pixels import turned
 from n2n_cli.nn.functional import Array
-from n2n_cli.pixels import turned
 
 _AUGMENT, _DRAWN, _DRAWN_VALIDATION = 43, 45, 46  # streams of random numbers, as in `shot_pairs`
 

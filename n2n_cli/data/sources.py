@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from n2n_cli.checkpoint import read_checkpoint
+from n2n_cli.checkpoints.file import read_checkpoint
 from n2n_cli.config import DataConfig
 from n2n_cli.config.keys import DEAD_LEAVES
-from n2n_cli.data import memory
+from n2n_cli.data import limits as memory
 from n2n_cli.data.built_in import built_in_pictures
 from n2n_cli.data.folders import PAIR_ENDINGS, check_channels, image_files
 from n2n_cli.data.pairs import HELD_OUT, ArrayPairs, CropPairs, Dataset, how_often

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from n2n_cli.distributed.meetings import ASKED, FAILED, GAVE_UP, LOSS, PATIENCE, SIZE, TAIL, Meetings
+from n2n_cli.distributed.collectives import ASKED, FAILED, GAVE_UP, LOSS, PATIENCE, SIZE, TAIL, Meetings
 from n2n_cli.distributed.ranks import ElsewhereError, Ranks, Value
 from n2n_cli.distributed.shards import Shard
 from n2n_cli.errors import N2NError, UsageError
-from n2n_cli.machine import available_cores
 from n2n_cli.nn.functional import Array
-from n2n_cli.stopping import StopError, Stopping
+from n2n_cli.system.cpu import available_cores
+from n2n_cli.system.stopping import StopError, Stopping
 
 FAILURES_PATIENCE = 10.0
 """Seconds that a rank which has failed waits for the others, to end together with them, before it ends them."""

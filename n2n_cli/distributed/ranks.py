@@ -9,9 +9,9 @@ from typing import TypeVar
 import numpy as np
 
 from n2n_cli.errors import N2NError
-from n2n_cli.machine import available_cores
 from n2n_cli.nn.functional import Array
-from n2n_cli.stopping import StopError, Stopping
+from n2n_cli.system.cpu import available_cores
+from n2n_cli.system.stopping import StopError, Stopping
 
 Value = TypeVar("Value")
 

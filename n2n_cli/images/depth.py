@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from n2n_cli.errors import ImageError
-from n2n_cli.images import tiff_pages as tags
 from n2n_cli.images.picture import Metadata, Picture
-from n2n_cli.images.tiff_pages import Page
-from n2n_cli.images.tiff_pixels import Layout, decode
+from n2n_cli.images.tiff import pages as tags
+from n2n_cli.images.tiff.pages import Page
+from n2n_cli.images.tiff.pixels import Layout, decode
 from n2n_cli.nn.functional import Array
 
 _WHITE_IS_ZERO, _RGB = 0, 2

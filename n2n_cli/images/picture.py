@@ -7,8 +7,8 @@ from typing import TypedDict
 
 import numpy as np
 
+from n2n_cli.images.pixels import from_unit, to_float, to_integer, to_unit
 from n2n_cli.nn.functional import Array
-from n2n_cli.pixels import from_unit, to_float, to_integer, to_unit
 
 
 class Text(TypedDict):

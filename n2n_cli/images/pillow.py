@@ -9,12 +9,12 @@ from PIL import ExifTags, Image, ImageOps
 
 from n2n_cli.errors import ImageError
 from n2n_cli.images import exif
-from n2n_cli.images.deflate import strategy_for
 from n2n_cli.images.formats import JPEG_QUALITY
 from n2n_cli.images.picture import Metadata, Picture, Text
-from n2n_cli.images.png_chunks import chunk
-from n2n_cli.images.png_filters import filtered
-from n2n_cli.images.png_metadata import write_metadata
+from n2n_cli.images.png.chunks import chunk
+from n2n_cli.images.png.deflate import strategy_for
+from n2n_cli.images.png.filters import filtered
+from n2n_cli.images.png.metadata import write_metadata
 from n2n_cli.nn.functional import Array
 
 _ALPHA = {"1": "LA", "L": "LA", "RGB": "RGBA"}

@@ -11,11 +11,16 @@ import numpy as np
 from PIL import Image
 
 from n2n_cli.errors import ArgumentError, ImageError
-from n2n_cli.images import depth, pillow, png16, png_chunks, png_metadata, tiff_pages, tiff_pixels
+from n2n_cli.images import depth, pillow
 from n2n_cli.images.picture import Picture
+from n2n_cli.images.pixels import LUMA, to_float, to_integer
+from n2n_cli.images.png import chunks as png_chunks
+from n2n_cli.images.png import metadata as png_metadata
+from n2n_cli.images.png import pixels as png16
 from n2n_cli.images.sources import MAX_PIXELS, Source, check_size, opened, without_warnings
+from n2n_cli.images.tiff import pages as tiff_pages
+from n2n_cli.images.tiff import pixels as tiff_pixels
 from n2n_cli.nn.functional import Array
-from n2n_cli.pixels import LUMA, to_float, to_integer
 
 _ACTL, _FRAMES = b"acTL", struct.Struct(">II")  # an animated PNG's chunk: numbers of frames and of plays
 _NOT_READ = {b"GIF87a": "GIF", b"GIF89a": "GIF"}

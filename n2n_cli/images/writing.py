@@ -15,14 +15,15 @@ from typing import BinaryIO, TypeAlias
 import numpy as np
 
 from n2n_cli.errors import ArgumentError, ImageError
-from n2n_cli.files import replacing
-from n2n_cli.images import pillow, png16
+from n2n_cli.images import pillow
 from n2n_cli.images.formats import FORMATS, HOLDS_ALPHA, HOLDS_DEPTH, LONGEST_SIDE, format_of
 from n2n_cli.images.picture import Picture
-from n2n_cli.images.png_chunks import SIGNATURE, Header, chunk, header_chunk
-from n2n_cli.images.png_metadata import write_metadata
+from n2n_cli.images.png import pixels as png16
+from n2n_cli.images.png.chunks import SIGNATURE, Header, chunk, header_chunk
+from n2n_cli.images.png.metadata import write_metadata
 from n2n_cli.images.sources import without_warnings
-from n2n_cli.images.tiff_writing import TiffWriter
+from n2n_cli.images.tiff.writing import TiffWriter
+from n2n_cli.system.atomic_files import replacing
 
 Target: TypeAlias = Path | str | BinaryIO
 

@@ -6,7 +6,7 @@ What a network is made of:
 
 module           Parameter and Module, what every layer and container is
 containers       Sequential: modules one after the other
-chain            what such modules do to shapes
+composition      output shapes of such modules
 skips            Residual and SkipConcat: modules with a path around them
 conv             the convolution
 transpose_conv   the convolution that enlarges
@@ -17,6 +17,7 @@ activations      ReLU, LeakyReLU, Sigmoid
 functional       the pure array functions behind the layers, in adjoint pairs
 init             how weights start
 he               He initialisation of a whole network
+freezing         parameters that do not learn
 spec             a network as tables of a TOML file
 arguments        checks of constructor arguments
 
@@ -29,21 +30,6 @@ adam             Adam, AdamW
 muon             Muon
 schedules        the learning rate from step to step
 averaging        the mean of the weights over the last steps
-
-What makes it fast; the plain layers stay beside it, as its test oracle:
-
-fused            which fast layers take the place of which plain ones
-fast_conv        convolutions
-fast_winograd    3x3 convolutions in Winograd's form
-fast_narrow      convolutions with few outputs
-fast_upsampling  convolutions of an upsampled picture, done on the small one
-fast_doubling    upsampling by 2 with a 3x3 convolution
-channels_last    the operations they share, on (N, H, W, C)
-bordered         pictures with a border of zeros
-memory           a pool of memory that is used again
-tape             NumPy calls recorded once and run again
-parallel         one network on several threads
-bands            a large picture, on which several threads work layer by layer
 """
 
 from n2n_cli.nn.activations import LeakyReLU, ReLU, Sigmoid

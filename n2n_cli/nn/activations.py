@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from n2n_cli.engine.pool import empty_like
+from n2n_cli.engine.tape import do
 from n2n_cli.nn import arguments
 from n2n_cli.nn.functional import Array
-from n2n_cli.nn.memory import empty_like
 from n2n_cli.nn.module import Module
-from n2n_cli.nn.tape import do
 
 
 class ReLU(Module):

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Self
 
+from n2n_cli.engine.bands import Bands
+from n2n_cli.engine.fusion import Step, fuse
 from n2n_cli.errors import ShapeError
-from n2n_cli.nn.bands import Bands
-from n2n_cli.nn.chain import Chain, placed
+from n2n_cli.nn.composition import Chain, placed
 from n2n_cli.nn.functional import Array, Shape
-from n2n_cli.nn.fused import Step, fuse
 from n2n_cli.nn.module import Module
 
 

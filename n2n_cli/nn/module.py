@@ -9,8 +9,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from n2n_cli.engine.bands import Bands
 from n2n_cli.errors import CheckpointError, ShapeError, listed
-from n2n_cli.nn.bands import Bands
 from n2n_cli.nn.functional import Array, Shape
 
 

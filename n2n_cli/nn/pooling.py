@@ -6,14 +6,14 @@ from fractions import Fraction
 
 import numpy as np
 
+from n2n_cli.engine.channels_last import empty_nchw
+from n2n_cli.engine.tape import do
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import arguments
 from n2n_cli.nn import functional as F
 from n2n_cli.nn.arguments import IntOrPair
-from n2n_cli.nn.channels_last import empty_nchw
 from n2n_cli.nn.functional import Array, Pair, Shape
 from n2n_cli.nn.module import Module
-from n2n_cli.nn.tape import do
 
 
 class MaxPool2d(Module):

@@ -8,13 +8,13 @@ from typing import Self
 
 import numpy as np
 
+from n2n_cli.engine.bands import Bands
+from n2n_cli.engine.channels_last import empty_nchw
+from n2n_cli.engine.tape import do
 from n2n_cli.errors import ShapeError
-from n2n_cli.nn.bands import Bands
-from n2n_cli.nn.channels_last import empty_nchw
 from n2n_cli.nn.containers import Sequential
 from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.nn.module import Module
-from n2n_cli.nn.tape import do
 
 
 class _Bypass(Module):

@@ -7,14 +7,14 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import DTypeLike
 
+from n2n_cli.engine.channels_last import channels_first, channels_last, col2im, im2col, product, total
+from n2n_cli.engine.pool import empty
+from n2n_cli.engine.tape import do
 from n2n_cli.errors import ArgumentError, ShapeError
 from n2n_cli.nn import arguments
 from n2n_cli.nn.arguments import IntOrPair
-from n2n_cli.nn.channels_last import channels_first, channels_last, col2im, im2col, product, total
 from n2n_cli.nn.conv import Convolution
 from n2n_cli.nn.functional import Array, Pair, Shape
-from n2n_cli.nn.memory import empty
-from n2n_cli.nn.tape import do
 
 
 class TransposeConv2d(Convolution):

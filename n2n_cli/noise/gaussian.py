@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
+from n2n_cli.images.pixels import to_float
 from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.noise.model import NoiseModel, Strength, within
-from n2n_cli.pixels import to_float
 
 
 class Gaussian(NoiseModel):

@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from n2n_cli.errors import ArgumentError
+from n2n_cli.images.pixels import to_float
 from n2n_cli.nn.functional import Array
-from n2n_cli.pixels import to_float
 
 
 @dataclass(frozen=True)

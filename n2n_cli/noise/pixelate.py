@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from n2n_cli.errors import ArgumentError
+from n2n_cli.images.pixels import to_float
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise.model import NoiseModel, Strength, within
-from n2n_cli.pixels import to_float
 
 
 class Pixelate(NoiseModel):

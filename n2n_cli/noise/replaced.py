@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from n2n_cli.lettering import cover_with_text
+from n2n_cli.images.pixels import to_float
 from n2n_cli.nn.functional import Array
+from n2n_cli.noise.lettering import cover_with_text
 from n2n_cli.noise.model import NoiseModel, Strength, within
-from n2n_cli.pixels import to_float
 
 
 class Bernoulli(NoiseModel):

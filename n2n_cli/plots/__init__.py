@@ -1,6 +1,5 @@
 """Plots: of trainings and of sweeps.
 
-figures  what they show
-style    how they look, and how they become files
-history  how a training went, from its run's metrics
+figures  the figures' content
+style    their looks, and saving them as files
 """

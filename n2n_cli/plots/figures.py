@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from n2n_cli.plots.history import History
 from n2n_cli.plots.style import REFERENCE, add_legend, drawing, line_styles, scale, shown_name
 from n2n_cli.sweeps.grid import text
 from n2n_cli.sweeps.results import Result
+from n2n_cli.training.history import History
 
 _MOST_FIGURES = 12  # of dB that are written into a plot
 _FIGURE = {

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from n2n_cli.errors import N2NError, UsageError, printable
-from n2n_cli.files import replacing, writing
+from n2n_cli.system.atomic_files import replacing, writing
 
 FORMATS = (".png", ".svg")
 INSTALL = "plots need matplotlib: `pip install 'n2n-cli[plot]'`"

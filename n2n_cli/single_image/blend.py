@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
+from n2n_cli.engine.bands import Bands
+from n2n_cli.engine.channels_last import empty_nchw
 from n2n_cli.nn import Module
-from n2n_cli.nn.bands import Bands
-from n2n_cli.nn.channels_last import empty_nchw
 from n2n_cli.nn.functional import Array, Shape
 
 

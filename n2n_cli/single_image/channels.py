@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from n2n_cli.engine.bands import Bands
 from n2n_cli.nn import Module
-from n2n_cli.nn.bands import Bands
 from n2n_cli.nn.functional import Array, Shape
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from n2n_cli.data.neighbours import cells
+from n2n_cli.data.neighbour_sampling import cells
 from n2n_cli.images import Picture
 from n2n_cli.nn.functional import Array
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from n2n_cli.errors import ArgumentError
 from n2n_cli.images import Picture
-from n2n_cli.model import Model
+from n2n_cli.models.model import Model
 
 if TYPE_CHECKING:
     from n2n_cli.single_image.learner import Effort, Learned
@@ -109,12 +109,13 @@ def _adapted(
     model: Model, parts: Sequence[Picture], seconds: float | None, advance: Callable[[float], None]
 ) -> Denoiser:
     """The model, fitted to the picture; and as much as helps of a network that learned from the picture alone."""
-    from n2n_cli.correlation import LIMIT
-    from n2n_cli.single_image import neighbors, zero_shot
+    from n2n_cli.noise.correlation import LIMIT
+    from n2n_cli.single_image import neighbor2neighbor as neighbors
+    from n2n_cli.single_image import zero_shot
     from n2n_cli.single_image.blend import Blend
+    from n2n_cli.single_image.blend_weights import best_share
     from n2n_cli.single_image.channels import for_channels
     from n2n_cli.single_image.learner import model_of
-    from n2n_cli.single_image.shares import best_share
 
     began = time.perf_counter()
     adapter = neighbors.Adapter(model, parts, rng=np.random.default_rng(0))

@@ -15,11 +15,11 @@ from functools import cached_property
 import numpy as np
 
 from n2n_cli.images import Picture
-from n2n_cli.model import Model
+from n2n_cli.models.model import Model
 from n2n_cli.nn import Adam, Loss, Module
 from n2n_cli.nn.averaging import MovingAverage
 from n2n_cli.nn.functional import Array, Pair
-from n2n_cli.noise_level import estimate_sigma
+from n2n_cli.noise.level import estimate_sigma
 from n2n_cli.single_image.clipping import Clipping
 
 BLOCK, EDGE = 16, 4

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from n2n_cli.nn.functional import Array
-from n2n_cli.noise_level import deviation
+from n2n_cli.noise.level import deviation
 
 _LEVELS, _LEAST = 8, 64
 """Levels of brightness, at most, each of as many cells of 2x2 pixels, and of so many at least."""

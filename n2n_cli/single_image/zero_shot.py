@@ -19,19 +19,19 @@ from typing import Self
 import numpy as np
 from numpy.typing import DTypeLike
 
-from n2n_cli.data.neighbours import cells
+from n2n_cli.data.neighbour_sampling import cells
+from n2n_cli.engine.channels_last import empty_nchw
+from n2n_cli.engine.tape import do
+from n2n_cli.engine.workers import Parts
 from n2n_cli.errors import ShapeError
-from n2n_cli.machine import one_blas_thread
-from n2n_cli.model import Model
+from n2n_cli.models.model import Model
+from n2n_cli.models.self_ensemble import SelfEnsemble
 from n2n_cli.nn import Adam, Conv2d, LeakyReLU, Module, Residual, Sequential
 from n2n_cli.nn.averaging import MovingAverage
-from n2n_cli.nn.channels_last import empty_nchw
 from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.nn.init import UNDRAWN
-from n2n_cli.nn.tape import do
-from n2n_cli.processes import Parts
-from n2n_cli.self_ensemble import SelfEnsemble
 from n2n_cli.single_image.learner import BLOCK, EDGE, Crops, Effort, Learned, MaskedSquares, learn, model_of
+from n2n_cli.system.blas import one_blas_thread
 
 WIDTH, SLOPE = 48, 0.2
 BEYOND = 2

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from n2n_cli.errors import DataError
-from n2n_cli.json_lines import json_line
-from n2n_cli.plots.history import History, read_history
-from n2n_cli.runs import Run
 from n2n_cli.sweeps.grid import Point
+from n2n_cli.system.json_lines import json_line
+from n2n_cli.training.history import History, read_history
+from n2n_cli.training.run_folder import Run
 
 
 @dataclass(frozen=True)

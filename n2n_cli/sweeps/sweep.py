@@ -14,14 +14,15 @@ from n2n_cli.config import load_config
 from n2n_cli.config.toml_text import shown
 from n2n_cli.data.sources import open_dataset
 from n2n_cli.errors import UsageError
-from n2n_cli.json_lines import json_line
-from n2n_cli.locks import locked
-from n2n_cli.machine import available_cores, available_memory
-from n2n_cli.records import Finished, Stopped
-from n2n_cli.runs import Run, create_run
 from n2n_cli.sweeps.grid import Point
 from n2n_cli.sweeps.results import Result, as_csv, as_json, best_of, result_of
 from n2n_cli.sweeps.workers import Diverged, Failed, Message, Worker
+from n2n_cli.system.cpu import available_cores
+from n2n_cli.system.json_lines import json_line
+from n2n_cli.system.locks import locked
+from n2n_cli.system.memory import available_memory
+from n2n_cli.training.records import Finished, Stopped
+from n2n_cli.training.run_folder import Run, create_run
 
 JOB_MEMORY = 1_000_000_000
 """Bytes that one training is taken to need, where it is not said how many shall run at a time."""

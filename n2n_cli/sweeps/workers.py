@@ -15,9 +15,9 @@ from typing import Any, TypeAlias
 
 from n2n_cli.config import Config
 from n2n_cli.errors import DivergenceError, N2NError
-from n2n_cli.records import Record, Step
-from n2n_cli.runs import Run
-from n2n_cli.training import train
+from n2n_cli.training.loop import train
+from n2n_cli.training.records import Record, Step
+from n2n_cli.training.run_folder import Run
 
 _MOMENT = 0.5  # seconds: steps are told no more often
 _HELD_BACK = ("SIGINT", "SIGTERM", "SIGHUP")

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from n2n_cli.cli.app import app
 from n2n_cli.config import load_config
-from n2n_cli.model import Model
+from n2n_cli.models.model import Model
 
 N2N = (sys.executable, "-m", "n2n_cli")
 TINY = """

@@ -13,10 +13,10 @@ import typer
 
 from n2n_cli import __version__
 from n2n_cli.cli.app import app, main
+from n2n_cli.engine.replicas import Replicas
 from n2n_cli.errors import ConfigError, N2NError
-from n2n_cli.machine import available_cores
 from n2n_cli.nn import Module
-from n2n_cli.nn.parallel import Replicas
+from n2n_cli.system.cpu import available_cores
 from tests.cli import N2N, environment, failure, n2n, photo, start, workplace
 
 COMMANDS = ("train", "eval", "denoise", "compare", "info", "models", "export", "sweep", "plot")

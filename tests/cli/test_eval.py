@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from n2n_cli.checkpoint import write_checkpoint
+from n2n_cli.checkpoints.file import write_checkpoint
 from n2n_cli.cli import eval as command
-from n2n_cli.evaluation import Score
-from n2n_cli.model import Model
+from n2n_cli.evaluation.scores import Score
+from n2n_cli.models.model import Model
 from tests.cli import TINY, failure, n2n, photo, workplace
-from tests.test_evaluation import tally_of
+from tests.evaluation.test_scores import tally_of
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +133,7 @@ def test_each_picture_is_told_when_it_is_scored(words: list[str], monkeypatch: p
         lengths.append(len(told))
         return iter([Score(batch.names[0], 0.1, 0.1, 0.1, 0.1)])
 
-    monkeypatch.setattr("n2n_cli.evaluation._scored", evaluated)
+    monkeypatch.setattr("n2n_cli.evaluation.scores._scored", evaluated)
     assert n2n("-q", "eval", "tiny.pth", "--data", "photos", *words).code == 0
     header = int("--json" not in words)
     assert lengths == [header, header + 1, header + 2]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from n2n_cli.images import read_picture
-from n2n_cli.plots.history import History
+from n2n_cli.training.history import History
 from tests.cli import failure, n2n
 
 LINE = '{"epoch": 1, "loss": 0.5, "noisy_psnr": 20.5, "psnr": 21.5, "lr": 0.1}\n'

@@ -19,24 +19,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from n2n_cli.checkpoint import read_checkpoint
+from n2n_cli.checkpoints.file import read_checkpoint
 from n2n_cli.cli.signals import StopSignals
-from n2n_cli.model import Model
-from n2n_cli.runs import Run
+from n2n_cli.models.model import Model
+from n2n_cli.training.run_folder import Run
 from tests.cli import environment, failure, n2n, workplace
 from tests.trainings import left_by, metrics_of
 
 PACES = {
     "plain": "",
     "slow epochs": """
-from n2n_cli.records import Epoch
+from n2n_cli.training.records import Epoch
 from n2n_cli.cli import train_progress
 line = train_progress._line
 train_progress._line = lambda record: (time.sleep(0.3), line(record))[1]
 """,
     # Each step has five parts, one a picture.
     "slow steps": """
-from n2n_cli.nn.parallel import Replica
+from n2n_cli.engine.replicas import Replica
 accumulate = Replica.accumulate
 def slow(*words):
     print("in a step", file=sys.stderr, flush=True)
@@ -45,7 +45,7 @@ def slow(*words):
 Replica.accumulate = slow
 """,
     "a step that never ends": """
-from n2n_cli.nn.parallel import Replica
+from n2n_cli.engine.replicas import Replica
 def slow(*words):
     print("in a step", file=sys.stderr, flush=True)
     time.sleep(60)
@@ -84,7 +84,7 @@ def slow(descriptor):
 os.fsync = slow
 """,
     "slow measuring": """
-from n2n_cli.evaluation import HeldOut
+from n2n_cli.evaluation.scores import HeldOut
 errors = HeldOut.errors
 def slow(*words):
     for error in errors(*words):

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 
 from n2n_cli.config import DataConfig
-from n2n_cli.data import built_in, memory, sources
+from n2n_cli.data import built_in, sources
+from n2n_cli.data import limits as memory
 from n2n_cli.data.built_in import built_in_pictures, cache_folder
 from n2n_cli.data.dead_leaves import dead_leaves
 from n2n_cli.data.pairs import Dataset
 from n2n_cli.data.sources import open_dataset
 from n2n_cli.errors import DataError
-from n2n_cli.machine import available_cores
 from n2n_cli.nn.functional import Array
+from n2n_cli.system.cpu import available_cores
 from tests.pictures import colour, told
 
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from n2n_cli.data.pairs import ArrayPairs, CropPairs, recoloured
+from n2n_cli.images.pixels import turned
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import parse_noise
-from n2n_cli.pixels import turned
 from tests.nn.cases import some_examples
 from tests.pictures import colour, numbered
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from n2n_cli.data import memory, scenes
+from n2n_cli.data import limits as memory
+from n2n_cli.data import scenes
 from n2n_cli.data.alignment import Exposure
 from n2n_cli.data.scenes import read_scenes
 from n2n_cli.data.shots import Scene, bursts

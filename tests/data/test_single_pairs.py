@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from n2n_cli.data.neighbours import neighbours
+from n2n_cli.data.neighbour_sampling import neighbours
 from n2n_cli.data.scenes import Shots
 from n2n_cli.data.single_pairs import SinglePairs, drawn_in
 from n2n_cli.nn.functional import Array

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from n2n_cli.checkpoint import write_checkpoint
+from n2n_cli.checkpoints.file import write_checkpoint
 from n2n_cli.config import DataConfig
-from n2n_cli.data import memory, sources
+from n2n_cli.data import limits as memory
+from n2n_cli.data import sources
 from n2n_cli.data.pairs import ArrayPairs, CropPairs, Dataset
 from n2n_cli.data.sources import find_pair_file, open_dataset, read_folder
 from n2n_cli.errors import CheckpointError, DataError, ImageError

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from n2n_cli.checkpoint import read_checkpoint
+from n2n_cli.checkpoints.file import read_checkpoint
 from n2n_cli.distributed.launchers import place_of_process
 from n2n_cli.distributed.ranks import ALONE, Ranks
-from n2n_cli.runs import Run
+from n2n_cli.training.run_folder import Run
 from tests.cli import environment, n2n, photo
 from tests.launching import command, ended, launch, launched, wait_for
 from tests.nn.cases import some_examples
@@ -192,7 +192,7 @@ def test_what_fails_on_one_rank_ends_all_with_its_message() -> None:
 
 def test_what_fails_on_all_is_told_of_once() -> None:
     configure()
-    patch = "from n2n_cli.nn.parallel import Replica; Replica.accumulate = lambda *_: float('nan')"
+    patch = "from n2n_cli.engine.replicas import Replica; Replica.accumulate = lambda *_: float('nan')"
     alone, done = (
         launch(ranks, "train", "--config", "small.toml", "--out", f"on-{ranks}", patch=patch) for ranks in (1, 2)
     )
@@ -251,7 +251,7 @@ def train_on(ranks: int) -> int:
 
 TELLS_PID = "print(f'rank {RANK} is {os.getpid()}', file=sys.stderr, flush=True)"
 SLOW = """
-from n2n_cli.nn.parallel import Replica
+from n2n_cli.engine.replicas import Replica
 accumulate = Replica.accumulate
 def slow(*words):
     if RANK == 1:

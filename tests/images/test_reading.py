@@ -17,7 +17,7 @@ from PIL import Image
 
 from n2n_cli.errors import ArgumentError, ImageError
 from n2n_cli.images import FORMATS, Picture, picture_size, pillow, read_picture, read_pixels, write_picture
-from n2n_cli.images.png_chunks import Chunks
+from n2n_cli.images.png.chunks import Chunks
 from n2n_cli.nn.functional import Array
 from tests.images.pictures import (
     ALPHA,
@@ -38,7 +38,7 @@ from tests.images.pictures import (
     with_alpha,
 )
 from tests.nn.cases import some_examples
-from tests.test_files import open_folder, without_privileges
+from tests.system.test_atomic_files import open_folder, without_privileges
 
 READ: dict[str, tuple[str, Save, Array, Array | None, tuple[str, ...]]] = {
     # what it is: file, how it is saved, pixels, alpha, notes

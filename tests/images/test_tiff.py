@@ -21,8 +21,9 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
 from n2n_cli.errors import ImageError
-from n2n_cli.images import Picture, picture_size, read_pages, read_picture, read_pixels, tiff_writing, write_pages
-from n2n_cli.images.tiff_directory import Values, directory, head
+from n2n_cli.images import Picture, picture_size, read_pages, read_picture, read_pixels, write_pages
+from n2n_cli.images.tiff import writing as tiff_writing
+from n2n_cli.images.tiff.directory import Values, directory, head
 from n2n_cli.nn.functional import Array
 from tests.images.pictures import exif_of, mode, tiff
 from tests.nn.cases import some_examples

@@ -23,7 +23,7 @@ from tests.images.pictures import (
     same,
 )
 from tests.nn.cases import some_examples
-from tests.test_files import open_folder, without_privileges
+from tests.system.test_atomic_files import open_folder, without_privileges
 
 
 @given(

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from n2n_cli.checkpoint import read_checkpoint, write_checkpoint
+from n2n_cli.checkpoints.file import read_checkpoint, write_checkpoint
+from n2n_cli.engine.replicas import Replicas
 from n2n_cli.errors import ArgumentError, CheckpointError
 from n2n_cli.nn import Conv2d, Sequential
 from n2n_cli.nn.averaging import MovingAverage
 from n2n_cli.nn.module import Parameter
-from n2n_cli.nn.parallel import Replicas
 
 
 def conv(seed: int = 1) -> Conv2d:

@@ -8,12 +8,12 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from n2n_cli.engine import replicas as parallel_module
+from n2n_cli.engine.pool import Pool, using
+from n2n_cli.engine.replicas import Replica
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import MSE, Conv2d, Module, Sequential
-from n2n_cli.nn import parallel as parallel_module
 from n2n_cli.nn.functional import Array
-from n2n_cli.nn.memory import Pool, using
-from n2n_cli.nn.parallel import Replica
 from tests.gradients import check_gradients
 from tests.nn.cases import LAYERS, SHAPE, Make
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
-from n2n_cli.checkpoint import read_checkpoint, write_checkpoint
+from n2n_cli.checkpoints.file import read_checkpoint, write_checkpoint
 from n2n_cli.errors import ArgumentError, CheckpointError
 from n2n_cli.nn import Conv2d
 from n2n_cli.nn.arguments import number

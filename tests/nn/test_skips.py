@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from n2n_cli.engine.pool import Pool, using
+from n2n_cli.engine.replicas import Replicas
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import (
     MSE,
@@ -22,8 +24,6 @@ from n2n_cli.nn import (
     SkipConcat,
 )
 from n2n_cli.nn.functional import Array
-from n2n_cli.nn.memory import Pool, using
-from n2n_cli.nn.parallel import Replicas
 from tests.gradients import check_gradients
 from tests.nn.unet import NAMES, unet
 

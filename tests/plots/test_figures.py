@@ -18,9 +18,9 @@ from n2n_cli.errors import N2NError, UsageError
 from n2n_cli.images import read_picture
 from n2n_cli.plots import figures, style
 from n2n_cli.plots.figures import draw_runs, draw_sweep
-from n2n_cli.plots.history import History
 from n2n_cli.plots.style import check_ending, line_styles
 from n2n_cli.sweeps.results import Result
+from n2n_cli.training.history import History
 
 
 @pytest.fixture(autouse=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from n2n_cli.engine.bands import Counting
+from n2n_cli.engine.replicas import Replicas
+from n2n_cli.engine.tiling import apply
 from n2n_cli.nn import Conv2d, Module, Residual, Sequential
-from n2n_cli.nn.bands import Counting
 from n2n_cli.nn.functional import Pair
-from n2n_cli.nn.parallel import Replicas
 from n2n_cli.single_image.blend import Blend
 from n2n_cli.single_image.channels import OfChannels, for_channels
-from n2n_cli.tiling import apply
 from tests.nn.unet import unet
 
 

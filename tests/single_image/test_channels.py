@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from n2n_cli.denoising import denoise
+from n2n_cli.denoising.picture import denoise
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import Residual, Sequential
 from n2n_cli.single_image.channels import for_channels

@@ -9,26 +9,26 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from n2n_cli.batch import BatchOptions, Outcome, denoise_files
-from n2n_cli.denoising import denoise
+from n2n_cli.denoising.picture import denoise
+from n2n_cli.denoising.picture_files import BatchOptions, Outcome, denoise_files
+from n2n_cli.denoising.plan import Job
 from n2n_cli.errors import ArgumentError
 from n2n_cli.images import Picture, read_pages, write_pages
-from n2n_cli.jobs import Job
-from n2n_cli.model import Model
+from n2n_cli.models.model import Model
 from n2n_cli.nn.functional import Array
 from n2n_cli.single_image import denoiser, learner
 from n2n_cli.single_image.blend import Blend
 from n2n_cli.single_image.denoiser import learn_to_denoise
 from n2n_cli.single_image.learner import Effort, Learned
-from tests.single_image.test_neighbors import model, noisy_picture
-from tests.test_denoising import HALF_GRAY
+from tests.denoising.test_picture import HALF_GRAY
+from tests.single_image.test_neighbor2neighbor import model, noisy_picture
 
 
 @pytest.fixture(autouse=True)
 def short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("n2n_cli.single_image.zero_shot.EFFORT", Effort(steps=4, every=2))
-    monkeypatch.setattr("n2n_cli.single_image.neighbors.EFFORT", Effort(steps=2, every=1))
+    monkeypatch.setattr("n2n_cli.single_image.neighbor2neighbor.EFFORT", Effort(steps=2, every=1))
 
 
 def gray(side: int = 40) -> Array:
@@ -81,8 +81,8 @@ def test_what_is_too_small_is_told(method: Any, side: int, told: str) -> None:
 
 def test_a_fit_that_was_no_better_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     picture, _ = noisy_picture()
-    monkeypatch.setattr("n2n_cli.single_image.neighbors.Adapter.step", lambda adapter: None)
-    monkeypatch.setattr("n2n_cli.single_image.shares.best_share", lambda *_, **__: 0.97)
+    monkeypatch.setattr("n2n_cli.single_image.neighbor2neighbor.Adapter.step", lambda adapter: None)
+    monkeypatch.setattr("n2n_cli.single_image.blend_weights.best_share", lambda *_, **__: 0.97)
     denoiser = learn_to_denoise("adapt", [picture], model())
     assert denoiser.notes == ["nothing learned from it lowered the held-out loss; the model stayed as it is"]
     assert [learned.share for learned in denoiser.learned] == [1]
@@ -106,7 +106,7 @@ def test_a_model_that_keeps_the_noise_gives_way_to_what_the_picture_teaches(
 
 
 def test_a_blend_has_its_shares(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("n2n_cli.single_image.shares.best_share", lambda *_, **__: 0.3)
+    monkeypatch.setattr("n2n_cli.single_image.blend_weights.best_share", lambda *_, **__: 0.3)
     picture, _ = noisy_picture(1)
     denoiser = learn_to_denoise("adapt", [picture], model())
     blend = denoiser.model.network
@@ -125,9 +125,9 @@ def test_a_blend_has_its_shares(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_share_that_is_not_worth_the_time_is_left_out(
     share: float, who: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("n2n_cli.single_image.shares.best_share", lambda *_, **__: share)
+    monkeypatch.setattr("n2n_cli.single_image.blend_weights.best_share", lambda *_, **__: share)
     better = Learned({}, 2, 0.0, -1.0, who="the model")
-    monkeypatch.setattr("n2n_cli.single_image.neighbors.Adapter.learn", lambda *_, **__: better)
+    monkeypatch.setattr("n2n_cli.single_image.neighbor2neighbor.Adapter.learn", lambda *_, **__: better)
     denoiser = learn_to_denoise("adapt", [noisy_picture()[0]], model())
     assert not isinstance(denoiser.model.network, Blend)
     assert [(learned.who, learned.share) for learned in denoiser.learned] == [(who, 1)]
@@ -142,7 +142,7 @@ def test_seconds_are_for_both_that_learn(monkeypatch: pytest.MonkeyPatch) -> Non
         asked.append(effort.seconds)
         return real(step, held_out, average, effort, **named)
 
-    monkeypatch.setattr("n2n_cli.single_image.neighbors.learn", watched)
+    monkeypatch.setattr("n2n_cli.single_image.neighbor2neighbor.learn", watched)
     monkeypatch.setattr("n2n_cli.single_image.zero_shot.learn", watched)
     left: list[float] = []
 
@@ -150,7 +150,7 @@ def test_seconds_are_for_both_that_learn(monkeypatch: pytest.MonkeyPatch) -> Non
         left.append(seconds)
         return 1
 
-    monkeypatch.setattr("n2n_cli.single_image.shares.best_share", no_share)
+    monkeypatch.setattr("n2n_cli.single_image.blend_weights.best_share", no_share)
     learn_to_denoise("adapt", [noisy_picture()[0]], model(), seconds=0.4)
     assert 0 <= left[0] <= 0.4
     assert 0 < asked[0] <= 0.4 * 0.4

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from n2n_cli.denoising import denoise
+from n2n_cli.denoising.picture import denoise
+from n2n_cli.engine.replicas import Replicas
 from n2n_cli.errors import ShapeError
+from n2n_cli.evaluation.metrics import psnr
 from n2n_cli.images import Picture
-from n2n_cli.metrics import psnr
 from n2n_cli.nn import MSE, LeakyReLU, Sequential
 from n2n_cli.nn.functional import Array
-from n2n_cli.nn.parallel import Replicas
 from n2n_cli.single_image import zero_shot
 from n2n_cli.single_image.learner import BLOCK, Crops, Effort
 from n2n_cli.single_image.zero_shot import (

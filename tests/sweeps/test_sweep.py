@@ -13,14 +13,14 @@ import pytest
 
 from n2n_cli.config import Config
 from n2n_cli.errors import DataError, UsageError
-from n2n_cli.locks import locked
-from n2n_cli.records import Epoch, Started, Stopped
-from n2n_cli.runs import Run
 from n2n_cli.sweeps.grid import points_of
 from n2n_cli.sweeps.results import Result, as_csv, best_of
 from n2n_cli.sweeps.sweep import JOB_MEMORY, Sweep, default_jobs
 from n2n_cli.sweeps.workers import Worker
-from n2n_cli.training import train
+from n2n_cli.system.locks import locked
+from n2n_cli.training.loop import train
+from n2n_cli.training.records import Epoch, Started, Stopped
+from n2n_cli.training.run_folder import Run
 from tests.sweeps.test_workers import BARE
 from tests.trainings import metrics_of, new_run, small_config, timeless, write_leaves
 

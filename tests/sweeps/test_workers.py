@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from n2n_cli.checkpoint import read_checkpoint
+from n2n_cli.checkpoints.file import read_checkpoint
 from n2n_cli.config import Config
-from n2n_cli.records import Epoch, Finished, Started, Stopped
-from n2n_cli.runs import Run
 from n2n_cli.sweeps.workers import Diverged, Failed, Message, Worker
-from n2n_cli.training import train
+from n2n_cli.training.loop import train
+from n2n_cli.training.records import Epoch, Finished, Started, Stopped
+from n2n_cli.training.run_folder import Run
 from tests.trainings import left_by, new_run, small_config, write_leaves
 
 BARE = [{"type": "Conv2d", "in_channels": 3, "out_channels": 3, "kernel_size": 1}]

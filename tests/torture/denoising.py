@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from n2n_cli.batch import BatchOptions, denoise_files
+from n2n_cli.denoising.picture_files import BatchOptions, denoise_files
+from n2n_cli.denoising.plan import Job
 from n2n_cli.images import Picture, write_picture
-from n2n_cli.jobs import Job
-from n2n_cli.model import Model
+from n2n_cli.models.model import Model
 from tests.cli import environment, photo, workplace
 from tests.torture import Note, Trial
 

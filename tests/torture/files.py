@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from n2n_cli.checkpoint import read_checkpoint, unwrap_state_dict, write_checkpoint
+from n2n_cli.checkpoints.contents import config_in
+from n2n_cli.checkpoints.file import read_checkpoint, unwrap_state_dict, write_checkpoint
+from n2n_cli.checkpoints.pth.archive import CHECKSUM
 from n2n_cli.config import Config, load_config, shipped_configs
 from n2n_cli.errors import CheckpointError
 from n2n_cli.images import Picture, read_pages, write_picture
-from n2n_cli.model import Model
-from n2n_cli.pth.archive import CHECKSUM
-from n2n_cli.states import config_in
+from n2n_cli.models.model import Model
 from tests.pickles import HOOKS, check_same, keep, recall
 from tests.torture import Note, Trial
 from tests.torture.fuzzing import fuzz

@@ -105,7 +105,7 @@ def _running(made: Path) -> dict[str, bytes]:
         "shutil.rmtree": torch_file(call("shutil rmtree", text(str(made)))),
         "ctypes": torch_file(call("ctypes CDLL", text("libc.so.6"))),
         "socket": torch_file(call("socket create_connection", group(text("127.0.0.1"), number(9)))),
-        "our own writer": torch_file(call("n2n_cli.checkpoint write_checkpoint", text(str(made)), b"N")),
+        "our own writer": torch_file(call("n2n_cli.checkpoints.file write_checkpoint", text(str(made)), b"N")),
         "the old format": program(number(0x1950A86A20F9469CFC6C)) + program(call("os system", shell)),
         "a bare pickle": program(call("os system", shell)),
         "a name that a terminal obeys": torch_file(call("\x1b[2Jos system", shell)),

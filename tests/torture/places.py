@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from n2n_cli.errors import N2NError
-from n2n_cli.model import Model
-from n2n_cli.runs import Run
+from n2n_cli.models.model import Model
+from n2n_cli.training.run_folder import Run
 from tests.cli import environment, photo
 from tests.trainings import left_by, metrics_of
 

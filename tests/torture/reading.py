@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from n2n_cli.checkpoint import read_checkpoint
+from n2n_cli.checkpoints.file import read_checkpoint
 from n2n_cli.errors import CheckpointError
 
 

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from n2n_cli.checkpoint import read_checkpoint
-from n2n_cli.runs import Run
+from n2n_cli.checkpoints.file import read_checkpoint
+from n2n_cli.training.run_folder import Run
 from tests.torture import Note, Trial
 from tests.torture.places import Place, check, failing, numbered, place, told_of
 from tests.trainings import left_by

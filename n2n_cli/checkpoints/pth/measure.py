@@ -1,0 +1,53 @@
+"""How large a tree is to whoever walks over it, which sharing can make far more than what is in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from n2n_cli.checkpoints.pth import limits
+from n2n_cli.checkpoints.pth.limits import MAX_DEPTH, Refused, Room
+from n2n_cli.checkpoints.pth.names import Global, StorageRef
+
+_LEVELS = 1 << 8  # more than MAX_DEPTH: a count and the levels below share one integer
+_OPEN = -1
+_NOTE = 150  # bytes that a note of one container takes
+
+
+class Mark:
+    """What the opcode MARK puts on the stack."""
+
+
+def measure(tree: Any, room: Room) -> None:
+    """See that a walk over `tree` ends soon.
+
+    Raises
+    ------
+    Refused
+        For cycles, deep nesting and very many values, and for what is no value.
+    """
+    _measure(tree, {}, 0, room)
+
+
+def _measure(tree: Any, known: dict[int, int], depth: int, room: Room) -> tuple[int, int]:
+    """Count the values that a walk over `tree` meets, and the levels below its own."""
+    if isinstance(tree, Global | StorageRef | Mark):
+        raise Refused("it holds something that is neither a plain value nor a tensor")
+    if not isinstance(tree, dict | list | tuple):
+        return 1, -1
+    count, levels = 1, 0
+    if id(tree) in known:
+        if known[id(tree)] == _OPEN:
+            raise Refused("it contains itself")
+        count, levels = divmod(known[id(tree)], _LEVELS)
+    if depth + levels > MAX_DEPTH:  # also of what was met before, nearer to the root
+        raise Refused(f"it is nested more than {MAX_DEPTH} deep")
+    if tree and id(tree) not in known:
+        room.take(_NOTE)
+        known[id(tree)] = _OPEN
+        for item in tree.values() if isinstance(tree, dict) else tree:
+            more, below = _measure(item, known, depth + 1, room)
+            count, levels = count + more, max(levels, below + 1)
+            if count > limits.MAX_NODES:
+                raise Refused(f"it unfolds to more than {limits.MAX_NODES:,} values")
+        known[id(tree)] = count * _LEVELS + levels
+    return count, levels

@@ -1,0 +1,109 @@
+"""Storages -> arrays: first every claim is checked against the archive, then memory is taken."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Literal
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from n2n_cli.checkpoints.pth import limits
+from n2n_cli.checkpoints.pth.archive import Archive
+from n2n_cli.checkpoints.pth.limits import Refused, Room
+from n2n_cli.checkpoints.pth.names import StorageRef
+from n2n_cli.nn.functional import Array
+
+_LARGEST = 2**62  # bytes of an array, its axes without elements left out; NumPy cannot count much farther
+_CLAIM = np.empty(0)
+
+
+class Tensors:
+    """The tensors of an archive.
+
+    A program is run twice: `check` stands in for every tensor the first time, `make` gives them the second time.
+
+    Parameters
+    ----------
+    archive : Archive
+    order : "<" or ">"
+        Byte order of its elements.
+    """
+
+    def __init__(self, archive: Archive, order: Literal["<", ">"]) -> None:
+        self._archive, self._order = archive, order
+        self._room = Room(2 * archive.size + limits.ROOM)  # sharing and strides can make few bytes many
+        self._uses: Counter[str] = Counter()
+        self._storages: dict[str, Array] = {}
+        self._truth_values: set[str] = set()
+
+    @property
+    def truth_values(self) -> frozenset[str]:
+        """The entries that were claimed to hold truth values."""
+        return frozenset(self._truth_values)
+
+    def check(self, ref: StorageRef, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> Array:
+        """See that a tensor is what the archive can hold; gives an array that stands for it.
+
+        Raises
+        ------
+        Refused
+            When it is not.
+        """
+        if ref.key not in self._uses and len(self._uses) == limits.MAX_STORAGES:
+            raise Refused(f"it has more than {limits.MAX_STORAGES:,} storages")
+        entry_size = self._archive.entry_size(_entry(ref.key))
+        if entry_size != ref.numel * ref.itemsize:
+            raise Refused(f"its storage {ref.key!r} has {entry_size} bytes for {ref.numel} elements of {ref.itemsize}")
+        itemsize = 4 if ref.code == "bfloat16" else ref.itemsize
+        if math.prod(max(1, n) for n in size) * itemsize > _LARGEST and 0 in size:
+            raise Refused(f"it has a tensor of size {_told(size)}, which no array can have")
+        last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+        if 0 not in size and last >= ref.numel:
+            raise Refused(f"it has a tensor of size {_told(size)} that reaches beyond its storage {ref.key!r}")
+        self._room.take(math.prod(size) * itemsize)
+        self._uses[ref.key] += 1
+        if ref.code == "?":
+            self._truth_values.add(_entry(ref.key))
+        return _CLAIM
+
+    def make(self, ref: StorageRef, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> Array:
+        """The tensor as an array of its own: C-contiguous, writable, of this machine's byte order."""
+        storage = self._storage(ref)
+        self._uses[ref.key] -= 1
+        last_use = self._uses[ref.key] == 0
+        if last_use:
+            del self._storages[ref.key]
+        if 0 in size:
+            view = np.empty(size, storage.dtype)
+        else:
+            steps = [s * storage.itemsize if n > 1 else 0 for n, s in zip(size, stride, strict=True)]
+            view = as_strided(storage[offset:], size, steps)
+        if ref.code == "bfloat16":
+            wide = view.astype(np.uint32, order="C")
+            wide <<= 16  # in place: out of place, an array without axes would become a scalar
+            return wide.view(np.float32)
+        # A whole storage is given away without a copy when nobody else needs it.
+        whole = last_use and math.prod(size) == storage.size
+        return view.astype(view.dtype.newbyteorder("="), order="C", copy=not whole)
+
+    def _storage(self, ref: StorageRef) -> Array:
+        """The elements of a storage, read once."""
+        if ref.key not in self._storages:
+            raw = np.empty(self._archive.entry_size(_entry(ref.key)), np.uint8)
+            at = 0
+            for chunk in self._archive.chunks(_entry(ref.key)):
+                raw[at : at + len(chunk)] = np.frombuffer(chunk, np.uint8)
+                at += len(chunk)
+            self._storages[ref.key] = raw
+        code = "u2" if ref.code == "bfloat16" else ref.code
+        return self._storages[ref.key].view(np.dtype(code).newbyteorder(self._order))
+
+
+def _entry(key: str) -> str:
+    return f"data/{key}"
+
+
+def _told(size: tuple[int, ...]) -> str:
+    return str(size) if len(size) <= 8 else f"({', '.join(map(str, size[:8]))}, ...)"

@@ -1,0 +1,73 @@
+"""A tree -> a file in PyTorch's zip format, which `n2n_cli.checkpoints.file` reads again, whatever the tree."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from n2n_cli.checkpoints.pth import limits
+from n2n_cli.checkpoints.pth.archive import CHECKSUM, Checksum
+from n2n_cli.checkpoints.pth.encode import encode
+from n2n_cli.checkpoints.pth.limits import Refused
+from n2n_cli.checkpoints.pth.program import decode
+from n2n_cli.nn.functional import Array
+
+_ALIGNMENT = 64
+
+
+class Content:
+    """What a file of `tree` will hold.
+
+    Raises
+    ------
+    TypeError
+        When `tree` holds what no file can.
+    Refused
+        When it is larger than what is read.
+    """
+
+    def __init__(self, tree: Any) -> None:
+        self._program, self._storages = encode(tree)
+        if len(self._program) > limits.MAX_PROGRAM_BYTES:
+            raise Refused(f"its data.pkl has more than {limits.MAX_PROGRAM_BYTES:,} bytes")
+        if len(self._storages) > limits.MAX_STORAGES:
+            raise Refused(f"it has more than {limits.MAX_STORAGES:,} storages")
+        nothing = np.empty(0)
+        size = len(self._program) + sum(storage.nbytes for storage in self._storages)
+        decode(self._program, lambda *_: nothing, file_size=size)  # a file that cannot be read again is no checkpoint
+
+    def write(self, file: BinaryIO) -> None:
+        """Write the file; equal contents make equal bytes."""
+        checksum = Checksum()
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            for name, content in self._entries():
+                checksum.begin(name, content.nbytes)
+                checksum.add(content)
+                _add(archive, name, content)
+            _add(archive, CHECKSUM, memoryview(checksum.text()))
+
+    def _entries(self) -> list[tuple[str, memoryview]]:
+        return [
+            ("data.pkl", memoryview(self._program)),
+            ("byteorder", memoryview(b"little")),
+            *((f"data/{key}", _bytes(storage)) for key, storage in enumerate(self._storages)),
+            ("version", memoryview(b"3\n")),
+        ]
+
+
+def _bytes(storage: Array) -> memoryview:
+    return storage.view(np.uint8).data
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: memoryview) -> None:
+    entry = zipfile.ZipInfo(f"archive/{name}", date_time=(1980, 1, 1, 0, 0, 0))
+    assert archive.fp is not None
+    start = archive.fp.tell() + 30 + len(entry.filename) + 4  # local header, name, header of the padding
+    padding = -start % _ALIGNMENT
+    entry.extra = b"FB" + struct.pack("<H", padding) + b"Z" * padding
+    entry.file_size = len(content)
+    with archive.open(entry, "w") as file:
+        file.write(content)

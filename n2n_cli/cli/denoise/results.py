@@ -1,0 +1,196 @@
+"""The pictures of `n2n denoise` as they are finished: what is told of each, and of all at the end."""
+
+from __future__ import annotations
+
+import io
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from n2n_cli.cli.console import complain, explain, result, result_bytes, settings, tell
+from n2n_cli.cli.denoise.bar import bar
+from n2n_cli.cli.signals import StopSignals
+from n2n_cli.errors import N2NError, counted, printable
+
+if TYPE_CHECKING:
+    from n2n_cli.denoising.manifest import Manifest
+    from n2n_cli.denoising.picture_files import BatchOptions, Outcome
+    from n2n_cli.denoising.plan import Job
+    from n2n_cli.models.model import Model
+
+
+@dataclass
+class Counts:
+    """How many of the jobs are finished, and how.
+
+    Attributes
+    ----------
+    count : int
+        Of the jobs.
+    done, skipped : int
+        Pictures that were denoised, and that were left as they are.
+    failures : list of Exception
+    lossy : bool
+        Whether the user was told that a format loses something.
+    """
+
+    count: int
+    done: int = 0
+    skipped: int = 0
+    failures: list[Exception] = field(default_factory=list)
+    lossy: bool = False
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one in."""
+        if outcome.error is not None:
+            self.failures.append(outcome.error)
+        elif outcome.status == "skipped":
+            self.skipped += 1
+        else:
+            self.done += 1
+
+
+def run(
+    model: Model | None,
+    jobs: Sequence[Job],
+    options: BatchOptions,
+    finished: Callable[[Outcome], None],
+) -> Counts:
+    """Denoise pictures and tell of them; `finished` is called for each.
+
+    Parameters
+    ----------
+    model : Model, optional
+        Left out where all is learned from the picture.
+
+    Raises
+    ------
+    InterruptionError
+        After Ctrl-C, SIGTERM or SIGHUP; tells how many are done.
+    """
+    from n2n_cli.denoising.picture_files import denoise_files
+
+    counts, started = Counts(len(jobs)), time.perf_counter()
+    with StopSignals() as signals:
+        try:
+            with bar(len(jobs)) as shown:
+                outcomes = denoise_files(
+                    model,
+                    jobs,
+                    options,
+                    begin=lambda job: None if shown is None else shown.begin(str(job.source)),
+                    advance=lambda part: None if shown is None else shown.advance(part),
+                )
+                for outcome in outcomes:
+                    counts.add(outcome)
+                    finished(outcome)
+                    _tell_of(outcome, counts, many=len(jobs) > 1)
+                    if shown is not None:
+                        shown.end()
+        except KeyboardInterrupt:
+            hint, done = "no file is left half written", ""
+            if len(jobs) > 1:
+                hint += "; the same command with `--skip-existing` does the rest"
+                done = f"{counts.done + counts.skipped} of {counted(len(jobs), 'picture')} are done"
+            raise signals.interruption(hint, done=done) from None
+    if len(jobs) > 1:
+        skipped = f", {counts.skipped} skipped" if counts.skipped else ""
+        tell(f"{counted(counts.done, 'picture')} denoised{skipped} in {time.perf_counter() - started:.1f} s")
+    return counts
+
+
+def _tell_of(outcome: Outcome, counts: Counts, *, many: bool) -> None:
+    """Tell of a finished picture what there is to tell; that a format loses something, once."""
+    for note in outcome.notes:
+        tell(note)
+    if outcome.lossy and not counts.lossy:
+        tell(f"{outcome.job.target}: {outcome.lossy} loses a little of what is written; PNG and TIFF do not")
+        counts.lossy = True
+    if settings.verbose and many:
+        tell(_line(outcome))
+    if settings.verbose:
+        for learned in outcome.learned:
+            tell(f"{outcome.job.source}: {learned}")
+
+
+def end(counts: Counts, problems: Sequence[N2NError] = ()) -> None:
+    """Tell what failed.
+
+    Raises
+    ------
+    N2NError
+        When anything did; for a single picture, its own error.
+    """
+    failures = [*problems, *counts.failures]
+    if counts.count == 1 and not problems and counts.failures:
+        raise counts.failures[0]
+    if not failures:
+        return
+    for failure in failures:
+        if settings.debug:
+            traceback.print_exception(failure)
+        message, _ = explain(failure)
+        complain(message)
+    left = counts.count - len(counts.failures)
+    raise N2NError(
+        f"{len(counts.failures)} of {counted(counts.count, 'picture')} failed"
+        + (f", and {counted(len(problems), 'folder')} could not be read" if problems else ""),
+        hint=explain(failures[0])[1] if len(failures) == 1 else f"the errors are told above; {left} are done",
+    )
+
+
+class Results:
+    """What each picture leaves beside its file: bytes or a line on stdout, and a line in a manifest.
+
+    Parameters
+    ----------
+    report : bool
+        Whether the noise before and after is printed.
+    as_json : bool
+        Whether it is printed as JSON.
+    manifest : Manifest, "-" or None
+        A line for each picture, also for those that failed, goes there; "-" is stdout.
+    """
+
+    def __init__(self, *, report: bool, as_json: bool, manifest: Manifest | str | None) -> None:
+        self._report, self._as_json, self._manifest = report, as_json, manifest
+
+    def add(self, outcome: Outcome) -> None:
+        """A picture is finished.
+
+        Raises
+        ------
+        N2NError
+            When a result cannot be written.
+        """
+        from n2n_cli.system.json_lines import json_line
+
+        if isinstance(outcome.job.sink, io.BytesIO) and outcome.status == "done":
+            result_bytes(outcome.job.sink.getbuffer())
+        if self._report and outcome.status == "done":
+            self._print_noise(outcome)
+        if isinstance(self._manifest, str):
+            result(json_line(outcome.record()))
+        elif self._manifest is not None:
+            self._manifest.append(outcome.record())
+
+    def _print_noise(self, outcome: Outcome) -> None:
+        from n2n_cli.system.json_lines import json_line
+
+        if self._as_json:
+            names = ("input", "output", "sigma_before", "sigma_after")
+            record = outcome.record()
+            result(json_line({name: record[name] for name in names}))
+        else:
+            before, after = outcome.sigma_before, outcome.sigma_after
+            result(f"{printable(str(outcome.job.source))}\t{before:.2f}\t{after:.2f}")
+
+
+def _line(outcome: Outcome) -> str:
+    name = str(outcome.job.source)
+    if outcome.status != "done":
+        return f"{name}: {outcome.status}"
+    pages = f", {outcome.pages} pages" if outcome.pages > 1 else ""
+    return f"{name}: {outcome.width}x{outcome.height} pixels{pages}, {outcome.seconds:.2f} s"

@@ -1,0 +1,235 @@
+"""The pieces that the fast layers are put together from: arrays (N, H, W, C), C-contiguous, memory from the pool.
+
+Arithmetic runs over whole arrays; what only moves values is left to copies, which NumPy does several times faster than
+arithmetic on short runs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from n2n_cli.engine.pool import empty
+from n2n_cli.engine.tape import do
+from n2n_cli.nn.functional import Array, Pair, Shape
+
+small_product = 0
+"""Multiplications up to which the BLAS library at hand takes a product as it is, without packing it first into memory
+that threads take turns at; larger products are then made in pieces. 0: it always packs. The program finds out."""
+
+_LEAST_ROWS, _LEAST_ROWS_ADDED = 16, 96
+"""Rows that BLAS has to take unpacked, so that pieces are faster; where their products are added, it takes more."""
+
+
+def channels_last(x: Array) -> Array:
+    """(N, C, H, W) -> (N, H, W, C), C-contiguous; a view where the memory already lies that way."""
+    x_nhwc = x.transpose(0, 2, 3, 1)
+    if x_nhwc.flags.c_contiguous:
+        return x_nhwc
+    copy = empty(x_nhwc.shape, x.dtype)
+    do(np.copyto, copy, x_nhwc)
+    return copy
+
+
+def channels_first(x_nhwc: Array) -> Array:
+    """(N, H, W, C) -> (N, C, H, W), a view."""
+    return x_nhwc.transpose(0, 3, 1, 2)
+
+
+def empty_nchw(shape: Shape, dtype: DTypeLike) -> Array:
+    """An array of shape (N, C, H, W) whose values are arbitrary, channels-last in memory."""
+    n, c, h, w = shape
+    return channels_first(empty((n, h, w, c), dtype))
+
+
+def im2col(
+    x: Array,
+    kernel_size: Pair,
+    stride: Pair,
+    before: Pair,
+    output_size: Pair,
+    dilation: Pair,
+    *,
+    ones: bool,
+    rows_first: bool = False,
+) -> Array:
+    """What a kernel sees at each of its places, one row a place: the taps row by row, each with its channels.
+
+    Parameters
+    ----------
+    x : (N, H, W, C) array
+    kernel_size, stride, dilation : (rows, columns)
+    before : (rows, columns)
+        Zeros that stand above and left of `x`; as many as are needed stand below and right of it.
+    output_size : (rows, columns)
+        Number of places along each axis.
+    ones : bool
+        Whether each row ends with a one, which a bias is multiplied with.
+    rows_first : bool
+        Whether the places are in the order (rows, N, columns) instead of (N, rows, columns).
+
+    Returns
+    -------
+    (N * rows * columns, K_h * K_w * C (+ 1)) array
+    """
+    n, _, _, c = x.shape
+    (kh, kw), (h_out, w_out) = kernel_size, output_size
+    seen = padded(x, before, _seen(kernel_size, stride, output_size, dilation))
+    (sh, sw), (dh, dw), width = stride, dilation, kh * kw * c
+    by_row = c * seen.shape[2]
+    columns = empty((n * h_out * w_out, width + ones), x.dtype)
+    by_place = width + ones
+    # What lies next to each other is copied as one run.
+    run, runs = (kw * c, 1) if dw == 1 else (c, kw)
+    shape = (n, h_out, w_out, kh, runs, run)
+    windows = strided(seen, shape, (by_row * seen.shape[1], by_row * sh, c * sw, by_row * dh, c * dw, 1))
+    places = (w_out, n * w_out, 1) if rows_first else (h_out * w_out, w_out, 1)
+    taps = strided(columns, shape, (*(by_place * place for place in places), kw * c, c, 1))
+    do(np.copyto, taps, windows)
+    if ones:
+        do(np.copyto, columns[:, width], 1)
+    return columns
+
+
+def col2im(patches: Array, x_shape: Shape, stride: Pair, before: Pair, dilation: Pair) -> Array:
+    """Adjoint of `im2col` without its ones: adds every value back where it was taken from.
+
+    Parameters
+    ----------
+    patches : (N, rows, columns, K_h, K_w, C) array
+    x_shape : (N, H, W, C)
+
+    Returns
+    -------
+    (N, H, W, C) array
+    """
+    _, h_out, w_out, kh, kw, _ = patches.shape
+    x = empty(x_shape, patches.dtype)
+    parts = []
+    for i in range(kh):
+        rows = _overlap(h_out, x_shape[1], stride[0], i * dilation[0] - before[0])
+        for j in range(kw):
+            columns = _overlap(w_out, x_shape[2], stride[1], j * dilation[1] - before[1])
+            if rows and columns:
+                part = patches[:, rows[0], columns[0], i, j]
+                parts.append((x[:, rows[1], columns[1]], part, part.shape == x_shape))
+    parts.sort(key=lambda part: not part[2])  # one that reaches every pixel makes zeros needless
+    if parts and parts[0][2]:
+        do(np.copyto, parts[0][0], parts[0][1])
+        del parts[0]
+    else:
+        do(np.copyto, x, 0)
+    for target, part, _ in parts:
+        do(np.add, target, part, out=target)
+    return x
+
+
+def padded(x: Array, before: Pair, size: Pair) -> Array:
+    """`x`, (N, H, W, C), with zeros around it, cut or filled up to `size`.
+
+    `x` itself where nothing is added, though it may be larger.
+    """
+    n, h, w, c = x.shape
+    (top, left), (rows, columns) = before, size
+    if before == (0, 0) and rows <= h and columns <= w:
+        return x
+    y = empty((n, rows, columns, c), x.dtype)
+    bottom, right = min(top + h, rows), min(left + w, columns)
+    for border in (y[:, :top], y[:, bottom:], y[:, top:bottom, :left], y[:, top:bottom, right:]):
+        if border.size:
+            do(np.copyto, border, 0)
+    do(np.copyto, y[:, top:bottom, left:right], x[:, : bottom - top, : right - left])
+    return y
+
+
+def relu_in_place(x: Array, *, mask: bool) -> Array | None:
+    """Set what is below zero to zero; what is not a number stays so. Returns where it is above, as bool, if asked."""
+    do(np.clip, x, 0, np.inf, out=x)  # three times as fast as `maximum`
+    if not mask:
+        return None
+    above = empty(x.shape, np.bool_)
+    do(np.greater, x, 0, out=above)
+    return above
+
+
+def product(a: Array, b: Array) -> Array:
+    """Matrix product, (M, K) and (K, N) -> (M, N)."""
+    y = empty((len(a), b.shape[1]), np.result_type(a, b))
+    if a.flags.c_contiguous and b.flags.c_contiguous:
+        products(a[None], b[None], y[None])
+    else:
+        do(np.matmul, a, b, out=y)
+    return y
+
+
+def products(a: Array, b: Array, out: Array) -> None:
+    """Matrix products, (..., M, K) and (..., K, N) -> (..., M, N), of matrices whose rows are C-contiguous."""
+    (*outer, m, k), n = a.shape, b.shape[-1]
+    rows, split = _pieces(m, k, n, _LEAST_ROWS)
+    if split:
+        pieces = a[..., :split, :].reshape(*outer, -1, rows, k)
+        do(np.matmul, pieces, b[..., None, :, :], out=out[..., :split, :].reshape(*outer, -1, rows, n))
+    if split < m:
+        do(np.matmul, a[..., split:, :], b, out=out[..., split:, :])
+
+
+def products_over_rows(a: Array, b: Array, out: Array) -> None:
+    """The products (..., K, M) and (..., M, N) -> (..., K, N), of a, (..., M, K), and b, both of C-contiguous rows."""
+    (*outer, m, k), n = a.shape, b.shape[-1]
+    rows, split = _pieces(m, k, n, _LEAST_ROWS_ADDED)
+    if not split:
+        do(np.matmul, a.swapaxes(-2, -1), b, out=out)
+        return
+    parts = empty((-(-m // rows), *outer, k, n), out.dtype)
+    whole = split // rows
+    first, second = (x[..., :split, :].reshape(*outer, whole, rows, x.shape[-1]) for x in (a, b))
+    do(np.matmul, np.moveaxis(first, -3, 0).swapaxes(-2, -1), np.moveaxis(second, -3, 0), out=parts[:whole])
+    if split < m:
+        do(np.matmul, a[..., split:, :].swapaxes(-2, -1), b[..., split:, :], out=parts[whole])
+    do(np.add.reduce, parts, axis=0, out=out)
+
+
+def _pieces(m: int, k: int, n: int, least: int) -> tuple[int, int]:
+    """Rows of the pieces that (M, k) is cut into for products with n columns, and those that are in pieces so long.
+
+    No pieces where BLAS takes the whole unpacked, or fewer than `least` rows.
+    """
+    unpacked = rows_unpacked(k, n)
+    if unpacked < least or m <= unpacked:
+        return m, 0
+    rows = -(-m // -(-m // unpacked))
+    return rows, m - m % rows
+
+
+def rows_unpacked(k: int, n: int) -> int:
+    """Rows of a matrix (M, k) that BLAS multiplies with (k, n) without packing them first; 0 where it always packs."""
+    return small_product // max(1, k * n)
+
+
+def total(x: Array, *, axis: int | tuple[int, ...]) -> Array:
+    """Sum over some axes."""
+    axes = (axis,) if isinstance(axis, int) else axis
+    sums = empty(tuple(size for i, size in enumerate(x.shape) if i not in axes), x.dtype)
+    do(np.add.reduce, x, axis=axis, out=sums)
+    return sums
+
+
+def strided(x: Array, shape: Shape, strides: Shape) -> Array:
+    """A view of a C-contiguous array, strides in elements. Unlike `as_strided` it refuses to leave its memory."""
+    return np.ndarray(shape, x.dtype, x.data, 0, tuple(stride * x.itemsize for stride in strides))
+
+
+def _seen(kernel_size: Pair, stride: Pair, output_size: Pair, dilation: Pair) -> Pair:
+    """Size of the padded picture that all places of a kernel see together."""
+    rows, columns = (stride[a] * (output_size[a] - 1) + dilation[a] * (kernel_size[a] - 1) + 1 for a in (0, 1))
+    return rows, columns
+
+
+def _overlap(places: int, size: int, stride: int, offset: int) -> tuple[slice, slice] | None:
+    """Of the pixels place * stride + offset: which places hit the picture, and which pixels those are."""
+    first = max(0, -(offset // stride))
+    last = min(places - 1, (size - 1 - offset) // stride)
+    if last < first:
+        return None
+    start = first * stride + offset
+    return slice(first, last + 1), slice(start, last * stride + offset + 1, stride)

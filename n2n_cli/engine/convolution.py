@@ -1,0 +1,282 @@
+"""Fast convolutions. See `fused` for when they are chosen, and `conv` for the plain one that they are measured against.
+
+Arrays are channels-last inside, memory comes from the thread's pool, and a ReLU is done in place where its input was
+just made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from n2n_cli.engine.bands import Bands
+from n2n_cli.engine.bordered import around, bordered
+from n2n_cli.engine.channels_last import (
+    channels_first,
+    channels_last,
+    col2im,
+    im2col,
+    product,
+    products_over_rows,
+    relu_in_place,
+)
+from n2n_cli.engine.pool import empty
+from n2n_cli.engine.tape import do
+from n2n_cli.nn.composition import Chain
+from n2n_cli.nn.conv import Conv2d
+from n2n_cli.nn.functional import Array, Pair, Shape
+from n2n_cli.nn.module import Module, Parameter
+
+
+@dataclass
+class _Derived:
+    """Matrices, and the values of the parameters that they were made from."""
+
+    made: tuple[Array, ...]
+    made_from: list[Array] = field(default_factory=list)
+
+
+class FusedConv(Module):
+    """What the fast convolutions share.
+
+    Attributes
+    ----------
+    conv : Conv2d
+        Holds the parameters.
+    last : Module
+        Whose output theirs is: the ReLU, or the convolution where there is none.
+    taps : (rows, columns)
+        Of the kernel that the input's patches are multiplied with.
+    chain : Chain
+        The modules whose work it does, but for the ReLU.
+    takes_border : bool
+        Whether the input is the `inside` of a picture with its border of zeros: see `bordered`.
+    """
+
+    tapes = True
+    takes_border = False
+    gradient_order: tuple[int, ...] = (0, 1, 2, 3)
+    """Axes of the weight, (C_out, C_in, K_h, K_w), in the order that its gradient lies in."""
+
+    def __init__(self, conv: Conv2d, relu: Module | None = None) -> None:
+        super().__init__()
+        self.conv = conv
+        conv.weight.order = self.gradient_order
+        self.last = relu or conv
+        self.has_relu = relu is not None
+        self.taps: Pair = conv.kernel_size
+        self.chain = Chain((conv,))
+
+    @property
+    def _width(self) -> int:
+        """Columns of the matrix without the bias."""
+        return self.conv.in_channels * self.taps[0] * self.taps[1]
+
+    @property
+    def _kind(self) -> tuple[Any, ...]:
+        """What layers have in common that make the same matrices, with the parameters that they make them of."""
+        # Those of replicas are others, but share what is derived.
+        return (type(self), *(id(parameter.derived) for _, parameter in self.conv.named_parameters()))
+
+    def _matrices(self) -> tuple[Array, ...]:
+        """The parameters as the products need them: the same arrays for good, whose values follow theirs."""
+        now = [parameter.data for _, parameter in self.conv.named_parameters()]
+        derived: _Derived | None = self.conv.weight.derived.get(self._kind)
+        if derived is None or derived.made[0].dtype != now[0].dtype:
+            # Copies, though some are only views of the weight: they are written to when other weights come.
+            derived = _Derived(tuple(np.array(matrix, now[0].dtype, order="C") for matrix in self._make_matrices()))
+            self.conv.weight.derived[self._kind] = derived
+        elif all(map(np.array_equal, derived.made_from, now)):
+            return derived.made
+        else:
+            self._make_again(derived.made)
+        derived.made_from = [data.copy() for data in now]
+        return derived.made
+
+    def _make_again(self, matrices: tuple[Array, ...]) -> None:
+        """Write what `_make_matrices` gives to the arrays that it gave before."""
+        for matrix, made in zip(matrices, self._make_matrices(), strict=True):
+            matrix[...] = made
+
+    def prepare(self) -> None:
+        self._matrices()
+
+    def in_bands(self, x: Array, bands: Bands) -> Array:
+        return bands.of(self, self.chain, x, width=self.conv.weight.data[0].size)  # values of a patch
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.conv})"
+
+    def _make_matrices(self) -> tuple[Array, ...]:
+        raise NotImplementedError
+
+    def _with_border(self, x: Array) -> Array:
+        """(N, C, H, W) -> (H + 2, N, W + 2, C), the border zero."""
+        padded = around(x) if self.takes_border else None
+        return bordered(x) if padded is None else padded
+
+    def _there_and_back(self, filters: Array) -> tuple[Array, ...]:
+        """From (rows, K): (K (+ 1), rows), the bias, repeated as often as it takes, below it; and `filters`."""
+        if self.conv.bias is None:
+            return filters.T, filters
+        bias = np.resize(self.conv.bias.data, (1, len(filters)))
+        return np.concatenate([filters.T, bias]), filters
+
+    def _add_gradient(self, parameter: Parameter | None, grad: Array) -> None:
+        if parameter is not None:
+            do(np.add, parameter.grad, grad, out=parameter.grad)
+
+    def backward(self, grad_output: Array) -> Array:
+        """Gradient with respect to the input; the convolution's own is added to its `grad`."""
+        grads, x_shape = self._accumulate(grad_output)
+        return self._input_gradient(grads, x_shape)
+
+    def accumulate(self, grad_output: Array) -> None:
+        """What `backward` does, but for the input's gradient."""
+        self._accumulate(grad_output)
+
+    def _accumulate(self, grad_output: Array) -> tuple[tuple[Array, ...], Shape]:
+        """Add the parameters' gradients; gives the gradients of the products, and the input's shape."""
+        raise NotImplementedError
+
+    def _input_gradient(self, grads: tuple[Array, ...], x_shape: Shape) -> Array:
+        """The input's gradient, from what `_accumulate` gave."""
+        raise NotImplementedError
+
+
+class ColumnConv(FusedConv):
+    """A convolution of any kind, and perhaps a ReLU: one product with all patches."""
+
+    gradient_order = (0, 2, 3, 1)
+
+    def _make_matrices(self) -> tuple[Array, ...]:
+        """There, (K_h * K_w * C_in (+ 1), C_out), and back, (C_out, K_h * K_w * C_in)."""
+        weight = np.moveaxis(self.conv.weight.data, 1, -1)  # (C_out, K_h, K_w, C_in)
+        return self._there_and_back(weight.reshape(self.conv.out_channels, -1))
+
+    def forward(self, x: Array) -> Array:
+        """(N, C_in, H, W) -> (N, C_out, H_out, W_out)."""
+        conv = self.conv
+        n, c_out, h, w = conv.output_shape(x.shape)
+        columns = im2col(
+            channels_last(x),
+            conv.kernel_size,
+            conv.stride,
+            conv.padding,
+            (h, w),
+            conv.dilation,
+            ones=conv.bias is not None,
+        )
+        y = product(columns, self._matrices()[0]).reshape(n, h, w, c_out)
+        above = relu_in_place(y, mask=self.training) if self.has_relu else None
+        self._keep(columns, above, x.shape, (n, c_out, h, w))
+        return channels_first(y)
+
+    def _accumulate(self, grad_output: Array) -> tuple[tuple[Array, ...], Shape]:
+        columns, above, x_shape, shape = self._use_up()
+        conv = self.conv
+        self.last._check_gradient(grad_output.shape, shape)
+        grad_rows = masked(channels_last(grad_output), above).reshape(-1, conv.out_channels)
+        grad_matrix = empty((conv.out_channels, columns.shape[1]), np.result_type(grad_rows, columns))
+        products_over_rows(grad_rows[None], columns[None], grad_matrix[None])  # (C_out, K_h * K_w * C_in (+ 1))
+        grad_weight = grad_matrix[:, : self._width].reshape(conv.out_channels, *conv.kernel_size, conv.in_channels)
+        self._add_gradient(conv.weight, np.moveaxis(grad_weight, -1, 1))
+        self._add_gradient(conv.bias, grad_matrix[:, -1])
+        return (grad_rows,), x_shape
+
+    def _input_gradient(self, grads: tuple[Array, ...], x_shape: Shape) -> Array:
+        conv, (n, c, h, w) = self.conv, x_shape
+        grad_columns = product(grads[0], self._matrices()[1])
+        patches = grad_columns.reshape(n, *conv.output_shape(x_shape)[2:], *conv.kernel_size, c)
+        return channels_first(col2im(patches, (n, h, w, c), conv.stride, conv.padding, conv.dilation))
+
+
+class RowConv(FusedConv):
+    """A convolution of stride 1, and perhaps a ReLU: a product for each row of the kernel.
+
+    The patches of one kernel row are a K_h-th as much to copy as whole ones. Where the rows of the pictures come before
+    the images, the patches that a kernel row meets follow each other in memory, and the products only have to be added.
+    """
+
+    gradient_order = (2, 3, 1, 0)
+
+    def __init__(self, conv: Conv2d, relu: Module | None = None) -> None:
+        super().__init__(conv, relu)
+        reach = [conv.dilation[a] * (conv.kernel_size[a] - 1) for a in (0, 1)]
+        self._back: Pair = (reach[0] - conv.padding[0], reach[1] - conv.padding[1])  # zeros around the output gradient
+
+    def _make_matrices(self) -> tuple[Array, ...]:
+        """(K_h, K_w * C_in (+ 1), C_out), the bias behind the first row; and turned round, (K_h, K_w * C_out, C_in)."""
+        conv, (kh, kw) = self.conv, self.conv.kernel_size
+        c, c_out = conv.in_channels, conv.out_channels
+        filters = np.zeros((kh, kw * c + (conv.bias is not None), c_out), conv.weight.data.dtype)
+        filters[:, : kw * c] = conv.weight.data.transpose(2, 3, 1, 0).reshape(kh, kw * c, c_out)
+        if conv.bias is not None:
+            filters[0, -1] = conv.bias.data
+        turned = conv.weight.data[:, :, ::-1, ::-1].transpose(2, 3, 0, 1)
+        return filters, turned.reshape(kh, kw * c_out, c)
+
+    def forward(self, x: Array) -> Array:
+        """(N, C_in, H, W) -> (N, C_out, H_out, W_out)."""
+        conv = self.conv
+        n, c_out, h, w = conv.output_shape(x.shape)
+        patches = self._patches(channels_last(x), conv.padding, (h, w), ones=conv.bias is not None)
+        y = self._summed(patches, self._matrices()[0], (n, h, w, c_out))
+        above = relu_in_place(y, mask=self.training) if self.has_relu else None
+        self._keep(patches, above, x.shape, (n, c_out, h, w))
+        return channels_first(y)
+
+    def _accumulate(self, grad_output: Array) -> tuple[tuple[Array, ...], Shape]:
+        patches, above, x_shape, shape = self._use_up()
+        (kh, kw), c, (n, c_out, h, w), conv = self.taps, x_shape[1], shape, self.conv
+        self.last._check_gradient(grad_output.shape, shape)
+        grad_y = masked(channels_last(grad_output), above)
+        grad_rows = empty((h, n, w, c_out), grad_y.dtype)
+        do(np.copyto, grad_rows, grad_y.swapaxes(0, 1))
+        by_row = empty((kh, patches.shape[1], c_out), grad_y.dtype)
+        for i, met in enumerate(self._met(patches, n, h, w)):
+            do(np.matmul, met.T, grad_rows.reshape(-1, c_out), out=by_row[i])
+        grad_weight = by_row[:, : kw * c].reshape(kh, kw, c, c_out)
+        self._add_gradient(conv.weight, grad_weight.transpose(3, 2, 0, 1))
+        self._add_gradient(conv.bias, by_row[0, -1])
+        return (grad_y,), x_shape
+
+    def _input_gradient(self, grads: tuple[Array, ...], x_shape: Shape) -> Array:
+        n, c, h, w = x_shape
+        patches = self._patches(grads[0], self._back, (h, w), ones=False)
+        return channels_first(self._summed(patches, self._matrices()[1], (n, h, w, c)))
+
+    def _patches(self, x: Array, before: Pair, size: Pair, *, ones: bool) -> Array:
+        """(N, H, W, C) -> (rows * N * W_out, K_w * C (+ 1)): what one row of the kernel sees, rows first."""
+        conv = self.conv
+        rows = size[0] + conv.dilation[0] * (conv.kernel_size[0] - 1)
+        across = (1, conv.kernel_size[1])
+        return im2col(x, across, (1, 1), before, (rows, size[1]), (1, conv.dilation[1]), ones=ones, rows_first=True)
+
+    def _met(self, patches: Array, n: int, h: int, w: int) -> list[Array]:
+        """The patches that each row of the kernel meets: (H_out * N * W_out, ...) each."""
+        steps = [i * self.conv.dilation[0] * n * w for i in range(self.conv.kernel_size[0])]
+        return [patches[step : step + h * n * w] for step in steps]
+
+    def _summed(self, patches: Array, filters: Array, shape: Shape) -> Array:
+        """The sum of the products of all rows of the kernel: (N, H, W, C)."""
+        n, h, w, c = shape
+        met = self._met(patches, n, h, w)
+        so_far = product(met[0], filters[0]).reshape(h, n, w, c)
+        y = empty(shape, so_far.dtype)
+        rows_first = y.swapaxes(0, 1)  # (H, N, W, C)
+        for i in range(1, len(met)):
+            do(np.add, so_far, product(met[i], filters[i]).reshape(h, n, w, c), out=rows_first)
+            so_far = rows_first
+        return y
+
+
+def masked(grad: Array, above: Array | None) -> Array:
+    """The gradient before a ReLU, in a new array; `grad` itself where there was none."""
+    if above is None:
+        return grad
+    passed = empty(grad.shape, grad.dtype)
+    do(np.multiply, grad, above, out=passed)
+    return passed

@@ -1,0 +1,163 @@
+"""Fast convolutions with few outputs; `fused` says when they are chosen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from types import EllipsisType
+from typing import TypeAlias
+
+import numpy as np
+
+from n2n_cli.engine.bordered import inside
+from n2n_cli.engine.channels_last import channels_first, channels_last, product, total
+from n2n_cli.engine.convolution import FusedConv
+from n2n_cli.engine.pool import empty
+from n2n_cli.engine.tape import do
+from n2n_cli.nn.functional import Array, Shape
+
+Index: TypeAlias = tuple[EllipsisType, slice, slice]
+
+_PIECE = 512
+"""Pixels in one of the small products of `_planes`."""
+
+
+class NarrowConv(FusedConv):
+    """A convolution that keeps the size and has few outputs: product first, then shifted additions.
+
+    The patches of the input would be K*K*C_in wide; the products at every pixel, and the patches of the output
+    gradient, are only K*K*C_out wide. They lie in planes, one a tap and output, so that additions run along rows.
+    """
+
+    gradient_order = (2, 3, 0, 1)
+
+    def _make_matrices(self) -> tuple[Array, ...]:
+        """(C_in, K_h * K_w * C_out)."""
+        return (self.conv.weight.data.transpose(1, 2, 3, 0).reshape(self.conv.in_channels, -1),)
+
+    def forward(self, x: Array) -> Array:
+        """(N, C_in, H, W) -> (N, C_out, H, W)."""
+        conv = self.conv
+        n, c_out, h, w = conv.output_shape(x.shape)
+        rows = channels_last(x).reshape(-1, conv.in_channels)  # (N*H*W, C_in)
+        self._keep(rows, x.shape)
+        planes = _planes(rows, self._matrices()[0].T).reshape(*conv.kernel_size, c_out, n, h, w)
+        y = empty((n, c_out, h, w), planes.dtype)
+        do(np.copyto, y, 0 if conv.bias is None else conv.bias.data[:, None, None])
+        by_channel = y.swapaxes(0, 1)
+        for i, j, there, here in self._shifts(h, w):
+            do(np.add, by_channel[here], planes[i, j][there], out=by_channel[here])
+        return y
+
+    def _accumulate(self, grad_output: Array) -> tuple[tuple[Array, ...], Shape]:
+        rows, x_shape = self._use_up()
+        (n, c, h, w), conv = x_shape, self.conv
+        self.last._check_gradient(grad_output.shape, (n, conv.out_channels, h, w))
+        by_channel = grad_output.swapaxes(0, 1)  # (C_out, N, H, W)
+        planes = empty((*conv.kernel_size, *by_channel.shape), grad_output.dtype)
+        do(np.copyto, planes, 0)
+        for i, j, there, here in self._shifts(h, w):
+            do(np.copyto, planes[i, j][there], by_channel[here])
+        matrix = planes.reshape(math.prod(planes.shape[:3]), n * h * w)  # (K_h*K_w*C_out, N*H*W)
+        grad_weight = product(matrix, rows).reshape(*conv.kernel_size, conv.out_channels, c)
+        self._add_gradient(conv.weight, grad_weight.transpose(2, 3, 0, 1))
+        whole = planes[conv.padding].reshape(conv.out_channels, n * h * w)  # of the tap in the middle
+        self._add_gradient(conv.bias, total(whole, axis=1))
+        return (matrix.T,), x_shape
+
+    def _input_gradient(self, grads: tuple[Array, ...], x_shape: Shape) -> Array:
+        n, c, h, w = x_shape
+        return channels_first(product(grads[0], self._matrices()[0].T).reshape(n, h, w, c))
+
+    def _shifts(self, h: int, w: int) -> Iterator[tuple[int, int, Index, Index]]:
+        """Tap by tap: the pixels (of planes (..., H, W)) that it is multiplied with, and those that it adds to."""
+        (kh, kw), (ph, pw) = self.conv.kernel_size, self.conv.padding
+        for i in range(kh):
+            for j in range(kw):
+                dy, dx = i - ph, j - pw
+                if abs(dy) < h and abs(dx) < w:
+                    there = (..., slice(max(0, dy), h + min(0, dy)), slice(max(0, dx), w + min(0, dx)))
+                    here = (..., slice(max(0, -dy), h - max(0, dy)), slice(max(0, -dx), w - max(0, dx)))
+                    yield i, j, there, here
+
+
+class BorderedNarrowConv(NarrowConv):
+    """A `NarrowConv` of 3x3 on the `inside` of a picture that lies with its border of zeros: see `bordered`.
+
+    A shift by a tap is a shift of the whole memory there, so that additions run along all of it at once. Places in the
+    border get results too, which nobody looks at.
+    """
+
+    def forward(self, x: Array) -> Array:
+        """(N, C_in, H, W) -> (N, C_out, H, W)."""
+        conv = self.conv
+        n, c_out, h, w = conv.output_shape(x.shape)
+        rows = self._with_border(x).reshape(-1, conv.in_channels)  # (M, C_in), M = (H + 2) * N * (W + 2)
+        self._keep(rows, x.shape)
+        planes = _planes(rows, self._matrices()[0].T).reshape(9, c_out, -1)  # (9, C_out, M)
+        first, steps = _steps(n, w)
+        seen = max(0, planes.shape[2] - 2 * first)
+        y = empty((c_out, seen), planes.dtype)  # from the first pixel inside to the last
+        parts = [planes[i, :, first + step : first + step + seen] for i, step in enumerate(steps)]
+        do(np.add, parts[0], parts[1], out=y)
+        for part in parts[2:]:
+            do(np.add, y, part, out=y)
+        result = empty((n, c_out, h, w), y.dtype)
+        bias = 0 if conv.bias is None else conv.bias.data[:, None, None, None]
+        do(np.add, _pixels(y, n, h, w), bias, out=result.transpose(1, 2, 0, 3))
+        return result
+
+    def _accumulate(self, grad_output: Array) -> tuple[tuple[Array, ...], Shape]:
+        rows, x_shape = self._use_up()
+        (n, c, h, w), c_out = x_shape, self.conv.out_channels
+        self.last._check_gradient(grad_output.shape, (n, c_out, h, w))
+        grad_y = empty((c_out, h + 2, n, w + 2), grad_output.dtype)
+        do(np.copyto, grad_y, 0)
+        do(np.copyto, grad_y[:, 1:-1, :, 1:-1], grad_output.transpose(1, 2, 0, 3))
+        flat = grad_y.reshape(c_out, -1)  # (C_out, M)
+        planes = empty((9, c_out, len(rows)), grad_y.dtype)
+        first, steps = _steps(n, w)
+        end = len(rows) - first
+        for places in (planes[:, :, :first], planes[:, :, end:]):
+            do(np.copyto, places, 0)
+        for i, step in enumerate(steps):
+            do(np.copyto, planes[i, :, first:end], flat[:, first - step : end - step])
+        matrix = planes.reshape(9 * c_out, -1)
+        grad_weight = product(matrix, rows).reshape(3, 3, c_out, c)
+        self._add_gradient(self.conv.weight, grad_weight.transpose(2, 3, 0, 1))
+        self._add_gradient(self.conv.bias, total(grad_output, axis=(0, 2, 3)))
+        return (matrix.T,), x_shape
+
+    def _input_gradient(self, grads: tuple[Array, ...], x_shape: Shape) -> Array:
+        n, c, h, w = x_shape
+        return inside(product(grads[0], self._matrices()[0].T).reshape(h + 2, n, w + 2, c))
+
+
+def _steps(n: int, w: int) -> tuple[int, list[int]]:
+    """In pixels of a bordered picture's memory: where its inside starts, and how far away each tap of 3x3 is."""
+    by_row = n * (w + 2)
+    return by_row + 1, [dy * by_row + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+
+
+def _pixels(y: Array, n: int, h: int, w: int) -> Array:
+    """(C, all from the first pixel inside to the last) -> (C, H, N, W), a view."""
+    size = y.itemsize
+    return np.ndarray((len(y), h, n, w), y.dtype, y.data, 0, (y.strides[0], n * (w + 2) * size, (w + 2) * size, size))
+
+
+def _planes(rows: Array, matrix: Array) -> Array:
+    """(M, C) and (P, C) -> (P, M): the transposed product, in pieces that OpenBLAS does not copy before it multiplies.
+
+    That holds for up to a million multiplications in a small product, and halves the time of all of them.
+    """
+    m, c = rows.shape
+    planes = empty((len(matrix), m), np.result_type(rows, matrix))
+    whole = m // _PIECE
+    if whole:
+        split = whole * _PIECE
+        pieces = rows[:split].reshape(whole, _PIECE, c).swapaxes(1, 2)  # (pieces, C, _PIECE)
+        out = planes[:, :split].reshape(len(matrix), whole, _PIECE).swapaxes(0, 1)
+        do(np.matmul, matrix, pieces, out=out)
+    if m % _PIECE:
+        do(np.matmul, matrix, rows[whole * _PIECE :].T, out=planes[:, whole * _PIECE :])
+    return planes

@@ -1,0 +1,248 @@
+"""Winograd's form of a 3x3 convolution; `fused` says when it is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from n2n_cli.engine.bands import Bands
+from n2n_cli.engine.channels_last import (
+    channels_first,
+    channels_last,
+    padded,
+    products,
+    products_over_rows,
+    relu_in_place,
+    strided,
+    total,
+)
+from n2n_cli.engine.convolution import FusedConv, masked
+from n2n_cli.engine.pool import empty
+from n2n_cli.engine.tape import do
+from n2n_cli.nn.functional import Array, Shape
+
+_OUTPUTS, _KINDS = 4, 6
+"""Outputs of a window along an axis; and pixels of it, of which there are as many numbers."""
+_POINTS = (0, 1, -1, -1 / 2, 2)
+"""Where polynomials are evaluated, besides at infinity. Errors of float32 are about 4 times those of the plain
+convolution, and 6 times with the usual (0, 1, -1, 2, -2)."""
+_ONES = 1
+"""The kind of the point 1, which is part of every output, once."""
+
+_VALUES_AT_ONCE, _ROWS_AT_ONCE = 2**19, 8
+"""Of all kinds together, where nothing is kept; and rows of windows, at least, unless a picture has fewer."""
+
+
+def _evaluated(coefficients: int) -> Array:
+    """(6, coefficients): what takes a polynomial's coefficients to its values at the points."""
+    infinity = [[0.0] * (coefficients - 1) + [1.0]]
+    return np.concatenate([np.vander(_POINTS, coefficients, increasing=True), infinity])
+
+
+_GRADIENT = _evaluated(_OUTPUTS)  # (6, 4)
+_OUTPUT = _GRADIENT.T
+_FILTERS = np.kron(_evaluated(3), _evaluated(3))
+"""(36, 9): for both axes, the kinds (rows, columns) from the taps (rows, columns)."""
+_INPUT = np.linalg.inv(_evaluated(_KINDS)).T  # (6, 6)
+_FIRST, _LAST = _INPUT.T[:_OUTPUTS], _INPUT.T[_OUTPUTS:]
+_BETWEEN = np.concatenate([np.pad(_LAST, ((0, _OUTPUTS - len(_LAST)), (0, 0))), _FIRST], axis=1)
+"""(4, 12): the gradient of a window's first four pixels, of which the one before it sees two, from both windows'
+kinds."""
+
+
+class WinogradConv(FusedConv):
+    """A 3x3 convolution of stride 1, and perhaps a ReLU: 36 products for sixteen outputs instead of 144.
+
+    Along an axis, a window of six pixels d gives the four outputs A^T ((G g) * (B^T d)) of the taps g: the six numbers
+    of d and of g are multiplied one by one. G and A evaluate polynomials with the taps, or four outputs, as
+    coefficients, at five points and at infinity, and B^T is what takes values at six points to coefficients,
+    transposed: the convolution is a product of polynomials, seen backwards. Done along both axes, a window of 6x6
+    pixels is 36 numbers, and each of these kinds is a matrix product over the channels by itself. Windows overlap by
+    two (Lavin and Gray 2016, arXiv:1509.09308, F(4x4, 3x3); points as Barabasz et al. 2018, arXiv:1803.10986, choose
+    them).
+
+    What is done along an axis is a matrix product too, with the windows as they lie in memory: they are not copied, and
+    BLAS does it several times as fast as additions of whole arrays. An array of kinds is (kind along the rows, window,
+    kind along the columns, C).
+    """
+
+    gradient_order = (2, 3, 1, 0)
+
+    def _make_matrices(self) -> tuple[Array, ...]:
+        """There, (6, 6, C_in, C_out), and back, (6, 6, C_out, C_in)."""
+        weight = self.conv.weight.data
+        c_out, c, _, _ = weight.shape
+        there = np.empty((_KINDS, _KINDS, c, c_out), weight.dtype)
+        matrices = there, np.empty((_KINDS, _KINDS, c_out, c), weight.dtype)
+        self._make_again(matrices)
+        return matrices
+
+    def _make_again(self, matrices: tuple[Array, ...]) -> None:
+        # In place: fresh memory of this size would take several times as long as all else, at every step.
+        there, back = matrices
+        taps = self.conv.weight.data.reshape(-1, 9).T
+        np.matmul(_FILTERS.astype(back.dtype), taps, out=back.reshape(len(_FILTERS), -1))
+        np.copyto(there, back.swapaxes(2, 3))
+
+    def forward(self, x: Array) -> Array:
+        """(N, C_in, H, W) -> (N, C_out, H_out, W_out)."""
+        shape = self.conv.output_shape(x.shape)
+        n, c_out, h, w = shape
+        if not self.training:
+            y = empty((n, h, w, c_out), np.result_type(x, self.conv.weight.data, np.float32))
+            self._fill(y, x, 0, h)
+            return channels_first(y)
+        kinds = self._input_kinds(x, slice(0, h), slice(0, w))
+        y = self._outputs(kinds, self._matrices()[0], shape)[:, :h, :w]
+        above = relu_in_place(y, mask=True) if self.has_relu else None
+        self._keep(kinds, above, x.shape, shape)
+        return channels_first(y)
+
+    def in_bands(self, x: Array, bands: Bands) -> Array:
+        y = bands.empty(self.conv.output_shape(x.shape))
+        y_nhwc = y.transpose(0, 2, 3, 1)
+        return bands.fill(
+            y,
+            lambda rows: self._fill(y_nhwc, x, rows.start, rows.stop),
+            period=_OUTPUTS,
+            width=x.shape[1],
+            beside=4 * max(_VALUES_AT_ONCE, _ROWS_AT_ONCE * self._values_of_a_window),
+        )
+
+    @property
+    def _values_of_a_window(self) -> int:
+        return len(_FILTERS) * max(self.conv.in_channels, self.conv.out_channels)
+
+    def _fill(self, y: Array, x: Array, start: int, stop: int) -> None:
+        """Fill rows `start` to `stop` of y, (N, H_out, W_out, C_out), from x, (N, C_in, H, W).
+
+        Some windows at a time, so that the numbers stay in a cache: nothing is kept for a way back.
+        """
+        n, _, w, _ = y.shape
+        matrices = self._matrices()[0]
+        at_once = max(1, _VALUES_AT_ONCE // self._values_of_a_window)
+        for images, rows, columns in _blocks(n, start, stop, w, at_once):
+            block = y[images, rows, columns]
+            shape = channels_first(block).shape
+            part = self._outputs(self._input_kinds(x[images], rows, columns), matrices, shape)
+            if self.has_relu:
+                relu_in_place(part, mask=False)
+            do(np.copyto, block, part[:, : shape[2], : shape[3]])
+            del part
+
+    def _input_kinds(self, x: Array, rows: slice, columns: slice) -> Array:
+        """Of the windows that some rows and columns of the output need, from x, (N, C, H, W): (6, M, 6, C)."""
+        x_nhwc = x.transpose(0, 2, 3, 1)
+        before, size = [], []
+        for axis, (part, padding) in enumerate(zip((rows, columns), self.conv.padding, strict=True), 1):
+            size.append(_OUTPUTS * _windows(part.stop - part.start) + _KINDS - _OUTPUTS)
+            first = part.start - padding  # of the picture
+            before.append(max(0, -first))
+            x_nhwc = x_nhwc[(slice(None),) * axis + (slice(max(0, first), max(0, first + size[-1])),)]
+        dtype = np.result_type(x, self.conv.weight.data, np.float32)
+        return _kinds(padded(x_nhwc, (before[0], before[1]), (size[0], size[1])), _INPUT.astype(dtype))
+
+    def _outputs(self, kinds: Array, matrices: Array, shape: Shape) -> Array:
+        """What the filters' matrices make of kinds, (6, M, 6, C_in), for an output (N, C_out, H, W).
+
+        Returns
+        -------
+        (N, rows, columns, C_out) array
+            Of whole windows.
+        """
+        n, c_out, h, w = shape
+        by_kind = empty((_KINDS, kinds.shape[1], _KINDS, c_out), np.result_type(kinds, matrices))
+        products(kinds.swapaxes(1, 2), matrices, by_kind.swapaxes(1, 2))
+        del kinds
+        if self.conv.bias is not None:
+            do(np.add, by_kind[_ONES, :, _ONES], self.conv.bias.data, out=by_kind[_ONES, :, _ONES])
+        rows, columns = _windows(h), _windows(w)
+        matrix = _OUTPUT.astype(by_kind.dtype)
+        width = columns * _KINDS * c_out
+        by_row = empty((n, rows, _OUTPUTS, width), by_kind.dtype)
+        do(np.matmul, matrix, by_kind.reshape(_KINDS, n, rows, width).transpose(1, 2, 0, 3), out=by_row)
+        del by_kind
+        y = empty((n, rows * _OUTPUTS, columns, _OUTPUTS, c_out), by_row.dtype)
+        do(np.matmul, matrix, by_row.reshape(n, rows * _OUTPUTS, columns, _KINDS, c_out), out=y)
+        return y.reshape(n, rows * _OUTPUTS, columns * _OUTPUTS, c_out)
+
+    def _accumulate(self, grad_output: Array) -> tuple[tuple[Array, ...], Shape]:
+        kinds, above, x_shape, shape = self._use_up()
+        _, c_out, h, w = shape
+        self.last._check_gradient(grad_output.shape, shape)
+        grad_y = masked(channels_last(grad_output), above)
+        whole = padded(grad_y, (0, 0), (_OUTPUTS * _windows(h), _OUTPUTS * _windows(w)))
+        grads = _kinds(whole, _GRADIENT.astype(np.result_type(whole, kinds)))
+        by_kind = empty((_KINDS, _KINDS, x_shape[1], c_out), grads.dtype)
+        products_over_rows(kinds.swapaxes(1, 2), grads.swapaxes(1, 2), by_kind)
+        by_tap = empty((9, x_shape[1] * c_out), grads.dtype)
+        do(np.matmul, _FILTERS.T.astype(grads.dtype), by_kind.reshape(len(_FILTERS), -1), out=by_tap)
+        self._add_gradient(self.conv.weight, by_tap.reshape(3, 3, x_shape[1], c_out).transpose(3, 2, 0, 1))
+        self._add_gradient(self.conv.bias, total(grads[_ONES, :, _ONES], axis=0))
+        return (grads,), x_shape
+
+    def _input_gradient(self, grads: tuple[Array, ...], x_shape: Shape) -> Array:
+        (n, c, h, w), (top, left) = x_shape, self.conv.padding
+        rows, columns = map(_windows, self.conv.output_shape(x_shape)[2:])
+        matrices = self._matrices()[1]
+        kinds = empty((_KINDS, n * rows, columns, _KINDS, c), grads[0].dtype)
+        products(grads[0].swapaxes(1, 2), matrices, kinds.reshape(_KINDS, n * rows * columns, _KINDS, c).swapaxes(1, 2))
+        height, width = (_OUTPUTS * count + _KINDS - _OUTPUTS for count in (rows, columns))
+        by_row = empty((n * rows, _KINDS, width, c), kinds.dtype)
+        _add_up(kinds, by_row.swapaxes(0, 1))
+        grad_x = empty((n, height, width, c), kinds.dtype)
+        _add_up(by_row.reshape(n, rows, _KINDS, width * c), grad_x.reshape(n, height, width * c))
+        return channels_first(grad_x[:, top : top + h, left : left + w])
+
+
+def _windows(outputs: int) -> int:
+    return -(-outputs // _OUTPUTS)
+
+
+def _blocks(n: int, start: int, stop: int, w: int, at_once: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Images, rows and columns of `n` outputs (start to stop, w), about so many windows; whole images if they fit."""
+    down, across = _windows(stop - start), _windows(w)
+    images = max(1, min(n, at_once // max(1, down * across)))
+    down = min(down, max(_ROWS_AT_ONCE, at_once // max(1, across)))
+    across = min(across, max(1, at_once // max(1, down)))
+    for image in range(0, n, images):
+        for row in range(start, stop, _OUTPUTS * down):
+            for column in range(0, w, _OUTPUTS * across):
+                yield (
+                    slice(image, min(image + images, n)),
+                    slice(row, min(row + _OUTPUTS * down, stop)),
+                    slice(column, min(column + _OUTPUTS * across, w)),
+                )
+
+
+def _kinds(x: Array, matrix: Array) -> Array:
+    """What `matrix`, (6, K), makes of windows of K pixels along both axes, four apart: (N, H, W, C) -> (6, M, 6, C)."""
+    x = channels_last(channels_first(x))
+    (n, h, w, c), (_, k) = x.shape, matrix.shape
+    rows, columns = ((size - k) // _OUTPUTS + 1 for size in (h, w))
+    # The columns first, whose products are small, while there are few.
+    by_column = empty((n, h, columns, _KINDS, c), matrix.dtype)
+    windows = strided(x, (n, h, columns, k, c), (h * w * c, w * c, _OUTPUTS * c, c, 1))
+    do(np.matmul, matrix, windows, out=by_column)
+    width = columns * _KINDS * c
+    windows = strided(by_column, (n, rows, k, width), (h * width, _OUTPUTS * width, width, 1))
+    kinds = empty((_KINDS, n, rows, width), matrix.dtype)
+    do(np.matmul, matrix, windows, out=kinds.transpose(1, 2, 0, 3))
+    return kinds.reshape(_KINDS, n * rows * columns, _KINDS, c)
+
+
+def _add_up(kinds: Array, out: Array) -> None:
+    """The gradient of the pixels along an axis, from that of their windows' kinds, C-contiguous.
+
+    (..., windows, 6, X) -> (..., 4 windows + 2, X)
+    """
+    *outer, count, _, x = kinds.shape
+    end = _OUTPUTS * count
+    first, between, last = (matrix.astype(kinds.dtype) for matrix in (_FIRST, _BETWEEN, _LAST))
+    do(np.matmul, first, kinds[..., 0, :, :], out=out[..., :_OUTPUTS, :])
+    if count > 1:
+        steps = [stride // kinds.itemsize for stride in kinds.strides]
+        pairs = strided(kinds, (*outer, count - 1, 2 * _KINDS, x), tuple(steps))
+        do(np.matmul, between, pairs, out=out[..., _OUTPUTS:end, :].reshape(*outer, count - 1, _OUTPUTS, x))
+    do(np.matmul, last, kinds[..., -1, :, :], out=out[..., end:, :])

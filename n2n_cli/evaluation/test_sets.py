@@ -1,0 +1,207 @@
+"""What a denoiser is measured on: noisy pictures with their clean versions, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from n2n_cli.config import Config
+from n2n_cli.data.folders import image_files
+from n2n_cli.data.pairs import CropPairs, Pairs
+from n2n_cli.data.sources import (
+    PAIR_FILES,
+    find_pair_file,
+    open_dataset,
+    read_folder,
+    read_pair_file,
+)
+from n2n_cli.errors import DataError, ImageError, UsageError
+from n2n_cli.images import picture_size, read_pixels
+from n2n_cli.images.pixels import to_float, to_integer
+from n2n_cli.nn.functional import Array
+from n2n_cli.noise import parse_noise
+
+_BATCH = 100
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures of one size, by name: noisy and clean (N, C, H, W) float32; noise may reach beyond [0, 1]."""
+
+    names: tuple[str, ...]
+    noisy: Array
+    clean: Array
+
+
+@dataclass(frozen=True)
+class Examples:
+    """How many pictures there are, and an iterator that reads or makes them when they are asked for."""
+
+    count: int
+    batches: Iterator[Batch]
+
+
+def open_examples(
+    config: Config,
+    source: str | None,
+    clean: str | None = None,
+    noise: str | None = None,
+    *,
+    crops: int | None = None,
+    seed: int | None = None,
+    clip: bool = False,
+    threads: int | None = None,
+) -> Examples:
+    """The pictures that a source names; the parameters are those of `evaluation.evaluate`.
+
+    Raises
+    ------
+    DataError, ImageError, CheckpointError
+        When the source cannot be used.
+    UsageError
+        When noise, crops, a seed or clipping are given for pairs that have theirs already.
+    """
+    channels = config.network.channels
+    given = {"--noise": noise, "--crops": crops, "--seed": seed, "--clip": clip or None}
+    unused = " and ".join(f"`{option}`" for option, value in given.items() if value is not None)
+    if clean is not None:
+        return _real_pairs(source, clean, channels, unused)
+    if source is None and config.data.kind != "pictures" and (noise is not None or clip):
+        raise UsageError(
+            f"{unused} cannot be used: the model was trained on shots, which bring their own noise",
+            hint=f"leave out {unused}, or name a folder of clean pictures: `--data FOLDER`",
+        )
+    if source is None and crops is not None:
+        raise UsageError(
+            "crops are cut from a folder of pictures, not from held-out pairs",
+            hint="leave out `--crops`, or name a folder of pictures: `--data FOLDER`",
+        )
+    if source is None:
+        pair_file = find_pair_file(config.data.source, PAIR_FILES[0])
+    else:
+        pair_file = find_pair_file(source, PAIR_FILES[1])
+    if pair_file is not None and unused:
+        raise UsageError(
+            f"{unused} cannot be used: the pairs of `{pair_file}` bring their own noise and size",
+            hint=f"leave out {unused}, or name a folder of pictures: `--data FOLDER`",
+        )
+    if source is not None and pair_file is not None:
+        return numbered(_pair_file(pair_file, channels))
+    made = _made_examples(config, source, noise, crops=crops, seed=seed, threads=threads)
+    return replace(made, batches=map(_clipped, made.batches)) if clip else made
+
+
+def _made_examples(
+    config: Config, source: str | None, noise: str | None, *, crops: int | None, seed: int | None, threads: int | None
+) -> Examples:
+    """Clean pictures made noisy; and where none are named, what the training held out."""
+    channels = config.network.channels
+    noise = config.data.noise if noise is None else noise
+    if source is None:
+        data = replace(config.data, noise=noise)
+        return numbered(open_dataset(data, channels, seed=config.train.seed, threads=threads).validation)
+    if crops is not None:
+        noise_model = parse_noise(noise)
+        pictures, _ = read_folder(Path(source), channels, smallest=config.data.size * noise_model.scale)
+        size = config.data.size
+        return numbered(CropPairs(pictures, crops, size, noise_model, seed=seed or 0, validation=True))
+    parse_noise(noise)
+    files = image_files(Path(source))
+    return Examples(len(files), _made_noisy(files, channels, noise, seed or 0))
+
+
+def numbered(pairs: Pairs) -> Examples:
+    """Pairs (noisy, clean) in batches, named by their numbers."""
+
+    def batches() -> Iterator[Batch]:
+        for start in range(0, len(pairs), _BATCH):
+            numbers = np.arange(start, min(start + _BATCH, len(pairs)))
+            yield Batch(tuple(f"pair {i}" for i in numbers), *pairs.batch(numbers))
+
+    return Examples(len(pairs), batches())
+
+
+def _pair_file(path: Path, channels: int) -> Pairs:
+    if path.name == PAIR_FILES[0]:
+        raise DataError(
+            f"`{path}` holds pairs (noisy, noisy) to learn from; a score needs clean pictures",
+            hint=f"name the file of pairs (noisy, clean): `--data {path.with_name(PAIR_FILES[1])}`",
+        )
+    pairs = read_pair_file(path)
+    found = pairs.noisy.shape[1]
+    if found != channels:
+        raise DataError(
+            f"the pictures of `{path}` have {found} channels, the network takes {channels}",
+            hint=f"pairs of {channels} channels, or a checkpoint of a network that takes {found}",
+        )
+    return pairs
+
+
+def _made_noisy(files: list[Path], channels: int, noise: str, seed: int) -> Iterator[Batch]:
+    noise_model = parse_noise(noise)
+    for i, path in enumerate(files):
+        source = read_pixels(path, channels)
+        if min(source.shape[:2]) < noise_model.scale:
+            h, w = source.shape[:2]
+            raise DataError(
+                f"`{path}` has {h}x{w} pixels, less than one block of {noise}",
+                hint=f"take pictures below {noise_model.scale} pixels out of the folder, or use a smaller block",
+            )
+        noisy = noise_model.draw(source, rng=np.random.default_rng([seed, i]))
+        yield _one(path.name, noisy, noise_model.clean(source))
+
+
+def _clipped(batch: Batch) -> Batch:
+    """The same noisy pictures as files of 8 bits hold them."""
+    return replace(batch, noisy=to_float(to_integer(batch.noisy, np.uint8)))
+
+
+def _real_pairs(source: str | None, clean: str, channels: int, unused: str) -> Examples:
+    """Noisy pictures as they are, each with the clean picture of the same file name in another folder."""
+    if source is None:
+        raise UsageError(
+            "`--clean` needs the noisy pictures, too", hint=f"add their folder: `--data NOISY --clean {clean}`"
+        )
+    if unused:
+        raise UsageError(
+            f"{unused} cannot be used: the pictures of `{source}` are noisy as they are",
+            hint=f"leave out {unused}; or `--clean`, to make the pictures of `--data` noisy",
+        )
+    files = image_files(Path(source))
+    _check_partners(files, Path(clean))
+    return Examples(len(files), _read_pairs(files, Path(clean), channels))
+
+
+def _check_partners(files: list[Path], folder: Path) -> None:
+    """See that every noisy picture has a clean one of its name and size, and the other way round."""
+    names, clean = {path.name for path in files}, {path.name for path in image_files(folder)}
+    problems = [f"`{name}` has no clean picture" for name in sorted(names - clean)]
+    problems += [f"`{name}` has no noisy picture" for name in sorted(clean - names)]
+    for path in files:
+        if path.name in clean:
+            try:
+                (h, w), (rows, columns) = picture_size(path), picture_size(folder / path.name)
+            except ImageError as error:
+                problems.append(error.message)
+                continue
+            if (h, w) != (rows, columns):
+                problems.append(f"`{path.name}` is {w}x{h} noisy and {columns}x{rows} clean")
+    if problems:
+        raise DataError(
+            f"`{files[0].parent}` and `{folder}` do not hold the same pictures: " + "; ".join(problems),
+            hint="a pair is two pictures of the same file name and size (width x height), one in each folder",
+        )
+
+
+def _read_pairs(files: list[Path], folder: Path, channels: int) -> Iterator[Batch]:
+    for path in files:
+        noisy, clean = (to_float(read_pixels(file, channels)) for file in (path, folder / path.name))
+        yield _one(path.name, noisy, clean)
+
+
+def _one(name: str, noisy: Array, clean: Array) -> Batch:
+    """A batch of one picture from (H, W, C) arrays."""
+    return Batch((name,), np.moveaxis(noisy, -1, 0)[None], np.moveaxis(clean, -1, 0)[None])

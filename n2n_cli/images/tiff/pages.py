@@ -1,0 +1,230 @@
+"""The pages of a TIFF file, one after the other: their tags, and what these say beside the pixels.
+
+References
+----------
+TIFF Revision 6.0, Adobe 1992; BigTIFF, Aware Systems 2007.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from PIL import ExifTags, Image
+from PIL.TiffImagePlugin import PREFIXES, ImageFileDirectory_v2, TiffImageFile
+
+from n2n_cli.images import exif
+from n2n_cli.images.picture import Metadata
+from n2n_cli.images.tiff.directory import BIG_HEAD
+
+SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
+FILL_ORDER, DESCRIPTION = 266, 270
+STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_COUNTS, X_RESOLUTION, Y_RESOLUTION = 273, 277, 278, 279, 282, 283
+PLANAR, RESOLUTION_UNIT, PREDICTOR = 284, 296, 317
+TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
+EXTRA_SAMPLES, SAMPLE_FORMAT, XMP, ICC_PROFILE = 338, 339, 700, 34675
+RAW, LOSSY = 1, (6, 7)  # of the tag Compression; LOSSY is JPEG, in its old way and its new
+_IMAGEJ = re.compile(r"ImageJ=.*?\bimages=(\d+)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of an open TIFF file.
+
+    Attributes
+    ----------
+    file : BinaryIO
+    head : bytes
+        The file's own, 8 bytes or BigTIFF's 16.
+    offset : int
+        Of the page's directory in the file.
+    tags : ImageFileDirectory_v2
+        The directory: values by their numbers.
+    """
+
+    file: BinaryIO
+    head: bytes
+    offset: int
+    tags: ImageFileDirectory_v2
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(rows, columns) as stored.
+
+        Raises
+        ------
+        ValueError
+            When there is none.
+        """
+        height, width = self.tags.get(LENGTH), self.tags.get(WIDTH)
+        if not (isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0):
+            raise ValueError("a page has no size")
+        return height, width
+
+    @property
+    def orientation(self) -> int:
+        """From 1 to 8, as in EXIF data."""
+        value = self.tags.get(exif.ORIENTATION, 1)
+        return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+    def number(self, tag: int, default: int) -> int:
+        """A tag's value where it is one whole number."""
+        value = self.tags.get(tag, default)
+        if isinstance(value, tuple):
+            value = value[0] if len(set(value)) == 1 else None
+        if not isinstance(value, int):
+            raise ValueError(f"tag {tag} is {self.tags.get(tag)}")
+        return value
+
+    def numbers(self, tag: int) -> tuple[int, ...]:
+        """A tag's whole numbers; none where it is absent."""
+        value = self.tags.get(tag, ())
+        return value if isinstance(value, tuple) else (value,)
+
+    def kind(self) -> str:
+        """What its pixels are, in the words of its tags."""
+        names = {"bits": BITS, "photometric": PHOTOMETRIC, "sample format": SAMPLE_FORMAT, "compression": COMPRESSION}
+        return ", ".join(f"{name} {self.tags[tag]}" for name, tag in names.items() if tag in self.tags)
+
+    def image(self) -> TiffImageFile:
+        """The page as Pillow opens it."""
+        return TiffImageFile(_FromPage(self))  # type: ignore[arg-type]
+
+
+class _FromPage(io.RawIOBase):
+    """The file as if its first page were another one, so that Pillow opens no page but that."""
+
+    def __init__(self, page: Page) -> None:
+        self._file, here = page.file, len(page.head) // 2
+        order = "little" if page.head[:2] == b"II" else "big"
+        self._head = page.head[:here] + page.offset.to_bytes(here, order)  # type: ignore[arg-type]
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._file.fileno()  # OSError for a stream in memory, as Pillow expects
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at}
+        self._at = base[whence] + offset if whence in base else self._file.seek(offset, whence)
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        head = self._head[self._at :][: None if size is None or size < 0 else size]
+        self._file.seek(self._at + len(head))
+        rest = self._file.read(-1 if size is None or size < 0 else size - len(head))
+        self._at += len(head) + len(rest)
+        return head + rest
+
+
+def is_tiff(head: bytes) -> bool:
+    """Whether a file that starts so is a TIFF file."""
+    return head.startswith(tuple(PREFIXES))
+
+
+def read_pages(file: BinaryIO) -> Iterator[Page]:
+    """Every page, in the order of the file; each directory is read when its turn comes.
+
+    Raises
+    ------
+    ValueError, SyntaxError, OSError
+        When the file is damaged; also when its directories go round in a circle, and when they are fewer than ImageJ
+        says it has pictures.
+    """
+    file.seek(0)
+    head = file.read(8)
+    if b"\x2b" in head[2:4]:
+        head += file.read(BIG_HEAD - 8)
+    offset, seen = _directory(head).next, set[int]()
+    claimed = 0
+    while offset:
+        if offset in seen:
+            raise ValueError("its pages go round in a circle")
+        seen.add(offset)
+        tags = _directory(head)
+        file.seek(offset)
+        tags.load(file)
+        if not tags:
+            raise ValueError("it ends too early")
+        if claim := _IMAGEJ.match(str(tags.get(DESCRIPTION, ""))):
+            claimed = max(claimed, int(claim[1]))
+        following = tags.next
+        if not following and claimed > len(seen):  # above 4 GB ImageJ writes pictures that no directory names
+            raise ValueError(f"ImageJ says it has {claimed} pictures, its directories name {len(seen)}")
+        yield Page(file, head, offset, tags)
+        offset = following
+
+
+def read_metadata(page: Page) -> tuple[Metadata, tuple[str, ...]]:
+    """What a page's tags say of the picture, once it is turned upright; and notes on what had to be left out."""
+    metadata, notes = Metadata(), tuple[str, ...]()
+    try:
+        if found := _exif(page):
+            metadata["exif"] = found.tobytes()
+    except Exception:  # as from a decoder
+        notes = (exif.DAMAGED,)
+    for key, tag in (("icc_profile", ICC_PROFILE), ("xmp", XMP)):
+        if data := _bytes(page.tags.get(tag)):
+            metadata[key] = exif.upright_xmp(data) if key == "xmp" and page.orientation > 1 else data  # type: ignore[literal-required]
+    unit = page.tags.get(RESOLUTION_UNIT, 2)
+    x, y = (page.tags.get(tag) for tag in (X_RESOLUTION, Y_RESOLUTION))
+    if page.orientation > 4:
+        x, y = y, x
+    if unit == 1 and (aspect := exif.density(x, y)):
+        metadata["aspect"] = aspect
+    elif (pair := exif.density(x, y)) and unit in (2, 3):
+        scale = exif.CENTIMETRES_AN_INCH if unit == 3 else 1
+        if dpi := exif.dots_per_inch(pair[0] * scale, pair[1] * scale):
+            metadata["dpi"] = dpi
+    if page.tags.get(COMPRESSION, RAW) not in (RAW, *LOSSY):
+        metadata["compressed"] = True
+    if page.tags.get(SUBFILE, 0) == 1:
+        metadata["reduced"] = True
+    return metadata, notes
+
+
+def _exif(page: Page) -> Image.Exif:
+    """EXIF data of a picture that has been turned upright."""
+    found = Image.Exif()
+    for tag in exif.TELLING & set(page.tags) - {exif.ORIENTATION}:
+        found[tag] = page.tags[tag]
+    for tag in {int(ExifTags.IFD.Exif), int(ExifTags.IFD.GPSInfo)} & set(found):
+        found[tag] = _inner(page, tag, found[tag])
+    inner = found.get(ExifTags.IFD.Exif, {})
+    if ExifTags.IFD.Interop in inner:
+        inner[ExifTags.IFD.Interop] = _inner(page, ExifTags.IFD.Interop, inner[ExifTags.IFD.Interop])
+    return found
+
+
+def _inner(page: Page, tag: int, offset: int) -> dict[int, Any]:
+    tags = _directory(page.head, group=tag)
+    page.file.seek(offset)
+    tags.load(page.file)
+    return dict(tags)
+
+
+def _directory(head: bytes, group: int | None = None) -> ImageFileDirectory_v2:
+    """A directory to be loaded from a file that starts so."""
+    if len(head) < BIG_HEAD:
+        return ImageFileDirectory_v2(head, group=group)
+    return ImageFileDirectory_v2(b"II\x2b\0" + head[4:], prefix=head[:2], group=group)  # Pillow's knows but II's
+
+
+def _bytes(value: Any) -> bytes:
+    """A tag's bytes, however they were typed."""
+    if isinstance(value, tuple) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, tuple) and all(isinstance(item, int) and 0 <= item < 256 for item in value):
+        value = bytes(value)
+    return value if isinstance(value, bytes) else b""

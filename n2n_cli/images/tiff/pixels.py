@@ -1,0 +1,244 @@
+"""Pixels of TIFF pages at their full depth: integers and floats of 8 to 64 bits, in any number of channels.
+
+Pillow reads the 8-bit ones of these and few others. What is done here is the layout; to unpack LZW, ZSTD and the like,
+Pillow's libtiff is shown the bytes of a page as an 8-bit gray picture.
+
+References
+----------
+TIFF Revision 6.0, Adobe 1992: sections 14 and 15; Adobe Photoshop TIFF Technical Note 3, 2005: predictor 3.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from PIL.TiffImagePlugin import TiffImageFile
+
+from n2n_cli.images.tiff import pages as tags
+from n2n_cli.images.tiff.directory import Values, directory, head
+from n2n_cli.images.tiff.pages import Page
+from n2n_cli.nn.functional import Array
+
+_LZW, _LZMA, _ZSTD = 5, 34925, 50000
+_DEFLATE = (8, 32946)
+_PACKBITS = 32773
+_WITH_PREDICTOR = {_LZW, *_DEFLATE, _LZMA, _ZSTD}
+_KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # of the tag SampleFormat
+_TYPES = {"u1", "u2", "u4", "i1", "i2", "i4", "f2", "f4", "f8"}
+_AT_ONCE = 2**24  # bytes that are unpacked at once
+_MOST_SAMPLES = 64
+_HEAD = 8  # bytes of a file's head
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the pixels of a page lie, and how.
+
+    Attributes
+    ----------
+    height, width, samples : int
+    dtype : numpy.dtype
+        With the file's byte order.
+    planar : bool
+        Whether each channel lies by itself.
+    compression, predictor : int
+        As the tags of these names say.
+    tiled : bool
+    block : (int, int)
+        Rows and columns of a tile, or of a strip.
+    places : tuple of (int, int)
+        Offset and length in the file of each tile or strip, in bytes.
+    """
+
+    height: int
+    width: int
+    samples: int
+    dtype: np.dtype[np.generic]
+    planar: bool
+    compression: int
+    predictor: int
+    tiled: bool
+    block: tuple[int, int]
+    places: tuple[tuple[int, int], ...]
+
+
+def layout_of(page: Page) -> Layout | None:
+    """The layout of gray or RGB pixels that `decode` can read; None when the page is of another kind.
+
+    Raises
+    ------
+    ValueError
+        When the tags contradict each other.
+    """
+    height, width = page.size
+    try:
+        samples, compression = page.number(tags.SAMPLES, 1), page.number(tags.COMPRESSION, tags.RAW)
+        kind, bits = page.number(tags.SAMPLE_FORMAT, 1), page.number(tags.BITS, 1)
+        photometric, order = page.number(tags.PHOTOMETRIC, 0), page.number(tags.FILL_ORDER, 1)
+    except ValueError:  # channels of several kinds
+        return None
+    name = f"{_KINDS.get(kind)}{bits // 8}"
+    packed = compression in (*_WITH_PREDICTOR, _PACKBITS)
+    if bits % 8 or name not in _TYPES or photometric not in (0, 1, 2) or order != 1:
+        return None
+    if not (packed or compression == tags.RAW) or not 0 < samples <= _MOST_SAMPLES:
+        return None
+    planar = page.number(tags.PLANAR, 1) == 2 and samples > 1
+    tiled = tags.TILE_OFFSETS in page.tags
+    if tiled:
+        block = page.number(tags.TILE_LENGTH, 0), page.number(tags.TILE_WIDTH, 0)
+    else:
+        block = min(page.number(tags.ROWS_PER_STRIP, height), height), width
+    if min(block) <= 0 or (tiled and block[1] % 16):
+        raise ValueError(f"it has strips or tiles of {block[1]} x {block[0]} pixels")
+    offsets = page.numbers(tags.TILE_OFFSETS if tiled else tags.STRIP_OFFSETS)
+    counts = page.numbers(tags.TILE_COUNTS if tiled else tags.STRIP_COUNTS)
+    if not counts and len(offsets) == 1 and compression == tags.RAW:
+        counts = (height * width * samples * bits // 8,)
+    wanted = math.ceil(height / block[0]) * math.ceil(width / block[1]) * (samples if planar else 1)
+    if not len(offsets) == len(counts) == wanted:
+        raise ValueError(f"it names {len(offsets)} places of pixels with {len(counts)} sizes and needs {wanted}")
+    dtype = np.dtype(name).newbyteorder("<" if page.head[:2] == b"II" else ">")
+    predictor = page.number(tags.PREDICTOR, 1) if compression in _WITH_PREDICTOR else 1
+    places = tuple(zip(offsets, counts, strict=True))
+    return Layout(height, width, samples, dtype, planar, compression, predictor, tiled, block, places)
+
+
+def decode(page: Page, layout: Layout) -> Array:
+    """(H, W, samples) pixels in this machine's byte order.
+
+    Raises
+    ------
+    ValueError, OSError
+        When the pixels are damaged or cut off.
+    """
+    pixels = np.empty((layout.height, layout.width, layout.samples), layout.dtype.newbyteorder("="))
+    for channel in range(layout.samples) if layout.planar else (slice(None),):
+        part = pixels[..., channel]
+        for start, band in _bands(page, layout, channel if isinstance(channel, int) else 0):
+            rows = part[start : start + len(band)]
+            rows[...] = band[: len(rows), : layout.width].reshape(rows.shape)
+    return pixels
+
+
+def _bands(page: Page, layout: Layout, plane: int) -> Iterator[tuple[int, Array]]:
+    """First row and (rows, columns, channels) pixels of a few rows of strips or tiles at a time."""
+    rows, columns = layout.block
+    across = math.ceil(layout.width / columns)
+    channels = 1 if layout.planar else layout.samples
+    row_bytes = across * columns * channels * layout.dtype.itemsize
+    down = math.ceil(layout.height / rows)
+    step = max(1, _AT_ONCE // (row_bytes * rows))
+    for first in range(0, down, step):
+        last = min(first + step, down)
+        height = (last - first) * rows if layout.tiled else min(last * rows, layout.height) - first * rows
+        start = (plane * down + first) * across
+        data = _unpacked(page, layout, layout.places[start : start + (last - first) * across], height, row_bytes)
+        yield first * rows, _values(data.reshape(height, across, columns, -1), layout)
+
+
+def _unpacked(page: Page, layout: Layout, places: tuple[tuple[int, int], ...], height: int, row_bytes: int) -> Array:
+    """Bytes of some strips or tiles: for each row of pixels, those of one tile behind those of the next."""
+    pieces = []
+    for offset, length in places:
+        page.file.seek(offset)
+        piece = page.file.read(min(length, _most(layout, row_bytes)))
+        if len(piece) < length:
+            raise ValueError("its pixels end too early, or are said to be longer than they can be")
+        pieces.append(piece)
+    across = row_bytes // (layout.block[1] * _pixel_bytes(layout))
+    if layout.compression in (tags.RAW, *_DEFLATE):
+        if layout.compression in _DEFLATE:
+            longest = layout.block[0] * layout.block[1] * _pixel_bytes(layout)
+            pieces = [_inflated(piece, longest) for piece in pieces]
+        return _raw(pieces, layout, height, across)
+    file = _gray_file(b"".join(pieces), [len(piece) for piece in pieces], layout, height, row_bytes)
+    with TiffImageFile(file) as image:
+        image.load()
+        return np.asarray(image).reshape(height, across, -1)
+
+
+def _inflated(piece: bytes, longest: int) -> bytes:
+    """What was packed by zlib, as far as it can belong to a strip or tile; its checksum has been seen to be right."""
+    unpacker = zlib.decompressobj()
+    data = unpacker.decompress(piece, longest + 1)
+    if not unpacker.eof and len(data) <= longest:
+        raise ValueError("its pixels end too early")
+    return data
+
+
+def _raw(pieces: list[bytes], layout: Layout, height: int, across: int) -> Array:
+    tile_bytes = layout.block[1] * _pixel_bytes(layout)
+    if not layout.tiled:
+        rows = [min(layout.block[0], height - first) for first in range(0, height, layout.block[0])]
+        if any(len(piece) < n * tile_bytes for piece, n in zip(pieces, rows, strict=True)):
+            raise ValueError("its pixels end too early")
+        cut = [piece[: n * tile_bytes] for piece, n in zip(pieces, rows, strict=True)]
+        return np.frombuffer(b"".join(cut), np.uint8).reshape(height, 1, -1)
+    wanted = layout.block[0] * tile_bytes
+    if any(len(piece) < wanted for piece in pieces):
+        raise ValueError("its pixels end too early")
+    tiles = np.frombuffer(b"".join(piece[:wanted] for piece in pieces), np.uint8)
+    return np.swapaxes(tiles.reshape(-1, across, layout.block[0], tile_bytes), 1, 2).reshape(height, across, -1)
+
+
+def _pixel_bytes(layout: Layout) -> int:
+    return layout.dtype.itemsize * (1 if layout.planar else layout.samples)
+
+
+def _most(layout: Layout, row_bytes: int) -> int:
+    """Bytes that a packed strip or tile can have at most: packing may fail, but not by half."""
+    return 2 * layout.block[0] * row_bytes + 4096
+
+
+def _gray_file(packed: bytes, lengths: list[int], layout: Layout, height: int, row_bytes: int) -> io.BytesIO:
+    """The packed bytes as a file of its own, a gray picture with a pixel for each byte."""
+    places = np.cumsum([_HEAD, *lengths[:-1]]).tolist()
+    entries: dict[int, Values] = {
+        tags.WIDTH: row_bytes,
+        tags.LENGTH: height,
+        tags.BITS: 8,
+        tags.COMPRESSION: layout.compression,
+        tags.PHOTOMETRIC: 1,
+        tags.SAMPLES: 1,
+    }
+    if layout.tiled:
+        entries[tags.TILE_LENGTH], entries[tags.TILE_WIDTH] = layout.block[0], layout.block[1] * _pixel_bytes(layout)
+        entries[tags.TILE_OFFSETS], entries[tags.TILE_COUNTS] = places, lengths
+    else:
+        entries[tags.ROWS_PER_STRIP] = layout.block[0]
+        entries[tags.STRIP_OFFSETS], entries[tags.STRIP_COUNTS] = places, lengths
+    end = _HEAD + len(packed)
+    return io.BytesIO(head(end, big=False) + packed + directory(entries, end, 0, big=False))
+
+
+def _values(data: Array, layout: Layout) -> Array:
+    """(rows, columns, channels) values from (rows, across, columns, bytes) bytes of them, predictor undone."""
+    rows, across, columns, _ = data.shape
+    channels = 1 if layout.planar else layout.samples
+    if layout.predictor == 3:
+        return _float_values(data, layout.dtype.itemsize, channels)
+    values = np.ascontiguousarray(data).view(layout.dtype).reshape(rows, across, columns, channels)
+    if layout.predictor == 2:
+        native = values.view(f"{layout.dtype.byteorder}u{layout.dtype.itemsize}")
+        native = native.astype(native.dtype.newbyteorder("="))
+        np.add.accumulate(native, axis=2, out=native)
+        values = native.view(layout.dtype.newbyteorder("="))
+    elif layout.predictor != 1:
+        raise ValueError(f"there is no predictor {layout.predictor}")
+    return values.reshape(rows, across * columns, channels)
+
+
+def _float_values(data: Array, itemsize: int, channels: int) -> Array:
+    """Floats whose bytes lie apart, the highest of a row first, and as differences."""
+    rows, across, columns, _ = data.shape
+    apart = data.reshape(rows, across, -1, channels).copy()
+    np.add.accumulate(apart, axis=2, out=apart)
+    joined = np.moveaxis(apart.reshape(rows, across, itemsize, columns * channels), 2, -1)
+    values = np.ascontiguousarray(joined).view(f">f{itemsize}")
+    return values.reshape(rows, across * columns, channels)

@@ -1,0 +1,7 @@
+"""Models: networks with the way they are trained, and the weights that come with the package.
+
+model          Model: network, optimiser, loss and checkpoint
+choice         which checkpoint a name stands for
+exporting      checkpoints without training state, and means of several
+self_ensemble  average over flips and rotations
+"""

@@ -1,0 +1,170 @@
+"""How noisy a picture is, told from the picture alone.
+
+The finest diagonal wavelet coefficients of a picture are almost only noise, and their median absolute deviation gives
+its standard deviation (Donoho and Johnstone 1994). On photographs, fine texture adds to it: at a true 5 grey levels, by
+a quarter. So the median is taken over smooth windows alone. These are found by the coefficients of the other two
+orientations, where texture shows, too, but whose noise is independent: to choose among windows of noise by them does
+not bias the result. The smoothest give a first estimate, and those that are as smooth as so much noise can be, the
+last. Where the noise was cut off at black or white, the number of pixels there tells by how much its
+deviation shrank.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from n2n_cli.images.pixels import to_float
+from n2n_cli.nn.functional import Array
+
+if TYPE_CHECKING:
+    from n2n_cli.images import Picture
+
+MIN_SIDE = 16
+"""Pixels; the noise of a picture with a shorter side is not told."""
+
+# Daubechies' wavelet of four vanishing moments: what is locally a cubic leaves no coefficients.
+_LOW = np.array(
+    [
+        *(0.23037781330885523, 0.7148465705525415, 0.6308807679295904, -0.02798376941698385),
+        *(-0.18703481171888114, 0.030841381835986965, 0.032883011666982945, -0.010597401784997278),
+    ],
+    np.float32,
+)
+_HIGH = _LOW[::-1] * np.array([1, -1] * 4, np.float32)
+_TAPS = len(_LOW)
+_WINDOW = 4  # coefficients a side, each of two pixels
+_PIXELS = 2 * _WINDOW
+_SHARE = 0.01  # of the windows, the smoothest
+_LEAST = 48  # windows: their 768 coefficients tell the deviation to about 4%, and so which others are smooth
+_CUT = 0.1  # share of a window's pixels at black or white
+_TILE, _TILES = 128, 8  # a large picture is looked at in 8x8 tiles of 128x128 pixels
+_MEDIAN = NormalDist().inv_cdf(0.75)  # of the absolute value of a standard normal variable
+
+
+def estimate_sigma(pixels: Array) -> float:
+    """Standard deviation of white Gaussian noise in a picture, in grey levels of 255.
+
+    Within 10% of the truth from 5 to 50 grey levels on nearly all photographs, also where they were clipped and rounded
+    to 8 bits. What looks like noise counts as noise: film grain, and texture that fills the whole picture. Of a picture
+    above a megapixel, 64 tiles of 128x128 pixels are looked at, spread evenly.
+
+    Parameters
+    ----------
+    pixels : (H, W, C) array
+        Integers, or floats in [0, 1]. The noise is that of all channels together.
+
+    Returns
+    -------
+    float
+        Not a number where a side is shorter than 16 pixels.
+
+    References
+    ----------
+    Donoho, Johnstone (1994), "Ideal spatial adaptation by wavelet shrinkage", Biometrika 81(3), section 4.3.
+    Daubechies (1992), "Ten lectures on wavelets", table 6.1.
+    """
+    if min(pixels.shape[:2]) < MIN_SIDE:
+        return math.nan
+    tiles = _tiles(pixels)
+    brightest = 1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max
+    x = to_float(tiles)
+    low, high = _filter(x, _LOW, 1), _filter(x, _HIGH, 1)
+    texture = (_energy(_filter(low, _HIGH, 2)) + _energy(_filter(high, _LOW, 2))).ravel()
+    diagonal = _blocks(_filter(high, _HIGH, 2), _WINDOW).reshape(len(texture), -1)  # (windows * C, coefficients)
+    black, white = _count(tiles == 0).ravel(), _count(tiles == brightest).ravel()
+    cut = black + white
+    usable = np.flatnonzero(cut <= max(_CUT * _PIXELS**2, np.quantile(cut, 0.1)))
+    kept = _shrinkage(black[usable], white[usable])
+    smoothness, coefficients = texture[usable] / kept**2, diagonal[usable] / kept[:, None]
+    few = min(len(usable), max(_LEAST, math.ceil(_SHARE * texture.size)))
+    limit = np.partition(smoothness, few - 1)[few - 1]
+    sigma = deviation(coefficients[smoothness <= limit])
+    # Windows that have no more texture than the mean of so much noise are smooth, too: the more, the surer.
+    expected = 2 * _WINDOW**2 * sigma**2
+    return 255 * deviation(coefficients[smoothness <= max(limit, expected)])
+
+
+def sigma_of(picture: Picture) -> float:
+    """As `estimate_sigma`, of a picture of any depth."""
+    pixels = picture.pixels
+    return estimate_sigma(pixels if picture.value_range is None else picture.to_unit(pixels))
+
+
+def deviation(values: Array) -> float:
+    """Standard deviation of normal variables with outliers, by their median absolute deviation from 0."""
+    return float(np.median(np.abs(values))) / _MEDIAN
+
+
+def _tiles(pixels: Array) -> Array:
+    """(T, H, W, C): the picture as one tile, or of a large one, tiles that are spread over it."""
+    h, w = pixels.shape[:2]
+    if h * w <= (_TILE * _TILES) ** 2:
+        return pixels[None]
+    # A picture that is long and thin has fewer and longer places for tiles on one axis, and more on the other.
+    rows, columns = min(h, _TILE), min(w, _TILE)
+    down = min(_TILES**2, max(1, h // rows), max(_TILES, _TILES**2 // max(1, w // columns)))
+    across = min(w // columns, _TILES**2 // down)
+    tops = np.linspace(0, h - rows, down).astype(int)
+    lefts = np.linspace(0, w - columns, across).astype(int)
+    return np.stack([pixels[top : top + rows, left : left + columns] for top in tops for left in lefts])
+
+
+def _filter(x: Array, taps: Array, axis: int) -> Array:
+    """Every second value of the correlation of (T, H, W, C) with `taps` along an axis, inside the tile."""
+    x = np.moveaxis(x, axis, 0)
+    count = (len(x) - _TAPS) // 2 + 1
+    y = np.zeros((count, *x.shape[1:]), x.dtype)
+    for i, tap in enumerate(taps):
+        y += tap * x[i : i + 2 * count - 1 : 2]
+    return np.moveaxis(y, 0, axis)
+
+
+def _blocks(values: Array, side: int) -> Array:
+    """(T, H, W, C) -> (windows, C, side * side): the values of every square window, what is left over cut off."""
+    t, h, w, c = values.shape
+    rows, columns = h // side, w // side
+    whole = values[:, : rows * side, : columns * side].reshape(t, rows, side, columns, side, c)
+    return whole.transpose(0, 1, 3, 5, 2, 4).reshape(t * rows * columns, c, side * side)
+
+
+def _energy(coefficients: Array) -> Array:
+    """(T, H, W, C) -> (windows, C): the sum of squares in every window."""
+    sums: Array = _blocks(np.square(coefficients), _WINDOW).sum(axis=2)
+    return sums
+
+
+def _count(mask: Array) -> Array:
+    """(T, H, W, C) booleans -> (windows, C): how many are true among the pixels in the middle under every window."""
+    h, w = mask.shape[1:3]
+    margin = _TAPS // 2 - 1
+    rows, columns = (((side - _TAPS) // 2 + 1) // _WINDOW * _PIXELS for side in (h, w))
+    counts: Array = _blocks(mask[:, margin : margin + rows, margin : margin + columns], _PIXELS).sum(axis=2)
+    return counts
+
+
+def _shrinkage(black: Array, white: Array) -> Array:
+    """Standard deviation that noise keeps where so many pixels of a window were cut off, as a share of its own."""
+    whole = _PIXELS**2 + 1
+    codes, places = np.unique(black * whole + white, return_inverse=True)
+    return np.array([_kept(*divmod(int(code), whole)) for code in codes], np.float32)[places]
+
+
+@cache
+def _kept(black: int, white: int) -> float:
+    """Standard deviation of a standard normal variable that is clipped below and above by such shares of a window."""
+    normal, pixels = NormalDist(), _PIXELS**2
+    if black + white >= pixels:  # nothing is left to tell it from
+        return 1.0
+    below, above = black / pixels, white / pixels
+    a, b = (normal.inv_cdf(below) if black else -math.inf), (normal.inv_cdf(1 - above) if white else math.inf)
+    # Each bound times its density, and times the share that was moved there; nothing where there is no bound.
+    at_a, at_b = (a * normal.pdf(a) if black else 0.0), (b * normal.pdf(b) if white else 0.0)
+    density_a, density_b = (normal.pdf(a) if black else 0.0), (normal.pdf(b) if white else 0.0)
+    mean = density_a - density_b + (a * below if black else 0.0) + (b * above if white else 0.0)
+    square = 1 - below - above + at_a - at_b + (a * a * below if black else 0.0) + (b * b * above if white else 0.0)
+    return math.sqrt(square - mean * mean)

@@ -1,0 +1,11 @@
+"""The machine and the system under it: cores, memory, BLAS, files that appear whole, locks.
+
+cpu             processor cores, and the processor's name and vector instructions
+memory          memory that the process may still take
+control_groups  limits that Linux control groups set
+blas            the BLAS library that NumPy multiplies with
+atomic_files    files that appear whole or not at all
+locks           a file that keeps other processes out
+json_lines      records as lines of JSON
+stopping        requests to stop work
+"""

@@ -1,0 +1,131 @@
+"""The BLAS library that NumPy multiplies with.
+
+BLAS libraries have threads of their own. This program's threads each call BLAS, so it has to keep to one thread a call:
+two levels of threads would fight for the cores, and OpenBLAS lets only one caller in at a time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from n2n_cli.system.cpu import cpu_facts
+
+_SKYLAKE_X = {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}
+_SMALL_KERNELS = {"SkylakeX", "Cooperlake", "Sapphirerapids", "SapphireRapids"}
+
+
+def prepare_blas() -> None:
+    """Set what OpenBLAS reads when it is loaded; to be called before NumPy is imported. A user's own settings stay.
+
+    Its own threads would only be in the way. And older versions, on AMD processors with AVX-512, choose kernels that do
+    not use it and reach half the rate; newer ones choose as is done here.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    facts = cpu_facts()
+    if facts.get("vendor_id") == "AuthenticAMD" and set(facts.get("flags", "").split()) >= _SKYLAKE_X:
+        os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
+
+
+def sgemm_rate(size: int = 1024, seconds: float = 0.3, *, threads: int = 1) -> float:
+    """Floating-point operations a second of products of two float32 squares, the best of several tries.
+
+    Parameters
+    ----------
+    size : int
+        Of the squares' sides.
+    seconds : float
+        To try for; there is at least one try.
+    threads : int
+        Each makes the product of squares of its own, at the same time; BLAS uses one thread for each.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    import numpy as np
+
+    squares = np.random.default_rng(0).random((threads, 2, size, size), dtype=np.float32)
+    outs = np.empty((threads, size, size), np.float32)
+    best, start = math.inf, time.perf_counter()
+    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
+        while best == math.inf or time.perf_counter() < start + seconds:
+            began = time.perf_counter()
+            list(pool.map(lambda pair, out: np.matmul(pair[0], pair[1], out=out), squares, outs))
+            best = min(best, time.perf_counter() - began)
+    return threads * 2 * size**3 / best
+
+
+class OpenBlas:
+    """The OpenBLAS library in this process.
+
+    Attributes
+    ----------
+    version : str
+    kernel : str
+        The processor that its kernels are made for: "SkylakeX" and "Cooperlake" use AVX-512, "Haswell" and "Zen" AVX2.
+    """
+
+    def __init__(self, library: ctypes.CDLL, prefix: str, suffix: str) -> None:
+        self._library, self._prefix, self._suffix = library, prefix, suffix
+        self.version = " ".join(self._text("get_config").split()[:2])
+        self.kernel = self._text("get_corename")
+
+    @property
+    def threads(self) -> int:
+        """Threads that a call uses."""
+        return int(self._function("get_num_threads")())
+
+    @threads.setter
+    def threads(self, number: int) -> None:
+        self._function("set_num_threads")(ctypes.c_int(number))
+
+    def _function(self, name: str) -> Any:
+        return getattr(self._library, f"{self._prefix}openblas_{name}{self._suffix}")
+
+    def _text(self, name: str) -> str:
+        function = self._function(name)
+        function.restype = ctypes.c_char_p
+        return str(function().decode())
+
+
+@cache
+def open_blas() -> OpenBlas | None:
+    """The OpenBLAS that NumPy uses; None if it uses another library."""
+    with suppress(OSError, ImportError):
+        # A look-up in the extension module finds the symbols of the libraries that it was linked with.
+        library = ctypes.CDLL(str(import_module("numpy._core._multiarray_umath").__file__))
+        for prefix in ("scipy_", ""):
+            for suffix in ("64_", ""):
+                if hasattr(library, f"{prefix}openblas_set_num_threads{suffix}"):
+                    return OpenBlas(library, prefix, suffix)
+    return None
+
+
+def small_product() -> int:
+    """Multiplications up to which BLAS takes a product as it is, without packing it first; 0 if it always packs.
+
+    OpenBLAS does so where it has AVX-512 kernels (interface/gemm.c and kernel/x86_64/sgemm_small_kernel_permit_*.c).
+    """
+    library = open_blas()
+    return 1_000_000 if library is not None and library.kernel in _SMALL_KERNELS else 0
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Let BLAS use one thread a call inside the block."""
+    library = open_blas()
+    if library is None:
+        yield
+        return
+    before = library.threads
+    library.threads = 1
+    try:
+        yield
+    finally:
+        library.threads = before

@@ -1,0 +1,68 @@
+"""Processor cores, the processor's name and its vector instructions."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from contextlib import suppress
+from functools import cache
+from itertools import takewhile
+from pathlib import Path
+
+from n2n_cli.system.control_groups import GROUPS, OWN_GROUPS, control_groups
+
+_VECTORS = (
+    *("sse2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16", "amx_tile"),
+    *("asimd", "sve", "sve2"),  # ARM
+)
+
+
+def available_cores() -> int:
+    """Cores that this process may use: of its affinity mask, and of its control group's quota (rounded up)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(cores, _quota())))
+
+
+def processor() -> str:
+    """The processor's name, as the system gives it."""
+    return cpu_facts().get("model name", platform.machine())
+
+
+def cpu_features() -> list[str]:
+    """The processor's vector instructions, from the oldest to the newest, as Linux names them; empty elsewhere."""
+    facts = cpu_facts()
+    flags = facts.get("flags", facts.get("Features", "")).split()  # x86, ARM
+    return [name for name in _VECTORS if name in flags]
+
+
+@cache
+def cpu_facts(path: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
+    """What Linux says about the first processor."""
+    with suppress(OSError), path.open(encoding="utf-8", errors="replace") as file:
+        # The first paragraph alone: on a large machine, the system takes its time for the others.
+        lines = [line.partition(":") for line in takewhile(str.strip, file)]
+        return {name.strip(): value.strip() for name, _, value in lines}
+    return {}
+
+
+def _quota(root: Path = GROUPS, own: Path = OWN_GROUPS) -> float:
+    """Cores' worth of time that the control group grants, of the tightest group on the way up; infinite if no limit."""
+    return min((_cores_of(folder) for folder in control_groups("cpu", root, own)), default=math.inf)
+
+
+def _cores_of(group: Path) -> float:
+    for read in (_cores_2, _cores_1):
+        with suppress(OSError, ValueError):
+            return read(group)
+    return math.inf
+
+
+def _cores_2(group: Path) -> float:
+    limit, period = (group / "cpu.max").read_text().split()
+    return int(limit) / int(period) if limit != "max" else math.inf
+
+
+def _cores_1(group: Path) -> float:
+    limit = int((group / "cpu.cfs_quota_us").read_text())
+    return limit / int((group / "cpu.cfs_period_us").read_text()) if limit > 0 else math.inf

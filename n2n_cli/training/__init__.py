@@ -1,0 +1,8 @@
+"""Training: the loop, its records, run folders and history.
+
+loop           trains a network: a generator of records
+records        records that training yields, and the progress that a checkpoint keeps
+run_folder     run folders
+initial_model  the model that a training begins with
+history        metrics of a finished run
+"""

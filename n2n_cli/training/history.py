@@ -1,0 +1,73 @@
+"""How a training went, as its run's `metrics.jsonl` says it."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from n2n_cli.errors import DataError
+from n2n_cli.training.run_folder import Run
+
+History: TypeAlias = list[dict[str, float]]
+"""The finished epochs, in order; each holds at least the names in `NEEDED`."""
+
+NEEDED = ("epoch", "loss", "noisy_psnr", "psnr", "lr")
+"""Of every line: PSNR in dB, before and after denoising; the learning rate of the epoch's last step."""
+
+
+def read_history(source: Path) -> History:
+    """The epochs of a run folder, or of a file like its `metrics.jsonl`.
+
+    Returns
+    -------
+    list of dict
+        The numbers of each line; the PSNR of equal pictures, which JSON cannot hold, is infinite.
+
+    Raises
+    ------
+    DataError
+        When there is no such file, it cannot be read, it holds no epoch, or a line is damaged.
+    """
+    path = Run(source).metrics if source.is_dir() else source
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        runs = sorted(folder.parent.name for folder in source.glob(f"*/{path.name}"))
+        raise DataError(
+            f"`{source}` holds no `{path.name}`" if source.is_dir() else f"there is no run `{source}`",
+            hint=f"it holds runs: `{source / runs[0]}` is one" if runs else "name a run's folder, as `runs/default-1`",
+        ) from None
+    except OSError as error:
+        raise DataError(f"`{path}` cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise DataError(f"`{path}` is not text", hint="a run's `metrics.jsonl` has a line of JSON an epoch") from None
+    if not lines:
+        raise DataError(f"`{path}` holds no epoch yet", hint="wait for the training's first epoch to end")
+    return [_numbers(line, f"line {number} of `{path}`") for number, line in enumerate(lines, 1)]
+
+
+def _numbers(line: str, where: str) -> dict[str, float]:
+    try:
+        record: Any = json.loads(line)
+    except (ValueError, RecursionError):
+        record = None
+    named = record.items() if isinstance(record, dict) else ()
+    numbers = {name: _of_null(name) if value is None else value for name, value in named if _is_number(value)}
+    missing = [name for name in NEEDED if name not in numbers]
+    if missing:
+        raise DataError(
+            f"{where} is not an epoch of a training: it has no number " + ", ".join(f"`{name}`" for name in missing),
+            hint="a run's `metrics.jsonl` has a line of JSON an epoch",
+        )
+    return numbers
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _of_null(name: str) -> float:
+    """What JSON could not hold."""
+    return math.inf if name.endswith("psnr") else math.nan

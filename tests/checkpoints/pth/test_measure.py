@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from n2n_cli.checkpoints.pth import limits
+from n2n_cli.checkpoints.pth.encode import encode
+from n2n_cli.checkpoints.pth.limits import MAX_DEPTH, Refused
+from n2n_cli.checkpoints.pth.program import decode
+from tests.checkpoints.pth.programs import no_tensor, refusal
+from tests.pickles import (
+    check_same,
+    keep,
+    number,
+    program,
+    recall,
+    text,
+)
+
+
+def test_the_number_of_steps_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_STEPS", 100)
+    assert decode(program(b"N" + b"\x85" * 97), no_tensor)
+    assert "more than 100 steps" in refusal(program(b"N" + b"\x85" * 98))
+
+
+def test_lists_of_lists_that_unfold_without_end_are_refused() -> None:
+    """Thirty lists, each of ten times the one before: 10^30 values in a kilobyte."""
+    body = b"]" + keep(0)
+    for level in range(30):
+        body += b"](" + recall(level) * 10 + b"e" + keep(level + 1)
+    body = b"(" + body + b"t"
+    assert "unfolds to more than" in refusal(program(body))
+
+
+def test_the_number_of_values_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_NODES", 5)
+    assert decode(program(b"](NNNNe"), no_tensor) == [None] * 4
+    assert "more than 5 values" in refusal(program(b"](NNNNNe"))
+    shared = b"](](NNe" + keep(0) + recall(0) + b"e"  # a list of two, twice
+    assert "more than 5 values" in refusal(program(shared))
+
+
+@pytest.mark.parametrize(
+    ("opening", "closing"),
+    [(b"]", b"a"), (b"(", b"t"), (b"}K\x00", b"s"), (b"](", b"e")],
+    ids=["lists", "tuples", "dicts", "lists by mark"],
+)
+def test_nesting_has_a_limit(opening: bytes, closing: bytes) -> None:
+    for levels, innermost in ((MAX_DEPTH, b"]"), (MAX_DEPTH + 1, b"N")):  # an empty list is a level, None is not
+        assert decode(program(opening * levels + innermost + closing * levels), no_tensor)
+    for levels in (MAX_DEPTH + 1, 100_000):
+        message = refusal(program(opening * levels + b"]" + closing * levels))
+        assert message == f"it is nested more than {MAX_DEPTH} deep"
+
+
+def test_nesting_cannot_hide_behind_sharing() -> None:
+    """A list of lists, each holding the one before: every one of them is met first just below the root."""
+    body = b"](]" + keep(1)
+    for level in range(2, 2_000):
+        body += b"]" + recall(level - 1) + b"a" + keep(level)
+    assert f"more than {MAX_DEPTH} deep" in refusal(program(body + b"e"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"]" + keep(0) + recall(0) + b"a",
+        b"}" + keep(0) + b"K\x00" + recall(0) + b"s",
+        b"]" + keep(0) + b"(" + recall(0) + b"ta",
+        b"]" + keep(0) + b"]" + keep(1) + recall(0) + b"aa",
+    ],
+    ids=["list", "dict", "tuple", "two lists"],
+)
+def test_what_contains_itself_is_refused(body: bytes) -> None:
+    assert refusal(program(body)) == "it contains itself"
+
+
+def test_keys_of_one_hash_are_refused_before_they_cost_time() -> None:
+    same_hash = [k * sys.hash_info.modulus for k in range(5, 100_000)]
+    assert {hash(key) for key in same_hash[:100]} == {0}
+    assert "dict key" in refusal(program(b"}(" + b"".join(number(key) + b"N" for key in same_hash) + b"u"))
+
+
+def test_keys_of_64_bits_are_read() -> None:
+    tree = {-(2**63): 1, 2**63 - 1: 2}
+    check_same(decode(encode(tree)[0], no_tensor), tree)
+
+
+def test_texts_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_TEXT_BYTES", 10)
+    assert decode(program(b"(" + text("12345") + b"U\x0512345t"), no_tensor) == ("12345", "12345")
+    assert "more than 10 bytes of text" in refusal(program(b"(" + text("12345") + b"U\x06123456t"))
+
+
+@pytest.mark.parametrize(
+    ("bomb", "size"),
+    [
+        (b"]", 72),  # bytes that each of them takes, as sys.getsizeof and a place on the stack say
+        (b"}", 80),
+        (b"N\x85", 64 + 16),
+        (b"G\x40\x04\x00\x00\x00\x00\x00\x00", 24 + 16),
+        (b"(", 16),
+        (b"N", 16),
+        (text("\U0001f600" + "a" * 999), 4 * 1000 + 16),
+        (b"}K\x00Ns", 64 + 232 - 64 + 16),
+    ],
+    ids=repr,
+)
+def test_few_bytes_cannot_take_very_much_memory(monkeypatch: pytest.MonkeyPatch, bomb: bytes, size: int) -> None:
+    """Half of a megabyte is let through, two are not: nothing is counted for less than a half, or more than twice."""
+    monkeypatch.setattr(limits, "ROOM", 1_000_000)
+    assert "far more memory" in refusal(program(bomb * (2_000_000 // size)))
+    assert "far more memory" not in refusal(program(bomb * (400_000 // size)))
+
+
+def test_memo_and_notes_are_memory_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ROOM", 1_000_000)
+    assert "far more memory" in refusal(program(b"N" + b"".join(map(keep, range(8_000)))))
+    assert decode(program(b"N" + b"".join(map(keep, range(4_000)))), no_tensor) is None
+    assert "far more memory" in refusal(program(b"](" + b"]Na" * 6_000 + b"e"))
+    assert len(decode(program(b"](" + b"]Na" * 3_000 + b"e"), no_tensor)) == 3_000
+
+
+def test_the_items_of_a_dict_are_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ROOM", 1_000_000)
+    items = [b"M" + i.to_bytes(2, "little") + b"N" for i in range(256, 15_000)]
+    assert "far more memory" in refusal(program(b"}(" + b"".join(items) + b"u"))
+    assert len(decode(program(b"}(" + b"".join(items[:5_000]) + b"u"), no_tensor)) == 5_000
+
+
+def test_a_larger_file_has_more_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ROOM", 0)
+    code = program(b"](" + b"G\x40\x04\x00\x00\x00\x00\x00\x00" * 1000 + b"e")
+    assert len(decode(code, no_tensor, file_size=100_000)) == 1000
+    with pytest.raises(Refused, match="far more memory"):
+        decode(code, no_tensor, file_size=20_000)
+
+
+def test_a_key_that_comes_again_takes_no_more_memory() -> None:
+    first, second = decode(program(b"](" + text("epoch") + text("epoch") + b"e"), no_tensor)
+    assert first is second

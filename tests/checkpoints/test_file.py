@@ -1,0 +1,314 @@
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import struct
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from n2n_cli.checkpoints.file import read_checkpoint, unwrap_state_dict, write_checkpoint
+from n2n_cli.checkpoints.pth import limits, writing
+from n2n_cli.checkpoints.pth.tensors import Tensors
+from n2n_cli.errors import CheckpointError
+from n2n_cli.nn import Conv2d
+from tests.checkpoints.pth.files import (
+    refusal,
+    refusal_of,
+    told,
+)
+from tests.pickles import check_same
+
+# The file
+
+
+def test_payloads_are_stored_and_aligned(tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    write_checkpoint(path, {"a" * 50: np.arange(17.0), "empty": np.zeros(0), "b": np.ones(3, "u1"), "c": np.ones(5)})
+    content = path.read_bytes()
+    with zipfile.ZipFile(path) as written:
+        infos = written.infolist()
+        assert [info.filename for info in infos] == [
+            *("archive/data.pkl", "archive/byteorder"),
+            *(f"archive/data/{key}" for key in range(4)),
+            "archive/version",
+            "archive/sha256",
+        ]
+        for info in infos:
+            name, extra = struct.unpack_from("<HH", content, info.header_offset + 26)
+            start = info.header_offset + 30 + name + extra
+            assert start % 64 == 0
+            assert content[start : start + info.file_size] == written.read(info)
+            assert info.compress_type == zipfile.ZIP_STORED
+        assert written.read("archive/data/0") == np.arange(17, dtype="<f8").tobytes()
+        assert (written.read("archive/byteorder"), written.read("archive/version")) == (b"little", b"3\n")
+
+
+def test_a_file_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    for epoch in (1, 2):
+        write_checkpoint(path, {"epoch": epoch})
+    assert read_checkpoint(path) == {"epoch": 2}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("tree", [{"a": np.zeros(3), "b": object()}, [np.zeros(3, "U1")], OrderedDict(a=1)])
+def test_what_cannot_be_written_leaves_the_old_file(tmp_path: Path, tree: Any) -> None:
+    path = tmp_path / "a.pth"
+    write_checkpoint(path, {"epoch": 1})
+    with pytest.raises(TypeError, match="a checkpoint cannot hold"):
+        write_checkpoint(path, tree)
+    assert read_checkpoint(path) == {"epoch": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("room", [0, 100, 2_000, 50_000])
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, room: int) -> None:
+    path = tmp_path / "a.pth"
+    write_checkpoint(path, {"epoch": 1})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        with pytest.raises(CheckpointError) as caught:
+            write_checkpoint(path, {"epoch": 2, "weights": np.ones(10_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert told(caught.value, path).endswith(f"cannot be written: {os.strerror(errno.EFBIG)}")
+    assert read_checkpoint(path) == {"epoch": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupt_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.pth"
+    write_checkpoint(path, {"epoch": 1})
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(writing, "_add", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_checkpoint(path, {"epoch": 2})
+    assert read_checkpoint(path) == {"epoch": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("place", "number"),
+    [("absent/a.pth", errno.ENOENT), ("folder", errno.EISDIR), ("file/a.pth", errno.ENOTDIR)],
+)
+def test_a_place_that_cannot_be_written(tmp_path: Path, place: str, number: int) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    path = tmp_path / place
+    with pytest.raises(CheckpointError) as caught:
+        write_checkpoint(path, {"epoch": 1})
+    assert told(caught.value, path).endswith(f"cannot be written: {os.strerror(number)}")
+    assert sorted(part.name for part in tmp_path.rglob("*")) == ["file", "folder"]
+
+
+def test_an_error_without_words_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> None:
+        raise OSError("the disk is on fire")
+
+    monkeypatch.setattr(writing, "_add", failing)
+    with pytest.raises(CheckpointError, match="cannot be written: the disk is on fire"):
+        write_checkpoint(tmp_path / "a.pth", {})
+
+
+# Limits
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "tree", "told"),
+    [
+        ("MAX_STEPS", 100, [None] * 100, "more than 100 steps"),
+        ("MAX_NODES", 100, [None] * 100, "more than 100 values"),
+        ("MAX_TEXT_BYTES", 10, {"eleven char": 1}, "more than 10 bytes of text"),
+        ("MAX_STORAGES", 1, [np.zeros(1), np.zeros(1)], "more than 1 storages"),
+        ("MAX_PROGRAM_BYTES", 100, ["a" * 90], "data.pkl has more than 100 bytes"),
+        ("ROOM", 100, [1.5] * 10, "more memory than the file has bytes"),
+    ],
+)
+def test_what_could_not_be_read_again_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int, tree: Any, told: str
+) -> None:
+    path = tmp_path / "a.pth"
+    write_checkpoint(path, tree)
+    check_same(read_checkpoint(path), tree)
+    before = path.read_bytes()
+    monkeypatch.setattr(limits, limit, value)
+    with pytest.raises(CheckpointError) as caught:
+        write_checkpoint(path, tree)
+    assert f"`{path}` cannot be written, it could not be read again: " in caught.value.message
+    assert told in caught.value.message
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_history_of_25000_epochs_is_read_again(tmp_path: Path) -> None:
+    record = {f"figure number {i}": 0.5 for i in range(12)}
+    write_checkpoint(tmp_path / "a.pth", {"history": [record] * 25_000})
+    assert len(read_checkpoint(tmp_path / "a.pth")["history"]) == 25_000
+
+
+def test_what_is_written_has_room_for_its_own_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ROOM", 1000)
+    tree = ["a" * 2000]
+    write_checkpoint(tmp_path / "a.pth", tree)
+    assert read_checkpoint(tmp_path / "a.pth") == tree
+
+
+def test_the_largest_directory_that_is_written_is_read() -> None:
+    """Its records have a name and at most 63 bytes of padding, with a header of 4."""
+    record = 46 + len(f"archive/data/{limits.MAX_STORAGES - 1}") + 4 + 63
+    assert (limits.MAX_STORAGES + 4) * record <= limits.MAX_DIRECTORY_BYTES
+
+
+def test_half_precision_stays_and_fits_a_network(tmp_path: Path, rng: np.random.Generator) -> None:
+    network, other = Conv2d(3, 4, 3, rng=rng), Conv2d(3, 4, 3, rng=rng)
+    halves = {name: value.astype(np.float16) for name, value in network.state_dict().items()}
+    write_checkpoint(tmp_path / "a.pth", {"model": halves})
+    found = unwrap_state_dict(read_checkpoint(tmp_path / "a.pth"), path="a.pth")
+    check_same(found, halves)
+    other.load_state_dict(found)
+    check_same(other.state_dict(), {name: value.astype(np.float32) for name, value in halves.items()})
+
+
+# State dicts
+
+
+STATE = {"0.weight": np.ones((2, 1, 1, 1)), "0.bias": np.zeros(2)}
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        STATE,
+        {"model": STATE, "epoch": 3},
+        {"params_ema": STATE, "params": {"0.weight": np.zeros(1)}},
+        {"params": STATE},
+        {"state_dict": STATE, "optimizer": {}},
+        {"state_dict": {f"module.{name}": value for name, value in STATE.items()}},
+        {f"_orig_mod.{name}": value for name, value in STATE.items()},
+        {f"module._orig_mod.{name}": value for name, value in STATE.items()},
+        {f"_orig_mod.module.{name}": value for name, value in STATE.items()},
+    ],
+    ids=lambda tree: " ".join(tree),
+)
+def test_state_dicts_are_unwrapped(tree: Any) -> None:
+    found = unwrap_state_dict(tree, path="a.pth")
+    assert list(found) == list(STATE)
+    assert all(found[name] is value for name, value in STATE.items())
+
+
+def test_a_prefix_that_only_some_names_have_is_part_of_the_name() -> None:
+    tree = {"module.0.weight": np.ones(1), "gain": np.ones(1)}
+    assert list(unwrap_state_dict(tree, path="a.pth")) == list(tree)
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        *(None, 3, [], {}, np.ones(1), [np.ones(1)], {"a": 1}, {"a": np.ones(1), "epoch": 1}),
+        *({"model": 1}, {"model": {}}, {"model": {"a": [np.ones(1)]}}, {"model": {"model": STATE}}),
+    ],
+    ids=repr,
+)
+def test_what_holds_no_state_dict(tree: Any) -> None:
+    with pytest.raises(CheckpointError, match="holds no state dict") as caught:
+        unwrap_state_dict(tree, path="a.pth")
+    told(caught.value, "a.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (1, "the name 1"),
+        ("a\x1b[2J", r"the name 'a\\x1b\[2J'"),
+        ("a\nb", r"the name 'a\\nb'"),
+        ("a" * 1001, "the name 'a{50}'\\.\\.\\."),
+    ],
+    ids=["number", "escape", "line", "long"],
+)
+def test_a_tensor_has_the_name_of_a_parameter(name: Any, told: str) -> None:
+    with pytest.raises(CheckpointError, match=told):
+        unwrap_state_dict({"1": np.ones(1), name: np.zeros(1)}, path="a.pth")
+
+
+def test_a_name_of_very_many_prefixes_takes_no_time() -> None:
+    (name,) = unwrap_state_dict({"module." * 100 + "0": np.ones(1)}, path="a.pth")
+    assert name == "module." * 92 + "0"
+
+
+# No such file
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "a.pth").startswith("there is no checkpoint")
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    assert refusal(tmp_path).endswith("is a folder, not a checkpoint")
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    assert refusal_of(b"", tmp_path).endswith("is empty")
+
+
+def test_a_path_through_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    assert refusal(tmp_path / "file" / "a.pth").endswith(f"cannot be read: {os.strerror(errno.ENOTDIR)}")
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.pth"
+    write_checkpoint(path, {})
+    if os.geteuid() == 0:  # who may read everything
+
+        def forbidden(*_: object, **__: object) -> None:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+        monkeypatch.setattr(Path, "open", forbidden)
+    else:
+        path.chmod(0)
+    assert refusal(path).endswith(f"cannot be read: {os.strerror(errno.EACCES)}")
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no /dev/zero")
+def test_a_device() -> None:
+    assert "is a pipe or a device" in refusal("/dev/zero")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.pth")
+    assert "is a pipe or a device" in refusal(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x89PNG\r\n\x1a\n", b"{}", b"\x00" * 100, b"P", b"PK\x05\x06" + bytes(18), b"\x80\x02N."], ids=repr
+)
+def test_a_file_of_another_kind(tmp_path: Path, content: bytes) -> None:
+    assert "is not a checkpoint" in refusal_of(content, tmp_path)
+
+
+def test_a_lack_of_memory_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def greedy(*_: object) -> None:
+        raise MemoryError
+
+    write_checkpoint(tmp_path / "a.pth", {"a": np.ones(1)})
+    monkeypatch.setattr(Tensors, "make", greedy)
+    assert refusal(tmp_path / "a.pth").endswith("needs more memory than there is")
+
+
+def test_what_is_told_of_damage_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(*_: object) -> None:
+        raise ValueError("a\nb\x1b[2J" + "c" * 300)
+
+    write_checkpoint(tmp_path / "a.pth", {"a": np.ones(1)})
+    monkeypatch.setattr(Tensors, "make", damaged)
+    assert r"is damaged: 'a\nb\x1b[2Jc" in refusal(tmp_path / "a.pth")

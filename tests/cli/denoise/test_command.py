@@ -1,0 +1,266 @@
+"""`n2n denoise`: pictures of every size and kind, and what is refused before the work."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from n2n_cli.config import load_config
+from n2n_cli.denoising.picture import MARGIN
+from n2n_cli.errors import N2NError
+from n2n_cli.models.model import Model
+from tests.cli import N2N, environment, failure, n2n, photo, workplace
+
+MODEL = ("--model", "tiny.pth")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    workplace(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("shape", [(24, 20, 3), (1, 1, 3), (7, 13, 3), (9, 11)], ids=str)
+def test_the_picture_that_comes_out_is_the_models(shape: tuple[int, ...], here: Path) -> None:
+    source = photo(here / "in.png", shape)
+    answer = n2n("denoise", *MODEL, "in.png", "out.png")
+    assert answer == (0, "", "model: tiny.pth\n")
+    pixels = np.asarray(Image.open(source)).reshape(*shape[:2], -1)
+    planes = np.moveaxis(pixels.repeat(4 - len(shape) if len(shape) == 3 else 3, axis=2), -1, 0) / np.float32(255)
+    denoised = np.moveaxis(Model.from_checkpoint("tiny.pth").predict(planes[None], margin=MARGIN)[0], 0, -1)
+    wanted = denoised if len(shape) == 3 else denoised.mean(axis=2)
+    got = np.asarray(Image.open("out.png"))
+    assert got.shape == shape
+    assert np.abs(got - wanted * 255).max() <= 0.51
+    assert (got != pixels.reshape(shape)).any()
+
+
+def test_an_ensemble_is_the_mean_of_eight() -> None:
+    assert n2n("denoise", *MODEL, "photos/0.png", "alone.png").code == 0
+    assert n2n("denoise", *MODEL, "--ensemble", "photos/0.png", "eight.png").code == 0
+    model, pixels = Model.from_checkpoint("tiny.pth"), np.asarray(Image.open("photos/0.png")) / np.float32(255)
+    model.predict_as_ensemble()
+    wanted = model.predict(np.moveaxis(pixels, -1, 0)[None], margin=MARGIN)[0]
+    got, alone = (np.moveaxis(np.asarray(Image.open(name)), -1, 0) for name in ("eight.png", "alone.png"))
+    assert np.abs(got - np.clip(wanted, 0, 1) * 255).max() <= 0.51
+    assert (got != alone).any()
+    code, message, _ = failure("denoise", "--ensemble", "--self", "photos/0.png", "out.png")
+    assert (code, message) == (2, "`--ensemble` is for a model as it is, not for `--self`")
+
+
+def test_quiet_and_the_ending_of_the_name() -> None:
+    assert n2n("-q", "denoise", *MODEL, "photos/0.png", "out.JPG") == (0, "", "")
+    assert Path("out.JPG").read_bytes().startswith(b"\xff\xd8\xff")
+
+
+def test_the_newest_run_is_used_and_named() -> None:
+    for i, run in enumerate(("old", "new")):
+        Path(f"runs/{run}").mkdir(parents=True)
+        for name in ("last.pth", "best.pth"):
+            Path(f"runs/{run}/{name}").write_bytes(Path("tiny.pth").read_bytes())
+            os.utime(f"runs/{run}/{name}", (1e9 + i, 1e9 + i))
+    assert n2n("denoise", "photos/0.png", "out.png") == (0, "", "model: runs/new/best.pth\n")
+
+
+def test_without_any_run_the_bundled_model_is_used_and_named() -> None:
+    answer = n2n("denoise", "photos/0.png", "out.png")
+    assert answer == (0, "", "model: the bundled model photo; `n2n models` tells about it\n")
+    own = Path("out.png").read_bytes()
+    assert n2n("denoise", "--model", "photo", "photos/0.png", "out.png").code == 0
+    assert Path("out.png").read_bytes() == own
+
+
+def test_without_any_model_the_command_that_makes_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("n2n_cli.models.choice.bundled_models", dict)
+    code, message, hint = failure("denoise", "photos/0.png", "out.png")
+    assert code == 1
+    assert "no model" in message
+    assert "`n2n train`" in hint
+
+
+def test_what_reading_changed_is_told(here: Path) -> None:
+    Image.open(photo(here / "a\nb.png")).convert("P").save("a\nb.png")
+    answer = n2n("denoise", *MODEL, "a\nb.png", "out.png")
+    assert answer == (0, "", "model: tiny.pth\na\\nb.png: its palette became plain colours\n")
+
+
+def test_names_that_are_no_text() -> None:
+    source, target = "in\udcff\n.png", "out\udcfe\n.png"
+    Path("photos/0.png").rename(source)
+    assert n2n("denoise", *MODEL, source, target).code == 0
+    assert Path(target).is_file()
+    assert failure("denoise", *MODEL, "no\udcff\n.png", target)[1] == r"there is no file `no\udcff\n.png`"
+
+
+def test_a_folder_as_output_gets_the_name_of_the_input() -> None:
+    Path("out").mkdir()
+    assert n2n("denoise", *MODEL, "photos/0.png", "out").code == 0
+    assert [path.name for path in Path("out").iterdir()] == ["0.png"]
+
+
+def test_an_old_output_is_replaced_and_the_input_may_be_it() -> None:
+    before = Path("photos/0.png").read_bytes()
+    assert n2n("denoise", *MODEL, "photos/0.png", "photos/0.png").code == 0
+    assert Path("photos/0.png").read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("target", "message", "hint"),
+    [
+        ("new/out.png", "`new/out.png` cannot be written: there is no folder `new`", "`mkdir -p new`"),
+        ("a b/c/o.png", "`a b/c/o.png` cannot be written: there is no folder `a b/c`", "`mkdir -p 'a b/c'`"),
+        ("tiny.toml/o.png", "`tiny.toml/o.png` cannot be written: `tiny.toml` is not a folder", "name another place"),
+        ("out.gif", "`out.gif` does not end in the name of an image format", "known endings: .png, .jpg"),
+        ("out", "`out` does not end in the name of an image format", "known endings: .png, .jpg"),
+        ("x" * 300 + ".png", f"`{'x' * 300}.png`: File name too long", "`n2n --debug ...` shows where"),
+    ],
+)  # fmt: skip
+def test_an_output_that_cannot_be_is_told_before_any_work(
+    target: str, message: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("the model was asked for")
+
+    monkeypatch.setattr("n2n_cli.images.read_picture", work)
+    monkeypatch.setattr("n2n_cli.models.model.Model.from_checkpoint", work)
+    code, *told = failure("denoise", *MODEL, "photos/0.png", target)
+    assert (code, told[0]) == (1, message)
+    assert told[1].startswith(hint)
+
+
+def test_a_folder_that_may_not_be_written_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: not (Path(path) == Path("photos") and mode == os.W_OK))
+    code, message, _ = failure("denoise", *MODEL, "photos/0.png", "photos/out.png")
+    assert (code, message) == (1, "`photos/out.png` cannot be written: no permission to write in `photos`")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["missing.png", "out.png"], 1, "there is no file `missing.png`"),
+        (["photos", "out.png"], 1, "nothing can be written to `out.png`: there is no folder `out.png`"),
+        (["tiny.toml", "out.png"], 1, "`tiny.toml` is not a whole PNG, JPEG, TIFF, WebP or BMP picture"),
+        (["photos/0.png", "out.png", "--model", "missing.pth"], 1, "there is no checkpoint `missing.pth`"),
+        (["photos/0.png", "out.png", "--model", "tiny.toml"], 1, "`tiny.toml` is not a checkpoint"),
+        (["photos/0.png", "out.png", "--model", "photos"], 1, "`photos` is a folder, not a checkpoint"),
+        (["photos/0.png", "out.png", *MODEL, "--config", "default"], 1, "`tiny.pth`"),
+        (["photos/0.png", "out.png", *MODEL, "--config", "missing"], 2, "there is no configuration `missing`"),
+    ],
+)
+def test_what_is_refused(words: list[str], code: int, message: str) -> None:
+    got = failure("denoise", *words)
+    assert got[0] == code
+    assert message in got[1]
+    assert not Path("out.png").exists()
+
+
+def test_a_failure_leaves_the_old_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise N2NError("no", hint="yes")
+
+    Path("out.png").write_text("old")
+    monkeypatch.setattr("n2n_cli.denoising.picture_files.denoise_picture", fail)
+    assert failure("denoise", *MODEL, "photos/0.png", "out.png") == (1, "no", "yes")
+    assert Path("out.png").read_text() == "old"
+    assert not [path for path in Path().iterdir() if re.search(r"tmp$", path.name)]
+
+
+def test_a_trained_model_makes_a_noisy_photo_better() -> None:
+    assert load_config("tiny.toml").data.noise == "gaussian:25"
+    clean = np.asarray(Image.open("photos/0.png"), dtype=float)
+    noisy = np.clip(clean + np.random.default_rng(0).normal(0, 25, clean.shape), 0, 255)
+    Image.fromarray(np.rint(noisy).astype(np.uint8)).save("noisy.png")
+    words = ["--set", "data.pairs=200", "--epochs", "15", "--lr", "2", "--out", "run"]
+    assert n2n("train", "--config", "tiny.toml", *words).code == 0
+    assert n2n("denoise", "--model", "run/best.pth", "noisy.png", "out.png").code == 0
+    error = [np.mean((np.asarray(Image.open(name), float) - clean) ** 2) for name in ("noisy.png", "out.png")]
+    assert error[1] < error[0]
+
+
+# Memory
+
+
+@pytest.mark.parametrize("text", ["", "much", "-5MB", "0", "5iB", "5 XB", "1e9", "9" * 400])
+def test_what_is_no_memory_size(text: str) -> None:
+    code, message, hint = failure("denoise", *MODEL, "photos/0.png", "out.png", "--max-memory", text)
+    assert code == 2
+    assert message == f"`--max-memory` is {text!r}, it must be a size in memory"
+    assert hint == "for example `--max-memory 500MB`"
+
+
+def test_smaller_tiles_give_the_same_picture(here: Path) -> None:
+    photo(here / "in.png", (300, 400, 3))
+    for name, more in (("a.png", []), ("b.png", ["--max-memory", "103MB"])):
+        assert n2n("denoise", *MODEL, "in.png", name, *more, "--threads", "1").code == 0
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
+
+
+def test_too_little_memory_for_the_picture() -> None:
+    code, message, hint = failure("denoise", *MODEL, "photos/0.png", "out.png", "--max-memory", "99MB")
+    assert code == 1
+    assert re.fullmatch(r"99 MB are too little for this picture; it takes 10\d MB at least", message)
+    assert hint == "a larger `--max-memory`, or fewer `--threads`"
+
+
+# Many pictures
+
+
+def test_a_folder_with_a_bad_picture_and_a_manifest(here: Path) -> None:
+    (here / "photos" / "bad.png").write_bytes(b"no picture")
+    Path("out").mkdir()
+    answer = n2n("denoise", *MODEL, "photos", "out", "--manifest", "done.jsonl", "--suffix", "_clean")
+    assert answer.code == 1
+    assert sorted(path.name for path in Path("out").iterdir()) == ["0_clean.png", "1_clean.png", "2_clean.png"]
+    assert "error: `photos/bad.png` is not a whole PNG, JPEG, TIFF, WebP or BMP picture\n" in answer.err
+    assert "error: 1 of 4 pictures failed" in answer.err
+    records = [json.loads(line) for line in Path("done.jsonl").read_text().splitlines()]
+    assert [record["status"] for record in records] == ["done", "done", "done", "failed"]
+    assert records[0]["width"] == 20
+    again = n2n("denoise", *MODEL, "photos", "out", "--skip-existing", "--suffix", "_clean", "--pattern", "[0-9].png")
+    assert again.code == 0
+    assert "0 pictures denoised, 3 skipped" in again.err
+
+
+def test_a_tree_keeps_its_folders_and_shards_are_parts(here: Path) -> None:
+    for i in range(5):
+        photo(here / "tree" / f"{i % 2}" / f"{i}.png", seed=i)
+    Path("out").mkdir()
+    for shard in ("1/2", "2/2"):
+        assert n2n("denoise", *MODEL, "tree", "out", "--recursive", "--shard", shard).code == 0
+    assert sorted(str(path) for path in Path("out").rglob("*.png")) == [
+        *("out/0/0.png", "out/0/2.png", "out/0/4.png", "out/1/1.png", "out/1/3.png")
+    ]
+    plan = n2n("denoise", *MODEL, "tree", "out", "--recursive", "--dry-run").out.splitlines()
+    assert plan[0] == "tree/0/0.png\tout/0/0.png"
+    assert len(plan) == 5
+
+
+def test_a_pipe_of_pictures(here: Path) -> None:
+    command = [*N2N, "denoise", *MODEL, "-", "-"]
+    data = Path("photos/0.png").read_bytes()
+    done = subprocess.run(command, input=data, capture_output=True, check=True, env=environment())
+    n2n("denoise", *MODEL, "photos/0.png", "out.png")
+    with Image.open(io.BytesIO(done.stdout)) as piped, Image.open("out.png") as written:
+        assert piped.format == "PNG"
+        assert np.array_equal(np.asarray(piped), np.asarray(written))
+    bad = subprocess.run(command, input=data[: len(data) // 2], capture_output=True, check=False, env=environment())
+    assert (bad.returncode, bad.stdout) == (1, b"")
+    assert b"error: `stdin` is not a whole PNG" in bad.stderr
+
+
+def test_strength_zero_is_the_picture_and_the_report_tells_the_noise(here: Path) -> None:
+    photo(here / "in.png", (64, 64, 3))
+    answer = n2n("denoise", *MODEL, "in.png", "out.png", "--strength", "0", "--report")
+    name, before, after = answer.out.rstrip().split("\t")
+    assert name == "in.png"
+    assert before == after
+    assert np.array_equal(np.asarray(Image.open("in.png")), np.asarray(Image.open("out.png")))

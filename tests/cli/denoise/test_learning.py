@@ -1,0 +1,116 @@
+"""`n2n denoise --self`: the words, what they go with, and what is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from n2n_cli.nn.functional import Array
+from n2n_cli.single_image.learner import Effort
+from tests.cli import failure, n2n, photo, workplace
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    workplace(tmp_path)
+    monkeypatch.setattr("n2n_cli.single_image.zero_shot.EFFORT", Effort(steps=4, every=2))
+    monkeypatch.setattr("n2n_cli.single_image.neighbor2neighbor.EFFORT", Effort(steps=2, every=1))
+    return tmp_path
+
+
+def pixels(name: str) -> Array:
+    with Image.open(name) as image:
+        return np.asarray(image)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--self", "photos/0.png", "out.png"),
+        ("photos/0.png", "--self", "out.png"),
+        ("photos/0.png", "out.png", "--self"),
+        ("--self=zs-n2n", "photos/0.png", "out.png"),
+        ("--self", "zs-n2n.png", "out.png"),
+    ],
+)
+def test_self_alone_begins_with_nothing_and_takes_no_picture_for_its_method(words: tuple[str, ...]) -> None:
+    Path("zs-n2n.png").write_bytes(Path("photos/0.png").read_bytes())
+    assert n2n("denoise", *words) == (0, "", "")
+    assert pixels("out.png").shape == pixels("photos/0.png").shape
+
+
+def test_behind_two_hyphens_it_is_a_picture() -> None:
+    photo(Path("--self.png"))
+    Path("--self.png").rename("--self")
+    assert n2n("denoise", "--model", "tiny.pth", "--format", "png", "--", "--self", "out.png").code == 0
+
+
+@pytest.mark.parametrize("words", [("--self",), ("--self=adapt", "--model", "tiny.pth")])
+def test_it_is_the_same_each_time_and_for_any_threads(words: tuple[str, ...]) -> None:
+    photo(Path("in.png"), (96, 80, 3))
+    for name, threads in (("a.png", 1), ("b.png", 1), ("c.png", 2)):
+        assert n2n("denoise", *words, "--threads", str(threads), "in.png", name).code == 0
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes() == Path("c.png").read_bytes()
+
+
+def test_adapt_begins_with_the_model() -> None:
+    photo(Path("large.png"), (96, 80, 3))
+    answer = n2n("--verbose", "denoise", "--self=adapt", "--model", "tiny.pth", "large.png", "out.png")
+    assert answer.code == 0
+    assert answer.err.startswith("model: tiny.pth\n")
+    assert "large.png: the model learned for 2 steps, held-out loss 0 before and" in answer.err
+
+
+def test_a_folder_and_its_small_pictures() -> None:
+    photo(Path("photos/small.png"), (8, 30, 3))
+    Path("out").mkdir()
+    answer = n2n("denoise", "--self", "photos", "out")
+    assert answer.code == 0
+    assert (
+        "photos/small.png: too small to learn from, a side is shorter than 10 pixels; it stays as it is" in answer.err
+    )
+    assert sorted(path.name for path in Path("out").iterdir()) == ["0.png", "1.png", "2.png", "small.png"]
+    np.testing.assert_array_equal(pixels("out/small.png"), pixels("photos/small.png"))
+
+
+def test_a_budget_of_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+    real = __import__("n2n_cli.single_image.zero_shot", fromlist=["learn"]).learn
+
+    def watched(step: object, held_out: object, average: object, effort: Effort, **named: object) -> object:
+        asked.append(effort.seconds)
+        return real(step, held_out, average, effort, **named)
+
+    monkeypatch.setattr("n2n_cli.single_image.zero_shot.learn", watched)
+    assert n2n("denoise", "--self", "--seconds", "0.2", "photos/0.png", "out.png").code == 0
+    assert asked == [0.2]
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (("--self=adopt",), "`--self` is 'adopt', it must be one of zs-n2n, adapt", "for example `--self=adapt`"),
+        (("--self", "--model", "tiny.pth"), "`--self` begins with nothing: it has no use for `--model`", "`--self=ad"),
+        (("--self", "--config", "ee559"), "`--self` begins with nothing: it has no use for `--config`", "`--self=ad"),
+        (("--seconds", "5"), "`--seconds` is what `--self` may take", "add `--self`, or leave `--seconds` out"),
+        (("--self", "--seconds", "0"), "`--seconds` is '0', it must be a number of seconds", "for example"),
+        (("--self", "--seconds", "nan"), "`--seconds` is 'nan', it must be a number of seconds", "for example"),
+        (("--self", "--seconds", "inf"), "`--seconds` is 'inf', it must be a number of seconds", "for example"),
+        (("--pd", "5"), "`--pd` is '5', it must be a whole number from 1 to 4", "for example"),
+    ],
+)
+def test_words_that_do_not_fit_together(words: tuple[str, ...], message: str, hint: str) -> None:
+    code, *told = failure("denoise", *words, "photos/0.png", "out.png")
+    assert (code, told[0]) == (2, message)
+    assert told[1].startswith(hint)
+    assert not Path("out.png").exists()
+
+
+def test_pd_goes_with_every_denoiser() -> None:
+    for i, words in enumerate((("--model", "tiny.pth"), ("--self",))):
+        assert n2n("denoise", *words, "--pd", "2", "photos/0.png", f"{i}.png").code == 0
+        assert pixels(f"{i}.png").shape == pixels("photos/0.png").shape

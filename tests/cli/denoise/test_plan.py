@@ -1,0 +1,145 @@
+"""The words IN... OUT, and whose part of the pictures is denoised."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli import N2N, environment, failure, n2n, photo, workplace
+
+DENOISE = ("denoise", "--model", "tiny.pth")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    workplace(tmp_path)
+    Path("out").mkdir()
+    for name in os.environ:
+        if name.startswith(("SLURM_", "JOB_COMPLETION", "OMPI_", "PMI_")):
+            monkeypatch.delenv(name)
+    return tmp_path
+
+
+def planned(*words: str) -> list[list[str]]:
+    """Input and output of each picture that would be denoised."""
+    answer = n2n(*DENOISE, *words, "--dry-run")
+    assert answer.code == 0, answer.err
+    return [line.split("\t") for line in answer.out.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["photos/0.png", "b.png"], [["photos/0.png", "b.png"]]),
+        (["photos/0.png", "out"], [["photos/0.png", "out/0.png"]]),
+        (["photos/0.png", "photos/1.png", "out/"], [["photos/0.png", "out/0.png"], ["photos/1.png", "out/1.png"]]),
+        (["photos", "out", "--pattern", "[02].png"], [["photos/0.png", "out/0.png"], ["photos/2.png", "out/2.png"]]),
+        (["photos/2.png", "out", "--suffix", "_d", "--format", "tiff"], [["photos/2.png", "out/2_d.tif"]]),
+        (["-", "b.png"], [["-", "b.png"]]),
+        (["photos/0.png", "-"], [["photos/0.png", "-"]]),
+    ],
+    ids=str,
+)
+def test_what_goes_where(words: list[str], wanted: list[list[str]]) -> None:
+    assert planned(*words) == wanted
+
+
+def test_a_dry_run_touches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("the model was asked for")
+
+    monkeypatch.setattr("n2n_cli.models.model.Model.from_checkpoint", work)
+    before = sorted(Path().rglob("*"))
+    planned("photos", "out", "--manifest", "m.jsonl", "--report")
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_a_dry_run_leaves_out_what_would_be_skipped() -> None:
+    photo(Path("out/1.png"))
+    assert [source for source, _ in planned("photos", "out", "--skip-existing")] == ["photos/0.png", "photos/2.png"]
+
+
+def test_names_that_are_no_text_are_whole_in_json() -> None:
+    Path("photos/0.png").rename("photos/0\t\udcff\n.png")
+    assert planned("photos", "out")[0] == ["photos/0\\t\\udcff\\n.png", "out/0\\t\\udcff\\n.png"]
+    lines = n2n(*DENOISE, "photos", "out", "--dry-run", "--json").out.splitlines()
+    assert json.loads(lines[0]) == {"input": "photos/0\t\udcff\n.png", "output": "out/0\t\udcff\n.png"}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["-", "photos/0.png", "out"], 2, "`-`, stdin, is one picture: it cannot stand among others"),
+        (["photos", "-"], 2, "only one picture can go to stdout"),
+        (["photos/0.png", "photos/1.png", "-"], 2, "only one picture can go to stdout"),
+        (["-", "out"], 1, "`out` is a folder, it must be a picture's name"),
+        (["photos/0.png", "new/"], 1, "nothing can be written to `new`: there is no folder `new`"),
+        (["photos/0.png", "photos/1.png", "x"], 1, "nothing can be written to `x`: there is no folder `x`"),
+        (["photos/0.png", "photos/1.png", "tiny.toml"], 2, "`tiny.toml` is not a folder, which the last word"),
+        (["photos/0.png", "b.png", "--suffix", "_d"], 2, "`--suffix` is for outputs in a folder; this one has a name"),
+        (["photos", "out", "--suffix", "a/b"], 2, "`--suffix` is 'a/b', it must be a part of a file's name"),
+        (["photos/0.png", "b.png", "--format", "jpeg"], 2, "`--format` asks for JPEG, the ending of `b.png` for PNG"),
+        (["photos/0.png", "b.png", "--format", "gif"], 2, "`--format` is 'gif': there is no image format `gif`"),
+        (["photos", "photos/0.png", "out", "--shard", "0/2"], 2, "`--shard` is '0/2'"),
+        (["photos/0.png", "b.png", "--quality", "101"], 2, "`--quality` is '101', it must be a whole number"),
+        (["photos/0.png", "b.png", "--strength", "nan"], 2, "`--strength` is 'nan', it must be a number from 0 to 1"),
+        (["photos/0.png", "b.png", "--strength", "1.1"], 2, "`--strength` is '1.1', it must be a number from 0 to 1"),
+        (["photos/0.png", "b.png", "--max-pixels", "0"], 2, "`--max-pixels` is '0', it must be"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_together(words: list[str], code: int, message: str) -> None:
+    got = failure(*DENOISE, *words)
+    assert got[0] == code
+    assert got[1].startswith(message)
+
+
+def test_a_file_that_is_called_like_a_stream() -> None:
+    Path("-").write_bytes(Path("photos/0.png").read_bytes())
+    assert n2n(*DENOISE, "./-", "b.png").code == 0
+    Path("-").write_text("junk")
+    assert failure(*DENOISE, "./-", "b.png")[1].startswith("`-` is not a whole PNG")
+
+
+def test_an_explicit_format_may_give_any_name() -> None:
+    assert n2n(*DENOISE, "photos/0.png", "b.dat", "--format", "bmp").code == 0
+    assert Path("b.dat").read_bytes().startswith(b"BM")
+
+
+def test_the_environment_gives_the_shard_and_a_flag_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "2")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_MIN", "1")
+    answer = n2n(*DENOISE, "photos", "out", "--dry-run")
+    assert answer.out == "photos/1.png\tout/1.png\n"
+    assert answer.err == "shard 2/2 (by SLURM_ARRAY_TASK_ID): 1 of 3 pictures; `--shard 1/1` takes all\n"
+    answer = n2n(*DENOISE, "photos", "out", "--dry-run", "--shard", "1/3")
+    assert answer.out == "photos/0.png\tout/0.png\n"
+    assert answer.err == "shard 1/3 (by --shard): 1 of 3 pictures\n"
+    assert len(planned("photos", "out", "--shard", "1/1")) == 3
+
+
+def test_a_picture_that_a_task_names_itself_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "1")
+    assert planned("photos/0.png", "b.png") == [["photos/0.png", "b.png"]]
+    assert failure(*DENOISE, "photos", "out")[0] == 2
+    monkeypatch.setenv("JOB_COMPLETIONS", "3")
+    assert planned("photos", "out") == [["photos/1.png", "out/1.png"]]
+
+
+def test_a_shard_without_pictures_is_done_at_once() -> None:
+    answer = n2n(*DENOISE, "photos", "out", "--shard", "4/4")
+    assert answer == (0, "", "shard 4/4 (by --shard): 0 of 3 pictures\nmodel: tiny.pth\n")
+
+
+def test_the_shells_pattern_and_a_second_run() -> None:
+    command = f"{' '.join(N2N)} -q denoise --model tiny.pth photos/*.png photos --suffix _d"
+    for _ in range(2):
+        subprocess.run(command, shell=True, check=True, env=environment())
+    assert sorted(path.name for path in Path("photos").iterdir()) == [
+        *("0.png", "0_d.png", "1.png", "1_d.png", "2.png", "2_d.png")
+    ]

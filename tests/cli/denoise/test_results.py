@@ -1,0 +1,262 @@
+"""What is told of many pictures: lines, the manifest, failures, Ctrl-C, and the bar."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from n2n_cli.cli.console import settings
+from n2n_cli.cli.denoise.bar import Bar, bar
+from n2n_cli.denoising.picture_files import Outcome, denoise_files
+from tests.cli import n2n, photo, start, workplace
+
+DENOISE = ("denoise", "--model", "tiny.pth")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    workplace(tmp_path)
+    Path("out").mkdir()
+    return tmp_path
+
+
+def records(text: str) -> list[Any]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_failures_are_listed_at_the_end_also_when_quiet() -> None:
+    Path("photos/1.png").write_bytes(b"")
+    Path("photos/a\nb.png").write_text("junk")
+    answer = n2n("-q", *DENOISE, "photos", "out")
+    assert answer == (
+        1,
+        "",
+        "error: `photos/1.png` is empty\n"
+        "error: `photos/a\\nb.png` is not a whole PNG, JPEG, TIFF, WebP or BMP picture\n"
+        "error: 2 of 4 pictures failed\n\nhint: the errors are told above; 2 are done\n",
+    )
+    assert sorted(path.name for path in Path("out").iterdir()) == ["0.png", "2.png"]
+
+
+def test_one_failure_has_its_own_hint() -> None:
+    Path("photos/1.png").write_bytes(b"")
+    answer = n2n("-q", *DENOISE, "photos", "out")
+    assert answer.err == "error: `photos/1.png` is empty\nerror: 1 of 3 pictures failed\n\nhint: copy it again\n"
+
+
+def test_debug_shows_where_each_failed() -> None:
+    Path("photos/1.png").write_bytes(b"")
+    Path("photos/2.png").write_text("junk")
+    assert n2n("--debug", *DENOISE, "photos", "out").err.count("Traceback (most recent call last):") >= 3
+
+
+def test_verbose_has_a_line_for_each_picture() -> None:
+    Path("photos/1.png").write_text("junk")
+    photo(Path("out/2.png"))
+    answer = n2n(*DENOISE, "photos", "out", "-v", "--skip-existing")
+    lines = answer.err.splitlines()
+    assert lines[0] == "model: tiny.pth"
+    assert lines[1].startswith("photos/0.png: 20x24 pixels, 0.")
+    assert lines[1].endswith(" s")
+    assert lines[2:4] == ["photos/1.png: failed", "photos/2.png: skipped"]
+    assert lines[4].startswith("1 picture denoised, 1 skipped in ")
+
+
+def test_a_report_is_a_line_for_each_picture(rng: np.random.Generator) -> None:
+    for i in (0, 1):
+        noisy = np.clip(rng.normal(120, 20 * (i + 1), (64, 64)), 0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(f"photos/{i}.png")
+    Path("photos/2.png").unlink()
+    answer = n2n("-q", *DENOISE, "photos", "out", "--report", "--strength", "0")
+    rows = [line.split("\t") for line in answer.out.splitlines()]
+    assert [row[0] for row in rows] == ["photos/0.png", "photos/1.png"]
+    for (_, before, after), sigma in zip(rows, (20, 40), strict=True):
+        assert float(before) == pytest.approx(sigma, rel=0.15)
+        assert after == before
+    as_json = records(n2n("-q", *DENOISE, "photos", "out", "--report", "--json").out)
+    assert [set(record) for record in as_json] == 2 * [{"input", "output", "sigma_before", "sigma_after"}]
+    assert f"{as_json[0]['sigma_before']:.2f}" == rows[0][1]
+
+
+def test_a_manifest_on_stdout_has_every_picture() -> None:
+    Path("photos/1.png").write_text("junk")
+    photo(Path("out/2.png"))
+    answer = n2n("-q", *DENOISE, "photos", "out", "--skip-existing", "--manifest", "-")
+    found = {record["input"]: record["status"] for record in records(answer.out)}
+    assert found == {"photos/0.png": "done", "photos/1.png": "failed", "photos/2.png": "skipped"}
+
+
+def test_a_manifest_is_continued_and_one_that_cannot_be_is_told_before_the_work() -> None:
+    for _ in range(2):
+        assert n2n(*DENOISE, "photos", "out", "--manifest", "m.jsonl").code == 0
+    assert len(records(Path("m.jsonl").read_text())) == 6
+    Path("out/0.png").unlink()
+    answer = n2n("-q", *DENOISE, "photos", "out", "--manifest", "tiny.toml")
+    assert answer.code == 2
+    assert answer.err.startswith("error: `tiny.toml` holds something else than a manifest\n")
+    assert not Path("out/0.png").exists()
+
+
+def test_what_is_lost_is_told_once() -> None:
+    answer = n2n(*DENOISE, "photos", "out", "--format", "jpeg")
+    assert answer.err.count("JPEG loses a little") == 1
+    assert "out/0.jpg: JPEG loses a little of what is written" in answer.err
+
+
+def test_the_model_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from n2n_cli.models.model import Model
+
+    loaded: list[Path] = []
+    load = Model.from_checkpoint
+
+    def spy(path: Path, *rest: Any, **more: Any) -> Model:
+        loaded.append(path)
+        return load(path, *rest, **more)
+
+    monkeypatch.setattr(Model, "from_checkpoint", spy)
+    assert n2n(*DENOISE, "photos", "out").code == 0
+    assert len(loaded) == 1
+
+
+def test_ctrl_c_tells_how_many_are_done_and_leaves_whole_files() -> None:
+    for i in range(300):
+        photo(Path(f"many/{i:03}.png"), (200, 200, 3))
+    with start(*DENOISE, "many", "out", "-v", "--manifest", "m.jsonl") as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("many/002"):
+                break
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    names = sorted(path.name for path in Path("out").iterdir())
+    done = [record for record in records(Path("m.jsonl").read_text()) if record["status"] == "done"]
+    told = re.search(
+        r"^error: interrupted: (\d+) of 300 pictures are done\n\nhint: no file is left half", err, re.MULTILINE
+    )
+    assert told
+    # It may come between a file's last byte and the word about it.
+    assert 3 <= len(done) <= int(told[1]) <= len(names) <= len(done) + 1 < 300
+    assert names == [f"{i:03}.png" for i in range(len(names))]
+    for name in names:
+        Image.open(Path("out", name)).load()
+    assert "Traceback" not in err
+
+
+def test_ctrl_c_counts_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: Any, **more: Any) -> Iterator[Outcome]:
+        yield from list(denoise_files(*arguments, **more))[:2]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("n2n_cli.denoising.picture_files.denoise_files", interrupted)
+    answer = n2n("-q", *DENOISE, "photos", "out")
+    assert answer.code == 130
+    assert answer.err.startswith("error: interrupted: 2 of 3 pictures are done\n")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def terminal(monkeypatch: pytest.MonkeyPatch, *, moment: float) -> Terminal:
+    """Stderr as a terminal, with a bar for what takes longer than so many seconds."""
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(settings, "quiet", False)
+    monkeypatch.setattr("n2n_cli.cli.denoise.bar._MOMENT", moment)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "100")
+    return stream
+
+
+def drawn(stream: Terminal, work: Callable[[Bar], None], count: int = 4) -> str:
+    with bar(count) as shown:
+        assert shown is not None
+        work(shown)
+        if shown._progress is not None:
+            shown._progress.refresh()
+    return stream.getvalue()
+
+
+def test_the_bar_counts_pictures_and_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(shown: Bar) -> None:
+        shown.begin("a.png")
+        shown.advance(1)
+        shown.end()
+        shown.begin("in/b\n.png")
+        shown.advance(0.25)
+        shown.advance(0.25)
+
+    text = drawn(terminal(monkeypatch, moment=0), work)
+    assert "2/4" in text
+    assert "in/b\\n.png" in text
+    assert "38%" in text  # 1.5 of 4
+
+
+def test_what_takes_a_moment_has_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(shown: Bar) -> None:
+        shown.begin("a.png")
+        shown.advance(1)
+        shown.end()
+
+    assert drawn(terminal(monkeypatch, moment=1000), work, 1) == ""
+
+
+def test_results_do_not_go_the_way_of_the_bar(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(shown: Bar) -> None:
+        shown.begin("a.png")
+        shown.advance(0.5)
+        print("result")
+        print("news", file=sys.stderr)
+
+    text = drawn(terminal(monkeypatch, moment=0), work)
+    assert capsys.readouterr().out == "result\n"
+    assert "result" not in text
+    assert "news" in text
+
+
+def test_without_a_terminal_there_is_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with bar(3) as shown:
+        assert shown is None
+
+
+def test_the_bar_goes_away_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[Bar] = []
+
+    def work(shown: Bar) -> None:
+        kept.append(shown)
+        shown.begin("a.png")
+        shown.advance(0.5)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        drawn(terminal(monkeypatch, moment=0), work)
+    progress = kept[0]._progress
+    assert progress is not None
+    assert not progress.live.is_started
+
+
+def test_the_bar_is_told_of_all_that_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+    parts: list[float] = []
+    monkeypatch.setattr("n2n_cli.cli.denoise.bar.shows_progress", lambda: True)
+    monkeypatch.setattr(Bar, "begin", lambda self, name: begun.append(name))
+    monkeypatch.setattr(Bar, "advance", lambda self, part: parts.append(part))
+    assert n2n(*DENOISE, "photos", "out").code == 0
+    assert begun == [f"photos/{i}.png" for i in range(3)]
+    assert sum(parts) == pytest.approx(3)

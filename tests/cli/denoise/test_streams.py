@@ -1,0 +1,125 @@
+"""A picture from stdin and to stdout: pipes, terminals, full disks and readers that leave."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from n2n_cli.cli.denoise.streams import check_stdout, check_stdout_has_one_use, open_stdin
+from n2n_cli.errors import N2NError, UsageError
+from tests.cli import N2N, environment, failure, n2n, photo, start, workplace
+
+DENOISE = ("denoise", "--model", "tiny.pth")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    workplace(tmp_path)
+    return tmp_path
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def shell(command: str) -> tuple[int, bytes, bytes]:
+    """Exit code, stdout and stderr of a command of the shell, where `n2n` is this program."""
+    line = command.replace("n2n", " ".join(N2N))
+    done = subprocess.run(line, shell=True, capture_output=True, check=False, env=environment())
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_from_a_pipe_to_a_file_and_from_a_file_to_a_pipe() -> None:
+    assert n2n(*DENOISE, "photos/0.png", "wanted.png").code == 0
+    assert shell("cat photos/0.png | n2n -q denoise --model tiny.pth - out.png") == (0, b"", b"")
+    assert Path("out.png").read_bytes() == Path("wanted.png").read_bytes()
+    assert shell("n2n -q denoise --model tiny.pth photos/0.png - | cat") == (0, Path("wanted.png").read_bytes(), b"")
+
+
+@pytest.mark.parametrize(("name", "wanted"), [("png", "PNG"), ("JPG", "JPEG"), ("tiff", "TIFF"), ("webp", "WEBP")])
+def test_the_format_of_stdout(name: str, wanted: str) -> None:
+    code, out, _ = shell(f"n2n denoise --model tiny.pth - - --format {name} < photos/0.png")
+    assert code == 0
+    assert Image.open(io.BytesIO(out)).format == wanted
+
+
+def test_a_reader_that_leaves_ends_it_in_silence() -> None:
+    photo(Path("large.png"), (600, 700, 3))  # as BMP, more than a pipe holds
+    with start("-q", *DENOISE, "large.png", "-", "--format", "bmp") as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
+def test_a_full_disk_at_the_end_of_stdout() -> None:
+    code, _, err = shell("n2n -q denoise --model tiny.pth photos/0.png - > /dev/full")
+    wanted = (
+        b"error: the result cannot be written to stdout: No space left on device\n\nhint: see that its disk has space\n"
+    )
+    assert (code, err) == (1, wanted)
+
+
+def test_closed_streams() -> None:
+    for command, message in (
+        ("n2n denoise --model tiny.pth photos/0.png - >&-", b"error: stdout, which `-` stands for, is closed\n"),
+        ("n2n denoise --model tiny.pth - out.png <&-", b"error: stdin, which `-` stands for, is closed\n"),
+    ):
+        code, out, err = shell(command)
+        assert (code, out) == (1, b"")
+        assert err.startswith(message)
+        assert b"\nhint: " in err
+
+
+def test_a_picture_is_neither_typed_nor_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    for check, name in ((open_stdin, "stdin"), (check_stdout, "stdout")):
+        with pytest.raises(UsageError, match=f"{name}, which is a terminal$") as caught:
+            check()
+        assert "`n2n denoise " in str(caught.value.hint)
+
+
+def test_a_real_terminal_gets_no_picture() -> None:
+    leader, follower = os.openpty()
+    try:
+        command = [*N2N, "denoise", "--model", "tiny.pth", "photos/0.png", "-"]
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=follower, stderr=subprocess.PIPE, check=False, env=environment()
+        )
+        os.set_blocking(leader, False)
+        with pytest.raises(BlockingIOError):
+            os.read(leader, 1)
+    finally:
+        os.close(leader)
+        os.close(follower)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"error: a picture is to be written to stdout, which is a terminal\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["a.png", "-", "--report"], "the picture and `--report` cannot both go to stdout"),
+        (["a.png", "-", "--manifest", "-"], "the picture and `--manifest -` cannot both go to stdout"),
+        (["a.png", "b.png", "--report", "--manifest", "-"], "`--report` and `--manifest -` cannot both go to stdout"),
+        (["a.png", "b.png", "--json"], "`--json` says how results are printed, but there are none"),
+    ],
+)
+def test_stdout_has_one_use(words: list[str], message: str) -> None:
+    assert failure(*DENOISE, *words)[:2] == (2, message)
+
+
+def test_a_dry_run_uses_stdout_for_nothing_else() -> None:
+    check_stdout_has_one_use("-", report=True, manifest="-", dry_run=True, as_json=True)
+    with pytest.raises(N2NError):
+        check_stdout_has_one_use("-", report=True, manifest=None, dry_run=False, as_json=True)

@@ -1,0 +1,195 @@
+"""Denoising pictures: gray and RGB through any network, depth and alpha as they were."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from n2n_cli.denoising.picture import denoise, denoise_picture
+from n2n_cli.errors import ArgumentError, ShapeError
+from n2n_cli.images import Picture, read_picture, write_picture
+from n2n_cli.models.choice import choose_model
+from n2n_cli.models.model import Model
+from n2n_cli.nn import MSE, SGD, Conv2d, Sequential
+from n2n_cli.nn.functional import Array, Pair
+from tests.nn.founding import founding
+
+
+def mixing(weights: list[list[float]], bias: float = 0) -> Model:
+    """A model whose output channels are these weighted sums of its input channels, pixel by pixel."""
+    conv = Conv2d(len(weights), len(weights), 1)
+    conv.weight.data[...] = np.array(weights)[:, :, None, None]
+    assert conv.bias is not None
+    conv.bias.data[...] = bias
+    network = Sequential(conv)
+    return Model(network, SGD(network.param()), MSE())
+
+
+HALF_GRAY = mixing([[0.5]])
+TURNING = mixing([[0, 1, 0], [0, 0, 1], [1, 0, 0]])
+
+
+def uniform(rng: np.random.Generator, *shape: int) -> Array:
+    return rng.uniform(size=shape).astype(np.float32)
+
+
+def test_rgb_through_an_rgb_network(rng: np.random.Generator) -> None:
+    pixels = uniform(rng, 3, 5, 7)
+    np.testing.assert_array_equal(denoise(TURNING, pixels), pixels[[1, 2, 0]])
+
+
+def test_gray_through_a_gray_network(rng: np.random.Generator) -> None:
+    pixels = uniform(rng, 1, 5, 7)
+    np.testing.assert_array_equal(denoise(HALF_GRAY, pixels), pixels / 2)
+
+
+def test_gray_through_an_rgb_network_is_the_mean_of_three_equal_channels(rng: np.random.Generator) -> None:
+    pixels = uniform(rng, 1, 5, 7)
+    weights = [[0.5, 0.1, 0], [0, 0.2, 0], [0, 0.3, 0.1]]  # the sums of the rows are 0.6, 0.2 and 0.4
+    got = denoise(mixing(weights), pixels)
+    assert got.shape == (1, 5, 7)
+    np.testing.assert_allclose(got, 0.4 * pixels, atol=1e-6)
+
+
+def test_rgb_through_a_gray_network_goes_channel_by_channel(rng: np.random.Generator) -> None:
+    pixels = uniform(rng, 3, 5, 7)
+    np.testing.assert_array_equal(denoise(HALF_GRAY, pixels), pixels / 2)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_leaves_the_range_is_clipped(channels: int) -> None:
+    pixels = np.array([[[0, 0.25, 0.5, 1]]], np.float32)
+    model = mixing((3 * np.eye(channels)).tolist(), bias=-1)  # 3x - 1
+    np.testing.assert_allclose(denoise(model, pixels), np.array([[[0, 0, 0.5, 1]]]), atol=1e-6)
+
+
+def test_the_input_is_not_changed(rng: np.random.Generator) -> None:
+    for model in (TURNING, HALF_GRAY):
+        for own in (1, 3):
+            pixels = uniform(rng, own, 5, 7)
+            before = pixels.copy()
+            assert not np.shares_memory(denoise(model, pixels), pixels)
+            np.testing.assert_array_equal(pixels, before)
+
+
+def test_pixels_without_channels_are_refused(rng: np.random.Generator) -> None:
+    for pixels in (uniform(rng, 3, 7), uniform(rng, 1, 7), uniform(rng, 5, 7), uniform(rng, 1, 3, 5, 7)):
+        with pytest.raises(ShapeError, match=r"^a picture has to have the shape \(C, H, W\), it has \("):
+            denoise(TURNING, pixels)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (5, 7), (8, 12)])
+@pytest.mark.parametrize("own", [1, 3])
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_a_picture_keeps_size_channels_and_depth(
+    size: Pair, own: int, depth: type[np.unsignedinteger], rng: np.random.Generator
+) -> None:
+    network = founding(rng, np.float32)
+    model = Model(network, SGD(network.param()), MSE())
+    pixels = rng.integers(np.iinfo(depth).max, size=(*size, own), dtype=depth, endpoint=True)
+    before = pixels.copy()
+    denoised = denoise_picture(model, Picture(pixels)).pixels
+    assert denoised.shape == pixels.shape
+    assert denoised.dtype == depth
+    np.testing.assert_array_equal(pixels, before)
+    highest = np.float32(np.iinfo(depth).max)
+    wanted = denoise(model, np.moveaxis(pixels / highest, -1, 0))
+    np.testing.assert_allclose(np.moveaxis(denoised, -1, 0), wanted * highest, atol=0.55)
+
+
+def test_16_bits_are_not_passed_through_8() -> None:
+    pixels = np.array([[0, 1, 2, 1000, 65534, 65535]], np.uint16)[..., None]
+    denoised = denoise_picture(mixing([[1]]), Picture(pixels)).pixels
+    np.testing.assert_array_equal(denoised, pixels)
+    assert denoised.dtype == np.uint16
+
+
+def test_alpha_and_metadata_stay(rng: np.random.Generator) -> None:
+    alpha = rng.integers(256, size=(5, 7), dtype=np.uint8)
+    picture = Picture(rng.integers(256, size=(5, 7, 3), dtype=np.uint8), alpha, {"dpi": (72, 72)}, ("a note",))
+    denoised = denoise_picture(TURNING, picture)
+    np.testing.assert_array_equal(denoised.pixels, picture.pixels[..., [1, 2, 0]])
+    assert denoised.alpha is not None
+    np.testing.assert_array_equal(denoised.alpha, alpha)
+    assert (denoised.metadata, denoised.notes) == ({"dpi": (72, 72)}, ("a note",))
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("strength", [0.001, 0.25, 0.5, 0.999])
+def test_strength_blends_with_the_picture_as_it_was(depth: type, strength: float, rng: np.random.Generator) -> None:
+    highest = 1 if depth is np.float32 else np.iinfo(depth).max
+    pixels: Array = (rng.random((5, 7, 1)) * highest).astype(depth)
+    blended = denoise_picture(HALF_GRAY, Picture(pixels), strength=strength).pixels
+    assert blended.dtype == depth
+    wanted = pixels.astype(float) * (1 - strength / 2)
+    # One rounding, and no second one that would be seen.
+    np.testing.assert_allclose(blended, wanted, atol=1e-6 if depth is np.float32 else 0.505, rtol=0)
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_a_blend_of_a_picture_with_itself_is_the_picture(depth: type[np.unsignedinteger]) -> None:
+    pixels: Array = np.arange(np.iinfo(depth).max + 1, dtype=depth).reshape(-1, 16, 1)
+    for strength in (0.0, 0.3, 0.7, 1.0):
+        denoised = denoise_picture(mixing([[1]]), Picture(pixels), strength=strength)
+        np.testing.assert_array_equal(denoised.pixels, pixels)
+
+
+def test_strength_0_gives_the_picture_back_whatever_the_network_does() -> None:
+    picture = Picture(np.array([[[0], [7], [255]]], np.uint8))
+    assert denoise_picture(mixing([[np.nan]]), picture, strength=0) is picture
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, np.nan])
+def test_a_strength_outside_its_range(strength: float) -> None:
+    with pytest.raises(ArgumentError, match="`strength` is"):
+        denoise_picture(HALF_GRAY, Picture(np.zeros((1, 1, 1), np.uint8)), strength=strength)
+
+
+@pytest.mark.parametrize("model", [TURNING, HALF_GRAY])
+@pytest.mark.parametrize("own", [1, 3])
+@pytest.mark.parametrize("strength", [0, 0.5, 1])
+def test_the_parts_that_are_told_add_up(model: Model, own: int, strength: float) -> None:
+    parts: list[float] = []
+    picture = Picture(np.zeros((300, 150, own), np.uint8))
+    denoise_picture(model, picture, strength=strength, advance=parts.append)
+    assert sum(parts) == pytest.approx(1)
+    assert len(parts) > 1 or strength == 0
+
+
+def test_a_picture_with_a_range_of_its_own_is_mapped_to_the_networks_and_back() -> None:
+    pixels = np.array([[[-100], [0], [300]]], np.float32)
+    picture = Picture(pixels, value_range=(-100, 300))
+    np.testing.assert_allclose(denoise_picture(HALF_GRAY, picture).pixels, [[[-100], [-50], [100]]], atol=1e-4)
+    half = denoise_picture(HALF_GRAY, picture, strength=0.5)
+    np.testing.assert_allclose(half.pixels, [[[-100], [-25], [200]]], atol=1e-4)
+    assert half.value_range == (-100, 300)
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_the_bundled_model_leaves_flat_pictures_flat_from_edge_to_edge(level: int) -> None:
+    flat = np.full((67, 90, 3), level, np.uint8)
+    model = Model.from_checkpoint(choose_model("photo").path)
+    denoised = denoise_picture(model, Picture(flat)).pixels
+    assert np.abs(denoised.astype(int) - level).max() <= 1
+
+
+@pytest.mark.parametrize("own", [1, 3])
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_white_stays_white(own: int, depth: type[np.unsignedinteger]) -> None:
+    white = np.full((5, 7, own), np.iinfo(depth).max, depth)
+    brighter = mixing(np.eye(own).tolist(), bias=0.3)
+    np.testing.assert_array_equal(denoise_picture(brighter, Picture(white)).pixels, white)
+
+
+def test_a_gray_file_with_alpha_goes_through_an_rgb_network_and_comes_back(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    gray, alpha = rng.integers(256, size=(5, 7, 1), dtype=np.uint8), rng.integers(256, size=(5, 7), dtype=np.uint8)
+    write_picture(tmp_path / "in.png", Picture(gray, alpha))
+    write_picture(tmp_path / "out.png", denoise_picture(TURNING, read_picture(tmp_path / "in.png")))
+    got = read_picture(tmp_path / "out.png")
+    np.testing.assert_array_equal(got.pixels, gray)
+    assert got.alpha is not None
+    np.testing.assert_array_equal(got.alpha, alpha)

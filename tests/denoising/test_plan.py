@@ -1,0 +1,219 @@
+"""Which input goes to which output."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from n2n_cli.denoising.plan import ENDINGS, Naming, plan_file, plan_folder
+from n2n_cli.errors import ImageError, UsageError
+from n2n_cli.system.atomic_files import replacing
+from tests.system.test_atomic_files import open_folder, without_privileges
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("out").mkdir()
+    return tmp_path
+
+
+def touch(*names: str) -> None:
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(b"")
+
+
+def pairs(*sources: str, to: str = "out", naming: Naming | None = None) -> dict[str, str]:
+    plan = plan_folder([Path(source) for source in sources], Path(to), naming or Naming())
+    assert not plan.problems
+    return {str(job.source): str(job.target) for job in plan.jobs}
+
+
+def test_a_folders_pictures_are_taken_by_name_and_nothing_else_of_it() -> None:
+    touch("in/b.JPG", "in/a.png", "in/notes.txt", "in/.hidden.png", "in/._b.JPG", "in/sub/c.png", "in/png")
+    os.mkfifo("in/pipe.png")
+    found = pairs("in")
+    assert list(found.items()) == [("in/a.png", "out/a.png"), ("in/b.JPG", "out/b.JPG")]
+
+
+def test_what_is_being_written_is_not_taken() -> None:
+    touch("in/a.png")
+    with replacing(Path("in/b.png")) as file:
+        file.write(b"half")
+        assert list(pairs("in")) == ["in/a.png"]
+
+
+def test_recursive_keeps_the_tree() -> None:
+    touch("in/x/y/b.png", "in/x/a.tif", "in/c.png", "in/.git/d.png")
+    assert pairs("in", naming=Naming(recursive=True)) == {
+        "in/c.png": "out/c.png",
+        "in/x/a.tif": "out/x/a.tif",
+        "in/x/y/b.png": "out/x/y/b.png",
+    }
+
+
+def test_the_output_inside_the_input_is_not_read() -> None:
+    touch("in/a.png", "in/done/a.png", "in/done/x/b.png")
+    assert pairs("in", to="in/done", naming=Naming(recursive=True)) == {"in/a.png": "in/done/a.png"}
+    Path("link").symlink_to("in/done")
+    assert pairs("in", to="link", naming=Naming(recursive=True)) == {"in/a.png": "link/a.png"}
+
+
+def test_a_folder_onto_itself_is_read() -> None:
+    touch("in/a.png", "in/x/b.png")
+    naming = Naming(recursive=True)
+    assert pairs("in", to="in", naming=naming) == {name: name for name in ("in/a.png", "in/x/b.png")}
+
+
+def test_links_are_followed_but_not_in_circles() -> None:
+    touch("in/x/a.png", "other/b.png")
+    Path("in/x/up").symlink_to("..")
+    Path("in/self").symlink_to(".")
+    Path("in/linked").symlink_to("../other")
+    Path("in/nowhere.png").symlink_to("missing.png")
+    Path("in/.hidden.png").symlink_to(".hidden.png")
+    assert sorted(pairs("in", naming=Naming(recursive=True))) == ["in/linked/b.png", "in/nowhere.png", "in/x/a.png"]
+
+
+def test_patterns_choose_from_a_folder_but_not_from_files() -> None:
+    touch("in/a.png", "in/b.jpg", "in/c.tif", "in/B.jpg", "d.webp")
+    assert sorted(pairs("in", "d.webp", naming=Naming(patterns=("*.png", "b*")))) == ["d.webp", "in/a.png", "in/b.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("name", "naming", "wanted"),
+    [
+        ("a.b.png", Naming(suffix="_denoised"), "a.b_denoised.png"),
+        ("a.JPG", Naming(image_format="PNG"), "a.png"),
+        ("a.JPEG", Naming(image_format="JPEG"), "a.JPEG"),
+        ("a.tiff", Naming(suffix="-x", image_format="WEBP"), "a-x.webp"),
+        ("noending", Naming(suffix="_x"), "noending_x"),
+        ("noending", Naming(image_format="TIFF"), "noending.tif"),
+    ],
+)
+def test_names_of_outputs(name: str, naming: Naming, wanted: str) -> None:
+    touch(name)
+    assert pairs(name, naming=naming) == {name: f"out/{wanted}"}
+
+
+def test_every_format_has_an_ending() -> None:
+    from n2n_cli.images import FORMATS
+
+    assert {FORMATS[ending]: ending for ending in ENDINGS.values()} == ENDINGS
+
+
+def test_the_same_file_twice_is_one() -> None:
+    touch("in/a.png")
+    assert pairs("in/a.png", "in", "in/a.png") == {"in/a.png": "out/a.png"}
+
+
+def test_the_order_is_that_of_the_names_bytes() -> None:
+    touch("in/b.png", "in/B.png", "in/ä.png", "in/\udcff.png")
+    assert list(pairs("in")) == ["in/B.png", "in/b.png", "in/ä.png", "in/\udcff.png"]
+    assert list(pairs("in/b.png", "in/ä.png", "in/B.png")) == ["in/B.png", "in/b.png", "in/ä.png"]
+
+
+def test_with_a_suffix_earlier_outputs_are_not_denoised_again() -> None:
+    touch("in/a.png", "in/a_d.png", "in/a_d_d.png", "in/b.png", "in/c_d.png")
+    plan = plan_folder([Path("in")], Path("in"), Naming(suffix="_d"))
+    assert {job.source.name: job.target.name for job in plan.jobs} == {
+        "a.png": "a_d.png",
+        "b.png": "b_d.png",
+        "c_d.png": "c_d_d.png",
+    }
+    assert plan.notes == ("2 pictures are outputs of others: not denoised again",)
+    one = plan_folder([Path("in/a.png"), Path("in/a_d.png")], Path("in"), Naming(suffix="_d"))
+    assert one.notes == ("1 picture is the output of another one: not denoised again",)
+
+
+def test_an_output_that_is_a_link_to_its_input_does_not_hide_it() -> None:
+    touch("in/a.png")
+    Path("in/a_d.png").symlink_to("a.png")
+    assert pairs("in", to="in", naming=Naming(suffix="_d")) == {"in/a.png": "in/a_d.png"}
+
+
+def test_two_inputs_with_one_output_are_refused_and_all_are_named() -> None:
+    touch("x/a.png", "y/a.png", "z/a.png", "x/b.png", "y/b.png", "x/c.png")
+    with pytest.raises(UsageError) as caught:
+        pairs("x", "y", "z")
+    assert caught.value.message == (
+        "several pictures would be written to the same file: `x/a.png` and `y/a.png` and `z/a.png` to `out/a.png`; "
+        "`x/b.png` and `y/b.png` to `out/b.png`"
+    )
+
+
+def test_a_new_ending_may_not_overwrite_another_input() -> None:
+    touch("in/a.png", "in/a.jpg")
+    with pytest.raises(UsageError, match=r"`in/a.jpg` and `in/a.png` to `in/a.png`"):
+        pairs("in", to="in", naming=Naming(image_format="PNG"))
+
+
+@pytest.mark.parametrize(
+    ("sources", "naming", "message", "hint"),
+    [
+        (("in",), Naming(), "`in` holds no pictures", "looked for .png, .jpg"),
+        (("in",), Naming(patterns=("*.tif", "x*")), "`in` holds no `*.tif` or `x*`", "looked for"),
+        (("in", "out"), Naming(), "`in`, `out` hold no pictures", "looked for"),
+    ],
+)
+def test_folders_without_pictures(sources: tuple[str, ...], naming: Naming, message: str, hint: str) -> None:
+    touch("in/sub/a.png")
+    with pytest.raises(ImageError) as caught:
+        pairs(*sources, naming=naming)
+    assert caught.value.message == message
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith(hint)
+    assert caught.value.hint.endswith("; `--recursive` looks into the folders below, too")
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "message"),
+    [
+        ("no/where", ImageError, "nothing can be written to `no/where`: there is no folder `no/where`"),
+        ("in/a.png", UsageError, "`in/a.png` is not a folder, which the last word has to be"),
+    ],
+)
+def test_an_output_folder_that_is_none(target: str, kind: type[Exception], message: str) -> None:
+    touch("in/a.png")
+    with pytest.raises(kind) as caught:
+        pairs("in", to=target)
+    assert str(caught.value).startswith(message)
+
+
+def test_folders_that_may_not_be_read_or_written() -> None:
+    with open_folder() as folder:
+        (folder / "in" / "closed").mkdir(parents=True)
+        (folder / "in" / "a.png").touch()
+        (folder / "out").mkdir(mode=0o777)
+        (folder / "in" / "closed").chmod(0)
+        naming = Naming(recursive=True)
+        with without_privileges():
+            plan = plan_folder([folder / "in"], folder / "out", naming)
+            with pytest.raises(ImageError, match=r"closed` cannot be read: Permission denied$") as caught:
+                plan_folder([folder / "in" / "closed"], folder / "out", naming)
+        assert caught.value.hint
+        assert [job.source.name for job in plan.jobs] == ["a.png"]
+        assert [problem.message for problem in plan.problems] == [
+            f"the folder `{folder}/in/closed` cannot be read: Permission denied"
+        ]
+        (folder / "in" / "closed").chmod(0o700)
+
+
+def test_a_folder_that_may_not_be_written_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    touch("in/a.png")
+    monkeypatch.setattr("os.access", lambda path, mode: not (Path(path) == Path("out") and mode == os.W_OK))
+    with pytest.raises(ImageError, match=r"^nothing can be written to `out`: no permission to write in `out`$"):
+        pairs("in")
+    with pytest.raises(ImageError, match=r"^`out/a.png` cannot be written: no permission to write in `out`$"):
+        plan_file(Path("in/a.png"), Path("out/a.png"))
+
+
+def test_links_to_themselves_and_impossible_names_are_told_of_when_they_are_read() -> None:
+    Path("in").mkdir(exist_ok=True)
+    Path("in/loop.png").symlink_to("loop.png")
+    Path("out").mkdir(exist_ok=True)
+    plan = plan_folder([Path("in"), Path("x" * 5000)], Path("out"), Naming(recursive=True))
+    assert {Path("in/loop.png"), Path("x" * 5000)} <= {job.source for job in plan.jobs}

@@ -1,0 +1,137 @@
+"""Which tiles a picture is cut into."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from n2n_cli.config import load_config
+from n2n_cli.engine.replicas import Replicas
+from n2n_cli.engine.tile_plan import TILE, Plan, Tile, plan
+from n2n_cli.engine.tiling import apply
+from n2n_cli.errors import MemoryLimitError
+from n2n_cli.models.self_ensemble import SelfEnsemble
+from n2n_cli.nn import Conv2d, Module, Residual, Sequential
+from n2n_cli.nn.functional import Pair
+from tests.nn.cases import pairs, some_examples
+from tests.nn.founding import founding
+from tests.nn.unet import unet
+
+
+def far_seeing() -> Module:
+    """A network of one channel that sees 80 pixels around each; no array is larger than the picture."""
+    return Sequential(*(Conv2d(1, 1, 9, padding=4) for _ in range(20)))
+
+
+def planned(network: Module, size: Pair, *, threads: int = 1, memory: int = 10**9, margin: int = 0) -> Plan:
+    channels = 1 if isinstance(network[0], Conv2d) and network[0].in_channels == 1 else 3  # type: ignore[index]
+    return plan(Replicas(network, threads=threads), (1, channels, *size), None, memory, margin)
+
+
+def tiles(network: Module, size: Pair, *, threads: int = 1, memory: int = 10**9, margin: int = 0) -> list[Tile]:
+    return planned(network, size, threads=threads, memory=memory, margin=margin).tiles
+
+
+@pytest.fixture
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let threads work on tiles of their own, however large the picture is."""
+    monkeypatch.setattr("n2n_cli.engine.tile_plan.TAPED_PIXELS", math.inf)
+
+
+def sides(found: list[Tile]) -> set[Pair]:
+    return {(tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start) for tile in found}
+
+
+def test_a_network_that_sees_little_around_a_pixel_has_small_tiles(rng: np.random.Generator) -> None:
+    assert sides(tiles(founding(rng), (3 * TILE, 2 * TILE))) == {(TILE, TILE)}
+    assert sides(tiles(Sequential(Conv2d(1, 1, 1)), (TILE, 5 * TILE))) == {(TILE, TILE)}
+
+
+@pytest.mark.usefixtures("one_by_one")
+def test_a_network_that_sees_far_has_a_tile_for_each_thread_where_the_memory_is_enough() -> None:
+    assert sides(tiles(far_seeing(), (500, 900))) == {(500, 900)}
+    assert sides(tiles(far_seeing(), (500, 900), threads=2)) == {(500, 450)}
+    assert sides(tiles(far_seeing(), (900, 500), threads=2)) == {(450, 500)}
+    assert len(tiles(far_seeing(), (900, 900), threads=4)) == 4
+    assert len(tiles(far_seeing(), (40, 30), threads=4)) == 1  # every part would see the whole
+
+
+def test_threads_work_together_on_a_large_picture_of_which_the_network_sees_far(rng: np.random.Generator) -> None:
+    for threads in (1, 2, 8):
+        found = planned(far_seeing(), (500, 900), threads=threads)
+        assert found.together
+        assert sides(found.tiles) == {(500, 900)}
+    assert not planned(far_seeing(), (128, 128)).together
+    assert not planned(founding(rng), (500, 900)).together
+
+
+@some_examples
+@given(pairs(1, 3000), st.integers(10**6, 3 * 10**7), st.integers(1, 5), st.integers(0, 40))
+def test_tiles_cover_the_picture_once_and_see_no_more_than_the_memory_holds(
+    size: Pair, memory: int, threads: int, margin: int
+) -> None:
+    found = planned(far_seeing(), size, memory=memory * threads, threads=threads, margin=margin)
+    assert math.prod(size) == sum(
+        (tile.rows.stop - tile.rows.start) * (tile.columns.stop - tile.columns.start) for tile in found.tiles
+    )
+    if found.together:
+        assert found.memory <= memory * threads
+    else:
+        assert max(math.prod(tile.seen_shape) for tile in found.tiles) * 9 * 4 == found.memory <= memory
+
+
+NETWORKS = {
+    "chain": lambda rng: far_seeing(),
+    "u-net": lambda rng: load_config("unet-small").network.build(rng=rng),
+    "ensemble": lambda rng: SelfEnsemble(load_config("unet-small").network.build(rng=rng)),
+    "nested": lambda rng: Sequential(Residual(Residual(*(Conv2d(3, 3, 9, padding=4, rng=rng) for _ in range(20))))),
+    "wide": lambda rng: Sequential(
+        *(Conv2d(*channels, 3, padding=1, rng=rng) for channels in ((3, 64), *[(64, 64)] * 12, (64, 3)))
+    ),
+}
+
+
+@pytest.mark.parametrize("size", [(400, 500), (16, 3000)])
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
+def test_the_memory_of_threads_together_is_what_was_counted(
+    make: Callable[[np.random.Generator], Module], threads: int, size: Pair, rng: np.random.Generator
+) -> None:
+    network = make(rng).eval()
+    replicas = Replicas(network, threads=threads)
+    shape = 1, 1 if isinstance(network, Sequential) and network.param()[0][0].shape[1] == 1 else 3, *size
+    memory = 700_000_000
+    found = plan(replicas, shape, None, memory, 0)
+    assert found.together
+    apply(replicas, rng.random(shape).astype(np.float32), memory=memory)
+    held = sum(pool.held for pool in (replicas._replicas[0].pool, *replicas._pools))
+    assert found.memory / 40 < held <= found.memory <= memory
+
+
+@some_examples
+@given(pairs(1, 700), st.integers(1, 3), st.integers(0, 40))
+def test_tiles_of_a_u_net_are_whole_periods(size: Pair, threads: int, margin: int) -> None:
+    network = unet(np.random.default_rng(0))
+    found = tiles(network, size, memory=3 * 10**7, threads=threads, margin=margin)
+    period = network.period(0)
+    assert all(edge % period == 0 for tile in found for part in tile[1:] for edge in (part.start, part.stop))
+    assert {stop for tile in found for stop in (tile.rows.stop,)} >= {size[0] + -size[0] % period}
+
+
+def test_too_little_memory_for_any_tile(rng: np.random.Generator) -> None:
+    network = founding(rng)
+    with pytest.raises(MemoryLimitError, match=r"^0 MB are too little .*; it takes \d+ MB at least$") as caught:
+        tiles(network, (60, 70), memory=1000)
+    needed = caught.value.needed
+    assert tiles(network, (60, 70), memory=needed * 10**6)
+    x = rng.random((1, 3, 60, 70)).astype(np.float32)
+    with pytest.raises(MemoryLimitError):
+        apply(Replicas(network, threads=2), x, memory=needed * 10**6)  # of two threads
+    assert (
+        np.abs(apply(Replicas(network), x, memory=needed * 10**6) - apply(Replicas(network), x, tile=99)).max() < 1e-6
+    )

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import DTypeLike
+
+from n2n_cli.images.pixels import from_unit, to_float, to_integer, to_unit, turned, turned_back
+
+both_depths = pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+
+
+def levels(dtype: DTypeLike) -> np.ndarray[tuple[int], np.dtype[np.unsignedinteger]]:
+    return np.arange(np.iinfo(np.dtype(dtype)).max + 1).astype(dtype)
+
+
+@both_depths
+def test_every_level_comes_back(dtype: DTypeLike) -> None:
+    back = to_integer(to_float(levels(dtype)), dtype)
+    assert back.dtype == dtype
+    assert np.array_equal(back, levels(dtype))
+
+
+@both_depths
+def test_every_level_is_its_share_of_white(dtype: DTypeLike) -> None:
+    shares = to_float(levels(dtype))
+    assert shares.dtype == np.float32
+    assert shares[0] == 0
+    assert shares[-1] == 1
+    assert (np.diff(shares) > 0).all()
+    assert np.abs(shares - np.linspace(0, 1, len(shares))).max() < 2**-23
+
+
+@both_depths
+def test_rounding_is_to_the_nearest_level(dtype: DTypeLike) -> None:
+    exact = levels(dtype)[1:-1].astype(np.float64)
+    highest = np.iinfo(np.dtype(dtype)).max
+    for offset in (-0.49, 0.49):
+        assert np.array_equal(to_integer((exact + offset) / highest, dtype), levels(dtype)[1:-1])
+
+
+@both_depths
+def test_what_lies_outside_becomes_black_or_white(dtype: DTypeLike) -> None:
+    outside = np.array([-np.inf, -1e30, -0.1, 1.1, 1e30, np.inf], np.float32)
+    assert to_integer(outside, dtype).tolist() == [0, 0, 0] + [np.iinfo(np.dtype(dtype)).max] * 3
+
+
+def test_floats_are_neither_scaled_nor_clipped_nor_copied() -> None:
+    pixels = np.array([-0.5, 0.25, 1.5], np.float32)
+    assert to_float(pixels) is pixels
+    assert to_float(pixels.astype(np.float64)).dtype == np.float32
+    assert to_float(pixels.astype(np.float64)).tolist() == [-0.5, 0.25, 1.5]
+
+
+@both_depths
+def test_the_input_is_left_as_it_is(dtype: DTypeLike) -> None:
+    integers, floats = levels(dtype), np.linspace(-1, 2, 7)
+    to_float(integers)
+    to_integer(floats, dtype)
+    assert np.array_equal(integers, levels(dtype))
+    assert np.array_equal(floats, np.linspace(-1, 2, 7))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "i1", "i2", "i4"])
+def test_any_range_is_mapped_and_comes_back(dtype: str) -> None:
+    pixels = (
+        np.array([[-20, 30], [80, 105]]).astype(dtype) if dtype[0] != "u" else np.array([[5, 55], [105, 130]], dtype)
+    )
+    low, high = float(pixels.min()), float(pixels.max())
+    shares = to_unit(pixels, low, high)
+    assert shares.dtype == np.float32
+    assert shares.tolist() == [[0, pytest.approx(0.4)], [pytest.approx(0.8), 1]]
+    back = from_unit(shares, low, high, dtype)
+    assert back.dtype == dtype
+    assert back.tolist() == pixels.tolist()
+
+
+def test_a_small_range_far_from_zero_keeps_its_steps() -> None:
+    pixels = np.arange(2**31 - 256, 2**31 - 1, dtype=np.int32)
+    shares = to_unit(pixels, float(pixels[0]), float(pixels[-1]))
+    assert (np.diff(shares) > 0).all()
+    assert np.array_equal(from_unit(shares, float(pixels[0]), float(pixels[-1]), np.int32), pixels)
+
+
+def test_integers_are_rounded_and_stay_within_their_type() -> None:
+    assert from_unit(np.array([-9, 0.454, 0.456, 9], np.float32), -100, 100, np.int8).tolist() == [-128, -9, -9, 127]
+    assert from_unit(np.array([-1, 2], np.float32), -1, 3, np.float32).tolist() == [-5, 7]
+
+
+def test_a_range_of_no_width() -> None:
+    assert to_unit(np.full(3, 7.0), 7, 7).tolist() == [0, 0, 0]
+    assert from_unit(np.zeros(2, np.float32), 7, 7, np.int16).tolist() == [7, 7]
+
+
+def test_a_picture_is_turned_in_eight_ways_and_back() -> None:
+    picture = np.arange(2 * 3 * 4).reshape(2, 3, 4)
+    views = [turned(picture, way) for way in range(8)]
+    assert np.array_equal(views[0], picture)
+    assert np.array_equal(views[1], picture[::-1])
+    assert np.array_equal(views[2], picture[:, ::-1])
+    assert np.array_equal(views[3], picture[::-1, ::-1])
+    assert np.array_equal(views[4], picture.swapaxes(0, 1))
+    assert np.array_equal(views[5], np.rot90(picture, -1))
+    assert len({view.tobytes() for view in views}) == 8
+    for way, view in enumerate(views):
+        assert np.shares_memory(view, picture)
+        assert np.array_equal(turned_back(view, way), picture)
+
+
+def test_the_axes_of_a_picture_may_be_others() -> None:
+    pictures = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
+    for way in range(8):
+        view = turned(pictures, way, (2, 3))
+        assert np.array_equal(view[1, 2], turned(pictures[1, 2], way))
+        assert np.array_equal(turned_back(view, way, (2, 3)), pictures)

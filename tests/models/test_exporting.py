@@ -1,0 +1,139 @@
+"""Checkpoints without what only training needs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from n2n_cli.checkpoints.file import read_checkpoint, write_checkpoint
+from n2n_cli.config import load_config
+from n2n_cli.errors import CheckpointError
+from n2n_cli.models.exporting import export
+from n2n_cli.models.model import Model
+from tests.cli import n2n, photo
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    config = load_config("ee559").override("train.optimizer", "Adam", "test").override("train.lr", 0.01, "test")
+    model = Model.from_config(config, threads=1)
+    model.save(tmp_path / "last.pth", epoch=3, psnr=25.5, noisy_psnr=20.5, progress={"step": 4})
+    return tmp_path / "last.pth"
+
+
+def test_weights_configuration_and_scores_stay(checkpoint: Path, tmp_path: Path) -> None:
+    export(checkpoint, tmp_path / "out.pth")
+    before, after = read_checkpoint(checkpoint), read_checkpoint(tmp_path / "out.pth")
+    assert set(after) == {"model", "epoch", "psnr", "noisy_psnr", "config"}
+    assert all(np.array_equal(before["model"][name], values) for name, values in after["model"].items())
+    assert after["config"] == before["config"]
+    assert (tmp_path / "out.pth").stat().st_size < checkpoint.stat().st_size / 2.5
+
+
+def test_half_the_bytes_and_nearly_the_same_pictures(
+    checkpoint: Path, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    export(checkpoint, tmp_path / "out.pth", half=True)
+    assert {values.dtype for values in read_checkpoint(tmp_path / "out.pth")["model"].values()} == {np.dtype("f2")}
+    x = rng.random((1, 3, 16, 16), dtype=np.float32)
+    whole, half = (Model.from_checkpoint(path, threads=1).predict(x) for path in (checkpoint, tmp_path / "out.pth"))
+    assert half.dtype == np.float32
+    assert 0 < np.abs(whole - half).max() < 1e-3
+
+
+def test_a_weight_too_large_for_half_the_bytes_writes_nothing(checkpoint: Path, tmp_path: Path) -> None:
+    tree = read_checkpoint(checkpoint)
+    tree["model"]["2.weight"][0, 0, 0, 0] = 70_000
+    write_checkpoint(checkpoint, tree)
+    export(checkpoint, tmp_path / "whole.pth")
+    with pytest.raises(CheckpointError, match=r"weights in `2.weight` that are too large for float16") as caught:
+        export(checkpoint, tmp_path / "half.pth", half=True)
+    assert caught.value.hint == "leave out `--half`"
+    assert not (tmp_path / "half.pth").exists()
+
+
+def test_weights_that_do_not_fit_their_configuration_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    tree = read_checkpoint(checkpoint)
+    del tree["model"]["0.weight"]
+    write_checkpoint(checkpoint, tree)
+    with pytest.raises(CheckpointError, match=r"last.pth`: the weights do not fit .* `0.weight` is missing") as caught:
+        export(checkpoint, tmp_path / "out.pth")
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith("it is damaged")
+    assert not (tmp_path / "out.pth").exists()
+
+
+def scaled(source: Path, target: Path, factor: float) -> Path:
+    """A checkpoint whose weights are those of another, times a factor."""
+    tree = read_checkpoint(source)
+    tree["model"] = {name: values * np.float32(factor) for name, values in tree["model"].items()}
+    write_checkpoint(target, tree)
+    return target
+
+
+def test_the_mean_of_several_has_no_scores(checkpoint: Path, tmp_path: Path) -> None:
+    others = [scaled(checkpoint, tmp_path / f"{factor}.pth", factor) for factor in (0, 5)]
+    export(checkpoint, tmp_path / "out.pth", average=others)
+    before, after = read_checkpoint(checkpoint), read_checkpoint(tmp_path / "out.pth")
+    assert set(after) == {"model", "config"}
+    assert after["config"] == before["config"]
+    for name, values in before["model"].items():
+        np.testing.assert_allclose(after["model"][name], 2 * values, rtol=1e-6)
+    answer = n2n("export", "--half", "--average", others[0], checkpoint, tmp_path / "half.pth")
+    assert answer.code == 0
+    for name, values in read_checkpoint(tmp_path / "half.pth")["model"].items():
+        np.testing.assert_allclose(values, before["model"][name] / 2, rtol=2e-3, atol=1e-6)
+
+
+def test_a_mean_too_large_for_half_the_bytes_is_not_blamed_on_the_first(checkpoint: Path, tmp_path: Path) -> None:
+    large = scaled(checkpoint, tmp_path / "large.pth", 1e7)
+    with pytest.raises(CheckpointError, match=r"^the mean has weights in `0.weight` that are too large"):
+        export(checkpoint, tmp_path / "out.pth", average=[large], half=True)
+
+
+def test_there_is_no_mean_of_networks_with_other_activations(checkpoint: Path, tmp_path: Path) -> None:
+    layers = [
+        {"type": "LeakyReLU"} if layer["type"] == "ReLU" else layer for layer in load_config("ee559").network.layers
+    ]
+    config = load_config("ee559")
+    config = replace(config, network=replace(config.network, layers=tuple(layers)))
+    Model.from_config(config, threads=1).save(tmp_path / "leaky.pth")
+    with pytest.raises(CheckpointError, match=r"leaky.pth`: it holds another network$") as caught:
+        export(checkpoint, tmp_path / "out.pth", average=[tmp_path / "leaky.pth"])
+    assert caught.value.hint == "only checkpoints of one network have a mean; `n2n info FILE` shows a network"
+    state_dict = read_checkpoint(tmp_path / "leaky.pth")["model"]  # says nothing of its activations
+    write_checkpoint(tmp_path / "leaky.pth", state_dict)
+    export(checkpoint, tmp_path / "out.pth", average=[tmp_path / "leaky.pth"])
+
+
+def test_there_is_no_mean_of_different_networks(checkpoint: Path, tmp_path: Path) -> None:
+    answer = n2n("export", checkpoint, tmp_path / "out.pth", "--average", "photo")
+    assert answer.code == 1
+    assert re.match(r"error: `.*photo\.pth`: it holds another network\n", answer.err)
+    assert "hint: only checkpoints of one network have a mean" in answer.err
+    for no_state_dict in (3.5, None):
+        write_checkpoint(tmp_path / "odd.pth", no_state_dict)
+        with pytest.raises(CheckpointError, match=r"odd.pth` holds no state dict"):
+            export(checkpoint, tmp_path / "out.pth", average=[tmp_path / "odd.pth"])
+    assert not (tmp_path / "out.pth").exists()
+
+
+def test_the_commands(checkpoint: Path, tmp_path: Path) -> None:
+    answer = n2n("export", "--half", checkpoint, tmp_path / "out.pth")
+    size = (tmp_path / "out.pth").stat().st_size
+    assert answer == (0, f"{tmp_path / 'out.pth'}: {size:,} bytes\n", "")
+    assert n2n("export", tmp_path / "missing.pth", tmp_path / "out.pth").code == 1
+    assert n2n("export", "--average", "photo", "photo", tmp_path / "photo.pth").code == 0
+    assert n2n("models").out.startswith("photo\tgrain:0-50,0-1\t1,803,756 parameters\t3.6 MB\t")
+    assert '"model": "photo"' in n2n("models", "--json").out
+
+
+def test_a_bundled_model_is_described_and_measured_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    photo(tmp_path / "photos" / "0.png", (32, 32, 3))
+    assert "178x178 pixels" in n2n("info", "photo").out
+    assert n2n("eval", "photo", "--data", "photos", "--noise", "gaussian:25").code == 0

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from n2n_cli.system.atomic_files import replacing
+
+
+@contextmanager
+def without_privileges() -> Iterator[None]:
+    """The block runs as a user whom permissions bind, also where the tests run as root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter and change, as `tmp_path` is not."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        yield folder
+
+
+def write(path: Path, content: bytes) -> None:
+    with replacing(path) as file:
+        file.write(content)
+
+
+def permissions(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_file_appears_whole_at_the_end_of_the_block(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with replacing(path) as file:
+        file.write(b"new")
+        file.flush()
+        assert not path.exists()
+        (hidden,) = tmp_path.iterdir()
+        assert hidden.name.startswith(".")
+    assert [path] == list(tmp_path.iterdir())
+    assert path.read_bytes() == b"new"
+
+
+def test_the_old_file_stays_until_the_end_of_the_block(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old and longer")
+    with path.open("rb") as reader:
+        with replacing(path) as file:
+            file.write(b"new")
+            file.flush()
+            assert path.read_bytes() == b"old and longer"
+        assert reader.read() == b"old and longer"
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, KeyboardInterrupt, MemoryError])
+@pytest.mark.parametrize("old", [b"old", None])
+def test_an_error_leaves_what_was_there(tmp_path: Path, error: type[BaseException], old: bytes | None) -> None:
+    path = tmp_path / "file"
+    if old is not None:
+        path.write_bytes(old)
+
+    def fail() -> None:
+        with replacing(path) as file:
+            file.write(b"new")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == ({} if old is None else {"file": old})
+
+
+@pytest.mark.parametrize("name", ["fsync", "replace"])
+def test_a_disk_that_fills_up_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def fail(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os if name == "fsync" else Path, name, fail)
+    with pytest.raises(OSError, match="No space left"):
+        write(path, b"new")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"file": b"old"}
+
+
+def test_the_content_is_on_the_disk_before_the_name_and_the_name_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, steps, sync, rename = tmp_path / "file", list[str](), os.fsync, Path.replace
+
+    def noted_sync(descriptor: int) -> None:
+        what = os.fstat(descriptor)
+        steps.append("folder" if stat.S_ISDIR(what.st_mode) else f"{what.st_size} bytes")
+        sync(descriptor)
+
+    def noted_rename(self: Path, target: Path) -> Path:
+        steps.append("rename")
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(Path, "replace", noted_rename)
+    write(path, b"new")
+    assert steps == ["3 bytes", "rename", "folder"]
+
+
+@pytest.mark.parametrize("old", [b"old", None], ids=["there", "dangling"])
+def test_a_symbolic_link_stays_and_its_target_is_written(tmp_path: Path, old: bytes | None) -> None:
+    (tmp_path / "folder").mkdir()
+    target, link = tmp_path / "folder" / "target", tmp_path / "link"
+    link.symlink_to(Path("folder") / "target")
+    if old is not None:
+        target.write_bytes(old)
+    write(link, b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+    assert not target.is_symlink()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o755])
+def test_the_permissions_of_a_replaced_file_stay(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    write(path, b"new")
+    assert permissions(path) == mode
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_a_new_file_has_the_permissions_that_the_process_gives(tmp_path: Path, mask: int) -> None:
+    earlier = os.umask(mask)
+    try:
+        write(tmp_path / "file", b"new")
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(earlier)
+    assert permissions(tmp_path / "file") == 0o666 & ~mask
+
+
+def test_a_disk_that_knows_no_permissions_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    write(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "ä" * 127, "." * 9])
+def test_every_name_that_the_file_system_takes(tmp_path: Path, name: str) -> None:
+    write(tmp_path / name, b"new")
+    assert [name] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write(tmp_path / "folder", b"new")
+    assert (tmp_path / "folder").is_dir()
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_device_or_pipe_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="Not a regular file"):
+        write(tmp_path / "pipe", b"new")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_folder_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write(tmp_path / "missing" / "file", b"new")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_write_protected_file_is_not_replaced() -> None:
+    with open_folder() as folder:
+        path = folder / "file"
+        path.write_bytes(b"old")
+        path.chmod(0o444)
+        with pytest.raises(PermissionError), without_privileges():
+            write(path, b"new")
+        assert {p.name: p.read_bytes() for p in folder.iterdir()} == {"file": b"old"}
+
+
+def test_a_write_protected_folder() -> None:
+    with open_folder() as folder:
+        folder.chmod(0o555)
+        with pytest.raises(PermissionError), without_privileges():
+            write(folder / "file", b"new")
+        assert not list(folder.iterdir())
+
+
+def test_a_folder_that_may_be_written_but_not_read() -> None:
+    with open_folder() as folder:
+        folder.chmod(0o333)
+        with without_privileges():
+            write(folder / "file", b"new")
+        folder.chmod(0o777)
+        assert (folder / "file").read_bytes() == b"new"

@@ -1,0 +1,105 @@
+"""The BLAS library."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from n2n_cli.nn.functional import Array
+from n2n_cli.system import blas
+from tests.system.machines import AVX2, AVX512, processor_that_says
+
+
+@pytest.mark.parametrize(
+    ("vendor_id", "flags", "wanted"),
+    [
+        ("AuthenticAMD", AVX512, "SkylakeX"),
+        ("AuthenticAMD", AVX512.replace(" avx512dq", ""), None),
+        ("AuthenticAMD", AVX2, None),
+        ("GenuineIntel", AVX512, None),
+        ("", "", None),
+    ],
+)
+def test_blas_is_told_of_avx_512_on_amd_alone(
+    vendor_id: str, flags: str, wanted: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processor_that_says({"vendor_id": vendor_id, "flags": flags}, tmp_path, monkeypatch)
+    for variables in ({}, {"OPENBLAS_NUM_THREADS": "7", "OPENBLAS_CORETYPE": "Zen"}):
+        own = dict(variables)
+        monkeypatch.setattr(os, "environ", own)
+        blas.prepare_blas()
+        added = {"OPENBLAS_NUM_THREADS": "1"} | ({"OPENBLAS_CORETYPE": wanted} if wanted else {})
+        assert own == (variables or added)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_rate_is_that_of_the_fastest_try_of_all_threads(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 0.0, 4.0, 5.0, 5.0, 7.0, 8.0, 8.0, 11.0, 12.0])  # tries of 4, 2 and 3 seconds
+    products: list[tuple[int, ...]] = []
+
+    inside: list[bool] = []
+
+    @contextmanager
+    def one_blas_thread() -> Iterator[None]:
+        inside.append(True)
+        yield
+        inside.clear()
+
+    def product(a: Array, b: Array, *, out: Array) -> None:
+        assert inside
+        assert out.dtype == a.dtype == b.dtype == np.float32
+        products.append((*a.shape, *b.shape, *out.shape))
+
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr(np, "matmul", product)
+    monkeypatch.setattr(blas, "one_blas_thread", one_blas_thread)
+    assert blas.sgemm_rate(10, 12.0, threads=threads) == threads * 2 * 10**3 / 2
+    assert products == [(10,) * 6] * 3 * threads
+
+
+def test_the_rate_of_this_machine() -> None:
+    assert 1e7 < blas.sgemm_rate(64, 0) < 1e14
+    assert 1e7 < blas.sgemm_rate(64, 0.001, threads=2) < 1e14
+
+
+def test_one_blas_thread_inside_and_as_before_outside() -> None:
+    library = blas.open_blas()
+    if library is None:
+        pytest.skip("NumPy uses another library than OpenBLAS")
+    assert library.version.startswith("OpenBLAS ")
+    assert library.kernel
+    before = library.threads
+    library.threads = 2
+    try:
+        with suppress(RuntimeError), blas.one_blas_thread():
+            assert library.threads == 1
+            raise RuntimeError
+        assert library.threads == 2
+    finally:
+        library.threads = before
+
+
+def test_another_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blas, "open_blas", lambda: None)
+    with blas.one_blas_thread():
+        pass
+
+
+@pytest.mark.parametrize(("kernel", "wanted"), [("SkylakeX", 1_000_000), ("Haswell", 0), ("Zen", 0)])
+def test_small_products_are_taken_as_they_are_by_avx_512_kernels(
+    kernel: str, wanted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Library:
+        pass
+
+    library = Library()
+    library.kernel = kernel  # type: ignore[attr-defined]
+    monkeypatch.setattr(blas, "open_blas", lambda: library)
+    assert blas.small_product() == wanted
+    monkeypatch.setattr(blas, "open_blas", lambda: None)
+    assert blas.small_product() == 0

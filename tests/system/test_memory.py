@@ -1,0 +1,84 @@
+"""Memory that can still be had, and freed memory given back."""
+
+from __future__ import annotations
+
+import math
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from n2n_cli.system import memory
+from tests.system.machines import groups
+
+
+@pytest.mark.parametrize(
+    ("files", "own", "left"),
+    [
+        ({}, "0::/\n", math.inf),
+        ({"memory.max": "max\n", "memory.current": "5\n"}, "0::/\n", math.inf),
+        ({"memory.max": "900\n", "memory.current": "200\n"}, "0::/\n", 700),
+        ({"a/memory.max": "900", "a/memory.current": "200", "a/b/memory.max": "max"}, "0::/a/b\n", 700),
+        ({"a/memory.max": "900", "a/memory.current": "200"}, "0::/other\n", math.inf),
+        ({"memory/x/memory.limit_in_bytes": "50", "memory/x/memory.usage_in_bytes": "20"}, "9:memory:/x\n", 30),
+        ({"memory/memory.limit_in_bytes": "50", "memory/memory.usage_in_bytes": "20"}, "9:memory:/docker/x\n", 30),
+        ({"memory/memory.limit_in_bytes": "50", "memory/memory.usage_in_bytes": "20"}, "4:cpu:/x\n", math.inf),
+        ({"memory.max": "nonsense", "memory.current": "5"}, "0::/\n", math.inf),
+        ({"memory.max": "9", "memory.current": "5", "memory.stat": "anon 1\ninactive_file 3\n"}, "0::/\n", 7),
+        ({"memory.max": "9", "memory.current": "5", "memory.stat": "inactive_file x\n"}, "0::/\n", 4),
+        ({}, "0:/\n", math.inf),
+    ],
+)
+def test_memory_that_the_control_group_still_grants(
+    files: dict[str, str], own: str, left: float, tmp_path: Path
+) -> None:
+    root, own_file = groups(files, own, tmp_path)
+    assert memory._memory_left(root, own_file) == left
+
+
+def test_available_memory_is_at_most_what_the_control_group_grants(monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = memory.available_memory()
+    monkeypatch.setattr(memory, "_memory_left", lambda: 12_345)
+    assert everything > memory.available_memory() == 12_345
+    monkeypatch.setattr(memory, "_memory_left", lambda: -5)  # the system is about to end something
+    assert memory.available_memory() == 0
+
+
+def test_memory_that_can_still_be_had() -> None:
+    before = memory.available_memory()
+    assert 10**7 < before < 10**14
+    ballast = np.ones(40_000_000)
+    assert memory.available_memory() < before + 10**9  # others come and go, too
+    assert ballast.all()
+
+
+def test_memory_of_a_system_that_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object, **__: object) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", missing)
+    assert memory.available_memory() == 4_000_000_000
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+def test_memory_that_the_allocator_keeps_goes_back_to_the_system() -> None:
+    program = """
+import numpy as np
+from n2n_cli.system.memory import give_memory_back
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+arrays = [np.ones(12_000) for _ in range(1000)]  # 96 kB each, below what is mapped by itself
+last = arrays[-1]
+del arrays
+before = resident()
+give_memory_back()
+print(before - resident())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 50_000_000

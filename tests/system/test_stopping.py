@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from n2n_cli.engine.stoppable import StoppableReplicas
+from n2n_cli.nn import Sequential, Sigmoid
+from n2n_cli.system.stopping import StopError, Stopping
+
+
+def test_nothing_stops_what_was_not_asked_to() -> None:
+    stopping = Stopping(lambda: False)
+    stopping.after_a_step()
+    stopping.within_a_step()
+
+
+def test_after_a_step_it_stops_at_once_and_within_one_when_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, asked = 10.0, True
+    monkeypatch.setattr("n2n_cli.system.stopping.time.perf_counter", lambda: now)
+    monkeypatch.setattr("n2n_cli.system.stopping.PATIENCE", 2.0)
+    stopping = Stopping(lambda: asked)
+    stopping.within_a_step()
+    asked = False  # what was asked for once stays asked for
+    now = 11.9
+    stopping.within_a_step()
+    with pytest.raises(StopError):
+        stopping.after_a_step()
+    now = 12.0
+    with pytest.raises(StopError):
+        stopping.within_a_step()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_replicas_stop_between_two_items(threads: int) -> None:
+    replicas, begun = StoppableReplicas(Sequential(Sigmoid()), threads=threads), list[int]()
+
+    def between() -> None:
+        if len(begun) >= 4:
+            raise StopError
+
+    replicas.between = between
+    with pytest.raises(StopError):
+        replicas.map(lambda _, item: begun.append(item), range(100))
+    assert 4 <= len(begun) < 4 + threads
+    del replicas.between
+    assert np.array_equal(replicas.map(lambda replica, item: replica(np.zeros((1, 1, item, 1))).sum(), [2, 4]), [1, 2])

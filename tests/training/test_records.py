@@ -1,0 +1,77 @@
+"""How far a training has come, as a checkpoint says it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from n2n_cli.checkpoints.file import read_checkpoint, write_checkpoint
+from n2n_cli.errors import CheckpointError
+from n2n_cli.training.records import Progress
+
+LINE = {"epoch": 1, "psnr": 21.5, "best": True}
+
+
+@pytest.mark.parametrize(
+    "progress",
+    [
+        Progress(),
+        Progress(step=4, loss=0.1 + 0.2, seconds=1e-9),
+        Progress(2, 3, 0.5, 12.25, 21.5, [LINE]),
+        Progress(2, 0, 0.0, 12, math.inf, [{**LINE, "psnr": math.inf, "noisy_psnr": math.inf}]),
+    ],
+)
+def test_a_file_gives_it_back(progress: Progress, tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    write_checkpoint(path, {"progress": asdict(progress)})
+    assert Progress.of(read_checkpoint(path), path) == progress
+
+
+def test_its_keys_are_those_of_the_checkpoints_that_are_about() -> None:
+    assert list(asdict(Progress())) == ["epoch", "step", "loss", "seconds", "best", "history"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epoch": 3},
+        {"epoch": 2.0},
+        {"epoch": True, "history": []},
+        {"step": -1},
+        {"step": 1.5},
+        {"step": "1"},
+        {"loss": math.nan},
+        {"loss": None},
+        {"seconds": math.inf},
+        {"seconds": [1]},
+        {"best": None},
+        {"best": "21"},
+        {"history": None},
+        {"history": {}},
+        {"history": []},
+        {"history": [3]},
+        {"history": [{"epoch": 1}]},
+        {"history": [{"psnr": "21.5"}]},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_what_says_something_else_is_refused(wrong: dict[str, Any]) -> None:
+    right = asdict(Progress(2, 3, 0.5, 12.25, 21.5, [LINE]))
+    Progress.of({"progress": right}, Path("a.pth"))
+    for facts in ({}, {"progress": None}, {"progress": [right]}, {"progress": right | wrong}):
+        with pytest.raises(CheckpointError) as caught:
+            Progress.of(facts, Path("a.pth"))
+        assert caught.value.message == "`a.pth` does not say how far its training has come"
+        assert caught.value.hint
+
+
+def test_every_key_is_needed() -> None:
+    right = asdict(Progress())
+    for name in right:
+        with pytest.raises(CheckpointError):
+            Progress.of({"progress": {key: value for key, value in right.items() if key != name}}, Path("a.pth"))

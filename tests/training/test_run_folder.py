@@ -1,0 +1,235 @@
+"""Run folders."""
+
+from __future__ import annotations
+
+import errno
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from n2n_cli.errors import TrainingError, UsageError
+from n2n_cli.models.choice import RUNS
+from n2n_cli.training.run_folder import Run, create_run, resumed_run
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def trained(run: Run, seconds: int, *, best: bool = True) -> Run:
+    """Give a run its checkpoints, the last one written `seconds` after the epoch."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    if best:
+        run.best.touch()
+    run.last.touch()
+    os.utime(run.last, (seconds, seconds))
+    return run
+
+
+def refused(folder: Path | None) -> UsageError:
+    with pytest.raises(UsageError) as caught:
+        create_run(folder, name="default")
+    assert caught.value.exit_code == 2
+    assert caught.value.hint
+    return caught.value
+
+
+def test_the_files_of_a_run() -> None:
+    run = Run(Path("a"))
+    names = [run.last, run.best, run.config, run.metrics]
+    assert names == [Path("a", name) for name in ("last.pth", "best.pth", "config.toml", "metrics.jsonl")]
+
+
+def test_a_run_without_a_folder_gets_the_next_free_one() -> None:
+    made = [create_run(None, name=name).folder for name in ("default", "default", "ee559", "default")]
+    assert made == [RUNS / name for name in ("default-1", "default-2", "ee559-1", "default-3")]
+    assert all(folder.is_dir() for folder in made)
+
+
+def test_a_file_takes_a_name_as_a_folder_does() -> None:
+    RUNS.mkdir()
+    (RUNS / "default-1").touch()
+    assert create_run(None, name="default").folder == RUNS / "default-2"
+
+
+def test_runs_that_start_at_once_get_folders_of_their_own() -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: create_run(None, name="default").folder, range(40)))
+    assert sorted(made) == sorted(RUNS / f"default-{i}" for i in range(1, 41))
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_runs_folder_that_is_none(link: bool) -> None:
+    if link:
+        RUNS.symlink_to("nowhere")
+    else:
+        RUNS.touch()
+    assert refused(None).message.startswith("the run folder `runs` cannot be written: ")
+
+
+def test_a_folder_of_ones_own_is_made_with_its_parents() -> None:
+    run = create_run(Path("a/b/c"), name="default")
+    assert run == Run(Path("a/b/c"))
+    assert run.folder.is_dir()
+    assert list(run.folder.iterdir()) == []
+
+
+def test_a_folder_that_holds_no_run_is_taken_as_it_is() -> None:
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_text("keep me")
+    assert create_run(Path("mine"), name="default") == Run(Path("mine"))
+    assert Path("mine/notes.txt").read_text() == "keep me"
+
+
+@pytest.mark.parametrize("name", ["last.pth", "best.pth", "config.toml", "metrics.jsonl"])
+def test_a_run_is_not_overwritten_unless_forced(name: str) -> None:
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_text("keep me")
+    Path("mine", name).write_text("old")
+    error = refused(Path("mine"))
+    assert error.message == "`mine` holds a run already"
+    assert error.hint == "another `--out`, or `--force` to replace what is there"
+    assert Path("mine", name).read_text() == "old"
+    run = create_run(Path("mine"), name="default", force=True)
+    assert Path("mine", name).read_text() == "old"  # it may turn out that there is nothing to replace it with
+    run.clear()
+    assert [path.name for path in Path("mine").iterdir()] == ["notes.txt"]
+
+
+def test_an_earlier_run_that_cannot_be_removed() -> None:
+    run = Run(Path("mine"))
+    run.clear()  # of nothing, and in no folder
+    run.best.mkdir(parents=True)
+    run.last.touch()
+    with pytest.raises(UsageError) as caught:
+        run.clear()
+    assert caught.value.message == "`mine/best.pth` of an earlier run cannot be removed: Is a directory"
+    assert caught.value.hint == "another folder: `--out FOLDER`"
+
+
+def test_a_run_that_is_only_half_removed_is_gone_on_with_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, unlink, seen = trained(Run(Path("mine")), 1), Path.unlink, []
+    run.config.touch()
+    run.metrics.touch()
+
+    def watched(path: Path, **extra: bool) -> None:
+        unlink(path, **extra)
+        seen.append((run.last.exists(), run.config.exists()))
+
+    monkeypatch.setattr(Path, "unlink", watched)
+    run.clear()
+    assert seen == [(True, False), (False, False), (False, False), (False, False)]
+
+
+def test_a_file_where_the_folder_should_be() -> None:
+    Path("mine").touch()
+    assert refused(Path("mine")).message == "the run folder `mine` cannot be written: File exists"
+    assert refused(Path("mine/x")).message == "the run folder `mine/x` cannot be written: Not a directory"
+
+
+def test_a_folder_that_may_not_be_written_is_refused_before_anything_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    def deny(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", deny)
+    run = trained(Run(Path("mine")), 1)
+    with pytest.raises(UsageError) as caught:
+        create_run(Path("mine"), name="default", force=True)
+    assert caught.value.message == "the run folder `mine` cannot be written: Permission denied"
+    assert run.last.exists()
+    assert run.best.exists()
+
+
+# What is written
+
+
+@pytest.mark.parametrize("room", [10, 13, 15])
+def test_a_line_is_added_whole_or_not_at_all(room: int) -> None:
+    resource = pytest.importorskip("resource")
+    run = Run(Path.cwd())
+    run.append(run.metrics, '{"a": 1}\n')
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(TrainingError) as caught:
+            run.append(run.metrics, '{"b": 2}\n')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.message == f"`{run.metrics}` cannot be written: File too large"
+    assert caught.value.hint == "see that its folder exists, may be written and has space"
+    assert run.metrics.read_text() == '{"a": 1}\n'
+    run.append(run.metrics, '{"b": 2}\n')
+    assert run.metrics.read_text() == '{"a": 1}\n{"b": 2}\n'
+
+
+def test_a_line_that_an_interruption_cuts_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(Path.cwd())
+    run.append(run.metrics, "1\n")
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run.append(run.metrics, "2\n")
+    assert run.metrics.read_text() == "1\n"
+
+
+def test_a_text_replaces_another_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(Path.cwd())
+    run.write(run.config, "a = 1\n")
+    number = run.config.stat().st_ino
+    run.write(run.config, "a = 1\n")
+    assert run.config.stat().st_ino == number  # it is not written again
+    run.write(run.config, "b = 2\n")
+    assert run.config.read_text() == "b = 2\n"
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TrainingError) as caught:
+        run.write(run.config, "c = 3\n")
+    assert caught.value.message == f"`{run.config}` cannot be written: No space left on device"
+    assert run.config.read_text() == "b = 2\n"
+    assert [path.name for path in Path.cwd().iterdir()] == ["config.toml"]
+
+
+def test_the_lock_removes_what_a_killed_training_left_half_written() -> None:
+    run = Run(Path.cwd())
+    for name in (".last.pth.x.tmp", ".best.pth.y.tmp", ".config.toml.z.tmp", ".metrics.jsonl.0.tmp", ".a.pth.x.tmp"):
+        Path(name).touch()
+    with run.locked():
+        assert {path.name for path in Path.cwd().iterdir()} == {".a.pth.x.tmp", "lock"}
+    assert [path.name for path in Path.cwd().iterdir()] == [".a.pth.x.tmp"]
+
+
+# What is gone on with
+
+
+@pytest.mark.parametrize("name", ["last.pth", "config.toml"])
+def test_a_run_with_a_checkpoint_or_a_configuration_can_be_gone_on_with(name: str) -> None:
+    Path("mine").mkdir()
+    Path("mine", name).touch()
+    assert resumed_run(Path("mine")) == Run(Path("mine"))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: None, Path("mine").mkdir, Path("mine").touch, lambda: Path("mine/last.pth").mkdir(parents=True)],
+)
+def test_a_folder_without_a_run_cannot_be_gone_on_with(make: Any) -> None:
+    make()
+    with pytest.raises(UsageError) as caught:
+        resumed_run(Path("mine"))
+    assert caught.value.message == "`mine` holds no `last.pth` to go on from"
+    assert caught.value.hint == "name a run's folder, as `runs/default-1`; without `--resume` a training begins anew"
+
+
+# What `denoise` finds
