@@ -15,9 +15,10 @@ import numpy as np
 
 from benchmarks.timing import Timing, take_turns
 from benchmarks.workers import workers
+from n2n_cli import engine
 from n2n_cli.config import load_config
 from n2n_cli.denoising.picture import MARGIN
-from n2n_cli.engine.replicas import Replica, Replicas
+from n2n_cli.engine.replica import Replica
 from n2n_cli.errors import counted
 from n2n_cli.images import Picture, read_picture, write_picture
 from n2n_cli.models.choice import choose_model
@@ -211,14 +212,14 @@ def convolution(way: str, threads: int) -> Callable[[], object]:
     network = Sequential(Conv2d(48, 48, 3, padding=1, rng=rng))
     x = np.moveaxis(rng.random((10, 64, 64, 48), dtype=np.float32), -1, 1)
     if way == "n2n":
-        replicas = Replicas(network, threads=threads)
+        executor = engine.compile(network, threads=threads)
 
         def both(replica: Replica, i: int) -> None:
             replica.network.backward(replica.network(x[i : i + 1]))
 
         def run() -> None:
             with one_blas_thread():
-                replicas.map(both, range(len(x)))
+                executor.map(both, range(len(x)))
 
         return run
     twins = _twins(threads)

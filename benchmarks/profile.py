@@ -11,9 +11,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from n2n_cli import engine
 from n2n_cli.config import load_config
+from n2n_cli.engine.executor import VALUES_AT_ONCE, micro_batches
+from n2n_cli.engine.kernel import Kernel, TrainableKernel
 from n2n_cli.engine.pool import Pool, using
-from n2n_cli.engine.replicas import VALUES_A_PASS, passes
+from n2n_cli.engine.sizes import most_values
 from n2n_cli.nn import MSE, Module
 from n2n_cli.nn.functional import Array
 from n2n_cli.system.blas import one_blas_thread
@@ -24,11 +27,12 @@ ROUNDS = 15
 def main() -> None:
     network = load_config("ee559").network.build(rng=np.random.default_rng(0))
     x, target = np.moveaxis(np.random.default_rng(0).random((2, 100, 32, 32, 3), dtype=np.float32), -1, 2)
-    plain, fast = list(network), [step.module for step in network._steps]
+    plain: list[Module | Kernel] = list(network)
+    fast: list[Module | Kernel] = list(engine.kernel_of(network).children())
     with one_blas_thread():
         for title, modules, parts in (
             ("plain", plain, [slice(0, len(x))]),
-            ("fast", fast, passes(len(x), VALUES_A_PASS / network.most_values(x.shape))),
+            ("fast", fast, micro_batches(len(x), VALUES_AT_ONCE / most_values(network, x.shape))),
         ):
             network.zero_grad()
             with using(Pool()):
@@ -40,7 +44,7 @@ def main() -> None:
 
 
 def _profile(
-    modules: Sequence[Module], x: Array, target: Array, parts: Sequence[slice]
+    modules: Sequence[Module | Kernel], x: Array, target: Array, parts: Sequence[slice]
 ) -> dict[str, tuple[float, float]]:
     """Milliseconds of each module, forward and backward, for one step: the median of several."""
     forward, backward = np.zeros((2, ROUNDS, len(modules)))
@@ -49,16 +53,16 @@ def _profile(
             y, loss = x[part], MSE()
             for i, module in enumerate(modules):
                 start = time.perf_counter()
-                y = module(y)
+                y = module.forward_inside(y) if isinstance(module, TrainableKernel) else module.forward(y)
                 forward[round_, i] += time.perf_counter() - start
             loss(y, target[part])
             grad = loss.backward()
             for i, module in reversed(list(enumerate(modules))):
                 start = time.perf_counter()
-                if i:
-                    grad = module.backward(grad)
+                if isinstance(module, TrainableKernel):
+                    grad = module.backward_inside(grad) if i else module.accumulate(grad)
                 else:
-                    module.accumulate(grad)
+                    grad = module.backward(grad)
                 backward[round_, i] += time.perf_counter() - start
     medians = 1e3 * np.median(np.stack([forward, backward]), axis=1)  # (2, modules)
     return {

@@ -147,7 +147,6 @@ def _model(name: str, threads: int) -> Built:
 
     model = Model.from_config(load_config(NETWORKS[name][0]), threads=threads)
     model.optimizer.lr = 1e-6  # so that however many steps are taken, the numbers stay ordinary
-    model.network.train()
     return Built(model, sum(parameter.size for parameter, _ in model.network.param()))
 
 
@@ -156,7 +155,7 @@ def _stepping(name: str, size: int, threads: int, ranks: Any = None) -> Callable
     model, side = _model(name, threads).model, NETWORKS[name][1]
     noisy, target = np.moveaxis(np.random.default_rng(0).random((2, size, side, side, 3), dtype=np.float32), -1, 2)
     if ranks is not None:
-        model.join(ranks)
+        model.trainer.join(ranks, model.network)
         noisy, target = ranks.part(noisy), ranks.part(target)
     return lambda: model.step(noisy, target)
 

@@ -205,7 +205,6 @@ def _nudge(model: Model, seed: int) -> None:
 
 def _learn(model: Model, pairs: Pairs) -> None:
     """A training as `n2n train` does it, without its files."""
-    model.network.train()
     for noisy, target in _batches(pairs, model.config.train):
         model.step(noisy, target)
 

@@ -12,6 +12,7 @@ from n2n_cli.errors import ArgumentError, MemoryLimitError, ShapeError
 from n2n_cli.images import Picture
 from n2n_cli.images.pixels import to_float, to_integer
 from n2n_cli.models.model import Model
+from n2n_cli.models.predictor import Predictor
 from n2n_cli.nn.functional import Array
 
 _BLOCK = 1 << 20  # values that are blended at a time
@@ -23,12 +24,12 @@ MARGIN = 16
 flat pictures by up to 5 grey levels there; seen from this far it is nothing, for the founding network and the U-Net."""
 
 
-def denoise(model: Model, pixels: Array) -> Array:
+def denoise(model: Model | Predictor, pixels: Array) -> Array:
     """Denoise a picture of any size, gray or RGB.
 
     Parameters
     ----------
-    model : Model
+    model : Model or Predictor
     pixels : (C, H, W) array
         In [0, 1]. A picture of other channels than the network's is fitted to it: gray goes through an RGB network as
         three equal channels and comes back as their mean; each channel of RGB goes through a gray network by itself.
@@ -50,7 +51,7 @@ def denoise(model: Model, pixels: Array) -> Array:
 
 
 def denoise_picture(
-    model: Model,
+    model: Model | Predictor,
     picture: Picture,
     *,
     strength: float = 1,
@@ -125,7 +126,7 @@ def _blend(picture: Picture, denoised: Array, strength: float) -> Array:
 
 
 def _through(
-    model: Model,
+    model: Model | Predictor,
     pixels: Array,
     out: Array,
     prepare: Callable[[Array], Array],
@@ -133,18 +134,9 @@ def _through(
     memory: int | None = None,
     advance: Callable[[float], None] = lambda part: None,
 ) -> Array:
-    """Fill `out` with `finish` of what the network makes of `prepare` of `pixels`, (C, H, W) both, a tile at a time."""
-    own, channels = pixels.shape[0], model.channels
-    spread = own == 1 < channels
-
-    def before(part: Array) -> Array:
-        part = prepare(part)
-        return np.repeat(part, channels, axis=1) if spread else part
-
-    def after(y: Array) -> Array:
-        return finish(y.mean(axis=1, keepdims=True) if spread else y)
-
-    alone = own != channels and not spread  # each channel is a picture by itself
-    x, y = (array[:, None] if alone else array[None] for array in (pixels, out))
-    model.predict(x, before=before, after=after, out=y, memory=memory, margin=MARGIN, advance=advance)
+    """Fill `out` with `finish` of the denoised `prepare` of `pixels`, (C, H, W) both, a tile at a time."""
+    predictor = model.predictor if isinstance(model, Model) else model
+    predictor.for_channels(len(pixels)).predict(
+        pixels[None], before=prepare, after=finish, out=out[None], memory=memory, margin=MARGIN, advance=advance
+    )
     return out

@@ -10,31 +10,18 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable, Sequence
-from fractions import Fraction
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from n2n_cli.engine.pool import Pool
 from n2n_cli.nn.functional import Array, Shape
+from n2n_cli.nn.geometry import Geometry
 
 _VALUES, _LEAST_ROWS = 2**20, 16
 """Values that are made for a band, about, and rows, at least: a row or two more go in on either side."""
 _TIMES = 3
 """A band takes the memory of so many such arrays, at most."""
-
-
-class Geometry(Protocol):
-    """What a module does to shapes; see `Module`."""
-
-    def output_shape(self, shape: Shape) -> Shape: ...
-
-    def step(self, axis: int) -> Fraction: ...
-
-    def period(self, axis: int) -> int: ...
-
-    def input_span(self, start: int, stop: int, axis: int) -> tuple[int, int]: ...
 
 
 class Bands:

@@ -1,18 +1,9 @@
-"""Fast convolutions. See `fused` for when they are chosen, and `conv` for the plain one that they are measured against.
-
-Arrays are channels-last inside, memory comes from the thread's pool, and a ReLU is done in place where its input was
-just made.
-"""
+"""Convolutions of any kind, by products with patches."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
-
 import numpy as np
 
-from n2n_cli.engine.bands import Bands
-from n2n_cli.engine.bordered import around, bordered
 from n2n_cli.engine.channels_last import (
     channels_first,
     channels_last,
@@ -22,128 +13,12 @@ from n2n_cli.engine.channels_last import (
     products_over_rows,
     relu_in_place,
 )
+from n2n_cli.engine.fused_conv import FusedConv, Shared, masked
 from n2n_cli.engine.pool import empty
 from n2n_cli.engine.tape import do
-from n2n_cli.nn.composition import Chain
+from n2n_cli.nn.activations import ReLU
 from n2n_cli.nn.conv import Conv2d
 from n2n_cli.nn.functional import Array, Pair, Shape
-from n2n_cli.nn.module import Module, Parameter
-
-
-@dataclass
-class _Derived:
-    """Matrices, and the values of the parameters that they were made from."""
-
-    made: tuple[Array, ...]
-    made_from: list[Array] = field(default_factory=list)
-
-
-class FusedConv(Module):
-    """What the fast convolutions share.
-
-    Attributes
-    ----------
-    conv : Conv2d
-        Holds the parameters.
-    last : Module
-        Whose output theirs is: the ReLU, or the convolution where there is none.
-    taps : (rows, columns)
-        Of the kernel that the input's patches are multiplied with.
-    chain : Chain
-        The modules whose work it does, but for the ReLU.
-    takes_border : bool
-        Whether the input is the `inside` of a picture with its border of zeros: see `bordered`.
-    """
-
-    tapes = True
-    takes_border = False
-    gradient_order: tuple[int, ...] = (0, 1, 2, 3)
-    """Axes of the weight, (C_out, C_in, K_h, K_w), in the order that its gradient lies in."""
-
-    def __init__(self, conv: Conv2d, relu: Module | None = None) -> None:
-        super().__init__()
-        self.conv = conv
-        conv.weight.order = self.gradient_order
-        self.last = relu or conv
-        self.has_relu = relu is not None
-        self.taps: Pair = conv.kernel_size
-        self.chain = Chain((conv,))
-
-    @property
-    def _width(self) -> int:
-        """Columns of the matrix without the bias."""
-        return self.conv.in_channels * self.taps[0] * self.taps[1]
-
-    @property
-    def _kind(self) -> tuple[Any, ...]:
-        """What layers have in common that make the same matrices, with the parameters that they make them of."""
-        # Those of replicas are others, but share what is derived.
-        return (type(self), *(id(parameter.derived) for _, parameter in self.conv.named_parameters()))
-
-    def _matrices(self) -> tuple[Array, ...]:
-        """The parameters as the products need them: the same arrays for good, whose values follow theirs."""
-        now = [parameter.data for _, parameter in self.conv.named_parameters()]
-        derived: _Derived | None = self.conv.weight.derived.get(self._kind)
-        if derived is None or derived.made[0].dtype != now[0].dtype:
-            # Copies, though some are only views of the weight: they are written to when other weights come.
-            derived = _Derived(tuple(np.array(matrix, now[0].dtype, order="C") for matrix in self._make_matrices()))
-            self.conv.weight.derived[self._kind] = derived
-        elif all(map(np.array_equal, derived.made_from, now)):
-            return derived.made
-        else:
-            self._make_again(derived.made)
-        derived.made_from = [data.copy() for data in now]
-        return derived.made
-
-    def _make_again(self, matrices: tuple[Array, ...]) -> None:
-        """Write what `_make_matrices` gives to the arrays that it gave before."""
-        for matrix, made in zip(matrices, self._make_matrices(), strict=True):
-            matrix[...] = made
-
-    def prepare(self) -> None:
-        self._matrices()
-
-    def in_bands(self, x: Array, bands: Bands) -> Array:
-        return bands.of(self, self.chain, x, width=self.conv.weight.data[0].size)  # values of a patch
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.conv})"
-
-    def _make_matrices(self) -> tuple[Array, ...]:
-        raise NotImplementedError
-
-    def _with_border(self, x: Array) -> Array:
-        """(N, C, H, W) -> (H + 2, N, W + 2, C), the border zero."""
-        padded = around(x) if self.takes_border else None
-        return bordered(x) if padded is None else padded
-
-    def _there_and_back(self, filters: Array) -> tuple[Array, ...]:
-        """From (rows, K): (K (+ 1), rows), the bias, repeated as often as it takes, below it; and `filters`."""
-        if self.conv.bias is None:
-            return filters.T, filters
-        bias = np.resize(self.conv.bias.data, (1, len(filters)))
-        return np.concatenate([filters.T, bias]), filters
-
-    def _add_gradient(self, parameter: Parameter | None, grad: Array) -> None:
-        if parameter is not None:
-            do(np.add, parameter.grad, grad, out=parameter.grad)
-
-    def backward(self, grad_output: Array) -> Array:
-        """Gradient with respect to the input; the convolution's own is added to its `grad`."""
-        grads, x_shape = self._accumulate(grad_output)
-        return self._input_gradient(grads, x_shape)
-
-    def accumulate(self, grad_output: Array) -> None:
-        """What `backward` does, but for the input's gradient."""
-        self._accumulate(grad_output)
-
-    def _accumulate(self, grad_output: Array) -> tuple[tuple[Array, ...], Shape]:
-        """Add the parameters' gradients; gives the gradients of the products, and the input's shape."""
-        raise NotImplementedError
-
-    def _input_gradient(self, grads: tuple[Array, ...], x_shape: Shape) -> Array:
-        """The input's gradient, from what `_accumulate` gave."""
-        raise NotImplementedError
 
 
 class ColumnConv(FusedConv):
@@ -171,13 +46,13 @@ class ColumnConv(FusedConv):
         )
         y = product(columns, self._matrices()[0]).reshape(n, h, w, c_out)
         above = relu_in_place(y, mask=self.training) if self.has_relu else None
-        self._keep(columns, above, x.shape, (n, c_out, h, w))
+        self.keep(columns, above, x.shape, (n, c_out, h, w))
         return channels_first(y)
 
     def _accumulate(self, grad_output: Array) -> tuple[tuple[Array, ...], Shape]:
-        columns, above, x_shape, shape = self._use_up()
+        columns, above, x_shape, shape = self.use_up()
         conv = self.conv
-        self.last._check_gradient(grad_output.shape, shape)
+        self.last.check_gradient(grad_output.shape, shape)
         grad_rows = masked(channels_last(grad_output), above).reshape(-1, conv.out_channels)
         grad_matrix = empty((conv.out_channels, columns.shape[1]), np.result_type(grad_rows, columns))
         products_over_rows(grad_rows[None], columns[None], grad_matrix[None])  # (C_out, K_h * K_w * C_in (+ 1))
@@ -202,8 +77,8 @@ class RowConv(FusedConv):
 
     gradient_order = (2, 3, 1, 0)
 
-    def __init__(self, conv: Conv2d, relu: Module | None = None) -> None:
-        super().__init__(conv, relu)
+    def __init__(self, conv: Conv2d, relu: ReLU | None, shared: Shared) -> None:
+        super().__init__(conv, conv, relu, shared)
         reach = [conv.dilation[a] * (conv.kernel_size[a] - 1) for a in (0, 1)]
         self._back: Pair = (reach[0] - conv.padding[0], reach[1] - conv.padding[1])  # zeros around the output gradient
 
@@ -225,13 +100,13 @@ class RowConv(FusedConv):
         patches = self._patches(channels_last(x), conv.padding, (h, w), ones=conv.bias is not None)
         y = self._summed(patches, self._matrices()[0], (n, h, w, c_out))
         above = relu_in_place(y, mask=self.training) if self.has_relu else None
-        self._keep(patches, above, x.shape, (n, c_out, h, w))
+        self.keep(patches, above, x.shape, (n, c_out, h, w))
         return channels_first(y)
 
     def _accumulate(self, grad_output: Array) -> tuple[tuple[Array, ...], Shape]:
-        patches, above, x_shape, shape = self._use_up()
+        patches, above, x_shape, shape = self.use_up()
         (kh, kw), c, (n, c_out, h, w), conv = self.taps, x_shape[1], shape, self.conv
-        self.last._check_gradient(grad_output.shape, shape)
+        self.last.check_gradient(grad_output.shape, shape)
         grad_y = masked(channels_last(grad_output), above)
         grad_rows = empty((h, n, w, c_out), grad_y.dtype)
         do(np.copyto, grad_rows, grad_y.swapaxes(0, 1))
@@ -271,12 +146,3 @@ class RowConv(FusedConv):
             do(np.add, so_far, product(met[i], filters[i]).reshape(h, n, w, c), out=rows_first)
             so_far = rows_first
         return y
-
-
-def masked(grad: Array, above: Array | None) -> Array:
-    """The gradient before a ReLU, in a new array; `grad` itself where there was none."""
-    if above is None:
-        return grad
-    passed = empty(grad.shape, grad.dtype)
-    do(np.multiply, grad, above, out=passed)
-    return passed

@@ -1,12 +1,13 @@
-"""Upsampling by 2 with a 3x3 convolution, the pair that decoders are made of; `fused` says when it is chosen."""
+"""Upsampling by 2 followed by a 3x3 convolution, the pair that decoders are made of."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from n2n_cli.engine.bordered import around, clear_border, inside
+from n2n_cli.engine.bordered import Bordered, clear_border, inside, with_border
 from n2n_cli.engine.channels_last import (
     channels_first,
     channels_last,
@@ -16,13 +17,13 @@ from n2n_cli.engine.channels_last import (
     rows_unpacked,
     total,
 )
-from n2n_cli.engine.convolution import FusedConv, masked
+from n2n_cli.engine.fused_conv import FusedConv, Shared, masked
 from n2n_cli.engine.pool import empty
 from n2n_cli.engine.tape import do
-from n2n_cli.nn.composition import Chain
+from n2n_cli.nn.activations import ReLU
 from n2n_cli.nn.conv import Conv2d
 from n2n_cli.nn.functional import Array, Shape
-from n2n_cli.nn.module import Module
+from n2n_cli.nn.geometry import Composition
 from n2n_cli.nn.upsampling import NearestUpsampling
 
 _ALONG = np.array([[1, 1, 1], [0, 0, 1], [-1, 0, 0]], np.float32)
@@ -51,24 +52,30 @@ class DoubledConv(FusedConv):
     Attributes
     ----------
     gives_border : bool
-        Whether the output is the `inside` of a picture with its border of zeros.
+        Whether the next kernel takes the output with its border of zeros: see `bordered`.
     """
 
     gives_border = False
     gradient_order = (2, 3, 0, 1)
 
-    def __init__(self, upsampling: NearestUpsampling, conv: Conv2d, relu: Module | None = None) -> None:
-        super().__init__(conv, relu)
+    def __init__(self, upsampling: NearestUpsampling, conv: Conv2d, relu: ReLU | None, shared: Shared) -> None:
+        super().__init__(Composition((upsampling, conv)), conv, relu, shared)
         self.upsampling = upsampling
-        self.chain = Chain((upsampling, conv))
 
-    def forward(self, x: Array) -> Array:
+    def forward(self, x: Array | Bordered) -> Array:
         """(N, C_in, H, W) -> (N, C_out, 2H, 2W)."""
+        return channels_first(channels_last(inside(self._with_border(x))))
+
+    def forward_inside(self, x: Any) -> Any:
+        return Bordered(self._with_border(x)) if self.gives_border else self.forward(x)
+
+    def _with_border(self, x: Array | Bordered) -> Array:
+        """(N, C_in, H, W) -> (2H + 2, N, 2W + 2, C_out), the border zero."""
         conv = self.conv
-        conv._check_shape(self.upsampling.output_shape(x.shape), conv.in_channels)
+        conv.check_shape(self.upsampling.output_shape(x.shape), conv.in_channels)
         (n, c, h, w), c_out = x.shape, conv.out_channels
         _, level_filters, below_filters = self._matrices()
-        padded = self._with_border(x)
+        padded = with_border(x)
         below = empty((h + 1, n, w + 2, c), padded.dtype)
         do(np.subtract, padded[1:], padded[:-1], out=below)
         pairs = _column_pairs(below, ones=False).reshape(h + 1, 1, n, w + 1, 2 * c)
@@ -87,13 +94,13 @@ class DoubledConv(FusedConv):
         del level
         clear_border(y)
         above = relu_in_place(y, mask=self.training) if self.has_relu else None
-        self._keep(padded, below, above, x.shape)
-        return inside(y) if self.gives_border else channels_first(channels_last(inside(y)))
+        self.keep(padded, below, above, x.shape)
+        return y
 
-    def _accumulate(self, grad_output: Array) -> tuple[tuple[Array, ...], Shape]:
-        padded, below, above, x_shape = self._use_up()
+    def _accumulate(self, grad_output: Array | Bordered) -> tuple[tuple[Array, ...], Shape]:
+        padded, below, above, x_shape = self.use_up()
         (n, c, h, w), c_out = x_shape, self.conv.out_channels
-        self.last._check_gradient(grad_output.shape, (n, c_out, 2 * h, 2 * w))
+        self.last.check_gradient(grad_output.shape, (n, c_out, 2 * h, 2 * w))
         grad_y = self._before_relu(grad_output, above)
         rows = grad_y[1:-1].reshape(h, 2, n, 2 * w + 2, c_out)
         in_row = empty((h, n, 2 * w + 2, c_out), grad_y.dtype)
@@ -116,11 +123,12 @@ class DoubledConv(FusedConv):
         self._add_gradient(self.conv.bias, total(level, axis=(0, 1, 2)))
         return grads, x_shape
 
-    def _before_relu(self, grad_output: Array, above: Array | None) -> Array:
+    def _before_relu(self, grad_output: Array | Bordered, above: Array | None) -> Array:
         """(N, C_out, 2H, 2W) -> (2H + 2, N, 2W + 2, C_out), zero in the border and where the ReLU let nothing pass."""
-        whole = around(grad_output) if self.gives_border and above is not None else None
-        if whole is not None:  # whatever its border holds, the mask has none there
-            return masked(whole, above)
+        if isinstance(grad_output, Bordered):
+            if above is not None:  # whatever the border holds, the mask is zero there
+                return masked(grad_output.padded, above)
+            grad_output = inside(grad_output.padded)
         n, c, h, w = grad_output.shape
         grad_y = empty((h + 2, n, w + 2, c), grad_output.dtype)
         clear_border(grad_y)

@@ -1,24 +1,33 @@
-"""Faster ways to do what the plain modules do, chosen by `Sequential`; the plain modules stay and are their oracle.
+"""Choice of the kernels that compute what a network's modules compute.
 
-Results are those of the plain modules up to rounding. Parameters, their gradients and their names are the modules' own.
-Inside, arrays are channels-last, memory comes from the thread's pool, a bias is a product with a column of ones, and a
-ReLU is done in place where its input was just made.
+Results are those of the modules up to rounding. Parameters, their gradients and their names are the modules' own.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from n2n_cli.engine.containers import Chain, ResidualKernel, SkipConcatKernel, Step
 from n2n_cli.engine.convolution import ColumnConv, RowConv
 from n2n_cli.engine.doubling import DoubledConv
+from n2n_cli.engine.elementwise import LeakyReLUKernel, ReLUKernel, SigmoidKernel
+from n2n_cli.engine.fused_conv import FusedConv, Shared
+from n2n_cli.engine.kernel import PlainKernel, TrainableKernel
 from n2n_cli.engine.narrow import BorderedNarrowConv, NarrowConv
+from n2n_cli.engine.rearrangement import MaxPoolKernel, ShuffleKernel, UpsamplingKernel
+from n2n_cli.engine.transpose_conv import TransposeConvKernel
 from n2n_cli.engine.upsampling import UpsampledConv
 from n2n_cli.engine.winograd import WinogradConv
-from n2n_cli.nn.activations import ReLU
+from n2n_cli.nn.activations import LeakyReLU, ReLU, Sigmoid
+from n2n_cli.nn.containers import Sequential
 from n2n_cli.nn.conv import Conv2d
 from n2n_cli.nn.module import Module
+from n2n_cli.nn.pooling import MaxPool2d
+from n2n_cli.nn.shuffle import PixelShuffle, PixelUnshuffle
+from n2n_cli.nn.skips import Residual, SkipConcat
+from n2n_cli.nn.transpose_conv import TransposeConv2d
 from n2n_cli.nn.upsampling import NearestUpsampling
 
 _NARROW = 16
@@ -27,54 +36,88 @@ _NARROW = 16
 _WIDE = 48
 """Values in one row of a patch from which on `RowConv` is the faster one."""
 
-
 _DEEP = 16
 """Channels from which on `WinogradConv` is the faster one."""
 
+_KERNELS: dict[type[Module], Callable[[Any], TrainableKernel]] = {
+    ReLU: ReLUKernel,
+    LeakyReLU: LeakyReLUKernel,
+    Sigmoid: SigmoidKernel,
+    MaxPool2d: MaxPoolKernel,
+    NearestUpsampling: UpsamplingKernel,
+    PixelShuffle: ShuffleKernel,
+    PixelUnshuffle: ShuffleKernel,
+    TransposeConv2d: TransposeConvKernel,
+}
+"""Kernels of layers by themselves. A subclass, which may compute something else, runs as it is written."""
 
-class Step(NamedTuple):
-    """A module that does the work of the modules up to number `last`."""
 
-    last: int
-    module: Module
+def kernel_for(module: Module, shared: Shared) -> TrainableKernel:
+    """The kernel of one module.
+
+    Parameters
+    ----------
+    module : Module
+    shared : Shared
+        Where the kernels of one network keep the matrices that they make of its parameters.
+    """
+    kind = type(module)
+    if isinstance(module, Conv2d) and kind is Conv2d:
+        return _convolution(module, None, shared)
+    if isinstance(module, Sequential) and kind is Sequential:
+        return Chain(module, fuse(list(module), shared))
+    if isinstance(module, Residual | SkipConcat) and kind in (Residual, SkipConcat):
+        inner = Sequential(*module)
+        bypass = ResidualKernel if isinstance(module, Residual) else SkipConcatKernel
+        return bypass(module, Chain(inner, fuse(list(inner), shared)))
+    return _KERNELS.get(kind, PlainKernel)(module)
 
 
-def fuse(modules: Sequence[Module]) -> list[Step]:
-    """The steps that do the work of `modules` one after the other."""
+def fuse(modules: Sequence[Module], shared: Shared) -> list[Step]:
+    """The steps that compute what `modules` compute one after the other, neighbours jointly where that is faster."""
     steps: list[Step] = []
     i = 0
     while i < len(modules):
-        module, following = modules[i], modules[i + 1 : i + 3]
-        upsampling = module if isinstance(module, NearestUpsampling) else None
-        conv = following[0] if upsampling and following else module
-        if not isinstance(conv, Conv2d) or (upsampling and not _keeps_size(conv)):
-            steps.append(Step(i, module))
+        first = modules[i]
+        upsampling = first if type(first) is NearestUpsampling else None
+        conv = modules[i + 1] if upsampling and i + 1 < len(modules) else first
+        if not isinstance(conv, Conv2d) or type(conv) is not Conv2d or (upsampling and not _keeps_size(conv)):
+            steps.append(Step(i, kernel_for(first, shared)))
             i += 1
             continue
         i += 2 if upsampling else 1
-        relu = modules[i] if i < len(modules) and isinstance(modules[i], ReLU) else None
+        following = modules[i] if i < len(modules) else None
+        relu = following if type(following) is ReLU else None
         i += 1 if relu else 0
+        kernel: FusedConv
         if upsampling and upsampling.scale_factor == (2, 2) and conv.kernel_size == (3, 3):
-            steps.append(Step(i - 1, DoubledConv(upsampling, conv, relu)))
+            kernel = DoubledConv(upsampling, conv, relu, shared)
         elif upsampling:
-            steps.append(Step(i - 1, UpsampledConv(upsampling, conv, relu)))
-        elif relu is None and conv.out_channels <= _NARROW < conv.in_channels and _keeps_size(conv):
-            after_doubling = bool(steps) and isinstance(steps[-1].module, DoubledConv) and conv.kernel_size == (3, 3)
-            steps.append(Step(i - 1, (BorderedNarrowConv if after_doubling else NarrowConv)(conv)))
-        elif _by_windows(conv):
-            steps.append(Step(i - 1, WinogradConv(conv, relu)))
-        elif _by_rows(conv):
-            steps.append(Step(i - 1, RowConv(conv, relu)))
+            kernel = UpsampledConv(upsampling, conv, relu, shared)
         else:
-            steps.append(Step(i - 1, ColumnConv(conv, relu)))
-    for (_, first), (_, second) in itertools.pairwise(steps):
-        if isinstance(first, DoubledConv) and isinstance(second, DoubledConv | BorderedNarrowConv):
-            first.gives_border = second.takes_border = True
+            after_doubling = bool(steps) and isinstance(steps[-1].kernel, DoubledConv)
+            kernel = _convolution(conv, relu, shared, after_doubling=after_doubling)
+        steps.append(Step(i - 1, kernel))
+    for (_, one), (_, following_kernel) in itertools.pairwise(steps):
+        if isinstance(one, DoubledConv):
+            one.gives_border = isinstance(following_kernel, DoubledConv | BorderedNarrowConv)
     return steps
 
 
+def _convolution(conv: Conv2d, relu: ReLU | None, shared: Shared, *, after_doubling: bool = False) -> FusedConv:
+    """The fastest kernel of a convolution, and perhaps a ReLU behind it."""
+    if relu is None and conv.out_channels <= _NARROW < conv.in_channels and _keeps_size(conv):
+        narrow = BorderedNarrowConv if after_doubling and conv.kernel_size == (3, 3) else NarrowConv
+        return narrow(conv, conv, None, shared)
+    if _by_windows(conv):
+        return WinogradConv(conv, conv, relu, shared)
+    if _by_rows(conv):
+        return RowConv(conv, relu, shared)
+    return ColumnConv(conv, conv, relu, shared)
+
+
 def _by_windows(conv: Conv2d) -> bool:
-    """Whether Winograd's form saves more products than it takes itself."""
+    """True where Winograd's algorithm saves more products than its transforms take."""
     return (
         conv.kernel_size == (3, 3)
         and conv.stride == conv.dilation == (1, 1)
@@ -84,7 +127,7 @@ def _by_windows(conv: Conv2d) -> bool:
 
 
 def _by_rows(conv: Conv2d) -> bool:
-    """Whether its patches are worth saving: large ones, that overlap."""
+    """True where whole patches are large and overlap, so that rows of patches are less to copy."""
     return (
         conv.stride == (1, 1)
         and conv.kernel_size[0] > 1
@@ -94,7 +137,7 @@ def _by_rows(conv: Conv2d) -> bool:
 
 
 def _keeps_size(conv: Conv2d) -> bool:
-    """Whether it has stride 1, no dilation, and an odd kernel with the padding that keeps a picture's size."""
+    """True for stride 1, no dilation, and an odd kernel with the padding that keeps an image's size."""
     return (
         conv.stride == conv.dilation == (1, 1)
         and conv.kernel_size[0] == 2 * conv.padding[0] + 1

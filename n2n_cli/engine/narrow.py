@@ -1,17 +1,17 @@
-"""Fast convolutions with few outputs; `fused` says when they are chosen."""
+"""Convolutions with few output channels."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from types import EllipsisType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from n2n_cli.engine.bordered import inside
+from n2n_cli.engine.bordered import Bordered, inside, with_border
 from n2n_cli.engine.channels_last import channels_first, channels_last, product, total
-from n2n_cli.engine.convolution import FusedConv
+from n2n_cli.engine.fused_conv import FusedConv
 from n2n_cli.engine.pool import empty
 from n2n_cli.engine.tape import do
 from n2n_cli.nn.functional import Array, Shape
@@ -40,7 +40,7 @@ class NarrowConv(FusedConv):
         conv = self.conv
         n, c_out, h, w = conv.output_shape(x.shape)
         rows = channels_last(x).reshape(-1, conv.in_channels)  # (N*H*W, C_in)
-        self._keep(rows, x.shape)
+        self.keep(rows, x.shape)
         planes = _planes(rows, self._matrices()[0].T).reshape(*conv.kernel_size, c_out, n, h, w)
         y = empty((n, c_out, h, w), planes.dtype)
         do(np.copyto, y, 0 if conv.bias is None else conv.bias.data[:, None, None])
@@ -50,9 +50,9 @@ class NarrowConv(FusedConv):
         return y
 
     def _accumulate(self, grad_output: Array) -> tuple[tuple[Array, ...], Shape]:
-        rows, x_shape = self._use_up()
+        rows, x_shape = self.use_up()
         (n, c, h, w), conv = x_shape, self.conv
-        self.last._check_gradient(grad_output.shape, (n, conv.out_channels, h, w))
+        self.last.check_gradient(grad_output.shape, (n, conv.out_channels, h, w))
         by_channel = grad_output.swapaxes(0, 1)  # (C_out, N, H, W)
         planes = empty((*conv.kernel_size, *by_channel.shape), grad_output.dtype)
         do(np.copyto, planes, 0)
@@ -82,18 +82,18 @@ class NarrowConv(FusedConv):
 
 
 class BorderedNarrowConv(NarrowConv):
-    """A `NarrowConv` of 3x3 on the `inside` of a picture that lies with its border of zeros: see `bordered`.
+    """A `NarrowConv` of 3x3 on an image that lies with its border of zeros: see `bordered`.
 
     A shift by a tap is a shift of the whole memory there, so that additions run along all of it at once. Places in the
     border get results too, which nobody looks at.
     """
 
-    def forward(self, x: Array) -> Array:
+    def forward(self, x: Array | Bordered) -> Array:
         """(N, C_in, H, W) -> (N, C_out, H, W)."""
         conv = self.conv
         n, c_out, h, w = conv.output_shape(x.shape)
-        rows = self._with_border(x).reshape(-1, conv.in_channels)  # (M, C_in), M = (H + 2) * N * (W + 2)
-        self._keep(rows, x.shape)
+        rows = with_border(x).reshape(-1, conv.in_channels)  # (M, C_in), M = (H + 2) * N * (W + 2)
+        self.keep(rows, x.shape)
         planes = _planes(rows, self._matrices()[0].T).reshape(9, c_out, -1)  # (9, C_out, M)
         first, steps = _steps(n, w)
         seen = max(0, planes.shape[2] - 2 * first)
@@ -108,9 +108,9 @@ class BorderedNarrowConv(NarrowConv):
         return result
 
     def _accumulate(self, grad_output: Array) -> tuple[tuple[Array, ...], Shape]:
-        rows, x_shape = self._use_up()
+        rows, x_shape = self.use_up()
         (n, c, h, w), c_out = x_shape, self.conv.out_channels
-        self.last._check_gradient(grad_output.shape, (n, c_out, h, w))
+        self.last.check_gradient(grad_output.shape, (n, c_out, h, w))
         grad_y = empty((c_out, h + 2, n, w + 2), grad_output.dtype)
         do(np.copyto, grad_y, 0)
         do(np.copyto, grad_y[:, 1:-1, :, 1:-1], grad_output.transpose(1, 2, 0, 3))
@@ -128,9 +128,16 @@ class BorderedNarrowConv(NarrowConv):
         self._add_gradient(self.conv.bias, total(grad_output, axis=(0, 2, 3)))
         return (matrix.T,), x_shape
 
+    def backward_inside(self, grad_output: Any) -> Any:
+        return Bordered(self._bordered_gradient(*self._accumulate(grad_output)))
+
     def _input_gradient(self, grads: tuple[Array, ...], x_shape: Shape) -> Array:
+        return inside(self._bordered_gradient(grads, x_shape))
+
+    def _bordered_gradient(self, grads: tuple[Array, ...], x_shape: Shape) -> Array:
+        """The input's gradient, (H + 2, N, W + 2, C_in), with arbitrary values in the border."""
         n, c, h, w = x_shape
-        return inside(product(grads[0], self._matrices()[0].T).reshape(h + 2, n, w + 2, c))
+        return product(grads[0], self._matrices()[0].T).reshape(h + 2, n, w + 2, c)
 
 
 def _steps(n: int, w: int) -> tuple[int, list[int]]:

@@ -7,14 +7,16 @@ from functools import partial
 
 import numpy as np
 
-from n2n_cli.engine.replicas import Replica, Replicas
-from n2n_cli.engine.tile_plan import LARGE, Tile, plan
+from n2n_cli.engine.executor import Executor
+from n2n_cli.engine.replica import Replica
+from n2n_cli.engine.tile_plan import LARGE, plan
+from n2n_cli.engine.tiles import Tile
 from n2n_cli.nn.functional import Array
 from n2n_cli.system.memory import give_memory_back
 
 
 def apply(
-    replicas: Replicas,
+    executor: Executor,
     x: Array,
     *,
     tile: int | None = None,
@@ -33,7 +35,7 @@ def apply(
 
     Parameters
     ----------
-    replicas : Replicas
+    executor : Executor
         Its network keeps the shape of pictures whose sides are multiples of its period, from some size on.
     x : (N, C, H, W) array
     tile : int, optional
@@ -62,15 +64,15 @@ def apply(
     MemoryLimitError
         When the memory is too little for the smallest tile.
     """
-    network = replicas.network
+    parameters = [parameter.data for parameter in executor.parameters]
     n, _, h, w = x.shape
     if out is None:
-        out = np.empty(x.shape, np.result_type(x, *(parameter for parameter, _ in network.param())))
+        out = np.empty(x.shape, np.result_type(x, *parameters))
     if out.size == 0:
         return out
     first = before(x[:1, :, :1, :1])
-    itemsize = np.result_type(first, *(parameter for parameter, _ in network.param())).itemsize
-    tiles, most, together = plan(replicas, (n, first.shape[1], h, w), tile, memory, margin, itemsize)
+    itemsize = np.result_type(first, *parameters).itemsize
+    tiles, most, together = plan(executor, (n, first.shape[1], h, w), tile, memory, margin, itemsize)
 
     def share(part: Tile) -> float:
         return out[part.images, :, part.rows, part.columns].size / out.size
@@ -89,11 +91,11 @@ def apply(
     if together:
         for part in tiles:
             told = partial(_told, advance, share(part))
-            one_tile(partial(replicas.in_bands, advance=told), part)
+            one_tile(partial(executor.in_bands, advance=told), part)
     else:
-        replicas.map(one_alone, tiles)
+        executor.map(one_alone, tiles)
     if h * w > LARGE:  # to write the picture takes as much
-        replicas.release()
+        executor.release()
         give_memory_back()
     return out
 

@@ -1,8 +1,6 @@
-"""Fast convolutions of an upsampled picture, on the small picture; `fused` says when they are chosen."""
+"""Fast convolutions of an upsampled picture, on the small picture."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
@@ -15,13 +13,13 @@ from n2n_cli.engine.channels_last import (
     relu_in_place,
     total,
 )
-from n2n_cli.engine.convolution import FusedConv, masked
+from n2n_cli.engine.fused_conv import FusedConv, Shared, masked
 from n2n_cli.engine.pool import empty
 from n2n_cli.engine.tape import do
-from n2n_cli.nn.composition import Chain
+from n2n_cli.nn.activations import ReLU
 from n2n_cli.nn.conv import Conv2d
 from n2n_cli.nn.functional import Array, Shape
-from n2n_cli.nn.module import Module
+from n2n_cli.nn.geometry import Composition
 from n2n_cli.nn.upsampling import NearestUpsampling
 
 
@@ -34,11 +32,9 @@ class UpsampledConv(FusedConv):
     For a scale of 2 and a 3x3 kernel that is four 2x2 kernels, 16 multiplications instead of 36.
     """
 
-    def __init__(self, upsampling: NearestUpsampling, conv: Conv2d, relu: Module | None = None) -> None:
-        super().__init__(conv, relu)
-        self.upsampling = upsampling
-        self.chain = Chain((upsampling, conv))
-        self.scale_factor = upsampling.scale_factor
+    def __init__(self, upsampling: NearestUpsampling, conv: Conv2d, relu: ReLU | None, shared: Shared) -> None:
+        self.upsampling, self.scale_factor = upsampling, upsampling.scale_factor
+        super().__init__(Composition((upsampling, conv)), conv, relu, shared)
         self.rows, self.columns = (_Phases(upsampling.scale_factor[a], conv.kernel_size[a]) for a in (0, 1))
         self.taps = (self.rows.taps, self.columns.taps)
         # Which taps of the large kernel add up to a tap of a small one: (fh * th * fw * tw, K_h * K_w) of 0 and 1.
@@ -47,7 +43,7 @@ class UpsampledConv(FusedConv):
     def forward(self, x: Array) -> Array:
         """(N, C_in, H, W) -> (N, C_out, H*rows, W*columns)."""
         conv, rows, columns = self.conv, self.rows, self.columns
-        conv._check_shape(self.upsampling.output_shape(x.shape), conv.in_channels)
+        conv.check_shape(self.upsampling.output_shape(x.shape), conv.in_channels)
         n, _, h, w = x.shape
         (fh, fw), c_out = self.scale_factor, conv.out_channels
         places = (h + rows.spread, w + columns.spread)
@@ -60,14 +56,14 @@ class UpsampledConv(FusedConv):
                 do(np.copyto, y[:, :, a, :, b], z[:, i : i + h, j : j + w, a, b])
         y = y.reshape(n, h * fh, w * fw, c_out)
         above = relu_in_place(y, mask=self.training) if self.has_relu else None
-        self._keep(windows, above, x.shape)
+        self.keep(windows, above, x.shape)
         return channels_first(y)
 
     def _accumulate(self, grad_output: Array) -> tuple[tuple[Array, ...], Shape]:
-        windows, above, x_shape = self._use_up()
+        windows, above, x_shape = self.use_up()
         (n, c, h, w), conv, rows, columns = x_shape, self.conv, self.rows, self.columns
         (fh, fw), (th, tw), c_out = self.scale_factor, self.taps, conv.out_channels
-        self.last._check_gradient(grad_output.shape, (n, c_out, h * fh, w * fw))
+        self.last.check_gradient(grad_output.shape, (n, c_out, h * fh, w * fw))
         grad_y = masked(channels_last(grad_output), above).reshape(n, h, fh, w, fw, c_out)
         grad_z = empty((n, h + rows.spread, w + columns.spread, fh, fw, c_out), grad_y.dtype)
         do(np.copyto, grad_z, 0)
@@ -92,7 +88,7 @@ class UpsampledConv(FusedConv):
         return channels_first(col2im(patches, (n, h, w, c), (1, 1), (rows.before, columns.before), (1, 1)))
 
     @property
-    def _kind(self) -> tuple[Any, ...]:
+    def _kind(self) -> tuple[object, ...]:
         return (*super()._kind, self.scale_factor)
 
     def _make_matrices(self) -> tuple[Array, ...]:

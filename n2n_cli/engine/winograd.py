@@ -1,4 +1,4 @@
-"""Winograd's form of a 3x3 convolution; `fused` says when it is chosen."""
+"""3x3 convolutions by Winograd's algorithm."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from n2n_cli.engine.channels_last import (
     strided,
     total,
 )
-from n2n_cli.engine.convolution import FusedConv, masked
+from n2n_cli.engine.fused_conv import FusedConv, masked
 from n2n_cli.engine.pool import empty
 from n2n_cli.engine.tape import do
 from n2n_cli.nn.functional import Array, Shape
@@ -96,7 +96,7 @@ class WinogradConv(FusedConv):
         kinds = self._input_kinds(x, slice(0, h), slice(0, w))
         y = self._outputs(kinds, self._matrices()[0], shape)[:, :h, :w]
         above = relu_in_place(y, mask=True) if self.has_relu else None
-        self._keep(kinds, above, x.shape, shape)
+        self.keep(kinds, above, x.shape, shape)
         return channels_first(y)
 
     def in_bands(self, x: Array, bands: Bands) -> Array:
@@ -168,9 +168,9 @@ class WinogradConv(FusedConv):
         return y.reshape(n, rows * _OUTPUTS, columns * _OUTPUTS, c_out)
 
     def _accumulate(self, grad_output: Array) -> tuple[tuple[Array, ...], Shape]:
-        kinds, above, x_shape, shape = self._use_up()
+        kinds, above, x_shape, shape = self.use_up()
         _, c_out, h, w = shape
-        self.last._check_gradient(grad_output.shape, shape)
+        self.last.check_gradient(grad_output.shape, shape)
         grad_y = masked(channels_last(grad_output), above)
         whole = padded(grad_y, (0, 0), (_OUTPUTS * _windows(h), _OUTPUTS * _windows(w)))
         grads = _kinds(whole, _GRADIENT.astype(np.result_type(whole, kinds)))

@@ -20,10 +20,9 @@ from typing import IO, NamedTuple, cast
 
 import numpy as np
 
-from n2n_cli.engine import channels_last
-from n2n_cli.engine.replicas import Replicas
-from n2n_cli.engine.stoppable import StoppableReplicas
-from n2n_cli.nn import Loss, Module
+from n2n_cli.engine.executor import Executor
+from n2n_cli.engine.kernel import Kernel
+from n2n_cli.nn import Loss, Parameter
 from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.system.blas import one_blas_thread
 
@@ -35,12 +34,12 @@ import sys
 sys.path[:] = {path!r}
 from {module} import {name} as parts
 from n2n_cli.engine.workers import help_owner
-help_owner(*parts(*{arguments!r}), {small}, {memory}, {shapes!r})
+help_owner(*parts(*{arguments!r}), {memory}, {shapes!r})
 """
 """What a helper does: it finds the same package as its owner, and knows nothing of the owner's program."""
 
 
-class ProcessReplicas(StoppableReplicas):
+class ProcessExecutor(Executor):
     """A network and its copies, of which all but one are in processes of their own, the helpers.
 
     Gradients are those that threads find, to the last bit: a batch is cut and added up in the same way. Helpers start
@@ -49,7 +48,8 @@ class ProcessReplicas(StoppableReplicas):
 
     Parameters
     ----------
-    network : Module
+    kernel : Kernel
+    parameters : sequence of Parameter
     criterion : Loss
         Another is found by this process alone.
     parts : Parts
@@ -58,8 +58,10 @@ class ProcessReplicas(StoppableReplicas):
         With the caller's.
     """
 
-    def __init__(self, network: Module, criterion: Loss, parts: Parts, *, processes: int) -> None:
-        super().__init__(network, threads=1)
+    def __init__(
+        self, kernel: Kernel, parameters: Sequence[Parameter], criterion: Loss, parts: Parts, processes: int
+    ) -> None:
+        super().__init__(kernel, parameters, threads=1)
         self._criterion, self._parts, self._processes = criterion, parts, processes
         self._helpers: list[_Helper] | None = None
 
@@ -75,7 +77,7 @@ class ProcessReplicas(StoppableReplicas):
             count = len(helpers) + 1
             own, *others = (slice(len(groups) * i // count, len(groups) * (i + 1) // count) for i in range(count))
             for helper, part in zip(helpers, others, strict=True):
-                helper.begin(self.network, x, target, part)
+                helper.begin(self.parameters, x, target, part)
             sums, losses = super().gradients_of(groups[own], x, target, criterion)
             for helper, part in zip(helpers, others, strict=True):
                 found = helper.end(part, self.between) or super().gradients_of(groups[part], x, target, criterion)
@@ -88,12 +90,12 @@ class ProcessReplicas(StoppableReplicas):
 
     def _start(self, groups: int, x: Array, target: Array) -> None:
         assert self._helpers is not None
-        dtypes = {array.dtype for array in (x, target, *(values for values, _ in self.network.param()))}
+        dtypes = {array.dtype for array in (x, target, *(parameter.data for parameter in self.parameters))}
         if dtypes != {np.dtype(np.float32)} or os.name != "posix" or not sys.executable:
             return
         with suppress(OSError):  # there is no memory left, or there are too many processes
             while len(self._helpers) < min(self._processes, groups) - 1:
-                self._helpers.append(_Helper(self.network, self._parts, x.shape, target.shape, groups))
+                self._helpers.append(_Helper(self.parameters, self._parts, x.shape, target.shape, groups))
 
     def close(self) -> None:
         """End the helpers; another step starts others."""
@@ -108,7 +110,7 @@ class Parts(NamedTuple):
     Nothing but this name and plain values goes from one process to the other, and no pickled objects.
     """
 
-    make: Callable[..., tuple[Module, Loss]]
+    make: Callable[..., tuple[Executor, Loss]]
     arguments: tuple[int | float | str, ...] = ()
 
 
@@ -166,9 +168,9 @@ class _Helper:
     file, and what was written to the shared memory before is there, on any processor.
     """
 
-    def __init__(self, network: Module, parts: Parts, x: Shape, target: Shape, groups: int) -> None:
+    def __init__(self, parameters: Sequence[Parameter], parts: Parts, x: Shape, target: Shape, groups: int) -> None:
         self._is_ready = self._is_lost = False
-        shapes = x, target, groups, [values.shape for values, _ in network.param()]
+        shapes = x, target, groups, [parameter.data.shape for parameter in parameters]
         with _shared_file() as file:
             memory = file.fileno()
             self.step = SharedStep(memory, *shapes)
@@ -177,7 +179,6 @@ class _Helper:
                 module=parts.make.__module__,
                 name=parts.make.__name__,
                 arguments=parts.arguments,
-                small=channels_last.small_product,
                 memory=memory,
                 shapes=shapes,
             )
@@ -204,10 +205,10 @@ class _Helper:
             self._is_lost = not self._is_ready
         return self._is_ready
 
-    def begin(self, network: Module, x: Array, target: Array, part: slice) -> None:
+    def begin(self, parameters: Sequence[Parameter], x: Array, target: Array, part: slice) -> None:
         """Let it work on some groups of a batch."""
-        for shared, (values, _) in zip(self.step.weights, network.param(), strict=True):
-            np.copyto(shared, values)
+        for shared, parameter in zip(self.step.weights, parameters, strict=True):
+            np.copyto(shared, parameter.data)
         np.copyto(self.step.x, x)
         np.copyto(self.step.target, target)
         self.step.part[:] = part.start, part.stop
@@ -238,9 +239,8 @@ def _shared_file() -> IO[bytes]:
 
 
 def help_owner(
-    network: Module,
+    executor: Executor,
     criterion: Loss,
-    small: int,
     memory: int,
     shapes: tuple[Shape, Shape, int, Sequence[Shape]],
 ) -> None:
@@ -248,28 +248,24 @@ def help_owner(
 
     Parameters
     ----------
-    network : Module
-        Of float32; its weights will be the owner's.
+    executor : Executor
+        Of float32 parameters; their values will be the owner's.
     criterion : Loss
-    small : int
-        The owner's `channels_last.small_product`, without which results differ in their last bits.
     memory : int
         Descriptor of the file that is the shared memory.
     shapes : tuple
         What `SharedStep` is made with.
     """
-    channels_last.small_product = small
     step = SharedStep(memory, *shapes)
-    for shared, (_, parameter) in zip(step.weights, network.named_parameters(), strict=True):
+    for shared, parameter in zip(step.weights, executor.parameters, strict=True):
         parameter.data = shared
     with os.fdopen(0, "rb", buffering=0) as words, os.fdopen(1, "wb", buffering=0) as answers:
-        replicas = Replicas(network.train())
-        groups = replicas.groups(step.x.shape)
+        groups = executor.groups(step.x.shape)
         answers.write(b"\n")
         with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():  # the loss tells
             while _can_be_read(words, None) and words.read(1):
                 part = slice(*step.part.tolist())
-                sums, losses = replicas.gradients_of(groups[part], step.x, step.target, criterion)
+                sums, losses = executor.gradients_of(groups[part], step.x, step.target, criterion)
                 np.stack(sums, out=step.sums[part])
                 step.losses[part] = losses
                 answers.write(b"\n")

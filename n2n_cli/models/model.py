@@ -3,43 +3,33 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
 from n2n_cli.checkpoints.contents import check_resumable, config_in, facts_in, told_of
 from n2n_cli.checkpoints.file import read_checkpoint, unwrap_state_dict, write_checkpoint
 from n2n_cli.config import Config
-from n2n_cli.distributed.ranks import ALONE, Ranks
-from n2n_cli.engine import channels_last, tiling
-from n2n_cli.engine.stoppable import StoppableReplicas
-from n2n_cli.errors import ConfigError, ShapeError, TrainingError
-from n2n_cli.models.self_ensemble import SelfEnsemble
+from n2n_cli.engine.executor import Executor
+from n2n_cli.errors import ConfigError, ShapeError
+from n2n_cli.models.predictor import Predictor
+from n2n_cli.models.trainer import Trainer
 from n2n_cli.nn import Loss, Module, Optimizer, arguments
 from n2n_cli.nn.averaging import MovingAverage
 from n2n_cli.nn.freezing import trainable
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.init import UNDRAWN
 from n2n_cli.nn.losses import LOSSES
-from n2n_cli.nn.optim import OPTIMIZERS, clip_gradient_norm
-from n2n_cli.system.blas import one_blas_thread, small_product
-from n2n_cli.system.cpu import available_cores
-
-if TYPE_CHECKING:
-    from n2n_cli.engine.workers import Parts
+from n2n_cli.nn.optim import OPTIMIZERS
 
 _WITH_CONFIG = "pass the configuration that they were trained with: `--config FILE`"
 _GO_ON = "go on with the configuration that the training was begun with"
 
-channels_last.small_product = small_product()
-
 
 class Model:
-    """A network that learns to denoise pictures.
+    """A network that learns to denoise images.
 
     Parameters
     ----------
@@ -49,18 +39,18 @@ class Model:
         Of the network's parameters.
     criterion : Loss
     config : Config, optional
-        What it was built from; saved with it, so that `from_checkpoint` can build it again.
+        The configuration that it was built from; saved with it, so that `from_checkpoint` can build it again.
     threads : int, optional
         By default one for each core that this process may use. Results do not depend on it but for rounding.
 
     Attributes
     ----------
     facts : dict
-        What else its checkpoint held (its epoch, its validation PSNR), as it stood there; empty for a new model.
-    average : MovingAverage or None
-        Of the weights, where the configuration asks for one: then that is what is saved, and measured in `averaged`.
-    clip_norm : float
-        What the gradients' common norm is cut to; 0: not at all.
+        Other contents of its checkpoint (its epoch, its validation PSNR), as they stood there; empty for a new model.
+    trainer : Trainer
+        Takes the steps.
+    predictor : Predictor
+        Denoises.
     """
 
     def __init__(
@@ -76,20 +66,19 @@ class Model:
         self.optimizer = optimizer
         self.criterion = criterion
         self.facts: dict[str, Any] = {}
-        self.average: MovingAverage | None = None
-        self.clip_norm = 0.0
-        if config is not None:
-            self.clip_norm = config.train.clip_norm
-            if config.train.average:
-                self.average = MovingAverage(network.named_parameters(), config.train.average)
         self._config = config
-        self._ranks = ALONE
-        self._replicas = StoppableReplicas(network, threads=available_cores() if threads is None else threads)
-        self._predicting = self._replicas
+        channels = None if config is None else config.network.channels
+        self.predictor = Predictor.of(network, channels, threads=threads)
+        average, clip_norm = None, 0.0
+        if config is not None:
+            clip_norm = config.train.clip_norm
+            if config.train.average:
+                average = MovingAverage(network.named_parameters(), config.train.average)
+        self.trainer = Trainer(self.executor, optimizer, criterion, average=average, clip_norm=clip_norm)
 
     @property
     def config(self) -> Config:
-        """What the model was built from.
+        """The configuration that the model was built from.
 
         Raises
         ------
@@ -104,84 +93,28 @@ class Model:
         return self._config
 
     @property
-    def channels(self) -> int:
-        """Of the pictures that the network takes: as configured, or else the first of 3, 1, 2, 4 that its layers allow.
+    def executor(self) -> Executor:
+        """The compiled network."""
+        return self.predictor.executor
 
-        Raises
-        ------
-        ShapeError
-            When there is no configuration, and the network takes none of them, or does not keep their size.
-        """
-        if self._config is not None:
-            return self._config.network.channels
-        for channels in (3, 1, 2, 4):  # RGB and gray before what only a configuration asks for
-            shape = (1, channels, 64 * self.network.period(0), 64 * self.network.period(1))
-            with suppress(ShapeError):
-                if self.network.output_shape(shape) == shape:
-                    return channels
-        raise ShapeError("this model's network takes no pictures of 1 to 4 channels, or does not keep their size")
+    @property
+    def average(self) -> MovingAverage | None:
+        """The moving average of the weights, where the configuration asks for one."""
+        return self.trainer.average
+
+    @property
+    def channels(self) -> int:
+        """Channels of the images that the network takes; raises `ShapeError` as `Predictor.channels` does."""
+        return self.predictor.channels
 
     @property
     def threads(self) -> int:
         """Threads that it computes with."""
-        return self._predicting.threads
-
-    def between(self, ask: Callable[[], None]) -> None:
-        """Let `ask` be called before each part of a step or a prediction, by any thread.
-
-        What it raises ends them; a step then leaves the weights as they were.
-        """
-        self._replicas.between = ask
-
-    @contextmanager
-    def in_processes(self, parts: Parts) -> Iterator[None]:
-        """Take the steps of the block with processes in place of threads; see `ProcessReplicas`."""
-        if self.threads == 1:
-            yield
-            return
-        from n2n_cli.engine.workers import ProcessReplicas  # here: what starts processes is not free to import
-
-        alone = self._replicas
-        shared = ProcessReplicas(self.network, self.criterion, parts, processes=self.threads)
-        shared.between, self._replicas = alone.between, shared
-        try:
-            yield
-        finally:
-            alone.between, self._replicas = shared.between, alone
-            shared.close()
-
-    def join(self, ranks: Ranks) -> None:
-        """Learn together with the same model on other ranks from now on; all are then as the first one's is.
-
-        The gradients become parts of one array, which the ranks add up at each step.
-        """
-        self._ranks = ranks
-        if ranks.count == 1:
-            return
-        learned = {id(values) for values, _ in self.optimizer.params}
-        own = [parameter for _, parameter in self.network.named_parameters() if id(parameter.data) in learned]
-        ends = list(itertools.accumulate(parameter.data.size for parameter in own))
-        flat = ranks.gradients(ends[-1])
-        for parameter, end in zip(own, ends, strict=True):
-            parameter.grad = flat[end - parameter.data.size : end].reshape(parameter.data.shape)
-        grads = {id(parameter.data): parameter.grad for parameter in own}
-        self.optimizer.params = [(values, grads[id(values)]) for values, _ in self.optimizer.params]
-        weights, optimizer, average = ranks.from_first(
-            lambda: (
-                self.network.state_dict(),
-                self.optimizer.state_dict(),
-                None if self.average is None else self.average.state_dict(),
-            )
-        )
-        self.network.load_state_dict(weights)
-        self.optimizer.load_state_dict(optimizer)
-        if self.average is not None and average is not None:
-            self.average.load_state_dict(average)
+        return self.predictor.threads
 
     def predict_as_ensemble(self) -> None:
-        """Let each prediction from now on be the mean over eight turns and flips of the picture: see `SelfEnsemble`."""
-        ensemble = SelfEnsemble(self.network).train(self.network.training)
-        self._predicting = StoppableReplicas(ensemble, threads=self.threads)
+        """Let each prediction from now on be the average over eight flips and rotations of the image."""
+        self.predictor = self.predictor.as_ensemble()
 
     @classmethod
     def from_config(cls, config: Config, *, threads: int | None = None) -> Self:
@@ -220,36 +153,8 @@ class Model:
         return model
 
     def step(self, noisy: Array, target: Array) -> float:
-        """One step of the optimiser on one batch; returns the batch's loss before the step.
-
-        Parameters
-        ----------
-        noisy, target : (N, C, H, W) arrays
-            In [0, 1] but for their noise. Where the model learns together with others, this rank's part of the batch,
-            which may be empty.
-
-        Raises
-        ------
-        TrainingError
-            When the loss is not finite; the parameters are then as they were.
-        StopError
-            When what `between` was given raises it, on any rank; the same.
-        """
-        self.network.zero_grad()  # also of what is frozen, which the optimiser does not know
-        loss = 0.0
-        if len(noisy) or self._ranks.count == 1:
-            with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():  # the loss tells
-                loss = self._replicas.accumulate(noisy, target, self.criterion)
-        loss = self._ranks.add_up(loss, len(noisy))
-        if not math.isfinite(loss):
-            raise TrainingError(f"the loss is {loss}", hint="try a smaller learning rate")
-        if self.clip_norm:
-            clip_gradient_norm(self.optimizer.params, self.clip_norm)
-        with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():  # the next loss tells
-            self.optimizer.step()
-            if self.average is not None:
-                self.average.update()
-        return loss
+        """One step of the optimiser on one batch, as `Trainer.step`; returns the batch's loss before it."""
+        return self.trainer.step(noisy, target)
 
     def train(
         self,
@@ -293,7 +198,6 @@ class Model:
         if len(input) == 0:
             raise ShapeError("there is no pair to learn from: the arrays are empty")
         rng = rng or np.random.default_rng()
-        self.network.train()
         losses = []
         for _ in range(epochs):
             order = rng.permutation(len(input))
@@ -302,65 +206,9 @@ class Model:
             losses.append(total / len(input))
         return losses
 
-    def predict(
-        self,
-        images: Array,
-        *,
-        before: Callable[[Array], Array] = lambda part: part,
-        after: Callable[[Array], Array] = lambda part: part,
-        out: Array | None = None,
-        memory: int | None = None,
-        margin: int = 0,
-        advance: Callable[[float], None] = lambda part: None,
-    ) -> Array:
-        """Denoise pictures of any size.
-
-        Parameters
-        ----------
-        images : (N, C, H, W) array
-            In [0, 1], or what `before` brings there.
-        before, after : function
-            What is done to the input and to the output of the network, a tile at a time.
-        out : (N, C, H, W) array, optional
-            Takes what `after` gives.
-        memory : int, optional
-            Bytes that may be taken beside `images` and `out`; by default as `tiling.apply` says.
-        margin : int
-            Pixels of the pictures' mirror image that the network sees around them.
-        advance : function
-            Told, by any thread, what part of the work was done; all parts add up to 1.
-
-        Returns
-        -------
-        (N, C, H, W) array
-            The network's output; a network without a final Sigmoid may leave [0, 1].
-
-        Raises
-        ------
-        ShapeError
-            When the array does not fit the network.
-        MemoryLimitError
-            When `memory` does not hold the smallest tile.
-        """
-        if images.ndim != 4:
-            raise ShapeError(f"`predict` got an array of shape {images.shape}, it needs (N, C, H, W)")
-        network = self._predicting.network
-        training = network.training
-        network.eval()
-        try:
-            with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():
-                return tiling.apply(
-                    self._predicting,
-                    images,
-                    before=before,
-                    after=after,
-                    out=out,
-                    memory=memory,
-                    margin=margin,
-                    advance=advance,
-                )
-        finally:
-            network.train(training)
+    def predict(self, images: Array, **options: Any) -> Array:
+        """Denoise (N, C, H, W) images of any size, with the options of `Predictor.predict`."""
+        return self.predictor.predict(images, **options)
 
     def is_finite(self) -> bool:
         """Whether weights, their average and the optimiser's state are: no training goes on from others."""
@@ -430,5 +278,5 @@ class Model:
         with told_of(path, hint=hint):
             self.network.load_state_dict(unwrap_state_dict(tree, path=path))
         if self.average is not None:
-            self.average = MovingAverage(self.network.named_parameters(), self.average.decay)
+            self.trainer.average = MovingAverage(self.network.named_parameters(), self.average.decay)
         self.facts = facts_in(tree)

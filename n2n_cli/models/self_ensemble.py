@@ -1,4 +1,4 @@
-"""The mean of a network's outputs for the eight turns and flips of a picture: it errs less than each of them.
+"""Self-ensemble: the average over the eight flips and rotations of an image errs less than each of them.
 
 References
 ----------
@@ -14,34 +14,33 @@ import numpy as np
 
 from n2n_cli.engine.bands import Bands
 from n2n_cli.engine.channels_last import empty_nchw
+from n2n_cli.engine.kernel import Kernel
 from n2n_cli.images.pixels import turned, turned_back
-from n2n_cli.nn import Module
 from n2n_cli.nn.functional import Array, Shape
+from n2n_cli.nn.geometry import Geometry
 
 _SIDES = (2, 3)  # axes of the height and the width
 
 
-class SelfEnsemble(Module):
-    """The mean of what a network makes of the eight turns and mirror images of its input, turned back.
-
-    It is for denoising: it has no way back.
+class SelfEnsemble(Kernel, Geometry):
+    """The average of a network's outputs for the eight flips and rotations of its input, each rotated back.
 
     Parameters
     ----------
-    network : Module
-        Keeps the height and width of pictures whose sides are whole periods.
+    inner : Kernel
+        Keeps the height and width of images whose sides are whole periods.
     """
 
-    def __init__(self, network: Module) -> None:
-        super().__init__()
-        self.network = network
+    def __init__(self, inner: Kernel) -> None:
+        super().__init__(self)
+        self._inner = inner
 
     def forward(self, x: Array) -> Array:
-        """(N, C, H, W) -> the same."""
+        """(N, C, H, W) -> the same shape."""
         total = empty_nchw(self.output_shape(x.shape), np.result_type(x, np.float32))
         total.fill(0)
         for way in range(8):
-            total += turned_back(self.network(turned(x, way, _SIDES)), way, _SIDES)
+            total += turned_back(self._inner(turned(x, way, _SIDES)), way, _SIDES)
         total *= 1 / 8
         return total
 
@@ -52,8 +51,8 @@ class SelfEnsemble(Module):
         return total
 
     def _add(self, way: int, total: Array, x: Array, bands: Bands) -> None:
-        """Add one way's part to the mean; the first one is where it begins."""
-        y = turned_back(self.network.in_bands(turned(x, way, _SIDES), bands), way, _SIDES)
+        """Add the part of one flip or rotation to the average; the first one begins it."""
+        y = turned_back(self._inner.in_bands(turned(x, way, _SIDES), bands), way, _SIDES)
 
         def add(rows: slice) -> None:
             part = total[:, :, rows]
@@ -61,21 +60,18 @@ class SelfEnsemble(Module):
 
         bands.fill(total, add)
 
-    def backward(self, grad_output: Array) -> Array:
-        raise NotImplementedError(f"{type(self).__name__} is for denoising alone")
-
     def output_shape(self, shape: Shape) -> Shape:
-        return self.network.output_shape(shape)
+        return self._inner.geometry.output_shape(shape)
 
     def most_values(self, shape: Shape) -> int:
-        return self.network.most_values(shape)
+        return self._inner.most_values(shape)
 
     def period(self, axis: int) -> int:
-        return math.lcm(self.network.period(0), self.network.period(1))
+        return math.lcm(self._inner.geometry.period(0), self._inner.geometry.period(1))
 
     def input_span(self, start: int, stop: int, axis: int) -> tuple[int, int]:
         period = self.period(axis)
         start, stop = start // period * period, stop + -stop % period  # so that they are the same when turned
-        spans = [self.network.input_span(start, stop, own) for own in (0, 1)]
+        spans = [self._inner.geometry.input_span(start, stop, own) for own in (0, 1)]
         reach = max(max(start - first, last - stop) for first, last in spans)
         return start - reach, stop + reach

@@ -6,7 +6,7 @@ What a network is made of:
 
 module           Parameter and Module, what every layer and container is
 containers       Sequential: modules one after the other
-composition      output shapes of such modules
+geometry         shapes of outputs, and the pixels that they depend on
 skips            Residual and SkipConcat: modules with a path around them
 conv             the convolution
 transpose_conv   the convolution that enlarges

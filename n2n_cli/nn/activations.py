@@ -1,11 +1,9 @@
-"""Layers that act on every value by itself. The output lies in memory as the input does."""
+"""Activation functions: layers that act on every value by itself."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from n2n_cli.engine.pool import empty_like
-from n2n_cli.engine.tape import do
 from n2n_cli.nn import arguments
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.module import Module
@@ -14,25 +12,15 @@ from n2n_cli.nn.module import Module
 class ReLU(Module):
     """max(x, 0). The gradient at 0 is 0, as in PyTorch."""
 
-    tapes = True
-
     def forward(self, x: Array) -> Array:
-        """Any shape (N, C, H, W) -> the same."""
-        self._check_shape(x.shape)
-        y = empty_like(x)
-        do(np.copyto, y, 0)  # `maximum` of two arrays is several times faster than that of an array and a number
-        do(np.maximum, x, y, out=y)
-        self._keep(y)
-        return y
+        """(N, C, H, W) -> the same shape."""
+        return self.keep(np.maximum(x, 0))
 
     def backward(self, grad_output: Array) -> Array:
         """The output gradient where x > 0, zero elsewhere."""
-        (y,) = self._use_up()
-        self._check_gradient(grad_output.shape, y.shape)
-        grad = empty_like(grad_output)
-        do(np.greater, y, 0, out=grad)
-        do(np.multiply, grad, grad_output, out=grad)
-        return grad
+        (y,) = self.use_up()
+        self.check_gradient(grad_output.shape, y.shape)
+        return np.where(y > 0, grad_output, 0)
 
 
 class LeakyReLU(Module):
@@ -49,8 +37,6 @@ class LeakyReLU(Module):
         From the constructor, when the slope is out of range.
     """
 
-    tapes = True
-
     def __init__(self, negative_slope: float = 0.01) -> None:
         super().__init__()
         self.negative_slope = arguments.number(
@@ -58,24 +44,14 @@ class LeakyReLU(Module):
         )
 
     def forward(self, x: Array) -> Array:
-        """Any shape (N, C, H, W) -> the same."""
-        self._check_shape(x.shape)
-        y = empty_like(x)
-        do(np.multiply, x, self.negative_slope, out=y)
-        do(np.maximum, x, y, out=y)
-        self._keep(y)
-        return y
+        """(N, C, H, W) -> the same shape."""
+        return self.keep(np.maximum(x, self.negative_slope * x))
 
     def backward(self, grad_output: Array) -> Array:
         """The output gradient where x > 0, negative_slope times it elsewhere."""
-        (y,) = self._use_up()  # above 0 where x is
-        self._check_gradient(grad_output.shape, y.shape)
-        grad, slopes = empty_like(grad_output), empty_like(grad_output)
-        do(np.copyto, slopes, self.negative_slope)
-        do(np.greater, y, 0, out=grad)
-        do(np.maximum, grad, slopes, out=grad)
-        do(np.multiply, grad, grad_output, out=grad)
-        return grad
+        (y,) = self.use_up()  # above 0 where x is
+        self.check_gradient(grad_output.shape, y.shape)
+        return np.where(y > 0, grad_output, self.negative_slope * grad_output)
 
     def __repr__(self) -> str:
         return f"LeakyReLU(negative_slope={self.negative_slope})"
@@ -84,31 +60,14 @@ class LeakyReLU(Module):
 class Sigmoid(Module):
     """1 / (1 + exp(-x)), for any x without overflow."""
 
-    tapes = True
-
     def forward(self, x: Array) -> Array:
-        """Any shape (N, C, H, W) -> the same, values in [0, 1]."""
-        self._check_shape(x.shape)
-        y = empty_like(x)
-        do(np.negative, x, out=y)
-        do(_exp, y, out=y)
-        do(np.add, y, 1, out=y)
-        do(np.reciprocal, y, out=y)
-        self._keep(y)
-        return y
+        """(N, C, H, W) -> the same shape, values in [0, 1]."""
+        with np.errstate(over="ignore"):  # exp may be infinite: its reciprocal is the 0 that it should be
+            return self.keep(1 / (1 + np.exp(-x)))
 
     def backward(self, grad_output: Array) -> Array:
         """grad_output * y * (1 - y), y being the output."""
-        (y,) = self._use_up()
-        self._check_gradient(grad_output.shape, y.shape)
-        grad = empty_like(y)
-        do(np.subtract, 1, y, out=grad)
-        do(np.multiply, grad, y, out=grad)
-        do(np.multiply, grad, grad_output, out=grad)
+        (y,) = self.use_up()
+        self.check_gradient(grad_output.shape, y.shape)
+        grad: Array = grad_output * y * (1 - y)
         return grad
-
-
-def _exp(x: Array, *, out: Array) -> None:
-    """exp(x), infinite where it is too large: a Sigmoid's reciprocal of it is then the 0 that it should be."""
-    with np.errstate(over="ignore"):
-        np.exp(x, out=out)

@@ -1,4 +1,4 @@
-"""The convolution layer."""
+"""Convolution."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from n2n_cli.nn.module import Module, Parameter
 
 
 class Convolution(Module):
-    """What `Conv2d` and the transposed one are made of: checked arguments, weight and bias."""
+    """Base of `Conv2d` and `TransposeConv2d`: checked arguments, weight and bias."""
 
     weight: Parameter
     bias: Parameter | None
@@ -99,38 +99,27 @@ class Conv2d(Convolution):
 
     def forward(self, x: Array) -> Array:
         """(N, C_in, H, W) -> (N, C_out, H_out, W_out), H_out = (H + 2*padding - dilation*(K - 1) - 1) // stride + 1."""
-        shape = self.output_shape(x.shape)
-        patches = F.unfold(x, self.kernel_size, self.stride, self.padding, self.dilation)
-        # Taps before channels: what is copied together then lies together. One row a place of the kernel.
-        n, c_out, h_out, w_out = shape
-        filters = self._filters()
-        columns = patches.transpose(0, 1, 2, 4, 5, 3).reshape(n * h_out * w_out, filters.shape[1])
-        self._keep(columns, x.shape, shape)
-        y = columns @ filters.T
+        patches = F.unfold(
+            x, self.kernel_size, self.stride, self.padding, self.dilation
+        )  # (N, H_out, W_out, C_in, K, K)
+        y = np.tensordot(patches, self.weight.data, axes=([3, 4, 5], [1, 2, 3]))  # (N, H_out, W_out, C_out)
         if self.bias is not None:
             y += self.bias.data
-        return np.moveaxis(y.reshape(n, h_out, w_out, c_out), -1, 1)
+        self.keep(patches, x.shape)
+        return np.moveaxis(y, -1, 1)
 
     def backward(self, grad_output: Array) -> Array:
         """Gradient with respect to `x`; the parameters' own is added to their `grad`."""
-        columns, x_shape, shape = self._use_up()
-        self._check_gradient(grad_output.shape, shape)
-        n, c_out, h_out, w_out = shape
-        grad_rows = np.moveaxis(grad_output, 1, -1).reshape(-1, c_out)  # (N*H_out*W_out, C_out)
-        by_tap = (c_out, *self.kernel_size, self.in_channels)
-        self.weight.grad += np.moveaxis((grad_rows.T @ columns).reshape(by_tap), -1, 1)
+        patches, x_shape = self.use_up()
+        self.check_gradient(grad_output.shape, self.output_shape(x_shape))
+        self.weight.grad += np.tensordot(grad_output, patches, axes=([0, 2, 3], [0, 1, 2]))
         if self.bias is not None:
-            self.bias.grad += grad_rows.sum(axis=0)
-        grad_columns = (grad_rows @ self._filters()).reshape(n, h_out, w_out, *by_tap[1:])
-        grad_patches = np.moveaxis(grad_columns, -1, 3)  # (N, H_out, W_out, C_in, K_h, K_w)
+            self.bias.grad += grad_output.sum(axis=(0, 2, 3))
+        grad_patches = np.tensordot(grad_output, self.weight.data, axes=(1, 0))  # (N, H_out, W_out, C_in, K, K)
         return F.fold(grad_patches, x_shape, self.stride, self.padding, self.dilation)
 
-    def _filters(self) -> Array:
-        """The weight as a matrix: (C_out, K_h * K_w * C_in)."""
-        return np.moveaxis(self.weight.data, 1, -1).reshape(self.out_channels, -1)
-
     def output_shape(self, shape: Shape) -> Shape:
-        self._check_shape(shape, self.in_channels)
+        self.check_shape(shape, self.in_channels)
         h, w = (
             F.conv_output_size(shape[2 + a], self.kernel_size[a], self.stride[a], self.padding[a], self.dilation[a])
             for a in (0, 1)

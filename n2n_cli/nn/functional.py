@@ -1,10 +1,7 @@
 """Pure array functions in adjoint pairs. Nothing here keeps state, reads a file or knows a layer.
 
-Arrays have the shape (N, C, H, W), and those that are made here lie channels-last in memory, as PyTorch's
-`channels_last` does: the values that a kernel needs together are then next to each other.
-
-For every pair `f`, `g` below and any arrays of fitting shape, <f(x), u> = <x, g(u)>: `g` is the gradient of `f`. An
-`out` of the result's shape takes the result.
+Arrays have the shape (N, C, H, W). For every pair `f`, `g` below and any arrays of fitting shape,
+<f(x), u> = <x, g(u)>: `g` is the gradient of `f`.
 """
 
 from __future__ import annotations
@@ -13,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
 Pair: TypeAlias = tuple[int, int]
@@ -48,7 +45,7 @@ def unfold(x: Array, kernel_size: Pair, stride: Pair, padding: Pair, dilation: P
     h_out, w_out = conv_output_size(h, kh, sh, ph, dh), conv_output_size(w, kw, sw, pw, dw)
     padded = x
     if ph or pw:
-        padded = zeros((n, c, h + 2 * ph, w + 2 * pw), x.dtype)
+        padded = np.zeros((n, c, h + 2 * ph, w + 2 * pw), x.dtype)
         padded[:, :, ph : ph + h, pw : pw + w] = x
     by_image, by_channel, by_row, by_column = padded.strides
     return as_strided(
@@ -75,7 +72,7 @@ def fold(patches: Array, x_shape: Shape, stride: Pair, padding: Pair, dilation: 
     (sh, sw), (ph, pw), (dh, dw) = stride, padding, dilation
     n, c, h, w = x_shape
     _, h_out, w_out, _, kh, kw = patches.shape
-    padded = zeros((n, c, h + 2 * ph, w + 2 * pw), patches.dtype)
+    padded = np.zeros((n, c, h + 2 * ph, w + 2 * pw), patches.dtype)
     for i in range(kh):
         for j in range(kw):
             rows = slice(i * dh, i * dh + sh * (h_out - 1) + 1, sh)
@@ -84,70 +81,32 @@ def fold(patches: Array, x_shape: Shape, stride: Pair, padding: Pair, dilation: 
     return padded[:, :, ph : ph + h, pw : pw + w]
 
 
-def upsample(x: Array, scale_factor: Pair, out: Array | None = None) -> Array:
+def upsample(x: Array, scale_factor: Pair) -> Array:
     """(N, C, H, W) -> (N, C, H*rows, W*columns): every pixel becomes a block of equal pixels."""
     rows, columns = scale_factor
-    n, c, h, w = x.shape
-    if out is None:
-        out = zeros((n, c, h * rows, w * columns), x.dtype)
-    np.copyto(out.reshape(n, c, h, rows, w, columns), x[:, :, :, None, :, None])
-    return out
+    return x.repeat(rows, axis=2).repeat(columns, axis=3)
 
 
-def block_sum(u: Array, scale_factor: Pair, out: Array | None = None) -> Array:
+def block_sum(u: Array, scale_factor: Pair) -> Array:
     """(N, C, H*rows, W*columns) -> (N, C, H, W): the sum of every block. Adjoint of `upsample`."""
     rows, columns = scale_factor
     n, c, h, w = u.shape
-    if out is None:
-        out = zeros((n, c, h // rows, w // columns), u.dtype)
-    np.copyto(out, u[:, :, ::rows, ::columns])
-    for i in range(rows):
-        for j in range(columns):
-            if (i, j) != (0, 0):
-                np.add(out, u[:, :, i::rows, j::columns], out=out)
-    return out
+    sums: Array = u.reshape(n, c, h // rows, rows, w // columns, columns).sum(axis=(3, 5))
+    return sums
 
 
-def pixel_unshuffle(x: Array, factor: int, out: Array | None = None) -> Array:
+def pixel_unshuffle(x: Array, factor: int) -> Array:
     """(N, C, H*factor, W*factor) -> (N, C * factor^2, H, W): the pixels of a block become channels, row by row.
 
     The channels of one channel's block follow each other, as in PyTorch.
     """
     n, c, h, w = x.shape
-    if out is None:
-        out = zeros((n, c * factor**2, h // factor, w // factor), x.dtype)
-    large, small = _blocks(x, factor), _packed(out, factor)
-    for i in range(factor):
-        for j in range(factor):
-            np.copyto(small[:, :, i, j], large[:, :, :, i, :, j])
-    return out
+    blocks = x.reshape(n, c, h // factor, factor, w // factor, factor)
+    return blocks.transpose(0, 1, 3, 5, 2, 4).reshape(n, c * factor**2, h // factor, w // factor)
 
 
-def pixel_shuffle(x: Array, factor: int, out: Array | None = None) -> Array:
+def pixel_shuffle(x: Array, factor: int) -> Array:
     """(N, C * factor^2, H, W) -> (N, C, H*factor, W*factor). Adjoint and inverse of `pixel_unshuffle`."""
     n, c, h, w = x.shape
-    if out is None:
-        out = zeros((n, c // factor**2, h * factor, w * factor), x.dtype)
-    large, small = _blocks(out, factor), _packed(x, factor)
-    for i in range(factor):
-        for j in range(factor):
-            np.copyto(large[:, :, :, i, :, j], small[:, :, i, j])
-    return out
-
-
-def _blocks(x: Array, factor: int) -> Array:
-    """(N, C, H*factor, W*factor) -> (N, C, H, factor, W, factor), a view."""
-    n, c, h, w = x.shape
-    return x.reshape(n, c, h // factor, factor, w // factor, factor)
-
-
-def _packed(x: Array, factor: int) -> Array:
-    """(N, C * factor^2, H, W) -> (N, C, factor, factor, H, W), a view."""
-    n, c, h, w = x.shape
-    return x.reshape(n, c // factor**2, factor, factor, h, w)
-
-
-def zeros(shape: Shape, dtype: DTypeLike) -> Array:
-    """Zeros of shape (N, C, H, W) that lie channels-last in memory."""
-    n, c, h, w = shape
-    return np.moveaxis(np.zeros((n, h, w, c), dtype), -1, 1)
+    packed = x.reshape(n, c // factor**2, factor, factor, h, w)
+    return packed.transpose(0, 1, 4, 2, 5, 3).reshape(n, c // factor**2, h * factor, w * factor)

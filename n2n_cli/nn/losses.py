@@ -1,4 +1,4 @@
-"""What training makes small."""
+"""Loss functions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from n2n_cli.nn.functional import Array
 
 
 class Loss:
-    """A number that says how far a prediction is from its target, and its gradient."""
+    """Distance of a prediction from its target, and the gradient of that distance."""
 
     def __init__(self) -> None:
         self._kept: Array | None = None

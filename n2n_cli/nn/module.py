@@ -1,59 +1,84 @@
-"""Parameter and Module: what every layer and every container is."""
+"""Parameter and Module, the base of layers and containers."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from n2n_cli.engine.bands import Bands
-from n2n_cli.errors import CheckpointError, ShapeError, listed
+from n2n_cli.errors import CheckpointError, ShapeError, TrainingError, listed
 from n2n_cli.nn.functional import Array, Shape
+from n2n_cli.nn.geometry import Geometry
+
+Kept = TypeVar("Kept")
 
 
 class Parameter:
-    """An array that training changes, and the gradient of the loss with respect to it (same shape and dtype).
-
-    Attributes
-    ----------
-    order : tuple of int
-        The axes in the order that gradients are made in, the outermost first: what adds them up lays them out so.
-    derived : dict
-        What layers have made of the values, by the kind of layer: see `FusedConv`. Parameters with the same values may
-        share it; a copy has none.
-    """
+    """An array that training changes, and the gradient of the loss with respect to it (same shape and dtype)."""
 
     def __init__(self, data: Array) -> None:
         self.data = data
         self.grad = np.zeros(data.shape, data.dtype)  # unlike `zeros_like` it costs nothing until it is used
-        self.order = tuple(range(data.ndim))
-        self.derived: dict[Any, Any] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "derived": {}}
 
 
-class Module:
-    """A differentiable step of a network: arrays of shape (N, C, H, W) in, arrays of shape (N, C', H', W') out.
+class Differentiable:
+    """Values that a forward pass keeps for its backward pass.
 
-    In training mode `forward` keeps what `backward` needs, and `backward` uses it up; in eval mode nothing is kept.
-    A subclass gives `forward` and `backward` and, where they differ from the identity, the four methods on shapes:
-    `output_shape`, `step`, `period` and `input_span`.
+    In training mode `forward` keeps what `backward` needs, and `backward` uses it up, so that nothing stale can be
+    read; in eval mode nothing is kept.
     """
-
-    tapes = False
-    """Whether its passes can be put on a tape: see `tape`."""
 
     def __init__(self) -> None:
         self.training = True
         self._kept: tuple[Any, ...] | None = None
 
+    def keep(self, first: Kept, *others: Any) -> Kept:
+        """Keep values for `backward`, in training mode. Returns `first`, so that a layer can return what it keeps."""
+        if self.training:
+            self._kept = (first, *others)
+        return first
+
+    def use_up(self) -> tuple[Any, ...]:
+        """The values that `forward` kept; they can be had once.
+
+        Raises
+        ------
+        RuntimeError
+            When there was no `forward` in training mode before it.
+        """
+        kept, self._kept = self._kept, None
+        if kept is None:
+            raise RuntimeError(f"{self}.backward() needs a forward() in training mode before it")
+        return kept
+
+    def check_gradient(self, shape: Shape, needed: Shape) -> None:
+        """Raise `ShapeError` unless an output gradient has the shape of the output."""
+        if shape != needed:
+            raise ShapeError(f"{self} got an output gradient of shape {shape}, it needs {needed}")
+
+
+class Module(Differentiable, Geometry):
+    """A differentiable step of a network: arrays of shape (N, C, H, W) in, arrays of shape (N, C', H', W') out.
+
+    A subclass gives `forward` and `backward` and, where they differ from the identity, the four methods on shapes:
+    `output_shape`, `step`, `period` and `input_span`.
+    """
+
+    def __call__(self, x: Array) -> Array:
+        """`forward`, after a check of the shape.
+
+        Raises
+        ------
+        ShapeError
+            When the module does not take arrays of the shape of `x`.
+        """
+        self.output_shape(x.shape)
+        return self.forward(x)
+
     def forward(self, x: Array) -> Array:
         """The output for a batch `x` of shape (N, C, H, W)."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no `forward`")
 
     def backward(self, grad_output: Array) -> Array:
         """The gradient with respect to the last `forward`'s input; parameters' gradients are added to their `grad`.
@@ -63,23 +88,10 @@ class Module:
         grad_output : array
             Gradient of the loss with respect to the output, of the output's shape.
         """
-        raise NotImplementedError
-
-    def accumulate(self, grad_output: Array) -> None:
-        """What `backward` does, for the first layer of a training: nobody needs the gradient of the pictures."""
-        self.backward(grad_output)
-
-    def prepare(self) -> None:
-        """Bring up to date what is derived from the parameters, before passes that are run from a tape."""
-        for _, child in self.children():
-            child.prepare()
-
-    def __call__(self, x: Array) -> Array:
-        return self.forward(x)
-
-    def in_bands(self, x: Array, bands: Bands) -> Array:
-        """What `forward` gives in eval mode, for a large `x`: see `bands`."""
-        return bands.of(self, self, x)
+        raise TrainingError(
+            f"{type(self).__name__} cannot be trained: it has no `backward`",
+            hint="define `backward(self, grad_output)`; it returns the gradient with respect to the input",
+        )
 
     # Parameters
 
@@ -151,57 +163,6 @@ class Module:
     def eval(self) -> Self:
         """The same as `train(False)`: nothing is kept, `backward` is not possible."""
         return self.train(False)
-
-    def _keep(self, *values: Any) -> None:
-        if self.training:
-            self._kept = values
-
-    def _use_up(self) -> tuple[Any, ...]:
-        kept, self._kept = self._kept, None
-        if kept is None:
-            raise RuntimeError(f"{self}.backward() needs a forward() in training mode before it")
-        return kept
-
-    # Shapes. Axis 0 is rows (H), axis 1 is columns (W).
-
-    def output_shape(self, shape: Shape) -> Shape:
-        """Shape of the output for an input of `shape` (N, C, H, W).
-
-        Raises
-        ------
-        ShapeError
-            Names this layer, the shape it got and the shape it needs.
-        """
-        self._check_shape(shape)
-        return shape
-
-    def most_values(self, shape: Shape) -> int:
-        """Of one picture (`shape` is that of a batch): how many values the largest array that is made of it holds."""
-        return math.prod(self.output_shape(shape)[1:])
-
-    def step(self, axis: int) -> Fraction:
-        """Input pixels per output pixel along an axis: 2 for a stride of 2, 1/2 for upsampling by 2."""
-        return Fraction(1)
-
-    def period(self, axis: int) -> int:
-        """The smallest shift of the input, in pixels, that only shifts the output."""
-        return 1
-
-    def input_span(self, start: int, stop: int, axis: int) -> tuple[int, int]:
-        """First and last-plus-one input row (or column) that the outputs `start` to `stop - 1` depend on.
-
-        It may reach beyond the picture on either side, into the padding.
-        """
-        return start, stop
-
-    def _check_shape(self, shape: Shape, channels: int | None = None) -> None:
-        if len(shape) != 4 or (channels is not None and shape[1] != channels) or 0 in shape[1:]:
-            needed = "C" if channels is None else channels
-            raise ShapeError(f"{self} got an input of shape {shape}, it needs (N, {needed}, H, W)")
-
-    def _check_gradient(self, shape: Shape, needed: Shape) -> None:
-        if shape != needed:
-            raise ShapeError(f"{self} got an output gradient of shape {shape}, it needs {needed}")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

@@ -1,13 +1,12 @@
-"""The layer that keeps the largest value of every window."""
+"""Max pooling."""
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import numpy as np
 
-from n2n_cli.engine.channels_last import empty_nchw
-from n2n_cli.engine.tape import do
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import arguments
 from n2n_cli.nn import functional as F
@@ -34,8 +33,6 @@ class MaxPool2d(Module):
         From `forward`, when `x` is smaller than a window.
     """
 
-    tapes = True
-
     def __init__(self, kernel_size: IntOrPair, stride: IntOrPair | None = None) -> None:
         super().__init__()
         self.kernel_size = arguments.pair("kernel_size", kernel_size, 1)
@@ -43,44 +40,23 @@ class MaxPool2d(Module):
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, C, H_out, W_out), H_out = (H - K) // stride + 1."""
-        shape = self.output_shape(x.shape)
-        taps = self._taps(x, shape)
-        y = empty_nchw(shape, x.dtype)
-        do(np.copyto, y, taps[0])
-        for tap in taps[1:]:
-            do(np.maximum, y, tap, out=y)
-        if self.training:
-            self._keep(_firsts(taps, y), x.shape, shape)
-        return y
+        windows = F.unfold(x, self.kernel_size, self.stride, (0, 0), (1, 1))  # (N, H_out, W_out, C, K, K)
+        values = windows.reshape(*windows.shape[:4], math.prod(self.kernel_size))
+        first = values.argmax(axis=-1)[..., None]  # (N, H_out, W_out, C, 1): position of the largest value
+        self.keep(first, x.shape)
+        return np.moveaxis(np.take_along_axis(values, first, axis=-1)[..., 0], -1, 1)
 
     def backward(self, grad_output: Array) -> Array:
         """Gradient with respect to `x`: that of every window goes to its first largest value."""
-        firsts, x_shape, shape = self._use_up()
-        self._check_gradient(grad_output.shape, shape)
-        grad = empty_nchw(x_shape, grad_output.dtype)
-        overlap = any(self.kernel_size[a] > self.stride[a] for a in (0, 1))
-        if overlap or any(self.kernel_size[a] * shape[2 + a] < x_shape[2 + a] for a in (0, 1)):
-            do(np.copyto, grad, 0)
-        part = empty_nchw(shape, grad_output.dtype) if overlap else None
-        for first, tap in zip(firsts, self._taps(grad, shape), strict=True):
-            if part is None:
-                do(np.multiply, grad_output, first, out=tap)
-            else:
-                do(np.multiply, grad_output, first, out=part)
-                do(np.add, tap, part, out=tap)
-        return grad
-
-    def _taps(self, x: Array, shape: Shape) -> list[Array]:
-        """The values at one place of all windows, for every place, row by row: views (N, C, H_out, W_out)."""
-        (sh, sw), (_, _, h, w) = self.stride, shape
-        return [
-            x[:, :, i : i + (h - 1) * sh + 1 : sh, j : j + (w - 1) * sw + 1 : sw]
-            for i in range(self.kernel_size[0])
-            for j in range(self.kernel_size[1])
-        ]
+        first, x_shape = self.use_up()
+        self.check_gradient(grad_output.shape, self.output_shape(x_shape))
+        windows = np.zeros((*first.shape[:4], math.prod(self.kernel_size)), grad_output.dtype)
+        np.put_along_axis(windows, first, np.moveaxis(grad_output, 1, -1)[..., None], axis=-1)
+        windows = windows.reshape(*first.shape[:4], *self.kernel_size)
+        return F.fold(windows, x_shape, self.stride, (0, 0), (1, 1))
 
     def output_shape(self, shape: Shape) -> Shape:
-        self._check_shape(shape)
+        self.check_shape(shape)
         h, w = self._output_size(shape)
         if h < 1 or w < 1:
             rows, columns = self.kernel_size
@@ -102,17 +78,3 @@ class MaxPool2d(Module):
 
     def __repr__(self) -> str:
         return f"MaxPool2d(kernel_size={self.kernel_size}, stride={self.stride})"
-
-
-def _firsts(taps: list[Array], largest: Array) -> list[Array]:
-    """For every place in a window, whether its value is the first that is the window's largest."""
-    firsts: list[Array] = []
-    found = empty_nchw(largest.shape, np.bool_)
-    do(np.copyto, found, False)
-    for tap in taps:
-        first = empty_nchw(largest.shape, np.bool_)
-        do(np.equal, tap, largest, out=first)
-        do(np.greater, first, found, out=first)
-        do(np.logical_or, found, first, out=found)
-        firsts.append(first)
-    return firsts

@@ -1,11 +1,9 @@
-"""The layers that trade pixels for channels and back, without a loss."""
+"""Pixel shuffle and unshuffle: pixels to channels and back, without loss."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 
-from n2n_cli.engine.channels_last import empty_nchw
-from n2n_cli.engine.tape import do
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import arguments
 from n2n_cli.nn import functional as F
@@ -32,26 +30,23 @@ class PixelUnshuffle(Module):
         From `forward`, when height and width of `x` are not multiples of the factor.
     """
 
-    tapes = True
-
     def __init__(self, downscale_factor: int) -> None:
         super().__init__()
         self.downscale_factor = arguments.integer("downscale_factor", downscale_factor, 1)
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, C * factor^2, H / factor, W / factor): channel c * factor^2 + row * factor + column."""
-        shape = self.output_shape(x.shape)
-        self._keep(shape)
-        return _unshuffled(x, self.downscale_factor)
+        self.keep(self.output_shape(x.shape))
+        return F.pixel_unshuffle(x, self.downscale_factor)
 
     def backward(self, grad_output: Array) -> Array:
         """Gradient with respect to `x`: every value goes back to its place."""
-        (shape,) = self._use_up()
-        self._check_gradient(grad_output.shape, shape)
-        return _shuffled(grad_output, self.downscale_factor)
+        (shape,) = self.use_up()
+        self.check_gradient(grad_output.shape, shape)
+        return F.pixel_shuffle(grad_output, self.downscale_factor)
 
     def output_shape(self, shape: Shape) -> Shape:
-        self._check_shape(shape)
+        self.check_shape(shape)
         (n, c, h, w), factor = shape, self.downscale_factor
         if h % factor or w % factor:
             raise ShapeError(f"{self} got an input of shape {shape}, it needs H and W in multiples of {factor}")
@@ -89,26 +84,23 @@ class PixelShuffle(Module):
         From `forward`, when the channels of `x` are not a multiple of the factor's square.
     """
 
-    tapes = True
-
     def __init__(self, upscale_factor: int) -> None:
         super().__init__()
         self.upscale_factor = arguments.integer("upscale_factor", upscale_factor, 1)
 
     def forward(self, x: Array) -> Array:
         """(N, C * factor^2, H, W) -> (N, C, H * factor, W * factor); input channels in the order of PixelUnshuffle."""
-        shape = self.output_shape(x.shape)
-        self._keep(shape)
-        return _shuffled(x, self.upscale_factor)
+        self.keep(self.output_shape(x.shape))
+        return F.pixel_shuffle(x, self.upscale_factor)
 
     def backward(self, grad_output: Array) -> Array:
         """Gradient with respect to `x`: every value goes back to its place."""
-        (shape,) = self._use_up()
-        self._check_gradient(grad_output.shape, shape)
-        return _unshuffled(grad_output, self.upscale_factor)
+        (shape,) = self.use_up()
+        self.check_gradient(grad_output.shape, shape)
+        return F.pixel_unshuffle(grad_output, self.upscale_factor)
 
     def output_shape(self, shape: Shape) -> Shape:
-        self._check_shape(shape)
+        self.check_shape(shape)
         (n, c, h, w), factor = shape, self.upscale_factor
         if c % factor**2:
             raise ShapeError(f"{self} got an input of shape {shape}, it needs C in multiples of {factor**2}")
@@ -122,17 +114,3 @@ class PixelShuffle(Module):
 
     def __repr__(self) -> str:
         return f"PixelShuffle(upscale_factor={self.upscale_factor})"
-
-
-def _unshuffled(x: Array, factor: int) -> Array:
-    n, c, h, w = x.shape
-    y = empty_nchw((n, c * factor**2, h // factor, w // factor), x.dtype)
-    do(F.pixel_unshuffle, x, factor, out=y)
-    return y
-
-
-def _shuffled(x: Array, factor: int) -> Array:
-    n, c, h, w = x.shape
-    y = empty_nchw((n, c // factor**2, h * factor, w * factor), x.dtype)
-    do(F.pixel_shuffle, x, factor, out=y)
-    return y

@@ -1,4 +1,4 @@
-"""The convolution that enlarges."""
+"""Transposed convolution."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import DTypeLike
 
-from n2n_cli.engine.channels_last import channels_first, channels_last, col2im, im2col, product, total
-from n2n_cli.engine.pool import empty
-from n2n_cli.engine.tape import do
 from n2n_cli.errors import ArgumentError, ShapeError
 from n2n_cli.nn import arguments
+from n2n_cli.nn import functional as F
 from n2n_cli.nn.arguments import IntOrPair
 from n2n_cli.nn.conv import Convolution
 from n2n_cli.nn.functional import Array, Pair, Shape
@@ -54,8 +52,6 @@ class TransposeConv2d(Convolution):
     Dumoulin and Visin (2016), arXiv:1603.07285, relation 14: size of the output.
     """
 
-    tapes = True
-
     def __init__(
         self,
         in_channels: int,
@@ -81,62 +77,27 @@ class TransposeConv2d(Convolution):
 
         H_out = (H - 1)*stride - 2*padding + dilation*(K - 1) + output_padding + 1.
         """
-        n, c_out, h_out, w_out = shape = self.output_shape(x.shape)
-        rows = channels_last(x).reshape(-1, self.in_channels)  # (N*H*W, C_in)
-        filters = empty((self.in_channels, *self.kernel_size, c_out), self.weight.data.dtype)
-        do(np.copyto, filters, self.weight.data.transpose(0, 2, 3, 1))
-        filters = filters.reshape(self.in_channels, -1)
-        self._keep(rows, filters, x.shape, shape)
-        patches = product(rows, filters).reshape(n, *x.shape[2:], *self.kernel_size, c_out)
-        if self._abutting:
-            return self._side_by_side(patches)
-        y = col2im(patches, (n, h_out, w_out, c_out), self.stride, self.padding, self.dilation)
+        patches = np.tensordot(x, self.weight.data, axes=(1, 0))  # (N, H, W, C_out, K, K)
+        y = F.fold(patches, self.output_shape(x.shape), self.stride, self.padding, self.dilation)
         if self.bias is not None:
-            do(np.add, y, self.bias.data, out=y)
-        return channels_first(y)
+            y += self.bias.data[:, None, None]
+        self.keep(x)
+        return y
 
     def backward(self, grad_output: Array) -> Array:
         """Gradient with respect to `x`; the parameters' own is added to their `grad`."""
-        columns, filters, x_shape = self._accumulate(grad_output)
-        n, c, h, w = x_shape
-        return channels_first(product(columns, filters.T).reshape(n, h, w, c))
-
-    def accumulate(self, grad_output: Array) -> None:
-        self._accumulate(grad_output)
-
-    def _accumulate(self, grad_output: Array) -> tuple[Array, Array, Shape]:
-        """Add the parameters' gradients; gives what every kernel sees of the gradient, the filters, and x's shape."""
-        rows, filters, x_shape, shape = self._use_up()
-        self._check_gradient(grad_output.shape, shape)
-        grad_nhwc, size = channels_last(grad_output), (x_shape[2], x_shape[3])
-        columns = im2col(grad_nhwc, self.kernel_size, self.stride, self.padding, size, self.dilation, ones=False)
-        by_tap = product(rows.T, columns).reshape(self.in_channels, *self.kernel_size, self.out_channels)
-        do(np.add, self.weight.grad, by_tap.transpose(0, 3, 1, 2), out=self.weight.grad)
+        (x,) = self.use_up()
+        self.check_gradient(grad_output.shape, self.output_shape(x.shape))
+        patches = F.unfold(grad_output, self.kernel_size, self.stride, self.padding, self.dilation)
+        patches = patches[:, : x.shape[2], : x.shape[3]]  # (N, H, W, C_out, K, K); output padding may hold one more
+        self.weight.grad += np.tensordot(x, patches, axes=([0, 2, 3], [0, 1, 2]))
         if self.bias is not None:
-            do(np.add, self.bias.grad, total(grad_nhwc, axis=(0, 1, 2)), out=self.bias.grad)
-        return columns, filters, x_shape
-
-    @property
-    def _abutting(self) -> bool:
-        """Whether the kernels tile the output, so that there is nothing to add up."""
-        return (
-            self.kernel_size == self.stride
-            and self.dilation == (1, 1)
-            and self.padding == self.output_padding == (0, 0)
-        )
-
-    def _side_by_side(self, patches: Array) -> Array:
-        """(N, H, W, K_h, K_w, C_out) -> (N, C_out, H*K_h, W*K_w), with the bias."""
-        n, h, w, kh, kw, c = patches.shape
-        y, patches = empty((n, h, kh, w, kw, c), patches.dtype), patches.swapaxes(2, 3)
-        if self.bias is None:
-            do(np.copyto, y, patches)
-        else:
-            do(np.add, patches, self.bias.data, out=y)
-        return channels_first(y.reshape(n, h * kh, w * kw, c))
+            self.bias.grad += grad_output.sum(axis=(0, 2, 3))
+        grad = np.tensordot(patches, self.weight.data, axes=([3, 4, 5], [1, 2, 3]))  # (N, H, W, C_in)
+        return np.moveaxis(grad, -1, 1)
 
     def output_shape(self, shape: Shape) -> Shape:
-        self._check_shape(shape, self.in_channels)
+        self.check_shape(shape, self.in_channels)
         h, w = ((shape[2 + a] - 1) * self.stride[a] + self._extra(a) for a in (0, 1))
         if h < 1 or w < 1:
             rows, columns = (max(1, 1 - (self._extra(a) - 1) // self.stride[a]) for a in (0, 1))

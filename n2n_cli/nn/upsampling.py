@@ -1,11 +1,9 @@
-"""The layer that enlarges by repetition."""
+"""Nearest-neighbour upsampling."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 
-from n2n_cli.engine.channels_last import empty_nchw
-from n2n_cli.engine.tape import do
 from n2n_cli.nn import arguments
 from n2n_cli.nn import functional as F
 from n2n_cli.nn.arguments import IntOrPair
@@ -24,31 +22,23 @@ class NearestUpsampling(Module):
     scale_factor : int or (rows, columns)
     """
 
-    tapes = True
-
     def __init__(self, scale_factor: IntOrPair = 2) -> None:
         super().__init__()
         self.scale_factor = arguments.pair("scale_factor", scale_factor, 1)
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, C, H*rows, W*columns)."""
-        shape = self.output_shape(x.shape)
-        y = empty_nchw(shape, x.dtype)
-        do(F.upsample, x, self.scale_factor, out=y)
-        self._keep(shape)
-        return y
+        self.keep(self.output_shape(x.shape))
+        return F.upsample(x, self.scale_factor)
 
     def backward(self, grad_output: Array) -> Array:
         """Gradient with respect to `x`: every pixel gathers the gradients of its copies."""
-        (shape,) = self._use_up()
-        self._check_gradient(grad_output.shape, shape)
-        (n, c, h, w), (rows, columns) = shape, self.scale_factor
-        grad = empty_nchw((n, c, h // rows, w // columns), grad_output.dtype)
-        do(F.block_sum, grad_output, self.scale_factor, out=grad)
-        return grad
+        (shape,) = self.use_up()
+        self.check_gradient(grad_output.shape, shape)
+        return F.block_sum(grad_output, self.scale_factor)
 
     def output_shape(self, shape: Shape) -> Shape:
-        self._check_shape(shape)
+        self.check_shape(shape)
         n, c, h, w = shape
         return (n, c, h * self.scale_factor[0], w * self.scale_factor[1])
 

@@ -12,6 +12,7 @@ import numpy as np
 from n2n_cli.errors import ArgumentError
 from n2n_cli.images import Picture
 from n2n_cli.models.model import Model
+from n2n_cli.models.predictor import Predictor
 
 if TYPE_CHECKING:
     from n2n_cli.single_image.learner import Effort, Learned
@@ -45,7 +46,7 @@ class Denoiser:
         What came of learning, for each network that the model is a blend of.
     """
 
-    model: Model
+    model: Model | Predictor
     notes: list[str] = field(default_factory=list)
     learned: list[Learned] = field(default_factory=list)
 
@@ -112,10 +113,8 @@ def _adapted(
     from n2n_cli.noise.correlation import LIMIT
     from n2n_cli.single_image import neighbor2neighbor as neighbors
     from n2n_cli.single_image import zero_shot
-    from n2n_cli.single_image.blend import Blend
+    from n2n_cli.single_image.blend import blended
     from n2n_cli.single_image.blend_weights import best_share
-    from n2n_cli.single_image.channels import for_channels
-    from n2n_cli.single_image.learner import model_of
 
     began = time.perf_counter()
     adapter = neighbors.Adapter(model, parts, rng=np.random.default_rng(0))
@@ -137,7 +136,8 @@ def _adapted(
     learner = zero_shot.ZeroShotLearner(adapter.crops, rng=np.random.default_rng(0), threads=model.threads)
     effort = _effort(zero_shot.EFFORT, left(_LEARN))
     alone, learned = learner.learn(effort, advance=advancing(_LEARN - _FIT))
-    own = model_of(for_channels(adapter.model.network, parts[0].pixels.shape[2], model.channels), threads=model.threads)
+    own = Predictor.of(adapter.model.network, model.channels, threads=model.threads)
+    own = own.for_channels(parts[0].pixels.shape[2])
     share = best_share(
         own.predict,
         alone.predict,
@@ -152,8 +152,7 @@ def _adapted(
         return Denoiser(adapter.model, [] if better else [_NO_BETTER], [fitted])
     if share < _LITTLE:
         return Denoiser(alone, [], [learned])
-    blend = model_of(Blend(own.network, alone.network, share), threads=model.threads)
-    return Denoiser(blend, [], [replace(fitted, share=share), replace(learned, share=1 - share)])
+    return Denoiser(blended(own, alone, share), [], [replace(fitted, share=share), replace(learned, share=1 - share)])
 
 
 def _effort(effort: Effort, seconds: float | None) -> Effort:

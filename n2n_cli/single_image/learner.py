@@ -15,8 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from n2n_cli.images import Picture
-from n2n_cli.models.model import Model
-from n2n_cli.nn import Adam, Loss, Module
+from n2n_cli.nn import Loss
 from n2n_cli.nn.averaging import MovingAverage
 from n2n_cli.nn.functional import Array, Pair
 from n2n_cli.noise.level import estimate_sigma
@@ -276,11 +275,6 @@ def _block_numbers(size: int) -> Array:
     """The number of the block, from 1 on, that each pixel along an axis lies in; around them, 0 and one more."""
     numbers: Array = np.clip((np.arange(size) - EDGE) // BLOCK + 1, 0, _block_count(size) + 1)
     return numbers
-
-
-def model_of(network: Module, *, threads: int | None = None) -> Model:
-    """A model for denoising, of a network that has learned."""
-    return Model(network, Adam(network.param()), MaskedSquares(), threads=threads)
 
 
 class MaskedSquares(Loss):

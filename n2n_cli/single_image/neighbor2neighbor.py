@@ -25,12 +25,12 @@ import numpy as np
 from n2n_cli.data.neighbour_sampling import cells, draw_neighbours, neighbours
 from n2n_cli.errors import ShapeError
 from n2n_cli.images import Picture
+from n2n_cli.models.channels import with_channels
 from n2n_cli.models.model import Model
 from n2n_cli.nn import Adam, Loss
 from n2n_cli.nn.averaging import MovingAverage
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise.correlation import noise_correlation
-from n2n_cli.single_image.channels import with_channels
 from n2n_cli.single_image.learner import BLOCK, Crops, Effort, Learned, learn
 from n2n_cli.single_image.risk_estimate import Risk, Window, window
 
@@ -139,7 +139,6 @@ class Adapter:
 
     def learn(self, effort: Effort = EFFORT, *, advance: Callable[[float], None] = lambda part: None) -> Learned:
         """Fit `self.model`; its held-out loss is then at most what it was."""
-        self.model.network.train()
         learned = learn(self.step, self.held_out, self._average, effort, advance=advance)
         self.model.network.load_state_dict(learned.weights)
         return replace(learned, who="the model")

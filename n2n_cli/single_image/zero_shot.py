@@ -14,24 +14,29 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Self
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from n2n_cli.data.neighbour_sampling import cells
 from n2n_cli.engine.channels_last import empty_nchw
+from n2n_cli.engine.executor import Executor
+from n2n_cli.engine.fused_conv import Shared
+from n2n_cli.engine.fusion import kernel_for
+from n2n_cli.engine.kernel import TrainableKernel
 from n2n_cli.engine.tape import do
 from n2n_cli.engine.workers import Parts
 from n2n_cli.errors import ShapeError
-from n2n_cli.models.model import Model
-from n2n_cli.models.self_ensemble import SelfEnsemble
+from n2n_cli.models.predictor import Predictor
+from n2n_cli.models.trainer import Trainer
 from n2n_cli.nn import Adam, Conv2d, LeakyReLU, Module, Residual, Sequential
 from n2n_cli.nn.averaging import MovingAverage
 from n2n_cli.nn.functional import Array, Shape
+from n2n_cli.nn.geometry import Geometry
 from n2n_cli.nn.init import UNDRAWN
-from n2n_cli.single_image.learner import BLOCK, EDGE, Crops, Effort, Learned, MaskedSquares, learn, model_of
+from n2n_cli.single_image.learner import BLOCK, EDGE, Crops, Effort, Learned, MaskedSquares, learn
 from n2n_cli.system.blas import one_blas_thread
+from n2n_cli.system.cpu import available_cores
 
 WIDTH, SLOPE = 48, 0.2
 BEYOND = 2
@@ -92,7 +97,7 @@ def _layers(channels: int, padding: int, rng: np.random.Generator | None, dtype:
     ]
 
 
-class ZeroShot(Module):
+class ZeroShot(TrainableKernel, Geometry):
     """From noisy crops, the four differences whose mean square is half of the method's loss.
 
     With y1, y2 the two halves of a crop y, f the network, D1, D2 the two ways to halve: y1 - f(y1) - y2 and
@@ -103,35 +108,24 @@ class ZeroShot(Module):
     ----------
     network : Sequential
         Of `noise_network`, without padding.
-    twin : Sequential
-        Another such, which gets the parameters of the first: a network keeps what one pass needs, and there are two.
     """
 
-    tapes = True
+    def __init__(self, network: Sequential) -> None:
+        super().__init__(self)
+        # Compiled twice: a kernel keeps what the backward pass of one forward pass needs, and there are two.
+        shared = Shared()
+        self._network, self._twin = kernel_for(network, shared), kernel_for(network, shared)
 
-    def __init__(self, network: Sequential, twin: Sequential) -> None:
-        super().__init__()
-        self.network, self._twin = network, twin
-        for module, other in zip(network, twin, strict=True):
-            if isinstance(module, Conv2d) and isinstance(other, Conv2d):
-                other.weight, other.bias = module.weight, module.bias
-
-    def children(self) -> Iterator[tuple[str, Module]]:
-        yield "network", self.network  # the twin has no parameters of its own
-
-    def train(self, mode: bool = True) -> Self:
-        self._twin.train(mode)
-        return super().train(mode)
-
-    def prepare(self) -> None:
-        self.network.prepare()  # and the twin: what is made of their parameters is the parameters' own
+    @property
+    def tapes(self) -> bool:
+        return True
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W), the sides even -> (N, 4C, H/2 - 4, W/2 - 4)."""
         n, c = x.shape[:2]
         shape = self.output_shape(x.shape)
         y = halves(x)  # (2N, C, H/2, W/2)
-        noise = self.network(y)
+        noise = self._network(y)
         whole = _inside(x)
         whole_noise = self._twin(whole)
         whole_denoised = empty_nchw(whole_noise.shape, x.dtype)
@@ -144,15 +138,12 @@ class ZeroShot(Module):
         for i, (own, other) in enumerate(((slice(n), slice(n, None)), (slice(n, None), slice(n)))):
             do(np.subtract, denoised[own], y[other], out=errors[:, i * c : (i + 1) * c])
             do(np.subtract, denoised[own], halved[own], out=errors[:, (2 + i) * c : (3 + i) * c])
-        self._keep(shape)
+        self.keep(shape)
         return errors
 
-    def backward(self, grad_output: Array) -> Array:
-        raise NotImplementedError("a picture's noise is not learned from its own gradient")
-
     def accumulate(self, grad_output: Array) -> None:
-        (shape,) = self._use_up()
-        self._check_gradient(grad_output.shape, shape)
+        (shape,) = self.use_up()
+        self.check_gradient(grad_output.shape, shape)
         n, c = len(grad_output), shape[1] // 4
         grad_noise = empty_nchw((2 * n, c, *shape[2:]), grad_output.dtype)
         grad_halved = empty_nchw(grad_noise.shape, grad_output.dtype)
@@ -161,11 +152,11 @@ class ZeroShot(Module):
             do(np.add, first, second, out=grad_noise[own])
             do(np.copyto, grad_halved[own], second)
         do(np.negative, grad_noise, out=grad_noise)
-        self.network.accumulate(grad_noise)
+        self._network.accumulate(grad_noise)
         self._twin.accumulate(halves_adjoint(grad_halved))  # two minus signs meet
 
     def output_shape(self, shape: Shape) -> Shape:
-        self._check_shape(shape)
+        self.check_shape(shape)
         n, c, h, w = shape
         if h % 2 or w % 2 or min(h, w) < MIN_SIDE:
             raise ShapeError(
@@ -181,8 +172,8 @@ def _inside(x: Array) -> Array:
     return x[:, :, BEYOND:-BEYOND, BEYOND:-BEYOND]
 
 
-def denoising_network(learned: Sequential, channels: int, mean: float, scale: float) -> Sequential:
-    """Picture in, picture less its noise out, of any size: with what was learned on (picture - mean) * scale."""
+def denoiser(learned: Sequential, channels: int, mean: float, scale: float, *, threads: int | None = None) -> Predictor:
+    """The predictor that takes from images the noise that a network has learned on (image - mean) * scale."""
     layers = _layers(channels, 1, UNDRAWN, np.float32)
     for layer, module in zip(layers, learned, strict=True):
         layer.load_state_dict(module.state_dict())
@@ -191,18 +182,23 @@ def denoising_network(learned: Sequential, channels: int, mean: float, scale: fl
     first_bias -= mean * first.sum(axis=(1, 2, 3))
     last *= -1 / scale
     last_bias *= -1 / scale
-    return Sequential(SelfEnsemble(Residual(*layers)))
+    return Predictor.of(Residual(*layers), channels, threads=threads).as_ensemble()
 
 
-def unchanging(channels: int, *, threads: int | None = None) -> Model:
-    """A model that gives every picture back as it is: its weights are zeros."""
-    network = Sequential(Residual(*_layers(channels, 1, UNDRAWN, np.float32)))
-    return model_of(network, threads=threads)
+def unchanging(channels: int, *, threads: int | None = None) -> Predictor:
+    """A predictor that returns every image as it is: its weights are zeros."""
+    return Predictor.of(Residual(*_layers(channels, 1, UNDRAWN, np.float32)), channels, threads=threads)
 
 
-def learning_parts(channels: int, rng: np.random.Generator = UNDRAWN) -> tuple[ZeroShot, MaskedSquares]:
-    """What learns, and its loss."""
-    return ZeroShot(noise_network(channels, rng=rng), noise_network(channels, rng=UNDRAWN)), MaskedSquares()
+def learning_parts(channels: int) -> tuple[Executor, MaskedSquares]:
+    """The executor that learns, with weights of zeros, and its loss: what a worker process makes again."""
+    return zero_shot_executor(noise_network(channels, rng=UNDRAWN)), MaskedSquares()
+
+
+def zero_shot_executor(network: Sequential, *, threads: int = 1) -> Executor:
+    """The executor of the method's loss on a network of `noise_network`."""
+    parameters = [parameter for _, parameter in network.named_parameters()]
+    return Executor(ZeroShot(network), parameters, threads=threads)
 
 
 class ZeroShotLearner:
@@ -224,11 +220,11 @@ class ZeroShotLearner:
         self._scale = DEVIATION / self.crops.deviation
         self._side = min(SIDE, self.crops.least // 2 * 2)
         channels = self.crops.channels
-        self._pair, criterion = learning_parts(channels, rng)
-        self.network = self._pair.network
-        optimizer = Adam(self._pair.param(), lr=LEARNING_RATE, betas=BETAS)
-        self._model = Model(self._pair, optimizer, criterion, threads=threads)
-        self.average = MovingAverage(self._pair.named_parameters(), DECAY)
+        self.network = noise_network(channels, rng=rng)
+        self._executor = zero_shot_executor(self.network, threads=available_cores() if threads is None else threads)
+        optimizer = Adam(self.network.param(), lr=LEARNING_RATE, betas=BETAS)
+        self._trainer = Trainer(self._executor, optimizer, MaskedSquares())
+        self.average = MovingAverage(self.network.named_parameters(), DECAY)
         windows, _ = self.crops.at([(i, top - EDGE, left - EDGE) for i, top, left in self.crops.held], BLOCK + 2 * EDGE)
         self._held_out = self._scaled(windows)
 
@@ -236,32 +232,28 @@ class ZeroShotLearner:
         """Take one."""
         x, learned = self.crops.at(self.crops.draw(BATCH, self._side), self._side)
         mask = _inside(cells(learned)).astype(np.float32)
-        self._model.step(self._scaled(x), mask)
+        self._trainer.step(self._scaled(x), mask)
 
     def in_processes(self) -> AbstractContextManager[None]:
         """Take the steps of the block with processes in place of threads."""
-        return self._model.in_processes(Parts(learning_parts, (self.crops.channels,)))
+        return self._trainer.in_processes(Parts(learning_parts, (self.crops.channels,)))
 
     def held_out(self) -> float:
         """The loss on the held-out blocks; not a number where there are none."""
         if not len(self._held_out):
             return math.nan
-        self._pair.eval()
-        try:
-            with one_blas_thread():
-                return 2 * float(np.mean(np.square(self._pair(self._held_out)), dtype=np.float64))
-        finally:
-            self._pair.train()
+        with one_blas_thread():
+            return 2 * float(np.mean(np.square(self._executor(self._held_out)), dtype=np.float64))
 
     def learn(
         self, effort: Effort = EFFORT, *, advance: Callable[[float], None] = lambda part: None
-    ) -> tuple[Model, Learned]:
-        """The denoiser that was learned, a model of the pictures' channels, and what came of it."""
+    ) -> tuple[Predictor, Learned]:
+        """The predictor that was learned, for the pictures' channels, and how the learning went."""
         with self.in_processes():
             learned = learn(self.step, self.held_out, self.average, effort, advance=advance)
-        self._pair.load_state_dict(learned.weights)
-        network = denoising_network(self.network, self.crops.channels, self.crops.mean, self._scale)
-        return model_of(network, threads=self._model.threads), learned
+        self.network.load_state_dict(learned.weights)
+        threads, channels = self._executor.threads, self.crops.channels
+        return denoiser(self.network, channels, self.crops.mean, self._scale, threads=threads), learned
 
     def _scaled(self, x: Array) -> Array:
         scaled: Array = (x - np.float32(self.crops.mean)) * np.float32(self._scale)

@@ -107,6 +107,7 @@ def open_blas() -> OpenBlas | None:
     return None
 
 
+@cache
 def small_product() -> int:
     """Multiplications up to which BLAS takes a product as it is, without packing it first; 0 if it always packs.
 

@@ -108,7 +108,7 @@ class _Training:
         self.model = starting_model(config, threads=threads, resumed=resume)
         self.steps = math.ceil(len(self.data.train) / config.train.batch_size)
         self.progress = ranks.from_first(lambda: self._resumed() if resume else Progress())
-        self.model.join(ranks)
+        self.model.trainer.join(ranks, self.model.network)
         self.earlier = self.progress.seconds
         self.minutes, self.saved = checkpoint_minutes, self.began
         _check_sizes(self.model, self.data.train)
@@ -117,7 +117,7 @@ class _Training:
         self.noisy = mean_psnr(self.held_out.noisy_errors)
         ranks.from_first(lambda: self._begin_files(resume))
         ranks.watch(stop)
-        self.model.between(self.stopping.within_a_step)
+        self.model.executor.between = self.stopping.within_a_step
 
     def records(self) -> Iterator[Record]:
         progress, epochs = self.progress, self.config.train.epochs
@@ -166,7 +166,6 @@ class _Training:
         pairs, epoch = self.data.train, progress.epoch
         order: Array = np.random.default_rng([train.seed, epoch]).permutation(len(pairs))
         numbers = [order[i : i + train.batch_size] for i in range(0, len(order), train.batch_size)]
-        self.model.network.train()
         seen, seconds, waited, lr = 0, 0.0, 0.0, self._lr((epoch - 1) * self.steps + max(0, progress.step - 1))
         before = sum(map(len, numbers[: progress.step]))
         loaders = min(2, self.model.threads)

@@ -36,7 +36,7 @@ train_progress._line = lambda record: (time.sleep(0.3), line(record))[1]
 """,
     # Each step has five parts, one a picture.
     "slow steps": """
-from n2n_cli.engine.replicas import Replica
+from n2n_cli.engine.replica import Replica
 accumulate = Replica.accumulate
 def slow(*words):
     print("in a step", file=sys.stderr, flush=True)
@@ -45,7 +45,7 @@ def slow(*words):
 Replica.accumulate = slow
 """,
     "a step that never ends": """
-from n2n_cli.engine.replicas import Replica
+from n2n_cli.engine.replica import Replica
 def slow(*words):
     print("in a step", file=sys.stderr, flush=True)
     time.sleep(60)

@@ -192,7 +192,7 @@ def test_what_fails_on_one_rank_ends_all_with_its_message() -> None:
 
 def test_what_fails_on_all_is_told_of_once() -> None:
     configure()
-    patch = "from n2n_cli.engine.replicas import Replica; Replica.accumulate = lambda *_: float('nan')"
+    patch = "from n2n_cli.engine.replica import Replica; Replica.accumulate = lambda *_: float('nan')"
     alone, done = (
         launch(ranks, "train", "--config", "small.toml", "--out", f"on-{ranks}", patch=patch) for ranks in (1, 2)
     )

@@ -8,15 +8,15 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
+from n2n_cli import engine
 from n2n_cli.engine import bands
 from n2n_cli.engine import winograd as fast_winograd
-from n2n_cli.engine.replicas import Replicas
-from n2n_cli.engine.stoppable import StoppableReplicas
 from n2n_cli.errors import ShapeError
 from n2n_cli.models.self_ensemble import SelfEnsemble
 from n2n_cli.nn import Conv2d, Module, NearestUpsampling, ReLU, Residual, Sequential, SkipConcat
 from n2n_cli.nn.functional import Array, Pair
 from n2n_cli.system.stopping import StopError
+from tests.engine.compiled import executor_of
 from tests.nn.cases import LAYERS, Make, geometries, pairs, some_examples
 from tests.nn.founding import founding
 from tests.nn.unet import unet
@@ -31,9 +31,8 @@ def rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int
 
 
 def assert_whole(network: Module, x: Array, threads: int = 2) -> None:
-    network.eval()
     wanted = network(x)
-    found = Replicas(network, threads=threads).in_bands(x)
+    found = engine.compile(network, threads=threads).in_bands(x)
     assert found.dtype == wanted.dtype
     np.testing.assert_allclose(found, wanted, atol=1e-5 if x.dtype == np.float32 else 1e-12)
 
@@ -71,7 +70,11 @@ def test_whole_networks(threads: int, dtype: DTypeLike, rng: np.random.Generator
     x = rng.uniform(size=(1, 3, 24, 32)).astype(dtype)
     assert_whole(founding(rng, dtype), x, threads)
     assert_whole(unet(rng, dtype), x, threads)
-    assert_whole(SelfEnsemble(unet(rng, dtype)), x, threads)
+    network = unet(rng, dtype)
+    ensemble = SelfEnsemble(engine.kernel_of(network))
+    ensemble.train(False)
+    found = executor_of(ensemble, network, threads=threads).in_bands(x)
+    np.testing.assert_allclose(found, ensemble(x), atol=1e-5 if dtype == np.float32 else 1e-12)
 
 
 def test_layers_that_give_each_other_a_border(rng: np.random.Generator) -> None:
@@ -89,7 +92,7 @@ def test_paths_past_no_module(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_it_can_be_stopped_between_two_bands(threads: int, rng: np.random.Generator) -> None:
-    replicas = StoppableReplicas(Sequential(Conv2d(3, 3, 3, padding=1, rng=rng)).eval(), threads=threads)
+    replicas = engine.compile(Sequential(Conv2d(3, 3, 3, padding=1, rng=rng)), threads=threads)
     asked = 0
 
     def stop() -> None:

@@ -11,8 +11,12 @@ import weakref
 import numpy as np
 import pytest
 
+from n2n_cli import engine
+from n2n_cli.engine.executor import LEAST_PARTS, micro_batches
+from n2n_cli.engine.gradients import GradientLayout
 from n2n_cli.engine.pool import Pool, empty
-from n2n_cli.engine.replicas import LEAST_PASSES, Replica, Replicas, passes
+from n2n_cli.engine.replica import Replica
+from n2n_cli.engine.sizes import most_values
 from n2n_cli.errors import ArgumentError, ShapeError
 from n2n_cli.nn import MSE, Conv2d, Module, PixelUnshuffle, Residual, Sequential, Sigmoid, SkipConcat
 from n2n_cli.nn.functional import Array
@@ -34,7 +38,7 @@ def test_a_batch_in_passes_has_the_gradients_of_the_whole(rng: np.random.Generat
     network.backward(loss.backward())
     wanted = gradients(network)
     network.zero_grad()
-    assert Replicas(network).accumulate(x, target, MSE()) == pytest.approx(wanted_loss, rel=1e-12)
+    assert engine.compile(network).accumulate(x, target, MSE()) == pytest.approx(wanted_loss, rel=1e-12)
     for grad, other in zip(gradients(network), wanted, strict=True):
         assert grad == pytest.approx(other, abs=1e-12 * np.abs(other).max())
 
@@ -44,7 +48,7 @@ def test_the_number_of_threads_changes_nothing(rng: np.random.Generator) -> None
     results = []
     for threads in (1, 2, 3, 40):
         network.zero_grad()
-        loss = Replicas(network, threads=threads).accumulate(x, target, MSE())
+        loss = engine.compile(network, threads=threads).accumulate(x, target, MSE())
         results.append((loss, gradients(network)))
     for loss, grads in results[1:]:
         assert loss == results[0][0]
@@ -53,7 +57,7 @@ def test_the_number_of_threads_changes_nothing(rng: np.random.Generator) -> None
 
 def test_gradients_are_added_to_what_is_there(rng: np.random.Generator) -> None:
     network, (x, target) = founding(rng), batch(rng)
-    replicas = Replicas(network, threads=2)
+    replicas = engine.compile(network, threads=2)
     replicas.accumulate(x, target, MSE())
     once = gradients(network)
     replicas.accumulate(x, target, MSE())
@@ -63,45 +67,39 @@ def test_gradients_are_added_to_what_is_there(rng: np.random.Generator) -> None:
 
 def test_new_weights_and_the_mode_reach_every_copy(rng: np.random.Generator) -> None:
     network, (x, _) = founding(rng), batch(rng)
-    replicas = Replicas(network, threads=2)
-    for change in (
-        lambda: None,
-        network.eval,
-        lambda: network.load_state_dict(founding(rng).state_dict()),
-        network.train,
+    executor = engine.compile(network, threads=2)
+    weight = network[0].weight  # type: ignore[attr-defined]
+    for change, training in (
+        (lambda: None, False),
+        (lambda: None, True),
+        (lambda: network.load_state_dict(founding(rng).state_dict()), False),
+        (lambda: setattr(weight, "data", weight.data + 1), True),
     ):
         change()
-        outputs = replicas.map(
-            lambda replica, i: (replica(x[i : i + 1]).copy(), replica.network.training), range(len(x))
+        outputs = executor.map(
+            lambda replica, i: (replica(x[i : i + 1]).copy(), replica.kernel.training), range(len(x)), training=training
         )
-        assert np.array_equal(
-            np.concatenate([y for y, _ in outputs]), np.concatenate([network(x[i : i + 1]) for i in range(len(x))])
-        )
-        assert {training for _, training in outputs} == {network.training}
-    network[0].weight.data = network[0].weight.data + 1  # type: ignore[attr-defined]
-    assert np.array_equal(replicas.map(lambda replica, i: replica(x), [0])[0], network(x))
+        assert np.concatenate([y for y, _ in outputs]) == pytest.approx(network(x), abs=1e-12)
+        assert {mode for _, mode in outputs} == {training}
 
 
-def test_what_is_made_of_the_weights_is_made_once_for_all_replicas(rng: np.random.Generator) -> None:
+def test_new_weights_reach_the_matrices_of_all_threads(rng: np.random.Generator) -> None:
     network = Sequential(Conv2d(32, 32, 3, rng=rng))
-    replicas = Replicas(network, threads=2)
-    replicas.map(lambda replica, item: None, range(2))
-    derived = [replica.network[0].weight.derived for replica in replicas._replicas]  # type: ignore[index]
-    assert len(derived) == 2
-    assert all(each is network[0].weight.derived for each in derived)  # type: ignore[attr-defined]
-    (made,) = derived[0].values()
-    before = made.made
+    replicas = engine.compile(network, threads=2)
+    x = rng.normal(size=(1, 32, 8, 8)).astype(np.float32)
+    before = replicas.map(lambda replica, _: replica(x).copy(), range(4))
     network.load_state_dict({name: values + 1 for name, values in network.state_dict().items()})
-    replicas.map(lambda replica, item: None, range(2))
-    assert made.made is before  # the same memory, where a tape looks for it
-    np.testing.assert_array_equal(made.made_from[0], network[0].weight.data)  # type: ignore[attr-defined]
+    after = replicas.map(lambda replica, _: replica(x).copy(), range(4))
+    for outputs in (before, after):
+        assert all(np.array_equal(y, outputs[0]) for y in outputs)
+    assert after[0] == pytest.approx(network(x), abs=1e-3)
 
 
 def test_convolutions_that_share_a_weight_keep_their_own_biases(rng: np.random.Generator) -> None:
     first, second, third = (Conv2d(16, 16, 3, padding=1, bias=i < 2, rng=rng) for i in range(3))
     second.weight = third.weight = first.weight
     x = rng.normal(size=(1, 16, 6, 6)).astype(np.float32)
-    replicas = Replicas(Sequential(first, second, third).eval())
+    replicas = engine.compile(Sequential(first, second, third))
     wanted = third(second(first(x)))
     for _ in range(3):  # not on a tape, then on one
         (y,) = replicas.map(lambda replica, item: replica(item).copy(), [x])
@@ -116,21 +114,21 @@ def test_results_come_in_the_items_order_and_from_several_threads(rng: np.random
             both_are_here.wait()
         return item * item, threading.current_thread().name
 
-    results = Replicas(founding(rng), threads=2).map(task, list(range(9)))
+    results = engine.compile(founding(rng), threads=2).map(task, list(range(9)))
     assert [square for square, _ in results] == [i * i for i in range(9)]
     assert len({name for _, name in results}) == 2
 
 
 def test_no_items(rng: np.random.Generator) -> None:
     network = founding(rng)
-    assert Replicas(network, threads=2).map(lambda replica, item: item, []) == []
+    assert engine.compile(network, threads=2).map(lambda replica, item: item, []) == []
 
 
 def test_an_error_in_a_thread_reaches_the_caller(rng: np.random.Generator) -> None:
     def task(replica: Replica, item: int) -> int:
         return 1 // (item - 3)
 
-    replicas, seen = Replicas(founding(rng), threads=2), []
+    replicas, seen = engine.compile(founding(rng), threads=2), []
 
     def noted(replica: Replica, item: int) -> int:
         seen.append(item)
@@ -153,7 +151,7 @@ def test_nobody_is_still_at_work_when_an_error_is_raised(rng: np.random.Generato
         ended.append(item)
 
     with pytest.raises(ZeroDivisionError):
-        Replicas(founding(rng), threads=2).map(task, [0, 1])
+        engine.compile(founding(rng), threads=2).map(task, [0, 1])
     assert len(ended) == 1
 
 
@@ -161,7 +159,7 @@ def test_each_replica_works_on_memory_of_its_own(rng: np.random.Generator) -> No
     def task(replica: Replica, item: int) -> bool:
         return replica.pool.find(empty((3,), np.float32)) is not None
 
-    assert all(Replicas(founding(rng), threads=2).map(task, range(20)))
+    assert all(engine.compile(founding(rng), threads=2).map(task, range(20)))
 
 
 def test_threads_keep_to_the_caller_s_error_state(rng: np.random.Generator) -> None:
@@ -170,21 +168,21 @@ def test_threads_keep_to_the_caller_s_error_state(rng: np.random.Generator) -> N
 
     with warnings.catch_warnings(), np.errstate(over="ignore"):
         warnings.simplefilter("error")
-        assert Replicas(founding(rng), threads=2).map(task, [0, 1, 2]) == [np.inf] * 3
+        assert engine.compile(founding(rng), threads=2).map(task, [0, 1, 2]) == [np.inf] * 3
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1.5])
 def test_a_number_of_threads_out_of_range(threads: int, rng: np.random.Generator) -> None:
     with pytest.raises(ArgumentError, match="`threads` is "):
-        Replicas(founding(rng), threads=threads)
+        engine.compile(founding(rng), threads=threads)
 
 
 @pytest.mark.parametrize(
     ("n", "together", "wanted"),
-    [(100, 5, 20), (100, 20, LEAST_PASSES), (3, 10, 3), (1, 10, 1), (4, 0.1, 4), (0, 5, 0), (1000, 4.6, 200)],
+    [(100, 5, 20), (100, 20, LEAST_PARTS), (3, 10, 3), (1, 10, 1), (4, 0.1, 4), (0, 5, 0), (1000, 4.6, 200)],
 )
 def test_how_a_batch_is_cut(n: int, together: float, wanted: int) -> None:
-    parts = passes(n, together)
+    parts = micro_batches(n, together)
     assert len(parts) == wanted
     assert [i for part in parts for i in range(n)[part]] == list(range(n))
     sizes = [part.stop - part.start for part in parts]
@@ -194,24 +192,22 @@ def test_how_a_batch_is_cut(n: int, together: float, wanted: int) -> None:
 
 def test_passes_are_as_large_as_what_a_network_makes_of_a_picture(rng: np.random.Generator) -> None:
     network = founding(rng)
-    assert network.most_values((100, 3, 32, 32)) == 48 * 32 * 32
+    assert most_values(network, (100, 3, 32, 32)) == 48 * 32 * 32
     wide = Sequential(Residual(SkipConcat(Conv2d(3, 9, 3, padding=1)), Conv2d(12, 3, 1)))
-    assert wide.most_values((1, 3, 4, 5)) == 12 * 4 * 5
-    assert Sequential(PixelUnshuffle(2)).most_values((7, 3, 4, 6)) == 3 * 4 * 6
+    assert most_values(wide, (1, 3, 4, 5)) == 12 * 4 * 5
+    assert most_values(Sequential(PixelUnshuffle(2)), (7, 3, 4, 6)) == 3 * 4 * 6
 
 
 @pytest.mark.parametrize(("n", "targets"), [(0, 0), (3, 2), (2, 3)])
 def test_a_batch_needs_pictures_and_a_target_for_each(n: int, targets: int, rng: np.random.Generator) -> None:
     with pytest.raises(ShapeError, match=rf"a batch of shape \({n}, 3, 8, 8\) came with targets of shape \({targets},"):
-        Replicas(founding(rng)).accumulate(np.zeros((n, 3, 8, 8)), np.zeros((targets, 3, 8, 8)), MSE())
+        engine.compile(founding(rng)).accumulate(np.zeros((n, 3, 8, 8)), np.zeros((targets, 3, 8, 8)), MSE())
 
 
 def test_a_network_in_the_middle_of_a_pass_can_have_replicas(rng: np.random.Generator) -> None:
     network, (x, target) = founding(rng), batch(rng)
     y = network(x)
-    with pytest.raises(RuntimeError, match=r"needs a forward\(\)"):
-        Replica(network).network.backward(y)  # of the pass it has nothing
-    Replicas(network, threads=2).accumulate(x, target, MSE())
+    engine.compile(network, threads=2).accumulate(x, target, MSE())
     assert network.backward(y).shape == x.shape
 
 
@@ -220,23 +216,23 @@ def test_a_network_without_parameters(rng: np.random.Generator) -> None:
     network = Sequential(Sigmoid())
     wanted = MSE()(network(x), target)
     for _ in range(3):  # also on tape
-        assert Replicas(network, threads=2).accumulate(x, target, MSE()) == pytest.approx(wanted, rel=1e-12)
+        assert engine.compile(network, threads=2).accumulate(x, target, MSE()) == pytest.approx(wanted, rel=1e-12)
 
 
 def test_threads_and_memory_go_with_the_replicas(rng: np.random.Generator) -> None:
-    replicas, (x, target) = Replicas(founding(rng), threads=3), batch(rng)
+    replicas, (x, target) = engine.compile(founding(rng), threads=3), batch(rng)
     for _ in range(3):
         replicas.accumulate(x, target, MSE())
-    threads = list(replicas._executor._threads)
-    held: list[weakref.ref[Pool]] = [weakref.ref(replica.pool) for replica in replicas._replicas]
-    held += [
-        weakref.ref(taped._forward._pool)
-        for replica in replicas._replicas
-        for taped in replica._tapes.values()
-        if taped
-    ]
+    both_are_here = threading.Barrier(2, timeout=20)
+
+    def seen(replica: Replica, item: int) -> tuple[threading.Thread, weakref.ref[Pool]]:
+        both_are_here.wait()
+        return threading.current_thread(), weakref.ref(replica.pool)
+
+    found = replicas.map(seen, [0, 1])
+    threads = [thread for thread, _ in found if thread is not threading.main_thread()]
+    held = [reference for _, reference in found]
     assert threads
-    assert len(held) > len(replicas._replicas), "some passes are on tape"
     del replicas
     for thread in threads:
         thread.join(timeout=20)
@@ -248,10 +244,10 @@ FORK = """
 import os, sys, warnings
 import numpy as np
 from n2n_cli.nn import Conv2d, Sequential
-from n2n_cli.engine.replicas import Replicas
+from n2n_cli import engine
 
 warnings.simplefilter("ignore")  # Python 3.12 warns of a fork in a process with threads
-replicas = Replicas(Sequential(Conv2d(3, 4, 3, rng=np.random.default_rng(0))).eval(), threads=2)
+replicas = engine.compile(Sequential(Conv2d(3, 4, 3, rng=np.random.default_rng(0))), threads=2)
 pictures = np.zeros((6, 1, 3, 5, 6), np.float32)
 before = replicas.map(lambda replica, x: replica(x).copy(), pictures)
 child = os.fork()
@@ -267,12 +263,15 @@ def test_replicas_work_on_after_a_fork() -> None:
     subprocess.run([sys.executable, "-c", FORK], check=True, timeout=60)
 
 
-def test_gradients_lie_in_the_order_that_layers_make_them_in(rng: np.random.Generator) -> None:
+def test_gradients_lie_in_the_order_that_kernels_make_them_in(rng: np.random.Generator) -> None:
     network = Sequential(Conv2d(3, 32, 3, stride=2, rng=rng), Conv2d(32, 33, 3, rng=rng), Conv2d(33, 4, 3, padding=1))
-    replica = Replica(network)
-    weights = [parameter for name, parameter in replica.network.named_parameters() if name.endswith("weight")]
-    assert [parameter.order for parameter in weights] == [(0, 2, 3, 1), (2, 3, 1, 0), (2, 3, 0, 1)]
-    for parameter in weights:
-        assert parameter.grad.shape == parameter.data.shape
-        assert parameter.grad.transpose(parameter.order).flags.c_contiguous
-        assert np.shares_memory(parameter.grad, replica.grads)
+    kernel, parameters = engine.kernel_of(network), [parameter for _, parameter in network.named_parameters()]
+    layout = GradientLayout(parameters, kernel)
+    flat = layout.zeros()
+    parts = dict(zip(map(id, parameters), layout.split(flat), strict=True))
+    assert [order for _, order in kernel.gradient_orders()] == [(0, 2, 3, 1), (2, 3, 1, 0), (2, 3, 0, 1)]
+    for parameter, order in kernel.gradient_orders():
+        part = parts[id(parameter)]
+        assert part.shape == parameter.data.shape
+        assert part.transpose(order).flags.c_contiguous
+        assert np.shares_memory(part, flat)

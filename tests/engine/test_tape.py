@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from n2n_cli.engine import replicas as parallel_module
 from n2n_cli.engine.pool import Pool, empty, using
-from n2n_cli.engine.replicas import TAPES, Replica
+from n2n_cli.engine.replica import TAPES
 from n2n_cli.engine.tape import Tape, do
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import MSE, Conv2d, Module, NearestUpsampling, ReLU, Sequential, Sigmoid
 from n2n_cli.nn.functional import Array
+from tests.engine.compiled import Compiled, follow, replica_of
 from tests.nn.cases import pairs, some_examples
 from tests.nn.founding import founding
 
@@ -96,18 +96,17 @@ def test_recording_ends_with_an_error() -> None:
 
 def passes(network: Module, batches: list[tuple[Array, Array]], *, taped: bool) -> list[Array]:
     """Outputs and gradients of some batches, one after the other."""
-    replica, results = Replica(network), []
-    replica.follow(network)
+    replica, results = replica_of(network, **({} if taped else {"taped_pixels": 0})), []
     with using(replica.pool):
         for x, target in batches:
             results.append(replica(x).copy())
             loss = replica.accumulate(x, target, MSE(), 0.5)
             results += [np.array(loss), replica.grads.copy()]
-        assert (replica._taped(batches[0][0]) is not None) == taped
+        assert (replica.taped(batches[0][0]) is not None) == taped
     return results
 
 
-def check(network: Module, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def check(network: Module, shape: tuple[int, ...]) -> None:
     """Passes on tape are the passes without, to the last bit, whatever goes through them."""
     rng = np.random.default_rng(1)
     dtype = network.param()[0][0].dtype
@@ -116,18 +115,14 @@ def check(network: Module, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPat
         for _ in range(4)
     ]
     got = passes(network, batches, taped=True)
-    with monkeypatch.context() as patch:
-        patch.setattr(parallel_module, "TAPED_PIXELS", 0)  # nothing is small enough for a tape
-        wanted = passes(network, batches, taped=False)
+    wanted = passes(network, batches, taped=False)
     for i, (one, other) in enumerate(zip(got, wanted, strict=True)):
         assert np.array_equal(one, other), i
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_founding_network(dtype: type, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    network = founding(rng, dtype)
-    assert network.tapes
-    check(network, (3, 3, 24, 32), monkeypatch)
+def test_the_founding_network(dtype: type, rng: np.random.Generator) -> None:
+    check(founding(rng, dtype), (3, 3, 24, 32))
 
 
 @given(
@@ -154,14 +149,12 @@ def test_any_convolutions(
     last = Conv2d(*channels, 3, padding=1, bias=bias, rng=rng)
     up = [] if scale_factor is None else [NearestUpsampling(scale_factor)]
     network = Sequential(first, *([ReLU()] if relu else []), *up, last, *([ReLU()] if relu else []), Sigmoid())
-    with pytest.MonkeyPatch.context() as patch:
-        check(network, (2, 3, *size), patch)
+    check(network, (2, 3, *size))
 
 
 def test_new_weights_reach_a_tape_in_place_and_replaced(rng: np.random.Generator) -> None:
     network = founding(rng)
-    network.eval()
-    replica, x = Replica(network), rng.normal(size=(1, 3, 8, 12))
+    replica, x = replica_of(network, training=False), rng.normal(size=(1, 3, 8, 12))
     with using(replica.pool):
         for change in ("none", "in place", "replaced", "of another dtype"):
             if change == "in place":
@@ -172,62 +165,61 @@ def test_new_weights_reach_a_tape_in_place_and_replaced(rng: np.random.Generator
             if change == "of another dtype":
                 for _, parameter in network.named_parameters():
                     parameter.data = parameter.data.astype(np.float32)
-            replica.follow(network)
+            follow(replica, network, training=False)
             for _ in range(3):
-                assert np.array_equal(replica(x), network(x))
-        assert replica._taped(x) is not None
+                assert np.array_equal(replica(x), Compiled(network)(x))
+        assert replica.taped(x) is not None
 
 
 def test_weights_of_half_precision_reach_a_tape(rng: np.random.Generator) -> None:
     network = Sequential(NearestUpsampling(2), Conv2d(3, 4, 3, padding=1, rng=rng, dtype=np.float16))
-    replica, x = Replica(network), rng.normal(size=(1, 3, 4, 5)).astype(np.float16)
+    replica, x = replica_of(network), rng.normal(size=(1, 3, 4, 5)).astype(np.float16)
     for _ in range(4):
-        replica.follow(network)
-        assert np.array_equal(replica(x), network(x))
+        follow(replica, network)
+        assert np.array_equal(replica(x), Compiled(network)(x))
         network.param()[0][0][...] += 1
 
 
 def test_a_tape_is_of_one_mode_and_one_dtype(rng: np.random.Generator) -> None:
     network = founding(rng)
-    replica, x = Replica(network), rng.normal(size=(1, 3, 8, 12))
+    replica, x = replica_of(network), rng.normal(size=(1, 3, 8, 12))
     for training in (False, True, False):
-        network.train(training)
         for dtype in (np.float32, np.float64, np.float16):
-            replica.follow(network)
+            follow(replica, network, training=training)
             for _ in range(3):
-                assert np.array_equal(replica(x.astype(dtype)), network(x.astype(dtype)))
+                assert np.array_equal(replica(x.astype(dtype)), Compiled(network)(x.astype(dtype)))
             if training:
                 assert replica.accumulate(x.astype(dtype), x.astype(dtype), MSE(), 1) > 0
 
 
 def test_a_sigmoid_far_below_zero_is_no_overflow_on_tape(rng: np.random.Generator) -> None:
-    replica, x = Replica(Sequential(Sigmoid()).eval()), np.full((1, 3, 4, 5), -1e6, np.float32)
+    replica, x = replica_of(Sequential(Sigmoid()), training=False), np.full((1, 3, 4, 5), -1e6, np.float32)
     with np.errstate(all="raise", under="ignore"):
         for _ in range(3):
             assert (replica(x) == 0).all()
-    assert replica._taped(x) is not None
+    assert replica.taped(x) is not None
 
 
 def test_recording_leaves_gradients_alone_even_where_values_are_infinite(rng: np.random.Generator) -> None:
-    replica, x = Replica(Sequential(Conv2d(3, 3, 1, rng=rng))), np.full((1, 3, 4, 5), np.inf, np.float32)
+    replica, x = replica_of(Sequential(Conv2d(3, 3, 1, rng=rng))), np.full((1, 3, 4, 5), np.inf, np.float32)
     replica.grads[...] = before = rng.normal(size=replica.grads.shape).astype(np.float32)
     with np.errstate(invalid="ignore"):
         for _ in range(2):
             replica(x)
-    assert replica._taped(x) is not None
+    assert replica.taped(x) is not None
     assert np.array_equal(replica.grads, before)
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 5), (1, 4, 5, 6), (1, 3, 0, 6)])
 def test_a_wrong_shape_is_the_same_error_each_time(shape: tuple[int, ...], rng: np.random.Generator) -> None:
-    replica = Replica(founding(rng))
+    replica = replica_of(founding(rng))
     for _ in range(3):
         with pytest.raises(ShapeError, match="layer 0: Conv2d"):
             replica(np.zeros(shape))
 
 
 def test_no_pictures(rng: np.random.Generator) -> None:
-    replica = Replica(founding(rng))
+    replica = replica_of(founding(rng))
     for _ in range(3):
         assert replica(np.zeros((0, 3, 8, 12))).shape == (0, 3, 8, 12)
 
@@ -241,23 +233,22 @@ def test_a_layer_of_another_kind_is_not_taped(rng: np.random.Generator) -> None:
             return 2 * grad_output
 
     network = Sequential(Conv2d(3, 3, 1, rng=rng), Twice())
-    assert not network.tapes
-    replica, x = Replica(network), rng.normal(size=(1, 3, 4, 5)).astype(np.float32)
+    replica, x = replica_of(network), rng.normal(size=(1, 3, 4, 5)).astype(np.float32)
     for _ in range(3):
-        assert np.array_equal(replica(x), network(x))
-        assert replica._taped(x) is None
+        assert np.array_equal(replica(x), Compiled(network)(x))
+        assert replica.taped(x) is None
 
 
 def test_few_shapes_are_kept(rng: np.random.Generator) -> None:
-    replica = Replica(founding(rng, np.float32).eval())
+    replica = replica_of(founding(rng, np.float32), training=False)
     with using(replica.pool):
         for size in range(4, 4 * (TAPES + 4), 4):
             for _ in range(2):
                 replica(np.zeros((1, 3, size, size), np.float32))
-    assert len(replica._tapes) == TAPES
+    assert len(replica.tapes) == TAPES
 
 
 def test_large_pictures_are_not_taped(rng: np.random.Generator) -> None:
-    replica, x = Replica(founding(rng, np.float32).eval()), np.zeros((1, 3, 160, 160), np.float32)
+    replica, x = replica_of(founding(rng, np.float32), training=False), np.zeros((1, 3, 160, 160), np.float32)
     for _ in range(3):
-        assert replica._taped(x) is None
+        assert replica.taped(x) is None

@@ -10,14 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from n2n_cli import engine
 from n2n_cli.config import load_config
-from n2n_cli.engine.replicas import Replicas
-from n2n_cli.engine.tile_plan import TILE, Plan, Tile, plan
+from n2n_cli.engine.tile_plan import Plan, plan
+from n2n_cli.engine.tiles import TILE, Tile
 from n2n_cli.engine.tiling import apply
 from n2n_cli.errors import MemoryLimitError
 from n2n_cli.models.self_ensemble import SelfEnsemble
 from n2n_cli.nn import Conv2d, Module, Residual, Sequential
 from n2n_cli.nn.functional import Pair
+from tests.engine.compiled import executor_of
 from tests.nn.cases import pairs, some_examples
 from tests.nn.founding import founding
 from tests.nn.unet import unet
@@ -30,7 +32,7 @@ def far_seeing() -> Module:
 
 def planned(network: Module, size: Pair, *, threads: int = 1, memory: int = 10**9, margin: int = 0) -> Plan:
     channels = 1 if isinstance(network[0], Conv2d) and network[0].in_channels == 1 else 3  # type: ignore[index]
-    return plan(Replicas(network, threads=threads), (1, channels, *size), None, memory, margin)
+    return plan(engine.compile(network, threads=threads), (1, channels, *size), None, memory, margin)
 
 
 def tiles(network: Module, size: Pair, *, threads: int = 1, memory: int = 10**9, margin: int = 0) -> list[Tile]:
@@ -88,7 +90,6 @@ def test_tiles_cover_the_picture_once_and_see_no_more_than_the_memory_holds(
 NETWORKS = {
     "chain": lambda rng: far_seeing(),
     "u-net": lambda rng: load_config("unet-small").network.build(rng=rng),
-    "ensemble": lambda rng: SelfEnsemble(load_config("unet-small").network.build(rng=rng)),
     "nested": lambda rng: Sequential(Residual(Residual(*(Conv2d(3, 3, 9, padding=4, rng=rng) for _ in range(20))))),
     "wide": lambda rng: Sequential(
         *(Conv2d(*channels, 3, padding=1, rng=rng) for channels in ((3, 64), *[(64, 64)] * 12, (64, 3)))
@@ -102,9 +103,19 @@ NETWORKS = {
 def test_the_memory_of_threads_together_is_what_was_counted(
     make: Callable[[np.random.Generator], Module], threads: int, size: Pair, rng: np.random.Generator
 ) -> None:
-    network = make(rng).eval()
-    replicas = Replicas(network, threads=threads)
-    shape = 1, 1 if isinstance(network, Sequential) and network.param()[0][0].shape[1] == 1 else 3, *size
+    network = make(rng)
+    shape = 1, network.param()[0][0].shape[1], *size
+    check_memory(engine.compile(network, threads=threads), shape)
+
+
+@pytest.mark.parametrize("size", [(400, 500), (16, 3000)])
+@pytest.mark.parametrize("threads", [1, 4])
+def test_the_memory_of_an_ensemble_is_what_was_counted(threads: int, size: Pair, rng: np.random.Generator) -> None:
+    network = load_config("unet-small").network.build(rng=rng)
+    check_memory(executor_of(SelfEnsemble(engine.kernel_of(network)), network, threads=threads), (1, 3, *size))
+
+
+def check_memory(replicas: engine.Executor, shape: tuple[int, ...]) -> None:
     memory = 700_000_000
     found = plan(replicas, shape, None, memory, 0)
     assert found.together
@@ -131,7 +142,6 @@ def test_too_little_memory_for_any_tile(rng: np.random.Generator) -> None:
     assert tiles(network, (60, 70), memory=needed * 10**6)
     x = rng.random((1, 3, 60, 70)).astype(np.float32)
     with pytest.raises(MemoryLimitError):
-        apply(Replicas(network, threads=2), x, memory=needed * 10**6)  # of two threads
-    assert (
-        np.abs(apply(Replicas(network), x, memory=needed * 10**6) - apply(Replicas(network), x, tile=99)).max() < 1e-6
-    )
+        apply(engine.compile(network, threads=2), x, memory=needed * 10**6)  # of two threads
+    found = apply(engine.compile(network), x, memory=needed * 10**6)
+    assert np.abs(found - apply(engine.compile(network), x, tile=99)).max() < 1e-6

@@ -10,13 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
+from n2n_cli import engine
 from n2n_cli.engine import tiling
-from n2n_cli.engine.replicas import Replicas
-from n2n_cli.engine.tile_plan import TILE, plan
+from n2n_cli.engine.tile_plan import plan
+from n2n_cli.engine.tiles import TILE
 from n2n_cli.engine.tiling import apply
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import Conv2d, Module, NearestUpsampling, ReLU, Sequential, Sigmoid
 from n2n_cli.nn.functional import Array, Pair
+from tests.engine.compiled import Compiled
 from tests.nn.cases import geometries, pairs, some_examples
 from tests.nn.founding import founding
 from tests.nn.unet import unet
@@ -56,7 +58,7 @@ def averaging(network: Sequential, dtype: DTypeLike) -> Sequential:
 
 def assert_seamless(network: Module, x: Array, tile: int) -> None:
     """Tiles give what one pass over the picture gives, rows and columns mirrored up to whole periods."""
-    whole, tiled = apply(Replicas(network), x, tile=10**6), apply(Replicas(network), x, tile=tile)
+    whole, tiled = apply(engine.compile(network), x, tile=10**6), apply(engine.compile(network), x, tile=tile)
     assert tiled.shape == whole.shape == x.shape
     assert tiled.dtype == whole.dtype == x.dtype
     assert np.abs(tiled - whole).max() <= TOLERANCES[x.dtype.type]
@@ -88,9 +90,8 @@ def test_tiles_are_the_whole_for_the_founding_network(
 
 def test_a_picture_of_whole_periods_is_the_network_s_own_output(rng: np.random.Generator) -> None:
     network, x = founding(rng, np.float32), rng.uniform(size=(2, 3, 8, 12)).astype(np.float32)
-    network.eval()
-    np.testing.assert_array_equal(apply(Replicas(network), x[:1]), network(x[:1]))
-    np.testing.assert_allclose(apply(Replicas(network), x, tile=4), network(x), atol=1e-6)
+    np.testing.assert_array_equal(apply(engine.compile(network), x[:1]), Compiled(network)(x[:1]))
+    np.testing.assert_allclose(apply(engine.compile(network), x, tile=4), network(x), atol=1e-6)
 
 
 def test_a_picture_of_broken_periods_is_mirrored_at_the_bottom_and_the_right(rng: np.random.Generator) -> None:
@@ -99,7 +100,7 @@ def test_a_picture_of_broken_periods_is_mirrored_at_the_bottom_and_the_right(rng
     mirrored = np.concatenate([x, x[:, :, :-2:-1]], axis=2)
     mirrored = np.concatenate([mirrored, mirrored[:, :, :, :-4:-1]], axis=3)
     assert mirrored.shape == (1, 3, 8, 12)
-    np.testing.assert_array_equal(apply(Replicas(network), x), network(mirrored)[:, :, :7, :9])
+    np.testing.assert_array_equal(apply(engine.compile(network), x), network(mirrored)[:, :, :7, :9])
 
 
 @some_examples
@@ -112,7 +113,7 @@ def test_a_margin_is_the_mirror_image_on_all_sides(size: Pair, tile: int, margin
     after = [wide + -side % 4 for side in size]
     padded = np.pad(x, ((0, 0), (0, 0), (wide, after[0]), (wide, after[1])), mode="symmetric")
     wanted = network(padded)[:, :, wide : wide + size[0], wide : wide + size[1]]
-    np.testing.assert_allclose(apply(Replicas(network), x, tile=tile, margin=margin), wanted, atol=1e-12)
+    np.testing.assert_allclose(apply(engine.compile(network), x, tile=tile, margin=margin), wanted, atol=1e-12)
 
 
 class Spy(Module):
@@ -138,16 +139,16 @@ class Spy(Module):
 
 def test_a_tile_sees_whole_periods_around_it_and_no_more() -> None:
     spy, x = Spy(), np.arange(16.0 * 12).reshape(1, 1, 16, 12)
-    np.testing.assert_array_equal(apply(Replicas(spy), x, tile=6), x)
+    np.testing.assert_array_equal(apply(engine.compile(spy), x, tile=6), x)
     # Tiles of 8x6 pixels, whose neighbours are the row above and the column on the right, where there is one.
     assert spy.seen == [(8, 9), (8, 6), (12, 9), (12, 6)]
 
 
 def test_a_picture_as_large_as_a_tile_is_not_cut() -> None:
     spy = Spy()
-    apply(Replicas(spy), np.zeros((1, 1, TILE - 4, TILE - 1)))
-    apply(Replicas(spy), np.zeros((1, 1, TILE + 5, 3)))
-    apply(Replicas(spy), np.zeros((1, 1, 4, TILE + 5)))
+    apply(engine.compile(spy), np.zeros((1, 1, TILE - 4, TILE - 1)))
+    apply(engine.compile(spy), np.zeros((1, 1, TILE + 5, 3)))
+    apply(engine.compile(spy), np.zeros((1, 1, 4, TILE + 5)))
     assert TILE == 128  # rounded up to 132, whole periods of both axes
     assert spy.seen == [(124, 129), (132, 3), (8, 3), (4, 135), (4, 3)]
 
@@ -160,7 +161,7 @@ def test_a_picture_too_small_for_the_first_layer_is_mirrored_until_it_is_large_e
     padding = kernel_size[0] - 1, kernel_size[1] - 1
     network = averaging(Sequential(conv(kernel_size), conv(kernel_size, padding=padding)), np.float64)
     x = np.full((1, 1, *size), 0.5)
-    y = apply(Replicas(network), x)
+    y = apply(engine.compile(network), x)
     assert y.shape == x.shape
     assert 0 < y.min() <= y.max() <= 0.5 + 1e-12
 
@@ -168,14 +169,14 @@ def test_a_picture_too_small_for_the_first_layer_is_mirrored_until_it_is_large_e
 def test_no_picture_or_no_pixel_is_no_work(rng: np.random.Generator) -> None:
     network = founding(rng, np.float32)
     for shape in ((0, 3, 5, 7), (2, 3, 0, 7), (2, 3, 5, 0)):
-        assert apply(Replicas(network), np.zeros(shape, np.float32)).shape == shape
+        assert apply(engine.compile(network), np.zeros(shape, np.float32)).shape == shape
 
 
 def test_the_input_is_not_changed(rng: np.random.Generator) -> None:
     network, x = Sequential(ReLU()), rng.normal(size=(1, 1, 9, 9))
     before = x.copy()
     for tile in (4, 16):
-        assert not np.shares_memory(apply(Replicas(network), x, tile=tile), x)
+        assert not np.shares_memory(apply(engine.compile(network), x, tile=tile), x)
         np.testing.assert_array_equal(x, before)
 
 
@@ -186,7 +187,7 @@ def test_the_tiles_of_a_large_picture_are_the_whole_and_leave_no_memory(
     network.eval()
     whole = network(x[:, :, :168, :188])
     monkeypatch.setattr(tiling, "LARGE", 100)
-    replicas = Replicas(network, threads=2)
+    replicas = engine.compile(network, threads=2)
     tiled = apply(replicas, x[:, :, :168, :188], tile=160)  # large enough not to be taped
     np.testing.assert_allclose(tiled, whole, atol=1e-12)
     assert replicas._replicas
@@ -197,11 +198,11 @@ def test_a_border_takes_no_copy_of_the_picture() -> None:
     network = Sequential(Conv2d(3, 3, 3, padding=1)).eval()
     picture = np.zeros((900, 1000, 3), np.float32)  # as files have it: channels last
     out = np.empty_like(picture)
-    apply(Replicas(network), np.moveaxis(picture[:64, :64], -1, 0)[None], margin=8)  # what is made once
+    apply(engine.compile(network), np.moveaxis(picture[:64, :64], -1, 0)[None], margin=8)  # what is made once
     x, y = (np.moveaxis(array, -1, 0)[None] for array in (picture, out))
     tracemalloc.start()
     try:
-        apply(Replicas(network), x, out=y, tile=64, margin=8)
+        apply(engine.compile(network), x, out=y, tile=64, margin=8)
         assert tracemalloc.get_traced_memory()[1] < picture.nbytes / 4
     finally:
         tracemalloc.stop()
@@ -210,9 +211,9 @@ def test_a_border_takes_no_copy_of_the_picture() -> None:
 def test_integer_pixels_give_what_they_give_in_one_pass(rng: np.random.Generator) -> None:
     network, x = founding(rng, np.float32), rng.integers(0, 2, size=(1, 3, 9, 9))
     network.eval()
-    whole = apply(Replicas(network), x)
+    whole = apply(engine.compile(network), x)
     assert whole.std() > 0
-    np.testing.assert_allclose(apply(Replicas(network), x, tile=4), whole, atol=1e-6)
+    np.testing.assert_allclose(apply(engine.compile(network), x, tile=4), whole, atol=1e-6)
 
 
 @pytest.mark.parametrize("tile", [4, TILE])
@@ -226,20 +227,20 @@ def test_integer_pixels_give_what_they_give_in_one_pass(rng: np.random.Generator
 )
 def test_a_network_that_does_not_keep_the_shape_is_refused(network: Sequential, message: str, tile: int) -> None:
     with pytest.raises(ShapeError, match=f"^the network turns pictures of shape {message}; a denoiser has to keep"):
-        apply(Replicas(network), np.zeros((1, 3, 9, 8), np.float32), tile=tile)
+        apply(engine.compile(network), np.zeros((1, 3, 9, 8), np.float32), tile=tile)
 
 
 def test_wrong_channels_are_named(rng: np.random.Generator) -> None:
     with pytest.raises(ShapeError, match=r"^layer 0: Conv2d\(3, 48, .*\(1, 2, 8, 8\), it needs \(N, 3, H, W\)$"):
-        apply(Replicas(founding(rng, np.float32)), np.zeros((1, 2, 8, 8), np.float32))
+        apply(engine.compile(founding(rng, np.float32)), np.zeros((1, 2, 8, 8), np.float32))
 
 
 # How large tiles are
 
 
 def test_the_memory_of_a_tile_is_what_was_counted(rng: np.random.Generator) -> None:
-    network = founding(rng).eval()
-    replicas, memory = Replicas(network), 10_000_000
+    network = founding(rng)
+    replicas, memory = engine.compile(network), 10_000_000
     apply(replicas, rng.random((1, 3, 400, 500)).astype(np.float32), memory=memory)
     (replica,) = replicas._replicas
     assert memory / 10 < replica.pool.held <= replica.pool._expected <= memory
@@ -250,7 +251,7 @@ def test_a_moment_without_free_memory_is_no_reason_to_give_up(
 ) -> None:
     monkeypatch.setattr("n2n_cli.engine.tile_plan.available_memory", lambda: 0)
     x = rng.random((1, 3, 30, 20)).astype(np.float32)
-    assert apply(Replicas(founding(rng), threads=2), x).shape == x.shape
+    assert apply(engine.compile(founding(rng), threads=2), x).shape == x.shape
 
 
 # Threads together
@@ -262,12 +263,12 @@ def test_threads_together_make_the_whole_and_tell_how_far_they_are(
     threads: int, memory: int | None, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("n2n_cli.engine.tile_plan.TAPED_PIXELS", 0)
-    network, x = unet(rng, np.float32).eval(), rng.uniform(size=(1, 3, 150, 90)).astype(np.float32)
-    replicas = Replicas(network, threads=threads)
+    network, x = unet(rng, np.float32), rng.uniform(size=(1, 3, 150, 90)).astype(np.float32)
+    replicas = engine.compile(network, threads=threads)
     told: list[float] = []
     assert plan(replicas, x.shape, None, memory, 0).together
     y = apply(replicas, x, memory=memory, advance=told.append)
-    assert y == pytest.approx(apply(Replicas(network), x, tile=10**6), abs=1e-5)
+    assert y == pytest.approx(apply(engine.compile(network), x, tile=10**6), abs=1e-5)
     assert len(told) > 20
     assert min(told) > 0
     assert sum(told) == pytest.approx(1)
@@ -276,6 +277,6 @@ def test_threads_together_make_the_whole_and_tell_how_far_they_are(
 @pytest.mark.parametrize("tile", [None, 8])
 def test_tiles_tell_how_far_they_are(tile: int | None, rng: np.random.Generator) -> None:
     told: list[float] = []
-    apply(Replicas(founding(rng)), rng.uniform(size=(2, 3, 20, 30)), tile=tile, advance=told.append)
+    apply(engine.compile(founding(rng)), rng.uniform(size=(2, 3, 20, 30)), tile=tile, advance=told.append)
     assert len(told) == (2 if tile is None else 2 * 3 * 4)
     assert sum(told) == pytest.approx(1)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from n2n_cli.engine.replicas import Replicas
+from n2n_cli import engine
 from n2n_cli.engine.workers import Parts, ProcessReplicas, SharedStep
 from n2n_cli.nn import L1, MSE, Loss, Module
 from n2n_cli.nn.functional import Array
@@ -91,7 +91,7 @@ def test_helpers_do_their_part_and_it_changes_nothing(
     network: Module, replicas: ProcessReplicas, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x, target = batch(rng)
-    wanted = accumulated(Replicas(network), x, target)
+    wanted = accumulated(engine.compile(network), x, target)
     assert_same(accumulated(replicas, x, target), wanted)  # nobody is there yet, or somebody is
     assert len(await_helpers(replicas, x, target)) == 2
     own = watch_own_part(monkeypatch)
@@ -100,7 +100,7 @@ def test_helpers_do_their_part_and_it_changes_nothing(
     for values, _ in network.param():
         values *= np.float32(0.9)
     x, target = batch(rng)
-    assert_same(accumulated(replicas, x, target), accumulated(Replicas(network), x, target))
+    assert_same(accumulated(replicas, x, target), accumulated(engine.compile(network), x, target))
 
 
 def test_a_batch_of_another_shape_is_done_here(
@@ -108,16 +108,16 @@ def test_a_batch_of_another_shape_is_done_here(
 ) -> None:
     x, target = batch(rng)
     await_helpers(replicas, x, target)
-    assert_same(accumulated(replicas, x[:7], target[:7]), accumulated(Replicas(network), x[:7], target[:7]))
+    assert_same(accumulated(replicas, x[:7], target[:7]), accumulated(engine.compile(network), x[:7], target[:7]))
     doubles = x.astype(np.float64), target.astype(np.float64)
-    assert_same(accumulated(replicas, *doubles), accumulated(Replicas(network), *doubles))
+    assert_same(accumulated(replicas, *doubles), accumulated(engine.compile(network), *doubles))
 
 
 def test_what_a_lost_helper_had_to_do_is_done_here(
     network: Module, replicas: ProcessReplicas, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x, target = batch(rng)
-    wanted = accumulated(Replicas(network), x, target)
+    wanted = accumulated(engine.compile(network), x, target)
     first, _ = await_helpers(replicas, x, target)
     first._process.kill()
     first._process.wait()
@@ -133,7 +133,7 @@ def test_a_helper_that_ends_before_it_is_ready_is_not_waited_for(
     network: Module, replicas: ProcessReplicas, rng: np.random.Generator
 ) -> None:
     x, target = batch(rng)
-    wanted = accumulated(Replicas(network), x, target)
+    wanted = accumulated(engine.compile(network), x, target)
     began = time.monotonic()
     accumulated(replicas, x, target)
     assert replicas._helpers
@@ -160,7 +160,7 @@ def test_a_helper_that_fails_says_nothing(
     network: Module, rng: np.random.Generator, capfd: pytest.CaptureFixture[str]
 ) -> None:
     x, target = batch(rng)
-    wanted, criterion = accumulated(Replicas(network), x, target), FailsElsewhere()
+    wanted, criterion = accumulated(engine.compile(network), x, target), FailsElsewhere()
     until = time.monotonic() + 60
     with closing(processes(network, 3, criterion)) as replicas:
         while replicas._helpers is None or any(helper._process.poll() is None for helper in replicas._helpers):
@@ -173,7 +173,7 @@ def test_a_helper_that_fails_says_nothing(
 def test_another_loss_is_found_here(network: Module, replicas: ProcessReplicas, rng: np.random.Generator) -> None:
     x, target = batch(rng)
     await_helpers(replicas, x, target)
-    assert_same(accumulated(replicas, x, target, L1()), accumulated(Replicas(network), x, target, L1()))
+    assert_same(accumulated(replicas, x, target, L1()), accumulated(engine.compile(network), x, target, L1()))
 
 
 def test_being_asked_to_stop_ends_the_helpers(replicas: ProcessReplicas, rng: np.random.Generator) -> None:
@@ -231,7 +231,7 @@ def test_where_there_can_be_no_helpers_this_process_does_all(
         monkeypatch.setattr(sys, "executable", "")
     network, (x, target) = founding(rng, np.float64 if why == "float64" else np.float32), batch(rng)
     with closing(processes(network, 2)) as replicas:
-        assert_same(accumulated(replicas, x, target), accumulated(Replicas(network), x, target))
+        assert_same(accumulated(replicas, x, target), accumulated(engine.compile(network), x, target))
         assert replicas._helpers == []
 
 

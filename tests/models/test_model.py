@@ -225,17 +225,6 @@ def test_after_predicting_it_can_train_on(rng: np.random.Generator) -> None:
     assert model.step(x, x) > model.step(x, x)
 
 
-def test_predicting_leaves_the_mode_as_it_was(rng: np.random.Generator) -> None:
-    model = small_model()
-    for mode in (True, False):
-        model.network.train(mode)
-        model.predict(uniform(rng, 1, 3, 4, 6))
-        assert model.network.training is mode
-        with pytest.raises(ShapeError):
-            model.predict(uniform(rng, 1, 4, 4, 6))
-        assert model.network.training is mode
-
-
 def test_results_do_not_depend_on_the_threads(rng: np.random.Generator) -> None:
     models = [Model.from_config(small_config(), threads=threads) for threads in (1, 2, 3)]
     noisy, target = uniform(rng, 11, 3, 8, 8), uniform(rng, 11, 3, 8, 8)
@@ -256,7 +245,7 @@ def test_it_asks_before_each_part_of_its_work(rng: np.random.Generator) -> None:
         nonlocal asked
         asked += 1
 
-    model.between(ask)
+    model.executor.between = ask
     model.step(uniform(rng, 3, 3, 4, 6), uniform(rng, 3, 3, 4, 6))
     assert asked == 3  # one part an image, of so few
     model.predict(uniform(rng, 2, 3, 4, 6))
@@ -277,10 +266,10 @@ def test_a_step_that_is_given_up_leaves_everything_as_it_was(rng: np.random.Gene
 
     for model_, batch in ((m, b) for b in batches[:3] for m in (model, other)):
         model_.step(*batch)
-    model.between(ask)
+    model.executor.between = ask
     with pytest.raises(StopError):
         model.step(*batches[3])
-    model.between(lambda: None)
+    model.executor.between = lambda: None
     assert model.step(*batches[3]) == other.step(*batches[3])
     assert same_state(model.network.state_dict(), other.network.state_dict())
     assert model.average is not None
@@ -514,10 +503,8 @@ def test_an_ensemble_is_the_mean_over_turns_and_leaves_the_mode(rng: np.random.G
         np.flip(model.predict(np.ascontiguousarray(np.flip(x_across, axes))), axes).swapaxes(2, 3)
         for axes in ((), (2,), (3,), (2, 3))
     ]
-    model.network.train()
     model.predict_as_ensemble()
     np.testing.assert_allclose(model.predict(x), np.mean(turned, axis=0), atol=1e-6)
     assert np.abs(model.predict(x) - single).max() > 1e-3
-    assert model.network.training
     model.step(x, x)
     np.testing.assert_array_equal(model.predict(x[:1]), model.predict(x)[:1])

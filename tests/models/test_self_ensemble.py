@@ -1,20 +1,28 @@
-"""The mean of a network's answers to the turns of a picture."""
+"""The average of a network's outputs for the flips and rotations of an image."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from n2n_cli.engine.replicas import Replicas
+from n2n_cli import engine
 from n2n_cli.engine.tiling import apply
 from n2n_cli.models.self_ensemble import SelfEnsemble
-from n2n_cli.nn import Conv2d, Sequential
+from n2n_cli.nn import Conv2d, Module, Sequential
 from n2n_cli.nn.functional import Pair
+from tests.engine.compiled import executor_of
 from tests.nn.unet import unet
 
 
+def ensemble_of(network: Module) -> SelfEnsemble:
+    """The ensemble of a network, in eval mode."""
+    ensemble = SelfEnsemble(engine.kernel_of(network))
+    ensemble.train(False)
+    return ensemble
+
+
 def test_a_turned_picture_gives_the_turned_answer(rng: np.random.Generator) -> None:
-    network = SelfEnsemble(Conv2d(2, 2, (3, 5), padding=(1, 2), rng=rng, dtype=np.float64)).eval()
+    network = ensemble_of(Conv2d(2, 2, (3, 5), padding=(1, 2), rng=rng, dtype=np.float64))
     x = rng.normal(size=(2, 2, 7, 9))
     y = network(x)
     for number in range(8):
@@ -30,24 +38,24 @@ def test_it_is_the_mean_of_the_answers(rng: np.random.Generator) -> None:
     taps = conv.weight.data[0, 0]
     turned = [np.rot90(way, k) for way in (taps, taps.T) for k in range(4)]
     x = rng.normal(size=(1, 1, 6, 8))
-    got = SelfEnsemble(conv).eval()(x)
+    got = ensemble_of(conv)(x)
     conv.weight.data[0, 0] = np.mean(turned, axis=0)
     np.testing.assert_allclose(got, conv(x), atol=1e-12)
 
 
 def test_in_tiles_it_is_the_same(rng: np.random.Generator) -> None:
-    network = SelfEnsemble(
-        Sequential(Conv2d(2, 4, (1, 5), padding=(0, 2), rng=rng), Conv2d(4, 2, 3, padding=1, rng=rng))
-    )
+    inner = Sequential(Conv2d(2, 4, (1, 5), padding=(0, 2), rng=rng), Conv2d(4, 2, 3, padding=1, rng=rng))
+    network = ensemble_of(inner)
     assert network.input_span(10, 20, 0) == network.input_span(10, 20, 1) == (7, 23)
     x = rng.random((1, 2, 40, 30), dtype=np.float32)
-    np.testing.assert_allclose(apply(Replicas(network.eval()), x, tile=8), network(x), atol=1e-6)
+    np.testing.assert_allclose(apply(executor_of(network, inner), x, tile=8), network(x), atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [(48, 72), (37, 50)])
 def test_in_tiles_it_is_the_same_for_a_network_of_strides(size: Pair, rng: np.random.Generator) -> None:
-    network = SelfEnsemble(unet(rng)).eval()
+    inner = unet(rng)
+    network = ensemble_of(inner)
     assert network.period(0) == network.period(1) > 1
     x = rng.random((1, 3, *size))
-    whole = apply(Replicas(network), x, tile=200)
-    np.testing.assert_allclose(apply(Replicas(network, threads=2), x, tile=8), whole, atol=1e-12)
+    whole = apply(executor_of(network, inner), x, tile=200)
+    np.testing.assert_allclose(apply(executor_of(network, inner, threads=2), x, tile=8), whole, atol=1e-12)

@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
-from n2n_cli import Model
+from n2n_cli import Model, engine
 from n2n_cli.config import Config
-from n2n_cli.engine.replicas import Replicas
 from n2n_cli.engine.tiling import apply
 from n2n_cli.errors import ConfigError
 from n2n_cli.nn.functional import Pair
@@ -95,9 +94,9 @@ def test_containers_as_deep_as_may_be_go_into_a_checkpoint(tmp_path: Path) -> No
 def test_tiles_are_the_whole_for_pictures_of_any_size(size: Pair, tile: int, threads: int) -> None:
     network = unet(np.random.default_rng(4)).eval()
     x = np.random.default_rng(0).uniform(size=(1, 3, *size))
-    whole = apply(Replicas(network), x, tile=10**6)
+    whole = apply(engine.compile(network), x, tile=10**6)
     assert whole.shape == x.shape
-    np.testing.assert_allclose(apply(Replicas(network, threads=threads), x, tile=tile), whole, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(apply(engine.compile(network, threads=threads), x, tile=tile), whole, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-6), (np.float64, 1e-12)])
@@ -105,7 +104,7 @@ def test_tiles_are_the_whole_where_they_lie_far_from_the_border(
     dtype: DTypeLike, tolerance: float, rng: np.random.Generator
 ) -> None:
     network, x = unet(rng, dtype).eval(), rng.uniform(size=(1, 3, 137, 131)).astype(dtype)
-    whole, tiled = apply(Replicas(network), x, tile=10**6), apply(Replicas(network), x, tile=24)
+    whole, tiled = apply(engine.compile(network), x, tile=10**6), apply(engine.compile(network), x, tile=24)
     np.testing.assert_allclose(tiled, whole, rtol=0, atol=tolerance)
 
 

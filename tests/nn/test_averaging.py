@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from n2n_cli import engine
 from n2n_cli.checkpoints.file import read_checkpoint, write_checkpoint
-from n2n_cli.engine.replicas import Replicas
 from n2n_cli.errors import ArgumentError, CheckpointError
 from n2n_cli.nn import Conv2d, Sequential
 from n2n_cli.nn.averaging import MovingAverage
@@ -71,7 +71,7 @@ def test_the_network_has_the_average_inside_the_block_and_its_own_weights_after_
     layer = conv()
     arrays = [parameter.data for _, parameter in layer.named_parameters()]
     x = np.ones((1, 3, 2, 4), np.float32)
-    average, replicas = MovingAverage(layer.named_parameters()), Replicas(Sequential(layer))
+    average, replicas = MovingAverage(layer.named_parameters()), engine.compile(Sequential(layer))
     start, start_y = layer.state_dict(), replicas.map(lambda replica, _: replica(x).copy(), [0])[0]
     for array in arrays:
         array += 1

@@ -8,11 +8,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from n2n_cli.engine import replicas as parallel_module
-from n2n_cli.engine.pool import Pool, using
-from n2n_cli.engine.replicas import Replica
 from n2n_cli.errors import ShapeError
-from n2n_cli.nn import MSE, Conv2d, Module, Sequential
+from n2n_cli.nn import Module
 from n2n_cli.nn.functional import Array
 from tests.gradients import check_gradients
 from tests.nn.cases import LAYERS, SHAPE, Make
@@ -103,60 +100,6 @@ def test_the_order_in_memory_does_not_matter(layer: Module, x: Array) -> None:
     flipped = run(layer, x[:, :, ::-1, ::-1].copy()[:, :, ::-1, ::-1], grad_output)
     for got, wanted in zip(flipped, plain, strict=True):
         assert got == pytest.approx(wanted, abs=1e-12)
-
-
-def test_arrays_lie_channels_last_in_the_pool_s_memory(layer: Module, x: Array) -> None:
-    if type(layer).__name__ in ("Conv2d", "Sequential"):
-        pytest.skip("is a plain one, or others")
-    x_nhwc, grad_output = (np.moveaxis(array, 1, -1).copy() for array in (x, gradient_for(layer, x)))
-    pool = Pool()
-    with using(pool):
-        y = layer(np.moveaxis(x_nhwc, -1, 1))
-        grad = layer.backward(np.moveaxis(grad_output, -1, 1))
-    for array in (y, grad):
-        assert array.transpose(0, 2, 3, 1).flags.c_contiguous
-        assert pool.find(array) is not None
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_passes_on_tape_are_the_passes_without(
-    make: Make, dtype: type, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    batches: Array = rng.normal(size=(6, *SHAPE)).astype(dtype)
-
-    def passes(*, taped: bool) -> list[Array]:
-        monkeypatch.setattr(parallel_module, "TAPED_PIXELS", 10_000 if taped else 0)
-        rng = np.random.default_rng(1)
-        # A layer before it has use for its input gradient; in a Sequential of its own it is not done in one with it.
-        network = Sequential(Sequential(Conv2d(3, 3, 1, rng=rng, dtype=dtype)), make(rng, dtype))
-        assert network.tapes
-        target: Array = rng.normal(size=network.output_shape(SHAPE)).astype(dtype)
-        replica, results = Replica(network), []
-        with using(replica.pool):
-            for x in batches:
-                for data, _ in network.param():
-                    data += 0.01
-                replica.follow(network)
-                loss = replica.accumulate(x, target, MSE(), 0.5)
-                results += [np.array(loss), replica.grads.copy(), replica(x).copy()]
-            assert (replica._taped(batches[0]) is not None) == taped
-        return results
-
-    for one, other in zip(passes(taped=True), passes(taped=False), strict=True):
-        assert np.array_equal(one, other)
-
-
-def test_accumulate_does_to_the_parameters_what_backward_does(layer: Module, x: Array) -> None:
-    grad_output = gradient_for(layer, x)
-    wanted = run(layer, x, grad_output)[2:]
-    layer.zero_grad()
-    layer(x)
-    layer.accumulate(grad_output)
-    for (_, grad), same in zip(layer.param(), wanted, strict=True):
-        assert np.array_equal(grad, same)
-    if repr(layer) != "Sequential()":
-        with pytest.raises(RuntimeError, match=r"backward\(\) needs a forward\(\)"):
-            layer.backward(grad_output)
 
 
 def test_parameter_gradients_add_up_until_they_are_set_to_zero(layer: Module, x: Array) -> None:

@@ -125,7 +125,7 @@ def test_frozen_gradients_do_not_add_up_nor_count_for_clipping(leaves: Path) -> 
     before = model.network.state_dict()
     model.step(*x)
     free.network.zero_grad()
-    free._replicas.accumulate(x[0], x[1], free.criterion)
+    free.executor.accumulate(x[0], x[1], free.criterion)
     np.testing.assert_allclose(
         grads["0.weight"].grad, dict(free.network.named_parameters())["0.weight"].grad, rtol=1e-4
     )

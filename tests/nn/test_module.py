@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from n2n_cli.errors import CheckpointError
+from n2n_cli.errors import CheckpointError, TrainingError
 from n2n_cli.nn import Conv2d, Module, Parameter, ReLU
 from n2n_cli.nn.functional import Array
 
@@ -119,9 +119,9 @@ def test_backward_needs_a_forward_in_training_mode(layer: Module) -> None:
 
 
 def test_a_module_has_to_say_how() -> None:
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(NotImplementedError, match="Module has no `forward`"):
         Module()(np.zeros((1, 1, 1, 1)))
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(TrainingError, match="Module cannot be trained: it has no `backward`"):
         Module().backward(np.zeros((1, 1, 1, 1)))
 
 

@@ -8,11 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from n2n_cli.engine.pool import Pool, using
-from n2n_cli.engine.replicas import Replicas
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import (
-    MSE,
     Conv2d,
     MaxPool2d,
     Module,
@@ -23,7 +20,7 @@ from n2n_cli.nn import (
     Sigmoid,
     SkipConcat,
 )
-from n2n_cli.nn.functional import Array
+from tests.engine.compiled import Compiled
 from tests.gradients import check_gradients
 from tests.nn.unet import NAMES, unet
 
@@ -81,34 +78,6 @@ def test_names_are_those_of_nested_sequentials(rng: np.random.Generator) -> None
     assert list(unet(rng).state_dict()) == [f"{name}.{kind}" for name in NAMES for kind in ("weight", "bias")]
 
 
-def test_modules_in_containers_have_their_fast_steps(rng: np.random.Generator) -> None:
-    def fast(sequential: Sequential) -> list[str]:
-        return [type(step.module).__name__ for step in sequential._steps]
-
-    net = unet(rng)
-    outer = net[3]
-    assert isinstance(outer, SkipConcat)
-    assert fast(outer._inner) == ["MaxPool2d", "ColumnConv", "SkipConcat", "DoubledConv"]
-    inner = outer[3]
-    assert isinstance(inner, SkipConcat)
-    assert fast(inner._inner) == ["ColumnConv", "Residual", "LeakyReLU", "TransposeConv2d"]
-
-
-def modes(net: Module) -> set[bool]:
-    """The modes of a module, of all in it, and of the steps that do their work."""
-    steps = [step.module for step in net._steps] if isinstance(net, Sequential) else []
-    inner = [net._inner] if isinstance(net, Residual | SkipConcat) else []
-    below = [modes(module) for module in (*inner, *steps, *dict(net.children()).values())]
-    return {net.training}.union(*below)
-
-
-def test_every_step_follows_the_mode(rng: np.random.Generator) -> None:
-    net = unet(rng)
-    assert modes(net) == {True}
-    assert modes(net.eval()) == {False}
-    assert modes(net.train()) == {True}
-
-
 def test_the_mode_of_deep_nests_is_changed_once_each() -> None:
     class Counter(ReLU):
         count = 0
@@ -123,19 +92,6 @@ def test_the_mode_of_deep_nests_is_changed_once_each() -> None:
         net = Sequential(Residual(net))
     net.eval()
     assert counter.count == 1
-
-
-def test_nothing_is_kept_before_what_learns() -> None:
-    class Start(ReLU):
-        def backward(self, grad_output: Array) -> Array:
-            raise AssertionError("nobody needs this gradient")
-
-    start = Start()
-    net = Sequential(Residual(start, Sequential(MaxPool2d(1)), conv(2, 2)), ReLU())
-    y = net(np.ones((1, 2, 4, 5)))
-    net.accumulate(np.ones_like(y))
-    assert start._kept is None
-    assert all(grad.any() for _, grad in net.param())
 
 
 @pytest.mark.parametrize(
@@ -182,35 +138,10 @@ def test_a_shape_that_does_not_fit(net: Module, shape: tuple[int, ...], message:
 
 def test_a_wrong_gradient_is_told_by_place(rng: np.random.Generator) -> None:
     net = Sequential(ReLU(), Residual(conv(2, 2), Sigmoid()))
-    for use in (net.backward, net.accumulate):
-        net(rng.normal(size=(1, 2, 4, 5)))
+    compiled = Compiled(net)
+    for run, use in ((net, net.backward), (compiled, compiled.backward), (compiled, compiled.accumulate)):
+        run(rng.normal(size=(1, 2, 4, 5)))
         with pytest.raises(
             ShapeError, match=r"^layer 1: Residual\(Conv2d.* got an output gradient of shape \(1, 2, 4, 6"
         ):
             use(np.zeros((1, 2, 4, 6)))
-
-
-def test_memory_is_the_pool_s_through_a_whole_u_net(rng: np.random.Generator) -> None:
-    net, pool, x = unet(rng, np.float32), Pool(), rng.uniform(size=(1, 3, 16, 24)).astype(np.float32)
-    before: list[Array] = []
-    for _ in range(3):
-        with using(pool):
-            y = net(x)
-            found = pool.find(y)
-            results = [y.copy(), net.backward(np.ones_like(y)).copy()]
-        assert found is not None
-        for one, same in zip(results, before, strict=bool(before)):
-            np.testing.assert_array_equal(one, same)
-        before = results
-        del y
-
-
-def test_threads_do_not_change_the_gradients_of_a_u_net(rng: np.random.Generator) -> None:
-    x, target = rng.uniform(size=(2, 6, 3, 16, 16)).astype(np.float32)
-    results = []
-    for threads in (1, 2):
-        net = unet(np.random.default_rng(3), np.float32)
-        replicas = Replicas(net, threads=threads)
-        losses = [replicas.accumulate(x, target, MSE()) for _ in range(3)]  # the second and third on tape
-        results.append([np.array(losses), *(grad for _, grad in net.param())])
-    assert all(np.array_equal(one, other) for one, other in zip(*results, strict=True))

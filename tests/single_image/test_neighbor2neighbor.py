@@ -191,7 +191,7 @@ def test_threads_change_nothing_and_the_seed_does() -> None:
     weights = []
     for seed, threads in ((1, 1), (1, 2), (2, 1)):
         chosen = model()
-        chosen._replicas.threads = threads
+        chosen.executor.threads = threads
         adapter = Adapter(chosen, [picture], rng=np.random.default_rng(seed))
         for _ in range(3):
             adapter.step()

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from n2n_cli.denoising.picture import denoise
-from n2n_cli.engine.replicas import Replicas
 from n2n_cli.errors import ShapeError
 from n2n_cli.evaluation.metrics import psnr
 from n2n_cli.images import Picture
+from n2n_cli.models.trainer import Trainer
 from n2n_cli.nn import MSE, LeakyReLU, Sequential
 from n2n_cli.nn.functional import Array
 from n2n_cli.single_image import zero_shot
@@ -20,16 +20,18 @@ from n2n_cli.single_image.learner import BLOCK, Crops, Effort
 from n2n_cli.single_image.zero_shot import (
     ZeroShot,
     ZeroShotLearner,
-    denoising_network,
+    denoiser,
     halves,
     halves_adjoint,
     noise_network,
+    zero_shot_executor,
 )
 
 
-def pair(rng: np.random.Generator, channels: int = 3, dtype: Any = np.float64) -> ZeroShot:
-    networks = [noise_network(channels, rng=rng, dtype=dtype) for _ in range(2)]
-    return ZeroShot(*networks)
+def pair(rng: np.random.Generator, channels: int = 3, dtype: Any = np.float64) -> tuple[Sequential, ZeroShot]:
+    """A network, and the kernel of its differences."""
+    network = noise_network(channels, rng=rng, dtype=dtype)
+    return network, ZeroShot(network)
 
 
 def blocks(rng: np.random.Generator, side: int = 64, channels: int = 3) -> Array:
@@ -70,28 +72,29 @@ def test_halves_have_their_adjoint(rng: np.random.Generator) -> None:
 
 
 def test_the_loss_falls_along_its_gradient_as_much_as_that_says(rng: np.random.Generator) -> None:
-    module, x = pair(rng), rng.normal(size=(2, 3, 14, 18))
+    (network, module), x = pair(rng), rng.normal(size=(2, 3, 14, 18))
     criterion = MSE()
     criterion(module(x), np.zeros(module.output_shape(x.shape)))
     module.accumulate(2 * criterion.backward())
-    for name, parameter in module.named_parameters():
+    for name, parameter in network.named_parameters():
         way, own = rng.normal(size=parameter.data.shape), parameter.data.copy()
         values = []
+        module.train(False)
         for step in (1e-7, -1e-7):  # small: few values change their sign
             parameter.data[...] = own + step * way
-            values.append(loss(module.eval(), x))
+            values.append(loss(module, x))
         parameter.data[...] = own
         wanted = (values[0] - values[1]) / 2e-7
         assert np.vdot(parameter.grad, way) == pytest.approx(wanted, rel=1e-5, abs=1e-8), name
 
 
 def test_loss_and_gradient_are_those_of_the_paper(torch: Any, rng: np.random.Generator) -> None:
-    module, x = pair(rng), rng.normal(size=(1, 3, 16, 20))
+    (network, module), x = pair(rng), rng.normal(size=(1, 3, 16, 20))
     criterion = MSE()
     got = 2 * criterion(module(x), np.zeros(module.output_shape(x.shape)))
     module.accumulate(2 * criterion.backward())
 
-    weights = [torch.tensor(parameter.data, requires_grad=True) for _, parameter in module.named_parameters()]
+    weights = [torch.tensor(parameter.data, requires_grad=True) for _, parameter in network.named_parameters()]
 
     def f(y: Any) -> Any:  # nothing padded: what it gives is that of the pixels inside
         for i in (0, 2, 4):
@@ -116,19 +119,19 @@ def test_loss_and_gradient_are_those_of_the_paper(torch: Any, rng: np.random.Gen
     wanted = residual + consistency
     wanted.backward()
     assert got == pytest.approx(wanted.item())
-    for (name, parameter), weight in zip(module.named_parameters(), weights, strict=True):
+    for (name, parameter), weight in zip(network.named_parameters(), weights, strict=True):
         np.testing.assert_allclose(parameter.grad, weight.grad.numpy(), atol=1e-12, err_msg=name)
 
 
 def test_a_pass_from_the_tape_is_the_pass_itself(rng: np.random.Generator) -> None:
-    module = pair(rng, dtype=np.float32)
+    network, _ = pair(rng, dtype=np.float32)
     x = rng.normal(size=(1, 3, 14, 14)).astype(np.float32)
-    replicas, target = Replicas(module), np.zeros((1, 12, 3, 3), np.float32)
+    executor, target = zero_shot_executor(network), np.zeros((1, 12, 3, 3), np.float32)
     grads = []
     for _ in range(3):  # the second one records, the third is from the tape
-        module.zero_grad()
-        replicas.accumulate(x, target, MSE())
-        grads.append([grad.copy() for _, grad in module.param()])
+        network.zero_grad()
+        executor.accumulate(x, target, MSE())
+        grads.append([grad.copy() for _, grad in network.param()])
     for first, third in zip(grads[0], grads[2], strict=True):
         np.testing.assert_array_equal(first, third)
         assert np.abs(first).max() > 0
@@ -137,14 +140,14 @@ def test_a_pass_from_the_tape_is_the_pass_itself(rng: np.random.Generator) -> No
 @pytest.mark.parametrize("shape", [(1, 3, 11, 12), (1, 3, 12, 11), (1, 3, 8, 12), (1, 3, 12, 8)])
 def test_crops_that_leave_nothing_to_compare_are_refused(shape: tuple[int, ...], rng: np.random.Generator) -> None:
     with pytest.raises(ShapeError, match=rf"crops of {shape[2]}x{shape[3]} pixels; sides must be even, 10 at"):
-        pair(rng)(np.zeros(shape))
+        pair(rng)[1](np.zeros(shape))
 
 
 def test_the_denoiser_takes_away_what_was_learned_of_the_scaled_picture(rng: np.random.Generator) -> None:
     learned = noise_network(3, rng=rng)
     x = rng.random((1, 3, 12, 14), dtype=np.float32)
     wanted = np.mean([_turned_back(i, x, learned) for i in range(8)], axis=0)
-    got = denoising_network(learned, 3, 0.4, 5)(x)
+    got = denoiser(learned, 3, 0.4, 5, threads=1).predict(x)
     np.testing.assert_allclose(got[:, :, 2:-2, 2:-2], wanted, atol=1e-6)
 
 
@@ -180,7 +183,7 @@ def test_nothing_is_learned_from_cells_that_are_held_out(monkeypatch: pytest.Mon
         pixels[top : top + BLOCK, left : left + BLOCK] = 1
     learner = learner_of(Picture(pixels), seed=7)
     taken: list[tuple[Array, Array]] = []
-    monkeypatch.setattr(learner._model, "step", lambda *pair: taken.append(pair))
+    monkeypatch.setattr(Trainer, "step", lambda _, *pair: taken.append(pair))
     for _ in range(40):
         learner.step()
     x, mask = (np.concatenate(parts) for parts in zip(*taken, strict=True))
@@ -196,10 +199,10 @@ def test_threads_change_nothing_and_the_seed_does(rng: np.random.Generator) -> N
     models = [
         learner_of(picture, seed=seed, threads=threads).learn(effort)[0] for seed, threads in ((1, 1), (1, 2), (2, 1))
     ]
-    first, same, other = (model.network.state_dict() for model in models)
-    for name, values in first.items():
-        np.testing.assert_array_equal(values, same[name])
-        assert (values != other[name]).any()
+    first, same, other = ([parameter.data for parameter in model.executor.parameters] for model in models)
+    for values, same_values, other_values in zip(first, same, other, strict=True):
+        np.testing.assert_array_equal(values, same_values)
+        assert (values != other_values).any()
 
 
 def test_processes_change_nothing(rng: np.random.Generator) -> None:
@@ -211,7 +214,7 @@ def test_processes_change_nothing(rng: np.random.Generator) -> None:
         while helped < 3:  # more steps, from when there is a helper
             alone.step()
             together.step()
-            helpers = together._model._replicas._helpers  # type: ignore[attr-defined]
+            helpers = together._trainer.executor._helpers  # type: ignore[attr-defined]
             helped += len(helpers) == 1 and helpers[0].ready()
             assert time.monotonic() < until
     for name, values in alone.network.state_dict().items():

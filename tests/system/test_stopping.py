@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from n2n_cli.engine.stoppable import StoppableReplicas
+from n2n_cli import engine
 from n2n_cli.nn import Sequential, Sigmoid
 from n2n_cli.system.stopping import StopError, Stopping
 
@@ -32,7 +32,7 @@ def test_after_a_step_it_stops_at_once_and_within_one_when_patience_ends(monkeyp
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_replicas_stop_between_two_items(threads: int) -> None:
-    replicas, begun = StoppableReplicas(Sequential(Sigmoid()), threads=threads), list[int]()
+    replicas, begun = engine.compile(Sequential(Sigmoid()), threads=threads), list[int]()
 
     def between() -> None:
         if len(begun) >= 4:
@@ -42,5 +42,5 @@ def test_replicas_stop_between_two_items(threads: int) -> None:
     with pytest.raises(StopError):
         replicas.map(lambda _, item: begun.append(item), range(100))
     assert 4 <= len(begun) < 4 + threads
-    del replicas.between
+    replicas.between = lambda: None
     assert np.array_equal(replicas.map(lambda replica, item: replica(np.zeros((1, 1, item, 1))).sum(), [2, 4]), [1, 2])

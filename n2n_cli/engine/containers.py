@@ -1,0 +1,167 @@
+"""Kernels of containers: kernels one after the other, and paths around them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from n2n_cli.engine.bands import Bands
+from n2n_cli.engine.channels_last import empty_nchw
+from n2n_cli.engine.kernel import Kernel, TrainableKernel
+from n2n_cli.engine.tape import do
+from n2n_cli.errors import ShapeError
+from n2n_cli.nn.containers import Sequential
+from n2n_cli.nn.functional import Array
+from n2n_cli.nn.geometry import placed
+from n2n_cli.nn.skips import Residual, SkipConcat
+
+
+class Step(NamedTuple):
+    """A kernel that computes what the modules up to number `last` compute, from where the step before it ends."""
+
+    last: int
+    kernel: TrainableKernel
+
+
+class Chain(TrainableKernel):
+    """The kernels of a Sequential."""
+
+    def __init__(self, network: Sequential, steps: Sequence[Step]) -> None:
+        super().__init__(network)
+        self._steps = steps
+        self._first = next((i for i, step in enumerate(steps) if step.kernel.learns), 0)  # the first with parameters
+
+    def children(self) -> Iterator[Kernel]:
+        return (kernel for _, kernel in self._steps)
+
+    @property
+    def tapes(self) -> bool:
+        return all(kernel.tapes for kernel in self.children())
+
+    def forward(self, x: Array) -> Array:
+        shape = x.shape
+        for _, kernel in self._steps:
+            try:
+                x = kernel.forward_inside(x)
+            except ShapeError:
+                self.geometry.output_shape(shape)  # names the module
+                raise
+        return x
+
+    def in_bands(self, x: Array, bands: Bands) -> Array:
+        for _, kernel in self._steps:
+            x = kernel.in_bands(x, bands)
+        return x
+
+    def backward(self, grad_output: Array) -> Array:
+        return self._back(grad_output, self._steps)
+
+    def accumulate(self, grad_output: Array) -> None:
+        if self._steps:
+            last, first = self._steps[self._first]
+            grad_output = self._back(grad_output, self._steps[self._first + 1 :])
+            try:
+                first.accumulate(grad_output)
+            except ShapeError as error:
+                raise placed(error, last) from None
+            for _, kernel in self._steps[: self._first]:  # they have nothing to learn
+                kernel.train(kernel.training)  # drops what they kept
+
+    def _back(self, grad_output: Array, steps: Sequence[Step]) -> Array:
+        for last, kernel in reversed(steps):
+            try:
+                grad_output = kernel.backward_inside(grad_output)
+            except ShapeError as error:
+                raise placed(error, last) from None
+        return grad_output
+
+
+class _Bypass(TrainableKernel):
+    """A chain of kernels, and a path around it."""
+
+    def __init__(self, network: Residual | SkipConcat, inner: Chain) -> None:
+        super().__init__(network)
+        self._inner = inner
+
+    @property
+    def tapes(self) -> bool:
+        return self._inner.tapes
+
+
+class ResidualKernel(_Bypass):
+    """x + inner(x)."""
+
+    def forward(self, x: Array) -> Array:
+        """(N, C, H, W) -> the same shape."""
+        shape = self.geometry.output_shape(x.shape)
+        change = self._inner(x)
+        self.keep(shape)
+        return _sum(x, change)
+
+    def in_bands(self, x: Array, bands: Bands) -> Array:
+        shape = self.geometry.output_shape(x.shape)
+        change = self._inner.in_bands(x, bands)
+
+        def add(rows: slice) -> None:
+            np.add(x[:, :, rows], change[:, :, rows], out=y[:, :, rows])
+
+        y = bands.empty(shape) if change is x else change
+        return bands.fill(y, add)
+
+    def backward(self, grad_output: Array) -> Array:
+        """The output gradient plus that of the inner kernels' input."""
+        (shape,) = self.use_up()
+        self.check_gradient(grad_output.shape, shape)
+        return _sum(grad_output, self._inner.backward(grad_output))
+
+    def accumulate(self, grad_output: Array) -> None:
+        (shape,) = self.use_up()
+        self.check_gradient(grad_output.shape, shape)
+        self._inner.accumulate(grad_output)
+
+
+class SkipConcatKernel(_Bypass):
+    """concatenate(inner(x), x) along the channels."""
+
+    def forward(self, x: Array) -> Array:
+        """(N, C, H, W) -> (N, C_made + C, H, W), the C_made channels of the inner kernels' output first."""
+        shape = self.geometry.output_shape(x.shape)
+        made = self._inner(x)
+        split = made.shape[1]
+        self.keep(shape, split)
+        y = empty_nchw(shape, np.result_type(made, x))
+        do(np.copyto, y[:, :split], made)
+        do(np.copyto, y[:, split:], x)
+        return y
+
+    def in_bands(self, x: Array, bands: Bands) -> Array:
+        made = self._inner.in_bands(x, bands)
+        y, split = bands.empty(self.geometry.output_shape(x.shape)), made.shape[1]
+
+        def join(rows: slice) -> None:
+            np.copyto(y[:, :split, rows], made[:, :, rows])
+            np.copyto(y[:, split:, rows], x[:, :, rows])
+
+        return bands.fill(y, join)
+
+    def backward(self, grad_output: Array) -> Array:
+        """The gradient of the input's own channels plus that of the inner kernels' input."""
+        made, own = self._parts(grad_output)
+        return _sum(own, self._inner.backward(made))
+
+    def accumulate(self, grad_output: Array) -> None:
+        self._inner.accumulate(self._parts(grad_output)[0])
+
+    def _parts(self, grad_output: Array) -> tuple[Array, Array]:
+        shape, split = self.use_up()
+        self.check_gradient(grad_output.shape, shape)
+        return grad_output[:, :split], grad_output[:, split:]
+
+
+def _sum(a: Array, b: Array) -> Array:
+    """a + b, both (N, C, H, W), channels-last in memory."""
+    y = empty_nchw(a.shape, np.result_type(a, b))
+    do(np.add, a, b, out=y)
+    return y

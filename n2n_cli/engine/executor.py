@@ -1,0 +1,232 @@
+"""The executor of a compiled network: training steps and outputs, on several threads.
+
+Each thread has a copy of the kernels that shares the parameters, and memory of its own. NumPy lets other threads run
+while it computes; BLAS should then use one thread for each of ours: see `system.blas`.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import copy
+import math
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from n2n_cli.engine.bands import Bands, Counting
+from n2n_cli.engine.gradients import GradientLayout
+from n2n_cli.engine.kernel import Kernel
+from n2n_cli.engine.pool import PackedPool, Pool, empty, using
+from n2n_cli.engine.replica import Replica
+from n2n_cli.errors import ShapeError
+from n2n_cli.nn import arguments
+from n2n_cli.nn.functional import Array, Shape
+from n2n_cli.nn.losses import Loss
+from n2n_cli.nn.module import Parameter
+
+if TYPE_CHECKING:
+    from n2n_cli.engine.tile_plan import Plan
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+VALUES_AT_ONCE = 5 * 48 * 32 * 32
+"""Values in the largest array of a micro-batch in training: as many as stay in a core's cache."""
+LEAST_PARTS = 8
+"""Micro-batches that a batch is cut into where it has as many images, so that several threads have work."""
+
+
+class Executor:
+    """Runs a compiled network on several threads. `engine.compile` makes it.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    parameters : sequence of Parameter
+        All that the kernel uses. Their gradients are added up here.
+    threads : int
+        Including the caller's. They are started when there is work, and end when the executor is dropped.
+
+    Attributes
+    ----------
+    between : function
+        Called before each part of the work, by the thread that does it. An error that it raises ends the work.
+    """
+
+    def __init__(self, kernel: Kernel, parameters: Sequence[Parameter], *, threads: int = 1) -> None:
+        self.kernel, self.parameters = kernel, list(parameters)
+        self.threads = arguments.integer("threads", threads, 1)
+        self.between: Callable[[], None] = lambda: None
+        self._layout = GradientLayout(self.parameters, kernel)
+        self._replicas: list[Replica] = []
+        self._pools: list[PackedPool] = []  # of threads that share a replica's kernels
+        self.last_plan: tuple[object, Plan] | None = None  # of `tile_plan`: for small images, to plan takes long
+        self._start_threads()
+
+    def _start_threads(self) -> None:
+        self._threads = ThreadPoolExecutor(max(1, self.threads - 1), "n2n")
+        self._process = os.getpid()
+
+    def __call__(self, x: Array) -> Array:
+        """The network's output for a batch of images whose size it keeps, all at once on this thread.
+
+        Parameters
+        ----------
+        x : (N, C, H, W) array
+
+        Returns
+        -------
+        (N, C, H, W) array
+        """
+        (y,) = self.map(lambda replica, part: replica(part).copy(), [x])
+        return y
+
+    def map(
+        self, task: Callable[[Replica, Item], Result], items: Sequence[Item], *, training: bool = False
+    ) -> list[Result]:
+        """task(replica, item) for every item, on all threads; the results in the items' order."""
+        replicas = self._following(min(self.threads, len(items)), training=training)
+        return self._share([(replica.pool, partial(task, replica)) for replica in replicas], items)
+
+    def _following(self, count: int, *, training: bool) -> list[Replica]:
+        """So many replicas, in the mode that is asked for and with the parameters' values."""
+        while len(self._replicas) < count:
+            self._replicas.append(Replica(self.kernel, self.parameters))
+        for replica in self._replicas[:count]:
+            replica.follow(self.parameters, training=training)
+        return self._replicas[:count]
+
+    def in_bands(self, x: Array, *, advance: Callable[[float], None] = lambda part: None) -> Array:
+        """The network's output for one large image, of which all threads compute a part of each layer.
+
+        Parameters
+        ----------
+        x : (N, C, H, W) array
+        advance : function
+            Called, by any thread, with the part of the work that was done; all parts add up to 1.
+
+        Returns
+        -------
+        (N, C, H, W) array
+            Its memory may be used again by the next call.
+        """
+        (first,) = self._following(1, training=False)
+        while len(self._pools) < self.threads - 1:
+            self._pools.append(PackedPool())
+        dtype = np.result_type(x, *(parameter.data for parameter in self.parameters))
+        all_of_it = Counting(itemsize=dtype.itemsize)
+        first.kernel.in_bands(x, all_of_it)
+        first.pool.expect(all_of_it.memory)
+        bands = Bands(
+            lambda task, rows: self._share([(pool, task) for pool in (first.pool, *self._pools)], rows),
+            first.pool,
+            self.threads,
+            dtype,
+            lambda values: advance(values / all_of_it.values),
+        )
+        return first.kernel.in_bands(x, bands)
+
+    def _share(self, tasks: Sequence[tuple[Pool, Callable[[Item], Result]]], items: Sequence[Item]) -> list[Result]:
+        """The results of the tasks of several threads, each with a pool, for the items, in the items' order."""
+        results: list[Result | None] = [None] * len(items)
+        waiting = iter(range(len(items)))
+
+        def work(pool: Pool, task: Callable[[Item], Result]) -> None:
+            with using(pool):
+                try:
+                    for i in waiting:
+                        self.between()
+                        results[i] = task(items[i])
+                except BaseException:
+                    list(waiting)  # nobody begins anything more
+                    raise
+
+        tasks = tasks[: len(items)]
+        if self._process != os.getpid():  # a fork takes no threads along
+            self._start_threads()
+        futures: list[Future[None]] = []
+        try:
+            # The caller's thread works too. The others get its context: NumPy's error state is part of it.
+            for each in tasks[1:]:
+                futures.append(self._threads.submit(contextvars.copy_context().run, partial(work, *each)))
+            for each in tasks[:1]:
+                work(*each)
+        finally:
+            wait(futures)
+        for future in futures:
+            future.result()
+        return results  # type: ignore[return-value]  # every place is filled, or an error was raised
+
+    def release(self) -> None:
+        """Give the memory that the replicas have worked in back to the system; small shapes' tapes keep theirs."""
+        for pool in (*(replica.pool for replica in self._replicas), *self._pools):
+            pool.trim()
+
+    def accumulate(self, x: Array, target: Array, criterion: Loss) -> float:
+        """Add the gradients of the loss of a batch to the parameters'; returns the loss.
+
+        The batch goes through in micro-batches, cut and added up in the same way for any number of threads: the
+        result is the same to the last bit.
+
+        Parameters
+        ----------
+        x, target : (N, C, H, W) arrays
+            N at least 1.
+        criterion : Loss
+            A mean over the batch.
+
+        Raises
+        ------
+        ShapeError
+            When the batch is empty, or has more or fewer targets.
+        """
+        if not len(x) == len(target) > 0:
+            raise ShapeError(
+                f"a batch of shape {x.shape} came with targets of shape {target.shape}; they must be alike"
+            )
+        groups = self.groups(x.shape)
+        sums, losses = self.gradients_of(groups, x, target, criterion)
+        total = sums[0]
+        for i in range(1, len(groups)):
+            total += sums[i]
+        for parameter, part in zip(self.parameters, self._layout.split(total), strict=True):
+            parameter.grad += part
+        return math.fsum(losses)
+
+    def groups(self, shape: Shape) -> list[list[slice]]:
+        """A batch of `shape`, cut into groups of micro-batches: the images that go through together."""
+        parts = micro_batches(shape[0], VALUES_AT_ONCE / self.kernel.most_values(shape))
+        return [parts[group] for group in _cut(len(parts), LEAST_PARTS)]
+
+    def gradients_of(
+        self, groups: Sequence[Sequence[slice]], x: Array, target: Array, criterion: Loss
+    ) -> tuple[list[Array], list[float]]:
+        """The gradients of some groups of a batch, in one array each, and their parts of the loss."""
+
+        def one_group(replica: Replica, group: Sequence[slice]) -> tuple[Array, float]:
+            loss, value = copy.copy(criterion), 0.0
+            replica.grads.fill(0)
+            for part in group:
+                share: float = (part.stop - part.start) / len(x)
+                value += share * replica.accumulate(x[part], target[part], loss, share)
+            grads = empty(replica.grads.shape, replica.grads.dtype)
+            np.copyto(grads, replica.grads)
+            return grads, value
+
+        sums, losses = zip(*self.map(one_group, groups, training=True), strict=True)
+        return list(sums), list(losses)
+
+
+def micro_batches(n: int, together: float) -> list[slice]:
+    """The images of each micro-batch of `n` images, of which about so many go `together`."""
+    return _cut(n, max(LEAST_PARTS, -(-n // max(1, round(together)))))
+
+
+def _cut(n: int, count: int) -> list[slice]:
+    """0 to n in at most `count` parts that differ by one at the most."""
+    count = min(n, count)
+    return [slice(n * i // count, n * (i + 1) // count) for i in range(count)]

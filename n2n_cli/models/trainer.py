@@ -1,0 +1,135 @@
+"""Trainer: steps of an optimiser, alone, on worker processes or together with other ranks."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from n2n_cli.distributed.ranks import ALONE, Ranks
+from n2n_cli.engine.executor import Executor
+from n2n_cli.errors import TrainingError
+from n2n_cli.nn import Loss, Module, Optimizer
+from n2n_cli.nn.averaging import MovingAverage
+from n2n_cli.nn.functional import Array
+from n2n_cli.nn.optim import clip_gradient_norm
+from n2n_cli.system.blas import one_blas_thread
+
+if TYPE_CHECKING:
+    from n2n_cli.engine.workers import Parts
+
+
+class Trainer:
+    """Changes the parameters of a network, a batch at a time.
+
+    Parameters
+    ----------
+    executor : Executor
+    optimizer : Optimizer
+        Of the executor's parameters, or of some of them.
+    criterion : Loss
+    average : MovingAverage, optional
+        Of the parameters; it takes in every step.
+    clip_norm : float
+        Common norm that the gradients are clipped to; 0: they are not.
+
+    Attributes
+    ----------
+    ranks : Ranks
+        Processes that learn together; by default this one alone.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        optimizer: Optimizer,
+        criterion: Loss,
+        *,
+        average: MovingAverage | None = None,
+        clip_norm: float = 0.0,
+    ) -> None:
+        self.executor, self.optimizer, self.criterion = executor, optimizer, criterion
+        self.average, self.clip_norm = average, clip_norm
+        self.ranks: Ranks = ALONE
+
+    def step(self, noisy: Array, target: Array) -> float:
+        """Take one step of the optimiser on one batch; returns the batch's loss before the step.
+
+        Parameters
+        ----------
+        noisy, target : (N, C, H, W) arrays
+            In [0, 1] but for their noise. Where several ranks learn together, this rank's part of the batch, which may
+            be empty.
+
+        Raises
+        ------
+        TrainingError
+            When the loss is not finite; the parameters are then as they were.
+        StopError
+            When the executor's `between` raises it, on any rank; the same.
+        """
+        for parameter in self.executor.parameters:  # also those that are frozen, which the optimiser does not know
+            parameter.grad.fill(0)
+        loss = 0.0
+        if len(noisy) or self.ranks.count == 1:
+            with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():  # the loss tells
+                loss = self.executor.accumulate(noisy, target, self.criterion)
+        loss = self.ranks.add_up(loss, len(noisy))
+        if not math.isfinite(loss):
+            raise TrainingError(f"the loss is {loss}", hint="try a smaller learning rate")
+        if self.clip_norm:
+            clip_gradient_norm(self.optimizer.params, self.clip_norm)
+        with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():  # the next loss tells
+            self.optimizer.step()
+            if self.average is not None:
+                self.average.update()
+        return loss
+
+    @contextmanager
+    def in_processes(self, parts: Parts) -> Iterator[None]:
+        """Take the steps of the block with worker processes in place of threads; see `engine.workers`."""
+        alone = self.executor
+        if alone.threads == 1:
+            yield
+            return
+        from n2n_cli.engine.workers import ProcessExecutor  # here: to import what starts processes takes time
+
+        self.executor = shared = ProcessExecutor(alone.kernel, alone.parameters, self.criterion, parts, alone.threads)
+        shared.between = alone.between
+        try:
+            yield
+        finally:
+            self.executor = alone
+            shared.close()
+
+    def join(self, ranks: Ranks, network: Module) -> None:
+        """Learn together with the same network on other ranks from now on; all begin as the first one's is.
+
+        The gradients become parts of one array, which the ranks add up at each step.
+        """
+        self.ranks = ranks
+        if ranks.count == 1:
+            return
+        learned = {id(values) for values, _ in self.optimizer.params}
+        own = [parameter for parameter in self.executor.parameters if id(parameter.data) in learned]
+        ends = list(itertools.accumulate(parameter.data.size for parameter in own))
+        flat = ranks.gradients(ends[-1])
+        for parameter, end in zip(own, ends, strict=True):
+            parameter.grad = flat[end - parameter.data.size : end].reshape(parameter.data.shape)
+        grads = {id(parameter.data): parameter.grad for parameter in own}
+        self.optimizer.params = [(values, grads[id(values)]) for values, _ in self.optimizer.params]
+        weights, optimizer, average = ranks.from_first(
+            lambda: (
+                network.state_dict(),
+                self.optimizer.state_dict(),
+                None if self.average is None else self.average.state_dict(),
+            )
+        )
+        network.load_state_dict(weights)
+        self.optimizer.load_state_dict(optimizer)
+        if self.average is not None and average is not None:
+            self.average.load_state_dict(average)
