@@ -20,7 +20,6 @@ from typing import IO, NamedTuple, cast
 
 import numpy as np
 
-from n2n_cli.engine import channels_last
 from n2n_cli.engine.replicas import Replicas
 from n2n_cli.engine.stoppable import StoppableReplicas
 from n2n_cli.nn import Loss, Module
@@ -35,7 +34,7 @@ import sys
 sys.path[:] = {path!r}
 from {module} import {name} as parts
 from n2n_cli.engine.workers import help_owner
-help_owner(*parts(*{arguments!r}), {small}, {memory}, {shapes!r})
+help_owner(*parts(*{arguments!r}), {memory}, {shapes!r})
 """
 """What a helper does: it finds the same package as its owner, and knows nothing of the owner's program."""
 
@@ -177,7 +176,6 @@ class _Helper:
                 module=parts.make.__module__,
                 name=parts.make.__name__,
                 arguments=parts.arguments,
-                small=channels_last.small_product,
                 memory=memory,
                 shapes=shapes,
             )
@@ -240,7 +238,6 @@ def _shared_file() -> IO[bytes]:
 def help_owner(
     network: Module,
     criterion: Loss,
-    small: int,
     memory: int,
     shapes: tuple[Shape, Shape, int, Sequence[Shape]],
 ) -> None:
@@ -251,14 +248,11 @@ def help_owner(
     network : Module
         Of float32; its weights will be the owner's.
     criterion : Loss
-    small : int
-        The owner's `channels_last.small_product`, without which results differ in their last bits.
     memory : int
         Descriptor of the file that is the shared memory.
     shapes : tuple
         What `SharedStep` is made with.
     """
-    channels_last.small_product = small
     step = SharedStep(memory, *shapes)
     for shared, (_, parameter) in zip(step.weights, network.named_parameters(), strict=True):
         parameter.data = shared

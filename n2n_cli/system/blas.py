@@ -107,10 +107,12 @@ def open_blas() -> OpenBlas | None:
     return None
 
 
+@cache
 def small_product() -> int:
     """Multiplications up to which BLAS takes a product as it is, without packing it first; 0 if it always packs.
 
     OpenBLAS does so where it has AVX-512 kernels (interface/gemm.c and kernel/x86_64/sgemm_small_kernel_permit_*.c).
+    Packed matrices lie in memory that threads take turns to use, so larger products are better made in pieces.
     """
     library = open_blas()
     return 1_000_000 if library is not None and library.kernel in _SMALL_KERNELS else 0

@@ -100,6 +100,6 @@ def test_small_products_are_taken_as_they_are_by_avx_512_kernels(
     library = Library()
     library.kernel = kernel  # type: ignore[attr-defined]
     monkeypatch.setattr(blas, "open_blas", lambda: library)
-    assert blas.small_product() == wanted
+    assert blas.small_product.__wrapped__() == wanted
     monkeypatch.setattr(blas, "open_blas", lambda: None)
-    assert blas.small_product() == 0
+    assert blas.small_product.__wrapped__() == 0
