@@ -130,7 +130,7 @@ class Sweep:
                 share = max(1, threads // min(jobs, len(working) + len(waiting)))
                 point = waiting.popleft()
                 worker = Worker(point.config, create_run(self.folder / point.folder, force=True), share)
-                working[worker.messages] = point, worker
+                working[worker.fileno()] = point, worker
             if not stopping and stop():
                 stopping = True
                 for _, worker in working.values():

@@ -1,26 +1,27 @@
-"""A training in a process of its own: what it tells, how it is asked to stop, and how it may end."""
+"""Trainings in worker processes."""
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from multiprocessing import get_context, resource_tracker
-from multiprocessing.connection import Connection
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from n2n_cli.config import Config
 from n2n_cli.errors import DivergenceError, N2NError
+from n2n_cli.system.worker_process import Connection, WorkerProcess
 from n2n_cli.training.loop import train
-from n2n_cli.training.records import Record, Step
+from n2n_cli.training.records import Epoch, Finished, Record, Started, Step, Stopped
 from n2n_cli.training.run_folder import Run
 
-_MOMENT = 0.5  # seconds: steps are told no more often
-_HELD_BACK = ("SIGINT", "SIGTERM", "SIGHUP")
+_STEP_INTERVAL = 0.5
+"""Least time between two reported steps, in seconds."""
+_PATIENCE = 10.0
+"""Time, in seconds, that a process has to end once its training has."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,13 @@ class Failed:
 
 
 Message: TypeAlias = Record | Diverged | Failed
+_KINDS = {kind.__name__: kind for kind in (Started, Step, Epoch, Finished, Stopped, Diverged, Failed)}
 
 
 class Worker:
-    """A process that trains the network that a configuration describes, going on from what its run folder holds.
+    """A process that trains the network that a configuration describes, resuming what its run folder holds.
 
-    It stops, saving first, when it is asked to or when the process that started it is gone. Signals that ask a group
-    of processes to end do not reach it: whoever started it decides.
+    It stops, saving first, when it is asked to or when the process that started it is gone.
 
     Parameters
     ----------
@@ -54,85 +55,60 @@ class Worker:
     run : Run
         A folder that exists.
     threads : int
-        That compute.
+        Number of threads that compute.
 
     Attributes
     ----------
-    messages : multiprocessing.connection.Connection
-        To wait for, together with others.
+    pid : int
+        Of the process.
     """
 
     def __init__(self, config: Config, run: Run, threads: int) -> None:
-        context = get_context("spawn")  # a forked process would have this one's locks, but not its threads
-        self.messages, other = context.Pipe()
-        self._process = context.Process(target=_work, args=(other, config.tables(), str(run.folder), threads))
-        with _signals_held_back():
-            self._process.start()
-        other.close()
+        self._process = WorkerProcess(train_and_report, config.tables(), str(run.folder), threads)
+        self.pid = self._process.pid
+
+    def fileno(self) -> int:
+        """The file descriptor to wait for, together with those of other workers."""
+        return self._process.fileno()
 
     def receive(self) -> Message:
-        """Its next message, which is waited for. The last is a Finished, Stopped, Diverged or Failed.
+        """Wait for the next message. The last is a Finished, Stopped, Diverged or Failed.
 
-        A process that ends without having told how has failed: the system may have ended it.
+        A process that ends without one has failed: the system may have ended it.
         """
-        try:
-            message: Message = self.messages.recv()
-        except (EOFError, OSError):
-            self._process.join()
-            code = self._process.exitcode or 0
+        line = self._process.receive()
+        if line is None:
+            code = self._process.stop(_PATIENCE)
             why = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
             return Failed(f"its process {why}", "perhaps there is too little memory: fewer `--jobs`")
-        return message
+        return _message(line)
 
     def stop(self) -> None:
         """Ask it to save and end."""
-        with suppress(OSError):  # it has ended
-            self.messages.send(None)
+        self._process.send()
 
     def close(self, patience: float = 0.0) -> None:
-        """Let it end; after so many seconds, end it."""
-        self._process.join(patience)
-        self._process.kill()
-        self._process.join()
-        self.messages.close()
+        """Let it end, and kill it after `patience` seconds."""
+        self._process.stop(patience)
 
 
-@contextmanager
-def _signals_held_back() -> Iterator[None]:
-    """Let a process that is started inside the block not get them; this one gets them after it."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    resource_tracker.ensure_running()  # started below, it would let the signals through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [getattr(signal, name) for name in _HELD_BACK])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _work(messages: Connection, tables: dict[str, Any], folder: str, threads: int) -> None:
-    """What the process does: train, and tell of it."""
-
-    def tell(message: Message) -> None:
-        with suppress(OSError):  # nobody is left to hear it; what is to be saved is saved all the same
-            messages.send(message)
-
-    told = 0.0
+def train_and_report(parent: Connection, tables: dict[str, Any], folder: str, threads: int) -> None:
+    """Train in a worker process until the parent sends a line or is gone."""
+    reported = 0.0
     try:
         config = Config.from_tables(tables, "sweep")
-        # A word to stop and the end of whoever could say it are alike: there is something to be read.
-        for record in train(config, Run(Path(folder)), threads, resume=True, stop=messages.poll):
+        for record in train(config, Run(Path(folder)), threads, resume=True, stop=parent.has_news):
             if isinstance(record, Step):
-                if time.monotonic() < told + _MOMENT:
+                if time.monotonic() < reported + _STEP_INTERVAL:
                     continue
-                told = time.monotonic()
-            tell(record)
+                reported = time.monotonic()
+            parent.send(_line(record))
     except Exception as error:  # also what nobody foresaw: the other trainings are not to blame
-        tell(_ending(error))
+        parent.send(_line(failure(error)))
 
 
-def _ending(error: Exception) -> Diverged | Failed:
+def failure(error: Exception) -> Diverged | Failed:
+    """The message that says why a training ended."""
     if isinstance(error, DivergenceError):
         return Diverged(error.message)
     trace = "".join(traceback.format_exception(error))
@@ -141,3 +117,17 @@ def _ending(error: Exception) -> Diverged | Failed:
     if isinstance(error, MemoryError):
         return Failed("out of memory", "fewer `--jobs`, or a smaller `train.batch_size`", trace)
     return Failed(f"{type(error).__name__}: {error}", None, trace)
+
+
+def _line(message: Message) -> bytes:
+    return json.dumps([type(message).__name__, asdict(message)], default=os.fspath).encode()
+
+
+def _message(line: bytes) -> Message:
+    name, values = json.loads(line)
+    if "notes" in values:
+        values["notes"] = tuple(values["notes"])
+    if "checkpoint" in values:
+        values["checkpoint"] = Path(values["checkpoint"])
+    message: Message = _KINDS[name](**values)
+    return message

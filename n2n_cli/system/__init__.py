@@ -8,4 +8,5 @@ atomic_files    files that appear whole or not at all
 locks           a file that keeps other processes out
 json_lines      records as lines of JSON
 stopping        requests to stop work
+worker_process  functions that run in processes of their own
 """

@@ -1,4 +1,4 @@
-"""A training in a process of its own: what it tells, and how it ends."""
+"""Trainings in worker processes: their messages and how they end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from n2n_cli.checkpoints.file import read_checkpoint
 from n2n_cli.config import Config
-from n2n_cli.sweeps.workers import Diverged, Failed, Message, Worker
+from n2n_cli.sweeps.workers import Diverged, Failed, Message, Worker, failure
 from n2n_cli.training.loop import train
 from n2n_cli.training.records import Epoch, Finished, Started, Stopped
 from n2n_cli.training.run_folder import Run
@@ -60,8 +60,8 @@ def test_it_stops_when_it_is_asked_to_and_another_goes_on(tmp_path: Path) -> Non
     run = new_run(tmp_path / "run")
     with working(config, run) as worker:
         until_epoch(worker, 1)
-        os.kill(worker._process.pid or 0, signal.SIGINT)  # as Ctrl-C sends it to all processes of a terminal
-        os.kill(worker._process.pid or 0, signal.SIGTERM)
+        os.kill(worker.pid, signal.SIGINT)  # as Ctrl-C sends it to all processes of a terminal
+        os.kill(worker.pid, signal.SIGTERM)
         until_epoch(worker, 3)
         worker.stop()
         assert isinstance(told(worker)[-1], Stopped)
@@ -78,9 +78,7 @@ def test_it_stops_when_nobody_is_there_any_more(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
     with working(config, run) as worker:
         until_epoch(worker, 2)
-        worker.messages.close()
-        worker._process.join(10)
-        assert worker._process.exitcode == 0
+        worker.close(10)  # its pipes, as if this process had ended
     assert read_checkpoint(run.last)["progress"]["epoch"] > 2
     assert not run.lock.exists()
 
@@ -106,22 +104,14 @@ def test_a_process_that_the_system_ends_has_failed(tmp_path: Path) -> None:
     config = small_config(write_leaves(tmp_path / "photos"), epochs=100_000)
     with working(config, new_run(tmp_path / "run")) as worker:
         until_epoch(worker, 1)
-        os.kill(worker._process.pid or 0, signal.SIGKILL)
+        os.kill(worker.pid, signal.SIGKILL)
         last = told(worker)[-1]
     assert isinstance(last, Failed)
     assert last.reason == "its process was ended by SIGKILL"
 
 
-def test_signals_reach_this_process_again_after_the_start(tmp_path: Path) -> None:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    with working(small_config(tmp_path / "missing"), new_run(tmp_path / "run")):
-        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
-
-
 @pytest.mark.parametrize(("error", "reason"), [(MemoryError(), "out of memory"), (KeyError("x"), "KeyError: 'x'")])
 def test_what_nobody_foresaw(error: Exception, reason: str) -> None:
-    from n2n_cli.sweeps.workers import _ending
-
-    ending = _ending(error)
+    ending = failure(error)
     assert isinstance(ending, Failed)
     assert ending.reason == reason
