@@ -15,12 +15,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import IO, Any, Concatenate, cast
 
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from {module} import run_worker; run_worker()"
-_HELD_BACK = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class Connection:
@@ -107,7 +106,9 @@ class WorkerProcess(Connection):
         quiet: bool = False,
     ) -> None:
         program = _PROGRAM.format(path=sys.path, module=__name__)
-        with _signals_held_back():
+        for_parent = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, for_parent)  # the worker inherits it
+        try:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", program],
                 stdin=subprocess.PIPE,
@@ -117,6 +118,8 @@ class WorkerProcess(Connection):
                 start_new_session=True,
                 bufsize=0,
             )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self.pid = self._process.pid
         super().__init__(cast("IO[bytes]", self._process.stdout), cast("IO[bytes]", self._process.stdin))
         self.send(json.dumps([function_name(work), arguments]).encode())
@@ -151,16 +154,3 @@ def run_worker() -> None:
         if line is not None:
             name, arguments = json.loads(line)
             pkgutil.resolve_name(name)(parent, *arguments)
-
-
-@contextmanager
-def _signals_held_back() -> Iterator[None]:
-    """Block signals for a process that is started inside the block; this process gets them after it."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [getattr(signal, name) for name in _HELD_BACK])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
