@@ -18,10 +18,16 @@ _VECTORS = (
 )
 
 
+def affinity() -> frozenset[int]:
+    """Numbers of the cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
 def available_cores() -> int:
-    """Cores that this process may use: of its affinity mask, and of its control group's quota (rounded up)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, math.ceil(min(cores, _quota())))
+    """Number of cores that this process may use: those of its affinity mask, at most its control group's quota."""
+    return max(1, math.ceil(min(len(affinity()), _quota())))
 
 
 def processor() -> str:
