@@ -172,7 +172,7 @@ class StepWorker:
 
     def close(self) -> None:
         """End it at once: it has nothing to save."""
-        self._process.stop()
+        self._process.end()
 
 
 def compute_steps(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
 import traceback
@@ -15,39 +14,42 @@ from n2n_cli.config import Config
 from n2n_cli.errors import DivergenceError, N2NError
 from n2n_cli.system.worker_process import Connection, WorkerProcess
 from n2n_cli.training.loop import train
-from n2n_cli.training.records import Epoch, Finished, Record, Started, Step, Stopped
+from n2n_cli.training.records import Epoch, Finished, Started, Step, Stopped
 from n2n_cli.training.run_folder import Run
 
+PATIENCE = 10.0
+"""Time, in seconds, that a process has to end once its training has."""
 _STEP_INTERVAL = 0.5
 """Least time between two reported steps, in seconds."""
-_PATIENCE = 10.0
-"""Time, in seconds, that a process has to end once its training has."""
 
 
 @dataclass(frozen=True)
-class Diverged:
-    """The loss or the weights were not finite."""
+class Ended:
+    """The end of a training.
 
-    reason: str
+    Attributes
+    ----------
+    status : "done", "diverged", "failed" or "unfinished"
+    reason, hint : str or None
+        Why it has diverged or failed, and what to do.
+    trace : str
+        The traceback of the error that it failed with, if there was one.
+    """
 
-
-@dataclass(frozen=True)
-class Failed:
-    """The training could not be done. `trace` is the traceback of the error, where there is one."""
-
-    reason: str
+    status: str
+    reason: str | None = None
     hint: str | None = None
     trace: str = ""
 
 
-Message: TypeAlias = Record | Diverged | Failed
-_KINDS = {kind.__name__: kind for kind in (Started, Step, Epoch, Finished, Stopped, Diverged, Failed)}
+Message: TypeAlias = Started | Step | Epoch | Ended
+_KINDS = {kind.__name__: kind for kind in (Started, Step, Epoch, Ended)}
 
 
-class Worker:
+class Worker(WorkerProcess):
     """A process that trains the network that a configuration describes, resuming what its run folder holds.
 
-    It stops, saving first, when it is asked to or when the process that started it is gone.
+    It stops, saving first, when this process hangs up or is gone.
 
     Parameters
     ----------
@@ -56,44 +58,34 @@ class Worker:
         A folder that exists.
     threads : int
         Number of threads that compute.
-
-    Attributes
-    ----------
-    pid : int
-        Of the process.
     """
 
     def __init__(self, config: Config, run: Run, threads: int) -> None:
-        self._process = WorkerProcess(train_and_report, config.tables(), str(run.folder), threads)
-        self.pid = self._process.pid
+        super().__init__(train_and_report, config.tables(), str(run.folder), threads)
 
-    def fileno(self) -> int:
-        """The file descriptor to wait for, together with those of other workers."""
-        return self._process.fileno()
-
-    def receive(self) -> Message:
-        """Wait for the next message. The last is a Finished, Stopped, Diverged or Failed.
+    def message(self) -> Message:
+        """Wait for the next message; the last is an Ended.
 
         A process that ends without one has failed: the system may have ended it.
         """
-        line = self._process.receive()
+        line = self.receive()
         if line is None:
-            code = self._process.stop(_PATIENCE)
+            code = self.end(PATIENCE)
             why = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-            return Failed(f"its process {why}", "perhaps there is too little memory: fewer `--jobs`")
-        return _message(line)
-
-    def stop(self) -> None:
-        """Ask it to save and end."""
-        self._process.send()
-
-    def close(self, patience: float = 0.0) -> None:
-        """Let it end, and kill it after `patience` seconds."""
-        self._process.stop(patience)
+            return Ended("failed", f"its process {why}", "perhaps there is too little memory: fewer `--jobs`")
+        name, values = json.loads(line)
+        if "notes" in values:
+            values["notes"] = tuple(values["notes"])
+        message: Message = _KINDS[name](**values)
+        return message
 
 
 def train_and_report(parent: Connection, tables: dict[str, Any], folder: str, threads: int) -> None:
-    """Train in a worker process until the parent sends a line or is gone."""
+    """Train in a worker process until the parent hangs up."""
+
+    def report(message: Message) -> None:
+        parent.send(json.dumps([type(message).__name__, asdict(message)]).encode())
+
     reported = 0.0
     try:
         config = Config.from_tables(tables, "sweep")
@@ -102,32 +94,21 @@ def train_and_report(parent: Connection, tables: dict[str, Any], folder: str, th
                 if time.monotonic() < reported + _STEP_INTERVAL:
                     continue
                 reported = time.monotonic()
-            parent.send(_line(record))
+            if isinstance(record, Finished | Stopped):
+                report(Ended("done" if isinstance(record, Finished) else "unfinished"))
+            else:
+                report(record)
     except Exception as error:  # also what nobody foresaw: the other trainings are not to blame
-        parent.send(_line(failure(error)))
+        report(ended_by(error))
 
 
-def failure(error: Exception) -> Diverged | Failed:
-    """The message that says why a training ended."""
-    if isinstance(error, DivergenceError):
-        return Diverged(error.message)
-    trace = "".join(traceback.format_exception(error))
+def ended_by(error: Exception) -> Ended:
+    """The end of a training that raised an error."""
+    reason, hint = f"{type(error).__name__}: {error}", None
     if isinstance(error, N2NError):
-        return Failed(error.message, error.hint, trace)
-    if isinstance(error, MemoryError):
-        return Failed("out of memory", "fewer `--jobs`, or a smaller `train.batch_size`", trace)
-    return Failed(f"{type(error).__name__}: {error}", None, trace)
-
-
-def _line(message: Message) -> bytes:
-    return json.dumps([type(message).__name__, asdict(message)], default=os.fspath).encode()
-
-
-def _message(line: bytes) -> Message:
-    name, values = json.loads(line)
-    if "notes" in values:
-        values["notes"] = tuple(values["notes"])
-    if "checkpoint" in values:
-        values["checkpoint"] = Path(values["checkpoint"])
-    message: Message = _KINDS[name](**values)
-    return message
+        reason, hint = error.message, error.hint
+    elif isinstance(error, MemoryError):
+        reason, hint = "out of memory", "fewer `--jobs`, or a smaller `train.batch_size`"
+    if isinstance(error, DivergenceError):
+        return Ended("diverged", reason)
+    return Ended("failed", reason, hint, "".join(traceback.format_exception(error)))

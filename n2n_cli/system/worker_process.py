@@ -65,11 +65,6 @@ class Connection:
                 return True
         return bool(poll.poll(None if seconds is None else seconds * 1000))
 
-    def close(self) -> None:
-        """Close both pipes, which the other process notices."""
-        self._incoming.close()
-        self._outgoing.close()
-
 
 class WorkerProcess(Connection):
     """A process that runs `work(parent, *arguments)`, where `parent` is its Connection to this process.
@@ -124,21 +119,24 @@ class WorkerProcess(Connection):
         super().__init__(cast("IO[bytes]", self._process.stdout), cast("IO[bytes]", self._process.stdin))
         self.send(json.dumps([function_name(work), arguments]).encode())
 
-    def stop(self, patience: float = 0) -> int:
-        """Close the connection, let the worker end, and kill it after `patience` seconds.
+    def hang_up(self) -> None:
+        """Send no more lines, which the worker notices; its own still arrive."""
+        self._outgoing.close()
+
+    def end(self, patience: float = 0) -> int:
+        """Hang up, let the worker end, and kill it after `patience` seconds.
 
         Returns
         -------
         int
             Its exit code; if a signal ended it, minus the signal's number.
         """
-        self._outgoing.close()
+        self.hang_up()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(patience)
         self._process.kill()
-        code = self._process.wait()
-        self.close()
-        return code
+        self._incoming.close()
+        return self._process.wait()
 
 
 def function_name(function: Callable[..., object]) -> str:

@@ -22,7 +22,7 @@ def working(*words: Any, **options: Any) -> Iterator[WorkerProcess]:
     try:
         yield worker
     finally:
-        worker.stop()
+        worker.end()
 
 
 def echo(parent: Connection, *arguments: Any) -> None:
@@ -55,13 +55,13 @@ def test_news_are_waited_for_no_longer_than_asked() -> None:
 
 def test_a_worker_ends_when_its_parent_is_gone() -> None:
     with working(echo) as worker:
-        assert worker.stop(patience=60) == 0
+        assert worker.end(patience=60) == 0
 
 
 def test_a_worker_that_does_not_end_is_killed() -> None:
     with working(sleep) as worker:
         assert worker.receive() == b"asleep"
-        assert worker.stop(patience=0.1) == -signal.SIGKILL
+        assert worker.end(patience=0.1) == -signal.SIGKILL
 
 
 def sleep(parent: Connection) -> None:
@@ -75,7 +75,7 @@ def test_the_end_of_a_worker_is_noticed_also_within_a_line() -> None:
         assert worker.receive() is None
         worker.send(b"to nobody")
         assert worker.receive() is None
-        assert worker.stop(patience=60) == 3
+        assert worker.end(patience=60) == 3
 
 
 def leave_a_piece(parent: Connection) -> None:
@@ -97,7 +97,7 @@ def test_signals_for_all_do_not_reach_a_worker_but_its_parent() -> None:
 def test_errors_are_printed_unless_it_is_quiet(quiet: bool, capfd: pytest.CaptureFixture[str]) -> None:
     with working(fail, quiet=quiet) as worker:
         assert worker.receive() is None
-        assert worker.stop(patience=60) == 1
+        assert worker.end(patience=60) == 1
     assert capfd.readouterr().err.endswith("ZeroDivisionError: of a worker\n" if not quiet else "")
     assert (capfd.readouterr().err == "") or not quiet
 
@@ -121,7 +121,7 @@ def test_files_are_inherited() -> None:
     with working(write_to, write, files=[write]) as worker:
         os.close(write)
         assert os.read(read, 10) == b"written"
-        assert worker.stop(patience=60) == 0
+        assert worker.end(patience=60) == 0
     os.close(read)
 
 
