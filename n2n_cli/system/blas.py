@@ -14,22 +14,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
-from n2n_cli.system.cpu import cpu_facts
+from n2n_cli.system.cpu import CPU_INFO, cpu_facts
 
 _SKYLAKE_X = {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}
 _SMALL_KERNELS = {"SkylakeX", "Cooperlake", "Sapphirerapids", "SapphireRapids"}
 
 
-def prepare_blas() -> None:
+def prepare_blas(cpu_info: Path = CPU_INFO) -> None:
     """Set what OpenBLAS reads when it is loaded; to be called before NumPy is imported. A user's own settings stay.
 
     Its own threads would only be in the way. And older versions, on AMD processors with AVX-512, choose kernels that do
     not use it and reach half the rate; newer ones choose as is done here.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    facts = cpu_facts()
+    facts = cpu_facts(cpu_info)
     if facts.get("vendor_id") == "AuthenticAMD" and set(facts.get("flags", "").split()) >= _SKYLAKE_X:
         os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
 
