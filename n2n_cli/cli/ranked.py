@@ -1,4 +1,4 @@
-"""Commands that the ranks of an MPI job run together: one of them prints, and an error is reported once."""
+"""Commands that the ranks of an MPI job run together."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ _FIRST_TELLS = 1.0
 
 
 def on_ranks(command: Callable[Words, None]) -> Callable[Words, None]:
-    """Let all ranks run a command together; one that fails ends all, with one message and one exit code."""
+    """Let all ranks run a command together, of which the first prints.
+
+    An error on one rank ends all, with one message and one exit code.
+    """
 
     @wraps(command)
     def together(*words: Words.args, **options: Words.kwargs) -> None:
@@ -44,7 +47,7 @@ def show_nothing(items: Iterable[object]) -> None:
 
 
 def tells(error: Exception) -> bool:
-    """Whether this process is the one that reports an error to the user."""
+    """True for the process that reports an error to the user."""
     ranks = _connected()
     if ranks is not None:
         return ranks.tells(error)
@@ -59,7 +62,7 @@ def tells(error: Exception) -> bool:
 
 
 def leave_ranks(exit_code: int) -> None:
-    """Leave before the process ends, so that no other rank waits for it or aborts while it prints."""
+    """Leave the other ranks, so that none waits for this process or aborts it."""
     ranks = _connected()
     if ranks is not None:
         ranks.end(exit_code)

@@ -1,4 +1,4 @@
-"""Manifest: a file of JSON lines, to which several processes can append whole lines."""
+"""Manifest: a file of JSON lines that several processes append to."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Manifest:
             ) from None
 
     def _mend(self) -> None:
-        """Check that the file is a manifest, and remove an incomplete line that a crash has left at its end."""
+        """Check that the file is a manifest, and remove an incomplete last line."""
         if not os.path.isfile(self._path):  # noqa: PTH113 - a device such as /dev/stderr, or a pipe
             return
         with file_locked(self._file):

@@ -1,8 +1,9 @@
-"""Ranks that MPI connects: an error on one ends all, and no rank is left waiting for one that has failed.
+"""Ranks that MPI connects.
 
-Every meeting begins by gathering the same few numbers from each rank. They tell whether a rank has failed, has given up
-its step or was asked to stop, so a rank that fails anywhere meets the others at whatever they do next. Gradients or
-values follow only where all are well. Ranks wait by polling, so that they notice signals and ranks that are lost.
+An error on one rank ends all, and none is left waiting for it: every meeting begins by gathering the same few numbers
+from each rank. They say whether a rank has failed, has given up its step or was asked to stop, so a rank that fails
+anywhere meets the others at whatever they do next. Gradients or values follow only where all are well. Ranks wait by
+polling, so that they notice signals and ranks that are lost.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class MpiRanks(Ranks):
     Parameters
     ----------
     place : Shard
-        Of this process, as the launcher's variables tell it.
+        This process's place, by the launcher's variables.
 
     Raises
     ------
@@ -89,7 +90,7 @@ class MpiRanks(Ranks):
             raise
 
     def _fail(self, error: BaseException) -> None:
-        """End together with the others; raises ElsewhereError where a lower rank has failed, too."""
+        """End together with the others, by an ElsewhereError if a lower rank failed."""
         code = _exit_code(error)
         self._until = time.perf_counter() + (PATIENCE if code > _SIGNALS else FAILURES_PATIENCE)
         try:
@@ -132,7 +133,7 @@ class MpiRanks(Ranks):
     def add_up(self, loss: float, size: int) -> float:
         met = self._meet(loss=loss * size, size=size)
         batch = met[:, _SIZE].sum()
-        with np.errstate(over="ignore", invalid="ignore"):  # the loss tells
+        with np.errstate(over="ignore", invalid="ignore"):  # the loss shows it
             self._gradients *= np.float32(size / batch)
             self._wait(self._world.Iallreduce(MPI.IN_PLACE, self._gradients))
             self._asked = bool(met[:, _ASKED].any())

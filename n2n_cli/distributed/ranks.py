@@ -1,4 +1,4 @@
-"""Ranks: processes that an MPI launcher has started to work together, or one process alone."""
+"""Ranks: processes that work together, or one process alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Value = TypeVar("Value")
 
 
 class ElsewhereError(N2NError):
-    """Another rank has failed and reports why; this one only ends, with the same exit code."""
+    """Another rank has failed and reports why; this one ends with its exit code."""
 
     def __init__(self, rank: int, exit_code: int) -> None:
         super().__init__(f"rank {rank} has failed")
@@ -25,7 +25,7 @@ class ElsewhereError(N2NError):
 
 
 class Ranks:
-    """A process that works alone; `MpiRanks` has the same methods for several processes.
+    """A process that works alone; `MpiRanks` has the same methods for several.
 
     All ranks call the same methods in the same order, and meet there. An error that one of them raises anywhere inside
     `together` ends all of them at their next meeting.
@@ -33,9 +33,9 @@ class Ranks:
     Attributes
     ----------
     rank : int
-        Of this process, from 0 on.
+        This process's number, from 0 on.
     count : int
-        Of all.
+        Number of ranks.
     """
 
     rank = 0
@@ -43,12 +43,12 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this is the rank that writes and prints."""
+        """True for the rank that writes and prints."""
         return self.rank == 0
 
     @property
     def threads(self) -> int:
-        """Number of cores that this process may use, divided by the number of ranks that share them."""
+        """Number of cores that this process may use, divided by the ranks on them."""
         return available_cores()
 
     @contextmanager
@@ -63,7 +63,10 @@ class Ranks:
         yield
 
     def part(self, items: Array) -> Array:
-        """This rank's part of an array: consecutive items; parts differ in length by at most 1 and may be empty."""
+        """This rank's part of an array: consecutive items.
+
+        Parts differ in length by at most 1, and may be empty.
+        """
         n = len(items)
         return items[n * self.rank // self.count : n * (self.rank + 1) // self.count]
 
@@ -72,7 +75,10 @@ class Ranks:
         return make()
 
     def in_turn(self, make: Callable[[], Value]) -> Value:
-        """Make the same on each rank: first on one rank of each host, so that the others there find its files."""
+        """Make the same on all ranks, one rank of each host first.
+
+        The others on the host then find the files that it has written.
+        """
         return make()
 
     def gathered(self, value: Value) -> list[Value]:
@@ -122,14 +128,14 @@ class Ranks:
         stopping.after_a_step()
 
     def stop(self, error: StopError) -> None:
-        """Report to the others, at their next meeting, that this rank stops; then all of them stop."""
+        """Make all ranks stop at their next meeting, as this one does."""
 
     def tells(self, error: Exception) -> bool:
-        """Whether this rank is the one that reports an error to the user."""
+        """True for the rank that reports an error to the user."""
         return not isinstance(error, ElsewhereError)
 
     def end(self, exit_code: int) -> None:
-        """Wait for the others before this process ends, or end them if they cannot be reached any more."""
+        """Wait for the others before this process ends, or end those that are lost."""
 
 
 ALONE = Ranks()

@@ -15,7 +15,7 @@ from n2n_cli.nn.functional import Shape
 
 
 class SharedStep:
-    """The weights and the batch of a step, and the gradients that one process computes for the other.
+    """The weights, the batch and the gradients of a step, seen by two processes.
 
     Parameters
     ----------

@@ -97,9 +97,9 @@ class ProcessReplicas(StoppableReplicas):
 
 
 class Parts(NamedTuple):
-    """A network and a loss, as another process makes them: make(*arguments), `make` by its name in its module.
+    """A network and a loss that another process can make, by make(*arguments).
 
-    Nothing but this name and plain values goes from one process to the other, and no pickled objects.
+    Nothing but the name of `make` and plain values goes from one process to the other, and no pickled objects.
     """
 
     make: Callable[..., tuple[Module, Loss]]
@@ -115,9 +115,9 @@ class StepWorker:
     Attributes
     ----------
     pid : int
-        Of the process.
+        The process's number.
     is_lost : bool
-        Whether the process is gone.
+        The process is gone.
     """
 
     def __init__(self, network: Module, parts: Parts, x: Shape, target: Shape, groups: int) -> None:
@@ -138,12 +138,12 @@ class StepWorker:
         self.pid = self._process.pid
 
     def fits(self, x: Array, target: Array) -> bool:
-        """Whether a batch is like those that it was made for."""
+        """True for batches like those that it was started for."""
         shapes = self._step.x.shape, self._step.target.shape
         return (x.shape, target.shape) == shapes and x.dtype == target.dtype == np.float32
 
     def ready(self) -> bool:
-        """Whether it has started, and was not lost."""
+        """True once it has started, until it is lost."""
         if not (self._is_ready or self.is_lost) and self._process.has_news():
             self._answered()
         return self._is_ready
@@ -158,7 +158,10 @@ class StepWorker:
         self._process.send()
 
     def end(self, part: slice, between: Callable[[], None]) -> tuple[list[Array], list[float]] | None:
-        """Wait for its gradients and losses; None when it is lost. Meanwhile, `between` is called now and then."""
+        """Wait for its gradients and losses; None when it is lost.
+
+        Meanwhile, `between` is called now and then.
+        """
         while not self._process.has_news(_PAUSE, spinning=_SPINNING):
             between()
         if not self._answered():
@@ -185,7 +188,9 @@ def compute_steps(
     groups: int,
     weights: Sequence[Shape],
 ) -> None:
-    """Compute gradients in a worker, until its parent is gone: a step for each line, answered by a line.
+    """Compute gradients in a worker, a step for each line of its parent.
+
+    Each is answered by a line.
 
     Parameters
     ----------
@@ -193,11 +198,11 @@ def compute_steps(
     make : str
         Name of the function that makes a network of float32, which gets the parent's weights, and a loss.
     arguments : sequence
-        What `make` is called with.
+        Arguments of `make`.
     memory : int
         Descriptor of the file that is the shared memory.
     x, target, groups, weights
-        As for `SharedStep`.
+        See `SharedStep`.
     """
     network, criterion = pkgutil.resolve_name(make)(*arguments)
     step = SharedStep(memory, x, target, groups, weights)
@@ -206,7 +211,7 @@ def compute_steps(
     replicas = Replicas(network.train())
     passes = replicas.groups(step.x.shape)
     parent.send()
-    with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():  # the loss tells
+    with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():  # the loss shows it
         while parent.has_news(None, spinning=_SPINNING) and parent.receive() is not None:
             part = slice(*step.part.tolist())
             sums, losses = replicas.gradients_of(passes[part], step.x, step.target, criterion)

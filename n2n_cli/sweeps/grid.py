@@ -1,4 +1,4 @@
-"""Points of a sweep: a configuration with every combination of values of one or two of its keys."""
+"""Points of a sweep: a configuration with combinations of values of its keys."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Point:
 
 
 def points_of(config: Config, grid: Sequence[tuple[str, Sequence[Any]]]) -> list[Point]:
-    """The points of a grid: every value of the first key with every value of the second.
+    """The points of a grid: each value of the first key with each of the second.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def text(value: Any) -> str:
 
 
 def _in_a_name(value: Any) -> str:
-    """A value as part of a file's name; a checksum stands for characters that had to be left out."""
+    """A value as part of a file's name; a checksum stands for what is left out."""
     whole = text(value)
     name = re.sub(r"[^\w.+-]+", "-", whole)
     if name != whole.replace(":", "-") or len(name) > _LONGEST:

@@ -64,12 +64,15 @@ class Result:
 
 
 def result_of(point: Point, run: Run, status: str, reason: str | None = None) -> Result:
-    """The result of a point, by the metrics in its run folder; a training without metrics is not done."""
+    """The result of a point, from the metrics in its run folder.
+
+    A training without metrics is not done: they are lost, and its last checkpoint has them.
+    """
     history: History = []
     with suppress(DataError):  # no epoch yet
         history = read_history(run.folder)
     last = history[-1] if history else {}
-    if status == "done" and not history:  # they are lost: its last checkpoint has them
+    if status == "done" and not history:
         status = "unfinished"
     best = max(history, key=lambda line: line["psnr"]) if status == "done" else {}
     return Result(
@@ -90,12 +93,12 @@ def result_of(point: Point, run: Run, status: str, reason: str | None = None) ->
 
 
 def best_of(results: Iterable[Result]) -> Result | None:
-    """The result with the highest validation PSNR of those that are done; the first of equal ones."""
+    """The done result with the highest validation PSNR; the first of equal ones."""
     return max((result for result in results if result.psnr is not None), key=lambda r: r.psnr or 0.0, default=None)
 
 
 def as_json(results: Sequence[Result]) -> str:
-    """All results as one JSON object: the keys that were varied, the best, and all points."""
+    """All results as one JSON object: the varied keys, the best, and all points."""
     best = best_of(results)
     table = {
         "parameters": [*results[0].values],

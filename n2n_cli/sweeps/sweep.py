@@ -1,4 +1,4 @@
-"""Sweeps: the trainings of a grid, several at a time, in a folder where they can be resumed."""
+"""Sweeps: the trainings of a grid, several at a time, in a folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ _ELSEWHERE = "another folder: `--out FOLDER`, or `--force` to begin anew"
 
 
 class Sweep:
-    """A folder of runs, one for each point, with their results in `sweep.json` and `sweep.csv`.
+    """A folder of runs, one for each point, with their results.
+
+    The results are in `sweep.json` and `sweep.csv`.
 
     Parameters
     ----------
@@ -40,7 +42,7 @@ class Sweep:
         May hold a part of the same sweep, or other points: what is finished is not done again.
     points : sequence of Point
     force : bool
-        Whether to start over. Existing files stay until `run` is called.
+        Start over. Existing files stay until `run` is called.
 
     Attributes
     ----------
@@ -166,7 +168,7 @@ class Sweep:
         self.results = self._found()
 
     def _check_data(self) -> None:
-        """Report errors in the data of all trainings before they begin; built-in pictures are made once."""
+        """Open the data of all trainings, so that errors are raised before they begin."""
         left = self.left
         if left and all(point.config.data == left[0].config.data for point in left):
             config = left[0].config
@@ -183,12 +185,12 @@ class Sweep:
 
 
 def default_jobs(trainings: int, cores: int, memory: int) -> int:
-    """Number of trainings at a time: one per core, as far as the memory, in bytes, goes."""
+    """Number of trainings at a time, for so many cores and bytes of memory."""
     return max(1, min(trainings, cores, memory // JOB_MEMORY))
 
 
 def _ending(run: Run) -> Path:
-    """The file that tells how a point's training ended, once it has."""
+    """The file with the end of a point's training, once it has ended."""
     return run.folder / "ending.json"
 
 

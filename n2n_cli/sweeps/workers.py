@@ -47,9 +47,9 @@ _KINDS = {kind.__name__: kind for kind in (Started, Step, Epoch, Ended)}
 
 
 class Worker(WorkerProcess):
-    """A process that trains the network that a configuration describes, resuming what its run folder holds.
+    """A process that trains the network of a configuration.
 
-    It stops, saving first, when this process hangs up or is gone.
+    It resumes what its run folder holds. It stops, saving first, when this process hangs up or is gone.
 
     Parameters
     ----------

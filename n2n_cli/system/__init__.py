@@ -1,4 +1,4 @@
-"""The machine and the system under it: cores, memory, BLAS, files that appear whole, locks.
+"""The machine and its operating system: cores, memory, BLAS, files, processes.
 
 cpu             processor cores, and the processor's name and vector instructions
 memory          memory that the process may still take

@@ -10,7 +10,7 @@ GROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def control_groups(controller: str, root: Path, own: Path) -> Iterator[Path]:
-    """Folders of this process's control groups that a controller may have limited, up to the root's."""
+    """Folders of this process's control groups with a controller, up to the root."""
     with suppress(OSError, ValueError):
         for line in own.read_text().splitlines():
             _, controllers, path = line.split(":", 2)

@@ -27,7 +27,7 @@ def affinity() -> frozenset[int]:
 
 
 def available_cores(groups: Path = GROUPS, own_groups: Path = OWN_GROUPS) -> int:
-    """Number of cores that this process may use: those of its affinity mask, at most its control groups' quota."""
+    """Number of cores that this process may use, by its affinity and quota."""
     quota = min((_cores_of(group) for group in control_groups("cpu", groups, own_groups)), default=math.inf)
     return max(1, math.ceil(min(len(affinity()), quota)))
 
@@ -38,7 +38,7 @@ def processor(source: Path = CPU_INFO) -> str:
 
 
 def cpu_features(source: Path = CPU_INFO) -> list[str]:
-    """The processor's vector instructions, from the oldest to the newest, as Linux names them; empty elsewhere."""
+    """The processor's vector instructions, oldest first; empty where not Linux."""
     facts = cpu_facts(source)
     flags = facts.get("flags", facts.get("Features", "")).split()  # x86, ARM
     return [name for name in _VECTORS if name in flags]

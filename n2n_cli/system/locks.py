@@ -1,4 +1,4 @@
-"""Locks on files that keep other processes out; a lock ends with its process, however that ends."""
+"""Locks on files that keep other processes out, and end with their process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ except ImportError:  # Windows
 
 @contextmanager
 def locked(path: Path, what: str = "training") -> Iterator[None]:
-    """Hold a folder's lock inside the block. Its file exists as long, and names the process that holds it.
+    """Hold a folder's lock inside the block.
+
+    Its file exists as long, and names the process that holds it.
 
     Parameters
     ----------
@@ -82,7 +84,10 @@ def _take(path: Path, what: str) -> int:
 
 
 def _lock(descriptor: int, *, wait: bool) -> bool:
-    """Lock an open file; False when another process holds it. A system without such locks grants all."""
+    """Lock an open file; returns False when another process holds it.
+
+    Systems and file systems without such locks grant all.
+    """
     if fcntl is None:
         return True
     try:

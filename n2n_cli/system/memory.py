@@ -16,7 +16,7 @@ _UNKNOWN_MEMORY = 4_000_000_000
 def available_memory(
     machine: Path = Path("/proc/meminfo"), groups: Path = GROUPS, own_groups: Path = OWN_GROUPS
 ) -> int:
-    """Memory, in bytes, that this process can still get without swapping, within its control groups' limits."""
+    """Memory that this process can still get without swapping, in bytes."""
     free = min((_bytes_of(group) for group in control_groups("memory", groups, own_groups)), default=math.inf)
     with suppress(OSError, ValueError, IndexError):
         lines = machine.read_text().splitlines()
@@ -25,7 +25,7 @@ def available_memory(
 
 
 def give_memory_back() -> None:
-    """Return freed memory that GNU's allocator keeps, which may be hundreds of MB, to the system."""
+    """Return freed memory, which GNU's allocator may keep, to the system."""
     with suppress(OSError, AttributeError, TypeError):  # other systems' libraries
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -43,7 +43,7 @@ def _bytes_of(group: Path) -> float:
 
 
 def _cached(group: Path, name: str) -> int:
-    """Bytes of files that count as used and are given back when they are needed, as Kubernetes counts them."""
+    """Bytes of cached files, which count as used and are freed when needed."""
     with suppress(OSError, ValueError):
         for line in (group / "memory.stat").read_text().splitlines():
             if line.startswith(f"{name} "):

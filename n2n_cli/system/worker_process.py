@@ -34,11 +34,11 @@ class Connection:
         self._incoming, self._outgoing = incoming, outgoing
 
     def fileno(self) -> int:
-        """The file descriptor to wait for, together with others: it can be read when a line has arrived."""
+        """The file descriptor that can be read when a line has arrived."""
         return self._incoming.fileno()
 
     def send(self, line: bytes = b"") -> None:
-        """Send a line, which holds no line break. Does nothing when the other process is gone."""
+        """Send a line without line breaks; does nothing when nobody receives it."""
         with suppress(BrokenPipeError):
             self._outgoing.write(line + b"\n")
 
@@ -67,7 +67,7 @@ class Connection:
 
 
 class WorkerProcess(Connection):
-    """A process that runs `work(parent, *arguments)`, where `parent` is its Connection to this process.
+    """A process that runs `work(parent, *arguments)`; `parent` is a Connection.
 
     Signals that ask a whole group of processes to end do not reach it, nor do those of a terminal: they are for the
     parent, which decides.
@@ -77,11 +77,11 @@ class WorkerProcess(Connection):
     work : function
         Found by its module and name in the worker.
     arguments : plain values
-        What JSON can hold: numbers, texts, None, lists and tables of these. A tuple arrives as a list.
+        Numbers, texts, None, and lists and tables of these, as JSON can hold them. A tuple arrives as a list.
     files : sequence of int
         File descriptors that the worker inherits, under the same numbers.
     quiet : bool
-        Whether to drop what the worker writes to stderr.
+        Drop what the worker writes to stderr.
 
     Attributes
     ----------

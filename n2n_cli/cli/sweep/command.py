@@ -129,7 +129,7 @@ def _grid(params: list[str], values: list[str]) -> list[tuple[str, list[Any]]]:
 
 
 def _values(text: str) -> list[Any]:
-    """The values of a TOML list without brackets, or plain text, as gaussian:25, with commas between."""
+    """The values of a TOML list without brackets, or plain text between commas."""
     import tomllib
 
     try:
@@ -143,7 +143,7 @@ def _values(text: str) -> list[Any]:
 
 
 def _run(swept: Sweep, jobs: int | None, threads: int | None) -> dict[str, str | None]:
-    """Do the trainings and report them; returns the names of the points that failed, with their hints."""
+    """Do the trainings and report them; returns those that failed, with hints."""
     from n2n_cli.sweeps.workers import Ended
 
     failures: dict[str, str | None] = {}

@@ -36,7 +36,7 @@ def log(swept: Sweep, point: Point, event: Message) -> None:
 
 @contextmanager
 def progress(swept: Sweep) -> Generator[Callable[[Point, Message], None]]:
-    """A function that shows events in one bar for all trainings, where progress is drawn."""
+    """A function that shows events in one bar, where progress is drawn."""
     if not shows_progress():
         yield lambda point, event: None
         return
