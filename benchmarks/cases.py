@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from benchmarks.workers import workers
 from n2n_cli import engine
 from n2n_cli.config import load_config
 from n2n_cli.denoising.picture import MARGIN
+from n2n_cli.engine.kernel import TrainableKernel
 from n2n_cli.engine.replica import Replica
 from n2n_cli.errors import counted
 from n2n_cli.images import Picture, read_picture, write_picture
@@ -215,11 +216,12 @@ def convolution(way: str, threads: int) -> Callable[[], object]:
         executor = engine.compile(network, threads=threads)
 
         def both(replica: Replica, i: int) -> None:
-            replica.network.backward(replica.network(x[i : i + 1]))
+            kernel = cast("TrainableKernel", replica.kernel)
+            kernel.backward(kernel(x[i : i + 1]))
 
         def run() -> None:
             with one_blas_thread():
-                executor.map(both, range(len(x)))
+                executor.map(both, range(len(x)), training=True)
 
         return run
     twins = _twins(threads)

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from n2n_cli import engine
 from n2n_cli.config import load_config
 from n2n_cli.engine.executor import VALUES_AT_ONCE, micro_batches
-from n2n_cli.engine.kernel import Kernel, TrainableKernel
+from n2n_cli.engine.fused_conv import Shared
+from n2n_cli.engine.fusion import fuse
+from n2n_cli.engine.kernel import TrainableKernel
 from n2n_cli.engine.pool import Pool, using
 from n2n_cli.engine.sizes import most_values
 from n2n_cli.nn import MSE, Module
@@ -27,8 +28,8 @@ ROUNDS = 15
 def main() -> None:
     network = load_config("ee559").network.build(rng=np.random.default_rng(0))
     x, target = np.moveaxis(np.random.default_rng(0).random((2, 100, 32, 32, 3), dtype=np.float32), -1, 2)
-    plain: list[Module | Kernel] = list(network)
-    fast: list[Module | Kernel] = list(engine.kernel_of(network).children())
+    plain: list[Module | TrainableKernel] = list(network)
+    fast: list[Module | TrainableKernel] = [step.kernel for step in fuse(list(network), Shared())]
     with one_blas_thread():
         for title, modules, parts in (
             ("plain", plain, [slice(0, len(x))]),
@@ -44,7 +45,7 @@ def main() -> None:
 
 
 def _profile(
-    modules: Sequence[Module | Kernel], x: Array, target: Array, parts: Sequence[slice]
+    modules: Sequence[Module | TrainableKernel], x: Array, target: Array, parts: Sequence[slice]
 ) -> dict[str, tuple[float, float]]:
     """Milliseconds of each module, forward and backward, for one step: the median of several."""
     forward, backward = np.zeros((2, ROUNDS, len(modules)))
@@ -59,10 +60,12 @@ def _profile(
             grad = loss.backward()
             for i, module in reversed(list(enumerate(modules))):
                 start = time.perf_counter()
-                if isinstance(module, TrainableKernel):
-                    grad = module.backward_inside(grad) if i else module.accumulate(grad)
-                else:
+                if isinstance(module, Module):
                     grad = module.backward(grad)
+                elif i:
+                    grad = module.backward_inside(grad)
+                else:
+                    module.accumulate(grad)
                 backward[round_, i] += time.perf_counter() - start
     medians = 1e3 * np.median(np.stack([forward, backward]), axis=1)  # (2, modules)
     return {

@@ -33,6 +33,7 @@ tiling          images of any size, tile by tile
 tiles           tiles, and the pixels that they depend on
 tile_plan       choice of the tiles
 workers         training steps in processes of their own
+shared_step     memory that two processes share for a step
 """
 
 from n2n_cli.engine.executor import Executor

@@ -81,7 +81,7 @@ class Kernel(Differentiable):
             yield from child.gradient_orders()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}()" if self.geometry is self else repr(self.geometry)
+        return f"{type(self).__name__}()" if isinstance(self, Geometry) else repr(self.geometry)
 
 
 class TrainableKernel(Kernel):

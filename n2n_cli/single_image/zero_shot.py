@@ -223,7 +223,7 @@ class ZeroShotLearner:
         self.network = noise_network(channels, rng=rng)
         self._executor = zero_shot_executor(self.network, threads=available_cores() if threads is None else threads)
         optimizer = Adam(self.network.param(), lr=LEARNING_RATE, betas=BETAS)
-        self._trainer = Trainer(self._executor, optimizer, MaskedSquares())
+        self.trainer = Trainer(self._executor, optimizer, MaskedSquares())
         self.average = MovingAverage(self.network.named_parameters(), DECAY)
         windows, _ = self.crops.at([(i, top - EDGE, left - EDGE) for i, top, left in self.crops.held], BLOCK + 2 * EDGE)
         self._held_out = self._scaled(windows)
@@ -232,11 +232,11 @@ class ZeroShotLearner:
         """Take one."""
         x, learned = self.crops.at(self.crops.draw(BATCH, self._side), self._side)
         mask = _inside(cells(learned)).astype(np.float32)
-        self._trainer.step(self._scaled(x), mask)
+        self.trainer.step(self._scaled(x), mask)
 
     def in_processes(self) -> AbstractContextManager[None]:
         """Take the steps of the block with processes in place of threads."""
-        return self._trainer.in_processes(Parts(learning_parts, (self.crops.channels,)))
+        return self.trainer.in_processes(Parts(learning_parts, (self.crops.channels,)))
 
     def held_out(self) -> float:
         """The loss on the held-out blocks; not a number where there are none."""

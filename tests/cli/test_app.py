@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,10 @@ import typer
 
 from n2n_cli import __version__
 from n2n_cli.cli.app import app, main
-from n2n_cli.engine.replicas import Replicas
+from n2n_cli.engine.executor import Executor
+from n2n_cli.engine.kernel import Kernel
 from n2n_cli.errors import ConfigError, N2NError
-from n2n_cli.nn import Module
+from n2n_cli.nn import Parameter
 from n2n_cli.system.cpu import available_cores
 from tests.cli import N2N, environment, failure, n2n, photo, start, workplace
 
@@ -186,13 +188,13 @@ def test_threads_reach_the_model_and_change_no_result(
     workplace(here)
     photo(here / "a.png")
     used = []
-    begin = Replicas.__init__
+    begin = Executor.__init__
 
-    def spy(self: Replicas, network: Module, *, threads: int = 1) -> None:
+    def spy(self: Executor, kernel: Kernel, parameters: Sequence[Parameter], *, threads: int = 1) -> None:
         used.append(threads)
-        begin(self, network, threads=threads)
+        begin(self, kernel, parameters, threads=threads)
 
-    monkeypatch.setattr(Replicas, "__init__", spy)
+    monkeypatch.setattr(Executor, "__init__", spy)
     answers = [n2n("-q", *words, *extra) for extra in ([], ["--threads", "1"], ["--threads", "3"])]
     assert [answer.code for answer in answers] == [0, 0, 0]
     assert used == [available_cores(), 1, 3]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,6 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
-from n2n_cli.engine import channels_last
 from n2n_cli.engine import winograd as fast_winograd
 from n2n_cli.engine.fused_conv import Shared
 from n2n_cli.engine.fusion import fuse
@@ -101,7 +101,7 @@ def test_which_neighbours_go_together(modules: list[Module], wanted: list[tuple[
     assert kinds_of(modules) == wanted
 
 
-def run(modules: list[Module], x: Array, grad_output: Array) -> list[Array]:
+def run(modules: Sequence[Module | Compiled], x: Array, grad_output: Array) -> list[Array]:
     """Output, input gradient and parameter gradients, each module by itself."""
     y = x
     for module in modules:
@@ -348,7 +348,7 @@ def test_winograd_s_form_is_as_exact_as_the_weights(dtype: DTypeLike, rng: np.ra
 def test_images_that_go_through_one_product_together(
     n: int, at_once: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channels_last, "small_product", lambda: at_once * 7 * 2 * 3 * 2 * 4)
+    monkeypatch.setattr("n2n_cli.engine.channels_last.small_product", lambda: at_once * 7 * 2 * 3 * 2 * 4)
     check([NearestUpsampling(2), conv(3, 4, dtype=np.float64)], (n, 3, 5, 6), np.float64)
 
 

@@ -73,9 +73,13 @@ def test_new_weights_and_the_mode_reach_every_copy(rng: np.random.Generator) -> 
         (lambda: None, False),
         (lambda: None, True),
         (lambda: network.load_state_dict(founding(rng).state_dict()), False),
-        (lambda: setattr(weight, "data", weight.data + 1), True),
+        (lambda: network.load_state_dict(founding(rng).state_dict()), True),
+        (None, False),
     ):
-        change()
+        if change is None:
+            weight.data = weight.data + 1
+        else:
+            change()
         outputs = executor.map(
             lambda replica, i: (replica(x[i : i + 1]).copy(), replica.kernel.training), range(len(x)), training=training
         )

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from n2n_cli.engine.pool import Pool, empty, using
-from n2n_cli.engine.replica import TAPES
+from n2n_cli.engine.replica import TAPED_PIXELS, TAPES
 from n2n_cli.engine.tape import Tape, do
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import MSE, Conv2d, Module, NearestUpsampling, ReLU, Sequential, Sigmoid
@@ -96,7 +96,7 @@ def test_recording_ends_with_an_error() -> None:
 
 def passes(network: Module, batches: list[tuple[Array, Array]], *, taped: bool) -> list[Array]:
     """Outputs and gradients of some batches, one after the other."""
-    replica, results = replica_of(network, **({} if taped else {"taped_pixels": 0})), []
+    replica, results = replica_of(network, taped_pixels=TAPED_PIXELS if taped else 0), []
     with using(replica.pool):
         for x, target in batches:
             results.append(replica(x).copy())

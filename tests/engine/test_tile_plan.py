@@ -119,7 +119,7 @@ def check_memory(replicas: engine.Executor, shape: tuple[int, ...]) -> None:
     memory = 700_000_000
     found = plan(replicas, shape, None, memory, 0)
     assert found.together
-    apply(replicas, rng.random(shape).astype(np.float32), memory=memory)
+    apply(replicas, np.random.default_rng(0).random(shape).astype(np.float32), memory=memory)
     held = sum(pool.held for pool in (replicas._replicas[0].pool, *replicas._pools))
     assert found.memory / 40 < held <= found.memory <= memory
 

@@ -15,6 +15,7 @@ from n2n_cli.denoising.plan import Job
 from n2n_cli.errors import ArgumentError
 from n2n_cli.images import Picture, read_pages, write_pages
 from n2n_cli.models.model import Model
+from n2n_cli.models.predictor import Predictor
 from n2n_cli.nn.functional import Array
 from n2n_cli.single_image import denoiser, learner
 from n2n_cli.single_image.blend import Blend
@@ -109,9 +110,8 @@ def test_a_blend_has_its_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("n2n_cli.single_image.blend_weights.best_share", lambda *_, **__: 0.3)
     picture, _ = noisy_picture(1)
     denoiser = learn_to_denoise("adapt", [picture], model())
-    blend = denoiser.model.network
-    assert isinstance(blend, Blend)
-    assert blend.share == 0.3
+    assert isinstance(denoiser.model, Predictor)
+    assert isinstance(denoiser.model.executor.kernel, Blend)
     assert denoiser.model.channels == 1
     assert [learned.share for learned in denoiser.learned] == [0.3, 0.7]
     told = [str(learned) for learned in denoiser.learned]
@@ -129,7 +129,7 @@ def test_a_share_that_is_not_worth_the_time_is_left_out(
     better = Learned({}, 2, 0.0, -1.0, who="the model")
     monkeypatch.setattr("n2n_cli.single_image.neighbor2neighbor.Adapter.learn", lambda *_, **__: better)
     denoiser = learn_to_denoise("adapt", [noisy_picture()[0]], model())
-    assert not isinstance(denoiser.model.network, Blend)
+    assert not isinstance(denoiser.model.executor.kernel, Blend)
     assert [(learned.who, learned.share) for learned in denoiser.learned] == [(who, 1)]
     assert denoiser.notes == []
 
