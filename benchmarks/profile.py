@@ -12,12 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from n2n_cli.config import load_config
-from n2n_cli.engine.executor import VALUES_AT_ONCE, micro_batches
+from n2n_cli.engine.executor import VALUES_AT_ONCE
 from n2n_cli.engine.fused_conv import Shared
 from n2n_cli.engine.fusion import fuse
 from n2n_cli.engine.kernel import TrainableKernel
 from n2n_cli.engine.pool import Pool, using
-from n2n_cli.engine.sizes import most_values
+from n2n_cli.engine.sizes import micro_batches, most_values
 from n2n_cli.nn import MSE, Module
 from n2n_cli.nn.functional import Array
 from n2n_cli.system.blas import one_blas_thread

@@ -17,8 +17,8 @@ from n2n_cli.models.model import Model
 PACKAGE = Path(n2n_cli.__file__).parent
 ORDER = (  # a module imports from its own row and the rows above it
     {"errors", "system"},
-    {"nn", "engine"},
-    {"images"},
+    {"nn"},
+    {"engine", "images"},
     {"noise", "config"},
     {"checkpoints"},
     {"data"},
@@ -128,6 +128,18 @@ def test_each_package_from_outside_has_its_rooms(module: str) -> None:
     for name in {name.partition(".")[0] for name in imports(MODULES[module])} - {"n2n_cli"} - sys.stdlib_module_names:
         rooms = OUTSIDE.get(name, ())
         assert "everywhere" in rooms or module.partition(".")[0] in rooms, f"n2n_cli.{module} imports {name}"
+
+
+@pytest.mark.parametrize("module", [module for module in LIBRARY if module.partition(".")[0] == "nn"])
+def test_the_framework_imports_itself_errors_and_numpy_alone(module: str) -> None:
+    assert {name.partition(".")[0] for name in inside(module)} <= {"nn", "errors"}
+    outside = {name.partition(".")[0] for name in imports(MODULES[module])} - {"n2n_cli"} - sys.stdlib_module_names
+    assert outside <= {"numpy"}
+
+
+@pytest.mark.parametrize("module", [module for module in LIBRARY if module.partition(".")[0] in ("nn", "engine")])
+def test_files_of_the_framework_and_the_engine_are_short(module: str) -> None:
+    assert len(MODULES[module].read_text(encoding="utf-8").splitlines()) <= 250
 
 
 @pytest.mark.parametrize("module", [module for module in LIBRARY if module.partition(".")[0] == "nn"])

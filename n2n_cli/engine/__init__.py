@@ -19,7 +19,7 @@ upsampling      convolutions of an upsampled image, computed on the small one
 doubling        upsampling by 2 followed by a 3x3 convolution
 channels_last   operations on (N, H, W, C) arrays that the kernels share
 bordered        images with a border of zeros
-sizes           sizes of the arrays that a network makes
+sizes           sizes of the arrays that a network makes, and micro-batches
 
 Execution:
 

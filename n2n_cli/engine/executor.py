@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,22 +22,19 @@ from n2n_cli.engine.gradients import GradientLayout
 from n2n_cli.engine.kernel import Kernel
 from n2n_cli.engine.pool import PackedPool, Pool, empty, using
 from n2n_cli.engine.replica import Replica
+from n2n_cli.engine.sizes import LEAST_PARTS, cut, micro_batches
+from n2n_cli.engine.tiles import Plan
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import arguments
 from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.nn.losses import Loss
 from n2n_cli.nn.module import Parameter
 
-if TYPE_CHECKING:
-    from n2n_cli.engine.tile_plan import Plan
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 VALUES_AT_ONCE = 5 * 48 * 32 * 32
 """Values in the largest array of a micro-batch in training: as many as stay in a core's cache."""
-LEAST_PARTS = 8
-"""Micro-batches that a batch is cut into where it has as many images, so that several threads have work."""
 
 
 class Executor:
@@ -200,7 +197,7 @@ class Executor:
     def groups(self, shape: Shape) -> list[list[slice]]:
         """A batch of `shape`, cut into groups of micro-batches: the images that go through together."""
         parts = micro_batches(shape[0], VALUES_AT_ONCE / self.kernel.most_values(shape))
-        return [parts[group] for group in _cut(len(parts), LEAST_PARTS)]
+        return [parts[group] for group in cut(len(parts), LEAST_PARTS)]
 
     def gradients_of(
         self, groups: Sequence[Sequence[slice]], x: Array, target: Array, criterion: Loss
@@ -219,14 +216,3 @@ class Executor:
 
         sums, losses = zip(*self.map(one_group, groups, training=True), strict=True)
         return list(sums), list(losses)
-
-
-def micro_batches(n: int, together: float) -> list[slice]:
-    """The images of each micro-batch of `n` images, of which about so many go `together`."""
-    return _cut(n, max(LEAST_PARTS, -(-n // max(1, round(together)))))
-
-
-def _cut(n: int, count: int) -> list[slice]:
-    """0 to n in at most `count` parts that differ by one at the most."""
-    count = min(n, count)
-    return [slice(n * i // count, n * (i + 1) // count) for i in range(count)]

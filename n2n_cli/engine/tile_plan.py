@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 from n2n_cli.engine.bands import Counting
 from n2n_cli.engine.executor import Executor
 from n2n_cli.engine.kernel import Kernel
 from n2n_cli.engine.replica import TAPED_PIXELS
-from n2n_cli.engine.tiles import SMALL_SURROUNDINGS, Tile, seen_area, surroundings, tile_sides, tiles_of
+from n2n_cli.engine.tiles import SMALL_SURROUNDINGS, Plan, seen_area, surroundings, tile_sides, tiles_of
 from n2n_cli.errors import MemoryLimitError
 from n2n_cli.nn.functional import Shape
 from n2n_cli.system.memory import available_memory
@@ -32,23 +31,6 @@ _MOST_WORK = 12
 """Times that tiles may make a pixel, on average."""
 _BYTES_A_VALUE = 9 * 4
 """The memory in use at a time is that of nine arrays as large as the largest, at most (measured: three to eight)."""
-
-
-class Plan(NamedTuple):
-    """How pictures go through a network.
-
-    Attributes
-    ----------
-    tiles : list of Tile
-    memory : int
-        Bytes that the largest of them takes while it goes through the network, at most.
-    together : bool
-        Whether all threads work on one tile at a time, layer by layer: see `bands`.
-    """
-
-    tiles: list[Tile]
-    memory: int
-    together: bool
 
 
 def plan(

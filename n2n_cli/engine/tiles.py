@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from n2n_cli.engine.executor import micro_batches
+from n2n_cli.engine.sizes import micro_batches
 from n2n_cli.errors import MemoryLimitError, ShapeError
 from n2n_cli.nn.functional import Pair, Shape
 from n2n_cli.nn.geometry import Geometry
@@ -31,6 +31,23 @@ class Tile(NamedTuple):
     def seen_shape(self) -> tuple[int, ...]:
         """Images, rows and columns that go in."""
         return tuple(part.stop - part.start for part in (self.images, self.seen_rows, self.seen_columns))
+
+
+class Plan(NamedTuple):
+    """How pictures go through a network.
+
+    Attributes
+    ----------
+    tiles : list of Tile
+    memory : int
+        Bytes that the largest of them takes while it goes through the network, at most.
+    together : bool
+        Whether all threads work on one tile at a time, layer by layer: see `bands`.
+    """
+
+    tiles: list[Tile]
+    memory: int
+    together: bool
 
 
 def tile_sides(

@@ -63,8 +63,6 @@ class Model:
         threads: int | None = None,
     ) -> None:
         self.network = network
-        self.optimizer = optimizer
-        self.criterion = criterion
         self.facts: dict[str, Any] = {}
         self._config = config
         channels = None if config is None else config.network.channels
@@ -96,6 +94,16 @@ class Model:
     def executor(self) -> Executor:
         """The compiled network."""
         return self.predictor.executor
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The trainer's optimiser."""
+        return self.trainer.optimizer
+
+    @property
+    def criterion(self) -> Loss:
+        """The trainer's loss."""
+        return self.trainer.criterion
 
     @property
     def average(self) -> MovingAverage | None:

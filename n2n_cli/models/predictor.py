@@ -46,6 +46,7 @@ class Predictor:
     ) -> None:
         self.executor = Executor(kernel, parameters, threads=available_cores() if threads is None else threads)
         self._channels = channels
+        self._for_channels: dict[int, Predictor] = {}
 
     @classmethod
     def of(cls, network: Module, channels: int | None = None, *, threads: int | None = None) -> Predictor:
@@ -77,7 +78,10 @@ class Predictor:
         """A predictor for images of other channels: gray for a network of colours, or any channels one by one."""
         if channels == self.channels:
             return self
-        return self._with(ForChannels(self.executor.kernel, channels, self.channels), channels)
+        if channels not in self._for_channels:
+            kernel = ForChannels(self.executor.kernel, channels, self.channels)
+            self._for_channels[channels] = self._with(kernel, channels)
+        return self._for_channels[channels]
 
     def _with(self, kernel: Kernel, channels: int) -> Predictor:
         return Predictor(kernel, self.executor.parameters, channels, threads=self.threads)

@@ -4,7 +4,6 @@ denoiser           the model that was chosen, or one that learns from the pictur
 learner            where crops come from, and when to stop
 zero_shot          Zero-Shot Noise2Noise
 neighbor2neighbor  Neighbor2Neighbor
-channels           pictures of other channels than a network's
 blend              two denoisers as one
 blend_weights      weights of the two, estimated from the noisy picture
 many_pictures      the model that learns from many single noisy pictures

@@ -54,5 +54,5 @@ def starting_model(config: Config, *, threads: int | None = None, resumed: bool 
     else:
         model = kind.from_config(config, threads=threads)
     if kind is SingleImageModel:
-        model.criterion = NeighborLoss()
+        model.trainer.criterion = NeighborLoss()
     return model

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 
 from n2n_cli import engine
-from n2n_cli.engine.executor import LEAST_PARTS, micro_batches
 from n2n_cli.engine.gradients import GradientLayout
 from n2n_cli.engine.pool import Pool, empty
 from n2n_cli.engine.replica import Replica
-from n2n_cli.engine.sizes import most_values
+from n2n_cli.engine.sizes import LEAST_PARTS, micro_batches, most_values
 from n2n_cli.errors import ArgumentError, ShapeError
 from n2n_cli.nn import MSE, Conv2d, Module, PixelUnshuffle, Residual, Sequential, Sigmoid, SkipConcat
 from n2n_cli.nn.functional import Array
@@ -69,17 +68,11 @@ def test_new_weights_and_the_mode_reach_every_copy(rng: np.random.Generator) -> 
     network, (x, _) = founding(rng), batch(rng)
     executor = engine.compile(network, threads=2)
     weight = network[0].weight  # type: ignore[attr-defined]
-    for change, training in (
-        (lambda: None, False),
-        (lambda: None, True),
-        (lambda: network.load_state_dict(founding(rng).state_dict()), False),
-        (lambda: network.load_state_dict(founding(rng).state_dict()), True),
-        (None, False),
-    ):
-        if change is None:
+    for step, training in enumerate((False, True, False, True)):
+        if step == 2:
+            network.load_state_dict(founding(rng).state_dict())
+        if step == 3:
             weight.data = weight.data + 1
-        else:
-            change()
         outputs = executor.map(
             lambda replica, i: (replica(x[i : i + 1]).copy(), replica.kernel.training), range(len(x)), training=training
         )
