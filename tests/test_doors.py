@@ -18,7 +18,7 @@ from n2n_cli.config import DataConfig, load_config
 from n2n_cli.data.folders import image_files
 from n2n_cli.data.sources import open_dataset, read_pair_file
 from n2n_cli.denoising.manifest import Manifest
-from n2n_cli.denoising.plan import Naming, plan_folder
+from n2n_cli.denoising.plan import FolderOptions, plan_folder
 from n2n_cli.errors import N2NError, printable
 from n2n_cli.images import read_picture
 from tests.cli import n2n, start
@@ -238,8 +238,8 @@ def test_a_folder_in_itself_is_walked_once(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     Image.new("L", (4, 4)).save(tmp_path / "in" / "below" / "a.png")
     (tmp_path / "in" / "below" / "again").symlink_to("..")
-    plan = plan_folder([tmp_path / "in"], tmp_path / "out", Naming(recursive=True))
-    assert [job.source for job in plan.jobs] == [tmp_path / "in" / "below" / "a.png"]
+    plan = plan_folder([tmp_path / "in"], tmp_path / "out", FolderOptions(recursive=True))
+    assert [task.source for task in plan.tasks] == [tmp_path / "in" / "below" / "a.png"]
 
 
 def test_pictures_with_names_that_are_no_utf8(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from n2n_cli.denoising.picture_files import BatchOptions, denoise_files
-from n2n_cli.denoising.plan import Job
+from n2n_cli.denoising.picture_files import DenoiseOptions, denoise_files
+from n2n_cli.denoising.plan import DenoiseTask
 from n2n_cli.images import Picture, write_picture
 from n2n_cli.models.model import Model
 from tests.cli import environment, photo, workplace
@@ -121,9 +121,9 @@ def many(count: int) -> Iterator[str]:
     with _workplace() as folder:
         sources = [photo(folder / "many" / f"{i}.png", (16 + i, 40 - i, 3), seed=i) for i in range(20)]
         model = Model.from_checkpoint(folder / "tiny.pth", threads=1)
-        jobs = (Job(sources[number % len(sources)], folder / "out.png") for number in range(count))
+        tasks = (DenoiseTask(sources[number % len(sources)], folder / "out.png") for number in range(count))
         sizes = []
-        for number, outcome in enumerate(denoise_files(model, jobs, BatchOptions(estimates=True)), 1):
+        for number, outcome in enumerate(denoise_files(model, tasks, DenoiseOptions(estimates=True)), 1):
             if outcome.error is not None:
                 yield f"picture {number}: {outcome.error!r}"
             if number in (max(1, count // 2), count):
