@@ -158,14 +158,14 @@ class Report:
         """Noisy, denoised and clean crops of the test pictures, above each other, four times as large."""
         import numpy as np
 
-        from n2n_cli.evaluation.test_sets import open_examples
+        from n2n_cli.evaluation.evaluation_set import open_evaluation_set
         from n2n_cli.images import Picture, write_picture
         from n2n_cli.images.pixels import to_integer
         from n2n_cli.models.model import Model
 
         model = Model.from_checkpoint(self.folder / "founding" / "last.pth")
-        examples = open_examples(model.config, str(self.test), None, None, crops=SHOWN)
-        batch = next(islice(examples.batches, 1))
+        evaluation_set = open_evaluation_set(model.config, str(self.test), None, None, crops=SHOWN)
+        batch = next(islice(evaluation_set.batches, 1))
         rows = [
             np.concatenate(list(part[:SHOWN]), axis=2)
             for part in (batch.noisy, model.predict(batch.noisy), batch.clean)
