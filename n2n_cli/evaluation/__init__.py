@@ -2,6 +2,7 @@
 
 scores          PSNR and SSIM of a model over a set of pictures
 evaluation_set  noisy pictures with their ground truth
+held_out        held-out pairs, on which a training is evaluated
 metrics         PSNR and SSIM
 comparison      one picture before and after denoising
 sheet           drawing of comparison sheets
