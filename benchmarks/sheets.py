@@ -44,11 +44,11 @@ def main() -> None:
         noisy = Picture(np.rint(np.clip(clean + noise, 0, 255)).astype(np.uint8))
         pictures = [("noisy", noisy), ("denoised", denoise_picture(model, noisy)), ("clean", Picture(clean))]
         compared = compare([(Path(f"{name}, {which}"), picture) for which, picture in pictures])
-        write_picture(folder / f"{name}.jpg", Picture(compared.sheet), quality=80)
+        write_picture(folder / f"{name}.jpg", Picture(compared.draw()), quality=80)
         if name == PHOTOGRAPHS[0]:
             both = np.concatenate([picture.pixels for _, picture in pictures[:2]], axis=1)
             write_picture(folder / "before-after.jpg", Picture(both), quality=90)
-        print(json.dumps({"photograph": name, **{f.picture: asdict(f) for f in compared.figures}}), flush=True)
+        print(json.dumps({"photograph": name, **{f.picture: asdict(f) for f in compared.metrics}}), flush=True)
 
 
 if __name__ == "__main__":

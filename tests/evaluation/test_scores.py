@@ -1,4 +1,4 @@
-"""Evaluation: noise that is known, models whose error is known, and the scores that follow."""
+"""Scores of models with a known error, on pictures with known noise."""
 
 from __future__ import annotations
 
