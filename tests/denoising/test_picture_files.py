@@ -1,4 +1,4 @@
-"""Many files: each is done, skipped or failed, and none has a say in another's fate."""
+"""Denoising of many files; each is done, skipped or failed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import io
 import json
 import os
 import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 
@@ -19,6 +18,9 @@ from n2n_cli.denoising.picture_files import DenoiseOptions, Outcome, denoise_fil
 from n2n_cli.denoising.plan import DenoiseTask
 from n2n_cli.errors import ImageError
 from n2n_cli.images import Picture, read_pages, write_pages
+from n2n_cli.models.model import Model
+from n2n_cli.nn import MSE, SGD, Module, Sequential
+from n2n_cli.nn.functional import Array
 from n2n_cli.system.json_lines import json_line
 from tests.denoising.test_picture import HALF_GRAY
 
@@ -44,7 +46,7 @@ def value(name: str | Path) -> int:
     return level
 
 
-def test_what_is_told_of_a_picture_that_was_done() -> None:
+def test_outcome_of_a_denoised_picture() -> None:
     (outcome,) = run(DenoiseTask(gray("a.png"), Path("b.png")), options=DenoiseOptions(estimates=True))
     assert value("b.png") == 100
     assert (outcome.status, outcome.width, outcome.height, outcome.pages) == ("done", 6, 4, 1)
@@ -59,7 +61,7 @@ def test_what_is_told_of_a_picture_that_was_done() -> None:
         "height": 4,
         "pages": 1,
         "seconds": round(outcome.seconds, 4),
-        "sigma_before": None,  # too small to tell
+        "sigma_before": None,  # the picture is too small
         "sigma_after": None,
         "error": None,
     }
@@ -94,16 +96,24 @@ def test_a_bad_file_does_not_stop_the_others() -> None:
     assert value("c.png") == 100  # onto itself
 
 
-def test_what_nobody_foresaw_fails_one_file_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    errors: Iterator[Exception | None] = iter([MemoryError(), None, ZeroDivisionError("no")])
+class FailingLayer(Module):
+    """Returns its input, or raises the next of some errors."""
 
-    def sometimes(picture: Path, **_: object) -> Iterator[Picture]:
-        if error := next(errors):
+    def __init__(self, errors: list[Exception | None]) -> None:
+        super().__init__()
+        self._errors = iter(errors)
+
+    def forward(self, x: Array) -> Array:
+        if error := next(self._errors):
             raise error
-        return read_pages(picture)
+        return x
 
-    monkeypatch.setattr("n2n_cli.denoising.picture_files.read_pages", sometimes)
-    outcomes = run(*(DenoiseTask(gray("a.png"), Path(f"{i}.png")) for i in range(3)))
+
+def test_an_unexpected_error_fails_one_file_only() -> None:
+    network = Sequential(HALF_GRAY.network, FailingLayer([MemoryError(), None, ZeroDivisionError("no")]))
+    model = Model(network, SGD(network.param()), MSE(), threads=1)
+    tasks = [DenoiseTask(gray("a.png"), Path(f"{i}.png")) for i in range(3)]
+    outcomes = list(denoise_files(model, tasks, DenoiseOptions()))
     assert [outcome.status for outcome in outcomes] == ["failed", "done", "failed"]
     assert [outcome.record()["error"] for outcome in outcomes] == ["MemoryError", None, "no"]
 
@@ -174,7 +184,7 @@ def test_a_pipe_with_a_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "target", "quality", "told"),
+    ("source", "target", "quality", "lossy"),
     [
         ("a.png", "b.jpg", None, "JPEG"),
         ("a.png", "b.webp", 80, "WEBP"),
@@ -183,10 +193,10 @@ def test_a_pipe_with_a_name() -> None:
         ("a.jpg", "b.png", 80, None),
     ],
 )
-def test_what_loses_something_is_told(source: str, target: str, quality: int | None, told: str | None) -> None:
+def test_a_lossy_output_format_is_reported(source: str, target: str, quality: int | None, lossy: str | None) -> None:
     Image.new("RGB", (6, 4), (200, 100, 50)).save(source)
     (outcome,) = run(DenoiseTask(Path(source), Path(target)), options=DenoiseOptions(quality=quality))
-    assert (outcome.status, outcome.lossy) == ("done", told)
+    assert (outcome.status, outcome.lossy) == ("done", lossy)
 
 
 def test_options_reach_the_reader_the_network_and_the_writer(rng: np.random.Generator) -> None:
@@ -203,14 +213,13 @@ def test_options_reach_the_reader_the_network_and_the_writer(rng: np.random.Gene
     assert value("d.dat") == 150
 
 
-def test_what_a_format_cannot_hold_is_told_before_the_network_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    def work(*_: object, **__: object) -> None:
-        raise AssertionError("the network was asked")
-
+def test_a_format_that_cannot_hold_the_picture_is_refused_before_denoising() -> None:
     Image.new("LA", (6, 4)).save("a.png")
-    monkeypatch.setattr("n2n_cli.denoising.picture_files.denoise_picture", work)
-    (outcome,) = run(DenoiseTask(Path("a.png"), Path("b.jpg")))
+    parts: list[float] = []
+    task = DenoiseTask(Path("a.png"), Path("b.jpg"))
+    (outcome,) = denoise_files(HALF_GRAY, [task], DenoiseOptions(), advance=parts.append)
     assert outcome.record()["error"] == "`b.jpg`: JPEG cannot hold this picture's transparency"
+    assert parts == []
 
 
 def test_notes_name_their_file_and_come_once() -> None:
@@ -238,9 +247,9 @@ def test_memory_does_not_grow_with_the_number_of_files() -> None:
     assert held[6] - held[4] < 200 * 100  # bytes; the first files fill caches; an outcome takes a thousand
 
 
-def test_the_next_job_is_told_before_its_parts() -> None:
-    told: list[object] = []
+def test_a_task_is_announced_before_its_progress() -> None:
+    calls: list[object] = []
     tasks = [DenoiseTask(gray("a.png"), Path("b.png")), DenoiseTask(Path("a.png"), Path("c.png"))]
-    outcomes = denoise_files(HALF_GRAY, tasks, DenoiseOptions(), begin=told.append, advance=told.append)
+    outcomes = denoise_files(HALF_GRAY, tasks, DenoiseOptions(), begin=calls.append, advance=calls.append)
     assert [outcome.status for outcome in outcomes] == ["done", "done"]
-    assert told == [tasks[0], 1.0, tasks[1], 1.0]
+    assert calls == [tasks[0], 1.0, tasks[1], 1.0]

@@ -1,4 +1,4 @@
-"""Which input goes to which output."""
+"""Plans: the output of each input."""
 
 from __future__ import annotations
 
