@@ -185,6 +185,10 @@ def test_model_and_nn_are_the_packages_face() -> None:
         n2n_cli.Modle  # noqa: B018
 
 
+def test_the_package_is_marked_as_typed() -> None:
+    assert (PACKAGE / "py.typed").read_bytes() == b""
+
+
 def test_to_see_whether_a_network_fits_takes_no_memory_for_its_weights() -> None:
     program = """
 import resource
