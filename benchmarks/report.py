@@ -1,15 +1,11 @@
 """Tables and figures of docs/REPORT.md.
 
-`python -m benchmarks.report --data FOLDER --test FOLDER` does the following on a substitute for the founding report's
-data, photographs pixelated in blocks of 8:
-
-- it trains the founding network, and the same network in PyTorch on the same batches from the same weights;
-- it repeats both trainings from weights that differ in the last bit, to show the effect of rounding alone;
-- it sweeps Adam's learning rate, trains the larger network of `ee559-best`, and draws the figures;
-- with `--samples`, it evaluates both networks on the course's own pictures.
-
-Results that exist are kept, so that it can be stopped and started again. Takes about 1.5 hours on 2 cores of an AMD
-EPYC (Zen 5).
+`python -m benchmarks.report --data FOLDER --test FOLDER` trains the founding network, and the same network in PyTorch
+on the same batches from the same weights. The data substitutes that of the founding report: photographs, pixelated in
+blocks of 8. Both trainings are repeated from weights that differ in the last bit, which shows the effect of rounding
+alone. Then it sweeps Adam's learning rate, trains the larger network of `ee559-best`, and draws the figures. With
+`--samples`, it also evaluates both networks on the course's own pictures. Results that exist are kept, so it can be
+stopped and started again. It takes about 1.5 hours on 2 cores of an AMD EPYC (Zen 5).
 """
 
 from __future__ import annotations

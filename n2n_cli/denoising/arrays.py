@@ -95,7 +95,7 @@ def _check(array: Array) -> None:
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise ShapeError(
             f"`denoise` got an array of shape {array.shape}, it needs (H, W) or (H, W, C)",
-            hint="of several pictures, each by itself: `[denoise(picture) for picture in pictures]`",
+            hint="denoise several pictures one by one: `[denoise(picture) for picture in pictures]`",
         )
     if array.ndim == 3 and array.shape[0] <= _MOST_CHANNELS < array.shape[2]:
         raise ShapeError(

@@ -117,8 +117,8 @@ def plan_folder(sources: Sequence[Path], folder: Path, options: FolderOptions) -
         raise _no_folder(folder, prefix)
     if not folder.is_dir():
         raise UsageError(
-            f"`{folder}` is not a folder, which the last word has to be where there are several pictures",
-            hint="name a folder for the results behind the pictures",
+            f"`{folder}` is not a folder; the output of several pictures has to be one",
+            hint="name a folder for the results after the pictures",
         )
     _check_writable(folder, prefix)
     problems: list[N2NError] = []

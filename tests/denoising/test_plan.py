@@ -181,7 +181,7 @@ def test_folders_without_pictures(sources: tuple[str, ...], options: FolderOptio
     ("target", "kind", "message"),
     [
         ("no/where", ImageError, "nothing can be written to `no/where`: there is no folder `no/where`"),
-        ("in/a.png", UsageError, "`in/a.png` is not a folder, which the last word has to be"),
+        ("in/a.png", UsageError, "`in/a.png` is not a folder; the output of several pictures has"),
     ],
 )
 def test_an_output_folder_that_is_none(target: str, kind: type[Exception], message: str) -> None:
