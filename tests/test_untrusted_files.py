@@ -1,4 +1,4 @@
-"""Files of unknown origin: every reader refuses them in one line, soon, and runs nothing."""
+"""Untrusted files are refused in one line, soon, and run no code."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_a_pickle_inside_a_numpy_file_is_not_opened(tmp_path: Path) -> None:
 
 
 def test_links_in_a_folder_of_pictures(tmp_path: Path) -> None:
-    """Only a link to a picture is one, not a broken or circular link or one to a folder."""
+    """Links to pictures are read; broken, circular and folder links are not."""
     Image.new("L", (4, 4)).save(tmp_path / "a.png")
     (tmp_path / "b.png").symlink_to("a.png")
     (tmp_path / "loop.png").symlink_to("loop.png")
