@@ -2,6 +2,7 @@
 
 picture        a picture in memory
 picture_files  picture files, one after another
+tasks          tasks, options and outcomes
 plan           output file of each input file
 manifest       log file of JSON lines, which several processes may append to
 arrays         `n2n_cli.denoise`, for arrays

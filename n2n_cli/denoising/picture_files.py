@@ -6,126 +6,19 @@ import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import BinaryIO
 
 from n2n_cli.denoising.picture import denoise_picture
-from n2n_cli.denoising.plan import DenoiseTask
+from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask, Outcome, output_exists
 from n2n_cli.errors import ImageError
-from n2n_cli.images import MAX_PIXELS, Picture, check_holds, format_of, is_lossy, read_pages, write_pages
+from n2n_cli.images import Picture, check_holds, format_of, is_lossy, read_pages, write_pages
 from n2n_cli.models.model import Model
 from n2n_cli.noise.correlation import correlation_notes, shuffled_down, shuffled_up
 from n2n_cli.noise.level import sigma_of
-from n2n_cli.single_image.denoiser import LEARNING, Method, learn_to_denoise
-
-if TYPE_CHECKING:
-    from n2n_cli.single_image.learner import Learned
-
-
-@dataclass(frozen=True)
-class DenoiseOptions:
-    """Options for denoising and writing pictures.
-
-    Attributes
-    ----------
-    strength : float
-        Weight of the denoised picture in a blend with the input, from 0 to 1.
-    image_format : str, optional
-        Format of the outputs. By default the one that the output's ending names; for a stream, the input's.
-    quality : int, optional
-        JPEG and WebP quality, 1 to 100.
-    max_pixels : int
-        Maximum size of an input, in pixels; larger ones are refused.
-    max_memory : int, optional
-        Maximum memory of the process, in bytes.
-    skip_existing : bool
-        Skip inputs whose output exists and is not empty.
-    estimates : bool
-        Estimate the noise level before and after denoising.
-    learning : "zs-n2n", "adapt" or None
-        Method by which each picture's denoiser learns from that picture, see `learn_to_denoise`. By default none: the
-        model is used unchanged.
-    seconds : float, optional
-        Maximum time to learn from one picture, in seconds.
-    threads : int, optional
-        Threads of a network that is trained from scratch on a picture.
-    pd : int
-        Pixel-shuffle factor: each picture is split into pd^2 smaller ones, which are denoised separately.
-    """
-
-    strength: float = 1
-    image_format: str | None = None
-    quality: int | None = None
-    max_pixels: int = MAX_PIXELS
-    max_memory: int | None = None
-    skip_existing: bool = False
-    estimates: bool = False
-    learning: Method | None = None
-    seconds: float | None = None
-    threads: int | None = None
-    pd: int = 1
-
-
-@dataclass
-class Outcome:
-    """Outcome of one task.
-
-    Attributes
-    ----------
-    task : DenoiseTask
-    status : "done", "skipped" or "failed"
-    width, height : int or None
-        Size of the first page, in pixels; None when it could not be read.
-    pages : int
-        Number of pages denoised.
-    seconds : float
-        Time for reading, denoising and writing, in seconds.
-    sigma_before, sigma_after : float or None
-        Estimated standard deviation of the noise, in grey levels of 255; the mean over pages.
-    lossy : str or None
-        Format of the output, when it is lossy and the input's was not.
-    learned : list of Learned
-        Report on every network that was trained on a page.
-    notes : list of str
-        Messages for the user: changes made in reading and writing, and doubts about the result.
-    error : Exception or None
-        Cause of a failure.
-    """
-
-    task: DenoiseTask
-    status: Literal["done", "skipped", "failed"] = "done"
-    width: int | None = None
-    height: int | None = None
-    pages: int = 0
-    seconds: float = 0
-    sigma_before: float | None = None
-    sigma_after: float | None = None
-    lossy: str | None = None
-    learned: list[Learned] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    error: Exception | None = None
-
-    def note(self, path: Path, notes: Iterable[str]) -> None:
-        """Add notes about a file, each only once."""
-        self.notes += [line for line in (f"{path}: {note}" for note in notes) if line not in self.notes]
-
-    def record(self) -> dict[str, Any]:
-        """Return the fields of a line in a manifest."""
-        return {
-            "input": str(self.task.source),
-            "output": str(self.task.target),
-            "status": self.status,
-            "width": self.width,
-            "height": self.height,
-            "pages": self.pages,
-            "seconds": round(self.seconds, 4),
-            "sigma_before": _rounded(self.sigma_before),
-            "sigma_after": _rounded(self.sigma_after),
-            "error": None if self.error is None else str(self.error) or type(self.error).__name__,
-        }
+from n2n_cli.single_image.denoiser import LEARNING, learn_to_denoise
 
 
 def denoise_files(
@@ -165,14 +58,6 @@ def denoise_files(
             outcome.status, outcome.error = "failed", error
         outcome.seconds = time.perf_counter() - started
         yield outcome
-
-
-def output_exists(task: DenoiseTask) -> bool:
-    """Tell whether a task's output file exists, and so is complete.
-
-    Outputs are renamed into place when they are complete.
-    """
-    return task.output_stream is None and task.target.is_file() and task.target.stat().st_size > 0
 
 
 def _denoise_file(
@@ -289,7 +174,3 @@ def _make_folder(task: DenoiseTask) -> None:
             f"`{task.target}` cannot be written: the folder `{folder}` cannot be made: {error.strerror}",
             hint=f"`mkdir -p {shlex.quote(str(folder))}`",
         ) from None
-
-
-def _rounded(sigma: float | None) -> float | None:
-    return None if sigma is None else round(sigma, 3)

@@ -9,31 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import BinaryIO
 
+from n2n_cli.denoising.tasks import DenoiseTask
 from n2n_cli.errors import ImageError, N2NError, UsageError
 from n2n_cli.images import FORMATS
 
 ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp"}
 """File ending of each image format, for outputs whose format differs from their input's."""
-
-
-@dataclass(frozen=True)
-class DenoiseTask:
-    """A picture to denoise: where it is read and where the result is written.
-
-    Attributes
-    ----------
-    source, target : path
-        Input and output file.
-    input_stream, output_stream : binary file, optional
-        Used in place of the files, whose paths then only appear in messages.
-    """
-
-    source: Path
-    target: Path
-    input_stream: BinaryIO | None = None
-    output_stream: BinaryIO | None = None
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from n2n_cli.denoising.picture_files import DenoiseOptions, Outcome, denoise_files
-from n2n_cli.denoising.plan import DenoiseTask
+from n2n_cli.denoising.picture_files import denoise_files
+from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask, Outcome
 from n2n_cli.errors import ImageError
 from n2n_cli.images import Picture, read_pages, write_pages
 from n2n_cli.models.model import Model

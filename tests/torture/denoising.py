@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from n2n_cli.denoising.picture_files import DenoiseOptions, denoise_files
-from n2n_cli.denoising.plan import DenoiseTask
+from n2n_cli.denoising.picture_files import denoise_files
+from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask
 from n2n_cli.images import Picture, write_picture
 from n2n_cli.models.model import Model
 from tests.cli import environment, photo, workplace

@@ -178,8 +178,8 @@ def denoise(
     """
     from n2n_cli.config import load_config
     from n2n_cli.denoising.manifest import Manifest
-    from n2n_cli.denoising.picture_files import DenoiseOptions
     from n2n_cli.denoising.plan import FolderOptions
+    from n2n_cli.denoising.tasks import DenoiseOptions
     from n2n_cli.images import MAX_PIXELS
     from n2n_cli.models.choice import choose_model
     from n2n_cli.models.model import Model

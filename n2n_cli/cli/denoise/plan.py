@@ -13,7 +13,8 @@ from n2n_cli.cli.denoise.streams import check_stdout, open_stdin
 from n2n_cli.errors import ImageError, UsageError, printable
 
 if TYPE_CHECKING:
-    from n2n_cli.denoising.plan import DenoiseTask, FolderOptions, Plan
+    from n2n_cli.denoising.plan import FolderOptions, Plan
+    from n2n_cli.denoising.tasks import DenoiseTask
 
 
 def is_many(sources: Sequence[str]) -> bool:
@@ -56,7 +57,8 @@ def plan_words(sources: Sequence[str], target: str, folder_options: FolderOption
 
 
 def _plan_one(source: str, target: str, image_format: str | None, *, dry_run: bool) -> Plan:
-    from n2n_cli.denoising.plan import DenoiseTask, Plan, plan_file
+    from n2n_cli.denoising.plan import Plan, plan_file
+    from n2n_cli.denoising.tasks import DenoiseTask
     from n2n_cli.images import FORMATS, format_of
 
     if target == "-":
@@ -110,7 +112,7 @@ def choose_shard(plan: Plan, words: str | None, *, many: bool) -> tuple[DenoiseT
 
 def show_plan(tasks: Sequence[DenoiseTask], *, skip_existing: bool, as_json: bool) -> None:
     """Print input and output of each picture that would be denoised."""
-    from n2n_cli.denoising.picture_files import output_exists
+    from n2n_cli.denoising.tasks import output_exists
     from n2n_cli.system.json_lines import json_line
 
     for task in tasks:

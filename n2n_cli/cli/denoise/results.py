@@ -16,8 +16,7 @@ from n2n_cli.errors import N2NError, counted, printable
 
 if TYPE_CHECKING:
     from n2n_cli.denoising.manifest import Manifest
-    from n2n_cli.denoising.picture_files import DenoiseOptions, Outcome
-    from n2n_cli.denoising.plan import DenoiseTask
+    from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask, Outcome
     from n2n_cli.models.model import Model
 
 
