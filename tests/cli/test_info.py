@@ -11,8 +11,9 @@ import pytest
 
 from n2n_cli.checkpoints.file import write_checkpoint
 from n2n_cli.images import Picture, read_picture, write_pages
+from n2n_cli.info.machine import System
+from n2n_cli.info.network import describe_source
 from n2n_cli.info.picture import describe_picture
-from n2n_cli.info.summary import System, describe_source
 from n2n_cli.models.model import Model
 from n2n_cli.noise.level import estimate_sigma
 from tests.cli import failure, n2n, workplace
@@ -23,7 +24,7 @@ SYSTEM = System("0.1", "3.11", "2.0", "a CPU", ("avx", "fma"), 2, "OpenBLAS 0.3"
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("n2n_cli.info.summary.describe_system", lambda: SYSTEM)
+    monkeypatch.setattr("n2n_cli.info.machine.describe_system", lambda: SYSTEM)
     workplace(tmp_path)
     return tmp_path
 
@@ -48,7 +49,7 @@ sgemm, 2 threads        200 GFLOP/s
 
 def test_a_machine_that_tells_little(monkeypatch: pytest.MonkeyPatch) -> None:
     little = System("0.1", "3.11", "2.0", "arm64", (), 1, "accelerate", None, None, 7.0, 7.0)
-    monkeypatch.setattr("n2n_cli.info.summary.describe_system", lambda: little)
+    monkeypatch.setattr("n2n_cli.info.machine.describe_system", lambda: little)
     assert n2n("info").out.splitlines()[4:] == [
         "vector instructions     unknown",
         "cores for this process  1",

@@ -84,7 +84,7 @@ def slow(descriptor):
 os.fsync = slow
 """,
     "slow measuring": """
-from n2n_cli.evaluation.scores import HeldOut
+from n2n_cli.evaluation.held_out import HeldOut
 errors = HeldOut.errors
 def slow(*words):
     for error in errors(*words):

@@ -178,8 +178,8 @@ def denoise(
     """
     from n2n_cli.config import load_config
     from n2n_cli.denoising.manifest import Manifest
-    from n2n_cli.denoising.picture_files import BatchOptions
-    from n2n_cli.denoising.plan import Naming
+    from n2n_cli.denoising.plan import FolderOptions
+    from n2n_cli.denoising.tasks import DenoiseOptions
     from n2n_cli.images import MAX_PIXELS
     from n2n_cli.models.choice import choose_model
     from n2n_cli.models.model import Model
@@ -188,7 +188,7 @@ def denoise(
     if not sources or target is None:
         raise UsageError(f"missing argument '{'OUT' if target else 'IN'}'")
     wanted_format = None if image_format is None else format_option(image_format)
-    options = BatchOptions(
+    options = DenoiseOptions(
         strength=fraction(strength, "--strength"),
         image_format=wanted_format,
         quality=None if quality is None else whole_number(quality, "--quality", 1, 100),
@@ -205,14 +205,14 @@ def denoise(
         raise UsageError("`--ensemble` is for a model as it is, not for `--self`", hint="leave out one of them")
     check_learning(options.learning, model=model, config=config, seconds=seconds)
     check_stdout_has_one_use(target, report=report, manifest=manifest, dry_run=dry_run, as_json=as_json)
-    naming = Naming(recursive, tuple(patterns or ()), suffix or "", wanted_format)
-    plan = plan_words(sources, target, naming, dry_run=dry_run)
-    jobs = choose_shard(plan, shard, many=is_many(sources))
+    folder_options = FolderOptions(recursive, tuple(patterns or ()), suffix or "", wanted_format)
+    plan = plan_words(sources, target, folder_options, dry_run=dry_run)
+    tasks = choose_shard(plan, shard, many=is_many(sources))
     for note in plan.notes:
         tell(note)
     if dry_run:
-        show_plan(jobs, skip_existing=skip_existing, as_json=as_json)
-        end(Counts(len(jobs)), plan.problems)
+        show_plan(tasks, skip_existing=skip_existing, as_json=as_json)
+        end(Counts(len(tasks)), plan.problems)
         return
     denoiser = None
     if options.learning != "zs-n2n":
@@ -224,5 +224,5 @@ def denoise(
         tell(f"model: {chosen.text}")
     with nullcontext(manifest) if manifest in (None, "-") else Manifest(Path(manifest)) as lines:
         results = Results(report=report, as_json=as_json, manifest=lines)
-        counts = run(denoiser, jobs, options, results.add)
+        counts = run(denoiser, tasks, options, results.add)
     end(counts, plan.problems)

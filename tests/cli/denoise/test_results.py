@@ -17,7 +17,8 @@ from PIL import Image
 
 from n2n_cli.cli.console import settings
 from n2n_cli.cli.denoise.bar import Bar, bar
-from n2n_cli.denoising.picture_files import Outcome, denoise_files
+from n2n_cli.denoising.picture_files import denoise_files
+from n2n_cli.denoising.tasks import Outcome
 from tests.cli import n2n, photo, start, workplace
 
 DENOISE = ("denoise", "--model", "tiny.pth")
