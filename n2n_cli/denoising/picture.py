@@ -14,6 +14,7 @@ from n2n_cli.images.pixels import to_float, to_integer
 from n2n_cli.models.model import Model
 from n2n_cli.models.predictor import Predictor
 from n2n_cli.nn.functional import Array
+from n2n_cli.system.progress import advance
 
 _BLOCK = 1 << 20  # values blended at a time
 _BASE_MEMORY = 100_000_000
@@ -56,7 +57,6 @@ def denoise_picture(
     *,
     strength: float = 1,
     max_memory: int | None = None,
-    advance: Callable[[float], None] = lambda part: None,
 ) -> Picture:
     """Denoise the pixels of a picture; its depth, alpha and metadata stay.
 
@@ -68,8 +68,6 @@ def denoise_picture(
         Weight of the denoised picture in a blend with the input, from 0 to 1. 0 returns the input unchanged.
     max_memory : int, optional
         Maximum memory of the process, in bytes; by default as in `tiling.apply`.
-    advance : function
-        Called, by any thread, with the fraction of the picture that was done since the last call; they add up to 1.
 
     Raises
     ------
@@ -92,7 +90,7 @@ def denoise_picture(
     memory = None if max_memory is None else max(0, max_memory - fixed)
     source, target = np.moveaxis(pixels, -1, 0), np.moveaxis(denoised, -1, 0)
     try:
-        _through(model, source, target, picture.to_unit, rounded, memory, advance)
+        _through(model, source, target, picture.to_unit, rounded, memory)
     except MemoryLimitError as error:
         raise MemoryLimitError(
             f"{(max_memory or 0) // 10**6} MB are too little for this picture",
@@ -129,7 +127,6 @@ def _through(
     prepare: Callable[[Array], Array],
     finish: Callable[[Array], Array],
     memory: int | None = None,
-    advance: Callable[[float], None] = lambda part: None,
 ) -> Array:
     """Denoise (C, H, W) `pixels` into `out`.
 
@@ -137,6 +134,6 @@ def _through(
     """
     predictor = model.predictor if isinstance(model, Model) else model
     predictor.for_channels(len(pixels)).predict(
-        pixels[None], before=prepare, after=finish, out=out[None], memory=memory, margin=MARGIN, advance=advance
+        pixels[None], before=prepare, after=finish, out=out[None], memory=memory, margin=MARGIN
     )
     return out

@@ -6,7 +6,6 @@ import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +18,7 @@ from n2n_cli.models.model import Model
 from n2n_cli.noise.correlation import correlation_notes, shuffled_down, shuffled_up
 from n2n_cli.noise.level import sigma_of
 from n2n_cli.single_image.denoiser import LEARNING, learn_to_denoise
+from n2n_cli.system.progress import advance, part_of_work
 
 
 def denoise_files(
@@ -27,7 +27,6 @@ def denoise_files(
     options: DenoiseOptions,
     *,
     begin: Callable[[DenoiseTask], None] = lambda task: None,
-    advance: Callable[[float], None] = lambda part: None,
 ) -> Iterator[Outcome]:
     """Denoise pictures, one after another.
 
@@ -37,8 +36,6 @@ def denoise_files(
         Not needed for `learning="zs-n2n"`, which trains a new network on each picture.
     begin : function
         Called with each task before it starts.
-    advance : function
-        Called, by any thread, with the fraction of the picture that was done since the last call.
 
     Yields
     ------
@@ -53,16 +50,14 @@ def denoise_files(
             if options.skip_existing and output_exists(task):
                 outcome.status = "skipped"
             else:
-                _denoise_file(model, outcome, options, advance)
+                _denoise_file(model, outcome, options)
         except Exception as error:  # also an unexpected one: it must not stop the other tasks
             outcome.status, outcome.error = "failed", error
         outcome.seconds = time.perf_counter() - started
         yield outcome
 
 
-def _denoise_file(
-    model: Model | None, outcome: Outcome, options: DenoiseOptions, advance: Callable[[float], None]
-) -> None:
+def _denoise_file(model: Model | None, outcome: Outcome, options: DenoiseOptions) -> None:
     task = outcome.task
     image_format = options.image_format
     if task.output_stream is None and image_format is None:
@@ -71,7 +66,7 @@ def _denoise_file(
 
     def one_page(picture: Picture) -> Picture:
         outcome.note(task.source, picture.notes)
-        denoised = _denoise(model, picture, outcome, options, advance)
+        denoised = _denoise(model, picture, outcome, options)
         if options.estimates:
             sigmas.append((sigma_of(picture), sigma_of(denoised)))
         outcome.pages += 1
@@ -104,49 +99,28 @@ def _denoise_file(
         outcome.sigma_before, outcome.sigma_after = (sum(column) / len(column) for column in zip(*sigmas, strict=True))
 
 
-def _denoise(
-    model: Model | None,
-    picture: Picture,
-    outcome: Outcome,
-    options: DenoiseOptions,
-    advance: Callable[[float], None],
-) -> Picture:
+def _denoise(model: Model | None, picture: Picture, outcome: Outcome, options: DenoiseOptions) -> Picture:
     """Denoise one page: split it, learn from it, denoise the parts, join them."""
     if options.strength == 0:
         advance(1)
         return picture
     parts = shuffled_down(picture, options.pd)
     share = LEARNING if options.learning else 0.0
-    denoiser = learn_to_denoise(
-        options.learning,
-        parts,
-        model,
-        seconds=options.seconds,
-        threads=options.threads,
-        advance=lambda part: advance(share * part),
-    )
+    with part_of_work(share):
+        denoiser = learn_to_denoise(options.learning, parts, model, seconds=options.seconds, threads=options.threads)
     outcome.note(outcome.task.source, denoiser.notes)
     outcome.learned.extend(denoiser.learned)
     denoised = []
     for part in parts:
         size = (1 - share) * part.pixels.size / picture.pixels.size
-        denoised.append(
-            denoise_picture(
-                denoiser.model,
-                part,
-                strength=options.strength,
-                max_memory=options.max_memory,
-                advance=partial(_advance, advance, size),
+        with part_of_work(size):
+            denoised.append(
+                denoise_picture(denoiser.model, part, strength=options.strength, max_memory=options.max_memory)
             )
-        )
     whole = shuffled_up(picture, denoised, options.pd)
     if options.learning is not None or options.pd > 1 or options.estimates:
         outcome.note(outcome.task.source, correlation_notes(picture, whole, options.pd))
     return whole
-
-
-def _advance(advance: Callable[[float], None], size: float, part: float) -> None:
-    advance(size * part)
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from n2n_cli.nn import arguments
 from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.nn.losses import Loss
 from n2n_cli.nn.module import Parameter
+from n2n_cli.system.progress import advance
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -97,14 +98,12 @@ class Executor:
             replica.follow(self.parameters, training=training)
         return self._replicas[:count]
 
-    def in_bands(self, x: Array, *, advance: Callable[[float], None] = lambda part: None) -> Array:
+    def in_bands(self, x: Array) -> Array:
         """The network's output for one large image, of which all threads compute a part of each layer.
 
         Parameters
         ----------
         x : (N, C, H, W) array
-        advance : function
-            Called, by any thread, with the part of the work that was done; all parts add up to 1.
 
         Returns
         -------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from n2n_cli.engine.tile_plan import LARGE, plan
 from n2n_cli.engine.tiles import Tile
 from n2n_cli.nn.functional import Array
 from n2n_cli.system.memory import give_memory_back
+from n2n_cli.system.progress import advance, part_of_work
 
 
 def apply(
@@ -25,7 +25,6 @@ def apply(
     before: Callable[[Array], Array] = lambda part: part,
     after: Callable[[Array], Array] = lambda part: part,
     out: Array | None = None,
-    advance: Callable[[float], None] = lambda part: None,
 ) -> Array:
     """The network's output for pictures of any size, from 1x1 on.
 
@@ -49,8 +48,6 @@ def apply(
         What is done to the input and to the output of each tile, so that large pictures need not be converted whole.
     out : (N, C, H, W) array, optional
         Takes what `after` gives. By default of the network's dtype.
-    advance : function
-        Told, by any thread, what part of the work was done; all parts add up to 1.
 
     Returns
     -------
@@ -90,18 +87,14 @@ def apply(
 
     if together:
         for part in tiles:
-            told = partial(_told, advance, share(part))
-            one_tile(partial(executor.in_bands, advance=told), part)
+            with part_of_work(share(part)):
+                one_tile(executor.in_bands, part)
     else:
         executor.map(one_alone, tiles)
     if h * w > LARGE:  # to write the picture takes as much
         executor.release()
         give_memory_back()
     return out
-
-
-def _told(advance: Callable[[float], None], share: float, part: float) -> None:
-    advance(share * part)
 
 
 def _seen(x: Array, rows: slice, columns: slice) -> Array:

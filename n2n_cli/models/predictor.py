@@ -95,7 +95,6 @@ class Predictor:
         out: Array | None = None,
         memory: int | None = None,
         margin: int = 0,
-        advance: Callable[[float], None] = lambda part: None,
     ) -> Array:
         """Denoise images.
 
@@ -111,8 +110,6 @@ class Predictor:
             Bytes that may be taken beside `images` and `out`; by default as `engine.tiling.apply` says.
         margin : int
             Pixels of the images' mirror image that the network sees around them.
-        advance : function
-            Called, by any thread, with the part of the work that was done; all parts add up to 1.
 
         Returns
         -------
@@ -137,7 +134,6 @@ class Predictor:
                 out=out,
                 memory=memory,
                 margin=margin,
-                advance=advance,
             )
 
 

@@ -21,6 +21,7 @@ from n2n_cli.nn.functional import Array
 from n2n_cli.single_image.learner import Crops
 from n2n_cli.single_image.noise_curve import NoiseCurve
 from n2n_cli.single_image.risk_estimate import NUDGE, hide
+from n2n_cli.system.progress import advance
 
 _MOST = 32
 """Crops that are looked at, about, of a large picture."""
@@ -59,7 +60,6 @@ def best_share(
     *,
     rng: np.random.Generator,
     seconds: float | None = None,
-    advance: Callable[[float], None] = lambda part: None,
 ) -> float:
     """The share of the first denoiser, in [0, 1], in the blend that errs least.
 
@@ -82,8 +82,6 @@ def best_share(
         Chooses the pixels.
     seconds : float, optional
         That it may take: crops that are left then are not looked at, but one is.
-    advance : function
-        Told what part of it was done; all parts add up to 1.
 
     Returns
     -------

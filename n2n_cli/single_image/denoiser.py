@@ -13,6 +13,8 @@ from n2n_cli.errors import ArgumentError
 from n2n_cli.images import Picture
 from n2n_cli.models.model import Model
 from n2n_cli.models.predictor import Predictor
+from n2n_cli.nn.functional import Array
+from n2n_cli.system.progress import advance, part_of_work, unreported
 
 if TYPE_CHECKING:
     from n2n_cli.single_image.learner import Effort, Learned
@@ -58,7 +60,6 @@ def learn_to_denoise(
     *,
     seconds: float | None = None,
     threads: int | None = None,
-    advance: Callable[[float], None] = lambda part: None,
 ) -> Denoiser:
     """Learn from a picture how to denoise it.
 
@@ -75,8 +76,6 @@ def learn_to_denoise(
         That learning may take. By default, as many steps as the method's own `EFFORT` says.
     threads : int, optional
         Of what begins with nothing, as in `Model`; while it learns, processes. What is fitted has the model's own.
-    advance : function
-        Told what part of learning is done; all parts add up to 1.
 
     Raises
     ------
@@ -84,15 +83,13 @@ def learn_to_denoise(
         When there is no model, and one is needed.
     """
     if method == "zs-n2n":
-        return _learned_from_nothing(parts, seconds, threads, advance)
+        return _learned_from_nothing(parts, seconds, threads)
     if model is None:
         raise ArgumentError("model", model, "a model, unless all is learned from the picture")
-    return Denoiser(model) if method is None else _adapted(model, parts, seconds, advance)
+    return Denoiser(model) if method is None else _adapted(model, parts, seconds)
 
 
-def _learned_from_nothing(
-    parts: Sequence[Picture], seconds: float | None, threads: int | None, advance: Callable[[float], None]
-) -> Denoiser:
+def _learned_from_nothing(parts: Sequence[Picture], seconds: float | None, threads: int | None) -> Denoiser:
     from n2n_cli.single_image import zero_shot  # here, as below: a model as it is starts without
     from n2n_cli.single_image.learner import Crops
 
@@ -102,13 +99,11 @@ def _learned_from_nothing(
         return Denoiser(zero_shot.unchanging(parts[0].pixels.shape[2], threads=threads), [note])
     rng = np.random.default_rng(0)
     learner = zero_shot.ZeroShotLearner(Crops(parts, rng=rng), rng=rng, threads=threads)
-    learned_model, learned = learner.learn(_effort(zero_shot.EFFORT, seconds), advance=advance)
+    learned_model, learned = learner.learn(_effort(zero_shot.EFFORT, seconds))
     return Denoiser(learned_model, [], [learned])
 
 
-def _adapted(
-    model: Model, parts: Sequence[Picture], seconds: float | None, advance: Callable[[float], None]
-) -> Denoiser:
+def _adapted(model: Model, parts: Sequence[Picture], seconds: float | None) -> Denoiser:
     """The model, fitted to the picture; and as much as helps of a network that learned from the picture alone."""
     from n2n_cli.noise.correlation import LIMIT
     from n2n_cli.single_image import neighbor2neighbor as neighbors
@@ -117,7 +112,8 @@ def _adapted(
     from n2n_cli.single_image.blend_weights import best_share
 
     began = time.perf_counter()
-    adapter = neighbors.Adapter(model, parts, rng=np.random.default_rng(0))
+    with unreported():
+        adapter = neighbors.Adapter(model, parts, rng=np.random.default_rng(0))
     if not adapter.possible:
         advance(1)
         return Denoiser(model, ["too small to fit the model to it; the model denoised it as it is"])
@@ -129,30 +125,37 @@ def _adapted(
         """Seconds until this part of all is over."""
         return None if seconds is None else max(0.0, part * seconds - (time.perf_counter() - began))
 
-    def advancing(share: float) -> Callable[[float], None]:
-        return lambda part: advance(share * part)
-
-    fitted = adapter.learn(_effort(neighbors.EFFORT, left(_FIT)), advance=advancing(_FIT))
+    with part_of_work(_FIT):
+        fitted = adapter.learn(_effort(neighbors.EFFORT, left(_FIT)))
     learner = zero_shot.ZeroShotLearner(adapter.crops, rng=np.random.default_rng(0), threads=model.threads)
     effort = _effort(zero_shot.EFFORT, left(_LEARN))
-    alone, learned = learner.learn(effort, advance=advancing(_LEARN - _FIT))
+    with part_of_work(_LEARN - _FIT):
+        alone, learned = learner.learn(effort)
     own = Predictor.of(adapter.model.network, model.channels, threads=model.threads)
     own = own.for_channels(parts[0].pixels.shape[2])
-    share = best_share(
-        own.predict,
-        alone.predict,
-        adapter.crops,
-        adapter.side,
-        rng=np.random.default_rng(0),
-        seconds=left(1),
-        advance=advancing(1 - _LEARN),
-    )
+    with part_of_work(1 - _LEARN):
+        share = best_share(
+            _unreported(own),
+            _unreported(alone),
+            adapter.crops,
+            adapter.side,
+            rng=np.random.default_rng(0),
+            seconds=left(1),
+        )
     if share > 1 - _LITTLE:
         better = fitted.best < fitted.first
         return Denoiser(adapter.model, [] if better else [_NO_BETTER], [fitted])
     if share < _LITTLE:
         return Denoiser(alone, [], [learned])
     return Denoiser(blended(own, alone, share), [], [replace(fitted, share=share), replace(learned, share=1 - share)])
+
+
+def _unreported(predictor: Predictor) -> Callable[[Array], Array]:
+    def predict(x: Array) -> Array:
+        with unreported():
+            return predictor.predict(x)
+
+    return predict
 
 
 def _effort(effort: Effort, seconds: float | None) -> Effort:

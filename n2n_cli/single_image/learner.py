@@ -20,6 +20,7 @@ from n2n_cli.nn.averaging import MovingAverage
 from n2n_cli.nn.functional import Array, Pair
 from n2n_cli.noise.level import estimate_sigma
 from n2n_cli.single_image.clipping import Clipping
+from n2n_cli.system.progress import advance, unreported
 
 BLOCK, EDGE = 16, 4
 """Pixels: side of a held-out block; and from the picture's border to the first, so that all around them is seen."""
@@ -89,8 +90,6 @@ def learn(
     held_out: Callable[[], float],
     average: MovingAverage,
     effort: Effort,
-    *,
-    advance: Callable[[float], None] = lambda part: None,
 ) -> Learned:
     """Take steps until the held-out loss stops falling, or the effort is spent.
 
@@ -103,8 +102,6 @@ def learn(
     average : MovingAverage
         Of the network's weights; it is what is looked at.
     effort : Effort
-    advance : function
-        Told what part was done; all parts add up to 1.
 
     Returns
     -------
@@ -113,7 +110,7 @@ def learn(
     """
     began = time.perf_counter()
     done, taken, since_best = 0.0, 0, 0
-    first = best = held_out()
+    first = best = _looked(held_out)
     weights = _copied(average)
     if math.isnan(first):
         best = math.inf
@@ -121,7 +118,8 @@ def learn(
         seconds = time.perf_counter() - began
         if seconds >= effort.seconds:
             break
-        step()
+        with unreported():
+            step()
         average.update()
         taken += 1
         part = max(taken / effort.steps, seconds / effort.seconds)
@@ -131,18 +129,23 @@ def learn(
         if taken % effort.every and taken < effort.steps:
             continue
         with average.applied():
-            loss = held_out()
+            loss = _looked(held_out)
         if loss < best or math.isnan(first):
             best, since_best, weights = loss, 0, _copied(average)
         else:
             since_best += 1
     if taken % effort.every and taken < effort.steps:  # the seconds are over; what came since the last look counts too
         with average.applied():
-            loss = held_out()
+            loss = _looked(held_out)
         if loss < best or math.isnan(first):
             best, weights = loss, _copied(average)
     advance(max(0.0, 1 - done))
     return Learned(weights, taken, first, math.nan if math.isnan(first) else best)
+
+
+def _looked(held_out: Callable[[], float]) -> float:
+    with unreported():
+        return held_out()
 
 
 def _copied(average: MovingAverage) -> dict[str, Array]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -137,9 +137,9 @@ class Adapter:
         looked_at = [self._looked_at(x, held, y) for (x, held), y in zip(self._windows, self._denoised, strict=True)]
         self._risk = Risk(looked_at, self.crops.sigma if looked_at else math.nan)
 
-    def learn(self, effort: Effort = EFFORT, *, advance: Callable[[float], None] = lambda part: None) -> Learned:
+    def learn(self, effort: Effort = EFFORT) -> Learned:
         """Fit `self.model`; its held-out loss is then at most what it was."""
-        learned = learn(self.step, self.held_out, self._average, effort, advance=advance)
+        learned = learn(self.step, self.held_out, self._average, effort)
         self.model.network.load_state_dict(learned.weights)
         return replace(learned, who="the model")
 

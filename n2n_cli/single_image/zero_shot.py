@@ -12,7 +12,7 @@ Mansour and Heckel (2023), "Zero-Shot Noise2Noise: Efficient Image Denoising wit
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -245,12 +245,10 @@ class ZeroShotLearner:
         with one_blas_thread():
             return 2 * float(np.mean(np.square(self._executor(self._held_out)), dtype=np.float64))
 
-    def learn(
-        self, effort: Effort = EFFORT, *, advance: Callable[[float], None] = lambda part: None
-    ) -> tuple[Predictor, Learned]:
+    def learn(self, effort: Effort = EFFORT) -> tuple[Predictor, Learned]:
         """The predictor that was learned, for the pictures' channels, and how the learning went."""
         with self.in_processes():
-            learned = learn(self.step, self.held_out, self.average, effort, advance=advance)
+            learned = learn(self.step, self.held_out, self.average, effort)
         self.network.load_state_dict(learned.weights)
         threads, channels = self._executor.threads, self.crops.channels
         return denoiser(self.network, channels, self.crops.mean, self._scale, threads=threads), learned

@@ -14,6 +14,7 @@ from n2n_cli.models.choice import choose_model
 from n2n_cli.models.model import Model
 from n2n_cli.nn import MSE, SGD, Conv2d, Sequential
 from n2n_cli.nn.functional import Array, Pair
+from n2n_cli.system.progress import reported_to
 from tests.nn.founding import founding
 
 
@@ -153,7 +154,8 @@ def test_a_strength_outside_its_range(strength: float) -> None:
 def test_the_reported_progress_adds_up_to_1(model: Model, own: int, strength: float) -> None:
     parts: list[float] = []
     picture = Picture(np.zeros((300, 150, own), np.uint8))
-    denoise_picture(model, picture, strength=strength, advance=parts.append)
+    with reported_to(parts.append):
+        denoise_picture(model, picture, strength=strength)
     assert sum(parts) == pytest.approx(1)
     assert len(parts) > 1 or strength == 0
 

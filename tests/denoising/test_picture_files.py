@@ -22,6 +22,7 @@ from n2n_cli.models.model import Model
 from n2n_cli.nn import MSE, SGD, Module, Sequential
 from n2n_cli.nn.functional import Array
 from n2n_cli.system.json_lines import json_line
+from n2n_cli.system.progress import reported_to
 from tests.denoising.test_picture import HALF_GRAY
 
 
@@ -217,7 +218,8 @@ def test_a_format_that_cannot_hold_the_picture_is_refused_before_denoising() -> 
     Image.new("LA", (6, 4)).save("a.png")
     parts: list[float] = []
     task = DenoiseTask(Path("a.png"), Path("b.jpg"))
-    (outcome,) = denoise_files(HALF_GRAY, [task], DenoiseOptions(), advance=parts.append)
+    with reported_to(parts.append):
+        (outcome,) = denoise_files(HALF_GRAY, [task], DenoiseOptions())
     assert outcome.record()["error"] == "`b.jpg`: JPEG cannot hold this picture's transparency"
     assert parts == []
 
@@ -250,6 +252,7 @@ def test_memory_does_not_grow_with_the_number_of_files() -> None:
 def test_a_task_is_announced_before_its_progress() -> None:
     calls: list[object] = []
     tasks = [DenoiseTask(gray("a.png"), Path("b.png")), DenoiseTask(Path("a.png"), Path("c.png"))]
-    outcomes = denoise_files(HALF_GRAY, tasks, DenoiseOptions(), begin=calls.append, advance=calls.append)
+    with reported_to(calls.append):
+        outcomes = denoise_files(HALF_GRAY, tasks, DenoiseOptions(), begin=calls.append)
     assert [outcome.status for outcome in outcomes] == ["done", "done"]
     assert calls == [tasks[0], 1.0, tasks[1], 1.0]

@@ -18,6 +18,7 @@ from n2n_cli.engine.tiling import apply
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import Conv2d, Module, NearestUpsampling, ReLU, Sequential, Sigmoid
 from n2n_cli.nn.functional import Array, Pair
+from n2n_cli.system.progress import reported_to
 from tests.engine.compiled import Compiled
 from tests.nn.cases import geometries, pairs, some_examples
 from tests.nn.founding import founding
@@ -267,7 +268,8 @@ def test_threads_together_make_the_whole_and_tell_how_far_they_are(
     replicas = engine.compile(network, threads=threads)
     told: list[float] = []
     assert plan(replicas, x.shape, None, memory, 0).together
-    y = apply(replicas, x, memory=memory, advance=told.append)
+    with reported_to(told.append):
+        y = apply(replicas, x, memory=memory)
     assert y == pytest.approx(apply(engine.compile(network), x, tile=10**6), abs=1e-5)
     assert len(told) > 20
     assert min(told) > 0
@@ -277,6 +279,7 @@ def test_threads_together_make_the_whole_and_tell_how_far_they_are(
 @pytest.mark.parametrize("tile", [None, 8])
 def test_tiles_tell_how_far_they_are(tile: int | None, rng: np.random.Generator) -> None:
     told: list[float] = []
-    apply(engine.compile(founding(rng)), rng.uniform(size=(2, 3, 20, 30)), tile=tile, advance=told.append)
+    with reported_to(told.append):
+        apply(engine.compile(founding(rng)), rng.uniform(size=(2, 3, 20, 30)), tile=tile)
     assert len(told) == (2 if tile is None else 2 * 3 * 4)
     assert sum(told) == pytest.approx(1)

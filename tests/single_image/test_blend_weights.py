@@ -9,6 +9,7 @@ from n2n_cli.images import Picture
 from n2n_cli.nn.functional import Array, Pair
 from n2n_cli.single_image.blend_weights import best_share, largest_correlation
 from n2n_cli.single_image.learner import Crops
+from n2n_cli.system.progress import reported_to
 
 
 def noisy_crops(clean: Array, sigma: float, rng: np.random.Generator) -> Crops:
@@ -85,7 +86,8 @@ def test_the_parts_of_the_looking_add_up(rng: np.random.Generator) -> None:
     crops, parts = noisy_crops(np.full((128, 128, 1), 0.5), 0.1, rng), list[float]()
     for seconds in (None, 0.0):
         parts.clear()
-        best_share(lambda x: x, blurred, crops, 64, rng=rng, seconds=seconds, advance=parts.append)
+        with reported_to(parts.append):
+            best_share(lambda x: x, blurred, crops, 64, rng=rng, seconds=seconds)
         assert sum(parts) == pytest.approx(1)
 
 

@@ -21,6 +21,7 @@ from n2n_cli.single_image import denoiser, learner
 from n2n_cli.single_image.blend import Blend
 from n2n_cli.single_image.denoiser import learn_to_denoise
 from n2n_cli.single_image.learner import Effort, Learned
+from n2n_cli.system.progress import reported_to
 from tests.denoising.test_picture import HALF_GRAY
 from tests.single_image.test_neighbor2neighbor import model, noisy_picture
 
@@ -74,7 +75,8 @@ def test_seconds_take_the_place_of_steps(monkeypatch: pytest.MonkeyPatch) -> Non
 )
 def test_what_is_too_small_is_told(method: Any, side: int, told: str) -> None:
     parts: list[float] = []
-    denoiser = learn_to_denoise(method, [Picture(gray(side))], HALF_GRAY, threads=1, advance=parts.append)
+    with reported_to(parts.append):
+        denoiser = learn_to_denoise(method, [Picture(gray(side))], HALF_GRAY, threads=1)
     assert told in denoiser.notes[0]
     assert parts == [1]
     assert denoiser.learned == []
@@ -96,7 +98,8 @@ def test_a_model_that_keeps_the_noise_gives_way_to_what_the_picture_teaches(
     monkeypatch.setattr("n2n_cli.single_image.zero_shot.EFFORT", Effort(steps=150, every=50))
     picture, clean = noisy_picture(own)
     parts: list[float] = []
-    adapted = learn_to_denoise("adapt", [picture], model(channels), advance=parts.append)
+    with reported_to(parts.append):
+        adapted = learn_to_denoise("adapt", [picture], model(channels))
     alone = learn_to_denoise("zs-n2n", [picture], None, threads=1)
     errors = [
         np.mean((denoise(made.model, picture.as_float()).transpose(1, 2, 0) - clean) ** 2) for made in (adapted, alone)
@@ -194,7 +197,8 @@ def test_taken_apart_every_pixel_is_denoised_once(pd: int) -> None:
     Image.fromarray(pixels).save("a.png")
     parts: list[float] = []
     tasks = [DenoiseTask(Path("a.png"), Path("b.png"))]
-    (outcome,) = denoise_files(HALF_GRAY, tasks, DenoiseOptions(pd=pd), advance=parts.append)
+    with reported_to(parts.append):
+        (outcome,) = denoise_files(HALF_GRAY, tasks, DenoiseOptions(pd=pd))
     assert outcome.status == "done"
     np.testing.assert_array_equal(np.asarray(Image.open("b.png")), pixels // 2)
     assert sum(parts) == pytest.approx(1)
@@ -205,7 +209,8 @@ def test_the_parts_of_the_work_add_up(pd: int) -> None:
     Image.fromarray(gray()[..., 0]).save("a.png")
     parts: list[float] = []
     tasks = [DenoiseTask(Path("a.png"), Path("b.png"))]
-    (outcome,) = denoise_files(None, tasks, DenoiseOptions(learning="zs-n2n", threads=1, pd=pd), advance=parts.append)
+    with reported_to(parts.append):
+        (outcome,) = denoise_files(None, tasks, DenoiseOptions(learning="zs-n2n", threads=1, pd=pd))
     assert outcome.status == "done"
     assert parts[0] == denoiser.LEARNING / 4
     assert sum(parts) == pytest.approx(1)

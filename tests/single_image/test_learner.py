@@ -14,6 +14,7 @@ from n2n_cli.nn.averaging import MovingAverage
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.module import Parameter
 from n2n_cli.single_image.learner import BLOCK, EDGE, Crops, Effort, MaskedSquares, learn
+from n2n_cli.system.progress import reported_to
 from tests.gradients import numeric_gradient
 from tests.pictures import numbered
 
@@ -82,7 +83,8 @@ def test_the_parts_that_are_told_add_up(monkeypatch: pytest.MonkeyPatch) -> None
     ):
         parts: list[float] = []
         at = Learning([1, *[2.0] * 50])
-        learn(at.step, at.held_out, at.average, effort, advance=parts.append)
+        with reported_to(parts.append):
+            learn(at.step, at.held_out, at.average, effort)
         assert parts[0] == first
         assert min(parts) >= 0
         assert sum(parts) == pytest.approx(1)

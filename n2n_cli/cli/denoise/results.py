@@ -6,6 +6,7 @@ import io
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -70,17 +71,17 @@ def run(
         After Ctrl-C, SIGTERM or SIGHUP; tells how many are done.
     """
     from n2n_cli.denoising.picture_files import denoise_files
+    from n2n_cli.system.progress import reported_to
 
     counts, started = Counts(len(tasks)), time.perf_counter()
     with StopSignals() as signals:
         try:
-            with bar(len(tasks)) as shown:
+            with bar(len(tasks)) as shown, reported_to(shown.advance) if shown else nullcontext():
                 outcomes = denoise_files(
                     model,
                     tasks,
                     options,
                     begin=lambda task: None if shown is None else shown.begin(str(task.source)),
-                    advance=lambda part: None if shown is None else shown.advance(part),
                 )
                 for outcome in outcomes:
                     counts.add(outcome)
