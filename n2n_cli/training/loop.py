@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import shlex
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import asdict
 
 import numpy as np
@@ -16,19 +15,17 @@ from n2n_cli.data.pairs import Pairs
 from n2n_cli.data.prefetching import made_ahead
 from n2n_cli.distributed.ranks import ALONE, Ranks
 from n2n_cli.distributed.same_data import opened_together
-from n2n_cli.errors import CheckpointError, ConfigError, DivergenceError, TrainingError
+from n2n_cli.errors import ConfigError, DivergenceError, TrainingError
 from n2n_cli.evaluation.held_out import HeldOut
 from n2n_cli.evaluation.metrics import mean_psnr, pooled_psnr
 from n2n_cli.models.model import Model
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.schedules import ScheduleError
-from n2n_cli.system.json_lines import json_line
-from n2n_cli.system.stopping import StopError, Stopping
+from n2n_cli.system.stopping import StopError
 from n2n_cli.training.initial_model import starting_model
 from n2n_cli.training.records import Epoch, Finished, Progress, Record, Started, Step, Stopped
 from n2n_cli.training.run_folder import Run
-
-CHECKPOINT_MINUTES = 5.0
+from n2n_cli.training.session import CHECKPOINT_MINUTES, Session
 
 
 def train(
@@ -81,43 +78,30 @@ def train(
     ConfigError
         When the schedule does not fit the training.
     """
-    with run.locked() if ranks.first else nullcontext():
-        training = _Training(config, run, threads, resume, checkpoint_minutes, stop, ranks)
-        yield from training.records()
+    session = Session(run, checkpoint_minutes, stop, ranks)
+    with session.locked():
+        yield from _Training(config, session, threads, resume=resume).records()
 
 
 class _Training:
-    """One sitting of a training."""
+    """One session of a training."""
 
-    def __init__(
-        self,
-        config: Config,
-        run: Run,
-        threads: int | None,
-        resume: bool,
-        checkpoint_minutes: float,
-        stop: Callable[[], bool],
-        ranks: Ranks,
-    ) -> None:
-        self.config, self.run, self.stopping, self.ranks = config, run, Stopping(stop), ranks
-        self.began = time.perf_counter()
+    def __init__(self, config: Config, session: Session, threads: int | None, *, resume: bool) -> None:
+        self.config, self.session = config, session
+        ranks = session.ranks
         threads = ranks.threads if threads is None else threads
         self.data = opened_together(config, threads, ranks)
-        # Known since the lock is ours: whoever held it may have saved at last. The other ranks may not see the folder.
-        resume = ranks.from_first(lambda: resume and run.last.is_file())
+        resume = resume and session.can_resume()
         self.model = starting_model(config, threads=threads, resumed=resume)
         self.steps = math.ceil(len(self.data.train) / config.train.batch_size)
-        self.progress = ranks.from_first(lambda: self._resumed() if resume else Progress())
+        self.progress = session.resume(self.model, self.steps) if resume else Progress()
         self.model.trainer.join(ranks, self.model.network)
-        self.earlier = self.progress.seconds
-        self.minutes, self.saved = checkpoint_minutes, self.began
         _check_sizes(self.model, self.data.train)
-        self._lr(0)  # tells of a schedule that does not fit
+        self._lr(0)  # raises for a schedule that does not fit
         self.held_out = HeldOut(self.data.validation, ranks)
         self.noisy = mean_psnr(self.held_out.noisy_errors)
-        ranks.from_first(lambda: self._begin_files(resume))
-        ranks.watch(stop)
-        self.model.executor.between = self.stopping.within_a_step
+        session.begin(config, self.progress, resumed=resume)
+        self.model.executor.between = session.within_a_step
 
     def records(self) -> Iterator[Record]:
         progress, epochs = self.progress, self.config.train.epochs
@@ -128,40 +112,14 @@ class _Training:
             while progress.epoch <= epochs:
                 yield from self._epoch()
         except StopError as error:
-            self.ranks.stop(error)
+            self.session.stopped(error)
             self._save()
-            yield Stopped(self.run.last, progress.epoch, progress.step)
+            yield Stopped(self.session.run.last, progress.epoch, progress.step)
             return
-        yield Finished(self.run.best, self.noisy, -math.inf if progress.best is None else progress.best)
-
-    def _begin_files(self, resume: bool) -> None:
-        run = self.run
-        if not resume:
-            run.clear()
-        elif self.progress.history or run.metrics.exists():
-            # Lines that were written after the checkpoint are of an epoch that is now taken again.
-            run.write(run.metrics, "".join(json_line(line) + "\n" for line in self.progress.history))
-        if self.progress.epoch <= self.config.train.epochs:
-            run.write(run.config, self.config.to_toml())
-
-    def _resumed(self) -> Progress:
-        """How far the run has come, from its last checkpoint, which the model takes over."""
-        run = self.run
-        progress = Progress.of(self.model.resume(run.last), run.last)
-        if progress.step > self.steps:
-            raise CheckpointError(
-                f"`{run.last}` is from within an epoch of more steps than the {self.steps} that there are now",
-                hint="go on with the pictures that the training was begun with: `--data`",
-            )
-        if progress.best is not None and not run.best.is_file():
-            raise CheckpointError(
-                f"`{run.best}` is missing: the best epoch so far, with which the next ones are compared",
-                hint=f"put the last one in its place: `cp {shlex.quote(str(run.last))} {shlex.quote(str(run.best))}`",
-            )
-        return progress
+        yield Finished(self.session.run.best, self.noisy, -math.inf if progress.best is None else progress.best)
 
     def _epoch(self) -> Iterator[Record]:
-        """Take what is left of an epoch, measure it, and save."""
+        """Take the rest of an epoch, evaluate the model, and save it."""
         progress, train = self.progress, self.config.train
         pairs, epoch = self.data.train, progress.epoch
         order: Array = np.random.default_rng([train.seed, epoch]).permutation(len(pairs))
@@ -169,7 +127,7 @@ class _Training:
         seen, seconds, waited, lr = 0, 0.0, 0.0, self._lr((epoch - 1) * self.steps + max(0, progress.step - 1))
         before = sum(map(len, numbers[: progress.step]))
         loaders = min(2, self.model.threads)
-        own = [self.ranks.part(batch) for batch in numbers[progress.step :]]
+        own = [self.session.ranks.part(batch) for batch in numbers[progress.step :]]
         with closing(made_ahead(lambda part: pairs.batch(part, epoch), own, threads=loaders)) as batches:
             while True:
                 began = time.perf_counter()
@@ -189,8 +147,8 @@ class _Training:
                 progress.loss += loss * size
                 seen += size
                 yield Step(epoch, progress.step, progress.loss / (before + seen), seen / seconds)
-                self.ranks.after_a_step(self.stopping)
-                if time.perf_counter() - self.saved >= 60 * self.minutes:
+                self.session.after_a_step()
+                if self.session.is_due():
                     self._save()
         errors = self._measured()
         psnr, is_best = mean_psnr(errors), False
@@ -208,12 +166,9 @@ class _Training:
             lr,
             seen / seconds if seen else 0.0,
             waited / seconds if seen else 0.0,
-            self._seconds(),
+            self.session.seconds,
         )
-        if self.ranks.first:
-            if is_best:
-                self.model.save(self.run.best, resumable=False, epoch=epoch, psnr=psnr, noisy_psnr=self.noisy)
-            self.run.append(self.run.metrics, json_line(asdict(line)) + "\n")
+        self.session.save_epoch(self.model, line)
         progress.history.append(asdict(line))
         progress.epoch, progress.step, progress.loss = epoch + 1, 0, 0.0
         self._save()
@@ -232,33 +187,22 @@ class _Training:
             errors = []
             for error in self.held_out.errors(self.model):
                 errors.append(error)
-                self.stopping.after_a_step()
+                self.session.after_a_picture()
         errors = self.held_out.of_all(errors)
         if not np.isfinite(errors).all():
             raise self._failed(self.progress.step, "after it weights or output are not finite")
         return errors
 
     def _save(self) -> None:
-        """Write the last checkpoint: all that going on needs."""
+        """Write the last checkpoint."""
         self._check_finite()
-        if not self.ranks.first:
-            return
-        self.progress.seconds = self._seconds()
-        history = self.progress.history
-        psnr = {"psnr": history[-1]["psnr"]} if history else {}
-        self.model.save(
-            self.run.last, epoch=len(history), **psnr, noisy_psnr=self.noisy, progress=asdict(self.progress)
-        )
-        self.saved = time.perf_counter()
+        self.session.save_last(self.model, self.progress, self.noisy)
 
     def _check_finite(self) -> None:
         # A step's loss, taken before it, may be finite where what it leaves is not. Saved, that would replace the last
         # checkpoint that can be gone on from.
         if not self.model.is_finite():
             raise self._failed(self.progress.step, "after it weights or output are not finite")
-
-    def _seconds(self) -> float:
-        return self.earlier + time.perf_counter() - self.began
 
     def _lr(self, step: int) -> float:
         """The learning rate of a step of the whole training."""

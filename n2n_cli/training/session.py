@@ -1,0 +1,149 @@
+"""The session of a training: its run folder, the ranks that share it, and requests to stop."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+
+from n2n_cli.config import Config
+from n2n_cli.distributed.ranks import ALONE, Ranks
+from n2n_cli.errors import CheckpointError
+from n2n_cli.models.model import Model
+from n2n_cli.system.json_lines import json_line
+from n2n_cli.system.stopping import StopError, Stopping
+from n2n_cli.training.records import Epoch, Progress
+from n2n_cli.training.run_folder import Run
+
+CHECKPOINT_MINUTES = 5.0
+
+
+class Session:
+    """Writes a training's files, once for all ranks, and stops it when that is asked for.
+
+    Parameters
+    ----------
+    run : Run
+        A folder that exists.
+    checkpoint_minutes : float
+        Minutes after which the last checkpoint is written again in the middle of an epoch, too.
+    stop : function
+        True once the training is to stop. It may be called by any thread.
+    ranks : Ranks
+        Processes that train together; the first writes the files.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        checkpoint_minutes: float = CHECKPOINT_MINUTES,
+        stop: Callable[[], bool] = lambda: False,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self.run, self.ranks = run, ranks
+        self._minutes, self._stop, self._stopping = checkpoint_minutes, stop, Stopping(stop)
+        self._began = self._saved = time.perf_counter()
+        self._earlier = 0.0
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other trainings out of the run folder inside the block."""
+        with self.run.locked() if self.ranks.first else nullcontext():
+            yield
+
+    def can_resume(self) -> bool:
+        """True where the run has a checkpoint; the folder is locked, and other ranks may not see it."""
+        return self.ranks.from_first(self.run.last.is_file)
+
+    def resume(self, model: Model, steps: int) -> Progress:
+        """Read the progress of the run from its last checkpoint, which the model takes over.
+
+        Parameters
+        ----------
+        model : Model
+        steps : int
+            Steps of an epoch.
+
+        Raises
+        ------
+        CheckpointError
+            When it does not fit.
+        """
+        progress = self.ranks.from_first(lambda: self._read_progress(model, steps))
+        self._earlier = progress.seconds
+        return progress
+
+    def _read_progress(self, model: Model, steps: int) -> Progress:
+        run = self.run
+        progress = Progress.of(model.resume(run.last), run.last)
+        if progress.step > steps:
+            raise CheckpointError(
+                f"`{run.last}` is from within an epoch of more steps than the {steps} that there are now",
+                hint="go on with the pictures that the training was begun with: `--data`",
+            )
+        if progress.best is not None and not run.best.is_file():
+            raise CheckpointError(
+                f"`{run.best}` is missing: the best epoch so far, with which the next ones are compared",
+                hint=f"put the last one in its place: `cp {shlex.quote(str(run.last))} {shlex.quote(str(run.best))}`",
+            )
+        return progress
+
+    def begin(self, config: Config, progress: Progress, *, resumed: bool) -> None:
+        """Prepare the run folder: remove an earlier run, or the metrics of epochs that are taken again."""
+        self.ranks.from_first(lambda: self._begin_files(config, progress, resumed))
+        self.ranks.watch(self._stop)
+
+    def _begin_files(self, config: Config, progress: Progress, resumed: bool) -> None:
+        run = self.run
+        if not resumed:
+            run.clear()
+        elif progress.history or run.metrics.exists():
+            # Lines that were written after the checkpoint are of an epoch that is now taken again.
+            run.write(run.metrics, "".join(json_line(line) + "\n" for line in progress.history))
+        if progress.epoch <= config.train.epochs:
+            run.write(run.config, config.to_toml())
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that the training has taken, in all its sessions."""
+        return self._earlier + time.perf_counter() - self._began
+
+    def within_a_step(self) -> None:
+        """Raise `StopError` if the training was asked to stop some time ago."""
+        self._stopping.within_a_step()
+
+    def after_a_step(self) -> None:
+        """Raise `StopError` on all ranks if one of them was asked to stop."""
+        self.ranks.after_a_step(self._stopping)
+
+    def after_a_picture(self) -> None:
+        """Raise `StopError` if this rank was asked to stop."""
+        self._stopping.after_a_step()
+
+    def stopped(self, error: StopError) -> None:
+        """Let the other ranks stop, too."""
+        self.ranks.stop(error)
+
+    def is_due(self) -> bool:
+        """True when the last checkpoint is older than it may be."""
+        return time.perf_counter() - self._saved >= 60 * self._minutes
+
+    def save_epoch(self, model: Model, epoch: Epoch) -> None:
+        """Write the metrics of an epoch, and the model if it is the best so far."""
+        if self.ranks.first:
+            if epoch.best:
+                facts = {"epoch": epoch.epoch, "psnr": epoch.psnr, "noisy_psnr": epoch.noisy_psnr}
+                model.save(self.run.best, resumable=False, **facts)
+            self.run.append(self.run.metrics, json_line(asdict(epoch)) + "\n")
+
+    def save_last(self, model: Model, progress: Progress, noisy_psnr: float) -> None:
+        """Write the last checkpoint: all that resuming needs."""
+        if not self.ranks.first:
+            return
+        progress.seconds = self.seconds
+        history = progress.history
+        psnr = {"psnr": history[-1]["psnr"]} if history else {}
+        model.save(self.run.last, epoch=len(history), **psnr, noisy_psnr=noisy_psnr, progress=asdict(progress))
+        self._saved = time.perf_counter()
