@@ -46,8 +46,7 @@ class Shots:
         crop = to_float(self.pixels[shot][y : y + side, x : x + side])
         if crop.shape[2] != channels:
             crop = np.repeat(crop, 3, axis=2) if channels == 3 else crop @ LUMA
-        exposure = self.exposures[shot]
-        return crop if exposure == Exposure() else exposure(crop)
+        return self.exposures[shot](crop)
 
     def part(self, rows: slice, columns: slice) -> Shots:
         """The same of a part of the scene; nothing is copied."""
