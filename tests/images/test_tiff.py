@@ -71,7 +71,10 @@ def by_hand(
             part = plane[y : y + block[0], x : x + block[1]]
             if tile:
                 part = np.pad(part, [(0, n - have) for n, have in zip(block, part.shape, strict=False)] + [(0, 0)])
-            if predictor == 2:
+            if predictor == 3:  # the highest bytes of a row's values, then the next ones, ...
+                part = np.moveaxis(part.astype(">f4")[..., None].view("u1"), 3, 1)  # (H, byte, W, C)
+                part = part.reshape(len(part), -1, part.shape[3])
+            if predictor > 1:
                 part = np.diff(part, axis=1, prepend=part[:, :1] * 0)
             content = np.ascontiguousarray(part).tobytes()
             content = zlib.compress(content) if packed else content
@@ -103,7 +106,7 @@ def by_hand(
     channels=st.sampled_from([1, 3]),
     tile=st.sampled_from([None, (16, 32), (32, 16)]),
     planar=st.booleans(),
-    packing=st.sampled_from([(False, 1), (True, 1), (True, 2)]),
+    packing=st.sampled_from([(False, 1), (True, 1), (True, 2), (True, 3)]),
     big=st.booleans(),
 )
 @some_examples
@@ -116,7 +119,7 @@ def test_every_layout(
     packing: tuple[bool, int],
     big: bool,
 ) -> None:
-    packed, predictor = packing if dtype[0] != "f" else (packing[0], 1)
+    packed, predictor = packing if packing[1] in ((1, 3) if dtype[0] == "f" else (1, 2)) else (True, 1)
     pixels = values(dtype, (*size, channels))
     data = by_hand(pixels, tile=tile, planar=planar, packed=packed, predictor=predictor, big=big)
     picture = read(data)
@@ -125,10 +128,10 @@ def test_every_layout(
     assert picture.metadata.get("compressed", False) is packed
 
 
-@pytest.mark.parametrize("predictor", [1, 2])
+@pytest.mark.parametrize("predictor", [1, 2, 3])
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "lzma", "zstd"])
 def test_every_compression_that_libtiff_writes(compression: str, predictor: int) -> None:
-    for pixels in (values("u2", (40, 30)), values("f4", (40, 30))):
+    for pixels in (*([values("u2", (40, 30))] if predictor < 3 else []), values("f4", (40, 30))):
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, "TIFF", compression=compression, tiffinfo={317: predictor, 278: 7})
         assert np.array_equal(read(file.getvalue()).pixels[..., 0], pixels)

@@ -2,7 +2,7 @@
 
 References
 ----------
-TIFF Revision 6.0, Adobe 1992; Adobe Photoshop TIFF Technical Note 3, 2005: predictor 3.
+TIFF Revision 6.0, Adobe 1992.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from n2n_cli.nn.functional import Array
 
 _STRIP = 2**18  # bytes of a strip before it is packed
 _DEFLATE, _LEVEL = 8, 4
+_DIFFERENCES = 2  # of the tag Predictor
 _KINDS = {"u": 1, "i": 2, "f": 3}  # of the tag SampleFormat
 _BLACK_IS_ZERO, _RGB, _ALPHA = 1, 2, 2
 _CLASSIC_LIMIT = 2**32
@@ -78,8 +79,8 @@ class TiffWriter:
             tags.SAMPLE_FORMAT: [_KINDS[pixels.dtype.kind]] * samples,
             **_beside(metadata),
         }
-        if compressed:
-            entries[tags.PREDICTOR] = _predictor(pixels)
+        if compressed and pixels.dtype.kind != "f":
+            entries[tags.PREDICTOR] = _DIFFERENCES
         self._pages.append((entries, found))
 
     def finish(self) -> None:
@@ -138,21 +139,7 @@ def _strips(pixels: Array, rows: int, *, compressed: bool) -> Iterator[bytes]:
     for start in range(0, len(pixels), rows):
         strip = pixels[start : start + rows]
         strip = strip.astype(strip.dtype.newbyteorder("<"), order="C")
-        yield zlib.compress(_differences(strip), _LEVEL) if compressed else strip.tobytes()
-
-
-def _predictor(pixels: Array) -> int:
-    return 3 if pixels.dtype.kind == "f" else 2
-
-
-def _differences(strip: Array) -> bytes:
-    """Bytes of a (rows, W, samples) strip, each row as differences between neighbours, which pack better."""
-    rows, width, samples = strip.shape
-    if strip.dtype.kind != "f":
-        strip = strip.view(f"<u{strip.itemsize}").copy()
-        strip[:, 1:] -= strip[:, :-1].copy()
-        return strip.tobytes()
-    apart = strip.astype(strip.dtype.newbyteorder(">")).view(np.uint8).reshape(rows, width * samples, -1)
-    apart = np.swapaxes(apart, 1, 2).reshape(rows, -1, samples)  # the highest bytes of a row, then the next ones
-    apart[:, 1:] -= apart[:, :-1].copy()
-    return apart.tobytes()
+        if compressed and strip.dtype.kind != "f":
+            strip = strip.view(f"<u{strip.itemsize}")
+            strip[:, 1:] -= strip[:, :-1].copy()
+        yield zlib.compress(strip.tobytes(), _LEVEL) if compressed else strip.tobytes()
