@@ -69,40 +69,18 @@ def _by_diagonals(rows: Array, filters: Array, above: Array, pixel_size: int) ->
     skewed[1:] = rows.reshape(count, width, pixel_size)
 
     kinds = np.concatenate([np.zeros(1, np.uint8), filters])
-    of_left, of_above, of_corner, of_mean = (
-        np.repeat(-np.isin(kinds, used).astype(np.int16), pixel_size)  # all bits, or none
-        for used in ((SUB, PAETH), (UP, PAETH), (PAETH,), (AVERAGE,))
+    uses_left, uses_above, uses_corner, uses_mean = (
+        np.repeat(-np.isin(kinds, users).astype(np.int16), pixel_size)  # all bits, or none
+        for users in ((SUB, PAETH), (UP, PAETH), PAETH, AVERAGE)
     )
-    any_mean = bool(of_mean.any())
-    numbers, choices = np.empty((6, n), np.int16), np.empty((2, n), bool)
     for t in range(1, width + count):
         start, stop = max(1, t - width + 1) * pixel_size, (min(count, t) + 1) * pixel_size
         here, before = slice(start, stop), slice(start - pixel_size, stop - pixel_size)
-        left, up, corner, pixel = lines[t + 1, here], lines[t + 1, before], lines[t, before], lines[t + 2, here]
-        a, b, c, to_a, to_b, to_c = numbers[:, : stop - start]
-        nearer_b, nearest_a = choices[:, : stop - start]
-        np.bitwise_and(left, of_left[here], out=a)
-        np.bitwise_and(up, of_above[here], out=b)
-        np.bitwise_and(corner, of_corner[here], out=c)
-        np.subtract(b, c, out=to_a)  # with p = a + b - c, |p - a|
-        np.subtract(a, c, out=to_b)
-        np.add(to_a, to_b, out=to_c)
-        for distance in (to_a, to_b, to_c):
-            np.abs(distance, out=distance)
-        np.less_equal(to_b, to_c, out=nearer_b)
-        np.minimum(to_b, to_c, out=to_c)
-        np.less_equal(to_a, to_c, out=nearest_a)
-        for one, other, choice in ((b, c, nearer_b), (a, b, nearest_a)):  # one = one if choice else other
-            np.subtract(one, other, out=one)
-            np.multiply(one, choice, out=one)
-            np.add(one, other, out=one)
-        np.add(pixel, a, out=pixel)
-        if any_mean:
-            np.add(left, up, out=b)
-            np.right_shift(b, 1, out=b)
-            np.bitwise_and(b, of_mean[here], out=b)
-            np.add(pixel, b, out=pixel)
-        np.bitwise_and(pixel, 255, out=pixel)
+        left, up, corner = lines[t + 1, here], lines[t + 1, before], lines[t, before]
+        predicted = _paeth(left & uses_left[here], up & uses_above[here], corner & uses_corner[here])
+        predicted += (left + up >> 1) & uses_mean[here]
+        lines[t + 2, here] += predicted
+        lines[t + 2, here] &= 255
     return skewed[1:].astype(np.uint8).reshape(rows.shape)
 
 
@@ -145,7 +123,13 @@ def _predicted(kind: int, left: Array, up: Array, corner: Array) -> Array:
         return (np.zeros_like(left), left, up)[kind]
     if kind == AVERAGE:
         return (left & up) + ((left ^ up) >> 1)  # the mean without a ninth bit
-    a, b, c = (array.astype(np.int16) for array in (left, up, corner))
-    to_a, to_b, to_c = np.abs(b - c), np.abs(a - c), np.abs(a + b - 2 * c)
-    other = np.where(to_b <= to_c, up, corner)
-    return np.where(to_a <= np.minimum(to_b, to_c), left, other)
+    return _paeth(*(array.astype(np.int16) for array in (left, up, corner))).astype(np.uint8)
+
+
+def _paeth(a: Array, b: Array, c: Array) -> Array:
+    """Of the pixels to the left, above and above left, the one nearest to a + b - c."""
+    to_a, to_b = b - c, a - c
+    to_c = np.abs(to_a + to_b)
+    to_a, to_b = np.abs(to_a), np.abs(to_b)
+    nearest: Array = np.where(to_a <= np.minimum(to_b, to_c), a, np.where(to_b <= to_c, b, c))
+    return nearest

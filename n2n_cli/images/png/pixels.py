@@ -7,9 +7,11 @@ Portable Network Graphics (PNG) Specification (Third Edition), W3C 2025: section
 
 from __future__ import annotations
 
+import io
 import math
 import zlib
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from n2n_cli.nn.functional import Array
 CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
 """Of the colour types gray, RGB, gray and alpha, RGBA."""
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
-_WHOLE = ((0, 0, 1, 1),)
+"""First row and column of the pixels of each pass of an interlaced picture, and the steps between them."""
 _CHUNK = 2**20
 
 
@@ -35,65 +37,43 @@ def decode(parts: Iterable[bytes | memoryview], height: int, width: int, channel
         When the data are damaged, or fewer or more than the size asks for.
     """
     pixels = np.empty((height, width, channels), np.uint16)
-    stream = _Stream(parts)
-    for y, x, down, right in _ADAM7 if interlaced else _WHOLE:
+    stream = io.BufferedReader(_Inflated(parts))
+    for y, x, down, right in _ADAM7 if interlaced else ((0, 0, 1, 1),):
         part = pixels[y::down, x::right]
-        if part.size:
-            _decode_pass(stream, part)
-    stream.finish()
+        row_bytes = 2 * part.shape[1] * channels
+        above = np.zeros(row_bytes, np.uint8)
+        for start in range(0, len(part) if row_bytes else 0, BAND):
+            band = part[start : start + BAND]
+            rows = np.empty((len(band), 1 + row_bytes), np.uint8)
+            if stream.readinto(rows.data) < rows.size:
+                raise ValueError("its pixels end too early")
+            plain = unfilter(rows[:, 1:].copy(), rows[:, 0], above, 2 * channels)
+            band[...] = plain.view(">u2").reshape(band.shape)
+            above = plain[-1]
+    if stream.read(1):
+        raise ValueError("it has more pixels than its size says")
     return pixels
 
 
-def _decode_pass(stream: _Stream, pixels: Array) -> None:
-    """Fill (H, W, C) `pixels`, all of them or those of one pass of Adam7."""
-    row_bytes = math.prod(pixels.shape[1:]) * 2
-    above = np.zeros(row_bytes, np.uint8)
-    for start in range(0, len(pixels), BAND):
-        band = pixels[start : start + BAND]
-        rows = np.frombuffer(stream.read(len(band) * (1 + row_bytes)), np.uint8).reshape(len(band), -1)
-        plain = unfilter(rows[:, 1:].copy(), rows[:, 0], above, 2 * pixels.shape[2])
-        band[...] = plain.view(">u2").reshape(band.shape)
-        above = plain[-1]
-
-
-class _Stream:
-    """Bytes of a zlib stream that comes in parts, never more of them than are asked for."""
+class _Inflated(io.RawIOBase):
+    """File of the bytes that were compressed into a zlib stream, which comes in parts; its checksum is verified."""
 
     def __init__(self, parts: Iterable[bytes | memoryview]) -> None:
-        self._parts = iter(parts)
+        self._parts: Iterator[bytes | memoryview] = filter(None, parts)
         self._zlib = zlib.decompressobj()
-        self._rest: bytes | memoryview = b""
 
-    def read(self, size: int) -> bytes:
-        pieces = []
-        while size:
-            piece = self._next(size)
-            if not piece:
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = b""
+        while not (data or self._zlib.eof):
+            packed = self._zlib.unconsumed_tail or next(self._parts, b"")
+            data = self._zlib.decompress(packed, len(buffer))
+            if not (packed or data):
                 raise ValueError("its pixels end too early")
-            pieces.append(piece)
-            size -= len(piece)
-        return b"".join(pieces)
-
-    def finish(self) -> None:
-        """See that nothing is left but the checksum, and that this is right."""
-        if self._next(1):
-            raise ValueError("it has more pixels than its size says")
-        if not self._zlib.eof:
-            raise ValueError("its pixels end too early")
-
-    def _next(self, most: int) -> bytes:
-        """Some bytes, `most` at most; none only at the end."""
-        while not self._zlib.eof:
-            if not self._rest:
-                part = next(self._parts, None)
-                if part is None:
-                    return self._zlib.decompress(b"", most)
-                self._rest = part
-            piece = self._zlib.decompress(self._rest, most)
-            self._rest = self._zlib.unconsumed_tail
-            if piece:
-                return piece
-        return b""
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def encode(pixels: Array, kind: int | None = None) -> Iterator[bytes]:
