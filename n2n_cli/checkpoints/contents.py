@@ -63,7 +63,7 @@ def check_resumable(tree: Any, path: Path | str, *, averaged: bool = False) -> N
 
 
 @contextmanager
-def told_of(path: Path | str, hint: str | None = None) -> Iterator[None]:
+def naming_file(path: Path | str, hint: str | None = None) -> Iterator[None]:
     """Let errors in the block name the file, with a hint where they have none."""
     try:
         yield

@@ -5,7 +5,7 @@ pairs               numbered pairs, cut from pictures or given
 folders             which picture files a folder holds
 built_in            the built-in pictures, made once and then kept
 dead_leaves         how they are made
-limits              memory that pictures may take, and which of them are used
+picture_memory      memory that pictures may take, and which of them are used
 shrinking           pictures made smaller
 prefetching         batches made ahead of their use
 shots               which pictures are shots of the same scene

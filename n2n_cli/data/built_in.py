@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from n2n_cli.data import limits as memory
+from n2n_cli.data import picture_memory
 from n2n_cli.data.dead_leaves import dead_leaves
 from n2n_cli.errors import DataError
 from n2n_cli.nn.functional import Array
@@ -40,9 +40,9 @@ def built_in_pictures(
     """
     side = max(256, smallest)
     count = max(LEAST, PIXELS // side**2)
-    if count * side**2 * 3 > memory.MEMORY:
+    if count * side**2 * 3 > picture_memory.MEMORY:
         raise DataError(
-            f"built-in pictures of {side}x{side} pixels need more than {memory.MEMORY / 1e9:g} GB",
+            f"built-in pictures of {side}x{side} pixels need more than {picture_memory.MEMORY / 1e9:g} GB",
             hint="a smaller `data.size`, or a noise model that needs fewer source pixels",
         )
     path = cache_folder() / f"dead-leaves-{VERSION}-{count}x{side}.npy"

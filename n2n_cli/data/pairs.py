@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from n2n_cli.data.shrinking import shrunk
-from n2n_cli.images.pixels import to_float, to_integer, turned
+from n2n_cli.images.pixels import flip_rotate, to_float, to_integer
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import NoiseModel
 
@@ -67,7 +67,7 @@ class Places:
         return len(self._places)
 
     def at(self, number: int, epoch: int, size: Sequence[int], side: int) -> tuple[int, int, int]:
-        """Top and left, in pixels, of a crop of side x side in a picture of `size`, and its way as in `turned`."""
+        """Top and left, in pixels, of a crop of side x side in a picture of `size`, and its way as in `flip_rotate`."""
         place = self._places[number]
         if self._anew is not None:
             place = generator(self._seed, self._anew, epoch, number).random(2)
@@ -158,7 +158,7 @@ class CropPairs:
         picture = self.pictures[number % len(self.pictures)]
         side = self._side(number, epoch, picture.shape)
         y, x, way = self._places.at(number, epoch, picture.shape, side)
-        crop = turned(picture[y : y + side, x : x + side], way)
+        crop = flip_rotate(picture[y : y + side, x : x + side], way)
         if side != self._crop:
             crop = shrunk(crop, self._crop)
         if self.recolour:
@@ -209,7 +209,7 @@ def augment(noisy: Array, target: Array, *, swap: bool = True, rng: np.random.Ge
     Noise2Noise learns from both as well where their noise is alike. Pictures that are not square are not turned.
     """
     way = int(rng.integers(8 if noisy.shape[0] == noisy.shape[1] else 4))
-    views = [turned(noisy, way).copy(), turned(target, way).copy()]
+    views = [flip_rotate(noisy, way).copy(), flip_rotate(target, way).copy()]
     if swap and rng.integers(2):
         views.reverse()
     noisy[...], target[...] = views

@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
-def made_ahead(make: Callable[[Item], Made], items: Iterable[Item], *, threads: int = 1) -> Generator[Made]:
+def prefetch(make: Callable[[Item], Made], items: Iterable[Item], *, threads: int = 1) -> Generator[Made]:
     """make(item) for every item in turn; while one is used, threads make the next, one each.
 
     They end with the generator. An error of `make` is raised when the turn of its item comes.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from n2n_cli.data import limits as memory
+from n2n_cli.data import picture_memory
 from n2n_cli.data.alignment import Exposure, common_area, measure_exposure, measure_shift
 from n2n_cli.data.shots import Scene
 from n2n_cli.errors import DataError, ImageError
@@ -138,7 +138,7 @@ def read_scenes(
     if small:
         notes += (f"{small} of {len(scenes)} scenes are smaller than {smallest} pixels: left out",)
     if least < 1:
-        notes += (memory.note("shots", least),)
+        notes += (picture_memory.note("shots", least),)
     return kept, notes + tuple(found.notes(match_exposure=match_exposure, align=align))
 
 
@@ -181,8 +181,8 @@ def _read(scene: Scene, total: int, smallest: int, sizes: dict[Path, Pair]) -> t
             problems.append(f"`{path}` is a copy of `{seen[digest]}`, with the same noise")
             continue
         seen[digest] = path
-        share = memory.share_of_sides(total * own.shape[2] * own.itemsize)
-        pixels.append(memory.middle(own, share, smallest))
+        share = picture_memory.share_of_sides(total * own.shape[2] * own.itemsize)
+        pixels.append(picture_memory.middle(own, share, smallest))
     return pixels, problems
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from n2n_cli.data.pairs import augment, generator
 from n2n_cli.data.scenes import Shots
 from n2n_cli.data.shot_crops import ShotCrops
-from n2n_cli.images.pixels import turned
+from n2n_cli.images.pixels import flip_rotate
 from n2n_cli.nn.functional import Array
 
 _AUGMENT = 33  # number of a random stream; every stream of this package has its own
@@ -48,8 +48,8 @@ class ShotPairs(ShotCrops):
             shots = self.scenes[scene]
             y, x, way = self._places.at(number, epoch, shots.size, self.size)
             targets = shots.scene.targets(shot) if self.validation else (other,)
-            noisy[i] = turned(self._crop(shots, shot, y, x), way)
-            target[i] = turned(np.mean([self._crop(shots, one, y, x) for one in targets], axis=0), way)
+            noisy[i] = flip_rotate(self._crop(shots, shot, y, x), way)
+            target[i] = flip_rotate(np.mean([self._crop(shots, one, y, x) for one in targets], axis=0), way)
             if self.augmented:
                 augment(noisy[i], target[i], rng=generator(self.seed, _AUGMENT, epoch, number))
         return np.moveaxis(noisy, -1, 1), np.moveaxis(target, -1, 1)  # (N, C, H, W)

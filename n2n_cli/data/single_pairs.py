@@ -9,7 +9,7 @@ import numpy as np
 from n2n_cli.data.neighbour_sampling import draw_neighbours, neighbours
 from n2n_cli.data.pairs import generator
 from n2n_cli.data.shot_crops import ShotCrops
-from n2n_cli.images.pixels import turned
+from n2n_cli.images.pixels import flip_rotate
 from n2n_cli.nn.functional import Array
 
 _AUGMENT, _DRAWN, _DRAWN_VALIDATION = 43, 45, 46  # streams of random numbers, as in `shot_pairs`
@@ -51,7 +51,7 @@ class SinglePairs(ShotCrops):
         y, x, way = self._places.at(number, epoch, picture.size, side)
         if self.augmented:
             way = int(generator(self.seed, _AUGMENT, epoch, number).integers(8))
-        return turned(picture.crop(0, y, x, side, self.channels), way)
+        return flip_rotate(picture.crop(0, y, x, side, self.channels), way)
 
 
 def drawn_in(target: Array) -> Array:

@@ -12,7 +12,7 @@ import numpy as np
 from n2n_cli.checkpoints.file import read_checkpoint
 from n2n_cli.config import DataConfig
 from n2n_cli.config.keys import DEAD_LEAVES
-from n2n_cli.data import limits as memory
+from n2n_cli.data import picture_memory
 from n2n_cli.data.built_in import built_in_pictures
 from n2n_cli.data.folders import PAIR_ENDINGS, check_channels, image_files
 from n2n_cli.data.pairs import HELD_OUT, ArrayPairs, CropPairs, Dataset, how_often
@@ -139,8 +139,8 @@ def read_folder(folder: Path, channels: int, *, smallest: int) -> tuple[list[Arr
         except ImageError as error:
             problems.append(error.message)
             continue
-        share = memory.share_of_sides(total * pixels.itemsize)
-        pictures.append(memory.middle(pixels, share, smallest))
+        share = picture_memory.share_of_sides(total * pixels.itemsize)
+        pictures.append(picture_memory.middle(pixels, share, smallest))
         least = min(least, share)
     if problems:
         raise ImageError(
@@ -156,7 +156,7 @@ def read_folder(folder: Path, channels: int, *, smallest: int) -> tuple[list[Arr
     if len(usable) < len(files):
         notes += (f"{len(files) - len(usable)} of {len(files)} pictures are smaller than {smallest} pixels: left out",)
     if least < 1:
-        notes += (memory.note("pictures", least),)
+        notes += (picture_memory.note("pictures", least),)
     return pictures, notes
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from n2n_cli.errors import ImageError
 from n2n_cli.images.picture import Metadata, Picture
+from n2n_cli.images.pixels import flip_rotate
 from n2n_cli.images.tiff import pages as tags
 from n2n_cli.images.tiff.pages import Page
 from n2n_cli.images.tiff.pixels import Layout, decode
@@ -15,15 +14,8 @@ from n2n_cli.nn.functional import Array
 
 _WHITE_IS_ZERO, _RGB = 0, 2
 _UNKNOWN, _ASSOCIATED, _UNASSOCIATED = 0, 1, 2  # of the tag ExtraSamples
-_TURNS: dict[int, Callable[[Array], Array]] = {  # by orientation, for arrays whose first axes are rows and columns
-    2: lambda x: x[:, ::-1],
-    3: lambda x: x[::-1, ::-1],
-    4: lambda x: x[::-1],
-    5: lambda x: np.swapaxes(x, 0, 1),
-    6: lambda x: np.swapaxes(x[::-1], 0, 1),
-    7: lambda x: np.swapaxes(x[::-1, ::-1], 0, 1),
-    8: lambda x: np.swapaxes(x, 0, 1)[::-1],
-}
+_UPRIGHT = (0, 2, 3, 1, 4, 5, 7, 6)
+"""Variant of `flip_rotate` that turns a page upright, by its orientation less 1."""
 
 
 def read_tiff_page(label: str, page: Page, layout: Layout, metadata: Metadata, notes: tuple[str, ...]) -> Picture:
@@ -36,8 +28,8 @@ def read_tiff_page(label: str, page: Page, layout: Layout, metadata: Metadata, n
     ValueError, OSError
         When it is damaged.
     """
-    colours = 3 if page.number(tags.PHOTOMETRIC, 0) == _RGB else 1
-    extra = page.numbers(tags.EXTRA_SAMPLES)
+    colours = 3 if page.integer(tags.PHOTOMETRIC, 0) == _RGB else 1
+    extra = page.integers(tags.EXTRA_SAMPLES)
     if colours == 3 and layout.samples == 4 and not extra:
         extra = (_UNASSOCIATED,)  # as old programs wrote RGBA
     known = [(), (_ASSOCIATED,), (_UNASSOCIATED,), *([(_UNKNOWN,)] if colours == 3 else [])]
@@ -49,7 +41,7 @@ def read_tiff_page(label: str, page: Page, layout: Layout, metadata: Metadata, n
     pixels = decode(page, layout)
     pixels, noted = _plain_type(pixels)
     notes += noted
-    if page.number(tags.PHOTOMETRIC, 0) == _WHITE_IS_ZERO:
+    if page.integer(tags.PHOTOMETRIC, 0) == _WHITE_IS_ZERO:
         if pixels.dtype.kind != "u":
             raise ImageError(
                 f"{label} has {pixels.dtype} pixels where white is zero", hint="save it with black as zero"
@@ -64,8 +56,8 @@ def read_tiff_page(label: str, page: Page, layout: Layout, metadata: Metadata, n
         pixels = _divided(pixels, alpha)
         notes += ("its colours were divided by its alpha, which had been multiplied in",)
     if page.orientation > 1:
-        turn = _TURNS[page.orientation]
-        pixels, alpha = turn(pixels), None if alpha is None else turn(alpha)
+        variant = _UPRIGHT[page.orientation - 1]
+        pixels, alpha = flip_rotate(pixels, variant), None if alpha is None else flip_rotate(alpha, variant)
     pixels, alpha = np.ascontiguousarray(pixels), None if alpha is None else np.ascontiguousarray(alpha)
     value_range, noted = range_of(pixels)
     return Picture(pixels, alpha, metadata, notes + noted, value_range, format="TIFF")

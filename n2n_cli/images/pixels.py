@@ -48,25 +48,25 @@ def from_unit(shares: Array, low: float, high: float, dtype: DTypeLike) -> Array
     return back
 
 
-def turned(x: Array, way: int, axes: tuple[int, int] = (0, 1)) -> Array:
-    """A view of pictures in one of eight ways, 0 being as they are: mirrored by two bits, then transposed.
+def flip_rotate(x: Array, variant: int, axes: tuple[int, int] = (0, 1)) -> Array:
+    """A view of pictures in one of the 8 flips and rotations: flipped along two axes, then transposed.
 
     Parameters
     ----------
-    x : (H, W, ...) array, or with the height and the width on other axes
-    way : int
-        0 to 7.
+    x : (H, W, ...) array, or with height and width on other axes
+    variant : int
+        0 to 7, the sum of 1 (flip vertically), 2 (flip horizontally) and 4 (transpose).
     axes : pair of int
-        Of the height and the width.
+        Axes of height and width.
     """
-    mirrored = np.flip(x, _mirrored(way, axes))
-    return mirrored.swapaxes(*axes) if way & 4 else mirrored
+    flipped = np.flip(x, _flipped_axes(variant, axes))
+    return flipped.swapaxes(*axes) if variant & 4 else flipped
 
 
-def turned_back(x: Array, way: int, axes: tuple[int, int] = (0, 1)) -> Array:
-    """The inverse of `turned`."""
-    return np.flip(x.swapaxes(*axes) if way & 4 else x, _mirrored(way, axes))
+def undo_flip_rotate(x: Array, variant: int, axes: tuple[int, int] = (0, 1)) -> Array:
+    """The inverse of `flip_rotate`."""
+    return np.flip(x.swapaxes(*axes) if variant & 4 else x, _flipped_axes(variant, axes))
 
 
-def _mirrored(way: int, axes: tuple[int, int]) -> tuple[int, ...]:
-    return tuple(axis for bit, axis in enumerate(axes) if way >> bit & 1)
+def _flipped_axes(variant: int, axes: tuple[int, int]) -> tuple[int, ...]:
+    return tuple(axis for bit, axis in enumerate(axes) if variant >> bit & 1)

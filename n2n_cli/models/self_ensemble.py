@@ -14,7 +14,7 @@ import numpy as np
 
 from n2n_cli.engine.bands import Bands
 from n2n_cli.engine.channels_last import empty_nchw
-from n2n_cli.images.pixels import turned, turned_back
+from n2n_cli.images.pixels import flip_rotate, undo_flip_rotate
 from n2n_cli.nn import Module
 from n2n_cli.nn.functional import Array, Shape
 
@@ -41,7 +41,7 @@ class SelfEnsemble(Module):
         total = empty_nchw(self.output_shape(x.shape), np.result_type(x, np.float32))
         total.fill(0)
         for way in range(8):
-            total += turned_back(self.network(turned(x, way, _SIDES)), way, _SIDES)
+            total += undo_flip_rotate(self.network(flip_rotate(x, way, _SIDES)), way, _SIDES)
         total *= 1 / 8
         return total
 
@@ -53,7 +53,7 @@ class SelfEnsemble(Module):
 
     def _add(self, way: int, total: Array, x: Array, bands: Bands) -> None:
         """Add one way's part to the mean; the first one is where it begins."""
-        y = turned_back(self.network.in_bands(turned(x, way, _SIDES), bands), way, _SIDES)
+        y = undo_flip_rotate(self.network.in_bands(flip_rotate(x, way, _SIDES), bands), way, _SIDES)
 
         def add(rows: slice) -> None:
             part = total[:, :, rows]

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from n2n_cli.config import DataConfig
-from n2n_cli.data import built_in, sources
-from n2n_cli.data import limits as memory
+from n2n_cli.data import built_in, picture_memory, sources
 from n2n_cli.data.built_in import built_in_pictures, cache_folder
 from n2n_cli.data.dead_leaves import dead_leaves
 from n2n_cli.data.pairs import Dataset
@@ -80,7 +79,7 @@ def test_larger_crops_get_larger_pictures(cache: Path) -> None:
 
 
 def test_built_in_pictures_beyond_the_memory(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "MEMORY", 4 * 300**2 * 3)
+    monkeypatch.setattr(picture_memory, "MEMORY", 4 * 300**2 * 3)
     assert len(built_in_pictures(300, 3)[0]) == 4
     error = told(DataError, lambda: built_in_pictures(301, 3))
     assert error.message == "built-in pictures of 301x301 pixels need more than 0.00108 GB"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from n2n_cli.data.pairs import ArrayPairs, CropPairs, recoloured
-from n2n_cli.images.pixels import turned
+from n2n_cli.images.pixels import flip_rotate
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import parse_noise
 from tests.nn.cases import some_examples
@@ -280,7 +280,7 @@ def test_augmented_given_pairs_are_flipped_turned_and_swapped_together() -> None
             (way, swapped)
             for way in range(8)
             for swapped in (False, True)
-            if all(map(np.array_equal, views, [turned(s, way) for s in sources[:: -1 if swapped else 1]]))
+            if all(map(np.array_equal, views, [flip_rotate(s, way) for s in sources[:: -1 if swapped else 1]]))
         ]
         seen.add(found)
     assert len(seen) > 10

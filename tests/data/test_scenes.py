@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from n2n_cli.data import limits as memory
-from n2n_cli.data import scenes
+from n2n_cli.data import picture_memory, scenes
 from n2n_cli.data.alignment import Exposure
 from n2n_cli.data.scenes import read_scenes
 from n2n_cli.data.shots import Scene, bursts
@@ -117,11 +116,11 @@ def test_small_scenes_are_left_out_and_told_of(tmp_path: Path) -> None:
 def test_shots_beyond_the_memory_are_cut_to_the_same_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shots = [colour(40, 60, 0), colour(40, 60, 1)]
     write_burst(tmp_path / "a", shots)
-    monkeypatch.setattr(memory, "MEMORY", 2 * 40 * 60 * 3)
+    monkeypatch.setattr(picture_memory, "MEMORY", 2 * 40 * 60 * 3)
     (whole,), notes = read_scenes(bursts(tmp_path), smallest=4)
     assert whole.size == (40, 60)
     assert not any("middle" in note for note in notes)
-    monkeypatch.setattr(memory, "MEMORY", 2 * 40 * 60 * 3 // 4)
+    monkeypatch.setattr(picture_memory, "MEMORY", 2 * 40 * 60 * 3 // 4)
     (found,), notes = read_scenes(bursts(tmp_path), smallest=4)
     for got, wanted in zip(found.pixels, shots, strict=True):
         np.testing.assert_array_equal(got, wanted[10:30, 15:45])

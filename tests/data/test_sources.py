@@ -14,8 +14,7 @@ from PIL import Image
 
 from n2n_cli.checkpoints.file import write_checkpoint
 from n2n_cli.config import DataConfig
-from n2n_cli.data import limits as memory
-from n2n_cli.data import sources
+from n2n_cli.data import picture_memory, sources
 from n2n_cli.data.pairs import ArrayPairs, CropPairs, Dataset
 from n2n_cli.data.sources import find_pair_file, open_dataset, read_folder
 from n2n_cli.errors import CheckpointError, DataError, ImageError
@@ -219,10 +218,10 @@ def test_pictures_beyond_the_memory_are_cut_to_their_middle(tmp_path: Path, monk
     save(tmp_path / "a.png", colour(40, 60, 0))
     save(tmp_path / "b.png", colour(20, 30, 1))
     total = (40 * 60 + 20 * 30) * 3
-    monkeypatch.setattr(memory, "MEMORY", total)
+    monkeypatch.setattr(picture_memory, "MEMORY", total)
     pictures, notes = read_folder(tmp_path, 3, smallest=4)
     assert (sum(picture.nbytes for picture in pictures), notes) == (total, ())
-    monkeypatch.setattr(memory, "MEMORY", total // 4)
+    monkeypatch.setattr(picture_memory, "MEMORY", total // 4)
     pictures, notes = read_folder(tmp_path, 3, smallest=4)
     np.testing.assert_array_equal(pictures[0], colour(40, 60, 0)[10:30, 15:45])
     np.testing.assert_array_equal(pictures[1], colour(20, 30, 1)[5:15, 7:22])
@@ -235,7 +234,7 @@ def test_pictures_beyond_the_memory_are_cut_to_their_middle(tmp_path: Path, monk
 def test_16_bit_pictures_keep_to_the_memory_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a.png", "b.png"):
         save(tmp_path / name, numbered(32, 32))
-    monkeypatch.setattr(memory, "MEMORY", 2 * 32 * 32)  # they have twice as many bytes
+    monkeypatch.setattr(picture_memory, "MEMORY", 2 * 32 * 32)  # they have twice as many bytes
     pictures, notes = read_folder(tmp_path, 1, smallest=4)
     assert [picture.shape for picture in pictures] == [(22, 22, 1)] * 2
     assert "the middle 71% of each side is used" in notes[0]

@@ -70,7 +70,7 @@ class Page:
         value = self.tags.get(exif.ORIENTATION, 1)
         return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
-    def number(self, tag: int, default: int) -> int:
+    def integer(self, tag: int, default: int) -> int:
         """A tag's value where it is one whole number."""
         value = self.tags.get(tag, default)
         if isinstance(value, tuple):
@@ -79,7 +79,7 @@ class Page:
             raise ValueError(f"tag {tag} is {self.tags.get(tag)}")
         return value
 
-    def numbers(self, tag: int) -> tuple[int, ...]:
+    def integers(self, tag: int) -> tuple[int, ...]:
         """A tag's whole numbers; none where it is absent."""
         value = self.tags.get(tag, ())
         return value if isinstance(value, tuple) else (value,)

@@ -77,9 +77,9 @@ def layout_of(page: Page) -> Layout | None:
     """
     height, width = page.size
     try:
-        samples, compression = page.number(tags.SAMPLES, 1), page.number(tags.COMPRESSION, tags.RAW)
-        kind, bits = page.number(tags.SAMPLE_FORMAT, 1), page.number(tags.BITS, 1)
-        photometric, order = page.number(tags.PHOTOMETRIC, 0), page.number(tags.FILL_ORDER, 1)
+        samples, compression = page.integer(tags.SAMPLES, 1), page.integer(tags.COMPRESSION, tags.RAW)
+        kind, bits = page.integer(tags.SAMPLE_FORMAT, 1), page.integer(tags.BITS, 1)
+        photometric, order = page.integer(tags.PHOTOMETRIC, 0), page.integer(tags.FILL_ORDER, 1)
     except ValueError:  # channels of several kinds
         return None
     name = f"{_KINDS.get(kind)}{bits // 8}"
@@ -88,23 +88,23 @@ def layout_of(page: Page) -> Layout | None:
         return None
     if not (packed or compression == tags.RAW) or not 0 < samples <= _MOST_SAMPLES:
         return None
-    planar = page.number(tags.PLANAR, 1) == 2 and samples > 1
+    planar = page.integer(tags.PLANAR, 1) == 2 and samples > 1
     tiled = tags.TILE_OFFSETS in page.tags
     if tiled:
-        block = page.number(tags.TILE_LENGTH, 0), page.number(tags.TILE_WIDTH, 0)
+        block = page.integer(tags.TILE_LENGTH, 0), page.integer(tags.TILE_WIDTH, 0)
     else:
-        block = min(page.number(tags.ROWS_PER_STRIP, height), height), width
+        block = min(page.integer(tags.ROWS_PER_STRIP, height), height), width
     if min(block) <= 0 or (tiled and block[1] % 16):
         raise ValueError(f"it has strips or tiles of {block[1]} x {block[0]} pixels")
-    offsets = page.numbers(tags.TILE_OFFSETS if tiled else tags.STRIP_OFFSETS)
-    counts = page.numbers(tags.TILE_COUNTS if tiled else tags.STRIP_COUNTS)
+    offsets = page.integers(tags.TILE_OFFSETS if tiled else tags.STRIP_OFFSETS)
+    counts = page.integers(tags.TILE_COUNTS if tiled else tags.STRIP_COUNTS)
     if not counts and len(offsets) == 1 and compression == tags.RAW:
         counts = (height * width * samples * bits // 8,)
     wanted = math.ceil(height / block[0]) * math.ceil(width / block[1]) * (samples if planar else 1)
     if not len(offsets) == len(counts) == wanted:
         raise ValueError(f"it names {len(offsets)} places of pixels with {len(counts)} sizes and needs {wanted}")
     dtype = np.dtype(name).newbyteorder("<" if page.head[:2] == b"II" else ">")
-    predictor = page.number(tags.PREDICTOR, 1) if compression in _WITH_PREDICTOR else 1
+    predictor = page.integer(tags.PREDICTOR, 1) if compression in _WITH_PREDICTOR else 1
     places = tuple(zip(offsets, counts, strict=True))
     return Layout(height, width, samples, dtype, planar, compression, predictor, tiled, block, places)
 
