@@ -1,4 +1,4 @@
-"""Channels as a file holds them -> a picture: colours, alpha, and the range of their values."""
+"""Interpretation of a TIFF page's channels: colours, alpha, value range."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from n2n_cli.nn.functional import Array
 _WHITE_IS_ZERO, _RGB = 0, 2
 _UNKNOWN, _ASSOCIATED, _UNASSOCIATED = 0, 1, 2  # of the tag ExtraSamples
 _UPRIGHT = (0, 2, 3, 1, 4, 5, 7, 6)
-"""Variant of `flip_rotate` that turns a page upright, by its orientation less 1."""
+"""Variants of `flip_rotate` that make a page upright, by its orientation - 1."""
 
 
 def read_tiff_page(label: str, page: Page, layout: Layout, metadata: Metadata, notes: tuple[str, ...]) -> Picture:
-    """The picture of a page of gray or RGB pixels, turned upright.
+    """Read a page of gray or RGB pixels and rotate it upright.
 
     Raises
     ------
     ImageError
-        When it has channels of no known meaning, or values that are not numbers.
+        When it has channels of unknown meaning, or values that are not finite.
     ValueError, OSError
-        When it is damaged.
+        When the page is damaged.
     """
     colours = 3 if page.integer(tags.PHOTOMETRIC, 0) == _RGB else 1
     extra = page.integers(tags.EXTRA_SAMPLES)
@@ -64,7 +64,7 @@ def read_tiff_page(label: str, page: Page, layout: Layout, metadata: Metadata, n
 
 
 def _plain_type(pixels: Array) -> tuple[Array, tuple[str, ...]]:
-    """Floats of other lengths as 32-bit ones."""
+    """Convert floats of 16 or 64 bits to 32 bits."""
     if pixels.dtype.kind != "f" or pixels.itemsize == 4:
         return pixels, ()
     with np.errstate(over="ignore"):
@@ -73,12 +73,12 @@ def _plain_type(pixels: Array) -> tuple[Array, tuple[str, ...]]:
 
 
 def check_finite(label: str, pixels: Array) -> None:
-    """Refuse values that are not numbers.
+    """Refuse values that are not finite.
 
     Raises
     ------
     ImageError
-        Says how many there are.
+        With the number of such values.
     """
     if pixels.dtype.kind == "f" and (count := pixels.size - np.count_nonzero(np.isfinite(pixels))):
         raise ImageError(
@@ -88,7 +88,7 @@ def check_finite(label: str, pixels: Array) -> None:
 
 
 def range_of(pixels: Array) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
-    """`Picture.value_range` of pixels, and a note where it is not the usual one."""
+    """`Picture.value_range` of pixels, and a note when it is not the default."""
     if pixels.dtype in (np.uint8, np.uint16):
         return None, ()
     low, high = float(pixels.min()), float(pixels.max())
@@ -98,7 +98,7 @@ def range_of(pixels: Array) -> tuple[tuple[float, float] | None, tuple[str, ...]
 
 
 def _divided(pixels: Array, alpha: Array) -> Array:
-    """Colours without the alpha that was multiplied in; where nothing is seen, they are 0."""
+    """Divide premultiplied colours by alpha; fully transparent pixels become 0."""
     whole = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else 1
     share = alpha[..., None].astype(np.float64)
     colours = np.divide(pixels * float(whole), share, out=np.zeros(pixels.shape), where=share > 0)

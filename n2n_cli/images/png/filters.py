@@ -1,4 +1,4 @@
-"""The five row filters of PNG, forward and back, on whole bands of rows.
+"""The five row filters of PNG, applied and undone on bands of rows.
 
 References
 ----------
@@ -14,16 +14,16 @@ from n2n_cli.nn.functional import Array
 
 NONE, SUB, UP, AVERAGE, PAETH = range(5)
 BAND = 256
-"""Rows that are handled at once: enough to keep NumPy busy, few enough to stay in the cache."""
+"""Rows per band: enough to keep NumPy busy, few enough to stay in the cache."""
 
 
 def unfilter(rows: Array, filters: Array, above: Array, pixel_size: int) -> Array:
-    """The bytes of a band of rows from their filtered bytes.
+    """Undo the filters of a band of rows.
 
     Parameters
     ----------
     rows : (R, B) uint8 array
-        Filtered bytes; may be overwritten.
+        Filtered bytes, which may be overwritten.
     filters : (R,) uint8 array
         Type of each row's filter.
     above : (B,) uint8 array
@@ -38,7 +38,7 @@ def unfilter(rows: Array, filters: Array, above: Array, pixel_size: int) -> Arra
     Raises
     ------
     ValueError
-        When there is no filter of some row's type.
+        For an unknown filter type.
     """
     if filters.max() > PAETH:
         raise ValueError(f"there is no row filter {filters.max()}")
@@ -57,9 +57,9 @@ def unfilter(rows: Array, filters: Array, above: Array, pixel_size: int) -> Arra
 def _by_diagonals(rows: Array, filters: Array, above: Array, pixel_size: int) -> Array:
     """`unfilter` for any mixture of filters.
 
-    A pixel needs its neighbours to the left, above, and above left; so the pixels of one diagonal, one of each row,
-    can be computed together once the two diagonals before are known. Row r is moved r pixels to the right, which makes
-    a diagonal a contiguous line of memory. None, Sub and Up are Paeth with some of the three neighbours taken as 0.
+    A pixel depends on its neighbours to the left, above, and above left, so all pixels of a diagonal, one of each row,
+    can be computed together once the two diagonals before are known. Row r is shifted r pixels to the right, which
+    makes a diagonal contiguous in memory. None, Sub and Up are Paeth with some of the three neighbours taken as 0.
     """
     count, width, n = len(rows), rows.shape[1] // pixel_size, (len(rows) + 1) * pixel_size
     lines = np.zeros((width + count + 2, n), np.int16)  # line t + 2: pixel t - r of each row r; row 0 is `above`
@@ -85,10 +85,10 @@ def _by_diagonals(rows: Array, filters: Array, above: Array, pixel_size: int) ->
 
 
 def filtered(rows: Array, above: Array, pixel_size: int, kind: int | None = None) -> Array:
-    """The bytes of a band of rows as PNG stores them: each row behind the type of its filter.
+    """Filter a band of rows; each row is preceded by the type of its filter.
 
-    Each row takes the filter whose bytes, as signed numbers, have the smallest sum of magnitudes (the heuristic that
-    the specification recommends, section 12.7).
+    For each row the filter is chosen whose bytes, as signed numbers, have the smallest sum of magnitudes: the heuristic
+    that the specification recommends in section 12.7.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def filtered(rows: Array, above: Array, pixel_size: int, kind: int | None = None
     pixel_size : int
         Bytes per pixel.
     kind : int, optional
-        One filter for all rows.
+        One filter for all rows instead.
 
     Returns
     -------
@@ -118,7 +118,7 @@ def filtered(rows: Array, above: Array, pixel_size: int, kind: int | None = None
 
 
 def _predicted(kind: int, left: Array, up: Array, corner: Array) -> Array:
-    """What a filter subtracts from each byte."""
+    """The bytes that a filter subtracts from each byte."""
     if kind in (NONE, SUB, UP):
         return (np.zeros_like(left), left, up)[kind]
     if kind == AVERAGE:
@@ -127,7 +127,7 @@ def _predicted(kind: int, left: Array, up: Array, corner: Array) -> Array:
 
 
 def _paeth(a: Array, b: Array, c: Array) -> Array:
-    """Of the pixels to the left, above and above left, the one nearest to a + b - c."""
+    """The value of left a, above b and above left c that is nearest to a + b - c."""
     to_a, to_b = b - c, a - c
     to_c = np.abs(to_a + to_b)
     to_a, to_b = np.abs(to_a), np.abs(to_b)

@@ -1,4 +1,4 @@
-"""Pixels of PNG files with 16 bits per channel, which Pillow would cut to 8 bits.
+"""Pixels of 16-bit PNG files, which Pillow would cut to 8 bits.
 
 References
 ----------
@@ -20,21 +20,21 @@ from n2n_cli.images.png.filters import BAND, filtered, unfilter
 from n2n_cli.nn.functional import Array
 
 CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
-"""Of the colour types gray, RGB, gray and alpha, RGBA."""
+"""Channels by colour type: gray, RGB, gray with alpha, RGBA."""
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
-"""First row and column of the pixels of each pass of an interlaced picture, and the steps between them."""
+"""First row, first column and steps of the pixels of each interlacing pass."""
 _CHUNK = 2**20
 
 
 def decode(parts: Iterable[bytes | memoryview], height: int, width: int, channels: int, interlaced: bool) -> Array:
-    """(H, W, C) uint16 pixels from the contents of the IDAT chunks.
+    """Decode (H, W, C) uint16 pixels from the contents of the IDAT chunks.
 
-    No more is decompressed than a picture of this size has.
+    No more is decompressed than a picture of this size needs.
 
     Raises
     ------
     ValueError
-        When the data are damaged, or fewer or more than the size asks for.
+        When the data are damaged, or too few or too many for the size.
     """
     pixels = np.empty((height, width, channels), np.uint16)
     stream = io.BufferedReader(_Inflated(parts))
@@ -56,7 +56,10 @@ def decode(parts: Iterable[bytes | memoryview], height: int, width: int, channel
 
 
 class _Inflated(io.RawIOBase):
-    """File of the bytes that were compressed into a zlib stream, which comes in parts; its checksum is verified."""
+    """File of the decompressed bytes of a zlib stream that comes in parts.
+
+    The checksum is verified.
+    """
 
     def __init__(self, parts: Iterable[bytes | memoryview]) -> None:
         self._parts: Iterator[bytes | memoryview] = filter(None, parts)
@@ -77,9 +80,9 @@ class _Inflated(io.RawIOBase):
 
 
 def encode(pixels: Array, kind: int | None = None) -> Iterator[bytes]:
-    """The contents of the IDAT chunks for (H, W, C) uint16 `pixels`, C from 1 to 4.
+    """Contents of the IDAT chunks for (H, W, C) uint16 `pixels`, C from 1 to 4.
 
-    Each row has the filter that suits it, or all have the filter `kind`.
+    The filter is chosen for each row, unless `kind` names one for all.
     """
     pixel_size, row_bytes = 2 * pixels.shape[2], 2 * math.prod(pixels.shape[1:])
     packer = None
@@ -96,6 +99,6 @@ def encode(pixels: Array, kind: int | None = None) -> Iterator[bytes]:
 
 
 def _cut(data: bytes) -> Iterator[bytes]:
-    """Pieces that are not empty and not longer than other readers like to hold in memory."""
+    """Pieces for chunks: none empty, none longer than readers like to keep in memory."""
     for start in range(0, len(data), _CHUNK):
         yield data[start : start + _CHUNK]

@@ -1,7 +1,7 @@
-"""Pixels of TIFF pages at their full depth: integers and floats of 8 to 64 bits, in any number of channels.
+"""Pixels of TIFF pages at full depth: integers and floats of 8 to 64 bits.
 
-Pillow reads the 8-bit ones of these and few others. What is done here is the layout; to unpack LZW, ZSTD and the like,
-Pillow's libtiff is shown the bytes of a page as an 8-bit gray picture.
+Pillow reads the 8-bit ones and few others. This module handles the layout; LZW, ZSTD and the like are decompressed by
+Pillow's libtiff, which gets the bytes of a page as an 8-bit gray picture.
 
 References
 ----------
@@ -30,14 +30,14 @@ _PACKBITS = 32773
 _WITH_PREDICTOR = {_LZW, *_DEFLATE, _LZMA, _ZSTD}
 _KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # of the tag SampleFormat
 _TYPES = {"u1", "u2", "u4", "i1", "i2", "i4", "f2", "f4", "f8"}
-_AT_ONCE = 2**24  # bytes that are unpacked at once
+_AT_ONCE = 2**24  # bytes that are decompressed at once
 _MOST_SAMPLES = 64
-_HEAD = 8  # bytes of a file's head
+_HEAD = 8  # bytes of a file's header
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the pixels of a page lie, and how.
+    """Storage layout of the pixels of a page.
 
     Attributes
     ----------
@@ -45,9 +45,9 @@ class Layout:
     dtype : numpy.dtype
         With the file's byte order.
     planar : bool
-        Whether each channel lies by itself.
+        Whether each channel is stored by itself.
     compression, predictor : int
-        As the tags of these names say.
+        Values of these tags.
     tiled : bool
     block : (int, int)
         Rows and columns of a tile, or of a strip.
@@ -68,7 +68,7 @@ class Layout:
 
 
 def layout_of(page: Page) -> Layout | None:
-    """The layout of gray or RGB pixels that `decode` can read; None when the page is of another kind.
+    """Layout of gray or RGB pixels for `decode`; None for a page of another kind.
 
     Raises
     ------
@@ -110,12 +110,12 @@ def layout_of(page: Page) -> Layout | None:
 
 
 def decode(page: Page, layout: Layout) -> Array:
-    """(H, W, samples) pixels in this machine's byte order.
+    """Decode (H, W, samples) pixels, in this machine's byte order.
 
     Raises
     ------
     ValueError, OSError
-        When the pixels are damaged or cut off.
+        When the pixels are damaged or truncated.
     """
     pixels = np.empty((layout.height, layout.width, layout.samples), layout.dtype.newbyteorder("="))
     for channel in range(layout.samples) if layout.planar else (slice(None),):
@@ -127,7 +127,7 @@ def decode(page: Page, layout: Layout) -> Array:
 
 
 def _bands(page: Page, layout: Layout, plane: int) -> Iterator[tuple[int, Array]]:
-    """First row and (rows, columns, channels) pixels of a few rows of strips or tiles at a time."""
+    """(first row, (rows, columns, channels) pixels) of some strips or tiles at a time."""
     rows, columns = layout.block
     across = math.ceil(layout.width / columns)
     channels = 1 if layout.planar else layout.samples
@@ -143,7 +143,7 @@ def _bands(page: Page, layout: Layout, plane: int) -> Iterator[tuple[int, Array]
 
 
 def _unpacked(page: Page, layout: Layout, places: tuple[tuple[int, int], ...], height: int, row_bytes: int) -> Array:
-    """Bytes of some strips or tiles: for each row of pixels, those of one tile behind those of the next."""
+    """Decompressed bytes of some strips or tiles, (rows, tiles across, bytes)."""
     pieces = []
     for offset, length in places:
         page.file.seek(offset)
@@ -164,7 +164,7 @@ def _unpacked(page: Page, layout: Layout, places: tuple[tuple[int, int], ...], h
 
 
 def _inflated(piece: bytes, longest: int) -> bytes:
-    """What was packed by zlib, as far as it can belong to a strip or tile; its checksum has been seen to be right."""
+    """Decompress zlib data, of at most `longest` bytes, and verify its checksum."""
     unpacker = zlib.decompressobj()
     data = unpacker.decompress(piece, longest + 1)
     if not unpacker.eof and len(data) <= longest:
@@ -192,12 +192,12 @@ def _pixel_bytes(layout: Layout) -> int:
 
 
 def _most(layout: Layout, row_bytes: int) -> int:
-    """Bytes that a packed strip or tile can have at most: packing may fail, but not by half."""
+    """Maximum bytes of a compressed strip or tile; compression may add a little."""
     return 2 * layout.block[0] * row_bytes + 4096
 
 
 def _gray_file(packed: bytes, lengths: list[int], layout: Layout, height: int, row_bytes: int) -> io.BytesIO:
-    """The packed bytes as a file of its own, a gray picture with a pixel for each byte."""
+    """TIFF file of the compressed bytes, as a gray picture with one pixel per byte."""
     places = np.cumsum([_HEAD, *lengths[:-1]]).tolist()
     entries: dict[int, Values] = {
         tags.WIDTH: row_bytes,
@@ -218,7 +218,7 @@ def _gray_file(packed: bytes, lengths: list[int], layout: Layout, height: int, r
 
 
 def _values(data: Array, layout: Layout) -> Array:
-    """(rows, columns, channels) values from (rows, across, columns, bytes) bytes of them, predictor undone."""
+    """(rows, across, columns, bytes) -> (rows, columns, channels), predictor undone."""
     rows, across, columns, _ = data.shape
     channels = 1 if layout.planar else layout.samples
     if layout.predictor == 3:
@@ -235,7 +235,7 @@ def _values(data: Array, layout: Layout) -> Array:
 
 
 def _float_values(data: Array, itemsize: int, channels: int) -> Array:
-    """Floats whose bytes lie apart, the highest of a row first, and as differences."""
+    """Undo the float predictor: differences of bytes, the highest of a row first."""
     rows, across, columns, _ = data.shape
     apart = data.reshape(rows, across, -1, channels).copy()
     np.add.accumulate(apart, axis=2, out=apart)

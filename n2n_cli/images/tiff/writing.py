@@ -1,4 +1,4 @@
-"""TIFF files, written: pixels of any depth, page after page.
+"""Writing of TIFF files: pixels of any depth, one page at a time.
 
 References
 ----------
@@ -22,7 +22,7 @@ from n2n_cli.images.tiff import pages as tags
 from n2n_cli.images.tiff.directory import BIG_HEAD, Values, directory, head
 from n2n_cli.nn.functional import Array
 
-_STRIP = 2**18  # bytes of a strip before it is packed
+_STRIP = 2**18  # bytes of a strip before compression
 _DEFLATE, _LEVEL = 8, 4
 _DIFFERENCES = 2  # of the tag Predictor
 _KINDS = {"u": 1, "i": 2, "f": 3}  # of the tag SampleFormat
@@ -31,25 +31,25 @@ _CLASSIC_LIMIT = 2**32
 
 
 class TiffWriter:
-    """Writes pages as they come; `finish` adds their directories, which are as small as the file allows.
+    """Writes pages one by one; `finish` adds their directories.
 
     Parameters
     ----------
     file : BinaryIO
-        Empty, and can be written anywhere.
+        Empty and seekable.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._pages: list[tuple[dict[int, Values], Image.Exif | None]] = []
-        self._at = file.write(bytes(BIG_HEAD))  # the head, once it is known
+        self._at = file.write(bytes(BIG_HEAD))  # `finish` writes the header here
 
     def add(self, picture: Picture) -> None:
         """Write a picture's pixels."""
         pixels, metadata = picture.pixels, picture.metadata
         colours = pixels.shape[2]
         found = (
-            exif.telling(exif.loaded(metadata["exif"])) if "exif" in metadata else None
+            exif.without_layout(exif.loaded(metadata["exif"])) if "exif" in metadata else None
         )  # before anything is written
         entries: dict[int, Values] = {tag: value for tag, value in (found or {}).items() if isinstance(value, str)}
         if found and found.get(exif.ORIENTATION, 1) in range(1, 9):
@@ -77,14 +77,14 @@ class TiffWriter:
             tags.ROWS_PER_STRIP: rows,
             tags.STRIP_COUNTS: counts,
             tags.SAMPLE_FORMAT: [_KINDS[pixels.dtype.kind]] * samples,
-            **_beside(metadata),
+            **_metadata_entries(metadata),
         }
         if compressed and pixels.dtype.kind != "f":
             entries[tags.PREDICTOR] = _DIFFERENCES
         self._pages.append((entries, found))
 
     def finish(self) -> None:
-        """Write the directories, the last page's first so that each knows where the next one is, and the head."""
+        """Write the directories, from the last page to the first, and the header."""
         sizes = (len(directory(entries, 0, 0, big=True)) + _sub_size(found) for entries, found in self._pages)
         big = self._at + sum(sizes) > _CLASSIC_LIMIT
         following = 0
@@ -97,14 +97,14 @@ class TiffWriter:
         self._file.write(head(following, big=big))
 
     def _append(self, data: bytes) -> int:
-        """Where it was written."""
+        """Write `data` at the end; returns its offset."""
         place = self._at
         self._at += self._file.write(data + bytes(len(data) % 2))
         return place
 
 
-def _beside(metadata: Metadata) -> dict[int, Values]:
-    """Entries for what is carried beside the pixels, EXIF data apart."""
+def _metadata_entries(metadata: Metadata) -> dict[int, Values]:
+    """Entries for the metadata except EXIF data."""
     entries: dict[int, Values] = {}
     if "icc_profile" in metadata:
         entries[tags.ICC_PROFILE] = metadata["icc_profile"]
@@ -120,7 +120,7 @@ def _beside(metadata: Metadata) -> dict[int, Values]:
 
 
 def _sub_directory(found: Image.Exif, tag: int, offset: int, *, big: bool) -> bytes:
-    """The directory of EXIF's or GPS's own tags that stands at `offset`; empty if there is none."""
+    """Directory of EXIF's or GPS's own tags for position `offset`; empty if none."""
     values: dict[int, Any] = dict(found.get_ifd(tag))
     if ExifTags.IFD.Interop in values:
         values[ExifTags.IFD.Interop] = found.get_ifd(ExifTags.IFD.Interop)
@@ -131,7 +131,7 @@ def _sub_directory(found: Image.Exif, tag: int, offset: int, *, big: bool) -> by
 
 
 def _sub_size(found: Image.Exif | None) -> int:
-    """At most so many bytes have the directories that EXIF data need; BigTIFF's entries are twice as long."""
+    """Maximum bytes of EXIF directories; BigTIFF's entries are twice as long."""
     return 0 if found is None else 2 * len(found.tobytes()) + 1024
 
 
