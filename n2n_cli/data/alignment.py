@@ -1,4 +1,4 @@
-"""Measure how one shot of a scene differs from another as a whole: in position and in brightness."""
+"""Measurement of the shift and the exposure of one shot against another."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from n2n_cli.nn.functional import Array, Pair
 from n2n_cli.noise.level import deviation
 
 _MAX_SIDE = 1024
-"""Of a larger picture the middle is measured; in pixels."""
+"""Side of the middle that is measured of a larger picture, in pixels."""
 _MIN_PEAK = 7.0
-"""In standard deviations of the correlation; the highest of a million values of noise alone is at 5."""
+"""In standard deviations of the correlation; a million values of noise reach 5."""
 _MIN_RISE = 2.0
-"""Height of the peak above no shift, in standard deviations: noise moves a low peak by a pixel."""
+"""Minimum height above the value of no shift: noise moves low peaks by a pixel."""
 _MIN_CHANGE = 1 / 255
 """Smaller changes of brightness are not reported."""
 _MAX_CLIPPED = 0.1  # share of a block's pixels at black or white; above it, the mean is not that of the light
@@ -28,7 +28,7 @@ _BIWEIGHT, _ROUNDS = 4.685, 30
 
 @dataclass(frozen=True)
 class Exposure:
-    """Gain and offset that match a shot to the first one of its scene: first = gain * shot + offset, in [0, 1].
+    """Brightness of a shot against the first one: first = gain * shot + offset.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Exposure:
 
     @property
     def differs(self) -> bool:
-        """Whether the change is above one grey level of 255 and above chance."""
+        """True if the change exceeds one grey level of 255 and chance."""
         return self.change > max(_MIN_CHANGE, 4 * self.error)
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ class Exposure:
 
 
 def measure_shift(first: Array, shot: Array) -> Pair | None:
-    """Measure how far a shot is shifted against the first one of its scene, by phase correlation.
+    """Measure how far a shot is shifted against the first one, by phase correlation.
 
     Noise does not move the peak of the correlation. The spectrum is weighted by a Gaussian of one pixel: in the highest
     frequencies, pictures have less structure than noise.
@@ -99,7 +99,7 @@ def measure_shift(first: Array, shot: Array) -> Pair | None:
 
 
 def common_area(shifts: Sequence[Pair], height: int, width: int) -> list[tuple[slice, slice]]:
-    """Rows and columns of each shot that show the area common to all of them, which may be empty.
+    """Rows and columns of each shot that show the area common to all; may be empty.
 
     Parameters
     ----------
@@ -116,13 +116,13 @@ def common_area(shifts: Sequence[Pair], height: int, width: int) -> list[tuple[s
 
 
 def measure_exposure(first: Array, shot: Array) -> Exposure:
-    """Measure how a shot differs in brightness from the first one of its scene, under noise and moving objects.
+    """Measure how a shot differs in brightness from the first one of its scene.
 
-    A line is fitted to the means of blocks, over all channels, without blocks that are clipped. Noise in the shot would
-    flatten a least-squares line, so the fit uses instrumental variables: each block's pixels are split in two halves
-    with independent noise, and gain = cov(one half of the shot, other half of the first) / cov(one half of the shot,
-    other half of the shot). Tukey's biweight gives blocks that do not fit the line, such as moving objects, little or
-    no weight.
+    Neither noise nor moving objects bias the result. A line is fitted to the means of blocks, over all channels,
+    without clipped blocks. Noise in the shot would flatten a least-squares line, so the fit uses instrumental
+    variables: each block's pixels are split in two halves with independent noise, and gain = cov(one half of the shot,
+    other half of the first) / cov(one half of the shot, other half of the shot). Tukey's biweight gives blocks that do
+    not fit the line, such as moving objects, little or no weight.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def _middle(picture: Array) -> Array:
 
 
 def _half_means(picture: Array) -> Array:
-    """Means of blocks over the two colours of a chessboard: (2, blocks), NaN where a block is clipped."""
+    """(2, blocks) means over a chessboard's two colours, NaN for clipped blocks."""
     side = max(2, min(8, min(picture.shape[:2]) // 16 * 2))
     h, w = (length // side for length in picture.shape[:2])
     blocks = picture[: h * side, : w * side].reshape(h, side, w, side, -1).swapaxes(1, 2)

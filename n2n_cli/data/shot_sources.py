@@ -1,4 +1,4 @@
-"""Folders of real noisy pictures -> the pairs that a training learns from and is measured on."""
+"""Training and validation pairs of real noisy pictures."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from n2n_cli.data.single_pairs import SinglePairs
 from n2n_cli.errors import DataError, counted
 
 _PART = 5
-"""Of a scene that is the only one, one part in so many is kept from training, to measure it."""
+"""If there is one scene only, the last 1/5 of it is held out for validation."""
 
 
 def open_shots(config: DataConfig, channels: int, *, seed: int) -> Dataset:
-    """The training and validation pairs of shots or of single noisy pictures; `data.sources.open_dataset` calls it.
+    """Training and validation pairs of shots or of single noisy pictures.
 
-    Scenes are held out whole: no crop of a scene that is measured is learned from.
+    Scenes are held out whole: no crop of a validation scene is in the training pairs.
 
     Raises
     ------
     DataError
-        When the source is missing or too small, or names all that is wrong with its shots.
+        When the source is missing or too small. With all problems of its shots.
     """
     check_channels(channels)
     if config.kind == "single":
@@ -73,14 +73,14 @@ def _pairs(
     channels: int,
     seed: int,
 ) -> tuple[Pairs, Pairs]:
-    """What is learned from and what is measured on."""
-    anew = {"redraw": config.redraw, "recrop": config.recrop, "augment": config.augment}
-    train = kind(trained, config.pairs, config.size, channels, seed=seed, **anew)
+    """Training and validation pairs."""
+    options = {"redraw": config.redraw, "recrop": config.recrop, "augment": config.augment}
+    train = kind(trained, config.pairs, config.size, channels, seed=seed, **options)
     return train, kind(held_out, config.validation_pairs, config.size, channels, seed=seed, validation=True)
 
 
 def find_scenes(config: DataConfig) -> list[Scene]:
-    """The scenes that a configuration names, of "pairs" or "bursts".
+    """Scenes of a configuration of the kind "pairs" or "bursts".
 
     Raises
     ------
@@ -94,7 +94,7 @@ def find_scenes(config: DataConfig) -> list[Scene]:
 
 
 def _split(shots: list[Shots], size: int) -> tuple[list[Shots], list[Shots], str]:
-    """Scenes to learn from, scenes to measure on, and how they were parted."""
+    """Scenes for training, scenes for validation, and words on how they were split."""
     if len(shots) > 1:
         held_out = shots[::HELD_OUT]
         trained = [one for i, one in enumerate(shots) if i % HELD_OUT]

@@ -14,7 +14,7 @@ from PIL import Image
 
 from n2n_cli.checkpoints.file import write_checkpoint
 from n2n_cli.config import DataConfig
-from n2n_cli.data import picture_memory, sources
+from n2n_cli.data import sources
 from n2n_cli.data.pairs import ArrayPairs, CropPairs, Dataset
 from n2n_cli.data.sources import find_pair_file, open_dataset, read_folder
 from n2n_cli.errors import CheckpointError, DataError, ImageError
@@ -214,28 +214,25 @@ def test_a_folder_that_may_not_be_read(method: str, tmp_path: Path, monkeypatch:
     assert caught.value.message == f"the folder `{tmp_path}` cannot be read: Permission denied"
 
 
-def test_pictures_beyond_the_memory_are_cut_to_their_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_beyond_the_memory_are_cut_to_their_middle(tmp_path: Path) -> None:
     save(tmp_path / "a.png", colour(40, 60, 0))
     save(tmp_path / "b.png", colour(20, 30, 1))
     total = (40 * 60 + 20 * 30) * 3
-    monkeypatch.setattr(picture_memory, "MEMORY", total)
-    pictures, notes = read_folder(tmp_path, 3, smallest=4)
+    pictures, notes = read_folder(tmp_path, 3, smallest=4, max_bytes=total)
     assert (sum(picture.nbytes for picture in pictures), notes) == (total, ())
-    monkeypatch.setattr(picture_memory, "MEMORY", total // 4)
-    pictures, notes = read_folder(tmp_path, 3, smallest=4)
+    pictures, notes = read_folder(tmp_path, 3, smallest=4, max_bytes=total // 4)
     np.testing.assert_array_equal(pictures[0], colour(40, 60, 0)[10:30, 15:45])
     np.testing.assert_array_equal(pictures[1], colour(20, 30, 1)[5:15, 7:22])
     assert all(picture.base is None for picture in pictures)  # a view would keep the whole picture
     assert notes == (f"the pictures need more than {total // 4 / 1e9:g} GB: the middle 50% of each side is used",)
-    pictures, _ = read_folder(tmp_path, 3, smallest=18)
+    pictures, _ = read_folder(tmp_path, 3, smallest=18, max_bytes=total // 4)
     assert [picture.shape[:2] for picture in pictures] == [(20, 30), (18, 18)]
 
 
-def test_16_bit_pictures_keep_to_the_memory_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_16_bit_pictures_keep_to_the_memory_too(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         save(tmp_path / name, numbered(32, 32))
-    monkeypatch.setattr(picture_memory, "MEMORY", 2 * 32 * 32)  # they have twice as many bytes
-    pictures, notes = read_folder(tmp_path, 1, smallest=4)
+    pictures, notes = read_folder(tmp_path, 1, smallest=4, max_bytes=2 * 32 * 32)  # they have twice as many
     assert [picture.shape for picture in pictures] == [(22, 22, 1)] * 2
     assert "the middle 71% of each side is used" in notes[0]
 
