@@ -121,7 +121,7 @@ def noise_or_none(value: Any) -> str:
 
 
 def layers(value: Any) -> tuple[LayerSpec, ...]:
-    """Tables of a network's layers; their contents are checked when the network is built."""
+    """Tables of a network's layers; their contents are checked when it is built."""
     if not isinstance(value, Sequence) or not value or not all(isinstance(spec, Mapping) for spec in value):
         raise ValueError("a list of tables, one a layer, each with a `type`")
     return tuple(dict(spec) for spec in value)

@@ -44,8 +44,8 @@ class Gaussian(NoiseModel):
 class Grain(Gaussian):
     """Gaussian noise, in half of the views correlated as after a camera's processing.
 
-    Correlated noise is blurred by a Gaussian, and part or all of it is the same in all channels. A network that has only
-    seen independent noise takes correlated noise for detail, and keeps it.
+    Correlated noise is blurred by a Gaussian, and part or all of it is the same in all channels. A network that has
+    only seen independent noise takes correlated noise for detail, and keeps it.
 
     Parameters
     ----------

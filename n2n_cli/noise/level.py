@@ -114,7 +114,7 @@ def _tiles(pixels: Array) -> Array:
 
 
 def _filter(x: Array, taps: Array, axis: int) -> Array:
-    """Cross-correlate (T, H, W, C) with `taps` along an axis, with stride 2, no padding."""
+    """Cross-correlate (T, H, W, C) with `taps` along an axis: stride 2, no padding."""
     x = np.moveaxis(x, axis, 0)
     count = (len(x) - _TAPS) // 2 + 1
     y = np.zeros((count, *x.shape[1:]), x.dtype)
