@@ -155,9 +155,10 @@ def _read(archive: Archive) -> Any:
     sign: Literal["<", ">"] = "<" if order == b"little" else ">"
     program = archive.read("data.pkl", limits.MAX_PROGRAM_BYTES)
     tensors = Tensors(archive, sign)
-    decode(program, tensors.check, file_size=archive.size)
+    room = archive.size + limits.ROOM
+    decode(program, tensors.check, room=room)
     archive.verify(tensors.truth_values)
-    return decode(program, tensors.make, file_size=archive.size)
+    return decode(program, tensors.make, room=room)
 
 
 def _check_kind(path: Path | str, mode: int) -> None:

@@ -21,6 +21,7 @@ from n2n_cli.errors import CheckpointError, DataError, ImageError
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import parse_noise
 from tests.pictures import colour, numbered, save, told
+from tests.system.test_atomic_files import open_folder, without_privileges
 
 NOISELESS = parse_noise("gaussian:0")
 
@@ -201,17 +202,16 @@ def test_a_source_that_is_no_folder(tmp_path: Path) -> None:
         assert caught.value.message == wanted.format(source)
 
 
-@pytest.mark.parametrize("method", ["iterdir", "is_dir"])
-def test_a_folder_that_may_not_be_read(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def deny(*_: Any) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(Path, method, deny)
-    if method == "is_dir":
-        monkeypatch.setattr(Path, "iterdir", deny)
-    with pytest.raises(DataError) as caught:
-        open_dataset(folder_config(tmp_path), 3, seed=0)
-    assert caught.value.message == f"the folder `{tmp_path}` cannot be read: Permission denied"
+@pytest.mark.parametrize(("inside", "mode"), [(".", 0o300), ("a", 0)])
+def test_a_folder_that_may_not_be_read(inside: str, mode: int) -> None:
+    with open_folder() as folder:
+        source = folder / "photos" / inside
+        source.mkdir(parents=True)
+        (folder / "photos").chmod(mode)
+        with without_privileges(), pytest.raises(DataError) as caught:
+            open_dataset(folder_config(source), 3, seed=0)
+        (folder / "photos").chmod(0o700)
+        assert caught.value.message == f"the folder `{source}` cannot be read: Permission denied"
 
 
 def test_pictures_beyond_the_memory_are_cut_to_their_middle(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ _HEAD = 80  # bytes of a text beside its characters
 _KEPT_TEXT = 64  # maximum length of texts that are shared, since keys repeat
 
 
-def decode(program: bytes, tensor: MakeTensor, *, file_size: int = 0) -> Any:
+def decode(program: bytes, tensor: MakeTensor, *, room: int = limits.ROOM) -> Any:
     """Run `program` and return what it builds.
 
     Parameters
@@ -38,20 +38,20 @@ def decode(program: bytes, tensor: MakeTensor, *, file_size: int = 0) -> Any:
     program : bytes
     tensor : function
         Returns the array for a tensor's storage and layout.
-    file_size : int
-        Bytes of the whole file; the values may take as many, and `limits.ROOM`.
+    room : int
+        Memory that the values may take, in bytes.
 
     Raises
     ------
     Refused
         When the program leaves the allowed opcodes, names or limits.
     """
-    room = Room(file_size + limits.ROOM)
+    left = Room(room)
     try:
-        tree = _Machine(program, tensor, room).run()
+        tree = _Machine(program, tensor, left).run()
     except (IndexError, struct.error, UnicodeDecodeError) as error:
         raise Refused(f"its data.pkl is malformed ({error})") from None
-    measure(tree, room)
+    measure(tree, left)
     return tree
 
 

@@ -37,7 +37,7 @@ class Content:
             raise Refused(f"it has more than {limits.MAX_STORAGES:,} storages")
         nothing = np.empty(0)
         size = len(self._program) + sum(storage.nbytes for storage in self._storages)
-        decode(self._program, lambda *_: nothing, file_size=size)  # checks that it can be read again
+        decode(self._program, lambda *_: nothing, room=size + limits.ROOM)  # checks that it can be read again
 
     def write(self, file: BinaryIO) -> None:
         """Write the file; equal contents make equal bytes."""

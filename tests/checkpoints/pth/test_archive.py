@@ -11,7 +11,6 @@ import pytest
 from n2n_cli.checkpoints.file import write_checkpoint
 from n2n_cli.checkpoints.pth import limits
 from tests.checkpoints.pth.files import (
-    BODY,
     DATA,
     USUAL,
     central,
@@ -105,9 +104,8 @@ def test_both_sizes_of_an_entry_beyond_the_file(tmp_path: Path) -> None:
     assert "overlap" in refusal_of(bytes(content), tmp_path)
 
 
-def test_a_program_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MAX_PROGRAM_BYTES", 10)
-    assert "`data.pkl` has more than 10 bytes" in refusal_of(torch_file(BODY, DATA), tmp_path)
+def test_a_program_has_a_limit(tmp_path: Path) -> None:
+    assert "`data.pkl` has more than 64,000,000 bytes" in refusal_of(torch_file(bytes(64_000_000), DATA), tmp_path)
 
 
 @pytest.mark.parametrize("version", [b"1", b"3\n", b"10\n"])
