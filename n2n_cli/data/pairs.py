@@ -98,7 +98,7 @@ class CropPairs:
         Clip half of the noisy pictures and round them to 8 bits, at random in every epoch. Targets are never clipped:
         clipped noise has a mean other than 0, which the network would learn.
     augment : bool
-        Whether every epoch flips and turns its pairs at random, and takes at random which of the two is the target.
+        Flip, rotate and swap the pairs at random in every epoch.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class ArrayPairs:
         Of the same shape.
     seed : int
     augment : bool
-        Whether every epoch flips and turns its pairs at random, and takes at random which of the two is the target.
+        Flip, rotate and swap the pairs at random in every epoch.
     """
 
     def __init__(self, noisy: Array, target: Array, *, seed: int = 0, augment: bool = False) -> None:

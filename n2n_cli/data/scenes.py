@@ -172,7 +172,7 @@ def _read(
         own, kind = picture.pixels, _kind(picture, sizes[path])
         first = first or (path, kind)
         if picture.value_range is not None:
-            problems.append(f"`{path}` is {kind}; needed are 8 or 16 bits, or floats from 0 to 1")
+            problems.append(f"`{path}` is {kind}; it needs 8 or 16 bits, or floats from 0 to 1")
             continue
         if kind != first[1]:
             problems.append(f"`{path}` is {kind}, `{first[0]}` is {first[1]}")

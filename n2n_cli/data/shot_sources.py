@@ -43,7 +43,7 @@ def open_shots(config: DataConfig, channels: int, *, seed: int) -> Dataset:
         f"{counted(sum(len(one.scene.pairs) for one in trained), 'pair')} of shots; {how}",
         "the shots bring their own noise: `data.noise` is not used",
         f"pairs of shots taken {how_often(config.redraw)}, crops cut {how_often(config.recrop)}, "
-        f"flips and turns drawn {how_often(config.augment)}",
+        f"flips and rotations drawn {how_often(config.augment)}",
         f"there is no clean picture: validation PSNR is against {against}, whose noise keeps it low; it is the figure "
         "to watch, not one to quote",
     )
@@ -58,7 +58,7 @@ def _single(config: DataConfig, channels: int, seed: int) -> Dataset:
         f"{counted(len(trained), 'picture')} to learn from; {how.replace('scene', 'picture')}",
         "the pictures bring their own noise: `data.noise` is not used; it has to be independent from pixel to pixel",
         f"neighbours drawn {how_often(config.redraw)}, crops cut {how_often(config.recrop)}, "
-        f"flips and turns drawn {how_often(config.augment)}",
+        f"flips and rotations drawn {how_often(config.augment)}",
         "there is no clean picture: validation PSNR is of one neighbour against the other, whose noise keeps it low; "
         "it is the figure to watch, not one to quote",
     )
@@ -105,8 +105,8 @@ def _split(shots: list[Shots], size: int) -> tuple[list[Shots], list[Shots], str
     cut = side - max(size, side // _PART)
     if cut < size:
         raise DataError(
-            f"`{only.scene.shots[0]}` is of the only scene, and too small to learn from one part of {size} pixels and "
-            "to measure on another",
+            f"`{only.scene.shots[0]}` is the only scene, and too small for a training part and a validation part of "
+            f"{size} pixels each",
             hint="another scene, or a smaller `data.size`",
         )
     whole = slice(None)

@@ -64,7 +64,7 @@ def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int |
         pictures, notes = read_folder(Path(config.source), channels, smallest=crop)
     if len(pictures) < 2:
         raise DataError(
-            f"`{config.source}` holds one usable picture; training needs a second one to measure itself on",
+            f"`{config.source}` holds one usable picture; training needs a second one for validation",
             hint="cut the picture in two, or add one",
         )
     # Pair i shows picture i modulo their number, so pictures beyond the last pair are never shown.
@@ -97,7 +97,7 @@ def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int |
     notes += (
         f"{len(trained)} pictures to learn from, {len(held_out)} held out to measure",
         f"noise {config.noise}{of_targets}, drawn {how_often(config.redraw)}",
-        f"crops cut {how_often(config.recrop)}, flips and turns drawn {how_often(config.augment)}",
+        f"crops cut {how_often(config.recrop)}, flips and rotations drawn {how_often(config.augment)}",
         *(["colours of half of the crops changed, anew every epoch"] if config.recolour else []),
         *(
             [f"half of the crops made smaller, to {config.shrink:g} at least, anew every epoch"]

@@ -91,7 +91,7 @@ def read_pixels(source: Source, channels: int, *, name: str | None = None) -> Ar
     if picture.value_range is not None:
         low, high = picture.value_range
         raise ImageError(
-            f"`{name or source}` has {pixels.dtype} values from {low:.6g} to {high:.6g}; needed are 8 or 16 bits, or "
+            f"`{name or source}` has {pixels.dtype} values from {low:.6g} to {high:.6g}; it needs 8 or 16 bits, or "
             "floats from 0 to 1",
             hint="scale all pictures of the set by the same factor, into 0 to 1",
         )
@@ -229,7 +229,7 @@ def _other_image(file: BinaryIO, label: str) -> Image.Image:
         with Image.open(file, formats=["GIF"]) as image:
             animated = "an animated " if getattr(image, "is_animated", False) else "a "
         raise ImageError(
-            f"{label} is {animated}{_NOT_READ[start]} picture; read are PNG, JPEG, TIFF, WebP and BMP",
+            f"{label} is {animated}{_NOT_READ[start]} picture; supported are PNG, JPEG, TIFF, WebP and BMP",
             hint="save the picture that is meant as PNG",
         )
     file.seek(0)

@@ -94,7 +94,7 @@ def test_floats_beyond_one_are_told_of(tmp_path: Path) -> None:
         values = np.random.default_rng(len(name)).uniform(0, 900, (20, 20)).astype(np.float32)
         Image.fromarray(values).save(tmp_path / name)
     error = told(DataError, lambda: read_scenes(of_files(tmp_path / "a.tif", tmp_path / "b.tif"), smallest=4))
-    assert "needed are 8 or 16 bits, or floats from 0 to 1" in error.message
+    assert "it needs 8 or 16 bits, or floats from 0 to 1" in error.message
 
 
 def test_missing_shots_are_told_of(tmp_path: Path) -> None:

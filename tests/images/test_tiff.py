@@ -251,7 +251,7 @@ def test_pages_that_go_round_in_a_circle() -> None:
     struct.pack_into("<I", data, 8 + 2 + 9 * 12, 8)
     pages = read_pages(io.BytesIO(data), name="it")
     assert next(pages).pixels.item() == 7
-    with pytest.raises(ImageError, match="its pages go round in a circle"):
+    with pytest.raises(ImageError, match="its directories form a cycle"):
         next(pages)
 
 
@@ -324,7 +324,7 @@ def test_other_ranges_are_mapped_and_come_back(dtype: str) -> None:
     assert floats.ravel().tolist() == pytest.approx([0.8, 0, 1, 0.2])
     assert picture.with_float(floats).pixels.ravel().tolist() == [100, 40, 115, 55]
     message = refusal(written(Picture(pixels)), lambda data: read_pixels(io.BytesIO(data), 1, name="it"))
-    assert message.startswith(f"`it` has {np.dtype(dtype)} values from 40 to 115; needed are 8 or 16 bits")
+    assert message.startswith(f"`it` has {np.dtype(dtype)} values from 40 to 115; it needs 8 or 16 bits")
 
 
 @pytest.mark.parametrize("dtype", ["f4", "i2"])
@@ -383,7 +383,7 @@ def test_a_deep_page_is_turned_as_pillow_turns_a_shallow_one(orientation: int) -
 
 DAMAGE: dict[str, tuple[tuple[int, int], int, str]] = {  # tag and count as they are, another value, the reason
     "tiles that are no tiles": ((278, 1), 0, "it has strips or tiles of 4 x 0 pixels"),
-    "strips that are missing": ((278, 1), 2, "it names 1 places of pixels with 1 sizes and needs 2"),
+    "strips that are missing": ((278, 1), 2, "it names 1 strips or tiles with 1 sizes, but needs 2"),
     "an offset behind the end": ((273, 1), 2**31, "its pixels end too early"),
     "a strip that is too long": ((279, 1), 2**31, "its pixels end too early, or are said to be longer"),
     "a strip that is too short": ((279, 1), 9, "its pixels end too early"),

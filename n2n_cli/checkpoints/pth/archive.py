@@ -112,7 +112,7 @@ class Archive:
                 if name in truth_values and chunk.translate(None, b"\x00\x01"):
                     raise Refused(f"its entry `{name}` holds truth values that are neither 0 nor 1")
         if CHECKSUM in self and self.read(CHECKSUM, 100) != checksum.text():
-            raise Refused("its checksum is not that of its contents")
+            raise Refused("its checksum does not match its contents")
 
 
 def _check_directory_size(file: BinaryIO, size: int) -> None:
@@ -155,7 +155,7 @@ def _checked(infos: list[zipfile.ZipInfo], start_of_directory: int) -> dict[str,
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
             raise Refused(f"its entry `{shown}` is compressed")
         if info.header_offset < end or (end == 0 and info.header_offset != 0):
-            raise Refused(f"its entry `{shown}` does not stand where it should")
+            raise Refused(f"its entry `{shown}` is not at its place")
         end = info.header_offset + 30 + len(name.encode()) + info.compress_size
         entries[rest] = info
     if len(tops) != 1:

@@ -168,7 +168,7 @@ class _Machine:
     def get(self, layout: str) -> None:
         number = self.number(layout)
         if number not in self.memo:
-            raise Refused("its data.pkl recalls what it never kept")
+            raise Refused("its data.pkl recalls a value that it never kept")
         self.push_known(self.memo[number])
 
     def tuple_of(self, count: int) -> None:
@@ -177,7 +177,7 @@ class _Machine:
 
     def extend(self, items: list[Any]) -> None:
         if not self.stack or type(self.stack[-1]) is not list:
-            raise Refused("its data.pkl appends to what is no list")
+            raise Refused("its data.pkl appends to something that is not a list")
         self.room.take(_SLOT * len(items) + (32 if items else 0))
         self.stack[-1].extend(items)
 
@@ -187,7 +187,7 @@ class _Machine:
 
     def update(self, items: list[Any]) -> None:
         if not self.stack or type(self.stack[-1]) is not dict or len(items) % 2:
-            raise Refused("its data.pkl sets items of what is no dict")
+            raise Refused("its data.pkl sets items of something that is not a dict")
         table = self.stack[-1]
         if items and not table:
             self.room.take(_ITEM)  # initial capacity
@@ -207,7 +207,7 @@ class _Machine:
     def call(self) -> None:
         arguments, function = self.pop(), self.pop()
         if not isinstance(function, Global) or type(arguments) is not tuple:
-            raise Refused("its data.pkl calls what is no known function")
+            raise Refused("its data.pkl calls something that is not a known function")
         result = called(function.name, arguments, self.tensor)
         if type(result) is dict:
             self.push(result)

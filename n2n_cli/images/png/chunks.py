@@ -83,9 +83,9 @@ def read_header(file: BinaryIO) -> Header:
         raise ValueError("its header is damaged")
     width, height, depth, colour, compression, filtering, interlaced = _HEADER.unpack(content)
     if not (0 < width <= _LONGEST and 0 < height <= _LONGEST):
-        raise ValueError(f"a size of {width} x {height} pixels is none")
+        raise ValueError(f"its size of {width} x {height} pixels is invalid")
     if depth not in _DEPTHS.get(colour, ()) or compression or filtering or interlaced > 1:
-        raise ValueError("its header asks for what no PNG has")
+        raise ValueError("its header is invalid")
     return Header(width, height, depth, colour, bool(interlaced))
 
 

@@ -150,7 +150,7 @@ def read_pages(file: BinaryIO) -> Iterator[Page]:
     claimed = 0
     while offset:
         if offset in seen:
-            raise ValueError("its pages go round in a circle")
+            raise ValueError("its directories form a cycle")
         seen.add(offset)
         tags = _directory(head)
         file.seek(offset)

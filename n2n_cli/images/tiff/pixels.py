@@ -102,7 +102,7 @@ def layout_of(page: Page) -> Layout | None:
         counts = (height * width * samples * bits // 8,)
     wanted = math.ceil(height / block[0]) * math.ceil(width / block[1]) * (samples if planar else 1)
     if not len(offsets) == len(counts) == wanted:
-        raise ValueError(f"it names {len(offsets)} places of pixels with {len(counts)} sizes and needs {wanted}")
+        raise ValueError(f"it names {len(offsets)} strips or tiles with {len(counts)} sizes, but needs {wanted}")
     dtype = np.dtype(name).newbyteorder("<" if page.head[:2] == b"II" else ">")
     predictor = page.integer(tags.PREDICTOR, 1) if compression in _WITH_PREDICTOR else 1
     places = tuple(zip(offsets, counts, strict=True))
