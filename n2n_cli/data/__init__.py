@@ -5,6 +5,7 @@ pairs               numbered pairs, cut from pictures or read from a file
 folders             picture files of a folder
 built_in            the built-in pictures and their cache
 dead_leaves         generator of the built-in pictures
+leaves              the leaves of such a picture
 picture_memory      memory limit of a source's pictures
 shrinking           downscaling of pictures
 prefetching         batches made in threads before they are needed
