@@ -9,7 +9,7 @@ from PIL import ExifTags, Image
 
 HEAD = b"Exif\0\0"
 ORIENTATION = int(ExifTags.Base.Orientation)
-CENTIMETRES_AN_INCH = 2.54
+_CENTIMETRE, _CENTIMETRES_AN_INCH = 3, 2.54  # value of the tag ResolutionUnit
 DAMAGED = "its EXIF data is damaged and was left out"
 # Tags of EXIF and TIFF that describe the picture; the others describe the layout of one file.
 DESCRIPTIVE_TAGS: set[int] = {
@@ -62,7 +62,15 @@ def density(x: Any, y: Any) -> tuple[float, float] | None:
     return pair if all(0 < value < 2**16 for value in pair) else None
 
 
-def dots_per_inch(x: Any, y: Any) -> tuple[float, float] | None:
-    """As `density`, but None for 1 dot per inch, which stands for an unknown one."""
+def dots_per_inch(x: Any, y: Any, unit: Any = None) -> tuple[float, float] | None:
+    """As `density`, but None for 1 dot per inch, which stands for an unknown one.
+
+    Parameters
+    ----------
+    unit : int, optional
+        As in EXIF data: 3 for dots per centimetre, all else for dots per inch.
+    """
     pair = density(x, y)
+    if pair and unit == _CENTIMETRE:
+        pair = density(*(_CENTIMETRES_AN_INCH * value for value in pair))
     return pair if pair and min(pair) > 1 else None

@@ -68,6 +68,11 @@ class Picture:
     lossless: bool = True
     format: str = ""
 
+    @property
+    def channels(self) -> Array:
+        """(H, W, C) pixels, or (H, W, C + 1) with alpha as the last channel."""
+        return self.pixels if self.alpha is None else np.concatenate([self.pixels, self.alpha[..., None]], axis=2)
+
     def to_unit(self, part: Array) -> Array:
         """Pixels of any shape as float32 in [0, 1]."""
         return to_float(part) if self.value_range is None else to_unit(part, *self.value_range)

@@ -56,9 +56,8 @@ def _exif_density(metadata: Metadata) -> tuple[float, float] | None:
     if "exif" not in metadata:
         return None
     found = exif.loaded(metadata["exif"])
-    scale = exif.CENTIMETRES_AN_INCH if found.get(ExifTags.Base.ResolutionUnit) == 3 else 1
-    pair = exif.density(found.get(ExifTags.Base.XResolution), found.get(ExifTags.Base.YResolution))
-    return exif.dots_per_inch(pair[0] * scale, pair[1] * scale) if pair else None
+    unit, x, y = (ExifTags.Base.ResolutionUnit, ExifTags.Base.XResolution, ExifTags.Base.YResolution)
+    return exif.dots_per_inch(found.get(x), found.get(y), found.get(unit))
 
 
 def picture_of(label: str, image: Image.Image, metadata: Metadata, notes: tuple[str, ...]) -> Picture:
@@ -132,9 +131,7 @@ def write(file: BinaryIO, picture: Picture, image_format: str, quality: int | No
 
     The encoders may raise any exception.
     """
-    pixels, metadata = picture.pixels, picture.metadata
-    if picture.alpha is not None:
-        pixels = np.concatenate([pixels, picture.alpha[..., None]], axis=2)  # (H, W, C + 1)
+    pixels, metadata = picture.channels, picture.metadata
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     if image_format == "PNG":
         chunks = b"".join(chunk(name, content) for name, content in write_metadata(metadata))

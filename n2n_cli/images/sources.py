@@ -25,14 +25,18 @@ Image.MAX_IMAGE_PIXELS = None  # `check_size` has a limit per call instead of on
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # it logs damage that our errors report
 
 
+def label_of(place: Source, name: str | None) -> str:
+    """Name of a file or a stream in messages."""
+    return f"`{name or place}`" if name or isinstance(place, (str, Path)) else "the stream"
+
+
 @contextmanager
 def opened(source: Source, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
     """Open a seekable file, and give its name for messages.
 
     Errors in the block become `ImageError`. A stream that is not seekable is read to its end first.
     """
-    is_path = isinstance(source, (str, Path))
-    label = f"`{source if name is None else name}`" if is_path or name else "the stream"
+    label = label_of(source, name)
     try:
         if isinstance(source, (str, Path)):
             with Path(source).open("rb") as file:

@@ -21,13 +21,13 @@ from n2n_cli.images.picture import Picture
 from n2n_cli.images.png import pixels as png16
 from n2n_cli.images.png.chunks import SIGNATURE, Header, chunk, header_chunk
 from n2n_cli.images.png.metadata import write_metadata
-from n2n_cli.images.sources import without_warnings
+from n2n_cli.images.sources import label_of, without_warnings
 from n2n_cli.images.tiff.writing import TiffWriter
 from n2n_cli.system.atomic_files import replacing
 
 Target: TypeAlias = Path | str | BinaryIO
 
-_COLOURS = {(1, False): 0, (3, False): 2, (1, True): 4, (3, True): 6}  # PNG's, by channels and alpha
+_COLOURS = {channels: colour for colour, channels in png16.CHANNELS.items()}
 _IN_MEMORY = 2**27  # bytes of a stream's picture; longer ones go through a temporary file
 
 
@@ -88,8 +88,7 @@ def write_pages(
     """
     if quality is not None and not 1 <= quality <= 100:
         raise ArgumentError("quality", quality, "a whole number from 1 to 100")
-    is_path = isinstance(target, (str, Path))
-    label = f"`{target if name is None else name}`" if is_path or name else "the stream"
+    label = label_of(target, name)
     if format is None:
         if not isinstance(target, (str, Path)):
             raise ArgumentError("format", format, "named, for a stream has no ending: " + ", ".join(FORMATS.values()))
@@ -206,12 +205,9 @@ def check_holds(label: str, picture: Picture, image_format: str) -> None:
 
 
 def _write_png16(file: BinaryIO, picture: Picture) -> None:
-    pixels = picture.pixels
-    colour = _COLOURS[pixels.shape[2], picture.alpha is not None]
-    if picture.alpha is not None:
-        pixels = np.concatenate([pixels, picture.alpha[..., None]], axis=2)  # (H, W, C + 1)
-    height, width, _ = pixels.shape
-    file.write(SIGNATURE + header_chunk(Header(width, height, 16, colour, interlaced=False)))
+    pixels = picture.channels
+    height, width, channels = pixels.shape
+    file.write(SIGNATURE + header_chunk(Header(width, height, 16, _COLOURS[channels], interlaced=False)))
     for name, content in write_metadata(picture.metadata):
         file.write(chunk(name, content))
     for content in png16.encode(pixels):

@@ -183,10 +183,8 @@ def read_metadata(page: Page) -> tuple[Metadata, tuple[str, ...]]:
         x, y = y, x
     if unit == 1 and (aspect := exif.density(x, y)):
         metadata["aspect"] = aspect
-    elif (pair := exif.density(x, y)) and unit in (2, 3):
-        scale = exif.CENTIMETRES_AN_INCH if unit == 3 else 1
-        if dpi := exif.dots_per_inch(pair[0] * scale, pair[1] * scale):
-            metadata["dpi"] = dpi
+    elif unit in (2, 3) and (dpi := exif.dots_per_inch(x, y, unit)):
+        metadata["dpi"] = dpi
     if page.tags.get(COMPRESSION, RAW) not in (RAW, *LOSSY):
         metadata["compressed"] = True
     if page.tags.get(SUBFILE, 0) == 1:

@@ -173,18 +173,14 @@ def _inflated(piece: bytes, longest: int) -> bytes:
 
 
 def _raw(pieces: list[bytes], layout: Layout, height: int, across: int) -> Array:
-    tile_bytes = layout.block[1] * _pixel_bytes(layout)
-    if not layout.tiled:
-        rows = [min(layout.block[0], height - first) for first in range(0, height, layout.block[0])]
-        if any(len(piece) < n * tile_bytes for piece, n in zip(pieces, rows, strict=True)):
-            raise ValueError("its pixels end too early")
-        cut = [piece[: n * tile_bytes] for piece, n in zip(pieces, rows, strict=True)]
-        return np.frombuffer(b"".join(cut), np.uint8).reshape(height, 1, -1)
-    wanted = layout.block[0] * tile_bytes
-    if any(len(piece) < wanted for piece in pieces):
+    rows, row_bytes = layout.block[0], layout.block[1] * _pixel_bytes(layout)
+    sizes = [min(rows, height - first) * row_bytes for first in range(0, height, rows) for _ in range(across)]
+    if any(len(piece) < size for piece, size in zip(pieces, sizes, strict=True)):
         raise ValueError("its pixels end too early")
-    tiles = np.frombuffer(b"".join(piece[:wanted] for piece in pieces), np.uint8)
-    return np.swapaxes(tiles.reshape(-1, across, layout.block[0], tile_bytes), 1, 2).reshape(height, across, -1)
+    data = np.frombuffer(b"".join(piece[:size] for piece, size in zip(pieces, sizes, strict=True)), np.uint8)
+    if across > 1:
+        data = np.swapaxes(data.reshape(-1, across, rows, row_bytes), 1, 2)
+    return data.reshape(height, across, -1)
 
 
 def _pixel_bytes(layout: Layout) -> int:

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, BinaryIO
 
-import numpy as np
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -46,8 +45,7 @@ class TiffWriter:
 
     def add(self, picture: Picture) -> None:
         """Write a picture's pixels."""
-        pixels, metadata = picture.pixels, picture.metadata
-        colours = pixels.shape[2]
+        pixels, metadata = picture.channels, picture.metadata
         found = (
             exif.without_layout(exif.loaded(metadata["exif"])) if "exif" in metadata else None
         )  # before anything is written
@@ -55,7 +53,6 @@ class TiffWriter:
         if found and found.get(exif.ORIENTATION, 1) in range(1, 9):
             entries[exif.ORIENTATION] = int(found.get(exif.ORIENTATION, 1))
         if picture.alpha is not None:
-            pixels = np.concatenate([pixels, picture.alpha[..., None]], axis=2)  # (H, W, C + 1)
             entries[tags.EXTRA_SAMPLES] = _ALPHA
         height, width, samples = pixels.shape
         compressed = metadata.get("compressed", False)
@@ -71,7 +68,7 @@ class TiffWriter:
             tags.LENGTH: height,
             tags.BITS: [8 * pixels.itemsize] * samples,
             tags.COMPRESSION: _DEFLATE if compressed else tags.RAW,
-            tags.PHOTOMETRIC: _BLACK_IS_ZERO if colours == 1 else _RGB,
+            tags.PHOTOMETRIC: _BLACK_IS_ZERO if samples < 3 else _RGB,
             tags.STRIP_OFFSETS: offsets,
             tags.SAMPLES: samples,
             tags.ROWS_PER_STRIP: rows,
