@@ -6,7 +6,7 @@ from pathlib import Path
 
 from n2n_cli.config import DataConfig
 from n2n_cli.data.folders import check_channels
-from n2n_cli.data.pairs import HELD_OUT, Dataset, Pairs, how_often
+from n2n_cli.data.pairs import HELD_OUT, Dataset, how_often
 from n2n_cli.data.scenes import Shots, read_scenes
 from n2n_cli.data.shot_crops import ShotCrops
 from n2n_cli.data.shot_pairs import ShotPairs
@@ -29,12 +29,28 @@ def open_shots(config: DataConfig, channels: int, *, seed: int) -> Dataset:
         When the source is missing or too small. With all problems of its shots.
     """
     check_channels(channels)
-    if config.kind == "single":
-        return _single(config, channels, seed)
-    scenes = find_scenes(config)
-    shots, notes = read_scenes(scenes, smallest=config.size, match_exposure=config.match_exposure, align=config.align)
-    trained, held_out, how = _split(shots, config.size)
-    train, validation = _pairs(ShotPairs, trained, held_out, config, channels, seed)
+    single = config.kind == "single"
+    kind: type[ShotCrops] = SinglePairs if single else ShotPairs
+    smallest = 2 * config.size if single else config.size
+    shots, notes = read_scenes(
+        _scenes(config), smallest=smallest, match_exposure=config.match_exposure, align=config.align
+    )
+    trained, held_out, how = _split(shots, smallest)
+    options = {"redraw": config.redraw, "recrop": config.recrop, "augment": config.augment}
+    train = kind(trained, config.pairs, config.size, channels, seed=seed, **options)
+    validation = kind(held_out, config.validation_pairs, config.size, channels, seed=seed, validation=True)
+    redrawn = how_often(config.redraw)
+    crops = f"crops cut {how_often(config.recrop)}, flips and rotations drawn {how_often(config.augment)}"
+    start = "there is no clean picture: validation PSNR is"
+    end = "whose noise keeps it low; it is the figure to watch, not one to quote"
+    if single:
+        notes += (
+            f"{counted(len(trained), 'picture')} to learn from; {how.replace('scene', 'picture')}",
+            "the pictures bring their own noise, which must be independent between pixels: `data.noise` is not used",
+            f"neighbours drawn {redrawn}, {crops}",
+            f"{start} of one neighbour against the other, {end}",
+        )
+        return Dataset(train, validation, notes)
     several = any(len(one.scene.targets(shot)) > 1 for one in held_out for shot, _ in one.scene.pairs)
     against = "the mean of the scene's other shots" if several else "the other shot"
     notes += (
@@ -42,52 +58,16 @@ def open_shots(config: DataConfig, channels: int, *, seed: int) -> Dataset:
         f"{counted(sum(len(one.pixels) for one in trained), 'shot')} and "
         f"{counted(sum(len(one.scene.pairs) for one in trained), 'pair')} of shots; {how}",
         "the shots bring their own noise: `data.noise` is not used",
-        f"pairs of shots taken {how_often(config.redraw)}, crops cut {how_often(config.recrop)}, "
-        f"flips and rotations drawn {how_often(config.augment)}",
-        f"there is no clean picture: validation PSNR is against {against}, whose noise keeps it low; it is the figure "
-        "to watch, not one to quote",
+        f"pairs of shots taken {redrawn}, {crops}",
+        f"{start} against {against}, {end}",
     )
     return Dataset(train, validation, notes)
 
 
-def _single(config: DataConfig, channels: int, seed: int) -> Dataset:
-    pictures, notes = read_scenes(single_pictures(Path(config.source)), smallest=2 * config.size)
-    trained, held_out, how = _split(pictures, 2 * config.size)
-    train, validation = _pairs(SinglePairs, trained, held_out, config, channels, seed)
-    notes += (
-        f"{counted(len(trained), 'picture')} to learn from; {how.replace('scene', 'picture')}",
-        "the pictures bring their own noise: `data.noise` is not used; it has to be independent from pixel to pixel",
-        f"neighbours drawn {how_often(config.redraw)}, crops cut {how_often(config.recrop)}, "
-        f"flips and rotations drawn {how_often(config.augment)}",
-        "there is no clean picture: validation PSNR is of one neighbour against the other, whose noise keeps it low; "
-        "it is the figure to watch, not one to quote",
-    )
-    return Dataset(train, validation, notes)
-
-
-def _pairs(
-    kind: type[ShotCrops],
-    trained: list[Shots],
-    held_out: list[Shots],
-    config: DataConfig,
-    channels: int,
-    seed: int,
-) -> tuple[Pairs, Pairs]:
-    """Training and validation pairs."""
-    options = {"redraw": config.redraw, "recrop": config.recrop, "augment": config.augment}
-    train = kind(trained, config.pairs, config.size, channels, seed=seed, **options)
-    return train, kind(held_out, config.validation_pairs, config.size, channels, seed=seed, validation=True)
-
-
-def find_scenes(config: DataConfig) -> list[Scene]:
-    """Scenes of a configuration of the kind "pairs" or "bursts".
-
-    Raises
-    ------
-    DataError
-        When they cannot be found.
-    """
+def _scenes(config: DataConfig) -> list[Scene]:
     source = Path(config.source)
+    if config.kind == "single":
+        return single_pictures(source)
     if config.kind == "bursts":
         return bursts(source)
     return paired_folders(source, Path(config.second)) if config.second else listed_pairs(source)
