@@ -33,7 +33,7 @@ def read_metadata(image: Image.Image) -> tuple[Metadata, tuple[str, ...]]:
     try:
         if info.get("exif"):
             metadata["exif"] = exif.checked(info["exif"])
-    except Exception:  # as from a decoder
+    except Exception:  # damaged EXIF data may raise any exception
         notes = (exif.DAMAGED,)
     if info.get("icc_profile"):
         metadata["icc_profile"] = info["icc_profile"]

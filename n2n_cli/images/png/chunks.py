@@ -123,7 +123,7 @@ def _read(file: BinaryIO) -> tuple[bytes, bytes, bool]:
         raise ValueError("it ends too early")
     length, name = struct.unpack(">I4s", head)
     here = file.tell()
-    if length + 4 > file.seek(0, io.SEEK_END) - here:  # before memory is taken for it
+    if length + 4 > file.seek(0, io.SEEK_END) - here:  # before the allocation
         raise ValueError("it ends too early")
     file.seek(here)
     content = file.read(length)

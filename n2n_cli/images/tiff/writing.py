@@ -46,9 +46,8 @@ class TiffWriter:
     def add(self, picture: Picture) -> None:
         """Write a picture's pixels."""
         pixels, metadata = picture.channels, picture.metadata
-        found = (
-            exif.without_layout(exif.loaded(metadata["exif"])) if "exif" in metadata else None
-        )  # before anything is written
+        # Parsed before anything is written: damaged EXIF data raise an exception.
+        found = exif.without_layout(exif.loaded(metadata["exif"])) if "exif" in metadata else None
         entries: dict[int, Values] = {tag: value for tag, value in (found or {}).items() if isinstance(value, str)}
         if found and found.get(exif.ORIENTATION, 1) in range(1, 9):
             entries[exif.ORIENTATION] = int(found.get(exif.ORIENTATION, 1))
