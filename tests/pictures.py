@@ -19,6 +19,16 @@ def numbered(h: int, w: int, channels: int = 1, first: int = 0) -> Array:
     return np.arange(first, first + h * w * channels, dtype=np.uint16).reshape(h, w, channels)
 
 
+def flipped_corners(picture: Array, side: int) -> set[tuple[int, ...]]:
+    """Values at the corners of all crops of side x side, from the top left, in all four flips."""
+    corners: set[tuple[int, ...]] = set()
+    for y in range(picture.shape[0] - side + 1):
+        for x in range(picture.shape[1] - side + 1):
+            a, b, c, d = (int(picture[y + dy, x + dx, 0]) for dy in (0, side - 1) for dx in (0, side - 1))
+            corners |= {(a, b, c, d), (b, a, d, c), (c, d, a, b), (d, c, b, a)}
+    return corners
+
+
 def save(path: Path, pixels: Array) -> Path:
     Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(path)
     return path

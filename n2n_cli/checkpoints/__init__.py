@@ -1,6 +1,6 @@
-"""Checkpoint files and what they hold.
+"""Checkpoint files and their contents.
 
-file      `.pth` files: read, checked and written
+file      reading and writing of `.pth` files
 contents  configuration, facts and training state in a checkpoint
 pth       PyTorch's zip format
 """

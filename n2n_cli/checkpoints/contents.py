@@ -1,4 +1,4 @@
-"""What a model's checkpoint holds beside its weights: a configuration, facts, and the state of its training."""
+"""Contents of a checkpoint beside weights: configuration, facts, training state."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _NO_FACTS = ("model", "optimizer", "config", "own_weights", "averaged_steps")
 
 
 def config_in(tree: Any, path: Path | str) -> Config:
-    """The configuration that a checkpoint, read as `tree`, was trained with.
+    """The configuration in a checkpoint.
 
     Raises
     ------
     CheckpointError
         When it holds none.
     ConfigError
-        When it is wrong.
+        When it is invalid.
     """
     if not isinstance(tree, dict) or not isinstance(tree.get("config"), dict):
         raise CheckpointError(
@@ -33,13 +33,13 @@ def config_in(tree: Any, path: Path | str) -> Config:
 
 
 def facts_in(tree: Any) -> dict[str, Any]:
-    """What else a checkpoint holds: its epoch, its validation PSNR. Nothing, where it is a state dict alone."""
+    """Other values in a checkpoint, such as epoch and validation PSNR."""
     own = tree.items() if isinstance(tree, dict) and "model" in tree else ()
     return {name: value for name, value in own if name not in _NO_FACTS}
 
 
 def check_resumable(tree: Any, path: Path | str, *, averaged: bool = False) -> None:
-    """See that a checkpoint holds what a training needs to go on from it.
+    """Check that a training can be resumed from a checkpoint.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def check_resumable(tree: Any, path: Path | str, *, averaged: bool = False) -> N
     Raises
     ------
     CheckpointError
-        Names all that it lacks.
+        With all that it lacks.
     """
     found = tree if isinstance(tree, dict) else {}
     tables = ["model", "optimizer", *(["own_weights"] if averaged else [])]
@@ -63,8 +63,8 @@ def check_resumable(tree: Any, path: Path | str, *, averaged: bool = False) -> N
 
 
 @contextmanager
-def told_of(path: Path | str, hint: str | None = None) -> Iterator[None]:
-    """Let errors in the block name the file, with a hint where they have none."""
+def naming_file(path: Path | str, hint: str | None = None) -> Iterator[None]:
+    """Add the file's name, and a default hint, to errors in the block."""
     try:
         yield
     except CheckpointError as error:

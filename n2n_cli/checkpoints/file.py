@@ -1,6 +1,6 @@
-""".pth file <-> nested dicts of plain values and arrays: PyTorch's zip format, read and written without PyTorch.
+"""Reading and writing of `.pth` files, PyTorch's zip format, without PyTorch.
 
-Nothing in a file is run: see `n2n_cli.checkpoints.pth`. What a file claims is checked before memory is spent on it.
+Nothing in a file is run: see `n2n_cli.checkpoints.pth`. Claims of a file are checked before memory is allocated.
 
 References
 ----------
@@ -31,7 +31,7 @@ _END_OF_ZIP = b"PK\x05\x06"
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # the magic number of torch.save before 1.6
 _FORMAT_VERSIONS = range(1, 11)  # as PyTorch's reader
 _PREFIXES = ("module.", "_orig_mod.")
-_MOST_PREFIXES = 8  # a name of a million of them would take hours
+_MOST_PREFIXES = 8  # removing a million of them from a name would take hours
 _LONGEST_NAME = 1000
 _WEIGHT_KEYS = ("model", "params_ema", "params", "state_dict")
 _OTHER_COPY = "take another copy of it; a run of `n2n train` keeps `last.pth` and `best.pth`"
@@ -39,10 +39,10 @@ _STATE_DICT = 'save the tensors alone, where PyTorch is: `torch.save(model.state
 
 
 def write_checkpoint(path: Path | str, tree: Any) -> None:
-    """Write `tree` so that `torch.load(path, weights_only=True)` gives it back; the file appears whole, by rename.
+    """Write a nested `tree` that `torch.load(path, weights_only=True)` can read.
 
-    Equal trees, their keys in the same order, make equal bytes. Arrays keep their element type: float16 weights take
-    half the room, and `Module.load_state_dict` takes them.
+    The file appears whole, by rename. Equal trees, with keys in the same order, make equal bytes. Arrays keep their
+    element type: float16 weights take half the space, and `Module.load_state_dict` accepts them.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def write_checkpoint(path: Path | str, tree: Any) -> None:
     TypeError
         When `tree` holds anything else.
     CheckpointError
-        When the file cannot be written, or could not be read again; an older one is then intact.
+        When the file cannot be written, or could not be read again; an older file stays intact.
     """
     try:
         content = Content(tree)
@@ -68,17 +68,17 @@ def write_checkpoint(path: Path | str, tree: Any) -> None:
 
 
 def read_checkpoint(path: Path | str) -> Any:
-    """What a file in PyTorch's zip format holds; nothing in it is run.
+    """Read a file in PyTorch's zip format; nothing in it is run.
 
     Returns
     -------
     dict, list, tuple, str, int, float, bool, None or array
-        Nested. Arrays are C-contiguous, writable and of this machine's byte order; bfloat16 becomes float32.
+        Nested. Arrays are C-contiguous, writable and in this machine's byte order; bfloat16 becomes float32.
 
     Raises
     ------
     CheckpointError
-        When the file is missing, damaged, of another format, or asks for anything but plain values and tensors.
+        When the file is missing, damaged, of another format, or contains anything but plain values and tensors.
     """
     try:
         _check_kind(path, Path(path).stat().st_mode)
@@ -106,18 +106,18 @@ def read_checkpoint(path: Path | str) -> Any:
         raise CheckpointError(
             f"`{path}` needs more memory than there is", hint="end other programs, or take a larger machine"
         ) from None
-    except Exception as error:  # zipfile raises nearly anything on damaged files: BadZipFile, ValueError, struct.error
+    except Exception as error:  # for damaged files zipfile may raise any: BadZipFile, ValueError, struct.error
         reason = str(error)[:200] if str(error).isprintable() else repr(str(error)[:200])
         raise CheckpointError(f"`{path}` is damaged: {reason or 'it ends too early'}", hint=_OTHER_COPY) from None
 
 
 def unwrap_state_dict(tree: Any, *, path: Path | str) -> dict[str, Array]:
-    """The weights in what `read_checkpoint` gave, whether they stand alone or under one of the usual keys.
+    """The weights in a checkpoint: the tree itself, or under one of the usual keys.
 
     Raises
     ------
     CheckpointError
-        When there are none, or one has a name that no parameter can have.
+        When there are none, or one has an impossible name.
     """
     for key in _WEIGHT_KEYS:
         if isinstance(tree, Mapping) and isinstance(tree.get(key), Mapping):
@@ -125,11 +125,11 @@ def unwrap_state_dict(tree: Any, *, path: Path | str) -> dict[str, Array]:
             break
     if not isinstance(tree, Mapping) or not tree or not all(isinstance(value, np.ndarray) for value in tree.values()):
         raise CheckpointError(f"`{path}` holds no state dict: a table of names and tensors", hint=_STATE_DICT)
-    for name in tree:  # names are told to the user; and 1 and "1" would be the same one
+    for name in tree:  # names appear in messages; and 1 and "1" would be the same
         if not isinstance(name, str) or not name.isprintable() or len(name) > _LONGEST_NAME:
             raise CheckpointError(f"`{path}` holds a tensor with the name {_shortened(name)}", hint=_STATE_DICT)
     state = dict(tree)
-    # What DataParallel and torch.compile put before each name, in the order in which they were wrapped.
+    # Prefixes of DataParallel and torch.compile, in any order of wrapping.
     for _ in range(_MOST_PREFIXES):
         prefix = next((p for p in _PREFIXES if all(name.startswith(p) for name in state)), None)
         if prefix is None:
@@ -155,13 +155,14 @@ def _read(archive: Archive) -> Any:
     sign: Literal["<", ">"] = "<" if order == b"little" else ">"
     program = archive.read("data.pkl", limits.MAX_PROGRAM_BYTES)
     tensors = Tensors(archive, sign)
-    decode(program, tensors.check, file_size=archive.size)
+    room = archive.size + limits.ROOM
+    decode(program, tensors.check, room=room)
     archive.verify(tensors.truth_values)
-    return decode(program, tensors.make, file_size=archive.size)
+    return decode(program, tensors.make, room=room)
 
 
 def _check_kind(path: Path | str, mode: int) -> None:
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # to open a pipe is to wait for who writes to it
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a pipe would wait for a writer
         raise CheckpointError(
             f"`{path}` is a pipe or a device, not a checkpoint",
             hint="put it into a file first: `cat ... > weights.pth`",

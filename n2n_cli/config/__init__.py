@@ -1,14 +1,14 @@
-"""TOML -> frozen dataclasses: defaults, overrides, range checks; and back to TOML.
+"""Configurations: TOML files as frozen dataclasses.
 
-A configuration says everything that a training depends on but the machine: the network layer by layer, the data and
+A configuration holds everything that a training depends on except the machine: the network layer by layer, the data and
 their noise, the optimiser. Every key is checked when it is read, and an error names the file (or the option), the key,
 its value and what it must be.
 
-config     a whole configuration: its tables, the schedule, and what has to go together
-tables     the tables, their keys and defaults
-keys       what a key may be
-reading    from files, from the package, and from the command line
-toml_text  plain values -> the text of a TOML file
+config     a whole configuration, and checks of keys that depend on each other
+tables     the tables with their keys and defaults
+keys       checks of single keys
+reading    reading from files, shipped configurations and `--set`
+toml_text  writing of TOML
 """
 
 from n2n_cli.config.config import Config

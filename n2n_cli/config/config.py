@@ -1,4 +1,4 @@
-"""A whole configuration: its tables, the schedule, and what has to go together."""
+"""A whole configuration, and checks of keys that depend on each other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from n2n_cli.nn.schedules import build as build_schedule
 from n2n_cli.nn.spec import SpecError
 
 MAX_WEIGHTS = 100_000_000
-"""Of a network: it is built in order to be checked, and a configuration may be a stranger's."""
+"""Maximum weights of a network: it is built to be checked, from an untrusted file."""
 
 
 _SECTIONS = {"network": NetworkConfig, "data": DataConfig, "train": TrainConfig}
@@ -28,7 +28,7 @@ _SCHEDULE = "schedule"
 
 @dataclass(frozen=True)
 class Config:
-    """A whole configuration. `origin` says where it came from, for messages."""
+    """A whole configuration; `origin` is the name of its source in messages."""
 
     network: NetworkConfig
     data: DataConfig
@@ -38,12 +38,12 @@ class Config:
 
     @classmethod
     def from_tables(cls, tables: Mapping[str, Any], origin: str) -> Self:
-        """A configuration from nested tables, as a TOML file or a checkpoint holds it.
+        """A configuration from nested tables, as in a TOML file or a checkpoint.
 
         Raises
         ------
         ConfigError
-            For the first unknown, mistyped or out-of-range key, for keys that do not go together, and for a network
+            For the first unknown, mistyped or out-of-range key, for keys that contradict each other, and for a network
             that does not keep a picture's size.
         """
         known = [*_SECTIONS, _SCHEDULE]
@@ -62,32 +62,32 @@ class Config:
         return config
 
     def override(self, name: str, value: Any, origin: str) -> Self:
-        """The same configuration with one key, by dotted name, set to another value.
+        """A copy with one key, by dotted name, set to another value.
 
         Parameters
         ----------
         name : str
             As "train.lr".
         value : object
-            Of the type that TOML would give.
+            Of a type that TOML has.
         origin : str
-            Where the value came from, for the message: "--lr".
+            Source of the value in messages, such as "--lr".
         """
         return self.override_all([(name, value, origin)])
 
     def override_all(self, assignments: Iterable[tuple[str, Any, str]]) -> Self:
-        """The same with several keys set; what has to go together is checked when all of them are.
+        """A copy with several keys set; they are checked together at the end.
 
         Parameters
         ----------
         assignments : iterable of (name, value, origin)
-            As `override` takes them.
+            Arguments of `override`.
         """
         config, origins, schedule = self, [], self.schedule.table()
         for name, value, origin in assignments:
             section, _, key = name.partition(".")
             if section == _SCHEDULE and key:
-                # The arguments of one schedule are not those of another.
+                # Another schedule has other arguments.
                 schedule = {"name": value} if key == "name" and value != schedule["name"] else schedule | {key: value}
             else:
                 config = config._with(name, value, origin)
@@ -113,7 +113,7 @@ class Config:
         return replace(self, **{section: replace(table, **{key: checked})})
 
     def _check(self, origin: str) -> None:
-        """See that the keys go together, and that the network can be built and keeps channels and size."""
+        """Check the keys together, and that the network keeps channels and size."""
         train = self.train
         others = {"momentum": train.optimizer == "SGD", "betas": train.optimizer != "SGD"}
         for key, used in others.items():
@@ -147,7 +147,7 @@ class Config:
             raise ConfigError(f"`{origin}`: `{key}`: {error.message}", hint=error.hint) from None
         except ShapeError as error:
             raise ConfigError(f"`{origin}`: `network.layers` do not fit together: {error.message}") from None
-        except (MemoryError, ValueError):  # ValueError is NumPy's, for a size that no array can have
+        except (MemoryError, ValueError):  # ValueError is from NumPy, for an impossible size of an array
             raise ConfigError(f"`{origin}`: `network.layers` have more weights than the memory holds") from None
         try:
             frozen_parameters(network, train.freeze)
@@ -170,7 +170,7 @@ class Config:
             raise ConfigError(f"`{origin}`: `data.size` is {self.data.size}: {error.message}") from None
 
     def tables(self) -> dict[str, dict[str, Any]]:
-        """Nested tables of plain values, from which `from_tables` makes the same configuration."""
+        """Nested tables of plain values; the inverse of `from_tables`."""
         tables = {
             section: {item.name: plain(getattr(getattr(self, section), item.name)) for item in fields(kind)}
             for section, kind in _SECTIONS.items()
@@ -178,12 +178,12 @@ class Config:
         return tables | {_SCHEDULE: self.schedule.table()}
 
     def to_toml(self) -> str:
-        """The configuration as the text of a TOML file, from which `load_config` makes the same configuration."""
+        """Text of a TOML file, from which `load_config` makes the same configuration."""
         return to_toml(self.tables())
 
 
 def _check_source(data: DataConfig, origin: str) -> None:
-    """See that a source, what it holds and what is done to it go together."""
+    """Check that a source, its kind and its corrections fit together."""
     shots = data.kind in ("pairs", "bursts")
     wrong = {"second": data.second and data.kind != "pairs", "match_exposure": data.match_exposure and not shots}
     wrong |= {"align": data.align and not shots}
@@ -201,7 +201,7 @@ def _check_source(data: DataConfig, origin: str) -> None:
 
 
 def _weights(specs: Any) -> int:
-    """How many weights the convolutions of layer tables have; what is no whole number is refused later."""
+    """Weights of the convolutions in layer tables; ignores sizes that are not numbers."""
     total = 0
     for spec in specs if isinstance(specs, list | tuple) else ():
         if isinstance(spec, Mapping):

@@ -1,4 +1,7 @@
-"""What a key of a configuration may be: each check gives the value back, or says in a `ValueError` what it must be."""
+"""Checks of the values of configuration keys.
+
+A check returns the value, or raises a ValueError that says what the value must be.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,16 @@ from n2n_cli.nn.spec import LayerSpec
 from n2n_cli.noise import parse_noise
 
 DEAD_LEAVES = "dead-leaves"
-"""The name of the built-in pictures, where a data source is asked for."""
+"""Name of the built-in pictures as a data source."""
 
 KINDS = ("pictures", "pairs", "bursts", "single")
-"""What a data source holds: see `DataConfig`."""
+"""Kinds of data sources, see `DataConfig`."""
 
 Check: TypeAlias = Callable[[Any], Any]
 
 
 def whole(low: int, high: int) -> Check:
-    """A whole number from the one to the other."""
+    """A whole number from `low` to `high`."""
 
     def check(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
@@ -30,38 +33,32 @@ def whole(low: int, high: int) -> Check:
     return check
 
 
-def number(above: float, high: float) -> Check:
-    """A number above the one and at most the other."""
+def positive(high: float) -> Check:
+    """A number above 0 and at most `high`."""
+    return _real(lambda value: 0 < value <= high, f"a number above 0 and at most {high:g}")
 
+
+def from_0_to_below(high: float) -> Check:
+    """A number of at least 0 and below `high`."""
+    return _real(lambda value: 0 <= value < high, f"a number from 0 to below {high:g}")
+
+
+def _real(fits: Callable[[float], bool], needed: str) -> Check:
     def check(value: Any) -> float:
-        # `not <=` also refuses nan
-        if isinstance(value, bool) or not isinstance(value, int | float) or not above < value <= high:
-            raise ValueError(f"a number above {above:g} and at most {high:g}")
-        return float(value)
-
-    return check
-
-
-def part(high: float) -> Check:
-    """A number from 0, which is allowed, to below `high`."""
-
-    def check(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < high:
-            raise ValueError(f"a number from 0 to below {high:g}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not fits(value):
+            raise ValueError(needed)
         return float(value)
 
     return check
 
 
 def betas(value: Any) -> tuple[float, float]:
-    """The two of Adam."""
-    check, needed = part(1), "two numbers, each from 0 to below 1"
+    """Adam's two decay rates."""
+    needed = "two numbers, each from 0 to below 1"
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise ValueError(needed)
-    try:
-        return check(value[0]), check(value[1])
-    except ValueError:
-        raise ValueError(needed) from None
+    check = _real(lambda beta: 0 <= beta < 1, needed)
+    return check(value[0]), check(value[1])
 
 
 def flag(value: Any) -> bool:
@@ -72,7 +69,7 @@ def flag(value: Any) -> bool:
 
 
 def one_of(choices: Iterable[str]) -> Check:
-    """One of some names."""
+    """One of the names `choices`."""
     names = list(choices)
 
     def check(value: Any) -> str:
@@ -84,33 +81,33 @@ def one_of(choices: Iterable[str]) -> Check:
 
 
 def source(value: Any) -> str:
-    """Where pictures come from."""
+    """A data source: the built-in pictures, or a path."""
     if not isinstance(value, str) or not value or "\0" in value or not _is_unicode(value):
         raise ValueError(f'"{DEAD_LEAVES}", or the path of a folder of pictures or of a pair file, as UTF-8 text')
     return value
 
 
 def path(value: Any) -> str:
-    """A path, or nothing."""
+    """A path, or an empty text."""
     if not isinstance(value, str) or "\0" in value or not _is_unicode(value):
         raise ValueError("a path, as UTF-8 text, or empty")
     return value
 
 
 def patterns(value: Any) -> tuple[str, ...]:
-    """Shell patterns."""
+    """A list of shell patterns."""
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) and item.isprintable() for item in value):
         raise ValueError('a list of patterns, as ["0.*", "*.bias"]')
     return tuple(value)
 
 
 def _is_unicode(text: str) -> bool:
-    # A path of other bytes comes from the command line with lone surrogates, which no TOML file can hold.
+    # Bytes of a path that are not UTF-8 become lone surrogates, which no TOML file can hold.
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def noise(value: Any) -> str:
-    """A noise model and its strength."""
+    """A noise model with its strength, such as "gaussian:25"."""
     try:
         parse_noise(value if isinstance(value, str) else repr(value))
     except ArgumentError as error:
@@ -119,17 +116,17 @@ def noise(value: Any) -> str:
 
 
 def noise_or_none(value: Any) -> str:
-    """A noise model, or nothing."""
+    """A noise model, or an empty text."""
     return "" if value == "" else noise(value)
 
 
 def layers(value: Any) -> tuple[LayerSpec, ...]:
-    """A network, layer by layer; what the tables say is seen when it is built."""
+    """Tables of a network's layers; their contents are checked when it is built."""
     if not isinstance(value, Sequence) or not value or not all(isinstance(spec, Mapping) for spec in value):
         raise ValueError("a list of tables, one a layer, each with a `type`")
     return tuple(dict(spec) for spec in value)
 
 
 def key(check: Check, default: Any) -> Any:
-    """A field of a configuration's dataclass."""
+    """A field of a configuration table, with its check and its default."""
     return field(default=default, metadata={"check": check})

@@ -1,4 +1,4 @@
-"""Configurations from files, from the package, and parts of them from the command line."""
+"""Reading of configurations: files, shipped configurations, and `--set`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BETWEEN_DOTS = re.compile(rb"[=,#\[\]{}\n]")
 def shipped_configs() -> dict[str, Path]:
     """The configurations that come with the package, by name without the ending."""
     folder = Path(str(resources.files("n2n_cli"))) / "configs"
-    if not folder.is_dir():  # a checkout that is installed in editable mode
+    if not folder.is_dir():  # in an editable install
         folder = Path(__file__).parents[2] / "configs"
     return {path.stem: path for path in sorted(folder.glob("*.toml"), key=lambda path: path.stem)}
 
@@ -52,13 +52,13 @@ def load_config(name: str) -> Config:
         ) from None
     except OSError as error:
         raise ConfigError(f"`{name}` cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # ValueError: also not UTF-8, or a number of too many digits
+    except (ValueError, RecursionError) as error:  # ValueError: also invalid UTF-8, or a number with too many digits
         raise ConfigError(f"`{name}` is not TOML: {error}") from None
     return Config.from_tables(tables, name)
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
-    """`train.lr=0.5` -> ("train.lr", 0.5): the value as TOML, or as plain text where it is none.
+    """Parse `train.lr=0.5`; a value that is not TOML is taken as text.
 
     Raises
     ------
@@ -70,6 +70,6 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         raise ConfigError(f"`--set {text}` has no `=`", hint="for example `--set train.lr=0.5`")
     with suppress(ValueError, RecursionError):
         table = tomllib.loads(f"value = {value}")
-        if len(table) == 1:  # a line break in the text could start another key
+        if len(table) == 1:  # not if a line break starts another key
             return name.strip(), table["value"]
     return name.strip(), value.strip()

@@ -1,4 +1,4 @@
-"""The tables of a configuration, each with its keys, their defaults and what they may be."""
+"""The tables of a configuration with their keys, defaults and checks."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from n2n_cli.nn.spec import LayerSpec, build
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The network: a Sequential that gives pictures of the size and channels that it gets.
+    """The network: a Sequential that keeps the size and channels of pictures.
 
     Attributes
     ----------
     init : str
-        How its weights start: "uniform", as PyTorch's convolutions do, or "he" (He et al. 2015).
+        Initialisation of the weights: "uniform", as PyTorch's convolutions, or "he" (He et al. 2015).
     """
 
     channels: int = keys.key(keys.whole(1, 4), 3)
@@ -30,7 +30,7 @@ class NetworkConfig:
     init: str = keys.key(keys.one_of(("uniform", "he")), "uniform")
 
     def build(self, *, rng: np.random.Generator | None = None) -> Sequential:
-        """The network with weights drawn by `rng`."""
+        """Build the network with weights drawn by `rng`."""
         rng = np.random.default_rng() if rng is None else rng
         network = build(self.layers, rng=rng)
         if self.init == "he":
@@ -45,37 +45,36 @@ class DataConfig:
     Attributes
     ----------
     source : str
-        "dead-leaves", a folder of pictures, or a file of pairs; where `kind` says so, something else.
+        "dead-leaves", a folder of pictures, or a file of pairs; see `kind` for others.
     size : int
         Side of a training picture, in pixels of the network's input.
     pairs, validation_pairs : int
-        How many pairs make an epoch, and how many of held-out pictures measure it.
+        Number of pairs of an epoch, and of validation pairs, from held-out pictures.
     noise : str
         The noise model, as "gaussian:25".
     target_noise : str
-        That of the targets, where it is another: the less noisy they are, the fewer it takes to learn as much. Empty:
-        the same.
+        Noise model of the targets; empty: the same. Less noisy targets need fewer pairs.
     redraw : bool
-        Whether every epoch sees new noise on its pictures, or the same pairs again.
+        Draw new noise in every epoch.
     recrop : bool
-        Whether every epoch cuts its pairs from other places of the pictures.
+        Cut new crops in every epoch.
     recolour : bool
-        Whether every epoch gives half of its crops other colours.
+        Change the colours of half of the crops at random in every epoch.
     shrink : float
-        Half of the crops of every epoch are cut from pictures made smaller, to a part of their size between this and 1.
+        Minimum scale, at most 1: half of the crops of every epoch are scaled by a random factor from this to 1.
     clip_inputs : bool
-        Whether half of the inputs, and no target, are clipped and rounded as pictures of 8 bits are.
+        Clip half of the inputs and round them to 8 bits; targets never.
     augment : bool
-        Whether every epoch flips and turns its pairs at random, and takes at random which of the two is the target.
+        Flip, rotate and swap the pairs at random in every epoch.
     kind : str
-        What the source holds: "pictures", to which noise is added; "pairs" of shots, in two folders or a table of two
+        Kind of the source: "pictures", to which noise is added; "pairs" of shots, in two folders or a table of two
         columns; "bursts", a folder for every scene; or "single" noisy pictures.
     second : str
-        Of pairs in two folders, the one with the targets.
+        Folder of the targets, for pairs in two folders.
     match_exposure : bool
-        Whether shots are made as bright as the first of their scene.
+        Match the brightness of shots to the first of their scene.
     align : bool
-        Whether shots are cut to what all of their scene show, where they are shifted by whole pixels.
+        Correct shifts of shots by whole pixels, by cropping them to their common area.
     """
 
     source: str = keys.key(keys.source, DEAD_LEAVES)
@@ -87,7 +86,7 @@ class DataConfig:
     redraw: bool = keys.key(keys.flag, True)
     recrop: bool = keys.key(keys.flag, False)
     recolour: bool = keys.key(keys.flag, False)
-    shrink: float = keys.key(keys.number(0, 1), 1.0)
+    shrink: float = keys.key(keys.positive(1), 1.0)
     clip_inputs: bool = keys.key(keys.flag, False)
     augment: bool = keys.key(keys.flag, False)
     kind: str = keys.key(keys.one_of(keys.KINDS), "pictures")
@@ -103,34 +102,34 @@ class TrainConfig:
     Attributes
     ----------
     lr : float
-        Learning rate, of which the schedule takes parts.
+        Learning rate, which the schedule scales.
     momentum : float
-        Of SGD.
+        Momentum of SGD.
     betas : (float, float)
-        Of Adam, AdamW and Muon. The default is Adam's, for Muon too.
+        Decay rates of Adam, AdamW and Muon. The default is Adam's, for Muon too.
     weight_decay : float
-        Of every optimiser; without it there is none, also with AdamW and Muon, whose classes have one by default.
+        For all optimisers. The default 0 also holds for AdamW and Muon, whose classes have another default.
     clip_norm : float
-        What the gradients' common norm is cut to; 0: not at all.
+        Maximum norm of all gradients together; 0: no clipping.
     average : float
-        Decay of the moving average of the weights, which then is what is measured and saved; 0: none.
+        Decay of the moving average of the weights, which is then validated and saved; 0: no averaging.
     seed : int
-        Seeds the weights, the order, the crops and the noise.
+        Seed of the weights, the order of the pairs, the crops and the noise.
     init : str
-        The checkpoint, or the name of a bundled model, whose weights the training starts from; none where it is empty.
+        Checkpoint or bundled model whose weights the training starts from; empty: none.
     freeze : tuple of str
-        Patterns of the parameters that stay as they are, by name.
+        Patterns of the names of parameters that are not trained.
     """
 
     epochs: int = keys.key(keys.whole(1, 1_000_000), 10)
     batch_size: int = keys.key(keys.whole(1, 100_000), 100)
     optimizer: str = keys.key(keys.one_of(OPTIMIZERS), "SGD")
-    lr: float = keys.key(keys.number(0, 1000), 1.0)
-    momentum: float = keys.key(keys.part(1), 0.0)
+    lr: float = keys.key(keys.positive(1000), 1.0)
+    momentum: float = keys.key(keys.from_0_to_below(1), 0.0)
     betas: tuple[float, float] = keys.key(keys.betas, (0.9, 0.999))
-    weight_decay: float = keys.key(keys.part(10), 0.0)
-    clip_norm: float = keys.key(keys.part(1e9), 0.0)
-    average: float = keys.key(keys.part(1), 0.0)
+    weight_decay: float = keys.key(keys.from_0_to_below(10), 0.0)
+    clip_norm: float = keys.key(keys.from_0_to_below(1e9), 0.0)
+    average: float = keys.key(keys.from_0_to_below(1), 0.0)
     loss: str = keys.key(keys.one_of(LOSSES), "MSE")
     seed: int = keys.key(keys.whole(0, 2**63 - 1), 0)
     init: str = keys.key(keys.path, "")

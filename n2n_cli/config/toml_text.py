@@ -1,4 +1,4 @@
-"""Plain values as the text of a TOML file; Python reads TOML but does not write it."""
+"""Writing of TOML, which Python's standard library only reads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def to_toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
-    """The text of tables of plain values, which `tomllib` reads back as the same."""
+    """Text of tables of plain values, which `tomllib` reads back unchanged."""
     sections = []
     for section, table in tables.items():
         lines = [f"{key} = {_value(value, 0)}" for key, value in table.items()]
@@ -17,7 +17,7 @@ def to_toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Mappings as dicts, tuples as lists."""
+    """Convert mappings to dicts and tuples to lists."""
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
@@ -26,10 +26,10 @@ def plain(value: Any) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A value for a message, on one line and not too long."""
+    """A value for messages, on one line and shortened."""
     try:
         text = json.dumps(value, default=str, ensure_ascii=False)
-    except ValueError:  # Python writes no number of more than 4300 digits; TOML's hexadecimal ones have no limit
+    except ValueError:  # Python refuses to write more than 4300 digits; TOML's hexadecimal numbers may be longer
         text = "a number of too many digits"
     return text if len(text) <= 80 else text[:77] + "..."
 
@@ -43,7 +43,7 @@ def _value(value: Any, depth: int) -> str:
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{key} = {_value(item, depth)}" for key, item in value.items()) + " }"
     if isinstance(value, list):
-        if value and isinstance(value[0], Mapping):  # one a line: the layers of a network
+        if value and isinstance(value[0], Mapping):  # one per line, for the layers of a network
             indent = "  " * (depth + 1)
             return "[\n" + "".join(f"{indent}{_value(item, depth + 1)},\n" for item in value) + "  " * depth + "]"
         return "[" + ", ".join(_value(item, depth) for item in value) + "]"

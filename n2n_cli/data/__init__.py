@@ -1,19 +1,20 @@
-"""Where training pairs come from.
+"""Data sources: training pairs from pictures, shots and files.
 
-sources             a configuration's source -> the pairs that a training learns from and is measured on
-pairs               numbered pairs, cut from pictures or given
-folders             which picture files a folder holds
-built_in            the built-in pictures, made once and then kept
-dead_leaves         how they are made
-limits              memory that pictures may take, and which of them are used
-shrinking           pictures made smaller
-prefetching         batches made ahead of their use
-shots               which pictures are shots of the same scene
-scenes              scenes in memory, aligned and made equally bright
-alignment           by how much one shot is shifted, and brighter
-shot_sources        folders of real noisy pictures -> pairs
-shot_crops          what the next two have in common: numbered crops
+sources             training and validation pairs of a configuration
+pairs               numbered pairs, cut from pictures or read from a file
+folders             picture files of a folder
+built_in            the built-in pictures and their cache
+dead_leaves         generator of the built-in pictures
+leaves              the leaves of such a picture
+picture_memory      memory limit of a source's pictures
+shrinking           downscaling of pictures
+prefetching         batches made in threads before they are needed
+shots               lists of shots of the same scenes
+scenes              scenes in memory, aligned and matched in brightness
+alignment           shift and exposure of one shot against another
+shot_sources        training and validation pairs of real noisy pictures
+shot_crops          numbered crops of shots, the base of the next two
 shot_pairs          pairs of two shots
 single_pairs        pairs of neighbouring pixels of single shots
-neighbour_sampling  pairs of neighbouring pixels drawn from one picture
+neighbour_sampling  random pairs of neighbouring pixels of a picture
 """

@@ -1,9 +1,4 @@
-"""How one shot of a scene differs from another as a whole: by a shift in whole pixels, and in brightness.
-
-Both are measured where every pixel has noise of its own. A shift shows as a peak of the phase correlation, whose place
-noise does not move. A line that is fitted through noisy pairs of values is too flat, since noise spreads the values
-along one axis; so each half of a block's pixels tells how bright the block is, and the other half is only looked up.
-"""
+"""Measurement of the shift and the exposure of one shot against another."""
 
 from __future__ import annotations
 
@@ -15,31 +10,32 @@ import numpy as np
 
 from n2n_cli.images.pixels import to_float
 from n2n_cli.nn.functional import Array, Pair
+from n2n_cli.noise.level import deviation
 
-_SIDE = 1024
-"""Pixels: of a larger picture, the middle is looked at."""
-_PEAK = 7.0
-"""Standard deviations of the correlation; the highest of a million values of noise alone is at 5."""
-_MARGIN = 2.0
-"""Standard deviations that a shift has to be likelier by than none: noise moves a low peak by a pixel."""
-_LEVEL = 1 / 255
-"""A change of brightness below one grey level is not told."""
-_CUT = 0.1  # share of a block's pixels at black or white, where its mean is no longer that of the light
-_LEAST = 16  # blocks that tell a brightness
-_ALIKE = 0.5  # correlation between the halves of blocks, below which a picture is as good as flat
-_BIWEIGHT, _MEDIAN_OF_NORMAL, _ROUNDS = 4.685, 0.6745, 30
+_MAX_SIDE = 1024
+"""Side of the middle that is measured of a larger picture, in pixels."""
+_MIN_PEAK = 7.0
+"""In standard deviations of the correlation; a million values of noise reach 5."""
+_MIN_RISE = 2.0
+"""Minimum height above the value of no shift: noise moves low peaks by a pixel."""
+_MIN_CHANGE = 1 / 255
+"""Smaller changes of brightness are not reported."""
+_MAX_CLIPPED = 0.1  # share of a block's pixels at black or white; above it, the mean is not that of the light
+_MIN_BLOCKS = 16
+_MIN_CORRELATION = 0.5  # between the halves of blocks; below it, a shot is too flat to have a gain
+_BIWEIGHT, _ROUNDS = 4.685, 30
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """What makes a shot as bright as the first one of its scene: first = gain * shot + offset, in [0, 1].
+    """Brightness of a shot against the first one: first = gain * shot + offset.
 
     Attributes
     ----------
     change : float
-        Root mean square of what that changes in the shot's light, in [0, 1].
+        Root mean square of the correction, in [0, 1].
     error : float
-        The same of what the noise alone makes of two shots that are equally bright, at one standard error.
+        Standard error of `change` that noise alone gives shots of equal brightness.
     """
 
     gain: float = 1.0
@@ -49,19 +45,22 @@ class Exposure:
 
     @property
     def differs(self) -> bool:
-        """Whether the shots are not equally bright: by a grey level of 255 at least, and not by chance."""
-        return self.change > max(_LEVEL, 4 * self.error)
+        """True if the change exceeds one grey level of 255 and chance."""
+        return self.change > max(_MIN_CHANGE, 4 * self.error)
 
     def __str__(self) -> str:
         return f"{self.gain:.3f} * shot {'-' if self.offset < 0 else '+'} {abs(self.offset):.4f}"
 
     def __call__(self, pixels: Array) -> Array:
-        """Float pixels of the shot, as bright as the first; they are not clipped."""
+        """Float pixels of the shot, matched to the first; not clipped."""
         return pixels * np.float32(self.gain) + np.float32(self.offset)
 
 
 def measure_shift(first: Array, shot: Array) -> Pair | None:
-    """How far a shot is moved against the first one of its scene: shot[y + rows, x + columns] shows first[y, x].
+    """Measure how far a shot is shifted against the first one, by phase correlation.
+
+    Noise does not move the peak of the correlation. The spectrum is weighted by a Gaussian of one pixel: in the highest
+    frequencies, pictures have less structure than noise.
 
     Parameters
     ----------
@@ -70,13 +69,13 @@ def measure_shift(first: Array, shot: Array) -> Pair | None:
 
     Returns
     -------
-    (rows, columns), at most a quarter of a side, or None where the pictures do not tell: they have more noise than
-    structure, or show different things.
+    (rows, columns) or None
+        shot[y + rows, x + columns] shows first[y, x]; at most a quarter of a side. None if the pictures have more noise
+        than structure, or show different things.
 
     References
     ----------
-    Kuglin and Hines (1975), "The phase correlation image alignment method". The spectrum is weighted by a Gaussian of
-    one pixel: in the highest frequencies, pictures have less structure than noise.
+    Kuglin and Hines (1975), "The phase correlation image alignment method".
     """
     a, b = (_middle(picture).mean(axis=2, dtype=np.float64) for picture in (first, shot))
     window = np.outer(*(np.hanning(side + 2)[1:-1] for side in a.shape))
@@ -86,13 +85,13 @@ def measure_shift(first: Array, shot: Array) -> Pair | None:
     rows, columns = np.fft.fftfreq(a.shape[0]), np.fft.rfftfreq(a.shape[1])
     cross *= np.exp(-2 * math.pi**2 * (rows[:, None] ** 2 + columns**2))
     surface = np.fft.irfft2(cross, a.shape)
-    deviation = float(surface.std())
+    spread = float(surface.std())
     near = [np.r_[0 : side // 4 + 1, side - side // 4 : side] for side in a.shape]  # negative shifts are at the end
     found = surface[np.ix_(*near)]
     at = np.unravel_index(int(found.argmax()), found.shape)
-    if not found[at] > _PEAK * deviation:  # also where the pictures are flat
+    if not found[at] > _MIN_PEAK * spread:  # also where the pictures are flat
         return None
-    if found[at] - surface[0, 0] < _MARGIN * deviation:
+    if found[at] - surface[0, 0] < _MIN_RISE * spread:
         return 0, 0
     shift = [int(places[i]) for places, i in zip(near, at, strict=True)]
     dy, dx = (step if step <= side // 4 else step - side for step, side in zip(shift, a.shape, strict=True))
@@ -100,12 +99,12 @@ def measure_shift(first: Array, shot: Array) -> Pair | None:
 
 
 def common_area(shifts: Sequence[Pair], height: int, width: int) -> list[tuple[slice, slice]]:
-    """Rows and columns of every shot that show what all of them show; they may be none.
+    """Rows and columns of each shot that show the area common to all; may be empty.
 
     Parameters
     ----------
     shifts : sequence of (rows, columns)
-        As `measure_shift` gives them; that of the first shot is (0, 0).
+        From `measure_shift`; (0, 0) for the first shot.
     """
     spans = []
     for axis, side in enumerate((height, width)):
@@ -117,12 +116,13 @@ def common_area(shifts: Sequence[Pair], height: int, width: int) -> list[tuple[s
 
 
 def measure_exposure(first: Array, shot: Array) -> Exposure:
-    """How a shot differs in brightness from the first one of its scene, whatever their noise, and whatever moved.
+    """Measure how a shot differs in brightness from the first one of its scene.
 
-    Means of blocks are compared, all channels together, without those that are black or white. The line through them is
-    that of instrumental variables: of the two halves of a block's pixels, gain = cov(other half of the shot, one half
-    of the first) / cov(other half of the shot, one half of the shot), where independent noise drops out. Blocks that do
-    not fit lose their weight by Tukey's biweight.
+    Neither noise nor moving objects bias the result. A line is fitted to the means of blocks, over all channels,
+    without clipped blocks. Noise in the shot would flatten a least-squares line, so the fit uses instrumental
+    variables: each block's pixels are split in two halves with independent noise, and gain = cov(one half of the shot,
+    other half of the first) / cov(one half of the shot, other half of the shot). Tukey's biweight gives blocks that do
+    not fit the line, such as moving objects, little or no weight.
 
     Parameters
     ----------
@@ -131,89 +131,48 @@ def measure_exposure(first: Array, shot: Array) -> Exposure:
 
     References
     ----------
-    Wald (1940), "The fitting of straight lines if both variables are subject to error"; Theil (1950), for medians of
-    slopes, with which it begins; Beaton and Tukey (1974) for the weights.
+    Wald (1940), "The fitting of straight lines if both variables are subject to error"; Beaton and Tukey (1974), "The
+    fitting of power series, meaning polynomials, illustrated on band-spectroscopic data": the weights.
     """
-    reference, pixels = _middle(first), _middle(shot)
-    block = max(2, min(8, min(pixels.shape[:2]) // 16 * 2))
-    halves = np.stack([_half_means(reference, block), _half_means(pixels, block)])  # (2 shots, 2 halves, blocks)
-    whole = _is_whole(reference, block) & _is_whole(pixels, block)
-    if np.count_nonzero(whole) >= max(_LEAST, whole.size // 10):
-        halves = halves[..., whole]
-    if halves.shape[2] < _LEAST:
+    halves = np.stack([_half_means(_middle(first)), _half_means(_middle(shot))])  # (2 shots, 2 halves, blocks)
+    halves = halves[..., np.isfinite(halves).all(axis=(0, 1))]
+    blocks = halves.shape[2]
+    if blocks < _MIN_BLOCKS:
         return Exposure()
-    gain, offset = _line(*halves)
     y, x = halves.mean(axis=1)
-    left = y - gain * x - offset
-    # Of two numbers that are told from so many, gain and offset.
-    error = float(np.median(np.abs(left - np.median(left)))) / _MEDIAN_OF_NORMAL * math.sqrt(2 / len(x))
-    return Exposure(gain, offset, math.sqrt(float(np.mean(np.square(gain * x + offset - x)))), error)
-
-
-def _line(first: Array, shot: Array) -> tuple[float, float]:
-    """Gain and offset of first = gain * shot + offset, from the two halves of blocks, each (2, blocks)."""
-    (one, other), (y, x) = shot, (first.mean(axis=0), shot.mean(axis=0))
-    flat = 1.0, float(np.median(y - x))
-    if not _covariance(one, other) > _ALIKE * math.sqrt(_covariance(one, one) * _covariance(other, other)):
-        return flat  # how steep the line is cannot be told
-    gain = (_slope(one, other, first[1]) + _slope(other, one, first[0])) / 2
-    offset = float(np.median(y - gain * x))
+    gain, offset = equal = 1.0, float(np.median(y - x))  # starting here gets past more than an unweighted fit does
     for _ in range(_ROUNDS):
-        left = y - gain * x - offset
-        scale = float(np.median(np.abs(left))) / _MEDIAN_OF_NORMAL
-        if scale <= 1e-9:  # as good as equal
+        residuals = y - gain * x - offset
+        weights = np.clip(1 - np.square(residuals / (_BIWEIGHT * max(deviation(residuals), 1e-9))), 0, None) ** 2
+        (y_one, y_other), (x_one, x_other) = halves - np.average(halves, axis=2, weights=weights)[..., None]
+        spread = np.sum(weights * x_one * x_other)
+        alike = spread > _MIN_CORRELATION * np.sqrt(np.sum(weights * x_one**2) * np.sum(weights * x_other**2))
+        # An edge may run between the halves, so a half of x is compared with the same half of y.
+        covariance = np.sum(weights * (x_other * y_one + x_one * y_other)) / 2
+        if not (alike and covariance > 0):  # too flat to have a gain, or shots of different things
+            gain, offset = equal
             break
-        weights = np.square(np.clip(1 - np.square(left / (_BIWEIGHT * scale)), 0, None))
-        spread = 2 * _covariance(one, other, weights)
-        if not spread > 0:
-            break
-        before = gain, offset
-        # The halves show different pixels, and an edge may part them: each is told by the same half of the first shot.
-        gain = (_covariance(other, first[0], weights) + _covariance(one, first[1], weights)) / spread
+        gain = float(covariance / spread)
         offset = float(np.average(y - gain * x, weights=weights))
-        if math.isclose(gain, before[0], rel_tol=1e-7) and math.isclose(offset, before[1], abs_tol=1e-7):
-            break
-    return (gain, offset) if gain > 0 else flat  # shots that do not show the same have no gain
-
-
-def _slope(instrument: Array, x: Array, y: Array) -> float:
-    """Median slope of y over x between blocks of the darker and of the brighter half, as the instrument has them."""
-    order = np.argsort(instrument, kind="stable")
-    half = len(order) // 2
-    low, high = order[:half], order[-half:]
-    run = x[high] - x[low]
-    return float(np.median((y[high] - y[low])[run > 0] / run[run > 0])) if (run > 0).any() else 1.0
-
-
-def _covariance(a: Array, b: Array, weights: Array | None = None) -> float:
-    a, b = (values - np.average(values, weights=weights) for values in (a, b))
-    return float(np.average(a * b, weights=weights))
+    residuals = y - gain * x - offset
+    # Gain and offset are two parameters, estimated from so many blocks.
+    error = deviation(residuals - np.median(residuals)) * math.sqrt(2 / blocks)
+    return Exposure(gain, offset, math.sqrt(float(np.mean(np.square(gain * x + offset - x)))), error)
 
 
 def _middle(picture: Array) -> Array:
     """The middle of a picture as floats in [0, 1]."""
-    (h, w), most = picture.shape[:2], _SIDE
-    y, x = max(0, h - most) // 2, max(0, w - most) // 2
-    return to_float(picture[y : y + most, x : x + most])
+    y, x = (max(0, side - _MAX_SIDE) // 2 for side in picture.shape[:2])
+    return to_float(picture[y : y + _MAX_SIDE, x : x + _MAX_SIDE])
 
 
-def _blocks(picture: Array, block: int) -> Array:
-    """(H, W, C) -> (blocks, pixels of a block, C), without what is left over at the far sides."""
-    h, w = (side // block for side in picture.shape[:2])
-    cut = picture[: h * block, : w * block].reshape(h, block, w, block, -1).swapaxes(1, 2)
-    return cut.reshape(h * w, block * block, -1)
-
-
-def _half_means(picture: Array, block: int) -> tuple[Array, Array]:
-    """Means over the two colours of a chessboard's squares in every block."""
-    blocks = _blocks(picture, block)
-    black = np.indices((block, block)).sum(axis=0).reshape(-1) % 2 == 0
-    one, other = (blocks[:, chosen].mean(axis=(1, 2), dtype=np.float64) for chosen in (black, ~black))
-    return one, other
-
-
-def _is_whole(picture: Array, block: int) -> Array:
-    """Whether a block is neither black nor white."""
-    blocks = _blocks(picture, block)  # of floats that nothing cut off, hardly a value is just 0 or 1
-    whole: Array = np.mean((blocks == 0) | (blocks == 1), axis=(1, 2)) < _CUT
-    return whole
+def _half_means(picture: Array) -> Array:
+    """(2, blocks) means over a chessboard's two colours, NaN for clipped blocks."""
+    side = max(2, min(8, min(picture.shape[:2]) // 16 * 2))
+    h, w = (length // side for length in picture.shape[:2])
+    blocks = picture[: h * side, : w * side].reshape(h, side, w, side, -1).swapaxes(1, 2)
+    blocks = blocks.reshape(h * w, side * side, -1)  # (blocks, pixels, C)
+    black = np.indices((side, side)).sum(axis=0).reshape(-1) % 2 == 0
+    means = np.stack([blocks[:, half].mean(axis=(1, 2), dtype=np.float64) for half in (black, ~black)])
+    clipped = np.mean((blocks == 0) | (blocks == 1), axis=(1, 2)) >= _MAX_CLIPPED  # unclipped floats are hardly 0 or 1
+    return np.where(clipped, np.nan, means)

@@ -1,4 +1,4 @@
-"""The built-in pictures: dead leaves, made once and then kept, so that a fresh machine needs no download."""
+"""The built-in pictures: dead leaves, made once and cached, without a download."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from pathlib import Path
 
 import numpy as np
 
-from n2n_cli.data import limits as memory
 from n2n_cli.data.dead_leaves import dead_leaves
+from n2n_cli.data.picture_memory import MAX_BYTES
 from n2n_cli.errors import DataError
 from n2n_cli.nn.functional import Array
 from n2n_cli.system.atomic_files import replacing
 from n2n_cli.system.cpu import available_cores
 
 PIXELS = 20 * 2**20
-"""Of all pictures together."""
+"""Minimum number of pixels of all pictures together."""
 LEAST = 40
-"""Pictures, however large they are."""
+"""Minimum number of pictures."""
 VERSION = 2
 
 
 def built_in_pictures(
     smallest: int, channels: int, *, threads: int | None = None
 ) -> tuple[list[Array], tuple[str, ...]]:
-    """Dead-leaves pictures of at least `smallest` pixels a side, made once and then kept in the user's cache folder.
+    """Make or read dead-leaves pictures of at least `smallest` pixels a side.
+
+    They are kept in the user's cache folder.
 
     Parameters
     ----------
@@ -40,9 +42,9 @@ def built_in_pictures(
     """
     side = max(256, smallest)
     count = max(LEAST, PIXELS // side**2)
-    if count * side**2 * 3 > memory.MEMORY:
+    if count * side**2 * 3 > MAX_BYTES:
         raise DataError(
-            f"built-in pictures of {side}x{side} pixels need more than {memory.MEMORY / 1e9:g} GB",
+            f"built-in pictures of {side}x{side} pixels need more than {MAX_BYTES / 1e9:g} GB",
             hint="a smaller `data.size`, or a noise model that needs fewer source pixels",
         )
     path = cache_folder() / f"dead-leaves-{VERSION}-{count}x{side}.npy"
@@ -64,7 +66,7 @@ def built_in_pictures(
 
 
 def cache_folder() -> Path:
-    """Where this user's caches are: `$XDG_CACHE_HOME/n2n`, or `~/.cache/n2n`."""
+    """The user's cache folder: `$XDG_CACHE_HOME/n2n`, or `~/.cache/n2n`."""
     named = os.environ.get("XDG_CACHE_HOME")
     try:
         return Path(named or Path.home() / ".cache") / "n2n"

@@ -1,7 +1,7 @@
-"""Pictures made from a seed: what the denoiser trains on where no photographs are at hand.
+"""Dead-leaves pictures, generated from a seed to train on without photographs.
 
-A dead-leaves picture is what lies on a forest floor: leaves of all sizes fall at random, and each hides what is below.
-It has the sharp edges, the occlusion and the falling power spectrum of photographs. Here a leaf is an ellipse or a box;
+A dead-leaves picture is like a forest floor: leaves of all sizes fall at random, and each hides what is below it. It
+has the sharp edges, the occlusion and the falling power spectrum of photographs. Here a leaf is an ellipse or a box;
 its colour comes from the picture's own palette, and it is shaded and perhaps textured.
 
 References
@@ -16,33 +16,26 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from n2n_cli.data.leaves import Integers, Leaves, drop_leaves, topmost_leaves
 from n2n_cli.errors import ArgumentError
 
 Floats = NDArray[np.float32]
-Integers = NDArray[np.int32]
 
-SUBPIXELS = 3
-"""Samples per pixel along each axis: what smooths the edges."""
-BLOCK = 2**18
-"""Samples painted at once: bounds the memory of a large picture, and keeps a small one in the processor's cache."""
-COVER = 3.0
-"""Area of all leaves together, in pictures; where none fell (a share of about e^-3) the ground shows."""
 LARGEST = 8192
-"""Side, in pixels, above which the numbers of the samples would leave 32 bits before long."""
+"""Maximum side, in pixels: beyond it, sample numbers soon exceed 32 bits."""
 SHEETS, SHEET = 4, 256
-"""Textures of a picture, and their side in pixels; they tile."""
+"""Number of textures of a picture, and their side in pixels; they tile."""
 
 # Black to white, blue to red, green to magenta: the axes along which the colours of photographs vary independently.
 _AXES = np.array([[1, 1, 1], [0.65, 0.05, -0.8], [0.4, -0.7, 0.35]])
 
 
 def dead_leaves(count: int, size: int = 256, *, seed: int, threads: int | None = None) -> NDArray[np.uint8]:
-    """Make pictures; picture i depends on `seed`, `size` and i alone.
+    """Make pictures; picture i depends on `seed`, `size` and i only.
 
     Parameters
     ----------
@@ -51,7 +44,7 @@ def dead_leaves(count: int, size: int = 256, *, seed: int, threads: int | None =
         Side of each picture, in pixels.
     seed : int
     threads : int, optional
-        Pictures made at the same time; by default one per processor.
+        Pictures made at the same time; one per processor by default.
 
     Returns
     -------
@@ -75,7 +68,7 @@ def dead_leaves(count: int, size: int = 256, *, seed: int, threads: int | None =
         pictures[i] = np.rint(dead_leaves_picture(size, rng=rng) * 255)
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(make, range(count)))  # asks for each result, so that an error is raised here
+        list(pool.map(make, range(count)))  # fetches each result, so that errors are raised here
     return pictures
 
 
@@ -92,9 +85,9 @@ def dead_leaves_picture(size: int, *, rng: np.random.Generator) -> Floats:
     -------
     (size, size, 3) float32 array in [0, 1]
     """
-    leaves = _drop(size, rng=rng)
+    leaves = drop_leaves(size, rng=rng)
     colour = _Colours(leaves, size, rng=rng)
-    samples = _paint(leaves, size)  # (S*S, size*size)
+    samples = topmost_leaves(leaves, size)  # (S*S, size*size)
     pixels = np.arange(size * size, dtype=np.int32)
     picture = colour(samples[0], pixels)
     edges = np.flatnonzero((samples != samples[0]).any(axis=0)).astype(np.int32)
@@ -102,94 +95,15 @@ def dead_leaves_picture(size: int, *, rng: np.random.Generator) -> Floats:
     return _blur(picture.reshape(size, size, 3), np.float32(rng.uniform(0, 0.15)))
 
 
-class _Leaves(NamedTuple):
-    """Leaves from the lowest, which is the ground, to the topmost: (N,) arrays, lengths in pixels."""
-
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
-    a: NDArray[np.float64]
-    b: NDArray[np.float64]
-    cos: NDArray[np.float64]
-    sin: NDArray[np.float64]
-    box: NDArray[np.bool_]
-
-
-def _drop(size: int, *, rng: np.random.Generator) -> _Leaves:
-    """Leaves whose radius has density r^-3, from the picture's own smallest radius up to its size."""
-    smallest = np.exp(rng.uniform(np.log(0.7), np.log(16)))
-    largest = max(float(size), 2 * smallest)
-    few, many = largest**-2, smallest**-2  # the number of leaves above r goes as r^-2
-    mean_area = np.pi * 2 * np.log(largest / smallest) / (many - few)
-    n = 1 + round(COVER * size**2 / mean_area)
-    radius = rng.uniform(few, many, n) ** -0.5
-    x, y = rng.uniform(0, size, (2, n))
-    radius[0], x[0], y[0] = 2 * size, size / 2, size / 2
-    stretch, angle = np.exp(rng.uniform(0, 1, n)), rng.uniform(0, np.pi, n)
-    box = rng.random(n) < rng.uniform(0, 0.8)
-    return _Leaves(x, y, radius * stretch, radius / stretch, np.cos(angle), np.sin(angle), box)
-
-
-def _paint(leaves: _Leaves, size: int) -> Integers:
-    """Topmost leaf at each sample: one row per place in a pixel, one column per pixel, (S*S, size*size)."""
-    side = size * SUBPIXELS
-    centre_x, centre_y, a, b = (SUBPIXELS * lengths for lengths in leaves[:4])
-    half_height = np.where(leaves.box, a * leaves.sin + b * abs(leaves.cos), np.hypot(a * leaves.sin, b * leaves.cos))
-    first, rows = _inside(centre_y, half_height, side)
-    leaf, y = np.repeat(np.arange(len(rows), dtype=np.int32), rows), _runs(first, rows)
-    shape = a[leaf], b[leaf], leaves.cos[leaf], leaves.sin[leaf], leaves.box[leaf]
-    middle, half_width = _row(*shape, y + 0.5 - centre_y[leaf])
-    x, length = _inside(centre_x[leaf] + middle, half_width, side)
-    start, ends = y * side + x, np.cumsum(length, dtype=np.int64)
-    cuts = np.searchsorted(ends, np.arange(BLOCK, ends[-1], BLOCK))
-    top = np.zeros(side * side, np.int32)
-    for part in map(slice, [0, *cuts], [*cuts, len(ends)]):
-        # Of the values assigned to one place NumPy keeps the last: the topmost leaf.
-        top[_runs(start[part], length[part])] = np.repeat(leaf[part], length[part])
-    return top.reshape(size, SUBPIXELS, size, SUBPIXELS).transpose(1, 3, 0, 2).reshape(SUBPIXELS**2, size * size)
-
-
-def _row(
-    a: NDArray[np.float64],
-    b: NDArray[np.float64],
-    cos: NDArray[np.float64],
-    sin: NDArray[np.float64],
-    box: NDArray[np.bool_],
-    dy: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Middle and half width of what a row `dy` below the centre cuts from a leaf, x relative to the centre."""
-    # An ellipse: A dx^2 + 2 B dx dy + C dy^2 <= 1, where AC - B^2 = 1/(ab)^2.
-    curve = (cos / a) ** 2 + (sin / b) ** 2
-    middle = cos * sin * (b**-2 - a**-2) * dy / curve
-    half = np.sqrt(np.maximum(curve - (dy / (a * b)) ** 2, 0)) / curve
-    # A box: |cos dx + sin dy| <= a and |cos dy - sin dx| <= b.
-    along, across = -sin * dy / cos, cos * dy / sin
-    left = np.maximum(along - abs(a / cos), across - b / sin)
-    right = np.minimum(along + abs(a / cos), across + b / sin)
-    return np.where(box, (left + right) / 2, middle), np.where(box, (right - left) / 2, half)
-
-
-def _inside(centre: NDArray[np.float64], half: NDArray[np.float64], side: int) -> tuple[Integers, Integers]:
-    """First of the samples 0 to side - 1 whose middles lie within `half` of `centre`, and their number."""
-    first = np.clip(np.ceil(centre - half - 0.5), 0, side)
-    end = np.clip(np.floor(centre + half + 0.5), first, side)
-    return first.astype(np.int32), (end - first).astype(np.int32)
-
-
-def _runs(first: Integers, length: Integers) -> Integers:
-    """Every arange(first, first + length), one after the other."""
-    ends = np.cumsum(length, dtype=np.int32)
-    return np.arange(length.sum(), dtype=np.int32) + np.repeat(first - ends + length, length)
-
-
 class _Colours:
-    """The colour of any leaf of a picture at any of its pixels.
+    """Colour of any leaf of a picture at any of its pixels.
 
-    Colours are logits: light and texture fade towards black and white, and nothing falls outside.
+    Colours are logits, so light and texture fade towards black and white and need no clipping.
     """
 
-    def __init__(self, leaves: _Leaves, size: int, *, rng: np.random.Generator) -> None:
+    def __init__(self, leaves: Leaves, size: int, *, rng: np.random.Generator) -> None:
         n, centres = len(leaves.x), np.stack([leaves.x, leaves.y])
-        # What lies close together is often alike: a leaf's place in the palette follows slow waves, and chance.
+        # Neighbouring leaves are often alike: a leaf's place in the palette follows slow waves, and chance.
         waves = np.cos(rng.normal(0, 4 / size, (4, 2)) @ centres + rng.uniform(0, 2 * np.pi, (4, 1))).sum(axis=0)
         order = rng.uniform(0, 1)
         place = np.sqrt(order / 2) * waves + np.sqrt(1 - order) * rng.standard_normal(n)
@@ -219,14 +133,14 @@ class _Colours:
 
 
 def _walk(place: NDArray[np.float64], *, rng: np.random.Generator) -> NDArray[np.float64]:
-    """A random walk over the palette, read at each place of it; 0 in the middle."""
+    """Random walk over the palette, evaluated at each place; 0 in the middle."""
     steps = np.cumsum(rng.normal(0, 0.5, 25))
     walk: NDArray[np.float64] = np.interp(place, np.linspace(-3, 3, 25), steps - steps[12])
     return walk
 
 
 def _texture(*, rng: np.random.Generator) -> Floats:
-    """(SHEET, SHEET) of zero mean and unit variance that tiles: noise of spectrum 1/f^s, maybe in blots or ripples."""
+    """(SHEET, SHEET) tile of mean 0, variance 1: noise of spectrum 1/f^s, or ripples."""
     fy, fx = np.fft.fftfreq(SHEET)[:, None], np.fft.rfftfreq(SHEET)
     angle, stretch = rng.uniform(0, np.pi), np.exp(rng.uniform(0, 1.2))
     cos, sin = np.cos(angle), np.sin(angle)
@@ -247,7 +161,7 @@ def _texture(*, rng: np.random.Generator) -> Floats:
 
 
 def _blur(picture: Floats, weight: np.float32) -> Floats:
-    """Give each pixel's neighbours, along both axes, `weight` each: the softness of a lens."""
+    """Blur as a lens does: neighbours along both axes get `weight` each."""
     for _ in range(2):
         padded = np.pad(picture, ((1, 1), (0, 0), (0, 0)), "edge")
         picture = (picture + weight * (padded[:-2] + padded[2:] - 2 * picture)).swapaxes(0, 1)

@@ -1,25 +1,27 @@
-"""Which picture files a folder holds, and whether a network takes pictures at all."""
+"""Picture files of a folder, their sizes, and channels that a network may have."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from n2n_cli.errors import DataError
-from n2n_cli.images import FORMATS
+from n2n_cli.errors import DataError, ImageError
+from n2n_cli.images import FORMATS, picture_size
+from n2n_cli.nn.functional import Pair
 
 PAIR_ENDINGS = (".pkl", ".pth", ".pt")
-"""Of files that hold pairs as arrays."""
+"""Endings of files that hold pairs as arrays."""
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The image files directly in a folder, by name, without the hidden ones.
+    """Image files directly in a folder, sorted by name, without hidden ones.
 
     Raises
     ------
     DataError
         When there is no such folder, it may not be read, or it holds no image file.
     """
-    # A hidden `._photo.jpg` is macOS's record about photo.jpg, not a picture.
+    # A hidden `._photo.jpg` holds macOS's metadata of photo.jpg, not a picture.
     files = [
         path
         for path in entries(folder)
@@ -32,8 +34,19 @@ def image_files(folder: Path) -> list[Path]:
     return files
 
 
+def picture_sizes(paths: Iterable[Path]) -> tuple[dict[Path, Pair], list[str]]:
+    """(rows, columns) of each picture file, and problems with those that are unreadable."""
+    sizes, problems = {}, []
+    for path in dict.fromkeys(paths):
+        try:
+            sizes[path] = picture_size(path)
+        except ImageError as error:
+            problems.append(error.message)
+    return sizes, problems
+
+
 def subfolders(folder: Path) -> list[Path]:
-    """The folders directly in a folder, by name, without the hidden ones.
+    """Folders directly in a folder, sorted by name, without hidden ones.
 
     Raises
     ------
@@ -44,7 +57,7 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def entries(folder: Path) -> list[Path]:
-    """All that is directly in a folder, by name.
+    """All entries of a folder, sorted by name.
 
     Raises
     ------
@@ -63,12 +76,12 @@ def entries(folder: Path) -> list[Path]:
 
 
 def check_channels(channels: int) -> None:
-    """See that a network takes what pictures have.
+    """Check that a network takes the channels of gray or RGB pictures.
 
     Raises
     ------
     DataError
-        When it takes neither 1 nor 3 channels.
+        When it takes another number than 1 or 3.
     """
     if channels not in (1, 3):
         raise DataError(

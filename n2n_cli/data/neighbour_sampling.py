@@ -1,4 +1,6 @@
-"""Pairs of neighbouring pixels, one pair of every 2x2 cell of a picture: two half-sized pictures of nearly the same.
+"""Random pairs of neighbouring pixels, one pair of every 2x2 cell of a picture.
+
+They form two pictures of half the size that show nearly the same.
 
 References
 ----------
@@ -13,23 +15,29 @@ import numpy as np
 from n2n_cli.nn.functional import Array
 
 _TOUCHING = np.array([(0, 1), (0, 2), (1, 3), (2, 3), (1, 0), (2, 0), (3, 1), (3, 2)])
-"""The two pixels of a cell that touch, in either order; a cell's pixels are numbered row by row."""
+"""Pairs of adjacent pixels of a cell, in both orders; pixels are numbered by rows."""
 
 
 def draw_neighbours(n: int, h: int, w: int, *, rng: np.random.Generator) -> Array:
-    """Which pixels are taken of each cell of n pictures of h x w cells: (2, N, 1, 1, H, W), numbers from 0 to 3."""
+    """Draw two adjacent pixels per cell: (2, N, 1, 1, H, W), numbers from 0 to 3.
+
+    Parameters
+    ----------
+    n, h, w : int
+        Number of pictures; their rows and columns of cells.
+    """
     drawn: Array = np.moveaxis(_TOUCHING[rng.integers(len(_TOUCHING), size=(n, 1, 1, h, w))], -1, 0)
     return drawn
 
 
 def neighbours(x: Array, drawn: Array) -> tuple[Array, Array]:
-    """(N, C, H, W), the sides even -> two of (N, C, H/2, W/2): the drawn pixels, the same of all channels."""
+    """(N, C, H, W), even sides -> the drawn pixels, twice (N, C, H/2, W/2)."""
     pixels = np.stack([x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)], axis=2)  # (N, C, 4, H/2, W/2)
     first, second = (np.take_along_axis(pixels, which, axis=2)[:, :, 0] for which in drawn)
     return first, second
 
 
 def cells(mask: Array) -> Array:
-    """(..., H, W), the sides even -> (..., H/2, W/2): the 2x2 cells that are true as a whole."""
+    """(..., H, W), even sides -> (..., H/2, W/2): cells in which all four are true."""
     whole: Array = mask[..., ::2, ::2] & mask[..., ::2, 1::2] & mask[..., 1::2, ::2] & mask[..., 1::2, 1::2]
     return whole

@@ -1,7 +1,6 @@
-"""Numbered training pairs, cut from pictures or given.
+"""Numbered training pairs, cut from pictures or read from a file.
 
-A pair has a number, and what it shows depends on the seed, the epoch and that number alone: not on the order in which
-pairs are asked for, nor on how many are asked for at once.
+A pair depends on the seed, the epoch and its number only: not on the order of requests, nor on the batch.
 """
 
 from __future__ import annotations
@@ -13,16 +12,16 @@ from typing import Protocol
 import numpy as np
 
 from n2n_cli.data.shrinking import shrunk
-from n2n_cli.images.pixels import to_float, to_integer, turned
+from n2n_cli.images.pixels import flip_rotate, to_float, to_integer
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import NoiseModel
 
 HELD_OUT = 20
-"""Every 20th picture or scene is kept from training, to measure it."""
+"""Every 20th picture or scene is held out for validation."""
 
 _CROPS, _NOISE, _AUGMENT, _RECROP, _RECOLOUR, _SHRINK, _CLIP = 1, 2, 3, 4, 5, 6, 7
 _SATURATION, _GAMMA = 3.0, 1.8
-"""The most that recolouring stretches colours and bends a channel's curve; the least are their inverses."""
+"""Maximum saturation factor and gamma of recolouring; the minima are the inverses."""
 
 
 class Pairs(Protocol):
@@ -31,12 +30,12 @@ class Pairs(Protocol):
     def __len__(self) -> int: ...
 
     def batch(self, numbers: Sequence[int] | Array, epoch: int = 0) -> tuple[Array, Array]:
-        """Pairs `numbers` of an epoch: noisy pictures and their targets, each (N, C, H, W) float32."""
+        """Noisy pictures and targets of an epoch, each (N, C, H, W) float32."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a training learns from and what it is measured on (noisy and clean); `notes` tell the user about it."""
+    """Pairs for training, pairs (noisy, clean) for validation, and notes for the user."""
 
     train: Pairs
     validation: Pairs
@@ -44,39 +43,34 @@ class Dataset:
 
 
 class Places:
-    """Where numbered crops lie in their pictures, and in which of four ways each is flipped.
+    """Random positions and flips of numbered crops.
 
     Parameters
     ----------
     count : int
-        Of crops.
-    seed : int
-    stream : int
-        Of random numbers.
-    anew : int, optional
-        The stream of places that every epoch has of its own; by default they are the same for all epochs.
+        Number of crops.
     """
 
-    def __init__(self, count: int, *, seed: int, stream: int, anew: int | None) -> None:
-        self._seed, self._anew = seed, anew
+    def __init__(self, count: int, *, seed: int, stream: int, epoch_stream: int | None) -> None:
+        self._seed, self._epoch_stream = seed, epoch_stream
         rng = generator(seed, stream, 0, 0)
-        self._places = rng.random((count, 2), dtype=np.float32)  # each way in [0, 1)
+        self._places = rng.random((count, 2), dtype=np.float32)  # share of the free rows and columns
         self._flips = rng.integers(4, size=count, dtype=np.uint8)
 
     def __len__(self) -> int:
         return len(self._places)
 
     def at(self, number: int, epoch: int, size: Sequence[int], side: int) -> tuple[int, int, int]:
-        """Top and left, in pixels, of a crop of side x side in a picture of `size`, and its way as in `turned`."""
+        """Top, left and variant of `flip_rotate` of a square crop of `side` pixels."""
         place = self._places[number]
-        if self._anew is not None:
-            place = generator(self._seed, self._anew, epoch, number).random(2)
+        if self._epoch_stream is not None:
+            place = generator(self._seed, self._epoch_stream, epoch, number).random(2)
         y, x = (int(place[axis] * (size[axis] - side + 1)) for axis in (0, 1))
         return y, x, int(self._flips[number])
 
 
 class CropPairs:
-    """Random crops of pictures, flipped at random, with noise drawn on top.
+    """Random crops of pictures, randomly flipped, with random noise.
 
     Parameters
     ----------
@@ -88,24 +82,23 @@ class CropPairs:
         Side of a noisy picture, in pixels.
     noise : NoiseModel
     target_noise : NoiseModel, optional
-        Of the targets, where it is another; input and target then never change places.
+        Noise of the targets; `noise` by default. Input and target are swapped only if it is the same.
     seed : int
     validation : bool
-        Whether the pairs are for validation, with the clean picture as target, or for training, with a second noisy
-        view.
+        For validation the target is the clean picture, for training a second noisy view.
     redraw : bool
-        Whether every epoch has noise of its own.
+        Draw new noise in every epoch.
     recrop : bool
-        Whether every epoch has crops of its own.
+        Cut new crops in every epoch.
     recolour : bool
-        Whether every epoch changes the colours of half of its crops at random, as `recoloured` does.
+        Change the colours of half of the crops at random in every epoch, by `recoloured`.
     shrink : float
-        Half of each epoch's crops are cut from pictures made smaller, to a part of their size between this and 1.
+        Minimum scale, at most 1: half of the crops of every epoch are scaled by a random factor from this to 1.
     clip_inputs : bool
-        Whether half of the noisy pictures, anew every epoch, are clipped and rounded as pictures of 8 bits are. Targets
-        never are: the mean of clipped noise is not zero, and the network would learn it.
+        Clip half of the noisy pictures and round them to 8 bits, at random in every epoch. Targets are never clipped:
+        clipped noise has a mean other than 0, which the network would learn.
     augment : bool
-        Whether every epoch flips and turns its pairs at random, and takes at random which of the two is the target.
+        Flip, rotate and swap the pairs at random in every epoch.
     """
 
     def __init__(
@@ -130,14 +123,16 @@ class CropPairs:
         self.validation, self.redraw, self.augmented = validation, redraw, augment
         self.recolour, self.shrink, self.clip_inputs = recolour, shrink, clip_inputs
         self._crop = size * noise.scale
-        self._places = Places(count, seed=seed, stream=_CROPS + 10 * validation, anew=_RECROP if recrop else None)
+        self._places = Places(
+            count, seed=seed, stream=_CROPS + 10 * validation, epoch_stream=_RECROP if recrop else None
+        )
 
     def __len__(self) -> int:
         return len(self._places)
 
     def batch(self, numbers: Sequence[int] | Array, epoch: int = 0) -> tuple[Array, Array]:
         channels = self.pictures[0].shape[2]
-        # Channels last in memory, as pictures are stored and as the kernels like it.
+        # Channels last in memory, as in pictures and in the engine's kernels.
         noisy, target = (np.empty((len(numbers), self.size, self.size, channels), np.float32) for _ in range(2))
         for i, number in enumerate(numbers):
             source = self._source(int(number), epoch)
@@ -158,7 +153,7 @@ class CropPairs:
         picture = self.pictures[number % len(self.pictures)]
         side = self._side(number, epoch, picture.shape)
         y, x, way = self._places.at(number, epoch, picture.shape, side)
-        crop = turned(picture[y : y + side, x : x + side], way)
+        crop = flip_rotate(picture[y : y + side, x : x + side], way)
         if side != self._crop:
             crop = shrunk(crop, self._crop)
         if self.recolour:
@@ -167,7 +162,7 @@ class CropPairs:
         return crop
 
     def _side(self, number: int, epoch: int, shape: Sequence[int]) -> int:
-        """Of what is cut from a picture of `shape` for a crop, in pixels."""
+        """Side of the region to cut from a picture of `shape` for a crop, in pixels."""
         if self.shrink == 1:
             return self._crop
         rng = generator(self.seed, _SHRINK, epoch, number)
@@ -176,7 +171,7 @@ class CropPairs:
 
 
 class ArrayPairs:
-    """Pairs that are given.
+    """Pairs given as arrays.
 
     Parameters
     ----------
@@ -184,7 +179,7 @@ class ArrayPairs:
         Of the same shape.
     seed : int
     augment : bool
-        Whether every epoch flips and turns its pairs at random, and takes at random which of the two is the target.
+        Flip, rotate and swap the pairs at random in every epoch.
     """
 
     def __init__(self, noisy: Array, target: Array, *, seed: int = 0, augment: bool = False) -> None:
@@ -204,23 +199,23 @@ class ArrayPairs:
 
 
 def augment(noisy: Array, target: Array, *, swap: bool = True, rng: np.random.Generator) -> None:
-    """Flip and turn a pair of (H, W, C) pictures at random, and swap them or not, in place.
+    """Flip, rotate and perhaps swap a pair of (H, W, C) pictures at random, in place.
 
-    Noise2Noise learns from both as well where their noise is alike. Pictures that are not square are not turned.
+    Noise2Noise can swap input and target if their noise is alike. Pictures that are not square are not rotated.
     """
     way = int(rng.integers(8 if noisy.shape[0] == noisy.shape[1] else 4))
-    views = [turned(noisy, way).copy(), turned(target, way).copy()]
+    views = [flip_rotate(noisy, way).copy(), flip_rotate(target, way).copy()]
     if swap and rng.integers(2):
         views.reverse()
     noisy[...], target[...] = views
 
 
 def recoloured(source: Array, *, rng: np.random.Generator) -> Array:
-    """An (H, W, C) integer source with other colours, float32 in [0, 1].
+    """An (H, W, C) integer source with random other colours, float32 in [0, 1].
 
-    Channels change places, are drawn apart from their mean or towards it, and each gets a curve of its own: so detail
-    that was gray becomes coloured. Photographs that were JPEGs have colours that are smoother than their brightness; a
-    network that sees no others blurs saturated detail.
+    Channels are permuted, the saturation is scaled, and each channel gets a gamma of its own, which makes gray detail
+    coloured. In photographs from JPEG, colours are smoother than brightness; a network that sees no others blurs
+    saturated detail.
     """
     picture = to_float(source)[..., rng.permutation(source.shape[2])]
     gray = picture.mean(axis=2, keepdims=True)
@@ -230,17 +225,17 @@ def recoloured(source: Array, *, rng: np.random.Generator) -> Array:
 
 
 def _spread(rng: np.random.Generator, most: float, count: int) -> Array:
-    """Factors from 1/most to most, small and large ones alike."""
+    """Random factors from 1/most to most, uniform in the logarithm."""
     factors: Array = np.exp(np.log(most) * rng.uniform(-1, 1, count)).astype(np.float32)
     return factors
 
 
-def how_often(anew: bool) -> str:
-    """What a flag says, for the user."""
-    return "anew every epoch" if anew else "once for all epochs"
+def how_often(every_epoch: bool) -> str:
+    """Words for a flag, for the user."""
+    return "anew every epoch" if every_epoch else "once for all epochs"
 
 
 def generator(seed: int, stream: int, epoch: int, number: int) -> np.random.Generator:
-    """A generator for one sample: Philox counts, so that any (seed, stream, epoch, number) has numbers of its own."""
-    # The lowest word of the counter runs while numbers are drawn.
+    """Random generator of its own for each (seed, stream, epoch, number)."""
+    # Philox is a counter; its lowest word runs while numbers are drawn.
     return np.random.Generator(np.random.Philox(key=[seed, stream], counter=[0, 0, epoch, number]))

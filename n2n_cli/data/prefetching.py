@@ -1,4 +1,4 @@
-"""Work done ahead of its use, so that a training step finds its batch made."""
+"""Prefetching: batches made in threads before a training step needs them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
-def made_ahead(make: Callable[[Item], Made], items: Iterable[Item], *, threads: int = 1) -> Generator[Made]:
-    """make(item) for every item in turn; while one is used, threads make the next, one each.
+def prefetch(make: Callable[[Item], Made], items: Iterable[Item], *, threads: int = 1) -> Generator[Made]:
+    """Yield make(item) for every item; threads make the next ones, one each.
 
-    They end with the generator. An error of `make` is raised when the turn of its item comes.
+    The threads end with the generator. An error of `make` is raised at the turn of its item.
     """
     coming: deque[Future[Made]] = deque()
     loaders = ThreadPoolExecutor(threads, "n2n-loader")

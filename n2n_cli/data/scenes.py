@@ -1,4 +1,4 @@
-"""Scenes in memory: their shots read, seen to be of one kind, aligned and made equally bright."""
+"""Scenes in memory: shots of one kind, aligned and matched in brightness."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from pathlib import Path
 
 import numpy as np
 
-from n2n_cli.data import limits as memory
 from n2n_cli.data.alignment import Exposure, common_area, measure_exposure, measure_shift
+from n2n_cli.data.folders import picture_sizes
+from n2n_cli.data.picture_memory import MAX_BYTES, cropped_note, middle, share_of_sides
 from n2n_cli.data.shots import Scene
 from n2n_cli.errors import DataError, ImageError
-from n2n_cli.images import Picture, picture_size, read_picture
+from n2n_cli.images import Picture, read_picture
 from n2n_cli.images.pixels import LUMA, to_float
 from n2n_cli.nn.functional import Array, Pair
 
 
 @dataclass(frozen=True)
 class Shots:
-    """A scene's shots, in their own depth.
+    """The shots of a scene, in their own depth.
 
     Attributes
     ----------
     pixels : list of (H, W, C) arrays
-        All of the same shape and type; C is 1 (gray) or 3 (RGB).
+        All of one shape and type; C is 1 (gray) or 3 (RGB).
     exposures : list of Exposure
-        What makes each as bright as it shall be.
+        Correction of the brightness of each.
     """
 
     scene: Scene
@@ -42,25 +43,24 @@ class Shots:
         return h, w
 
     def crop(self, shot: int, y: int, x: int, side: int, channels: int) -> Array:
-        """A square of a shot, (side, side, channels) float32: gray as three equal channels, RGB as its luma."""
+        """Cut a (side, side, channels) float32 square, converted to gray or RGB."""
         crop = to_float(self.pixels[shot][y : y + side, x : x + side])
         if crop.shape[2] != channels:
             crop = np.repeat(crop, 3, axis=2) if channels == 3 else crop @ LUMA
-        exposure = self.exposures[shot]
-        return crop if exposure == Exposure() else exposure(crop)
+        return self.exposures[shot](crop)
 
     def part(self, rows: slice, columns: slice) -> Shots:
-        """The same of a part of the scene; nothing is copied."""
+        """A region of the scene; nothing is copied."""
         return replace(self, pixels=[pixels[rows, columns] for pixels in self.pixels])
 
 
 @dataclass
 class _Differences:
-    """What was found between shots and the first ones of their scenes."""
+    """Differences found between shots and the first ones of their scenes."""
 
     shots: int = 0
     shifts: dict[Path, Pair] = field(default_factory=dict)
-    untold: int = 0
+    unknown_shifts: int = 0
     exposures: dict[Path, Exposure] = field(default_factory=dict)
 
     def notes(self, *, match_exposure: bool, align: bool) -> Iterable[str]:
@@ -72,8 +72,11 @@ class _Differences:
                 f"`{path}`: by {rows} pixels down and {columns} right; "
                 + ("only what all shots of a scene show is used" if align else "`--align` corrects it")
             )
-        if self.untold:
-            yield f"whether shots are shifted cannot be told of {self.untold} of {self.shots}: too little structure"
+        if self.unknown_shifts:
+            yield (
+                f"whether {self.unknown_shifts} of {self.shots} shots are shifted cannot be measured: they have too "
+                "little structure"
+            )
         if self.exposures:
             path = max(self.exposures, key=lambda path: self.exposures[path].change)
             most = self.exposures[path]
@@ -87,35 +90,42 @@ class _Differences:
 
 
 def read_scenes(
-    scenes: Sequence[Scene], *, smallest: int, match_exposure: bool = False, align: bool = False
+    scenes: Sequence[Scene],
+    *,
+    smallest: int,
+    match_exposure: bool = False,
+    align: bool = False,
+    max_bytes: int = MAX_BYTES,
 ) -> tuple[list[Shots], tuple[str, ...]]:
-    """The shots of all scenes that are large enough, in memory, and notes for the user.
+    """Read the shots of all scenes that are large enough; returns notes for the user.
 
     Parameters
     ----------
     smallest : int
-        Pixels that a scene needs along each side.
+        Minimum side of a scene, in pixels.
     match_exposure : bool
-        Whether shots are made as bright as the first of their scene.
+        Match the brightness of shots to the first of their scene.
     align : bool
-        Whether shifts in whole pixels are corrected, by cutting all shots to what all of them show.
+        Correct shifts by whole pixels, by cropping all shots to the area common to all.
+    max_bytes : int
+        Of all shots together; if they are larger, the middle of each is used.
 
     Raises
     ------
     DataError
-        When no scene is large enough; or names all shots that cannot be read, that differ from the first of their
-        scene in size, colour or depth, or that are copies of another shot.
+        When no scene is large enough. With all shots that cannot be read, that differ from the first of their scene in
+        size, colour or depth, or that are copies of another shot.
     """
-    sizes, problems = _sizes(scenes)
+    sizes, problems = picture_sizes(path for scene in scenes for path in scene.shots)
     total = sum(h * w for h, w in sizes.values())
     kept: list[Shots] = []
     found = _Differences()
     small, least = 0, 1.0
     for scene in scenes:
-        pixels, wrong = _read(scene, total, smallest, sizes)
+        pixels, wrong = _read(scene, sizes, total, smallest, max_bytes)
         problems += wrong
         if problems:
-            continue  # what else is wrong is still to be told
+            continue  # find the other problems, to report all at once
         if min(pixels[0].shape[:2]) < smallest:
             small += 1
             continue
@@ -139,56 +149,46 @@ def read_scenes(
     if small:
         notes += (f"{small} of {len(scenes)} scenes are smaller than {smallest} pixels: left out",)
     if least < 1:
-        notes += (memory.note("shots", least),)
+        notes += (cropped_note("shots", least, max_bytes),)
     return kept, notes + tuple(found.notes(match_exposure=match_exposure, align=align))
 
 
-def _sizes(scenes: Sequence[Scene]) -> tuple[dict[Path, Pair], list[str]]:
-    sizes: dict[Path, Pair] = {}
-    problems = []
-    for path in dict.fromkeys(path for scene in scenes for path in scene.shots):
-        try:
-            sizes[path] = picture_size(path)
-        except ImageError as error:
-            problems.append(error.message)
-    return sizes, problems
-
-
-def _read(scene: Scene, total: int, smallest: int, sizes: dict[Path, Pair]) -> tuple[list[Array], list[str]]:
-    """The pixels of a scene's shots, or their middle where all scenes' need too much memory, and what is wrong."""
+def _read(
+    scene: Scene, sizes: dict[Path, Pair], total: int, smallest: int, max_bytes: int
+) -> tuple[list[Array], list[str]]:
+    """The pixels of a scene's shots, cropped to the memory limit, and problems."""
     pixels: list[Array] = []
     problems: list[str] = []
     seen: dict[bytes, Path] = {}
-    first: tuple[Path, Picture] | None = None
+    first: tuple[Path, str] | None = None
     for path in scene.shots:
-        if path not in sizes:  # told already
+        if path not in sizes:  # reported already
             continue
         try:
             picture = read_picture(path)
         except ImageError as error:
             problems.append(error.message)
             continue
-        own = picture.pixels
-        first = first or (path, replace(picture, pixels=own[:0, :0], alpha=None))
-        told = f"`{path}` is {_kind(picture, sizes[path])}"
+        own, kind = picture.pixels, _kind(picture, sizes[path])
+        first = first or (path, kind)
         if picture.value_range is not None:
-            problems.append(f"{told}; needed are 8 or 16 bits, or floats from 0 to 1")
+            problems.append(f"`{path}` is {kind}; it needs 8 or 16 bits, or floats from 0 to 1")
             continue
-        if told.partition(" is ")[2] != (wanted := _kind(first[1], sizes[first[0]])):
-            problems.append(f"{told}, `{first[0]}` is {wanted}")
+        if kind != first[1]:
+            problems.append(f"`{path}` is {kind}, `{first[0]}` is {first[1]}")
             continue
         digest = hashlib.blake2b(np.ascontiguousarray(own).data, digest_size=16).digest()
         if digest in seen:
             problems.append(f"`{path}` is a copy of `{seen[digest]}`, with the same noise")
             continue
         seen[digest] = path
-        share = memory.share_of_sides(total * own.shape[2] * own.itemsize)
-        pixels.append(memory.middle(own, share, smallest))
+        share = share_of_sides(total * own.shape[2] * own.itemsize, max_bytes)
+        pixels.append(middle(own, share, smallest))
     return pixels, problems
 
 
 def _kind(picture: Picture, size: Pair) -> str:
-    """What has to be the same of all shots of a scene."""
+    """Size, colour and depth, which all shots of a scene must share."""
     pixels = picture.pixels
     colour = {1: "gray", 3: "RGB"}.get(pixels.shape[2], f"{pixels.shape[2]} channels")
     depth = f"{8 * pixels.itemsize} bits" + (" (floats)" if pixels.dtype.kind == "f" else "")
@@ -196,14 +196,14 @@ def _kind(picture: Picture, size: Pair) -> str:
 
 
 def _corrected(scene: Scene, pixels: list[Array], found: _Differences, *, match_exposure: bool, align: bool) -> Shots:
-    """A scene's shots, corrected as far as was asked for; what differs is added to `found`."""
+    """Measure and correct a scene's shots; differences are added to `found`."""
     first = pixels[0]
     shifts: list[Pair] = [(0, 0)]
     exposures = [Exposure()]
     for path, shot in zip(scene.shots[1:], pixels[1:], strict=True):
         found.shots += 1
         shift = measure_shift(first, shot)
-        found.untold += shift is None
+        found.unknown_shifts += shift is None
         shifts.append(shift or (0, 0))
         if shift is not None and shift != (0, 0):
             found.shifts[path] = shift

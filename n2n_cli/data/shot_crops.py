@@ -1,4 +1,4 @@
-"""Numbered random crops of shots: what pairs of two shots and those of single ones have in common."""
+"""Numbered random crops of shots: the base of `ShotPairs` and `SinglePairs`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from n2n_cli.nn.functional import Array
 
 
 class ShotCrops(ABC):
-    """Random crops of shots, flipped at random; `batch` makes pairs of them.
+    """Random crops of shots, randomly flipped; `batch` makes pairs of them.
 
     Parameters
     ----------
@@ -20,24 +20,24 @@ class ShotCrops(ABC):
     count : int
         Number of crops.
     size : int
-        Side of what the network sees, in pixels.
+        Side of the network's input, in pixels.
     channels : int
-        Of the network: 1 or 3.
+        Channels of the network: 1 or 3.
     seed : int
     validation : bool
-        Whether the pairs are to measure or to train.
+        Make pairs for validation instead of training.
     redraw : bool
-        Whether every epoch draws anew what is paired.
+        Draw new pairs in every epoch.
     recrop : bool
-        Whether every epoch has crops of its own.
+        Cut new crops in every epoch.
     augment : bool
-        Whether every epoch flips and turns its crops at random.
+        Flip and rotate the crops at random in every epoch.
 
     Attributes
     ----------
     train_places, validation_places, recropped_places : int
-        Numbers of the class's random streams, which no other class uses: for the places of crops to train on, of those
-        to measure on, and of those drawn anew every epoch.
+        Numbers of the random streams, used by no other class, for the places of crops for training, for validation, and
+        of those that every epoch draws.
     """
 
     train_places: ClassVar[int]
@@ -60,11 +60,11 @@ class ShotCrops(ABC):
         self.scenes, self.size, self.channels, self.seed = scenes, size, channels, seed
         self.validation, self.redraw, self.augmented = validation, redraw, augment
         stream = self.validation_places if validation else self.train_places
-        self._places = Places(count, seed=seed, stream=stream, anew=self.recropped_places if recrop else None)
+        self._places = Places(count, seed=seed, stream=stream, epoch_stream=self.recropped_places if recrop else None)
 
     def __len__(self) -> int:
         return len(self._places)
 
     @abstractmethod
     def batch(self, numbers: Sequence[int] | Array, epoch: int = 0) -> tuple[Array, Array]:
-        """Pairs `numbers` of an epoch, float32."""
+        """The pairs of these numbers in an epoch, float32."""

@@ -1,4 +1,4 @@
-"""Folders of real noisy pictures -> the pairs that a training learns from and is measured on."""
+"""Training and validation pairs of real noisy pictures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from n2n_cli.config import DataConfig
 from n2n_cli.data.folders import check_channels
-from n2n_cli.data.pairs import HELD_OUT, Dataset, Pairs, how_often
+from n2n_cli.data.pairs import HELD_OUT, Dataset, how_often
 from n2n_cli.data.scenes import Shots, read_scenes
 from n2n_cli.data.shot_crops import ShotCrops
 from n2n_cli.data.shot_pairs import ShotPairs
@@ -15,26 +15,42 @@ from n2n_cli.data.single_pairs import SinglePairs
 from n2n_cli.errors import DataError, counted
 
 _PART = 5
-"""Of a scene that is the only one, one part in so many is kept from training, to measure it."""
+"""If there is one scene only, the last 1/5 of it is held out for validation."""
 
 
 def open_shots(config: DataConfig, channels: int, *, seed: int) -> Dataset:
-    """The training and validation pairs of shots or of single noisy pictures; `data.sources.open_dataset` calls it.
+    """Training and validation pairs of shots or of single noisy pictures.
 
-    Scenes are held out whole: no crop of a scene that is measured is learned from.
+    Scenes are held out whole: no crop of a validation scene is in the training pairs.
 
     Raises
     ------
     DataError
-        When the source is missing or too small, or names all that is wrong with its shots.
+        When the source is missing or too small. With all problems of its shots.
     """
     check_channels(channels)
-    if config.kind == "single":
-        return _single(config, channels, seed)
-    scenes = find_scenes(config)
-    shots, notes = read_scenes(scenes, smallest=config.size, match_exposure=config.match_exposure, align=config.align)
-    trained, held_out, how = _split(shots, config.size)
-    train, validation = _pairs(ShotPairs, trained, held_out, config, channels, seed)
+    single = config.kind == "single"
+    kind: type[ShotCrops] = SinglePairs if single else ShotPairs
+    smallest = 2 * config.size if single else config.size
+    shots, notes = read_scenes(
+        _scenes(config), smallest=smallest, match_exposure=config.match_exposure, align=config.align
+    )
+    trained, held_out, how = _split(shots, smallest)
+    options = {"redraw": config.redraw, "recrop": config.recrop, "augment": config.augment}
+    train = kind(trained, config.pairs, config.size, channels, seed=seed, **options)
+    validation = kind(held_out, config.validation_pairs, config.size, channels, seed=seed, validation=True)
+    redrawn = how_often(config.redraw)
+    crops = f"crops cut {how_often(config.recrop)}, flips and rotations drawn {how_often(config.augment)}"
+    start = "there is no clean picture: validation PSNR is"
+    end = "whose noise keeps it low; it is the figure to watch, not one to quote"
+    if single:
+        notes += (
+            f"{counted(len(trained), 'picture')} to learn from; {how.replace('scene', 'picture')}",
+            "the pictures bring their own noise, which must be independent between pixels: `data.noise` is not used",
+            f"neighbours drawn {redrawn}, {crops}",
+            f"{start} of one neighbour against the other, {end}",
+        )
+        return Dataset(train, validation, notes)
     several = any(len(one.scene.targets(shot)) > 1 for one in held_out for shot, _ in one.scene.pairs)
     against = "the mean of the scene's other shots" if several else "the other shot"
     notes += (
@@ -42,59 +58,23 @@ def open_shots(config: DataConfig, channels: int, *, seed: int) -> Dataset:
         f"{counted(sum(len(one.pixels) for one in trained), 'shot')} and "
         f"{counted(sum(len(one.scene.pairs) for one in trained), 'pair')} of shots; {how}",
         "the shots bring their own noise: `data.noise` is not used",
-        f"pairs of shots taken {how_often(config.redraw)}, crops cut {how_often(config.recrop)}, "
-        f"flips and turns drawn {how_often(config.augment)}",
-        f"there is no clean picture: validation PSNR is against {against}, whose noise keeps it low; it is the figure "
-        "to watch, not one to quote",
+        f"pairs of shots taken {redrawn}, {crops}",
+        f"{start} against {against}, {end}",
     )
     return Dataset(train, validation, notes)
 
 
-def _single(config: DataConfig, channels: int, seed: int) -> Dataset:
-    pictures, notes = read_scenes(single_pictures(Path(config.source)), smallest=2 * config.size)
-    trained, held_out, how = _split(pictures, 2 * config.size)
-    train, validation = _pairs(SinglePairs, trained, held_out, config, channels, seed)
-    notes += (
-        f"{counted(len(trained), 'picture')} to learn from; {how.replace('scene', 'picture')}",
-        "the pictures bring their own noise: `data.noise` is not used; it has to be independent from pixel to pixel",
-        f"neighbours drawn {how_often(config.redraw)}, crops cut {how_often(config.recrop)}, "
-        f"flips and turns drawn {how_often(config.augment)}",
-        "there is no clean picture: validation PSNR is of one neighbour against the other, whose noise keeps it low; "
-        "it is the figure to watch, not one to quote",
-    )
-    return Dataset(train, validation, notes)
-
-
-def _pairs(
-    kind: type[ShotCrops],
-    trained: list[Shots],
-    held_out: list[Shots],
-    config: DataConfig,
-    channels: int,
-    seed: int,
-) -> tuple[Pairs, Pairs]:
-    """What is learned from and what is measured on."""
-    anew = {"redraw": config.redraw, "recrop": config.recrop, "augment": config.augment}
-    train = kind(trained, config.pairs, config.size, channels, seed=seed, **anew)
-    return train, kind(held_out, config.validation_pairs, config.size, channels, seed=seed, validation=True)
-
-
-def find_scenes(config: DataConfig) -> list[Scene]:
-    """The scenes that a configuration names, of "pairs" or "bursts".
-
-    Raises
-    ------
-    DataError
-        When they cannot be found.
-    """
+def _scenes(config: DataConfig) -> list[Scene]:
     source = Path(config.source)
+    if config.kind == "single":
+        return single_pictures(source)
     if config.kind == "bursts":
         return bursts(source)
     return paired_folders(source, Path(config.second)) if config.second else listed_pairs(source)
 
 
 def _split(shots: list[Shots], size: int) -> tuple[list[Shots], list[Shots], str]:
-    """Scenes to learn from, scenes to measure on, and how they were parted."""
+    """Scenes for training, scenes for validation, and words on how they were split."""
     if len(shots) > 1:
         held_out = shots[::HELD_OUT]
         trained = [one for i, one in enumerate(shots) if i % HELD_OUT]
@@ -105,8 +85,8 @@ def _split(shots: list[Shots], size: int) -> tuple[list[Shots], list[Shots], str
     cut = side - max(size, side // _PART)
     if cut < size:
         raise DataError(
-            f"`{only.scene.shots[0]}` is of the only scene, and too small to learn from one part of {size} pixels and "
-            "to measure on another",
+            f"`{only.scene.shots[0]}` is the only scene, and too small for a training part and a validation part of "
+            f"{size} pixels each",
             hint="another scene, or a smaller `data.size`",
         )
     whole = slice(None)

@@ -1,4 +1,4 @@
-"""Which pictures are shots of the same scene: two folders, a table of pairs, a folder of bursts, single pictures."""
+"""Lists of shots by scene: from folders, a table of pairs, bursts, single shots."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from n2n_cli.images import FORMATS
 from n2n_cli.nn.functional import Pair
 
 MAX_TABLE = 100_000_000
-"""Bytes of a table of pairs."""
+"""Maximum size of a table of pairs, in bytes."""
 
 _TABLE = "a row of a table of pairs is two file names, `first.png,second.png`, as seen from the table's folder"
 
@@ -30,8 +30,7 @@ class Scene:
         For messages.
     shots : tuple of paths
     pairs : tuple of (int, int)
-        What is learned from: the numbers of the shot that is denoised and of the one that is its target. None of a
-        scene of one shot.
+        Training pairs: the numbers of the shot to denoise and of its target. Empty for a scene of one shot.
     """
 
     name: str
@@ -39,17 +38,17 @@ class Scene:
     pairs: tuple[Pair, ...] = ()
 
     def targets(self, shot: int) -> tuple[int, ...]:
-        """The shots that are targets of one."""
+        """Numbers of the shots that are targets of a shot."""
         return tuple(target for source, target in self.pairs if source == shot)
 
 
 def paired_folders(first: Path, second: Path) -> list[Scene]:
-    """A scene for every file name that two folders hold: what is in the first is denoised, the second has the targets.
+    """A scene for every file name of two folders: shots to denoise, and targets.
 
     Raises
     ------
     DataError
-        When a folder cannot be read, or names all pictures that only one of them holds.
+        When a folder cannot be read. With all pictures that only one of them holds.
     """
     if os.path.realpath(first) == os.path.realpath(second):
         raise DataError(
@@ -68,15 +67,15 @@ def paired_folders(first: Path, second: Path) -> list[Scene]:
 
 
 def listed_pairs(table: Path) -> list[Scene]:
-    """The pairs of a table of two columns, the picture that is denoised and its target.
+    """The pairs of a table of two columns: the picture to denoise and its target.
 
-    Paths are relative to the table; a first row that names no pictures is its heading. Pairs that share a picture are
-    of the same scene.
+    Paths are relative to the table; a first row without pictures is a heading. Pairs that share a picture are one
+    scene.
 
     Raises
     ------
     DataError
-        When the table cannot be read or holds no pair; names all rows that are wrong.
+        When the table cannot be read or holds no pair. With all rows that are wrong.
     """
     pairs: list[tuple[Path, Path]] = []
     problems: list[str] = []
@@ -106,12 +105,12 @@ def listed_pairs(table: Path) -> list[Scene]:
 
 
 def bursts(folder: Path) -> list[Scene]:
-    """A scene for every folder in a folder, of which every ordered pair of different shots is learned from.
+    """A scene for every subfolder, with all ordered pairs of different shots.
 
     Raises
     ------
     DataError
-        When a folder cannot be read, there is none, or one of them does not hold two shots: all of them are named.
+        When there is no subfolder. With all of them that cannot be read or do not hold two shots.
     """
     scenes, problems = [], []
     for scene in subfolders(folder):
@@ -133,7 +132,7 @@ def bursts(folder: Path) -> list[Scene]:
 
 
 def single_pictures(folder: Path) -> list[Scene]:
-    """A scene of one shot for every picture of a folder.
+    """A scene of a single shot for every picture of a folder.
 
     Raises
     ------
@@ -163,9 +162,9 @@ def _rows(table: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _grouped(pairs: list[tuple[Path, Path]]) -> list[Scene]:
-    """Scenes of pairs, in the order of their first pairs; those that share a picture are one."""
+    """Group pairs that share a picture into scenes, in the order of their first pairs."""
     keys = [(os.path.realpath(one), os.path.realpath(other)) for one, other in pairs]
-    above = {key: key for key in itertools.chain(*keys)}  # a forest, whose trees are the scenes
+    above = {key: key for key in itertools.chain(*keys)}  # union-find: a forest whose trees are the scenes
 
     def root(key: str) -> str:
         while above[key] != key:

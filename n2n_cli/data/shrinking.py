@@ -1,4 +1,4 @@
-"""Pictures made smaller, to learn from their finer detail."""
+"""Downscaling of pictures, whose detail becomes finer."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ _LOBES = 3
 
 
 def shrunk(picture: Array, size: int) -> Array:
-    """A square (H, H, C) integer picture at (size, size, C), float32 in [0, 1].
+    """Downscale a square (H, H, C) integer picture to (size, size, C) float32.
 
-    Each new pixel is a mean of those around its place, weighted by the Lanczos kernel of three lobes. It is stretched
-    as the pixels are, so that no detail is left that is too fine for them.
+    By the Lanczos kernel of three lobes, stretched to the new pixels against aliasing.
 
     References
     ----------
@@ -31,7 +30,7 @@ def shrunk(picture: Array, size: int) -> Array:
 
 @lru_cache(maxsize=1024)
 def _lanczos(old: int, new: int) -> Array:
-    """Weights (new, old) of which each row adds up to 1."""
+    """(new, old) weights; each row adds up to 1."""
     stretch = old / new
     centres = (np.arange(new) + 0.5) * stretch
     distance = (np.arange(old) + 0.5 - centres[:, None]) / stretch

@@ -1,4 +1,4 @@
-"""Numbered crops of noisy pictures of which there is one each: two neighbours of every 2x2 pixels are the pair."""
+"""Numbered pairs of neighbouring pixels, from crops of single noisy pictures."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 from n2n_cli.data.neighbour_sampling import draw_neighbours, neighbours
 from n2n_cli.data.pairs import generator
 from n2n_cli.data.shot_crops import ShotCrops
-from n2n_cli.images.pixels import turned
+from n2n_cli.images.pixels import flip_rotate
 from n2n_cli.nn.functional import Array
 
-_AUGMENT, _DRAWN, _DRAWN_VALIDATION = 43, 45, 46  # streams of random numbers, as in `shot_pairs`
+_AUGMENT, _DRAWN, _DRAWN_VALIDATION = 43, 45, 46  # numbers of random streams, as in `shot_pairs`
 
 
 class SinglePairs(ShotCrops):
-    """Random crops of single noisy pictures, flipped at random, and which neighbours are drawn of each.
+    """Random crops of single noisy pictures, and random neighbours of their 2x2 cells.
 
-    To train, a batch is crops of twice the size, (N, C, 2*size, 2*size), and the numbers of the pixels that are drawn
-    of every cell, (N, 2, size, size): both what the network sees and its target depend on the network, so a
-    `SingleImageModel` makes them. To measure, it is what was drawn: one neighbour and the other, (N, C, size, size).
+    In training, a batch is the crops, of twice the size, (N, C, 2*size, 2*size), and the numbers of the pixels drawn
+    from each cell, (N, 2, size, size); `SingleImageModel` makes input and target of them, both of which depend on the
+    network. In validation, a batch is the two drawn neighbours, each (N, C, size, size).
 
-    `ShotCrops` says what the parameters are. Scenes are of one shot each, at least 2*size pixels high and wide. With
-    `redraw`, every epoch draws other neighbours.
+    Parameters are those of `ShotCrops`. Scenes have one shot each, at least 2*size pixels high and wide. With `redraw`,
+    every epoch draws other neighbours.
 
     References
     ----------
@@ -48,13 +48,13 @@ class SinglePairs(ShotCrops):
 
     def _crop(self, number: int, epoch: int) -> Array:
         picture, side = self.scenes[number % len(self.scenes)], 2 * self.size
-        y, x, way = self._places.at(number, epoch, picture.size, side)
+        y, x, variant = self._places.at(number, epoch, picture.size, side)
         if self.augmented:
-            way = int(generator(self.seed, _AUGMENT, epoch, number).integers(8))
-        return turned(picture.crop(0, y, x, side, self.channels), way)
+            variant = int(generator(self.seed, _AUGMENT, epoch, number).integers(8))
+        return flip_rotate(picture.crop(0, y, x, side, self.channels), variant)
 
 
 def drawn_in(target: Array) -> Array:
-    """Which pixels a batch has drawn, as `neighbours` takes them: (N, 2, H, W) -> (2, N, 1, 1, H, W)."""
+    """Drawn pixels of a batch for `neighbours`: (N, 2, H, W) -> (2, N, 1, 1, H, W)."""
     drawn: Array = np.moveaxis(target, 1, 0)[:, :, None, None].astype(np.intp)
     return drawn

@@ -1,4 +1,4 @@
-"""Data sources -> the pairs that a training learns from and is measured on."""
+"""Training and validation pairs of a configuration."""
 
 from __future__ import annotations
 
@@ -12,29 +12,32 @@ import numpy as np
 from n2n_cli.checkpoints.file import read_checkpoint
 from n2n_cli.config import DataConfig
 from n2n_cli.config.keys import DEAD_LEAVES
-from n2n_cli.data import limits as memory
 from n2n_cli.data.built_in import built_in_pictures
-from n2n_cli.data.folders import PAIR_ENDINGS, check_channels, image_files
+from n2n_cli.data.folders import PAIR_ENDINGS, check_channels, image_files, picture_sizes
 from n2n_cli.data.pairs import HELD_OUT, ArrayPairs, CropPairs, Dataset, how_often
+from n2n_cli.data.picture_memory import MAX_BYTES, cropped_note, middle, share_of_sides
 from n2n_cli.data.shot_sources import open_shots
 from n2n_cli.errors import DataError, ImageError
-from n2n_cli.images import picture_size, read_pixels
+from n2n_cli.images import read_pixels
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import parse_noise
 
 PAIR_FILES = ("train_data.pkl", "val_data.pkl")
-"""The EPFL course's files: two uint8 arrays (N, C, H, W) each, noisy and noisy, noisy and clean."""
+"""Files of the EPFL course, two uint8 arrays (N, C, H, W) each.
+
+The first holds pairs (noisy, noisy), the second (noisy, clean).
+"""
 
 
 def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int | None = None) -> Dataset:
-    """The training and validation pairs that a configuration names.
+    """Open the training and validation pairs of a configuration.
 
     Parameters
     ----------
     channels : int
-        Of the network's pictures.
+        Channels of the network.
     threads : int, optional
-        Make the built-in pictures; by default one for each core that this process may use.
+        Threads that make the built-in pictures; by default one for each core of this process.
 
     Raises
     ------
@@ -61,10 +64,10 @@ def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int |
         pictures, notes = read_folder(Path(config.source), channels, smallest=crop)
     if len(pictures) < 2:
         raise DataError(
-            f"`{config.source}` holds one usable picture; training needs a second one to measure itself on",
+            f"`{config.source}` holds one usable picture; training needs a second one for validation",
             hint="cut the picture in two, or add one",
         )
-    # Pair i shows picture i, counted round: those beyond the last pair are not shown at all.
+    # Pair i shows picture i modulo their number, so pictures beyond the last pair are never shown.
     held_out = pictures[::HELD_OUT][: config.validation_pairs]
     trained = [picture for i, picture in enumerate(pictures) if i % HELD_OUT][: config.pairs]
     train = CropPairs(
@@ -94,7 +97,7 @@ def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int |
     notes += (
         f"{len(trained)} pictures to learn from, {len(held_out)} held out to measure",
         f"noise {config.noise}{of_targets}, drawn {how_often(config.redraw)}",
-        f"crops cut {how_often(config.recrop)}, flips and turns drawn {how_often(config.augment)}",
+        f"crops cut {how_often(config.recrop)}, flips and rotations drawn {how_often(config.augment)}",
         *(["colours of half of the crops changed, anew every epoch"] if config.recolour else []),
         *(
             [f"half of the crops made smaller, to {config.shrink:g} at least, anew every epoch"]
@@ -107,8 +110,15 @@ def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int |
     return Dataset(train, validation, notes)
 
 
-def read_folder(folder: Path, channels: int, *, smallest: int) -> tuple[list[Array], tuple[str, ...]]:
-    """The pictures of a folder that are at least `smallest` pixels high and wide, and notes for the user.
+def read_folder(
+    folder: Path, channels: int, *, smallest: int, max_bytes: int = MAX_BYTES
+) -> tuple[list[Array], tuple[str, ...]]:
+    """Read the pictures of a folder that are at least `smallest` pixels a side.
+
+    Parameters
+    ----------
+    max_bytes : int
+        Of all pictures together; if they are larger, the middle of each is used.
 
     Returns
     -------
@@ -118,18 +128,13 @@ def read_folder(folder: Path, channels: int, *, smallest: int) -> tuple[list[Arr
     Raises
     ------
     DataError
-        When the folder cannot be read or no picture is large enough.
+        When the folder cannot be read, or no picture is large enough.
     ImageError
-        Names every file that cannot be read.
+        With every file that cannot be read.
     """
     check_channels(channels)
     files = image_files(folder)
-    sizes, problems = {}, []
-    for path in files:
-        try:
-            sizes[path] = picture_size(path)
-        except ImageError as error:
-            problems.append(error.message)
+    sizes, problems = picture_sizes(files)
     usable = [path for path, size in sizes.items() if min(size) >= smallest]
     total = sum(math.prod(sizes[path]) for path in usable) * channels
     pictures, least = [], 1.0
@@ -139,8 +144,8 @@ def read_folder(folder: Path, channels: int, *, smallest: int) -> tuple[list[Arr
         except ImageError as error:
             problems.append(error.message)
             continue
-        share = memory.share_of_sides(total * pixels.itemsize)
-        pictures.append(memory.middle(pixels, share, smallest))
+        share = share_of_sides(total * pixels.itemsize, max_bytes)
+        pictures.append(middle(pixels, share, smallest))
         least = min(least, share)
     if problems:
         raise ImageError(
@@ -156,21 +161,21 @@ def read_folder(folder: Path, channels: int, *, smallest: int) -> tuple[list[Arr
     if len(usable) < len(files):
         notes += (f"{len(files) - len(usable)} of {len(files)} pictures are smaller than {smallest} pixels: left out",)
     if least < 1:
-        notes += (memory.note("pictures", least),)
+        notes += (cropped_note("pictures", least, max_bytes),)
     return pictures, notes
 
 
 def find_pair_file(source: str, name: str) -> Path | None:
-    """The pair file that `source` is, or that is called `name` in the folder `source`; None for other sources."""
+    """The pair file `source`, or `name` in the folder `source`; otherwise None."""
     path = Path(source)
-    with suppress(OSError):  # a path that cannot be looked at is told of by whoever reads it
+    with suppress(OSError):  # the error is reported when the path is read
         if source != DEAD_LEAVES and path.is_dir():
             return path / name if (path / name).is_file() else None
     return path if path.suffix in PAIR_ENDINGS else None
 
 
 def read_pair_file(path: Path) -> ArrayPairs:
-    """Two uint8 arrays (N, C, H, W) of the same shape, saved by `torch.save` as a 2-tuple.
+    """Read a pair file: a tuple of two uint8 (N, C, H, W) arrays by `torch.save`.
 
     Raises
     ------

@@ -1,16 +1,16 @@
-"""Image file <-> pixels; the only home of image files.
+"""Reading and writing of image files.
 
-picture  an image in memory: its pixels, and how they were stored
-pixels   stored integers <-> float32 in [0, 1]; flips and rotations
-formats  the formats that are read and written, and what each can hold
-sources  a file or a stream to read from, and what may be wrong with it
-reading  files and streams -> images
-writing  images -> files and streams
-depth    channels of a file -> colours, alpha, and the range of their values
-pillow   images of 8 bits a channel, by Pillow
-png      PNG of 16 bits, and what PNG files carry
-tiff     TIFF at its full depth
-exif     EXIF, XMP and resolution: checked, and fitted to the format they go to
+picture  a picture in memory: pixels and metadata
+pixels   conversion of stored values to float32 in [0, 1] and back; flips and rotations
+formats  supported formats and what each can hold
+sources  opening of files and streams, with errors for the user
+reading  reading of pictures
+writing  writing of pictures
+depth    interpretation of a TIFF page's channels: colours, alpha, value range
+pillow   pictures of 8 bits per channel, through Pillow
+png      16-bit PNG, and metadata of PNG files
+tiff     TIFF of any depth
+exif     EXIF and XMP data and resolutions
 """
 
 from n2n_cli.images.formats import FORMATS, format_named, format_of, is_lossy

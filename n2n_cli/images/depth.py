@@ -1,13 +1,12 @@
-"""Channels as a file holds them -> a picture: colours, alpha, and the range of their values."""
+"""Interpretation of a TIFF page's channels: colours, alpha, value range."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 
 from n2n_cli.errors import ImageError
 from n2n_cli.images.picture import Metadata, Picture
+from n2n_cli.images.pixels import flip_rotate
 from n2n_cli.images.tiff import pages as tags
 from n2n_cli.images.tiff.pages import Page
 from n2n_cli.images.tiff.pixels import Layout, decode
@@ -15,29 +14,22 @@ from n2n_cli.nn.functional import Array
 
 _WHITE_IS_ZERO, _RGB = 0, 2
 _UNKNOWN, _ASSOCIATED, _UNASSOCIATED = 0, 1, 2  # of the tag ExtraSamples
-_TURNS: dict[int, Callable[[Array], Array]] = {  # by orientation, for arrays whose first axes are rows and columns
-    2: lambda x: x[:, ::-1],
-    3: lambda x: x[::-1, ::-1],
-    4: lambda x: x[::-1],
-    5: lambda x: np.swapaxes(x, 0, 1),
-    6: lambda x: np.swapaxes(x[::-1], 0, 1),
-    7: lambda x: np.swapaxes(x[::-1, ::-1], 0, 1),
-    8: lambda x: np.swapaxes(x, 0, 1)[::-1],
-}
+_UPRIGHT = (0, 2, 3, 1, 4, 5, 7, 6)
+"""Variants of `flip_rotate` that make a page upright, by its orientation - 1."""
 
 
 def read_tiff_page(label: str, page: Page, layout: Layout, metadata: Metadata, notes: tuple[str, ...]) -> Picture:
-    """The picture of a page of gray or RGB pixels, turned upright.
+    """Read a page of gray or RGB pixels and rotate it upright.
 
     Raises
     ------
     ImageError
-        When it has channels of no known meaning, or values that are not numbers.
+        When it has channels of unknown meaning, or values that are not finite.
     ValueError, OSError
-        When it is damaged.
+        When the page is damaged.
     """
-    colours = 3 if page.number(tags.PHOTOMETRIC, 0) == _RGB else 1
-    extra = page.numbers(tags.EXTRA_SAMPLES)
+    colours = 3 if page.integer(tags.PHOTOMETRIC, 0) == _RGB else 1
+    extra = page.integers(tags.EXTRA_SAMPLES)
     if colours == 3 and layout.samples == 4 and not extra:
         extra = (_UNASSOCIATED,)  # as old programs wrote RGBA
     known = [(), (_ASSOCIATED,), (_UNASSOCIATED,), *([(_UNKNOWN,)] if colours == 3 else [])]
@@ -49,7 +41,7 @@ def read_tiff_page(label: str, page: Page, layout: Layout, metadata: Metadata, n
     pixels = decode(page, layout)
     pixels, noted = _plain_type(pixels)
     notes += noted
-    if page.number(tags.PHOTOMETRIC, 0) == _WHITE_IS_ZERO:
+    if page.integer(tags.PHOTOMETRIC, 0) == _WHITE_IS_ZERO:
         if pixels.dtype.kind != "u":
             raise ImageError(
                 f"{label} has {pixels.dtype} pixels where white is zero", hint="save it with black as zero"
@@ -64,15 +56,15 @@ def read_tiff_page(label: str, page: Page, layout: Layout, metadata: Metadata, n
         pixels = _divided(pixels, alpha)
         notes += ("its colours were divided by its alpha, which had been multiplied in",)
     if page.orientation > 1:
-        turn = _TURNS[page.orientation]
-        pixels, alpha = turn(pixels), None if alpha is None else turn(alpha)
+        variant = _UPRIGHT[page.orientation - 1]
+        pixels, alpha = flip_rotate(pixels, variant), None if alpha is None else flip_rotate(alpha, variant)
     pixels, alpha = np.ascontiguousarray(pixels), None if alpha is None else np.ascontiguousarray(alpha)
     value_range, noted = range_of(pixels)
     return Picture(pixels, alpha, metadata, notes + noted, value_range, format="TIFF")
 
 
 def _plain_type(pixels: Array) -> tuple[Array, tuple[str, ...]]:
-    """Floats of other lengths as 32-bit ones."""
+    """Convert floats of 16 or 64 bits to 32 bits."""
     if pixels.dtype.kind != "f" or pixels.itemsize == 4:
         return pixels, ()
     with np.errstate(over="ignore"):
@@ -81,12 +73,12 @@ def _plain_type(pixels: Array) -> tuple[Array, tuple[str, ...]]:
 
 
 def check_finite(label: str, pixels: Array) -> None:
-    """Refuse values that are not numbers.
+    """Refuse values that are not finite.
 
     Raises
     ------
     ImageError
-        Says how many there are.
+        With the number of such values.
     """
     if pixels.dtype.kind == "f" and (count := pixels.size - np.count_nonzero(np.isfinite(pixels))):
         raise ImageError(
@@ -96,7 +88,7 @@ def check_finite(label: str, pixels: Array) -> None:
 
 
 def range_of(pixels: Array) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
-    """`Picture.value_range` of pixels, and a note where it is not the usual one."""
+    """`Picture.value_range` of pixels, and a note when it is not the default."""
     if pixels.dtype in (np.uint8, np.uint16):
         return None, ()
     low, high = float(pixels.min()), float(pixels.max())
@@ -106,7 +98,7 @@ def range_of(pixels: Array) -> tuple[tuple[float, float] | None, tuple[str, ...]
 
 
 def _divided(pixels: Array, alpha: Array) -> Array:
-    """Colours without the alpha that was multiplied in; where nothing is seen, they are 0."""
+    """Divide premultiplied colours by alpha; fully transparent pixels become 0."""
     whole = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else 1
     share = alpha[..., None].astype(np.float64)
     colours = np.divide(pixels * float(whole), share, out=np.zeros(pixels.shape), where=share > 0)

@@ -1,4 +1,4 @@
-"""EXIF data, XMP data and resolutions: seen to be whole, and made fit for the file they go to."""
+"""EXIF data, XMP data and resolutions: checked and adapted for writing."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from PIL import ExifTags, Image
 
 HEAD = b"Exif\0\0"
 ORIENTATION = int(ExifTags.Base.Orientation)
-CENTIMETRES_AN_INCH = 2.54
+_CENTIMETRE, _CENTIMETRES_AN_INCH = 3, 2.54  # value of the tag ResolutionUnit
 DAMAGED = "its EXIF data is damaged and was left out"
-# The tags of EXIF and TIFF that tell about the picture; the others tell how one file holds it.
-TELLING: set[int] = {
+# Tags of EXIF and TIFF that describe the picture; the others describe the layout of one file.
+DESCRIPTIVE_TAGS: set[int] = {
     ExifTags.Base.ImageDescription,
     ExifTags.Base.Make,
     ExifTags.Base.Model,
@@ -29,32 +29,32 @@ _XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:=["\']|>))[0-9]')
 
 
 def loaded(data: bytes) -> Image.Exif:
-    """EXIF data taken apart; damaged data raise nearly anything."""
+    """Parse EXIF data; damaged data may raise any exception."""
     exif = Image.Exif()
     exif.load(data)
     return exif
 
 
-def telling(exif: Image.Exif) -> Image.Exif:
-    """The same object without the tags that would describe another file's layout."""
-    for tag in set(exif) - TELLING:
+def without_layout(exif: Image.Exif) -> Image.Exif:
+    """Remove the tags that describe a file's layout, in place."""
+    for tag in set(exif) - DESCRIPTIVE_TAGS:
         del exif[tag]
     return exif
 
 
 def checked(data: bytes) -> bytes:
-    """The same EXIF data with the head that JPEG must have; damaged data raise nearly anything."""
-    telling(loaded(data)).tobytes()
+    """Parse EXIF data and add JPEG's header; damaged data may raise any exception."""
+    without_layout(loaded(data)).tobytes()
     return HEAD + data.removeprefix(HEAD)
 
 
 def upright_xmp(data: bytes) -> bytes:
-    """XMP data of pixels that have been turned as its orientation said."""
+    """Set the orientation in XMP data to upright."""
     return _XMP_ORIENTATION.sub(rb"\g<1>1", data)
 
 
 def density(x: Any, y: Any) -> tuple[float, float] | None:
-    """A resolution that a file claims, or None where it cannot be one: a TIFF may claim 0/0, or a text."""
+    """A resolution as floats, or None if invalid: a TIFF may hold 0/0, or a text."""
     try:
         pair = float(x), float(y)
     except (ArithmeticError, TypeError, ValueError):
@@ -62,7 +62,15 @@ def density(x: Any, y: Any) -> tuple[float, float] | None:
     return pair if all(0 < value < 2**16 for value in pair) else None
 
 
-def dots_per_inch(x: Any, y: Any) -> tuple[float, float] | None:
-    """As `density`; one dot per inch is what programs write that know no resolution."""
+def dots_per_inch(x: Any, y: Any, unit: Any = None) -> tuple[float, float] | None:
+    """As `density`, but None for 1 dot per inch, which stands for an unknown one.
+
+    Parameters
+    ----------
+    unit : int, optional
+        As in EXIF data: 3 for dots per centimetre, all else for dots per inch.
+    """
     pair = density(x, y)
+    if pair and unit == _CENTIMETRE:
+        pair = density(*(_CENTIMETRES_AN_INCH * value for value in pair))
     return pair if pair and min(pair) > 1 else None

@@ -1,4 +1,4 @@
-"""The image formats that are read and written, and what each of them can hold."""
+"""Supported image formats and what each of them can hold."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ FORMATS = {
 }
 HOLDS_ALPHA = {"PNG", "TIFF", "WEBP"}
 HOLDS_DEPTH = {"PNG": "uint8 uint16", "TIFF": "uint8 uint16 int8 int16 uint32 int32 float32"}
-"""NumPy's names of the pixels that a format holds; a format that is not named holds uint8 alone."""
+"""NumPy's names of the pixel types of a format; other formats hold uint8 only."""
 LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "PNG": 2**31 - 1}
 JPEG_QUALITY = 95
 
 
 def format_of(path: Path | str) -> str:
-    """The image format that a file's name asks for.
+    """The image format of a file's ending.
 
     Raises
     ------
@@ -55,5 +55,5 @@ def format_named(name: str) -> str:
 
 
 def is_lossy(image_format: str, quality: int | None = None) -> bool:
-    """Whether a picture's pixels change when they are written: JPEG always, WebP when a `quality` is asked for."""
+    """True for JPEG, and for WebP with a `quality`."""
     return image_format == "JPEG" or (image_format == "WEBP" and quality is not None)

@@ -1,4 +1,4 @@
-"""A picture in memory: its pixels, and how they were stored."""
+"""A picture in memory: pixels and metadata."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ class Text(TypedDict):
 
 
 class Metadata(TypedDict, total=False):
-    """What a file carries beside the pixels; a key that is absent was not there.
+    """Metadata of a picture file; a key is present only if the file has it.
 
-    `exif` (with JPEG's head ``Exif\\0\\0``), `icc_profile` and `xmp` are bytes as stored; `dpi` is (x, y) in dots per
-    inch and `aspect` the same without a unit; `texts` are a PNG's; `colour` are a PNG's chunks on colour (gAMA, cHRM,
-    sRGB, cICP) as (name, data); `compressed` says that a TIFF's pixels were packed, `reduced` that a TIFF's page is a
-    small copy of another.
+    `exif` (with JPEG's header ``Exif\\0\\0``), `icc_profile` and `xmp` are bytes as stored; `dpi` is (x, y) in dots per
+    inch and `aspect` the same without a unit; `texts` are from PNG; `colour` are PNG's colour chunks (gAMA, cHRM, sRGB,
+    cICP) as (name, data); `compressed` marks a TIFF with compressed pixels, `reduced` a TIFF page that is a thumbnail.
     """
 
     exif: bytes
@@ -42,25 +41,23 @@ class Metadata(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture and how it was stored, so that it can be stored that way again.
+    """A picture and how it was stored, so that it can be written in the same way.
 
     Attributes
     ----------
     pixels : (H, W, C) array of uint8, uint16, float32, int8, int16, uint32 or int32
         C is 1 for gray and 3 for RGB.
     alpha : (H, W) array of the same type, or None
-        Opacity, kept as it was.
+        Opacity, passed through unchanged.
     metadata : Metadata
-        What the file carried beside the pixels.
     notes : tuple of str
-        What was changed while reading, for the user.
+        Changes made while reading, for the user.
     value_range : (float, float) or None
-        The values that stand for 0 and 1 before the network. None: 0 and the highest of uint8 and uint16, 0 and 1 of
-        float32.
+        Values that the network sees as 0 and 1. None: 0 and the maximum of uint8 or uint16; 0 and 1 for float32.
     lossless : bool
-        Whether the format it was read from keeps pixels as they are: what a lossy output would be the first to lose.
+        Whether the file it was read from holds its pixels without loss.
     format : str
-        The format it was read from, such as ``PNG``; empty where it was made in memory.
+        Format of the file it was read from, such as ``PNG``; empty for a picture made in memory.
     """
 
     pixels: Array
@@ -71,12 +68,17 @@ class Picture:
     lossless: bool = True
     format: str = ""
 
+    @property
+    def channels(self) -> Array:
+        """(H, W, C) pixels, or (H, W, C + 1) with alpha as the last channel."""
+        return self.pixels if self.alpha is None else np.concatenate([self.pixels, self.alpha[..., None]], axis=2)
+
     def to_unit(self, part: Array) -> Array:
-        """Any part of the pixels, of any shape, as float32 in [0, 1]."""
+        """Pixels of any shape as float32 in [0, 1]."""
         return to_float(part) if self.value_range is None else to_unit(part, *self.value_range)
 
     def from_unit(self, part: Array) -> Array:
-        """Floats back to what the picture holds: the inverse of `to_unit`, rounded to the picture's depth."""
+        """The inverse of `to_unit`, rounded to the picture's depth."""
         dtype = self.pixels.dtype
         if self.value_range is not None:
             return from_unit(part, *self.value_range, dtype)
@@ -87,5 +89,5 @@ class Picture:
         return np.moveaxis(self.to_unit(self.pixels), -1, 0)
 
     def with_float(self, pixels: Array) -> Picture:
-        """The same picture with other pixels: (C, H, W) floats in [0, 1], rounded to this picture's depth."""
+        """A copy with pixels from (C, H, W) floats in [0, 1], rounded to its depth."""
         return replace(self, pixels=self.from_unit(np.moveaxis(pixels, 0, -1)))

@@ -1,4 +1,4 @@
-"""Pictures of 8 bits per channel, and of the kinds that become so, read and written by Pillow."""
+"""Pictures of 8 bits per channel, read and written by Pillow."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from n2n_cli.nn.functional import Array
 _ALPHA = {"1": "LA", "L": "LA", "RGB": "RGBA"}
 _DEPTH_16 = {"I;16", "I;16L", "I;16B"}
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # of TIFF
-_PLAIN_COLOUR_QUALITY = 90  # from here on JPEG keeps colour at full resolution
+_PLAIN_COLOUR_QUALITY = 90  # from this quality on, JPEG keeps colour at full resolution
 _LONGEST_IN_JPEG = 65_533 - 29  # bytes of XMP data
 _BAND = 256  # rows
-_SAMPLED = 16  # rows that say how a PNG is best compressed
+_SAMPLED = 16  # rows by which the compression strategy of a PNG is chosen
 _PNG_START = 33  # bytes of a PNG's signature and header
 
 
 def read_metadata(image: Image.Image) -> tuple[Metadata, tuple[str, ...]]:
-    """What a decoded JPEG, WebP or BMP carries beside its pixels, in a state that can be written again; and notes."""
+    """Metadata of a decoded JPEG, WebP or BMP, checked; and notes."""
     metadata, notes, info = Metadata(), tuple[str, ...](), image.info
     try:
         if info.get("exif"):
             metadata["exif"] = exif.checked(info["exif"])
-    except Exception:  # as from a decoder
+    except Exception:  # damaged EXIF data may raise any exception
         notes = (exif.DAMAGED,)
     if info.get("icc_profile"):
         metadata["icc_profile"] = info["icc_profile"]
@@ -43,7 +43,7 @@ def read_metadata(image: Image.Image) -> tuple[Metadata, tuple[str, ...]]:
         text = info["comment"].decode("utf-8", "replace")
         metadata["texts"] = (Text(keyword="Comment", text=text, language="", translated=""),)
     if image.format in ("JPEG", "MPO") and info.get("jfif_unit") not in (1, 2):
-        dpi = _exif_density(metadata)  # where there is none, Pillow makes one up
+        dpi = _exif_density(metadata)  # without one, Pillow invents it
     else:
         dpi = exif.dots_per_inch(*info.get("dpi", (None, None)))
     if dpi:
@@ -52,22 +52,21 @@ def read_metadata(image: Image.Image) -> tuple[Metadata, tuple[str, ...]]:
 
 
 def _exif_density(metadata: Metadata) -> tuple[float, float] | None:
-    """The resolution that EXIF data tell, in dots per inch."""
+    """The resolution in EXIF data, in dots per inch."""
     if "exif" not in metadata:
         return None
     found = exif.loaded(metadata["exif"])
-    scale = exif.CENTIMETRES_AN_INCH if found.get(ExifTags.Base.ResolutionUnit) == 3 else 1
-    pair = exif.density(found.get(ExifTags.Base.XResolution), found.get(ExifTags.Base.YResolution))
-    return exif.dots_per_inch(pair[0] * scale, pair[1] * scale) if pair else None
+    unit, x, y = (ExifTags.Base.ResolutionUnit, ExifTags.Base.XResolution, ExifTags.Base.YResolution)
+    return exif.dots_per_inch(found.get(x), found.get(y), found.get(unit))
 
 
 def picture_of(label: str, image: Image.Image, metadata: Metadata, notes: tuple[str, ...]) -> Picture:
-    """The picture that an image of Pillow's shows.
+    """Convert an image of Pillow's.
 
     Raises
     ------
     ImageError
-        When it is of a depth that would be cut, or of a mode that is not supported.
+        When its depth would be reduced, or its mode is not supported.
     """
     source = {"MPO": "JPEG"}.get(image.format or "", image.format or "")
     _check_depth(label, image)
@@ -98,7 +97,7 @@ def picture_of(label: str, image: Image.Image, metadata: Metadata, notes: tuple[
 
 
 def _values(image: Image.Image) -> Array:
-    """(H, W, C) uint8. Band by band, for Pillow passes pixels on in a string, of which it holds two copies."""
+    """(H, W, C) uint8, copied in bands: Pillow takes twice the memory of a copy."""
     width, height = image.size
     values = np.empty((height, width, len(image.getbands())), np.uint8)
     for top in range(0, height, _BAND):
@@ -108,7 +107,7 @@ def _values(image: Image.Image) -> Array:
 
 
 def _check_depth(label: str, image: Image.Image) -> None:
-    """Refuse a TIFF page of 16 bits in several channels, which Pillow would silently reduce to 8 bits."""
+    """Refuse a TIFF page whose 16-bit channels Pillow would silently cut to 8 bits."""
     bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, ())
     bits = bits if isinstance(bits, tuple) else (bits,)
     if max(bits, default=8) > 8 and image.mode not in _DEPTH_16:
@@ -119,7 +118,7 @@ def _check_depth(label: str, image: Image.Image) -> None:
 
 
 def _deep_gray(image: Image.Image) -> Array:
-    """(H, W) uint16 with black at 0 and white at 65535, which Pillow does not see to at this depth."""
+    """(H, W) uint16, black at 0, white at 65535; Pillow does not scale this depth."""
     values: Array = np.asarray(image).astype(np.uint16)
     tags = getattr(image, "tag_v2", {})
     if tags.get(_BITS_PER_SAMPLE) == (12,):
@@ -128,10 +127,11 @@ def _deep_gray(image: Image.Image) -> Array:
 
 
 def write(file: BinaryIO, picture: Picture, image_format: str, quality: int | None) -> None:
-    """Write an 8-bit picture as PNG, JPEG, WebP or BMP; the encoders raise nearly anything."""
-    pixels, metadata = picture.pixels, picture.metadata
-    if picture.alpha is not None:
-        pixels = np.concatenate([pixels, picture.alpha[..., None]], axis=2)  # (H, W, C + 1)
+    """Write an 8-bit picture as PNG, JPEG, WebP or BMP.
+
+    The encoders may raise any exception.
+    """
+    pixels, metadata = picture.channels, picture.metadata
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     if image_format == "PNG":
         chunks = b"".join(chunk(name, content) for name, content in write_metadata(metadata))
@@ -152,7 +152,7 @@ def write(file: BinaryIO, picture: Picture, image_format: str, quality: int | No
             options["comment"] = comments[0].encode()[:65_000]
     elif image_format == "WEBP":
         options |= {"lossless": True, "quality": 50} if quality is None else {"quality": quality}
-        options["exact"] = True  # colours stay under full transparency
+        options["exact"] = True  # keeps the colours of fully transparent pixels
         options["xmp"] = metadata.get("xmp", b"")
     elif "exif" in options:
         if exif.loaded(options["exif"]).get(exif.ORIENTATION, 1) > 4 and "dpi" in options:
@@ -170,7 +170,7 @@ def _some_rows(pixels: Array) -> bytes:
 
 
 class _Inserting:
-    """A file to write into which some bytes are put at one place on the way."""
+    """File for writing that inserts some bytes at one position."""
 
     def __init__(self, file: BinaryIO, inserted: bytes, place: int) -> None:
         self._file, self._inserted, self._left = file, inserted, place
@@ -190,7 +190,7 @@ class _Inserting:
 
 
 def left_out(metadata: Metadata, image_format: str) -> tuple[str, ...]:
-    """What of a picture's metadata a format cannot hold, for the user."""
+    """Notes on the metadata that a format cannot hold."""
     notes = []
     if image_format == "BMP":
         held = {"icc_profile": "colour profile", "xmp": "XMP data", "exif": "EXIF data"}

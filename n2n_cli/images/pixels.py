@@ -1,4 +1,4 @@
-"""Pixels as they are stored <-> float32 pixels in [0, 1] as the network sees them."""
+"""Conversion of stored pixels to float32 in [0, 1] and back; flips, rotations."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from numpy.typing import DTypeLike
 from n2n_cli.nn.functional import Array
 
 LUMA = np.array([[0.299], [0.587], [0.114]], np.float32)
-"""Shares of red, green and blue in the gray of a picture: ITU-R BT.601, as Pillow's."""
+"""Weights of red, green and blue in gray: ITU-R BT.601, as in Pillow."""
 
 
 def to_float(pixels: Array) -> Array:
-    """uint8 (0 to 255) or uint16 (0 to 65535) pixels as float32 in [0, 1]; float pixels as they are."""
+    """uint8 or uint16 pixels as float32 in [0, 1]; float pixels are not scaled."""
     if pixels.dtype.kind == "f":
         return pixels.astype(np.float32, copy=False)
     return pixels * np.float32(1 / np.iinfo(pixels.dtype).max)
 
 
 def to_integer(pixels: Array, dtype: DTypeLike) -> Array:
-    """Float pixels rounded to the nearest of `dtype`'s levels; what lies outside [0, 1] becomes black or white."""
+    """Float pixels, clipped to [0, 1], rounded to the nearest level of `dtype`."""
     kind = np.result_type(pixels.dtype, np.float32)
     levels: Array = np.clip(pixels, 0, 1, dtype=kind)
     levels *= kind.type(np.iinfo(np.dtype(dtype)).max)
@@ -29,15 +29,15 @@ def to_integer(pixels: Array, dtype: DTypeLike) -> Array:
 
 
 def to_unit(pixels: Array, low: float, high: float) -> Array:
-    """Pixels of any number type as float32, `low` at 0 and `high` at 1; where the two are equal, all are 0."""
-    shares: Array = pixels.astype(np.float64)  # an offset far from zero would eat up float32's digits
+    """Pixels as float32, `low` at 0 and `high` at 1; all 0 if the two are equal."""
+    shares: Array = pixels.astype(np.float64)  # a large offset would cost float32 its precision
     shares -= low
     shares /= (high - low) or 1.0
     return shares.astype(np.float32)
 
 
 def from_unit(shares: Array, low: float, high: float, dtype: DTypeLike) -> Array:
-    """The inverse of `to_unit`: integers are rounded, and held within what `dtype` can say; floats are not clipped."""
+    """The inverse of `to_unit`: integers are rounded and clipped, floats are not."""
     values: Array = shares.astype(np.float64)
     values *= (high - low) or 1.0
     values += low
@@ -48,25 +48,27 @@ def from_unit(shares: Array, low: float, high: float, dtype: DTypeLike) -> Array
     return back
 
 
-def turned(x: Array, way: int, axes: tuple[int, int] = (0, 1)) -> Array:
-    """A view of pictures in one of eight ways, 0 being as they are: mirrored by two bits, then transposed.
+def flip_rotate(x: Array, variant: int, axes: tuple[int, int] = (0, 1)) -> Array:
+    """View of pictures in one of the 8 flips and rotations.
+
+    They are flipped first, then transposed.
 
     Parameters
     ----------
-    x : (H, W, ...) array, or with the height and the width on other axes
-    way : int
-        0 to 7.
+    x : (H, W, ...) array, or with height and width on other axes
+    variant : int
+        0 to 7, the sum of 1 (flip vertically), 2 (flip horizontally) and 4 (transpose).
     axes : pair of int
-        Of the height and the width.
+        Axes of height and width.
     """
-    mirrored = np.flip(x, _mirrored(way, axes))
-    return mirrored.swapaxes(*axes) if way & 4 else mirrored
+    flipped = np.flip(x, _flipped_axes(variant, axes))
+    return flipped.swapaxes(*axes) if variant & 4 else flipped
 
 
-def turned_back(x: Array, way: int, axes: tuple[int, int] = (0, 1)) -> Array:
-    """The inverse of `turned`."""
-    return np.flip(x.swapaxes(*axes) if way & 4 else x, _mirrored(way, axes))
+def undo_flip_rotate(x: Array, variant: int, axes: tuple[int, int] = (0, 1)) -> Array:
+    """The inverse of `flip_rotate`."""
+    return np.flip(x.swapaxes(*axes) if variant & 4 else x, _flipped_axes(variant, axes))
 
 
-def _mirrored(way: int, axes: tuple[int, int]) -> tuple[int, ...]:
-    return tuple(axis for bit, axis in enumerate(axes) if way >> bit & 1)
+def _flipped_axes(variant: int, axes: tuple[int, int]) -> tuple[int, ...]:
+    return tuple(axis for bit, axis in enumerate(axes) if variant >> bit & 1)

@@ -1,4 +1,4 @@
-"""Picture files and streams -> pictures."""
+"""Reading of pictures from files and streams."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from n2n_cli.images.tiff import pages as tiff_pages
 from n2n_cli.images.tiff import pixels as tiff_pixels
 from n2n_cli.nn.functional import Array
 
-_ACTL, _FRAMES = b"acTL", struct.Struct(">II")  # an animated PNG's chunk: numbers of frames and of plays
+_ACTL, _FRAMES = b"acTL", struct.Struct(">II")  # chunk of an animated PNG: numbers of frames and of repetitions
 _NOT_READ = {b"GIF87a": "GIF", b"GIF89a": "GIF"}
 
 
 def read_picture(source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
     """Decode a PNG, JPEG, TIFF, WebP or BMP file.
 
-    Palette and 1-bit pictures become RGB or gray, CMYK becomes RGB. Of a camera's file of several views, the first is
-    read. A TIFF's orientation is applied; that of other formats stays with the EXIF data.
+    Palette and 1-bit pictures become RGB or gray, CMYK becomes RGB. Of a camera's file with several views, the first is
+    read. The orientation of a TIFF is applied; that of other formats stays in the EXIF data.
 
     Parameters
     ----------
     source : path or binary file
-        A stream that cannot be sought is read to its end.
+        A stream that is not seekable is read to its end.
     name : str, optional
-        What messages call the source, such as ``stdin``; the path by itself.
+        Name of the source in messages, such as ``stdin``; the path by default.
     max_pixels : int
         Larger pictures are refused before they are decoded.
 
@@ -61,16 +61,16 @@ def read_picture(source: Source, *, name: str | None = None, max_pixels: int = M
 
 
 def read_pages(source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Iterator[Picture]:
-    """Every page of a TIFF, one in memory at a time; of any other picture, the one there is.
+    """Read the pages of a TIFF one by one; another picture is a single page.
 
-    Parameters and errors are those of `read_picture`; an error comes when the page that has it is asked for.
+    Parameters and errors are those of `read_picture`; an error is raised when its page is reached.
     """
     with opened(source, name) as (file, label):
         yield from _pages(file, label, max_pixels)
 
 
 def read_pixels(source: Source, channels: int, *, name: str | None = None) -> Array:
-    """(H, W, channels) pixels of a picture: gray as three equal channels, RGB as its luma (ITU-R 601).
+    """Read (H, W, channels) pixels; converts gray to RGB, and RGB to luma (ITU-R 601).
 
     Returns
     -------
@@ -79,7 +79,7 @@ def read_pixels(source: Source, channels: int, *, name: str | None = None) -> Ar
     Raises
     ------
     ImageError
-        As from `read_picture`; also when the picture's values have a range of its own, which would make every picture
+        As from `read_picture`; also when the picture's values have a range of their own, which would give every picture
         of a data set another scale.
     ArgumentError
         When `channels` is neither 1 nor 3.
@@ -91,7 +91,7 @@ def read_pixels(source: Source, channels: int, *, name: str | None = None) -> Ar
     if picture.value_range is not None:
         low, high = picture.value_range
         raise ImageError(
-            f"`{name or source}` has {pixels.dtype} values from {low:.6g} to {high:.6g}; needed are 8 or 16 bits, or "
+            f"`{name or source}` has {pixels.dtype} values from {low:.6g} to {high:.6g}; it needs 8 or 16 bits, or "
             "floats from 0 to 1",
             hint="scale all pictures of the set by the same factor, into 0 to 1",
         )
@@ -104,12 +104,12 @@ def read_pixels(source: Source, channels: int, *, name: str | None = None) -> Ar
 
 
 def picture_size(source: Source, *, name: str | None = None) -> tuple[int, int]:
-    """(rows, columns) of a picture, of a TIFF's first page, from its header alone.
+    """(rows, columns) of a picture, or of a TIFF's first page, from the header.
 
     Raises
     ------
     ImageError
-        As from `read_picture`, as far as the header tells.
+        As from `read_picture`, for errors in the header.
     """
     with opened(source, name) as (file, label):
         if _is_tiff(file):
@@ -136,7 +136,7 @@ def _pages(file: BinaryIO, label: str, max_pixels: int) -> Iterator[Picture]:
 
 
 def _is_png(file: BinaryIO) -> bool:
-    """Whether it is a PNG; if so, the signature has been read."""
+    """True for a PNG; the file is then left behind the signature."""
     file.seek(0)
     return file.read(len(png_chunks.SIGNATURE)) == png_chunks.SIGNATURE
 
@@ -161,7 +161,7 @@ def _png(file: BinaryIO, label: str, max_pixels: int) -> Picture:
             chunks.pixels.clear()
             with Image.open(image_file, formats=["PNG"]) as image:
                 image.load()
-                image_file.close()  # the image would hold on to it while its pixels are copied
+                image_file.close()  # frees memory: the image would keep it open while its pixels are copied
                 return pillow.picture_of(label, image, metadata, notes)
     channels = png16.CHANNELS[header.colour]
     pixels = png16.decode(chunks.contents(b"IDAT"), header.height, header.width, channels, header.interlaced)
@@ -181,7 +181,7 @@ def _tiff(file: BinaryIO, label: str, max_pixels: int) -> Iterator[Picture]:
             if page is None:
                 return
             number += 1
-            # A name for each page would say more, but a single picture has no number.
+            # The first page has no number, since it may be the only one.
             picture = _tiff_page(label if number == 1 else f"{label}, page {number},", page, max_pixels)
         yield picture
 
@@ -194,7 +194,7 @@ def _tiff_page(label: str, page: tiff_pages.Page, max_pixels: int) -> Picture:
         return depth.read_tiff_page(label, page, layout, metadata, notes)
     try:
         image = page.image()
-    except SyntaxError:  # Pillow's word for a kind of pixels that it does not know
+    except SyntaxError:  # from Pillow, for pixels that it does not support
         raise ImageError(
             f"{label} holds pixels of a kind that is not supported ({page.kind()})",
             hint="convert it to gray or RGB of 8 or 16 bits",
@@ -220,7 +220,7 @@ def _other(file: BinaryIO, label: str, max_pixels: int) -> Picture:
 
 
 def _other_image(file: BinaryIO, label: str) -> Image.Image:
-    """An opened, not yet decoded JPEG, WebP or BMP."""
+    """Open a JPEG, WebP or BMP without decoding it."""
     file.seek(0)
     start = file.read(6)
     if start in _NOT_READ:
@@ -229,7 +229,7 @@ def _other_image(file: BinaryIO, label: str) -> Image.Image:
         with Image.open(file, formats=["GIF"]) as image:
             animated = "an animated " if getattr(image, "is_animated", False) else "a "
         raise ImageError(
-            f"{label} is {animated}{_NOT_READ[start]} picture; read are PNG, JPEG, TIFF, WebP and BMP",
+            f"{label} is {animated}{_NOT_READ[start]} picture; supported are PNG, JPEG, TIFF, WebP and BMP",
             hint="save the picture that is meant as PNG",
         )
     file.seek(0)
@@ -237,7 +237,7 @@ def _other_image(file: BinaryIO, label: str) -> Image.Image:
 
 
 def _is_lossy_webp(file: BinaryIO) -> bool:
-    """Whether its first picture is packed as in a VP8 video and not without loss."""
+    """True if the first picture is compressed as VP8, not as VP8L (lossless)."""
     at, name = 12, b""
     while name not in (b"VP8 ", b"VP8L"):
         file.seek(at)

@@ -1,4 +1,4 @@
-"""Where pictures come from: a file or a stream, and whatever may be wrong with it."""
+"""Opening of picture files and streams, with errors for the user."""
 
 from __future__ import annotations
 
@@ -17,22 +17,26 @@ from n2n_cli.errors import ImageError
 Source: TypeAlias = Path | str | BinaryIO
 
 MAX_PIXELS = 250_000_000
-"""Pictures above this size are refused before they are decoded: a small file can claim any size."""
+"""Default maximum size of a picture, in pixels: a small file can claim any size."""
 
-Image.MAX_IMAGE_PIXELS = None  # `check_size` does it, with a limit for each reading instead of one for the process
+Image.MAX_IMAGE_PIXELS = None  # `check_size` has a limit per call instead of one per process
 
 
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # it logs what is wrong with a file; the errors say it too
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # it logs damage that our errors report
+
+
+def label_of(place: Source, name: str | None) -> str:
+    """Name of a file or a stream in messages."""
+    return f"`{name or place}`" if name or isinstance(place, (str, Path)) else "the stream"
 
 
 @contextmanager
 def opened(source: Source, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
-    """A file that can be read anywhere, and its name for messages; what goes wrong in the block is an `ImageError`.
+    """Open a seekable file, and give its name for messages.
 
-    A stream is read to its end first; it has to be named.
+    Errors in the block become `ImageError`. A stream that is not seekable is read to its end first.
     """
-    is_path = isinstance(source, (str, Path))
-    label = f"`{source if name is None else name}`" if is_path or name else "the stream"
+    label = label_of(source, name)
     try:
         if isinstance(source, (str, Path)):
             with Path(source).open("rb") as file:
@@ -49,7 +53,7 @@ def opened(source: Source, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
     except PermissionError:
         raise ImageError(f"{label} may not be read", hint="its owner can allow it: `chmod +r`") from None
     except Exception as error:
-        # The decoders raise nearly anything on damaged input: ValueError, SyntaxError, EOFError, struct.error, ...
+        # On damaged input the decoders may raise any exception: ValueError, SyntaxError, EOFError, struct.error, ...
         if isinstance(error, OSError) and error.errno:
             raise ImageError(f"{label} cannot be read: {error.strerror}", hint="check its name") from None
         words = " ".join(str(error).split())
@@ -69,19 +73,19 @@ def _not_empty(file: BinaryIO, label: str, hint: str) -> BinaryIO:
 
 @contextmanager
 def without_warnings() -> Iterator[None]:
-    """Pillow warns of odd metadata, which is no news to the user of a denoiser."""
+    """Ignore Pillow's warnings about unusual metadata."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def check_size(label: str, height: int, width: int, max_pixels: int) -> None:
-    """Refuse a picture that is too large, before memory is taken for it.
+    """Refuse a picture that is too large, before memory is allocated for it.
 
     Raises
     ------
     ImageError
-        Names the limit and the option that raises it.
+        With the limit and the option that raises it.
     """
     count = height * width
     if count > max_pixels:

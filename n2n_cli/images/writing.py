@@ -1,4 +1,4 @@
-"""Pictures -> picture files and streams."""
+"""Writing of pictures to files and streams."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from n2n_cli.images.picture import Picture
 from n2n_cli.images.png import pixels as png16
 from n2n_cli.images.png.chunks import SIGNATURE, Header, chunk, header_chunk
 from n2n_cli.images.png.metadata import write_metadata
-from n2n_cli.images.sources import without_warnings
+from n2n_cli.images.sources import label_of, without_warnings
 from n2n_cli.images.tiff.writing import TiffWriter
 from n2n_cli.system.atomic_files import replacing
 
 Target: TypeAlias = Path | str | BinaryIO
 
-_COLOURS = {(1, False): 0, (3, False): 2, (1, True): 4, (3, True): 6}  # PNG's, by channels and alpha
-_IN_MEMORY = 2**27  # bytes of a stream's picture; longer ones wait in a temporary file
+_COLOURS = {channels: colour for colour, channels in png16.CHANNELS.items()}
+_IN_MEMORY = 2**27  # bytes of a stream's picture; longer ones go through a temporary file
 
 
 def write_picture(
@@ -39,33 +39,32 @@ def write_picture(
     quality: int | None = None,
     name: str | None = None,
 ) -> tuple[str, ...]:
-    """Write a picture; a file appears whole, by rename, and a stream gets the whole picture or nothing.
+    """Write a picture to a file or a stream, whole or not at all.
 
-    BMP holds no EXIF data: there the pixels themselves are turned as its orientation says.
+    A file is replaced by rename. BMP holds no EXIF data, so its pixels are rotated upright.
 
     Parameters
     ----------
     target : path or binary file
     picture : Picture
     format : str, optional
-        One of `FORMATS`; by itself, what the target's name asks for. A stream needs it.
+        One of `FORMATS`; by default that of the target's name. Required for a stream.
     quality : int, optional
-        From 1 to 100, for JPEG (by itself 95; colour is kept at full resolution from 90 on) and WebP (by itself
-        without loss).
+        From 1 to 100, for JPEG (default 95; full colour resolution from 90 on) and WebP (default: lossless).
     name : str, optional
-        What messages call the target, such as ``stdout``; the path by itself.
+        Name of the target in messages, such as ``stdout``; the path by default.
 
     Returns
     -------
     tuple of str
-        What the format could not hold, for the user.
+        Notes on what the format could not hold.
 
     Raises
     ------
     ImageError
-        When the format is unknown or cannot hold the picture's depth or alpha, or the file cannot be written.
+        When the format is unknown, or cannot hold the picture's depth or alpha, or the file cannot be written.
     ArgumentError
-        When `quality` is out of its range.
+        When `quality` is out of range.
     """
     return write_pages(target, [picture], format=format, quality=quality, name=name)
 
@@ -78,19 +77,18 @@ def write_pages(
     quality: int | None = None,
     name: str | None = None,
 ) -> tuple[str, ...]:
-    """Write the pages of a TIFF, or the one picture of another format; each page is asked for when its turn comes.
+    """Write the pages of a TIFF one by one, or a single picture in another format.
 
-    Parameters, notes and errors are those of `write_picture`; an error of `pages` itself passes through.
+    Parameters, notes and errors are those of `write_picture`; errors of `pages` itself pass through.
 
     Raises
     ------
     ImageError
-        Also when there is no page, or a format that has no pages gets two.
+        Also when there is no page, or several for a format without pages.
     """
     if quality is not None and not 1 <= quality <= 100:
         raise ArgumentError("quality", quality, "a whole number from 1 to 100")
-    is_path = isinstance(target, (str, Path))
-    label = f"`{target if name is None else name}`" if is_path or name else "the stream"
+    label = label_of(target, name)
     if format is None:
         if not isinstance(target, (str, Path)):
             raise ArgumentError("format", format, "named, for a stream has no ending: " + ", ".join(FORMATS.values()))
@@ -104,20 +102,20 @@ def write_pages(
             notes.update(dict.fromkeys(_write(file, label, source, format, quality)))
     except (MemoryError, ImageError):
         raise
-    except Exception as error:  # the encoders raise nearly anything, as the decoders do
+    except Exception as error:  # the encoders may raise any exception, as the decoders may
         if error is source.error:
             raise
         if isinstance(error, OSError) and error.errno:
             if isinstance(error, BrokenPipeError):
                 raise
-            way_out = _way_out(error.errno, Path(target) if isinstance(target, (str, Path)) else None)
-            raise ImageError(f"{label} cannot be written: {error.strerror}", hint=way_out) from None
+            hint = _write_hint(error.errno, Path(target) if isinstance(target, (str, Path)) else None)
+            raise ImageError(f"{label} cannot be written: {error.strerror}", hint=hint) from None
         raise ImageError(f"{label} cannot be written as {format}: {error}", hint="try PNG or TIFF") from None
     return tuple(notes)
 
 
 class _Source:
-    """Pages that remember with what error they ended, to tell it from the encoder's."""
+    """Iterator over pages that keeps their error, to tell it from an encoder's."""
 
     def __init__(self, pages: Iterable[Picture]) -> None:
         self._pages = iter(pages)
@@ -138,7 +136,7 @@ class _Source:
 
 @contextmanager
 def _open(target: Target) -> Iterator[BinaryIO]:
-    """A file that can be written anywhere, and reaches the target when the block ends without an error."""
+    """Open a seekable file that replaces the target if the block has no error."""
     if isinstance(target, (str, Path)):
         with replacing(Path(target)) as file:
             yield file
@@ -151,7 +149,7 @@ def _open(target: Target) -> Iterator[BinaryIO]:
 
 
 def _write(file: BinaryIO, label: str, pages: Iterator[Picture], image_format: str, quality: int | None) -> list[str]:
-    """Write all pages; what could not be held of them."""
+    """Write all pages; returns notes on what the format could not hold."""
     notes: list[str] = []
     first = next(pages, None)
     if first is None:
@@ -176,14 +174,14 @@ def _write(file: BinaryIO, label: str, pages: Iterator[Picture], image_format: s
 
 
 def check_holds(label: str, picture: Picture, image_format: str) -> None:
-    """See that a format can hold a picture's pixels.
+    """Check that a format can hold a picture's pixels.
 
     Raises
     ------
     ImageError
-        Says what it cannot hold, and which format can.
+        With a format that can.
     ValueError
-        When the picture is none.
+        When the arrays are not a picture.
     """
     pixels, alpha = picture.pixels, picture.alpha
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or not pixels.size:
@@ -207,12 +205,9 @@ def check_holds(label: str, picture: Picture, image_format: str) -> None:
 
 
 def _write_png16(file: BinaryIO, picture: Picture) -> None:
-    pixels = picture.pixels
-    colour = _COLOURS[pixels.shape[2], picture.alpha is not None]
-    if picture.alpha is not None:
-        pixels = np.concatenate([pixels, picture.alpha[..., None]], axis=2)  # (H, W, C + 1)
-    height, width, _ = pixels.shape
-    file.write(SIGNATURE + header_chunk(Header(width, height, 16, colour, interlaced=False)))
+    pixels = picture.channels
+    height, width, channels = pixels.shape
+    file.write(SIGNATURE + header_chunk(Header(width, height, 16, _COLOURS[channels], interlaced=False)))
     for name, content in write_metadata(picture.metadata):
         file.write(chunk(name, content))
     for content in png16.encode(pixels):
@@ -220,7 +215,7 @@ def _write_png16(file: BinaryIO, picture: Picture) -> None:
     file.write(chunk(b"IEND", b""))
 
 
-def _way_out(number: int, path: Path | None) -> str:
+def _write_hint(number: int, path: Path | None) -> str:
     if number == errno.ENOSPC:
         return "free some space, or write to another disk"
     if path is not None and number == errno.ENOENT:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from n2n_cli.checkpoints.contents import config_in, told_of
+from n2n_cli.checkpoints.contents import config_in, naming_file
 from n2n_cli.checkpoints.file import read_checkpoint, unwrap_state_dict, write_checkpoint
 from n2n_cli.errors import CheckpointError
 from n2n_cli.nn import Module
@@ -44,7 +44,7 @@ def export(source: Path, target: Path, *, average: Sequence[Path] = (), half: bo
     config = config_in(tree, source)
     weights = unwrap_state_dict(tree, path=source)
     network = config.network.build(rng=UNDRAWN)
-    with told_of(source, hint="it is damaged: a checkpoint of `n2n train` holds the configuration of its weights"):
+    with naming_file(source, hint="it is damaged: a checkpoint of `n2n train` holds the configuration of its weights"):
         network.load_state_dict(weights)
     if average:
         weights = _mean_weights(network, average)
@@ -67,7 +67,7 @@ def _mean_weights(network: Module, others: Sequence[Path]) -> dict[str, Array]:
     means, kind = network.state_dict(), repr(network)
     for path in others:
         tree = read_checkpoint(path)
-        with told_of(path, hint="only checkpoints of one network have a mean; `n2n info FILE` shows a network"):
+        with naming_file(path, hint="only checkpoints of one network have a mean; `n2n info FILE` shows a network"):
             weights = unwrap_state_dict(tree, path=path)
             if "config" in tree and repr(config_in(tree, path).network.build(rng=UNDRAWN)) != kind:
                 raise CheckpointError("it holds another network")

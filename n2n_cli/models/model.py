@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from n2n_cli.checkpoints.contents import check_resumable, config_in, facts_in, told_of
+from n2n_cli.checkpoints.contents import check_resumable, config_in, facts_in, naming_file
 from n2n_cli.checkpoints.file import read_checkpoint, unwrap_state_dict, write_checkpoint
 from n2n_cli.config import Config
 from n2n_cli.engine.executor import Executor
@@ -275,7 +275,7 @@ class Model:
         tree = read_checkpoint(path)
         check_resumable(tree, path, averaged=self.average is not None)
         self._take(tree, path, hint=_GO_ON)
-        with told_of(path, hint=_GO_ON):
+        with naming_file(path, hint=_GO_ON):
             if self.average is not None:
                 self.network.load_state_dict(unwrap_state_dict(tree["own_weights"], path=path))
                 self.average.load_state_dict({"updates": tree["averaged_steps"], "weights": tree["model"]})
@@ -283,7 +283,7 @@ class Model:
         return self.facts
 
     def _take(self, tree: Any, path: Path | str, *, hint: str = _WITH_CONFIG) -> None:
-        with told_of(path, hint=hint):
+        with naming_file(path, hint=hint):
             self.network.load_state_dict(unwrap_state_dict(tree, path=path))
         if self.average is not None:
             self.trainer.average = MovingAverage(self.network.named_parameters(), self.average.decay)

@@ -15,7 +15,7 @@ import numpy as np
 from n2n_cli.engine.bands import Bands
 from n2n_cli.engine.channels_last import empty_nchw
 from n2n_cli.engine.kernel import Kernel
-from n2n_cli.images.pixels import turned, turned_back
+from n2n_cli.images.pixels import flip_rotate, undo_flip_rotate
 from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.nn.geometry import Geometry
 
@@ -40,7 +40,7 @@ class SelfEnsemble(Kernel, Geometry):
         total = empty_nchw(self.output_shape(x.shape), np.result_type(x, np.float32))
         total.fill(0)
         for way in range(8):
-            total += turned_back(self._inner(turned(x, way, _SIDES)), way, _SIDES)
+            total += undo_flip_rotate(self._inner(flip_rotate(x, way, _SIDES)), way, _SIDES)
         total *= 1 / 8
         return total
 
@@ -52,7 +52,7 @@ class SelfEnsemble(Kernel, Geometry):
 
     def _add(self, way: int, total: Array, x: Array, bands: Bands) -> None:
         """Add the part of one flip or rotation to the average; the first one begins it."""
-        y = turned_back(self._inner.in_bands(turned(x, way, _SIDES), bands), way, _SIDES)
+        y = undo_flip_rotate(self._inner.in_bands(flip_rotate(x, way, _SIDES), bands), way, _SIDES)
 
         def add(rows: slice) -> None:
             part = total[:, :, rows]

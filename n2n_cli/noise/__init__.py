@@ -1,16 +1,16 @@
-"""Noise models: what turns a clean picture into the noisy ones that a network learns from.
+"""Noise models, noise level and noise correlation.
 
-A model is written `name:strength`, as in `gaussian:25`; of a range, as in `gaussian:0-50`, every view has a strength of
-its own. A model draws independent noisy views of a clean picture and never clips or rounds them: that would give the
-noise a mean, which Noise2Noise then learns (Lehtinen et al. 2018, section 2).
+A noise model is written `name:strength`, as in `gaussian:25`; with a range, as in `gaussian:0-50`, a strength is drawn
+for every view. A model draws independent noisy views of a clean picture and never clips or rounds them, since that
+would give the noise a mean, which Noise2Noise would learn (Lehtinen et al. 2018, section 2).
 
-model        what all of them have
-gaussian     normal noise: of each value by itself, or such as neighbours share
-poisson      noise of counted photons, alone and with a camera's own
-replaced     noise that takes the place of pixels: lost ones, wrong colours, letters
-pixelate     the noise of shrinking a picture by single pixels
+model        base class of the noise models
+gaussian     Gaussian noise, independent or correlated
+poisson      shot noise, alone and with Gaussian read noise
+replaced     noise that replaces pixels: lost pixels, wrong colours, letters
+pixelate     noise of downscaling by picking single pixels
 parsing      a noise model from its text
-lettering    random letters, for the text noise
+lettering    random letters for the text noise
 level        noise level of a picture
 correlation  spatial correlation of noise
 """

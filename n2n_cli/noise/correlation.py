@@ -1,8 +1,8 @@
-"""Noise that is correlated between neighbouring pixels: by how much, and how to take them apart.
+"""Correlation of noise between pixels, and pixel-shuffle downsampling.
 
-Methods that learn from a noisy picture take the noise of neighbours for independent. In a camera's JPEG it is not: the
-sensor's colours were interpolated, and the compression smeared what was left. Pixel-shuffle downsampling takes every
-second pixel of every second row, four pictures in all, in which neighbours are two pixels apart and nearly independent.
+Methods that learn from a noisy picture assume that the noise of neighbours is independent. In a camera's JPEG it is
+not, because of demosaicing and compression. Pixel-shuffle downsampling by 2 makes four pictures of every second pixel
+of every second row; their neighbours are two pixels apart in the original, and nearly independent.
 
 References
 ----------
@@ -22,31 +22,31 @@ from n2n_cli.images import Picture
 from n2n_cli.nn.functional import Array
 
 LIMIT = 0.2
-"""Correlation from which on the assumption is broken."""
+"""Correlation above which noise does not count as independent."""
 MOST_FACTOR = 4
-"""Of pixel-shuffle downsampling: above it, little is left of a picture in its parts."""
-_SIDE, _MOST = 32, 1024  # pixels of a window's side, and windows
-_LEAST = 8  # windows, to tell anything
-_SMOOTH = 0.25  # share of windows, the smoothest
+"""Maximum pixel-shuffle factor; larger ones leave too little of a picture."""
+_SIDE, _MOST = 32, 1024  # side of a window in pixels, and maximum number of windows
+_LEAST = 8  # minimum number of windows
+_SMOOTH = 0.25  # share of the windows that is used, the smoothest
 _NOTHING = 1e-8  # 1/40 of a grey level of 255, squared
 
 
 def noise_correlation(noisy: Picture, denoised: Picture, distance: int = 1) -> tuple[float, float]:
-    """Correlation of what was removed from a picture, between pixels so far apart.
+    """Correlation of the removed noise between pixels at a distance.
 
-    It is taken over the smooth windows of the picture: where there is texture, a denoiser removes some of that, too.
+    Only smooth windows of the picture are used, since a denoiser also removes some texture.
 
     Parameters
     ----------
     noisy, denoised : Picture
-        Of the same size; kept in floats or integers.
+        Of the same size.
     distance : int
         In pixels: 1 for neighbours, 2 for the neighbours of pixel-shuffle downsampling by 2.
 
     Returns
     -------
     (across, down) : floats from -1 to 1
-        Not numbers where the picture is too small, or nothing was removed.
+        NaN if the picture is too small, or nothing was removed.
     """
     h, w = noisy.pixels.shape[:2]
     down = min(h // _SIDE, max(1, math.isqrt(_MOST * h // w))) if w else 0
@@ -71,7 +71,7 @@ def noise_correlation(noisy: Picture, denoised: Picture, distance: int = 1) -> t
 def _moments(
     noisy: Picture, denoised: Picture, place: tuple[slice, slice], distance: int
 ) -> tuple[float, float, float, float]:
-    """Of a window: its texture, and of what was removed, the variance and the covariances across and down."""
+    """Texture of a window; variance and covariances, across and down, of the noise."""
     clean = denoised.to_unit(denoised.pixels[place]).astype(np.float64)
     removed = noisy.to_unit(noisy.pixels[place]) - clean
     removed -= removed.mean(axis=(0, 1))
@@ -82,9 +82,9 @@ def _moments(
 
 
 def correlation_notes(noisy: Picture, denoised: Picture, factor: int) -> list[str]:
-    """What is told where the noise of neighbours is not independent; of a picture that was taken apart by `factor`."""
+    """Note for the user if noise at a distance of `factor` pixels is correlated."""
     most = max(noise_correlation(noisy, denoised, factor))
-    if not most > LIMIT:  # also where it is not a number
+    if not most > LIMIT:  # also for NaN
         return []
     if factor > 1:
         more = f"; try `--pd {factor + 1}`" if factor < MOST_FACTOR else ""
@@ -96,9 +96,9 @@ def correlation_notes(noisy: Picture, denoised: Picture, factor: int) -> list[st
 
 
 def shuffled_down(picture: Picture, factor: int) -> list[Picture]:
-    """Every `factor`-th pixel of every `factor`-th row, from each first one on: factor^2 pictures, views of this one.
+    """Split a picture into factor^2 pictures of every factor-th pixel and row; views.
 
-    A picture with a side shorter than `factor` stays as it is. Alpha is left out.
+    A picture with a side shorter than `factor` is not split. Alpha is left out.
     """
     h, w = picture.pixels.shape[:2]
     if factor == 1 or min(h, w) < factor:
@@ -107,7 +107,7 @@ def shuffled_down(picture: Picture, factor: int) -> list[Picture]:
 
 
 def shuffled_up(picture: Picture, parts: Sequence[Picture], factor: int) -> Picture:
-    """The inverse of `shuffled_down`: the picture with the pixels of its parts, and alpha and the rest as they were."""
+    """The inverse of `shuffled_down`; alpha and metadata are those of `picture`."""
     if len(parts) == 1:
         return replace(picture, pixels=parts[0].pixels)
     pixels: Array = np.empty(picture.pixels.shape, parts[0].pixels.dtype)

@@ -1,4 +1,4 @@
-"""Normal noise: of each value by itself, or such as neighbours share."""
+"""Gaussian noise, independent or correlated between neighbours and channels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from n2n_cli.noise.model import NoiseModel, Strength, within
 
 
 class Gaussian(NoiseModel):
-    """Independent normal noise on every value.
+    """Independent Gaussian noise on every value.
 
     Parameters
     ----------
@@ -42,15 +42,15 @@ class Gaussian(NoiseModel):
 
 
 class Grain(Gaussian):
-    """Normal noise, in half of the views such as pictures have that a camera or a scanner has processed.
+    """Gaussian noise, in half of the views correlated as after a camera's processing.
 
-    That is correlated between neighbouring pixels, as after a Gaussian blur, and between channels: some of it is gray,
-    or all. A network that has seen nothing but independent noise takes any other for detail, and keeps it.
+    Correlated noise is blurred by a Gaussian, and part or all of it is the same in all channels. A network that has
+    only seen independent noise takes correlated noise for detail, and keeps it.
 
     Parameters
     ----------
     sigma_255 : Strength or float
-        Standard deviation in grey levels of 255, of all of it.
+        Standard deviation of the noise, in grey levels of 255.
     blur : Strength or float
         Standard deviation of the blur, in pixels.
     """
@@ -65,7 +65,7 @@ class Grain(Gaussian):
     def _standard(self, shape: Shape, *, rng: np.random.Generator) -> Array:
         noise = super()._standard(shape, rng=rng)
         if rng.integers(2):
-            # Of the variance, between channels; of a gray picture's noise all is.
+            # Share of the variance that all channels have in common; for a gray picture it has no effect.
             shared = min(1, rng.uniform(0, 1.25))
             gray = rng.standard_normal((*shape[:2], 1), dtype=np.float32)
             noise = np.float32(math.sqrt(1 - shared)) * noise + np.float32(math.sqrt(shared)) * gray
@@ -77,7 +77,7 @@ class Grain(Gaussian):
 
 
 def _blurred(noise: Array, sigma: float) -> Array:
-    """(H, W, C) white noise, blurred as if it went on beyond its edges with the opposite ones; its variance stays."""
+    """Blur (H, W, C) white noise with periodic edges, keeping its variance."""
     reach = math.ceil(3 * sigma)
     taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma, 1e-3)) ** 2)
     taps /= np.linalg.norm(taps)

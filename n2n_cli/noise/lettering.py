@@ -1,4 +1,4 @@
-"""Random letters over a picture: the text noise of Lehtinen et al. (2018), section 3.3."""
+"""Random letters over a picture: text noise (Lehtinen et al. 2018, section 3.3)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 LETTERS = string.ascii_letters + string.digits
 SIZES = (10, 14, 20, 28)
-"""Heights of the letters' lines, in pixels."""
+"""Font sizes, in pixels."""
 
 
 def cover_with_text(picture: Array, covered: float, *, rng: np.random.Generator) -> Array:
-    """A copy of a picture, about a part `covered` of it under random letters of random sizes and colours.
+    """Cover a share of a picture with random letters of random sizes and colours.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def cover_with_text(picture: Array, covered: float, *, rng: np.random.Generator)
     result = picture.copy()
     h, w, channels = result.shape
     hidden, wanted = np.zeros((h, w), bool), covered * h * w
-    # Letters that fall on others add little, and some hardly reach the picture: the limit ends it where that persists.
+    # Letters may overlap or lie mostly outside the picture, so the number of attempts is limited.
     for _ in range(int(4 * wanted) + 1):
         if hidden.sum() >= wanted:
             break
@@ -48,8 +48,8 @@ def cover_with_text(picture: Array, covered: float, *, rng: np.random.Generator)
 
 @cache
 def letter_shapes(size: int) -> list[Array]:
-    """Which pixels each letter covers: (rows, columns) of bool, no row or column empty."""
-    # Only now: every command reads what noise there is, and hardly one draws letters.
+    """Masks of the letters: (rows, columns) of bool, no row or column empty."""
+    # Imported here: every command imports the noise models, and few draw letters.
     from PIL.ImageFont import load_default
 
     font = load_default(size)

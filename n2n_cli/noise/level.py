@@ -1,12 +1,11 @@
-"""How noisy a picture is, told from the picture alone.
+"""Estimation of the noise level of a picture.
 
 The finest diagonal wavelet coefficients of a picture are almost only noise, and their median absolute deviation gives
-its standard deviation (Donoho and Johnstone 1994). On photographs, fine texture adds to it: at a true 5 grey levels, by
-a quarter. So the median is taken over smooth windows alone. These are found by the coefficients of the other two
-orientations, where texture shows, too, but whose noise is independent: to choose among windows of noise by them does
-not bias the result. The smoothest give a first estimate, and those that are as smooth as so much noise can be, the
-last. Where the noise was cut off at black or white, the number of pixels there tells by how much its
-deviation shrank.
+its standard deviation (Donoho and Johnstone 1994). On photographs, fine texture adds to it: a quarter at 5 grey levels.
+So the median is taken over smooth windows only. Smoothness is measured by the coefficients of the other two
+orientations, which show texture, too, but have independent noise, so that the choice does not bias the result. The
+smoothest windows give a first estimate; all windows that are as smooth as noise of that level give the final one. If
+the noise was clipped at black or white, the number of clipped pixels gives the factor by which its deviation shrank.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ if TYPE_CHECKING:
     from n2n_cli.images import Picture
 
 MIN_SIDE = 16
-"""Pixels; the noise of a picture with a shorter side is not told."""
+"""Minimum side of a picture for an estimate, in pixels."""
 
-# Daubechies' wavelet of four vanishing moments: what is locally a cubic leaves no coefficients.
+# Daubechies' wavelet of four vanishing moments: its coefficients are 0 for cubic polynomials.
 _LOW = np.array(
     [
         *(0.23037781330885523, 0.7148465705525415, 0.6308807679295904, -0.02798376941698385),
@@ -37,31 +36,31 @@ _LOW = np.array(
 )
 _HIGH = _LOW[::-1] * np.array([1, -1] * 4, np.float32)
 _TAPS = len(_LOW)
-_WINDOW = 4  # coefficients a side, each of two pixels
+_WINDOW = 4  # side of a window in coefficients, of two pixels each
 _PIXELS = 2 * _WINDOW
-_SHARE = 0.01  # of the windows, the smoothest
-_LEAST = 48  # windows: their 768 coefficients tell the deviation to about 4%, and so which others are smooth
-_CUT = 0.1  # share of a window's pixels at black or white
-_TILE, _TILES = 128, 8  # a large picture is looked at in 8x8 tiles of 128x128 pixels
-_MEDIAN = NormalDist().inv_cdf(0.75)  # of the absolute value of a standard normal variable
+_SHARE = 0.01  # share of the windows for the first estimate, the smoothest
+_LEAST = 48  # minimum number of them: 768 coefficients give the deviation to about 4%
+_CUT = 0.1  # maximum share of clipped pixels in a window
+_TILE, _TILES = 128, 8  # of a large picture, 8x8 tiles of 128x128 pixels are used
+_MEDIAN = NormalDist().inv_cdf(0.75)  # median of the absolute value of a standard normal variable
 
 
 def estimate_sigma(pixels: Array) -> float:
-    """Standard deviation of white Gaussian noise in a picture, in grey levels of 255.
+    """Estimate the standard deviation of white Gaussian noise, in grey levels of 255.
 
-    Within 10% of the truth from 5 to 50 grey levels on nearly all photographs, also where they were clipped and rounded
-    to 8 bits. What looks like noise counts as noise: film grain, and texture that fills the whole picture. Of a picture
-    above a megapixel, 64 tiles of 128x128 pixels are looked at, spread evenly.
+    Within 10% of the truth from 5 to 50 grey levels on nearly all photographs, also if they were clipped and rounded to
+    8 bits. Film grain and texture that fills the whole picture count as noise. Of a picture above a megapixel, 64 tiles
+    of 128x128 pixels, evenly spread, are used.
 
     Parameters
     ----------
     pixels : (H, W, C) array
-        Integers, or floats in [0, 1]. The noise is that of all channels together.
+        Integers, or floats in [0, 1]. The estimate is over all channels.
 
     Returns
     -------
     float
-        Not a number where a side is shorter than 16 pixels.
+        NaN if a side is shorter than 16 pixels.
 
     References
     ----------
@@ -84,28 +83,28 @@ def estimate_sigma(pixels: Array) -> float:
     few = min(len(usable), max(_LEAST, math.ceil(_SHARE * texture.size)))
     limit = np.partition(smoothness, few - 1)[few - 1]
     sigma = deviation(coefficients[smoothness <= limit])
-    # Windows that have no more texture than the mean of so much noise are smooth, too: the more, the surer.
+    # Windows with no more texture than the mean for noise of this level are smooth, too; more windows are more precise.
     expected = 2 * _WINDOW**2 * sigma**2
     return 255 * deviation(coefficients[smoothness <= max(limit, expected)])
 
 
 def sigma_of(picture: Picture) -> float:
-    """As `estimate_sigma`, of a picture of any depth."""
+    """As `estimate_sigma`, for a picture of any depth."""
     pixels = picture.pixels
     return estimate_sigma(pixels if picture.value_range is None else picture.to_unit(pixels))
 
 
 def deviation(values: Array) -> float:
-    """Standard deviation of normal variables with outliers, by their median absolute deviation from 0."""
+    """Robust standard deviation of normal values of mean 0, by their median magnitude."""
     return float(np.median(np.abs(values))) / _MEDIAN
 
 
 def _tiles(pixels: Array) -> Array:
-    """(T, H, W, C): the picture as one tile, or of a large one, tiles that are spread over it."""
+    """(T, H, W, C): the whole picture as one tile, or tiles spread over a large one."""
     h, w = pixels.shape[:2]
     if h * w <= (_TILE * _TILES) ** 2:
         return pixels[None]
-    # A picture that is long and thin has fewer and longer places for tiles on one axis, and more on the other.
+    # A long and thin picture has room for few tiles along one axis, so it gets more along the other.
     rows, columns = min(h, _TILE), min(w, _TILE)
     down = min(_TILES**2, max(1, h // rows), max(_TILES, _TILES**2 // max(1, w // columns)))
     across = min(w // columns, _TILES**2 // down)
@@ -115,7 +114,7 @@ def _tiles(pixels: Array) -> Array:
 
 
 def _filter(x: Array, taps: Array, axis: int) -> Array:
-    """Every second value of the correlation of (T, H, W, C) with `taps` along an axis, inside the tile."""
+    """Cross-correlate (T, H, W, C) with `taps` along an axis: stride 2, no padding."""
     x = np.moveaxis(x, axis, 0)
     count = (len(x) - _TAPS) // 2 + 1
     y = np.zeros((count, *x.shape[1:]), x.dtype)
@@ -125,7 +124,7 @@ def _filter(x: Array, taps: Array, axis: int) -> Array:
 
 
 def _blocks(values: Array, side: int) -> Array:
-    """(T, H, W, C) -> (windows, C, side * side): the values of every square window, what is left over cut off."""
+    """(T, H, W, C) -> (windows, C, side * side), without incomplete windows."""
     t, h, w, c = values.shape
     rows, columns = h // side, w // side
     whole = values[:, : rows * side, : columns * side].reshape(t, rows, side, columns, side, c)
@@ -133,13 +132,13 @@ def _blocks(values: Array, side: int) -> Array:
 
 
 def _energy(coefficients: Array) -> Array:
-    """(T, H, W, C) -> (windows, C): the sum of squares in every window."""
+    """(T, H, W, C) -> (windows, C): sum of squares in every window."""
     sums: Array = _blocks(np.square(coefficients), _WINDOW).sum(axis=2)
     return sums
 
 
 def _count(mask: Array) -> Array:
-    """(T, H, W, C) booleans -> (windows, C): how many are true among the pixels in the middle under every window."""
+    """(T, H, W, C) mask -> (windows, C): number of true pixels in every window."""
     h, w = mask.shape[1:3]
     margin = _TAPS // 2 - 1
     rows, columns = (((side - _TAPS) // 2 + 1) // _WINDOW * _PIXELS for side in (h, w))
@@ -148,7 +147,7 @@ def _count(mask: Array) -> Array:
 
 
 def _shrinkage(black: Array, white: Array) -> Array:
-    """Standard deviation that noise keeps where so many pixels of a window were cut off, as a share of its own."""
+    """Factor by which clipping shrinks the deviation of noise, by clipped pixels."""
     whole = _PIXELS**2 + 1
     codes, places = np.unique(black * whole + white, return_inverse=True)
     return np.array([_kept(*divmod(int(code), whole)) for code in codes], np.float32)[places]
@@ -156,13 +155,13 @@ def _shrinkage(black: Array, white: Array) -> Array:
 
 @cache
 def _kept(black: int, white: int) -> float:
-    """Standard deviation of a standard normal variable that is clipped below and above by such shares of a window."""
+    """Deviation of a standard normal variable, clipped in so many pixels of a window."""
     normal, pixels = NormalDist(), _PIXELS**2
-    if black + white >= pixels:  # nothing is left to tell it from
+    if black + white >= pixels:  # no unclipped pixel is left
         return 1.0
     below, above = black / pixels, white / pixels
     a, b = (normal.inv_cdf(below) if black else -math.inf), (normal.inv_cdf(1 - above) if white else math.inf)
-    # Each bound times its density, and times the share that was moved there; nothing where there is no bound.
+    # Each bound times its density, and times the clipped share; 0 without a bound.
     at_a, at_b = (a * normal.pdf(a) if black else 0.0), (b * normal.pdf(b) if white else 0.0)
     density_a, density_b = (normal.pdf(a) if black else 0.0), (normal.pdf(b) if white else 0.0)
     mean = density_a - density_b + (a * below if black else 0.0) + (b * above if white else 0.0)

@@ -1,4 +1,4 @@
-"""What all noise models have: strengths, drawn anew for every view, and ways to draw."""
+"""Base class of the noise models, and their strengths."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from n2n_cli.nn.functional import Array
 
 @dataclass(frozen=True)
 class Strength:
-    """A number, or a range that every view draws one from, all equally likely."""
+    """A number, or a range from which a number is drawn uniformly for every view."""
 
     low: float
     high: float
@@ -23,7 +23,7 @@ class Strength:
         return self.low if self.low == self.high else float(rng.uniform(self.low, self.high))
 
     def mean_square(self) -> float:
-        """Of what is drawn."""
+        """Mean of the square of the drawn number."""
         return (self.low**2 + self.low * self.high + self.high**2) / 3
 
     def __str__(self) -> str:
@@ -31,23 +31,23 @@ class Strength:
 
 
 class NoiseModel:
-    """A way to draw noisy views of a picture.
+    """Base class: draws noisy views of a clean picture.
 
     Attributes
     ----------
     scale : int
-        Pixels of the source, along each axis, that make one pixel of a view.
+        Pixels of the source per pixel of a view, along each axis.
     floor : str
-        Where the Noise2Noise loss levels off, for the log.
+        Level at which the Noise2Noise loss ends, for the log.
     """
 
     name: ClassVar[str]
     example: ClassVar[str]
-    """How it is written."""
+    """Example of its text."""
     needed: ClassVar[str]
-    """What its strengths must be."""
+    """Range of its strengths, for messages."""
     strengths: ClassVar[int] = 1
-    """Numbers behind its name."""
+    """Number of strengths in its text."""
     scale: int = 1
     floor: str
 
@@ -55,28 +55,28 @@ class NoiseModel:
         raise NotImplementedError
 
     def draw(self, source: Array, *, rng: np.random.Generator) -> Array:
-        """(H*scale, W*scale, C) source, integer or in [0, 1] -> (H, W, C) float32 view, noisy."""
+        """(H*scale, W*scale, C) integers or floats -> (H, W, C) float32 noisy view."""
         raise NotImplementedError
 
     def draw_target(self, source: Array, *, rng: np.random.Generator) -> Array:
-        """A view to learn from: the same, but for models whose views are not the clean picture in the mean."""
+        """A view as target; corrected by models whose mean view is not the clean picture."""
         return self.draw(source, rng=rng)
 
     def clean(self, source: Array) -> Array:
-        """(H*scale, W*scale, C) source -> (H, W, C) float32: what the views are noisy versions of."""
+        """(H*scale, W*scale, C) source -> (H, W, C) float32 clean picture of the views."""
         return to_float(source)
 
 
 def within(model: NoiseModel, strength: Strength | float, low: float, high: float) -> Strength:
-    """A strength of `model`, as a range.
+    """Check a strength of `model`; returns it as a range.
 
     Raises
     ------
     ArgumentError
-        When part of it lies outside low to high.
+        When part of it is outside low to high.
     """
     if not isinstance(strength, Strength):
         strength = Strength(strength, strength)
-    if not low <= strength.low <= strength.high <= high:  # also false for what is not a number
+    if not low <= strength.low <= strength.high <= high:  # also refuses NaN
         raise ArgumentError(model.name, str(strength), model.needed)
     return strength

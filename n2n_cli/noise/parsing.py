@@ -17,7 +17,7 @@ NOISE_MODELS: dict[str, type[NoiseModel]] = {
 
 
 def parse_noise(text: str) -> NoiseModel:
-    """The noise model that `text` names: `gaussian:25`, `gaussian:0-50`, `poisson-gaussian:30,5`, `pixelate:8`.
+    """Parse a noise model: `gaussian:25`, `gaussian:0-50`, `poisson-gaussian:30,5`.
 
     Raises
     ------
@@ -41,11 +41,11 @@ def parse_noise(text: str) -> NoiseModel:
 
 
 def _strength(text: str) -> Strength:
-    """A number or a range of two; neither is negative."""
+    """Parse a number or a range; neither may be negative."""
     parts: Sequence[str] = text.split("-")
     try:
         numbers = [float(part) for part in parts]
-    except ValueError:  # the sign of an exponent is no range: 1e-3
+    except ValueError:  # the minus of an exponent, 1e-3, does not make a range
         numbers = [float(text)]
     if len(numbers) > 2:
         raise ValueError(text)

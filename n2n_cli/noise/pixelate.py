@@ -1,4 +1,4 @@
-"""The noise of shrinking a picture by single pixels."""
+"""Noise of downscaling by picking single pixels."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from n2n_cli.noise.model import NoiseModel, Strength, within
 
 
 class Pixelate(NoiseModel):
-    """Shrinking by a block size, where each pixel of a view is one random source pixel of its block.
+    """Downscaling where each pixel of a view is a random source pixel of its block.
 
-    This is the noise of the EPFL EE-559 project: white, of zero mean, nothing in flat areas, strong at edges. The clean
-    picture is the mean of each block.
+    This is the noise of the EPFL EE-559 project: white, of mean 0, absent in flat areas and strong at edges. The clean
+    picture has the mean of each block.
 
     Parameters
     ----------
     block : Strength or float
-        Side of a block, in source pixels; no range.
+        Side of a block, in source pixels; a single number.
     """
 
     name, example, needed = "pixelate", "pixelate:8", "a whole number from 2 to 64 pixels"

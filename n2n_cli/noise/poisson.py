@@ -1,4 +1,4 @@
-"""Noise of counted photons, alone and with a camera's own."""
+"""Shot noise, alone and with Gaussian read noise."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from n2n_cli.noise.model import NoiseModel, Strength, within
 
 
 class Poisson(NoiseModel):
-    """Shot noise: the number of photons that a pixel counts, divided by their mean number on white.
+    """Shot noise: a Poisson number of photons, divided by the mean number on white.
 
     Parameters
     ----------
     peak : Strength or float
-        Photons that a white pixel counts in the mean; fewer are more noise.
+        Mean number of photons on a white pixel; fewer give more noise.
     """
 
     name, example, needed = "poisson", "poisson:30", "photons on white, from 0.1 to 1000000"
@@ -35,14 +35,14 @@ class Poisson(NoiseModel):
 
 
 class PoissonGaussian(NoiseModel):
-    """Shot noise, and the normal noise that a camera adds when it reads the pixels.
+    """Shot noise, and Gaussian noise from reading the sensor.
 
     Parameters
     ----------
     peak : Strength or float
-        Photons that a white pixel counts in the mean.
+        Mean number of photons on a white pixel.
     sigma_255 : Strength or float
-        Standard deviation of what is added, in grey levels of 255.
+        Standard deviation of the read noise, in grey levels of 255.
     """
 
     name, example, strengths = "poisson-gaussian", "poisson-gaussian:30,5", 2

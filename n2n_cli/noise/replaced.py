@@ -1,4 +1,4 @@
-"""Noise that takes the place of pixels: lost ones, wrong colours, letters."""
+"""Noise that replaces pixels: lost pixels, wrong colours, letters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from n2n_cli.noise.model import NoiseModel, Strength, within
 
 
 class Bernoulli(NoiseModel):
-    """Pixels that are lost: black in all channels. Targets are brightened so that their mean is the clean picture.
+    """Lost pixels, black in all channels.
+
+    Targets are divided by the share that is kept, so that their mean is the clean picture.
 
     Parameters
     ----------
@@ -42,7 +44,9 @@ class Bernoulli(NoiseModel):
 
 
 class Impulse(NoiseModel):
-    """Pixels that show a random colour instead. Targets are stretched so that their mean is the clean picture.
+    """Pixels that are replaced by a random colour.
+
+    Targets are scaled and shifted so that their mean is the clean picture.
 
     Parameters
     ----------
@@ -76,12 +80,14 @@ class Impulse(NoiseModel):
 
 
 class Text(NoiseModel):
-    """Random letters all over the picture. Their mean is not zero: the loss has to be L1, whose target is the median.
+    """Random letters all over the picture.
+
+    Views are not the clean picture on average, but in the median: the loss should be L1.
 
     Parameters
     ----------
     covered : Strength or float
-        Part of the pixels under letters, about.
+        Approximate share of the pixels under letters.
     """
 
     name, example, needed = "text", "text:0.25", "the part of the pixels under letters, from 0 to 0.45"

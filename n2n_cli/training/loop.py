@@ -12,7 +12,7 @@ import numpy as np
 
 from n2n_cli.config import Config
 from n2n_cli.data.pairs import Pairs
-from n2n_cli.data.prefetching import made_ahead
+from n2n_cli.data.prefetching import prefetch
 from n2n_cli.distributed.ranks import ALONE, Ranks
 from n2n_cli.distributed.same_data import opened_together
 from n2n_cli.errors import ConfigError, DivergenceError, TrainingError
@@ -128,7 +128,7 @@ class _Training:
         before = sum(map(len, numbers[: progress.step]))
         loaders = min(2, self.model.threads)
         own = [self.session.ranks.part(batch) for batch in numbers[progress.step :]]
-        with closing(made_ahead(lambda part: pairs.batch(part, epoch), own, threads=loaders)) as batches:
+        with closing(prefetch(lambda part: pairs.batch(part, epoch), own, threads=loaders)) as batches:
             while True:
                 began = time.perf_counter()
                 batch = next(batches, None)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from n2n_cli.checkpoints.contents import check_resumable, config_in, facts_in, told_of
+from n2n_cli.checkpoints.contents import check_resumable, config_in, facts_in, naming_file
 from n2n_cli.config import load_config
 from n2n_cli.errors import CheckpointError, ConfigError
 
@@ -59,6 +59,6 @@ def test_all_that_is_missing_is_told(tree: Any, averaged: bool, missing: str) ->
 def test_errors_name_the_file_once() -> None:
     for message, told in (("it is torn", "`a.pth`: it is torn"), ("`a.pth` is torn", "`a.pth` is torn")):
         for own in (None, "copy it again"):
-            with pytest.raises(CheckpointError) as caught, told_of("a.pth", hint="mend it"):
+            with pytest.raises(CheckpointError) as caught, naming_file("a.pth", hint="mend it"):
                 raise CheckpointError(message, hint=own)
             assert (caught.value.message, caught.value.hint) == (told, own or "mend it")

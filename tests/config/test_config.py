@@ -28,6 +28,7 @@ from n2n_cli.errors import ConfigError
 from n2n_cli.nn.schedules import Constant, Cosine, Step
 from tests.nn.cases import some_examples
 from tests.nn.founding import founding
+from tests.system.test_atomic_files import open_folder, without_privileges
 
 CONV = {"type": "Conv2d", "in_channels": 3, "out_channels": 3, "kernel_size": 3, "padding": 1}
 UP = {"type": "NearestUpsampling", "scale_factor": 2}
@@ -120,13 +121,12 @@ def test_a_path_that_no_file_can_have(name: str, tmp_path: Path, monkeypatch: py
     assert "cannot be read: " in refused(name, load_config, name).message
 
 
-def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def deny(*_: Any) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    path = written(tmp_path, SMALL)
-    monkeypatch.setattr(Path, "open", deny)
-    assert refused(path, load_config, path).message.endswith("cannot be read: Permission denied")
+def test_a_file_that_may_not_be_read() -> None:
+    with open_folder() as folder:
+        path = written(folder, SMALL)
+        Path(path).chmod(0)
+        with without_privileges():
+            assert refused(path, load_config, path).message.endswith("cannot be read: Permission denied")
 
 
 def test_the_longest_file_and_one_byte_more(tmp_path: Path) -> None:

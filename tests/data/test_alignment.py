@@ -56,11 +56,16 @@ def test_integers_are_measured_as_floats_are() -> None:
     assert measure_shift((first >> 8).astype(np.uint8), second) == (-3, 4)
 
 
-def test_gray_shots_and_large_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shift_of_gray_shots_is_found() -> None:
     first, second = shots((2, 1))
     assert measure_shift(first[..., :1], second[..., :1]) == (2, 1)
-    monkeypatch.setattr("n2n_cli.data.alignment._SIDE", 64)  # looks at the middle alone
-    first[:32], first[-32:] = 0, 0
+
+
+def test_only_the_middle_of_large_shots_is_measured(rng: np.random.Generator) -> None:
+    texture = rng.normal(size=(1604, 68, 1))
+    first, second = texture[2:-2, 2:-2].copy(), texture[:-4, 1:-3].copy()
+    for beyond in (slice(0, 288), slice(-288, None)):  # strong structure that is not shifted
+        first[beyond] = second[beyond] = 50 * texture[2:-2, 2:-2][beyond]
     assert measure_shift(first, second) == (2, 1)
 
 

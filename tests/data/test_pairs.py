@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from n2n_cli.data.pairs import ArrayPairs, CropPairs, recoloured
-from n2n_cli.images.pixels import turned
+from n2n_cli.images.pixels import flip_rotate
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import parse_noise
 from tests.nn.cases import some_examples
-from tests.pictures import colour, numbered
+from tests.pictures import colour, flipped_corners, numbered
 
 GAUSSIAN, NOISELESS, PIXELATE = parse_noise("gaussian:25"), parse_noise("gaussian:0"), parse_noise("pixelate:2")
 
@@ -117,11 +117,7 @@ def corners(pictures: Sequence[Array], **extra: Any) -> set[tuple[int, ...]]:
 
 def test_crops_reach_every_place_in_all_four_flips_and_nothing_else() -> None:
     picture = numbered(6, 9)
-    wanted = set()
-    for y in range(3):
-        for x in range(6):
-            a, b, c, d = (int(picture[y + dy, x + dx, 0]) for dy in (0, 3) for dx in (0, 3))
-            wanted |= {(a, b, c, d), (b, a, d, c), (c, d, a, b), (d, c, b, a)}
+    wanted = flipped_corners(picture, 4)
     assert len(wanted) == 72
     assert corners([picture], count=1000) == wanted
 
@@ -280,7 +276,7 @@ def test_augmented_given_pairs_are_flipped_turned_and_swapped_together() -> None
             (way, swapped)
             for way in range(8)
             for swapped in (False, True)
-            if all(map(np.array_equal, views, [turned(s, way) for s in sources[:: -1 if swapped else 1]]))
+            if all(map(np.array_equal, views, [flip_rotate(s, way) for s in sources[:: -1 if swapped else 1]]))
         ]
         seen.add(found)
     assert len(seen) > 10

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from n2n_cli.data.prefetching import made_ahead
+from n2n_cli.data.prefetching import prefetch
 from tests.trainings import loaders
 
 
@@ -21,7 +21,7 @@ def test_so_many_items_are_made_ahead_and_no_more(threads: int) -> None:
         names.add(threading.current_thread().name)
         return i
 
-    for wanted, i in enumerate(made_ahead(make, range(7), threads=threads)):
+    for wanted, i in enumerate(prefetch(make, range(7), threads=threads)):
         assert i == wanted
         assert all(event.wait(10) for event in begun[: i + threads + 1])
         assert not any(event.is_set() for event in begun[i + threads + 1 :])
@@ -36,8 +36,8 @@ def test_the_order_is_that_of_the_items_whatever_is_ready_first(threads: int) ->
         time.sleep(0.003 * (5 - i))
         return i * i
 
-    assert list(made_ahead(make, range(5), threads=threads)) == [0, 1, 4, 9, 16]
-    assert list(made_ahead(make, [], threads=threads)) == []
+    assert list(prefetch(make, range(5), threads=threads)) == [0, 1, 4, 9, 16]
+    assert list(prefetch(make, [], threads=threads)) == []
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -47,7 +47,7 @@ def test_an_error_comes_when_it_is_the_turn_of_its_item(threads: int) -> None:
 
     made: list[float] = []
     with pytest.raises(ZeroDivisionError):
-        made.extend(made_ahead(make, range(5), threads=threads))
+        made.extend(prefetch(make, range(5), threads=threads))
     assert made == [-0.5, -1]
     assert loaders() == []
 
@@ -61,7 +61,7 @@ def test_who_leaves_ends_the_threads_and_what_is_not_begun() -> None:
         made.append(i)
         return i
 
-    items = made_ahead(make, range(9), threads=2)
+    items = prefetch(make, range(9), threads=2)
     threading.Timer(0.05, go.set).start()
     assert next(items) == 0
     items.close()

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from n2n_cli.data import limits as memory
 from n2n_cli.data import scenes
 from n2n_cli.data.alignment import Exposure
 from n2n_cli.data.scenes import read_scenes
@@ -95,7 +94,7 @@ def test_floats_beyond_one_are_told_of(tmp_path: Path) -> None:
         values = np.random.default_rng(len(name)).uniform(0, 900, (20, 20)).astype(np.float32)
         Image.fromarray(values).save(tmp_path / name)
     error = told(DataError, lambda: read_scenes(of_files(tmp_path / "a.tif", tmp_path / "b.tif"), smallest=4))
-    assert "needed are 8 or 16 bits, or floats from 0 to 1" in error.message
+    assert "it needs 8 or 16 bits, or floats from 0 to 1" in error.message
 
 
 def test_missing_shots_are_told_of(tmp_path: Path) -> None:
@@ -114,20 +113,19 @@ def test_small_scenes_are_left_out_and_told_of(tmp_path: Path) -> None:
     assert error.message.endswith("is as large as 21x21 pixels")
 
 
-def test_shots_beyond_the_memory_are_cut_to_the_same_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shots_beyond_the_memory_are_cut_to_the_same_middle(tmp_path: Path) -> None:
     shots = [colour(40, 60, 0), colour(40, 60, 1)]
     write_burst(tmp_path / "a", shots)
-    monkeypatch.setattr(memory, "MEMORY", 2 * 40 * 60 * 3)
-    (whole,), notes = read_scenes(bursts(tmp_path), smallest=4)
+    total = 2 * 40 * 60 * 3
+    (whole,), notes = read_scenes(bursts(tmp_path), smallest=4, max_bytes=total)
     assert whole.size == (40, 60)
     assert not any("middle" in note for note in notes)
-    monkeypatch.setattr(memory, "MEMORY", 2 * 40 * 60 * 3 // 4)
-    (found,), notes = read_scenes(bursts(tmp_path), smallest=4)
+    (found,), notes = read_scenes(bursts(tmp_path), smallest=4, max_bytes=total // 4)
     for got, wanted in zip(found.pixels, shots, strict=True):
         np.testing.assert_array_equal(got, wanted[10:30, 15:45])
         assert got.base is None  # a view would keep the whole shot
     assert "the middle 50% of each side is used" in notes[0]
-    (found,), _ = read_scenes(bursts(tmp_path), smallest=36)
+    (found,), _ = read_scenes(bursts(tmp_path), smallest=36, max_bytes=total // 4)
     assert found.size == (36, 36)
 
 
@@ -198,7 +196,7 @@ def test_equal_shots_are_told_of_as_such(tmp_path: Path) -> None:
 def test_shots_without_structure_tell_no_shift(tmp_path: Path) -> None:
     write_burst(tmp_path / "a", [noisy(np.full((32, 32, 1), 0.5), seed=i) for i in range(3)])
     _, notes = read_scenes(bursts(tmp_path), smallest=8, align=True)
-    assert notes[0] == "whether shots are shifted cannot be told of 2 of 2: too little structure"
+    assert notes[0] == "whether 2 of 2 shots are shifted cannot be measured: they have too little structure"
 
 
 def test_a_scene_that_is_too_small_when_aligned(tmp_path: Path) -> None:

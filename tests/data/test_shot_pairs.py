@@ -15,7 +15,7 @@ from n2n_cli.data.scenes import Shots
 from n2n_cli.data.shot_pairs import ShotPairs, in_turn
 from n2n_cli.nn.functional import Array
 from tests.nn.cases import some_examples
-from tests.pictures import colour, numbered
+from tests.pictures import colour, flipped_corners, numbered
 from tests.shots import in_memory
 
 TWO = ((0, 1), (1, 0))
@@ -61,12 +61,7 @@ def test_both_shots_show_the_same_place_the_same_way_round() -> None:
 
 
 def test_crops_reach_every_place_in_all_four_flips_and_nothing_else() -> None:
-    picture = numbered(6, 9)
-    wanted = set()
-    for y in range(3):
-        for x in range(6):
-            a, b, c, d = (int(picture[y + dy, x + dx, 0]) for dy in (0, 3) for dx in (0, 3))
-            wanted |= {(a, b, c, d), (b, a, d, c), (c, d, a, b), (d, c, b, a)}
+    wanted = flipped_corners(numbered(6, 9), 4)
     views = levels(pairs_of([shots(2, 6, 9, pairs=((0, 1),))], count=1000).batch(range(1000))[0])[:, 0]
     assert {tuple(int(view[y, x]) for y in (0, -1) for x in (0, -1)) for view in views} == wanted
 

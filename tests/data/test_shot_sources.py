@@ -67,7 +67,9 @@ def test_of_one_scene_a_region_is_held_out(shape: tuple[int, int], what: str, pa
 def test_one_small_scene_is_not_enough(tmp_path: Path) -> None:
     write_burst(tmp_path / "a", [colour(15, 15, 0), colour(15, 15, 1)])
     error = told(DataError, lambda: opened(tmp_path, "bursts"))
-    assert "is of the only scene, and too small to learn from one part of 8 pixels" in error.message
+    assert (
+        "is the only scene, and too small for a training part and a validation part of 8 pixels each" in error.message
+    )
     write_burst(tmp_path / "a", [colour(16, 15, 0), colour(16, 15, 1)])
     assert len(opened(tmp_path, "bursts").train) == 30
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from n2n_cli.data import shots
 from n2n_cli.data.shots import Scene, bursts, listed_pairs, paired_folders, single_pictures
 from n2n_cli.errors import DataError
 from tests.nn.cases import some_examples
@@ -100,8 +100,11 @@ def test_rows_that_share_a_picture_are_one_scene(tmp_path: Path) -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)).filter(lambda pair: pair[0] != pair[1]), min_size=1))
 @some_examples
-def test_no_picture_is_in_two_scenes_and_no_pair_is_lost(rows: list[tuple[int, int]]) -> None:
-    scenes = shots._grouped([(Path(f"/{a}.png"), Path(f"/{b}.png")) for a, b in rows])
+def test_no_picture_is_in_two_scenes_and_no_pair_is_lost(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int]]
+) -> None:
+    text = "".join(f"{a}.png,{b}.png\n" for a, b in rows)
+    scenes = listed_pairs(table(tmp_path_factory.mktemp("rows"), text))
     members = [set(scene.shots) for scene in scenes]
     assert all(not one & other for one, other in itertools.combinations(members, 2))
     found = {tuple(int(scene.shots[i].stem) for i in pair) for scene in scenes for pair in scene.pairs}
@@ -130,12 +133,13 @@ def test_what_is_no_table(text: str | bytes, message: str, tmp_path: Path) -> No
     assert message in told(DataError, lambda: listed_pairs(table(tmp_path, text))).message
 
 
-def test_a_table_that_is_not_there_is_a_folder_or_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_that_is_not_there_is_a_folder_or_is_too_long(tmp_path: Path) -> None:
     missing = tmp_path / "no.csv"
     assert told(DataError, lambda: listed_pairs(missing)).message == f"there is no table of pairs `{missing}`"
     assert "is a folder and not a table" in told(DataError, lambda: listed_pairs(tmp_path)).message
-    monkeypatch.setattr(shots, "MAX_TABLE", 3)
-    assert "is too long" in told(DataError, lambda: listed_pairs(table(tmp_path, "a.png,b.png"))).message
+    long = table(tmp_path, "a.png,b.png")
+    os.truncate(long, 100_000_001)
+    assert "is too long" in told(DataError, lambda: listed_pairs(long)).message
 
 
 # Bursts and single pictures

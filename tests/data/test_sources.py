@@ -14,7 +14,6 @@ from PIL import Image
 
 from n2n_cli.checkpoints.file import write_checkpoint
 from n2n_cli.config import DataConfig
-from n2n_cli.data import limits as memory
 from n2n_cli.data import sources
 from n2n_cli.data.pairs import ArrayPairs, CropPairs, Dataset
 from n2n_cli.data.sources import find_pair_file, open_dataset, read_folder
@@ -22,6 +21,7 @@ from n2n_cli.errors import CheckpointError, DataError, ImageError
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import parse_noise
 from tests.pictures import colour, numbered, save, told
+from tests.system.test_atomic_files import open_folder, without_privileges
 
 NOISELESS = parse_noise("gaussian:0")
 
@@ -202,41 +202,37 @@ def test_a_source_that_is_no_folder(tmp_path: Path) -> None:
         assert caught.value.message == wanted.format(source)
 
 
-@pytest.mark.parametrize("method", ["iterdir", "is_dir"])
-def test_a_folder_that_may_not_be_read(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def deny(*_: Any) -> None:
-        raise PermissionError(13, "Permission denied")
+@pytest.mark.parametrize(("inside", "mode"), [(".", 0o300), ("a", 0)])
+def test_a_folder_that_may_not_be_read(inside: str, mode: int) -> None:
+    with open_folder() as folder:
+        source = folder / "photos" / inside
+        source.mkdir(parents=True)
+        (folder / "photos").chmod(mode)
+        with without_privileges(), pytest.raises(DataError) as caught:
+            open_dataset(folder_config(source), 3, seed=0)
+        (folder / "photos").chmod(0o700)
+        assert caught.value.message == f"the folder `{source}` cannot be read: Permission denied"
 
-    monkeypatch.setattr(Path, method, deny)
-    if method == "is_dir":
-        monkeypatch.setattr(Path, "iterdir", deny)
-    with pytest.raises(DataError) as caught:
-        open_dataset(folder_config(tmp_path), 3, seed=0)
-    assert caught.value.message == f"the folder `{tmp_path}` cannot be read: Permission denied"
 
-
-def test_pictures_beyond_the_memory_are_cut_to_their_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_beyond_the_memory_are_cut_to_their_middle(tmp_path: Path) -> None:
     save(tmp_path / "a.png", colour(40, 60, 0))
     save(tmp_path / "b.png", colour(20, 30, 1))
     total = (40 * 60 + 20 * 30) * 3
-    monkeypatch.setattr(memory, "MEMORY", total)
-    pictures, notes = read_folder(tmp_path, 3, smallest=4)
+    pictures, notes = read_folder(tmp_path, 3, smallest=4, max_bytes=total)
     assert (sum(picture.nbytes for picture in pictures), notes) == (total, ())
-    monkeypatch.setattr(memory, "MEMORY", total // 4)
-    pictures, notes = read_folder(tmp_path, 3, smallest=4)
+    pictures, notes = read_folder(tmp_path, 3, smallest=4, max_bytes=total // 4)
     np.testing.assert_array_equal(pictures[0], colour(40, 60, 0)[10:30, 15:45])
     np.testing.assert_array_equal(pictures[1], colour(20, 30, 1)[5:15, 7:22])
     assert all(picture.base is None for picture in pictures)  # a view would keep the whole picture
     assert notes == (f"the pictures need more than {total // 4 / 1e9:g} GB: the middle 50% of each side is used",)
-    pictures, _ = read_folder(tmp_path, 3, smallest=18)
+    pictures, _ = read_folder(tmp_path, 3, smallest=18, max_bytes=total // 4)
     assert [picture.shape[:2] for picture in pictures] == [(20, 30), (18, 18)]
 
 
-def test_16_bit_pictures_keep_to_the_memory_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_16_bit_pictures_keep_to_the_memory_too(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         save(tmp_path / name, numbered(32, 32))
-    monkeypatch.setattr(memory, "MEMORY", 2 * 32 * 32)  # they have twice as many bytes
-    pictures, notes = read_folder(tmp_path, 1, smallest=4)
+    pictures, notes = read_folder(tmp_path, 1, smallest=4, max_bytes=2 * 32 * 32)  # they have twice as many
     assert [picture.shape for picture in pictures] == [(22, 22, 1)] * 2
     assert "the middle 71% of each side is used" in notes[0]
 

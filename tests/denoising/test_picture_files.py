@@ -253,6 +253,6 @@ def test_a_task_is_announced_before_its_progress() -> None:
     calls: list[object] = []
     tasks = [DenoiseTask(gray("a.png"), Path("b.png")), DenoiseTask(Path("a.png"), Path("c.png"))]
     with reported_to(calls.append):
-        outcomes = denoise_files(HALF_GRAY, tasks, DenoiseOptions(), begin=calls.append)
+        outcomes = list(denoise_files(HALF_GRAY, tasks, DenoiseOptions(), begin=calls.append))
     assert [outcome.status for outcome in outcomes] == ["done", "done"]
     assert calls == [tasks[0], 1.0, tasks[1], 1.0]

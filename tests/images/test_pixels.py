@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import DTypeLike
 
-from n2n_cli.images.pixels import from_unit, to_float, to_integer, to_unit, turned, turned_back
+from n2n_cli.images.pixels import flip_rotate, from_unit, to_float, to_integer, to_unit, undo_flip_rotate
 
 both_depths = pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 
@@ -93,7 +93,7 @@ def test_a_range_of_no_width() -> None:
 
 def test_a_picture_is_turned_in_eight_ways_and_back() -> None:
     picture = np.arange(2 * 3 * 4).reshape(2, 3, 4)
-    views = [turned(picture, way) for way in range(8)]
+    views = [flip_rotate(picture, way) for way in range(8)]
     assert np.array_equal(views[0], picture)
     assert np.array_equal(views[1], picture[::-1])
     assert np.array_equal(views[2], picture[:, ::-1])
@@ -103,12 +103,12 @@ def test_a_picture_is_turned_in_eight_ways_and_back() -> None:
     assert len({view.tobytes() for view in views}) == 8
     for way, view in enumerate(views):
         assert np.shares_memory(view, picture)
-        assert np.array_equal(turned_back(view, way), picture)
+        assert np.array_equal(undo_flip_rotate(view, way), picture)
 
 
 def test_the_axes_of_a_picture_may_be_others() -> None:
     pictures = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
     for way in range(8):
-        view = turned(pictures, way, (2, 3))
-        assert np.array_equal(view[1, 2], turned(pictures[1, 2], way))
-        assert np.array_equal(turned_back(view, way, (2, 3)), pictures)
+        view = flip_rotate(pictures, way, (2, 3))
+        assert np.array_equal(view[1, 2], flip_rotate(pictures[1, 2], way))
+        assert np.array_equal(undo_flip_rotate(view, way, (2, 3)), pictures)

@@ -187,7 +187,7 @@ REFUSED: dict[str, tuple[str, Save, str]] = {
         saved(Image.fromarray(RGB), save_all=True, append_images=[Image.fromarray(RGB)] * 2),
         "has 3 frames or pages",
     ),
-    "GIF": ("a.gif", saved(Image.fromarray(GRAY)), "is a GIF picture; read are PNG, JPEG, TIFF, WebP and BMP"),
+    "GIF": ("a.gif", saved(Image.fromarray(GRAY)), "is a GIF picture; supported are PNG, JPEG, TIFF, WebP and BMP"),
     "GIF with another ending": ("a.png", saved(Image.fromarray(GRAY), format="GIF"), "is a GIF picture"),
     "animated GIF": (
         "a.gif",

@@ -271,7 +271,7 @@ def test_batches_made_ahead_are_those_made_in_turn(
 
     ahead, plain = new_run(tmp_path / "ahead"), new_run(tmp_path / "plain")
     list(train(small_config(leaves), ahead))
-    monkeypatch.setattr(training, "made_ahead", in_turn)
+    monkeypatch.setattr(training, "prefetch", in_turn)
     list(train(small_config(leaves), plain))
     assert left_by(ahead) == left_by(plain)
 

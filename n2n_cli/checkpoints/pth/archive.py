@@ -1,4 +1,4 @@
-"""The zip file of a checkpoint: only what PyTorch writes, and all of it sound, before anything in it is believed."""
+"""The zip file of a checkpoint, with checks that it is as PyTorch writes it."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ from n2n_cli.checkpoints.pth import limits
 from n2n_cli.checkpoints.pth.limits import Refused
 
 CHECKSUM = "sha256"
-"""Name of the entry, which PyTorch does not look at, with the SHA-256 over all others."""
+"""Name of the entry with the SHA-256 over all others; PyTorch ignores it."""
 
 _CHUNK = 2**20
-_END = struct.Struct("<4s8xLL2x")  # size and place of the directory
+_END = struct.Struct("<4s8xLL2x")  # size and offset of the directory
 _LOCATOR = struct.Struct("<4s16x")
 _END_64 = struct.Struct("<4s36xQ8x")
 
 
 class Checksum:
-    """SHA-256 over names and bytes, told apart by their lengths; what is no file of ours has none."""
+    """SHA-256 over the names and bytes of entries, each preceded by its length."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
 
     def begin(self, name: str, size: int) -> None:
-        """Go on with an entry of `size` bytes."""
+        """Start an entry of `size` bytes."""
         encoded = name.encode()
         self._hash.update(struct.pack("<QQ", len(encoded), size) + encoded)
 
     def add(self, content: bytes | memoryview) -> None:
-        """Count the next bytes of the entry."""
+        """Add the next bytes of the entry."""
         self._hash.update(content)
 
     def text(self) -> bytes:
-        """As it stands in the file."""
+        """Contents of the checksum's entry."""
         return self._hash.hexdigest().encode() + b"\n"
 
 
 class Archive:
-    """The entries of an open file, by their names below its one top folder, in the order in which they stand there.
+    """Entries of an open file by their names below its top folder, in their order.
 
     Raises
     ------
     Refused
-        For all that PyTorch does not write: entries that are compressed, encrypted, given twice, laid over each other,
-        below several top folders, or named as a path that leads elsewhere.
+        For what PyTorch does not write: entries that are compressed, encrypted, duplicate or overlapping, several top
+        folders, or names that lead out of the folder.
     Exception
-        `zipfile` raises nearly anything on damaged files: BadZipFile, ValueError, struct.error, ...
+        For damaged files `zipfile` may raise any exception: BadZipFile, ValueError, struct.error, ...
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -60,13 +60,13 @@ class Archive:
         infos = sorted(self._zip.infolist(), key=lambda info: info.header_offset)
         self._entries = _checked(infos, self._zip.start_dir)
         for info in infos:
-            self._zip.open(info).close()  # its own header has to agree with the directory
+            self._zip.open(info).close()  # checks that the entry's header agrees with the directory
 
     def __contains__(self, name: str) -> bool:
         return name in self._entries
 
     def entry_size(self, name: str) -> int:
-        """In bytes.
+        """Size of an entry, in bytes.
 
         Raises
         ------
@@ -78,29 +78,29 @@ class Archive:
         return self._entries[name].file_size
 
     def read(self, name: str, limit: int) -> bytes:
-        """The bytes of an entry, which has no more than `limit`."""
+        """Bytes of an entry, at most `limit`; the CRC is checked."""
         if self.entry_size(name) > limit:
             raise Refused(f"its entry `{name}` has more than {limit:,} bytes")
-        return self._zip.read(self._entries[name])  # checks the CRC
+        return self._zip.read(self._entries[name])
 
     def chunks(self, name: str) -> Iterator[bytes]:
-        """The bytes of an entry, a part at a time; behind the last one the CRC was checked."""
+        """Bytes of an entry in chunks; the CRC is checked after the last one."""
         with self._zip.open(self._entries[name]) as file:
-            while chunk := file.read(_CHUNK):  # of a file that ends too early, an EOFError
+            while chunk := file.read(_CHUNK):  # raises EOFError if the file ends too early
                 yield chunk
 
     def verify(self, truth_values: frozenset[str]) -> None:
-        """Read everything once, without keeping it: every CRC, and the checksum where there is one.
+        """Check every CRC, and the checksum if there is one.
 
         Parameters
         ----------
         truth_values : set of str
-            Entries whose bytes are 0 or 1.
+            Entries whose bytes must be 0 or 1.
 
         Raises
         ------
         Refused
-            When they are not, or the checksum is another one.
+            When they are not, or the checksum is wrong.
         """
         checksum = Checksum()
         for name, info in self._entries.items():
@@ -112,11 +112,11 @@ class Archive:
                 if name in truth_values and chunk.translate(None, b"\x00\x01"):
                     raise Refused(f"its entry `{name}` holds truth values that are neither 0 nor 1")
         if CHECKSUM in self and self.read(CHECKSUM, 100) != checksum.text():
-            raise Refused("its checksum is not that of its contents")
+            raise Refused("its checksum does not match its contents")
 
 
 def _check_directory_size(file: BinaryIO, size: int) -> None:
-    """Look where `zipfile` will look; it reads the whole directory before any of it can be refused."""
+    """Check the directory's size, since `zipfile` reads all of it at once."""
 
     def record(layout: struct.Struct, behind: int) -> tuple[int | bytes, ...]:
         start = size - behind - layout.size
@@ -147,15 +147,15 @@ def _checked(infos: list[zipfile.ZipInfo], start_of_directory: int) -> dict[str,
         parts = rest.split("/")
         if "\\" in name or not name.isprintable() or {"", ".", ".."} & {top, *parts}:
             raise Refused(f"it has an entry with the name {name[:100]!r}")
-        told = rest[:100]
+        shown = rest[:100]
         if rest in entries:
-            raise Refused(f"it has two entries `{told}`")
+            raise Refused(f"it has two entries `{shown}`")
         if info.flag_bits & 1:
-            raise Refused(f"its entry `{told}` is encrypted")
+            raise Refused(f"its entry `{shown}` is encrypted")
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
-            raise Refused(f"its entry `{told}` is compressed")
+            raise Refused(f"its entry `{shown}` is compressed")
         if info.header_offset < end or (end == 0 and info.header_offset != 0):
-            raise Refused(f"its entry `{told}` does not stand where it should")
+            raise Refused(f"its entry `{shown}` is not at its place")
         end = info.header_offset + 30 + len(name.encode()) + info.compress_size
         entries[rest] = info
     if len(tops) != 1:

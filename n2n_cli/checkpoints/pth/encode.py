@@ -1,4 +1,4 @@
-"""Plain values and arrays -> the program that builds them, in the opcodes that PyTorch's own reader allows."""
+"""Pickle programs of plain values and arrays, in opcodes of PyTorch's reader."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from n2n_cli.nn.functional import Array
 
 
 def encode(tree: Any) -> tuple[bytes, list[Array]]:
-    """The program that builds `tree`, and the storages that it names "0", "1", ...
+    """The program that builds `tree`, and its storages, named "0", "1", ...
 
     Parameters
     ----------
@@ -31,14 +31,14 @@ def encode(tree: Any) -> tuple[bytes, list[Array]]:
 
 
 def is_key(key: Any) -> bool:
-    """Whether a dict of a file may have this key."""
-    # Python hashes integers without a secret: beyond 64 bits one can choose as many of one hash as one likes, and a
-    # dict of them takes hours to fill.
+    """True if a dict in a file may have this key."""
+    # Python hashes integers without a secret: beyond 64 bits an attacker can choose any number of keys with the same
+    # hash, and a dict of them takes hours to fill.
     return type(key) is str or (type(key) is int and -(2**63) <= key < 2**63)
 
 
 def _encode(value: Any, storages: list[Array], depth: int = 0) -> bytes:
-    # PyTorch's reader knows exact types only, so a subclass (np.float64 is a float) would come back as its base.
+    # PyTorch's reader knows exact types only, so a subclass (np.float64 is a float) would become its base.
     if value is None:
         return b"N"
     if value is True or value is False:

@@ -1,19 +1,19 @@
-"""How much a file may ask for before it is refused."""
+"""Limits of what a file may contain."""
 
 from __future__ import annotations
 
 MAX_PROGRAM_BYTES = 64_000_000
 MAX_STEPS = 1_000_000
-"""Opcodes of a program: about half a second."""
+"""Maximum opcodes of a program: about half a second."""
 MAX_DEPTH = 100
 MAX_NODES = 1_000_000
-"""Values in a tree, counted as often as they can be reached: shared lists can make few bytes look like very many."""
+"""Maximum values in a tree; shared values count as often as they can be reached."""
 MAX_TEXT_BYTES = 16_000_000
 MAX_STORAGES = 20_000
 MAX_DIRECTORY_BYTES = 2_650_000
-"""Of the zip file's directory, which is in memory before any of it can be checked."""
+"""Maximum bytes of the zip file's directory, which is read before any check."""
 ROOM = 32_000_000
-"""Bytes of memory that a file gets beside those for its own length; with what Python needs to start, 50 MB."""
+"""Memory of a file in addition to its length, in bytes; 50 MB with Python's start."""
 
 
 class Refused(Exception):  # noqa: N818 - it says what happened to the file
@@ -21,18 +21,18 @@ class Refused(Exception):  # noqa: N818 - it says what happened to the file
 
 
 class Room:
-    """Memory that is left to a file, in bytes; few bytes of a program can ask for very many."""
+    """Memory left for a file, in bytes: a short program can ask for very much."""
 
     def __init__(self, size: int) -> None:
         self.left = size
 
     def take(self, size: int) -> None:
-        """Count `size` bytes.
+        """Take `size` bytes.
 
         Raises
         ------
         Refused
-            When they are not left.
+            When fewer are left.
         """
         self.left -= size
         if self.left < 0:

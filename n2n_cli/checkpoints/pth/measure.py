@@ -1,4 +1,4 @@
-"""How large a tree is to whoever walks over it, which sharing can make far more than what is in memory."""
+"""Size of a tree to a walk over it, which sharing can make exceed its memory."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from n2n_cli.checkpoints.pth.names import Global, StorageRef
 
 _LEVELS = 1 << 8  # more than MAX_DEPTH: a count and the levels below share one integer
 _OPEN = -1
-_NOTE = 150  # bytes that a note of one container takes
+_NOTE = 150  # bytes that remembering one container takes
 
 
 class Mark:
-    """What the opcode MARK puts on the stack."""
+    """The object that the opcode MARK pushes on the stack."""
 
 
 def measure(tree: Any, room: Room) -> None:
-    """See that a walk over `tree` ends soon.
+    """Check that a walk over `tree` ends soon.
 
     Raises
     ------
     Refused
-        For cycles, deep nesting and very many values, and for what is no value.
+        For cycles, deep nesting, too many values, and objects that are not values.
     """
     _measure(tree, {}, 0, room)
 
 
 def _measure(tree: Any, known: dict[int, int], depth: int, room: Room) -> tuple[int, int]:
-    """Count the values that a walk over `tree` meets, and the levels below its own."""
+    """Number of values that a walk over `tree` visits, and of levels below its own."""
     if isinstance(tree, Global | StorageRef | Mark):
         raise Refused("it holds something that is neither a plain value nor a tensor")
     if not isinstance(tree, dict | list | tuple):
@@ -39,7 +39,7 @@ def _measure(tree: Any, known: dict[int, int], depth: int, room: Room) -> tuple[
         if known[id(tree)] == _OPEN:
             raise Refused("it contains itself")
         count, levels = divmod(known[id(tree)], _LEVELS)
-    if depth + levels > MAX_DEPTH:  # also of what was met before, nearer to the root
+    if depth + levels > MAX_DEPTH:  # also for a container that was first met nearer to the root
         raise Refused(f"it is nested more than {MAX_DEPTH} deep")
     if tree and id(tree) not in known:
         room.take(_NOTE)

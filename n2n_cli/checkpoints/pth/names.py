@@ -1,4 +1,4 @@
-"""The words of the format: element types and the names that a program may ask for."""
+"""Names of the format: element types and the globals that a program may use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STORAGES = {
 }
 STORAGE_OF = {np.dtype(code): name for name, code in STORAGES.items() if code != "bfloat16"}
 DTYPES = {"uint16": "u2", "uint32": "u4", "uint64": "u8"}
-"""Newer element types have no storage class: bytes, and a type beside them."""
+"""Newer element types, which have no storage class: stored as bytes with a dtype."""
 UNTYPED = "torch.storage UntypedStorage"
 GLOBALS = {
     "collections OrderedDict",
@@ -38,14 +38,14 @@ GLOBALS = {
 
 @dataclass(frozen=True, slots=True)
 class Global:
-    """A name that the program asked for: "module name"."""
+    """A global of the program: "module name"."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class StorageRef:
-    """A storage that the program names: its entry's key, its element type and how many elements it claims."""
+    """A storage in the program: key of its entry, element type, number of elements."""
 
     key: str
     code: str

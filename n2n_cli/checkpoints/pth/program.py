@@ -1,11 +1,11 @@
-"""The `data.pkl` of a PyTorch file -> plain values and arrays, by a small machine of our own.
+"""Interpreter for `data.pkl`, the pickle program of a PyTorch file.
 
-The format is a program for a stack machine. Python's own machine can be told to call any function; this one knows the
-opcodes in the table below and the names in `names`, calls nothing, and refuses everything else.
+The format is a program for a stack machine. Python's own interpreter can be made to call any function; this one knows
+the opcodes in the table below and the names in `names`, calls nothing, and refuses everything else.
 
 References
 ----------
-CPython, Lib/pickletools.py: the opcodes. PyTorch, torch/_weights_only_unpickler.py: which of them its files need.
+CPython, Lib/pickletools.py: the opcodes. PyTorch, torch/_weights_only_unpickler.py: the opcodes that its files need.
 """
 
 from __future__ import annotations
@@ -24,34 +24,34 @@ from n2n_cli.checkpoints.pth.rebuild import MakeTensor, called, storage_named
 from n2n_cli.nn.functional import Array
 
 _MARK = Mark()
-_SLOT = 16  # bytes of a place in a list, with those that it keeps free
-_ITEM = 100  # the same in a dict
-_HEAD = 80  # of a text
-_KEPT_TEXT = 64  # characters; keys come again and again
+_SLOT = 16  # bytes of an item of a list, including spare capacity
+_ITEM = 100  # bytes of an item of a dict, the same way
+_HEAD = 80  # bytes of a text beside its characters
+_KEPT_TEXT = 64  # maximum length of texts that are shared, since keys repeat
 
 
-def decode(program: bytes, tensor: MakeTensor, *, file_size: int = 0) -> Any:
-    """Run `program` and give what it builds.
+def decode(program: bytes, tensor: MakeTensor, *, room: int = limits.ROOM) -> Any:
+    """Run `program` and return what it builds.
 
     Parameters
     ----------
     program : bytes
     tensor : function
-        Gives the array for a tensor's storage and layout.
-    file_size : int
-        Bytes of the whole file; the values may take as many, and `limits.ROOM`.
+        Returns the array for a tensor's storage and layout.
+    room : int
+        Memory that the values may take, in bytes.
 
     Raises
     ------
     Refused
         When the program leaves the allowed opcodes, names or limits.
     """
-    room = Room(file_size + limits.ROOM)
+    left = Room(room)
     try:
-        tree = _Machine(program, tensor, room).run()
+        tree = _Machine(program, tensor, left).run()
     except (IndexError, struct.error, UnicodeDecodeError) as error:
         raise Refused(f"its data.pkl is malformed ({error})") from None
-    measure(tree, room)
+    measure(tree, left)
     return tree
 
 
@@ -94,19 +94,19 @@ class _Machine:
         if end < 0:
             raise Refused("its data.pkl has a name without an end")
         text, self.at = self.program[self.at : end].decode(), end + 1
-        if not text.isprintable():  # it may end up in a message on a terminal
+        if not text.isprintable():  # it may appear in a message on a terminal
             raise Refused("its data.pkl has a name of unprintable characters")
         return text
 
     # The stack
 
     def push(self, value: Any) -> None:
-        """Put a new value on the stack."""
+        """Push a new value on the stack."""
         self.room.take(sys.getsizeof(value) + _SLOT)
         self.stack.append(value)
 
     def push_known(self, value: Any) -> None:
-        """The same for a value that is in memory anyway."""
+        """Push a value that is in memory already."""
         self.room.take(_SLOT)
         self.stack.append(value)
 
@@ -144,7 +144,7 @@ class _Machine:
         encoded = self.take(size)
         text = self.texts.get(encoded)
         if text is None:
-            self.room.take(_HEAD + (size if encoded.isascii() else 4 * size))  # before it is taken
+            self.room.take(_HEAD + (size if encoded.isascii() else 4 * size))  # before the allocation
             text = encoded.decode("utf-8", "surrogatepass")
             if size <= _KEPT_TEXT:
                 self.room.take(_ITEM + sys.getsizeof(encoded))
@@ -168,7 +168,7 @@ class _Machine:
     def get(self, layout: str) -> None:
         number = self.number(layout)
         if number not in self.memo:
-            raise Refused("its data.pkl recalls what it never kept")
+            raise Refused("its data.pkl recalls a value that it never kept")
         self.push_known(self.memo[number])
 
     def tuple_of(self, count: int) -> None:
@@ -177,7 +177,7 @@ class _Machine:
 
     def extend(self, items: list[Any]) -> None:
         if not self.stack or type(self.stack[-1]) is not list:
-            raise Refused("its data.pkl appends to what is no list")
+            raise Refused("its data.pkl appends to something that is not a list")
         self.room.take(_SLOT * len(items) + (32 if items else 0))
         self.stack[-1].extend(items)
 
@@ -187,10 +187,10 @@ class _Machine:
 
     def update(self, items: list[Any]) -> None:
         if not self.stack or type(self.stack[-1]) is not dict or len(items) % 2:
-            raise Refused("its data.pkl sets items of what is no dict")
+            raise Refused("its data.pkl sets items of something that is not a dict")
         table = self.stack[-1]
         if items and not table:
-            self.room.take(_ITEM)  # for its first places
+            self.room.take(_ITEM)  # initial capacity
         for key, item in zip(items[::2], items[1::2], strict=True):
             if not is_key(key):
                 raise Refused("its data.pkl has a dict key that is neither text nor a whole number of 64 bits")
@@ -200,19 +200,19 @@ class _Machine:
 
     def build(self) -> None:
         state = self.pop()
-        # A state dict carries the versions of its modules as an attribute; nothing here needs it.
+        # A state dict has the versions of its modules as an attribute, which is ignored.
         if type(state) is not dict or set(state) != {"_metadata"} or not self.stack or type(self.stack[-1]) is not dict:
             raise Refused("its data.pkl sets attributes of an object")
 
     def call(self) -> None:
         arguments, function = self.pop(), self.pop()
         if not isinstance(function, Global) or type(arguments) is not tuple:
-            raise Refused("its data.pkl calls what is no known function")
+            raise Refused("its data.pkl calls something that is not a known function")
         result = called(function.name, arguments, self.tensor)
         if type(result) is dict:
             self.push(result)
         else:
-            self.push_known(result)  # the memory of tensors is counted where they are made
+            self.push_known(result)  # `Tensors` counts the memory of tensors
 
 
 _ACTIONS: dict[bytes, Callable[[_Machine], None]] = {

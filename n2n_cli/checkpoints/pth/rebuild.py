@@ -1,4 +1,4 @@
-"""The calls that a program may make: each is answered here, none is made."""
+"""The calls that a program may make: their results are built here without a call."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MakeTensor: TypeAlias = Callable[[StorageRef, int, tuple[int, ...], tuple[int, .
 
 
 def storage_named(identity: Any) -> StorageRef:
-    """The storage that a persistent identity names."""
+    """The storage of a persistent identity."""
     match identity:
         case ("storage", Global(name), str(key), str(), int(numel)) if _is_storage_key(key) and _is_natural(numel):
             kind = name.rpartition(" ")[2]
@@ -28,7 +28,7 @@ def storage_named(identity: Any) -> StorageRef:
 
 
 def called(name: str, arguments: tuple[Any, ...], tensor: MakeTensor) -> Any:
-    """What PyTorch would get from calling the global `name`."""
+    """The result that PyTorch would get from calling the global `name`."""
     match name, arguments:
         case "collections OrderedDict", ():
             return {}
@@ -80,5 +80,5 @@ def _is_storage_key(key: str) -> bool:
 
 
 def _check_metadata(metadata: list[Any]) -> None:
-    if any(metadata):  # the tensor is minus, or the conjugate of, what its storage holds
+    if any(metadata):  # the tensor is the negative or the conjugate of its storage
         raise Refused("it has a tensor that waits for `resolve_neg()` or `resolve_conj()`")

@@ -1,4 +1,4 @@
-"""Storages -> arrays: first every claim is checked against the archive, then memory is taken."""
+"""Arrays from storages; claims are checked before memory is allocated."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from n2n_cli.checkpoints.pth.limits import Refused, Room
 from n2n_cli.checkpoints.pth.names import StorageRef
 from n2n_cli.nn.functional import Array
 
-_LARGEST = 2**62  # bytes of an array, its axes without elements left out; NumPy cannot count much farther
+_LARGEST = 2**62  # bytes of an array, not counting empty axes; NumPy cannot count much farther
 _CLAIM = np.empty(0)
 
 
 class Tensors:
     """The tensors of an archive.
 
-    A program is run twice: `check` stands in for every tensor the first time, `make` gives them the second time.
+    A program is run twice: first with `check`, then with `make`.
 
     Parameters
     ----------
@@ -33,23 +33,23 @@ class Tensors:
 
     def __init__(self, archive: Archive, order: Literal["<", ">"]) -> None:
         self._archive, self._order = archive, order
-        self._room = Room(2 * archive.size + limits.ROOM)  # sharing and strides can make few bytes many
+        self._room = Room(2 * archive.size + limits.ROOM)  # shared and strided tensors exceed their storages
         self._uses: Counter[str] = Counter()
         self._storages: dict[str, Array] = {}
         self._truth_values: set[str] = set()
 
     @property
     def truth_values(self) -> frozenset[str]:
-        """The entries that were claimed to hold truth values."""
+        """Entries of boolean storages."""
         return frozenset(self._truth_values)
 
     def check(self, ref: StorageRef, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> Array:
-        """See that a tensor is what the archive can hold; gives an array that stands for it.
+        """Check that the archive can hold a tensor; returns a placeholder.
 
         Raises
         ------
         Refused
-            When it is not.
+            When it cannot.
         """
         if ref.key not in self._uses and len(self._uses) == limits.MAX_STORAGES:
             raise Refused(f"it has more than {limits.MAX_STORAGES:,} storages")
@@ -58,10 +58,10 @@ class Tensors:
             raise Refused(f"its storage {ref.key!r} has {entry_size} bytes for {ref.numel} elements of {ref.itemsize}")
         itemsize = 4 if ref.code == "bfloat16" else ref.itemsize
         if math.prod(max(1, n) for n in size) * itemsize > _LARGEST and 0 in size:
-            raise Refused(f"it has a tensor of size {_told(size)}, which no array can have")
+            raise Refused(f"it has a tensor of size {_shortened(size)}, which no array can have")
         last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
         if 0 not in size and last >= ref.numel:
-            raise Refused(f"it has a tensor of size {_told(size)} that reaches beyond its storage {ref.key!r}")
+            raise Refused(f"it has a tensor of size {_shortened(size)} that reaches beyond its storage {ref.key!r}")
         self._room.take(math.prod(size) * itemsize)
         self._uses[ref.key] += 1
         if ref.code == "?":
@@ -69,7 +69,7 @@ class Tensors:
         return _CLAIM
 
     def make(self, ref: StorageRef, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> Array:
-        """The tensor as an array of its own: C-contiguous, writable, of this machine's byte order."""
+        """The tensor as a C-contiguous, writable array in this machine's byte order."""
         storage = self._storage(ref)
         self._uses[ref.key] -= 1
         last_use = self._uses[ref.key] == 0
@@ -84,7 +84,7 @@ class Tensors:
             wide = view.astype(np.uint32, order="C")
             wide <<= 16  # in place: out of place, an array without axes would become a scalar
             return wide.view(np.float32)
-        # A whole storage is given away without a copy when nobody else needs it.
+        # A whole storage is returned without a copy at its last use.
         whole = last_use and math.prod(size) == storage.size
         return view.astype(view.dtype.newbyteorder("="), order="C", copy=not whole)
 
@@ -105,5 +105,5 @@ def _entry(key: str) -> str:
     return f"data/{key}"
 
 
-def _told(size: tuple[int, ...]) -> str:
+def _shortened(size: tuple[int, ...]) -> str:
     return str(size) if len(size) <= 8 else f"({', '.join(map(str, size[:8]))}, ...)"

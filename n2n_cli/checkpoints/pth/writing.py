@@ -1,4 +1,4 @@
-"""A tree -> a file in PyTorch's zip format, which `n2n_cli.checkpoints.file` reads again, whatever the tree."""
+"""Writing of files in PyTorch's zip format."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _ALIGNMENT = 64
 
 
 class Content:
-    """What a file of `tree` will hold.
+    """Contents of the file of a `tree`, which `checkpoints.file` can read again.
 
     Raises
     ------
     TypeError
-        When `tree` holds what no file can.
+        When `tree` contains a value of another type.
     Refused
-        When it is larger than what is read.
+        When it exceeds the limits of reading.
     """
 
     def __init__(self, tree: Any) -> None:
@@ -37,7 +37,7 @@ class Content:
             raise Refused(f"it has more than {limits.MAX_STORAGES:,} storages")
         nothing = np.empty(0)
         size = len(self._program) + sum(storage.nbytes for storage in self._storages)
-        decode(self._program, lambda *_: nothing, file_size=size)  # a file that cannot be read again is no checkpoint
+        decode(self._program, lambda *_: nothing, room=size + limits.ROOM)  # checks that it can be read again
 
     def write(self, file: BinaryIO) -> None:
         """Write the file; equal contents make equal bytes."""

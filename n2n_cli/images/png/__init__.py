@@ -1,4 +1,4 @@
-"""PNG files of 16 bits a channel, and what PNG files carry beside their pixels.
+"""PNG files of 16 bits per channel, and metadata of all PNG files.
 
 pixels    pixels of 16 bits
 filters   the five row filters

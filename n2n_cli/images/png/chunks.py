@@ -1,4 +1,4 @@
-"""The chunks that a PNG file consists of.
+"""Chunks of a PNG file.
 
 References
 ----------
@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}  # all that the pixels' colours need
+_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}  # all that is needed to decode the pixels
 _HEADER = struct.Struct(">IIBBBBB")
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
-_LONGEST = 2**31 - 1  # of a chunk, and of a side in pixels
+_LONGEST = 2**31 - 1  # bytes of a chunk, pixels of a side
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a PNG file says first of all; sizes in pixels, depth in bits per channel."""
+    """Header of a PNG file; sizes in pixels, depth in bits per channel."""
 
     width: int
     height: int
@@ -33,14 +33,14 @@ class Header:
 
 @dataclass(frozen=True)
 class Chunks:
-    """A PNG file taken apart.
+    """A PNG file split into its chunks.
 
     Attributes
     ----------
     pixels : list of bytes
-        The chunks that make the pixels, whole and in their order.
+        The chunks that are needed to decode the pixels, whole and in order.
     others : list of (bytes, bytes)
-        Name and content of the other chunks, in their order.
+        Name and content of the other chunks, in order.
     damaged : list of bytes
         Names of other chunks whose checksum is wrong.
     """
@@ -51,11 +51,11 @@ class Chunks:
     damaged: list[bytes] = field(default_factory=list)
 
     def contents(self, name: bytes) -> list[memoryview]:
-        """Of the pixels' chunks with that name."""
+        """Contents of the pixels' chunks of that name."""
         return [memoryview(chunk)[8:-4] for chunk in self.pixels if chunk[4:8] == name]
 
     def simple_file(self) -> io.BytesIO:
-        """The same pixels as a file that has nothing else in it."""
+        """A PNG file with the same pixels and nothing else."""
         return io.BytesIO(b"".join([SIGNATURE, *self.pixels]))
 
 
@@ -71,31 +71,31 @@ def header_chunk(header: Header) -> bytes:
 
 
 def read_header(file: BinaryIO) -> Header:
-    """The first chunk of a file that stands behind the signature.
+    """Read the first chunk, behind the signature.
 
     Raises
     ------
     ValueError
-        When it is damaged, or says what no PNG can be.
+        When it is damaged or invalid.
     """
     name, content, right = _read(file)
     if name != b"IHDR" or len(content) != _HEADER.size or not right:
         raise ValueError("its header is damaged")
     width, height, depth, colour, compression, filtering, interlaced = _HEADER.unpack(content)
     if not (0 < width <= _LONGEST and 0 < height <= _LONGEST):
-        raise ValueError(f"a size of {width} x {height} pixels is none")
+        raise ValueError(f"its size of {width} x {height} pixels is invalid")
     if depth not in _DEPTHS.get(colour, ()) or compression or filtering or interlaced > 1:
-        raise ValueError("its header asks for what no PNG has")
+        raise ValueError("its header is invalid")
     return Header(width, height, depth, colour, bool(interlaced))
 
 
 def read_chunks(file: BinaryIO, header: Header) -> Chunks:
-    """The rest of a file, up to its IEND chunk.
+    """Read the rest of a file, up to its IEND chunk.
 
     Raises
     ------
     ValueError
-        When the file ends too early, a chunk that the pixels need is damaged, or it needs a chunk that is unknown.
+        When the file ends too early, a chunk of the pixels is damaged, or an unknown chunk is critical.
     """
     found = Chunks(header)
     found.pixels.append(header_chunk(header))
@@ -123,7 +123,7 @@ def _read(file: BinaryIO) -> tuple[bytes, bytes, bool]:
         raise ValueError("it ends too early")
     length, name = struct.unpack(">I4s", head)
     here = file.tell()
-    if length + 4 > file.seek(0, io.SEEK_END) - here:  # before memory is taken for it
+    if length + 4 > file.seek(0, io.SEEK_END) - here:  # before the allocation
         raise ValueError("it ends too early")
     file.seek(here)
     content = file.read(length)

@@ -1,19 +1,19 @@
-"""How hard zlib shall search in a picture."""
+"""Compression settings of zlib for pictures."""
 
 from __future__ import annotations
 
 import zlib
 
 LEVEL = 3
-"""Of zlib: higher ones take twice as long for a few percent."""
-_WORTH_A_SEARCH = 0.95  # of the size that run lengths give
+"""Compression level; higher ones take twice as long for a few percent."""
+_WORTH_A_SEARCH = 0.95  # of the size with run lengths alone
 
 
 def strategy_for(data: bytes) -> int:
-    """Of zlib, for a picture of which `data` are some filtered rows.
+    """Choose zlib's strategy by some filtered rows of a picture.
 
-    A search for repetitions takes four times as long as counting runs, and finds none in noise or a photograph; in
-    drawings and text it does.
+    Searching for repetitions takes four times as long as run lengths, and pays off for drawings and text, but not for
+    noise or photographs.
     """
     lengths = {}
     for strategy in (zlib.Z_RLE, zlib.Z_DEFAULT_STRATEGY):

@@ -1,4 +1,4 @@
-"""The five row filters of PNG, forward and back, on whole bands of rows.
+"""The five row filters of PNG, applied and undone on bands of rows.
 
 References
 ----------
@@ -14,16 +14,16 @@ from n2n_cli.nn.functional import Array
 
 NONE, SUB, UP, AVERAGE, PAETH = range(5)
 BAND = 256
-"""Rows that are handled at once: enough to keep NumPy busy, few enough to stay in the cache."""
+"""Rows per band: enough to keep NumPy busy, few enough to stay in the cache."""
 
 
 def unfilter(rows: Array, filters: Array, above: Array, pixel_size: int) -> Array:
-    """The bytes of a band of rows from their filtered bytes.
+    """Undo the filters of a band of rows.
 
     Parameters
     ----------
     rows : (R, B) uint8 array
-        Filtered bytes; may be overwritten.
+        Filtered bytes, which may be overwritten.
     filters : (R,) uint8 array
         Type of each row's filter.
     above : (B,) uint8 array
@@ -38,7 +38,7 @@ def unfilter(rows: Array, filters: Array, above: Array, pixel_size: int) -> Arra
     Raises
     ------
     ValueError
-        When there is no filter of some row's type.
+        For an unknown filter type.
     """
     if filters.max() > PAETH:
         raise ValueError(f"there is no row filter {filters.max()}")
@@ -57,9 +57,9 @@ def unfilter(rows: Array, filters: Array, above: Array, pixel_size: int) -> Arra
 def _by_diagonals(rows: Array, filters: Array, above: Array, pixel_size: int) -> Array:
     """`unfilter` for any mixture of filters.
 
-    A pixel needs its neighbours to the left, above, and above left; so the pixels of one diagonal, one of each row,
-    can be computed together once the two diagonals before are known. Row r is moved r pixels to the right, which makes
-    a diagonal a contiguous line of memory. None, Sub and Up are Paeth with some of the three neighbours taken as 0.
+    A pixel depends on its neighbours to the left, above, and above left, so all pixels of a diagonal, one of each row,
+    can be computed together once the two diagonals before are known. Row r is shifted r pixels to the right, which
+    makes a diagonal contiguous in memory. None, Sub and Up are Paeth with some of the three neighbours taken as 0.
     """
     count, width, n = len(rows), rows.shape[1] // pixel_size, (len(rows) + 1) * pixel_size
     lines = np.zeros((width + count + 2, n), np.int16)  # line t + 2: pixel t - r of each row r; row 0 is `above`
@@ -69,48 +69,26 @@ def _by_diagonals(rows: Array, filters: Array, above: Array, pixel_size: int) ->
     skewed[1:] = rows.reshape(count, width, pixel_size)
 
     kinds = np.concatenate([np.zeros(1, np.uint8), filters])
-    of_left, of_above, of_corner, of_mean = (
-        np.repeat(-np.isin(kinds, used).astype(np.int16), pixel_size)  # all bits, or none
-        for used in ((SUB, PAETH), (UP, PAETH), (PAETH,), (AVERAGE,))
+    uses_left, uses_above, uses_corner, uses_mean = (
+        np.repeat(-np.isin(kinds, users).astype(np.int16), pixel_size)  # all bits, or none
+        for users in ((SUB, PAETH), (UP, PAETH), PAETH, AVERAGE)
     )
-    any_mean = bool(of_mean.any())
-    numbers, choices = np.empty((6, n), np.int16), np.empty((2, n), bool)
     for t in range(1, width + count):
         start, stop = max(1, t - width + 1) * pixel_size, (min(count, t) + 1) * pixel_size
         here, before = slice(start, stop), slice(start - pixel_size, stop - pixel_size)
-        left, up, corner, pixel = lines[t + 1, here], lines[t + 1, before], lines[t, before], lines[t + 2, here]
-        a, b, c, to_a, to_b, to_c = numbers[:, : stop - start]
-        nearer_b, nearest_a = choices[:, : stop - start]
-        np.bitwise_and(left, of_left[here], out=a)
-        np.bitwise_and(up, of_above[here], out=b)
-        np.bitwise_and(corner, of_corner[here], out=c)
-        np.subtract(b, c, out=to_a)  # with p = a + b - c, |p - a|
-        np.subtract(a, c, out=to_b)
-        np.add(to_a, to_b, out=to_c)
-        for distance in (to_a, to_b, to_c):
-            np.abs(distance, out=distance)
-        np.less_equal(to_b, to_c, out=nearer_b)
-        np.minimum(to_b, to_c, out=to_c)
-        np.less_equal(to_a, to_c, out=nearest_a)
-        for one, other, choice in ((b, c, nearer_b), (a, b, nearest_a)):  # one = one if choice else other
-            np.subtract(one, other, out=one)
-            np.multiply(one, choice, out=one)
-            np.add(one, other, out=one)
-        np.add(pixel, a, out=pixel)
-        if any_mean:
-            np.add(left, up, out=b)
-            np.right_shift(b, 1, out=b)
-            np.bitwise_and(b, of_mean[here], out=b)
-            np.add(pixel, b, out=pixel)
-        np.bitwise_and(pixel, 255, out=pixel)
+        left, up, corner = lines[t + 1, here], lines[t + 1, before], lines[t, before]
+        predicted = _paeth(left & uses_left[here], up & uses_above[here], corner & uses_corner[here])
+        predicted += (left + up >> 1) & uses_mean[here]
+        lines[t + 2, here] += predicted
+        lines[t + 2, here] &= 255
     return skewed[1:].astype(np.uint8).reshape(rows.shape)
 
 
 def filtered(rows: Array, above: Array, pixel_size: int, kind: int | None = None) -> Array:
-    """The bytes of a band of rows as PNG stores them: each row behind the type of its filter.
+    """Filter a band of rows; each row is preceded by the type of its filter.
 
-    Each row takes the filter whose bytes, as signed numbers, have the smallest sum of magnitudes (the heuristic that
-    the specification recommends, section 12.7).
+    For each row the filter is chosen whose bytes, as signed numbers, have the smallest sum of magnitudes: the heuristic
+    that the specification recommends in section 12.7.
 
     Parameters
     ----------
@@ -120,7 +98,7 @@ def filtered(rows: Array, above: Array, pixel_size: int, kind: int | None = None
     pixel_size : int
         Bytes per pixel.
     kind : int, optional
-        One filter for all rows.
+        One filter for all rows instead.
 
     Returns
     -------
@@ -140,12 +118,18 @@ def filtered(rows: Array, above: Array, pixel_size: int, kind: int | None = None
 
 
 def _predicted(kind: int, left: Array, up: Array, corner: Array) -> Array:
-    """What a filter subtracts from each byte."""
+    """The bytes that a filter subtracts from each byte."""
     if kind in (NONE, SUB, UP):
         return (np.zeros_like(left), left, up)[kind]
     if kind == AVERAGE:
         return (left & up) + ((left ^ up) >> 1)  # the mean without a ninth bit
-    a, b, c = (array.astype(np.int16) for array in (left, up, corner))
-    to_a, to_b, to_c = np.abs(b - c), np.abs(a - c), np.abs(a + b - 2 * c)
-    other = np.where(to_b <= to_c, up, corner)
-    return np.where(to_a <= np.minimum(to_b, to_c), left, other)
+    return _paeth(*(array.astype(np.int16) for array in (left, up, corner))).astype(np.uint8)
+
+
+def _paeth(a: Array, b: Array, c: Array) -> Array:
+    """The value of left a, above b and above left c that is nearest to a + b - c."""
+    to_a, to_b = b - c, a - c
+    to_c = np.abs(to_a + to_b)
+    to_a, to_b = np.abs(to_a), np.abs(to_b)
+    nearest: Array = np.where(to_a <= np.minimum(to_b, to_c), a, np.where(to_b <= to_c, b, c))
+    return nearest

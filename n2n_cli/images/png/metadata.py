@@ -1,4 +1,4 @@
-"""What a PNG file carries beside its pixels <-> `Metadata`.
+"""Metadata of PNG files, read and written.
 
 References
 ----------
@@ -14,16 +14,16 @@ from collections.abc import Callable, Iterator
 from n2n_cli.images import exif
 from n2n_cli.images.picture import Metadata, Text
 
-_LONGEST_TEXT, _LONGEST_PROFILE = 2**20, 2**24  # bytes; a small file can claim any
-_MOST_TEXT = 2**24  # bytes of all texts of a picture
+_LONGEST_TEXT, _LONGEST_PROFILE = 2**20, 2**24  # bytes; a small file can decompress to any length
+_MOST_TEXT = 2**24  # bytes of all texts of a picture together
 _COLOUR = (b"cHRM", b"cICP", b"gAMA", b"sRGB")
 _XMP = "XML:com.adobe.xmp"
 _INCH = 0.0254  # metres
-_PACKED_FROM = 1024  # bytes: shorter texts gain nothing
+_PACKED_FROM = 1024  # bytes; compression gains nothing for shorter texts
 
 
 def read_metadata(chunks: list[tuple[bytes, bytes]]) -> tuple[Metadata, tuple[str, ...]]:
-    """Metadata from the names and contents of a file's chunks, and notes on what had to be left out."""
+    """Metadata from (name, content) of chunks, and notes on what was left out."""
     reader = _Reader()
     for name, content in chunks:
         reader.take(name, content)
@@ -31,7 +31,7 @@ def read_metadata(chunks: list[tuple[bytes, bytes]]) -> tuple[Metadata, tuple[st
 
 
 class _Reader:
-    """Collects metadata; what is damaged or too long costs itself and nothing else."""
+    """Collects metadata, leaving out what is damaged or too long."""
 
     def __init__(self) -> None:
         self._metadata = Metadata()
@@ -56,7 +56,7 @@ class _Reader:
                 known[name](content)
             except _TooLongError:
                 self._notes[f"its {name.decode()} chunk is too long and was left out"] = None
-            except Exception:  # of EXIF data, nearly anything
+            except Exception:  # damaged EXIF data may raise any exception
                 damaged = exif.DAMAGED if name == b"eXIf" else f"its {name.decode()} chunk is damaged and was left out"
                 self._notes[damaged] = None
 
@@ -121,7 +121,7 @@ class _TooLongError(Exception):
 
 
 def _unpacked(packed: bytes, most: int) -> bytes:
-    """Decompressed bytes; the first byte names the method, of which there is one."""
+    """Decompress bytes; the first one is the method, always 0."""
     unpacker = zlib.decompressobj()
     data = unpacker.decompress(packed[1:], most + 1)
     if len(data) > most:
@@ -132,7 +132,7 @@ def _unpacked(packed: bytes, most: int) -> bytes:
 
 
 def _raw_profile(text: str) -> bytes:
-    """Bytes written as text: a line with their kind, one with their number, then hexadecimal digits."""
+    """Parse bytes from text: lines with their kind and number, then hex digits."""
     _, length, digits = text.lstrip("\n").split("\n", 2)
     data = bytes.fromhex("".join(digits.split()))
     if len(data) != int(length):
@@ -141,7 +141,7 @@ def _raw_profile(text: str) -> bytes:
 
 
 def write_metadata(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
-    """Names and contents of the chunks that stand before the pixels, in the order that PNG asks for."""
+    """(name, content) of the chunks to be written before the pixels, in order."""
     for name, content in metadata.get("colour", ()):
         if not (name == b"sRGB" and "icc_profile" in metadata):  # the two would contradict each other
             yield name, content
@@ -161,7 +161,7 @@ def write_metadata(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _whole(x: float, y: float) -> tuple[int, int]:
-    """Two whole numbers of that ratio."""
+    """Two whole numbers of the ratio x : y."""
     scale = 1 if x % 1 == y % 1 == 0 else 10_000
     return max(1, round(x * scale)), max(1, round(y * scale))
 

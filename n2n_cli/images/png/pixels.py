@@ -1,4 +1,4 @@
-"""Pixels of PNG files with 16 bits per channel, which Pillow would cut to 8 bits.
+"""Pixels of 16-bit PNG files, which Pillow would cut to 8 bits.
 
 References
 ----------
@@ -7,9 +7,11 @@ Portable Network Graphics (PNG) Specification (Third Edition), W3C 2025: section
 
 from __future__ import annotations
 
+import io
 import math
 import zlib
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -18,88 +20,69 @@ from n2n_cli.images.png.filters import BAND, filtered, unfilter
 from n2n_cli.nn.functional import Array
 
 CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
-"""Of the colour types gray, RGB, gray and alpha, RGBA."""
+"""Channels by colour type: gray, RGB, gray with alpha, RGBA."""
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
-_WHOLE = ((0, 0, 1, 1),)
+"""First row, first column and steps of the pixels of each interlacing pass."""
 _CHUNK = 2**20
 
 
 def decode(parts: Iterable[bytes | memoryview], height: int, width: int, channels: int, interlaced: bool) -> Array:
-    """(H, W, C) uint16 pixels from the contents of the IDAT chunks.
+    """Decode (H, W, C) uint16 pixels from the contents of the IDAT chunks.
 
-    No more is decompressed than a picture of this size has.
+    No more is decompressed than a picture of this size needs.
 
     Raises
     ------
     ValueError
-        When the data are damaged, or fewer or more than the size asks for.
+        When the data are damaged, or too few or too many for the size.
     """
     pixels = np.empty((height, width, channels), np.uint16)
-    stream = _Stream(parts)
-    for y, x, down, right in _ADAM7 if interlaced else _WHOLE:
+    stream = io.BufferedReader(_Inflated(parts))
+    for y, x, down, right in _ADAM7 if interlaced else ((0, 0, 1, 1),):
         part = pixels[y::down, x::right]
-        if part.size:
-            _decode_pass(stream, part)
-    stream.finish()
+        row_bytes = 2 * part.shape[1] * channels
+        above = np.zeros(row_bytes, np.uint8)
+        for start in range(0, len(part) if row_bytes else 0, BAND):
+            band = part[start : start + BAND]
+            rows = np.empty((len(band), 1 + row_bytes), np.uint8)
+            if stream.readinto(rows.data) < rows.size:
+                raise ValueError("its pixels end too early")
+            plain = unfilter(rows[:, 1:].copy(), rows[:, 0], above, 2 * channels)
+            band[...] = plain.view(">u2").reshape(band.shape)
+            above = plain[-1]
+    if stream.read(1):
+        raise ValueError("it has more pixels than its size says")
     return pixels
 
 
-def _decode_pass(stream: _Stream, pixels: Array) -> None:
-    """Fill (H, W, C) `pixels`, all of them or those of one pass of Adam7."""
-    row_bytes = math.prod(pixels.shape[1:]) * 2
-    above = np.zeros(row_bytes, np.uint8)
-    for start in range(0, len(pixels), BAND):
-        band = pixels[start : start + BAND]
-        rows = np.frombuffer(stream.read(len(band) * (1 + row_bytes)), np.uint8).reshape(len(band), -1)
-        plain = unfilter(rows[:, 1:].copy(), rows[:, 0], above, 2 * pixels.shape[2])
-        band[...] = plain.view(">u2").reshape(band.shape)
-        above = plain[-1]
+class _Inflated(io.RawIOBase):
+    """File of the decompressed bytes of a zlib stream that comes in parts.
 
-
-class _Stream:
-    """Bytes of a zlib stream that comes in parts, never more of them than are asked for."""
+    The checksum is verified.
+    """
 
     def __init__(self, parts: Iterable[bytes | memoryview]) -> None:
-        self._parts = iter(parts)
+        self._parts: Iterator[bytes | memoryview] = filter(None, parts)
         self._zlib = zlib.decompressobj()
-        self._rest: bytes | memoryview = b""
 
-    def read(self, size: int) -> bytes:
-        pieces = []
-        while size:
-            piece = self._next(size)
-            if not piece:
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = b""
+        while not (data or self._zlib.eof):
+            packed = self._zlib.unconsumed_tail or next(self._parts, b"")
+            data = self._zlib.decompress(packed, len(buffer))
+            if not (packed or data):
                 raise ValueError("its pixels end too early")
-            pieces.append(piece)
-            size -= len(piece)
-        return b"".join(pieces)
-
-    def finish(self) -> None:
-        """See that nothing is left but the checksum, and that this is right."""
-        if self._next(1):
-            raise ValueError("it has more pixels than its size says")
-        if not self._zlib.eof:
-            raise ValueError("its pixels end too early")
-
-    def _next(self, most: int) -> bytes:
-        """Some bytes, `most` at most; none only at the end."""
-        while not self._zlib.eof:
-            if not self._rest:
-                part = next(self._parts, None)
-                if part is None:
-                    return self._zlib.decompress(b"", most)
-                self._rest = part
-            piece = self._zlib.decompress(self._rest, most)
-            self._rest = self._zlib.unconsumed_tail
-            if piece:
-                return piece
-        return b""
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def encode(pixels: Array, kind: int | None = None) -> Iterator[bytes]:
-    """The contents of the IDAT chunks for (H, W, C) uint16 `pixels`, C from 1 to 4.
+    """Contents of the IDAT chunks for (H, W, C) uint16 `pixels`, C from 1 to 4.
 
-    Each row has the filter that suits it, or all have the filter `kind`.
+    The filter is chosen for each row, unless `kind` names one for all.
     """
     pixel_size, row_bytes = 2 * pixels.shape[2], 2 * math.prod(pixels.shape[1:])
     packer = None
@@ -116,6 +99,6 @@ def encode(pixels: Array, kind: int | None = None) -> Iterator[bytes]:
 
 
 def _cut(data: bytes) -> Iterator[bytes]:
-    """Pieces that are not empty and not longer than other readers like to hold in memory."""
+    """Pieces for chunks: none empty, none longer than readers like to keep in memory."""
     for start in range(0, len(data), _CHUNK):
         yield data[start : start + _CHUNK]

@@ -1,4 +1,4 @@
-"""Directories of TIFF files, written.
+"""Writing of TIFF directories.
 
 References
 ----------
@@ -18,27 +18,27 @@ _BYTE, _ASCII, _SHORT, _LONG, _RATIONAL, _UNDEFINED, _LONG8 = 1, 2, 3, 4, 5, 7, 
 _BYTES = {700: _BYTE}  # XMP
 _LIMIT = 2**32
 BIG_HEAD = 16
-"""Bytes of the head of a BigTIFF file."""
+"""Bytes of a BigTIFF header."""
 
 
 def head(first: int, *, big: bool) -> bytes:
-    """The first 8 bytes of a little-endian file, or BigTIFF's 16, with the offset of the first directory."""
+    """Header of a little-endian file: 8 bytes, or 16 for BigTIFF."""
     return struct.pack("<2sHHHQ", b"II", 43, 8, 0, first) if big else struct.pack("<2sHI", b"II", 42, first)
 
 
 def directory(tags: Mapping[int, Values], offset: int, following: int, *, big: bool) -> bytes:
-    """A directory that stands at `offset` in the file, with what its entries point to behind it.
+    """A directory for position `offset` of the file, followed by its longer values.
 
-    Whole numbers are written as 16 bits where all fit, else as 32 or, in BigTIFF, 64 bits.
+    Whole numbers are written with 16 bits if all fit, otherwise with 32 or, in BigTIFF, 64 bits.
 
     Parameters
     ----------
     tags : mapping of tag to values
     offset : int
     following : int
-        Offset of the next directory; 0 behind the last.
+        Offset of the next directory; 0 for the last.
     big : bool
-        BigTIFF, whose offsets have 64 bits.
+        BigTIFF: offsets of 64 bits.
     """
     count, entry, inline = ("<Q", "<HHQ", 8) if big else ("<H", "<HHI", 4)
     place = offset + struct.calcsize(count) + len(tags) * (struct.calcsize(entry) + inline) + inline
@@ -47,7 +47,7 @@ def directory(tags: Mapping[int, Values], offset: int, following: int, *, big: b
         kind, number, data = _encoded(tag, tags[tag])
         if len(data) > inline:
             at = (place + len(behind)).to_bytes(inline, "little")
-            behind += data + bytes(len(data) % 2)  # everything starts at an even place
+            behind += data + bytes(len(data) % 2)  # every value starts at an even offset
             data = at
         entries.append(struct.pack(entry, tag, kind, number) + data.ljust(inline, b"\0"))
     entries.append(following.to_bytes(inline, "little"))

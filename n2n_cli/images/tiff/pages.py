@@ -1,4 +1,4 @@
-"""The pages of a TIFF file, one after the other: their tags, and what these say beside the pixels.
+"""Pages of a TIFF file: their tags and metadata.
 
 References
 ----------
@@ -26,7 +26,7 @@ STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_COUNTS, X_RESOLUTION, Y_RESOLUTION
 PLANAR, RESOLUTION_UNIT, PREDICTOR = 284, 296, 317
 TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
 EXTRA_SAMPLES, SAMPLE_FORMAT, XMP, ICC_PROFILE = 338, 339, 700, 34675
-RAW, LOSSY = 1, (6, 7)  # of the tag Compression; LOSSY is JPEG, in its old way and its new
+RAW, LOSSY = 1, (6, 7)  # values of the tag Compression; LOSSY: old-style and new-style JPEG
 _IMAGEJ = re.compile(r"ImageJ=.*?\bimages=(\d+)", re.DOTALL)
 
 
@@ -38,11 +38,11 @@ class Page:
     ----------
     file : BinaryIO
     head : bytes
-        The file's own, 8 bytes or BigTIFF's 16.
+        Header of the file: 8 bytes, or 16 for BigTIFF.
     offset : int
-        Of the page's directory in the file.
+        Offset of the page's directory in the file.
     tags : ImageFileDirectory_v2
-        The directory: values by their numbers.
+        Values by tag number.
     """
 
     file: BinaryIO
@@ -57,7 +57,7 @@ class Page:
         Raises
         ------
         ValueError
-            When there is none.
+            When it has none.
         """
         height, width = self.tags.get(LENGTH), self.tags.get(WIDTH)
         if not (isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0):
@@ -66,12 +66,12 @@ class Page:
 
     @property
     def orientation(self) -> int:
-        """From 1 to 8, as in EXIF data."""
+        """1 to 8, as in EXIF data."""
         value = self.tags.get(exif.ORIENTATION, 1)
         return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
-    def number(self, tag: int, default: int) -> int:
-        """A tag's value where it is one whole number."""
+    def integer(self, tag: int, default: int) -> int:
+        """Value of a tag that is one whole number, or the same for all channels."""
         value = self.tags.get(tag, default)
         if isinstance(value, tuple):
             value = value[0] if len(set(value)) == 1 else None
@@ -79,23 +79,23 @@ class Page:
             raise ValueError(f"tag {tag} is {self.tags.get(tag)}")
         return value
 
-    def numbers(self, tag: int) -> tuple[int, ...]:
-        """A tag's whole numbers; none where it is absent."""
+    def integers(self, tag: int) -> tuple[int, ...]:
+        """Whole numbers of a tag; empty if it is absent."""
         value = self.tags.get(tag, ())
         return value if isinstance(value, tuple) else (value,)
 
     def kind(self) -> str:
-        """What its pixels are, in the words of its tags."""
+        """Description of its pixels by its tags, for messages."""
         names = {"bits": BITS, "photometric": PHOTOMETRIC, "sample format": SAMPLE_FORMAT, "compression": COMPRESSION}
         return ", ".join(f"{name} {self.tags[tag]}" for name, tag in names.items() if tag in self.tags)
 
     def image(self) -> TiffImageFile:
-        """The page as Pillow opens it."""
+        """Open the page with Pillow."""
         return TiffImageFile(_FromPage(self))  # type: ignore[arg-type]
 
 
 class _FromPage(io.RawIOBase):
-    """The file as if its first page were another one, so that Pillow opens no page but that."""
+    """The file as if `page` were its first one, so that Pillow opens that page alone."""
 
     def __init__(self, page: Page) -> None:
         self._file, here = page.file, len(page.head) // 2
@@ -129,18 +129,18 @@ class _FromPage(io.RawIOBase):
 
 
 def is_tiff(head: bytes) -> bool:
-    """Whether a file that starts so is a TIFF file."""
+    """True if `head` starts a TIFF file."""
     return head.startswith(tuple(PREFIXES))
 
 
 def read_pages(file: BinaryIO) -> Iterator[Page]:
-    """Every page, in the order of the file; each directory is read when its turn comes.
+    """Read the pages one by one, in the order of the file.
 
     Raises
     ------
     ValueError, SyntaxError, OSError
-        When the file is damaged; also when its directories go round in a circle, and when they are fewer than ImageJ
-        says it has pictures.
+        When the file is damaged, its directories form a cycle, or ImageJ's description claims more pictures than there
+        are directories.
     """
     file.seek(0)
     head = file.read(8)
@@ -150,7 +150,7 @@ def read_pages(file: BinaryIO) -> Iterator[Page]:
     claimed = 0
     while offset:
         if offset in seen:
-            raise ValueError("its pages go round in a circle")
+            raise ValueError("its directories form a cycle")
         seen.add(offset)
         tags = _directory(head)
         file.seek(offset)
@@ -167,12 +167,12 @@ def read_pages(file: BinaryIO) -> Iterator[Page]:
 
 
 def read_metadata(page: Page) -> tuple[Metadata, tuple[str, ...]]:
-    """What a page's tags say of the picture, once it is turned upright; and notes on what had to be left out."""
+    """Metadata of a page that is rotated upright, and notes on what was left out."""
     metadata, notes = Metadata(), tuple[str, ...]()
     try:
         if found := _exif(page):
             metadata["exif"] = found.tobytes()
-    except Exception:  # as from a decoder
+    except Exception:  # damaged EXIF data may raise any exception
         notes = (exif.DAMAGED,)
     for key, tag in (("icc_profile", ICC_PROFILE), ("xmp", XMP)):
         if data := _bytes(page.tags.get(tag)):
@@ -183,10 +183,8 @@ def read_metadata(page: Page) -> tuple[Metadata, tuple[str, ...]]:
         x, y = y, x
     if unit == 1 and (aspect := exif.density(x, y)):
         metadata["aspect"] = aspect
-    elif (pair := exif.density(x, y)) and unit in (2, 3):
-        scale = exif.CENTIMETRES_AN_INCH if unit == 3 else 1
-        if dpi := exif.dots_per_inch(pair[0] * scale, pair[1] * scale):
-            metadata["dpi"] = dpi
+    elif unit in (2, 3) and (dpi := exif.dots_per_inch(x, y, unit)):
+        metadata["dpi"] = dpi
     if page.tags.get(COMPRESSION, RAW) not in (RAW, *LOSSY):
         metadata["compressed"] = True
     if page.tags.get(SUBFILE, 0) == 1:
@@ -195,9 +193,9 @@ def read_metadata(page: Page) -> tuple[Metadata, tuple[str, ...]]:
 
 
 def _exif(page: Page) -> Image.Exif:
-    """EXIF data of a picture that has been turned upright."""
+    """EXIF data without the orientation."""
     found = Image.Exif()
-    for tag in exif.TELLING & set(page.tags) - {exif.ORIENTATION}:
+    for tag in exif.DESCRIPTIVE_TAGS & set(page.tags) - {exif.ORIENTATION}:
         found[tag] = page.tags[tag]
     for tag in {int(ExifTags.IFD.Exif), int(ExifTags.IFD.GPSInfo)} & set(found):
         found[tag] = _inner(page, tag, found[tag])
@@ -215,14 +213,14 @@ def _inner(page: Page, tag: int, offset: int) -> dict[int, Any]:
 
 
 def _directory(head: bytes, group: int | None = None) -> ImageFileDirectory_v2:
-    """A directory to be loaded from a file that starts so."""
+    """An empty directory, to be loaded from a file with the header `head`."""
     if len(head) < BIG_HEAD:
         return ImageFileDirectory_v2(head, group=group)
-    return ImageFileDirectory_v2(b"II\x2b\0" + head[4:], prefix=head[:2], group=group)  # Pillow's knows but II's
+    return ImageFileDirectory_v2(b"II\x2b\0" + head[4:], prefix=head[:2], group=group)  # Pillow knows this head only
 
 
 def _bytes(value: Any) -> bytes:
-    """A tag's bytes, however they were typed."""
+    """Bytes of a tag, whatever its type."""
     if isinstance(value, tuple) and len(value) == 1:
         value = value[0]
     if isinstance(value, tuple) and all(isinstance(item, int) and 0 <= item < 256 for item in value):

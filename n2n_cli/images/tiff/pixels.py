@@ -1,7 +1,7 @@
-"""Pixels of TIFF pages at their full depth: integers and floats of 8 to 64 bits, in any number of channels.
+"""Pixels of TIFF pages at full depth: integers and floats of 8 to 64 bits.
 
-Pillow reads the 8-bit ones of these and few others. What is done here is the layout; to unpack LZW, ZSTD and the like,
-Pillow's libtiff is shown the bytes of a page as an 8-bit gray picture.
+Pillow reads the 8-bit ones and few others. This module handles the layout; LZW, ZSTD and the like are decompressed by
+Pillow's libtiff, which gets the bytes of a page as an 8-bit gray picture.
 
 References
 ----------
@@ -30,14 +30,14 @@ _PACKBITS = 32773
 _WITH_PREDICTOR = {_LZW, *_DEFLATE, _LZMA, _ZSTD}
 _KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # of the tag SampleFormat
 _TYPES = {"u1", "u2", "u4", "i1", "i2", "i4", "f2", "f4", "f8"}
-_AT_ONCE = 2**24  # bytes that are unpacked at once
+_AT_ONCE = 2**24  # bytes that are decompressed at once
 _MOST_SAMPLES = 64
-_HEAD = 8  # bytes of a file's head
+_HEAD = 8  # bytes of a file's header
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the pixels of a page lie, and how.
+    """Storage layout of the pixels of a page.
 
     Attributes
     ----------
@@ -45,9 +45,9 @@ class Layout:
     dtype : numpy.dtype
         With the file's byte order.
     planar : bool
-        Whether each channel lies by itself.
+        Whether each channel is stored by itself.
     compression, predictor : int
-        As the tags of these names say.
+        Values of these tags.
     tiled : bool
     block : (int, int)
         Rows and columns of a tile, or of a strip.
@@ -68,7 +68,7 @@ class Layout:
 
 
 def layout_of(page: Page) -> Layout | None:
-    """The layout of gray or RGB pixels that `decode` can read; None when the page is of another kind.
+    """Layout of gray or RGB pixels for `decode`; None for a page of another kind.
 
     Raises
     ------
@@ -77,9 +77,9 @@ def layout_of(page: Page) -> Layout | None:
     """
     height, width = page.size
     try:
-        samples, compression = page.number(tags.SAMPLES, 1), page.number(tags.COMPRESSION, tags.RAW)
-        kind, bits = page.number(tags.SAMPLE_FORMAT, 1), page.number(tags.BITS, 1)
-        photometric, order = page.number(tags.PHOTOMETRIC, 0), page.number(tags.FILL_ORDER, 1)
+        samples, compression = page.integer(tags.SAMPLES, 1), page.integer(tags.COMPRESSION, tags.RAW)
+        kind, bits = page.integer(tags.SAMPLE_FORMAT, 1), page.integer(tags.BITS, 1)
+        photometric, order = page.integer(tags.PHOTOMETRIC, 0), page.integer(tags.FILL_ORDER, 1)
     except ValueError:  # channels of several kinds
         return None
     name = f"{_KINDS.get(kind)}{bits // 8}"
@@ -88,34 +88,34 @@ def layout_of(page: Page) -> Layout | None:
         return None
     if not (packed or compression == tags.RAW) or not 0 < samples <= _MOST_SAMPLES:
         return None
-    planar = page.number(tags.PLANAR, 1) == 2 and samples > 1
+    planar = page.integer(tags.PLANAR, 1) == 2 and samples > 1
     tiled = tags.TILE_OFFSETS in page.tags
     if tiled:
-        block = page.number(tags.TILE_LENGTH, 0), page.number(tags.TILE_WIDTH, 0)
+        block = page.integer(tags.TILE_LENGTH, 0), page.integer(tags.TILE_WIDTH, 0)
     else:
-        block = min(page.number(tags.ROWS_PER_STRIP, height), height), width
+        block = min(page.integer(tags.ROWS_PER_STRIP, height), height), width
     if min(block) <= 0 or (tiled and block[1] % 16):
         raise ValueError(f"it has strips or tiles of {block[1]} x {block[0]} pixels")
-    offsets = page.numbers(tags.TILE_OFFSETS if tiled else tags.STRIP_OFFSETS)
-    counts = page.numbers(tags.TILE_COUNTS if tiled else tags.STRIP_COUNTS)
+    offsets = page.integers(tags.TILE_OFFSETS if tiled else tags.STRIP_OFFSETS)
+    counts = page.integers(tags.TILE_COUNTS if tiled else tags.STRIP_COUNTS)
     if not counts and len(offsets) == 1 and compression == tags.RAW:
         counts = (height * width * samples * bits // 8,)
     wanted = math.ceil(height / block[0]) * math.ceil(width / block[1]) * (samples if planar else 1)
     if not len(offsets) == len(counts) == wanted:
-        raise ValueError(f"it names {len(offsets)} places of pixels with {len(counts)} sizes and needs {wanted}")
+        raise ValueError(f"it names {len(offsets)} strips or tiles with {len(counts)} sizes, but needs {wanted}")
     dtype = np.dtype(name).newbyteorder("<" if page.head[:2] == b"II" else ">")
-    predictor = page.number(tags.PREDICTOR, 1) if compression in _WITH_PREDICTOR else 1
+    predictor = page.integer(tags.PREDICTOR, 1) if compression in _WITH_PREDICTOR else 1
     places = tuple(zip(offsets, counts, strict=True))
     return Layout(height, width, samples, dtype, planar, compression, predictor, tiled, block, places)
 
 
 def decode(page: Page, layout: Layout) -> Array:
-    """(H, W, samples) pixels in this machine's byte order.
+    """Decode (H, W, samples) pixels, in this machine's byte order.
 
     Raises
     ------
     ValueError, OSError
-        When the pixels are damaged or cut off.
+        When the pixels are damaged or truncated.
     """
     pixels = np.empty((layout.height, layout.width, layout.samples), layout.dtype.newbyteorder("="))
     for channel in range(layout.samples) if layout.planar else (slice(None),):
@@ -127,7 +127,7 @@ def decode(page: Page, layout: Layout) -> Array:
 
 
 def _bands(page: Page, layout: Layout, plane: int) -> Iterator[tuple[int, Array]]:
-    """First row and (rows, columns, channels) pixels of a few rows of strips or tiles at a time."""
+    """(first row, (rows, columns, channels) pixels) of some strips or tiles at a time."""
     rows, columns = layout.block
     across = math.ceil(layout.width / columns)
     channels = 1 if layout.planar else layout.samples
@@ -143,7 +143,7 @@ def _bands(page: Page, layout: Layout, plane: int) -> Iterator[tuple[int, Array]
 
 
 def _unpacked(page: Page, layout: Layout, places: tuple[tuple[int, int], ...], height: int, row_bytes: int) -> Array:
-    """Bytes of some strips or tiles: for each row of pixels, those of one tile behind those of the next."""
+    """Decompressed bytes of some strips or tiles, (rows, tiles across, bytes)."""
     pieces = []
     for offset, length in places:
         page.file.seek(offset)
@@ -164,7 +164,7 @@ def _unpacked(page: Page, layout: Layout, places: tuple[tuple[int, int], ...], h
 
 
 def _inflated(piece: bytes, longest: int) -> bytes:
-    """What was packed by zlib, as far as it can belong to a strip or tile; its checksum has been seen to be right."""
+    """Decompress zlib data, of at most `longest` bytes, and verify its checksum."""
     unpacker = zlib.decompressobj()
     data = unpacker.decompress(piece, longest + 1)
     if not unpacker.eof and len(data) <= longest:
@@ -173,18 +173,14 @@ def _inflated(piece: bytes, longest: int) -> bytes:
 
 
 def _raw(pieces: list[bytes], layout: Layout, height: int, across: int) -> Array:
-    tile_bytes = layout.block[1] * _pixel_bytes(layout)
-    if not layout.tiled:
-        rows = [min(layout.block[0], height - first) for first in range(0, height, layout.block[0])]
-        if any(len(piece) < n * tile_bytes for piece, n in zip(pieces, rows, strict=True)):
-            raise ValueError("its pixels end too early")
-        cut = [piece[: n * tile_bytes] for piece, n in zip(pieces, rows, strict=True)]
-        return np.frombuffer(b"".join(cut), np.uint8).reshape(height, 1, -1)
-    wanted = layout.block[0] * tile_bytes
-    if any(len(piece) < wanted for piece in pieces):
+    rows, row_bytes = layout.block[0], layout.block[1] * _pixel_bytes(layout)
+    sizes = [min(rows, height - first) * row_bytes for first in range(0, height, rows) for _ in range(across)]
+    if any(len(piece) < size for piece, size in zip(pieces, sizes, strict=True)):
         raise ValueError("its pixels end too early")
-    tiles = np.frombuffer(b"".join(piece[:wanted] for piece in pieces), np.uint8)
-    return np.swapaxes(tiles.reshape(-1, across, layout.block[0], tile_bytes), 1, 2).reshape(height, across, -1)
+    data = np.frombuffer(b"".join(piece[:size] for piece, size in zip(pieces, sizes, strict=True)), np.uint8)
+    if across > 1:
+        data = np.swapaxes(data.reshape(-1, across, rows, row_bytes), 1, 2)
+    return data.reshape(height, across, -1)
 
 
 def _pixel_bytes(layout: Layout) -> int:
@@ -192,12 +188,12 @@ def _pixel_bytes(layout: Layout) -> int:
 
 
 def _most(layout: Layout, row_bytes: int) -> int:
-    """Bytes that a packed strip or tile can have at most: packing may fail, but not by half."""
+    """Maximum bytes of a compressed strip or tile; compression may add a little."""
     return 2 * layout.block[0] * row_bytes + 4096
 
 
 def _gray_file(packed: bytes, lengths: list[int], layout: Layout, height: int, row_bytes: int) -> io.BytesIO:
-    """The packed bytes as a file of its own, a gray picture with a pixel for each byte."""
+    """TIFF file of the compressed bytes, as a gray picture with one pixel per byte."""
     places = np.cumsum([_HEAD, *lengths[:-1]]).tolist()
     entries: dict[int, Values] = {
         tags.WIDTH: row_bytes,
@@ -218,7 +214,7 @@ def _gray_file(packed: bytes, lengths: list[int], layout: Layout, height: int, r
 
 
 def _values(data: Array, layout: Layout) -> Array:
-    """(rows, columns, channels) values from (rows, across, columns, bytes) bytes of them, predictor undone."""
+    """(rows, across, columns, bytes) -> (rows, columns, channels), predictor undone."""
     rows, across, columns, _ = data.shape
     channels = 1 if layout.planar else layout.samples
     if layout.predictor == 3:
@@ -235,7 +231,7 @@ def _values(data: Array, layout: Layout) -> Array:
 
 
 def _float_values(data: Array, itemsize: int, channels: int) -> Array:
-    """Floats whose bytes lie apart, the highest of a row first, and as differences."""
+    """Undo the float predictor: differences of bytes, the highest of a row first."""
     rows, across, columns, _ = data.shape
     apart = data.reshape(rows, across, -1, channels).copy()
     np.add.accumulate(apart, axis=2, out=apart)

@@ -1,8 +1,8 @@
-"""TIFF files, written: pixels of any depth, page after page.
+"""Writing of TIFF files: pixels of any depth, one page at a time.
 
 References
 ----------
-TIFF Revision 6.0, Adobe 1992; Adobe Photoshop TIFF Technical Note 3, 2005: predictor 3.
+TIFF Revision 6.0, Adobe 1992.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, BinaryIO
 
-import numpy as np
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -22,39 +21,37 @@ from n2n_cli.images.tiff import pages as tags
 from n2n_cli.images.tiff.directory import BIG_HEAD, Values, directory, head
 from n2n_cli.nn.functional import Array
 
-_STRIP = 2**18  # bytes of a strip before it is packed
+_STRIP = 2**18  # bytes of a strip before compression
 _DEFLATE, _LEVEL = 8, 4
+_DIFFERENCES = 2  # of the tag Predictor
 _KINDS = {"u": 1, "i": 2, "f": 3}  # of the tag SampleFormat
 _BLACK_IS_ZERO, _RGB, _ALPHA = 1, 2, 2
 _CLASSIC_LIMIT = 2**32
 
 
 class TiffWriter:
-    """Writes pages as they come; `finish` adds their directories, which are as small as the file allows.
+    """Writes pages one by one; `finish` adds their directories.
 
     Parameters
     ----------
     file : BinaryIO
-        Empty, and can be written anywhere.
+        Empty and seekable.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._pages: list[tuple[dict[int, Values], Image.Exif | None]] = []
-        self._at = file.write(bytes(BIG_HEAD))  # the head, once it is known
+        self._at = file.write(bytes(BIG_HEAD))  # `finish` writes the header here
 
     def add(self, picture: Picture) -> None:
         """Write a picture's pixels."""
-        pixels, metadata = picture.pixels, picture.metadata
-        colours = pixels.shape[2]
-        found = (
-            exif.telling(exif.loaded(metadata["exif"])) if "exif" in metadata else None
-        )  # before anything is written
+        pixels, metadata = picture.channels, picture.metadata
+        # Parsed before anything is written: damaged EXIF data raise an exception.
+        found = exif.without_layout(exif.loaded(metadata["exif"])) if "exif" in metadata else None
         entries: dict[int, Values] = {tag: value for tag, value in (found or {}).items() if isinstance(value, str)}
         if found and found.get(exif.ORIENTATION, 1) in range(1, 9):
             entries[exif.ORIENTATION] = int(found.get(exif.ORIENTATION, 1))
         if picture.alpha is not None:
-            pixels = np.concatenate([pixels, picture.alpha[..., None]], axis=2)  # (H, W, C + 1)
             entries[tags.EXTRA_SAMPLES] = _ALPHA
         height, width, samples = pixels.shape
         compressed = metadata.get("compressed", False)
@@ -70,20 +67,20 @@ class TiffWriter:
             tags.LENGTH: height,
             tags.BITS: [8 * pixels.itemsize] * samples,
             tags.COMPRESSION: _DEFLATE if compressed else tags.RAW,
-            tags.PHOTOMETRIC: _BLACK_IS_ZERO if colours == 1 else _RGB,
+            tags.PHOTOMETRIC: _BLACK_IS_ZERO if samples < 3 else _RGB,
             tags.STRIP_OFFSETS: offsets,
             tags.SAMPLES: samples,
             tags.ROWS_PER_STRIP: rows,
             tags.STRIP_COUNTS: counts,
             tags.SAMPLE_FORMAT: [_KINDS[pixels.dtype.kind]] * samples,
-            **_beside(metadata),
+            **_metadata_entries(metadata),
         }
-        if compressed:
-            entries[tags.PREDICTOR] = _predictor(pixels)
+        if compressed and pixels.dtype.kind != "f":
+            entries[tags.PREDICTOR] = _DIFFERENCES
         self._pages.append((entries, found))
 
     def finish(self) -> None:
-        """Write the directories, the last page's first so that each knows where the next one is, and the head."""
+        """Write the directories, from the last page to the first, and the header."""
         sizes = (len(directory(entries, 0, 0, big=True)) + _sub_size(found) for entries, found in self._pages)
         big = self._at + sum(sizes) > _CLASSIC_LIMIT
         following = 0
@@ -96,14 +93,14 @@ class TiffWriter:
         self._file.write(head(following, big=big))
 
     def _append(self, data: bytes) -> int:
-        """Where it was written."""
+        """Write `data` at the end; returns its offset."""
         place = self._at
         self._at += self._file.write(data + bytes(len(data) % 2))
         return place
 
 
-def _beside(metadata: Metadata) -> dict[int, Values]:
-    """Entries for what is carried beside the pixels, EXIF data apart."""
+def _metadata_entries(metadata: Metadata) -> dict[int, Values]:
+    """Entries for the metadata except EXIF data."""
     entries: dict[int, Values] = {}
     if "icc_profile" in metadata:
         entries[tags.ICC_PROFILE] = metadata["icc_profile"]
@@ -119,7 +116,7 @@ def _beside(metadata: Metadata) -> dict[int, Values]:
 
 
 def _sub_directory(found: Image.Exif, tag: int, offset: int, *, big: bool) -> bytes:
-    """The directory of EXIF's or GPS's own tags that stands at `offset`; empty if there is none."""
+    """Directory of EXIF's or GPS's own tags for position `offset`; empty if none."""
     values: dict[int, Any] = dict(found.get_ifd(tag))
     if ExifTags.IFD.Interop in values:
         values[ExifTags.IFD.Interop] = found.get_ifd(ExifTags.IFD.Interop)
@@ -130,7 +127,7 @@ def _sub_directory(found: Image.Exif, tag: int, offset: int, *, big: bool) -> by
 
 
 def _sub_size(found: Image.Exif | None) -> int:
-    """At most so many bytes have the directories that EXIF data need; BigTIFF's entries are twice as long."""
+    """Maximum bytes of EXIF directories; BigTIFF's entries are twice as long."""
     return 0 if found is None else 2 * len(found.tobytes()) + 1024
 
 
@@ -138,21 +135,7 @@ def _strips(pixels: Array, rows: int, *, compressed: bool) -> Iterator[bytes]:
     for start in range(0, len(pixels), rows):
         strip = pixels[start : start + rows]
         strip = strip.astype(strip.dtype.newbyteorder("<"), order="C")
-        yield zlib.compress(_differences(strip), _LEVEL) if compressed else strip.tobytes()
-
-
-def _predictor(pixels: Array) -> int:
-    return 3 if pixels.dtype.kind == "f" else 2
-
-
-def _differences(strip: Array) -> bytes:
-    """Bytes of a (rows, W, samples) strip, each row as differences between neighbours, which pack better."""
-    rows, width, samples = strip.shape
-    if strip.dtype.kind != "f":
-        strip = strip.view(f"<u{strip.itemsize}").copy()
-        strip[:, 1:] -= strip[:, :-1].copy()
-        return strip.tobytes()
-    apart = strip.astype(strip.dtype.newbyteorder(">")).view(np.uint8).reshape(rows, width * samples, -1)
-    apart = np.swapaxes(apart, 1, 2).reshape(rows, -1, samples)  # the highest bytes of a row, then the next ones
-    apart[:, 1:] -= apart[:, :-1].copy()
-    return apart.tobytes()
+        if compressed and strip.dtype.kind != "f":
+            strip = strip.view(f"<u{strip.itemsize}")
+            strip[:, 1:] -= strip[:, :-1].copy()
+        yield zlib.compress(strip.tobytes(), _LEVEL) if compressed else strip.tobytes()

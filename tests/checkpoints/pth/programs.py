@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from n2n_cli.checkpoints.pth.limits import Refused
+from n2n_cli.checkpoints.pth.limits import ROOM, Refused
 from n2n_cli.checkpoints.pth.names import StorageRef
 from n2n_cli.checkpoints.pth.program import decode
 from n2n_cli.nn.functional import Array
@@ -14,7 +14,7 @@ def no_tensor(ref: StorageRef, offset: int, size: tuple[int, ...], stride: tuple
     raise AssertionError("a tensor was asked for")
 
 
-def refusal(code: bytes) -> str:
+def refusal(code: bytes, *, room: int = ROOM) -> str:
     with pytest.raises(Refused) as caught:
-        decode(code, no_tensor)
+        decode(code, no_tensor, room=room)
     return str(caught.value)

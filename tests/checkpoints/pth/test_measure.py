@@ -4,9 +4,8 @@ import sys
 
 import pytest
 
-from n2n_cli.checkpoints.pth import limits
 from n2n_cli.checkpoints.pth.encode import encode
-from n2n_cli.checkpoints.pth.limits import MAX_DEPTH, Refused
+from n2n_cli.checkpoints.pth.limits import MAX_DEPTH, MAX_STEPS, MAX_TEXT_BYTES
 from n2n_cli.checkpoints.pth.program import decode
 from tests.checkpoints.pth.programs import no_tensor, refusal
 from tests.pickles import (
@@ -18,11 +17,13 @@ from tests.pickles import (
     text,
 )
 
+MEGABYTE = 1_000_000
 
-def test_the_number_of_steps_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MAX_STEPS", 100)
-    assert decode(program(b"N" + b"\x85" * 97), no_tensor)
-    assert "more than 100 steps" in refusal(program(b"N" + b"\x85" * 98))
+
+def test_the_number_of_steps_has_a_limit() -> None:
+    values = MAX_STEPS - 5  # beside the protocol, the list, the mark, the end of the list, and the end
+    assert len(decode(program(b"](" + b"N" * values + b"e"), no_tensor)) == values
+    assert "more than 1,000,000 steps" in refusal(program(b"](" + b"N" * (values + 1) + b"e"))
 
 
 def test_lists_of_lists_that_unfold_without_end_are_refused() -> None:
@@ -34,12 +35,14 @@ def test_lists_of_lists_that_unfold_without_end_are_refused() -> None:
     assert "unfolds to more than" in refusal(program(body))
 
 
-def test_the_number_of_values_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MAX_NODES", 5)
-    assert decode(program(b"](NNNNe"), no_tensor) == [None] * 4
-    assert "more than 5 values" in refusal(program(b"](NNNNNe"))
-    shared = b"](](NNe" + keep(0) + recall(0) + b"e"  # a list of two, twice
-    assert "more than 5 values" in refusal(program(shared))
+def test_the_number_of_values_has_a_limit() -> None:
+    def shared(count: int, more: bytes) -> bytes:
+        """A list of a list of 999 values, `count` times, and more."""
+        return b"](](" + b"N" * 999 + b"e" + keep(0) + recall(0) * (count - 1) + more + b"e"
+
+    assert len(decode(program(shared(999, b"N" * 999)), no_tensor)) == 1998  # 1,000,000 values with the lists
+    assert "more than 1,000,000 values" in refusal(program(shared(999, b"N" * 1000)))
+    assert "more than 1,000,000 values" in refusal(program(shared(1000, b"")))
 
 
 @pytest.mark.parametrize(
@@ -88,10 +91,10 @@ def test_keys_of_64_bits_are_read() -> None:
     check_same(decode(encode(tree)[0], no_tensor), tree)
 
 
-def test_texts_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MAX_TEXT_BYTES", 10)
-    assert decode(program(b"(" + text("12345") + b"U\x0512345t"), no_tensor) == ("12345", "12345")
-    assert "more than 10 bytes of text" in refusal(program(b"(" + text("12345") + b"U\x06123456t"))
+def test_texts_have_a_limit() -> None:
+    long = text("a" * (MAX_TEXT_BYTES - 5))
+    assert decode(program(b"(" + long + b"U\x0512345t"), no_tensor)[1] == "12345"
+    assert "more than 16,000,000 bytes of text" in refusal(program(b"(" + long + b"U\x06123456t"))
 
 
 @pytest.mark.parametrize(
@@ -108,34 +111,29 @@ def test_texts_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=repr,
 )
-def test_few_bytes_cannot_take_very_much_memory(monkeypatch: pytest.MonkeyPatch, bomb: bytes, size: int) -> None:
+def test_few_bytes_cannot_take_very_much_memory(bomb: bytes, size: int) -> None:
     """Half of a megabyte is let through, two are not: nothing is counted for less than a half, or more than twice."""
-    monkeypatch.setattr(limits, "ROOM", 1_000_000)
-    assert "far more memory" in refusal(program(bomb * (2_000_000 // size)))
-    assert "far more memory" not in refusal(program(bomb * (400_000 // size)))
+    assert "far more memory" in refusal(program(bomb * (2 * MEGABYTE // size)), room=MEGABYTE)
+    assert "far more memory" not in refusal(program(bomb * (400_000 // size)), room=MEGABYTE)
 
 
-def test_memo_and_notes_are_memory_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "ROOM", 1_000_000)
-    assert "far more memory" in refusal(program(b"N" + b"".join(map(keep, range(8_000)))))
-    assert decode(program(b"N" + b"".join(map(keep, range(4_000)))), no_tensor) is None
-    assert "far more memory" in refusal(program(b"](" + b"]Na" * 6_000 + b"e"))
-    assert len(decode(program(b"](" + b"]Na" * 3_000 + b"e"), no_tensor)) == 3_000
+def test_memo_and_notes_are_memory_as_well() -> None:
+    assert "far more memory" in refusal(program(b"N" + b"".join(map(keep, range(8_000)))), room=MEGABYTE)
+    assert decode(program(b"N" + b"".join(map(keep, range(4_000)))), no_tensor, room=MEGABYTE) is None
+    assert "far more memory" in refusal(program(b"](" + b"]Na" * 6_000 + b"e"), room=MEGABYTE)
+    assert len(decode(program(b"](" + b"]Na" * 3_000 + b"e"), no_tensor, room=MEGABYTE)) == 3_000
 
 
-def test_the_items_of_a_dict_are_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "ROOM", 1_000_000)
+def test_the_items_of_a_dict_are_memory() -> None:
     items = [b"M" + i.to_bytes(2, "little") + b"N" for i in range(256, 15_000)]
-    assert "far more memory" in refusal(program(b"}(" + b"".join(items) + b"u"))
-    assert len(decode(program(b"}(" + b"".join(items[:5_000]) + b"u"), no_tensor)) == 5_000
+    assert "far more memory" in refusal(program(b"}(" + b"".join(items) + b"u"), room=MEGABYTE)
+    assert len(decode(program(b"}(" + b"".join(items[:5_000]) + b"u"), no_tensor, room=MEGABYTE)) == 5_000
 
 
-def test_a_larger_file_has_more_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "ROOM", 0)
+def test_values_take_no_more_than_the_room() -> None:
     code = program(b"](" + b"G\x40\x04\x00\x00\x00\x00\x00\x00" * 1000 + b"e")
-    assert len(decode(code, no_tensor, file_size=100_000)) == 1000
-    with pytest.raises(Refused, match="far more memory"):
-        decode(code, no_tensor, file_size=20_000)
+    assert len(decode(code, no_tensor, room=100_000)) == 1000
+    assert "far more memory" in refusal(code, room=20_000)
 
 
 def test_a_key_that_comes_again_takes_no_more_memory() -> None:

@@ -9,7 +9,7 @@ import pytest
 from n2n_cli.checkpoints.file import read_checkpoint
 from n2n_cli.checkpoints.pth import limits
 from n2n_cli.checkpoints.pth.archive import Archive
-from n2n_cli.checkpoints.pth.limits import Refused
+from n2n_cli.checkpoints.pth.limits import ROOM, Refused
 from n2n_cli.checkpoints.pth.names import StorageRef
 from n2n_cli.checkpoints.pth.tensors import Tensors
 from tests.checkpoints.pth.files import (
@@ -93,21 +93,19 @@ def test_a_part_does_not_keep_its_whole_storage_in_memory(tmp_path: Path) -> Non
 # Memory
 
 
-def test_small_elements_are_not_taken_for_large_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_elements_are_not_taken_for_large_ones(tmp_path: Path) -> None:
     """A file of bytes (the course's pairs) needs as much memory as it has bytes."""
     stored = np.arange(200_000, dtype="u1")
     content = torch_file(tensor(200_000, (200_000,), (1,), kind="torch ByteStorage"), stored.tobytes())
     path = tmp_path / "a.pth"
     path.write_bytes(content)
     with path.open("rb") as file:
-        room = Tensors(Archive(file), "<")
-        monkeypatch.setattr(limits, "ROOM", 0)
-        tight = Tensors(Archive(file), "<")
+        tensors = Tensors(Archive(file), "<")
         ref = StorageRef("0", "u1", 200_000)
-        room.check(ref, 0, (200_000,), (1,))
-        tight.check(ref, 0, (400_000,), (0,))
+        tensors.check(ref, 0, (200_000,), (1,))
+        tensors.check(ref, 0, (200_000 + ROOM,), (0,))
         with pytest.raises(Refused, match="far more memory"):
-            tight.check(ref, 0, (10_000,), (0,))
+            tensors.check(ref, 0, (10_000,), (0,))
 
 
 def test_the_number_of_storages_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

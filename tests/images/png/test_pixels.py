@@ -199,9 +199,9 @@ DAMAGED = {
         png(1, 2, 16, 2, GOOD, behind=chunk(b"NEED", b"")),
         "it needs the unknown chunk NEED",
     ),
-    "palette of 16 bits": (png(1, 2, 16, 3, GOOD), "its header asks for what no PNG has"),
-    "3 bits": (png(1, 2, 3, 0, GOOD), "its header asks for what no PNG has"),
-    "no width": (png(0, 2, 16, 2, GOOD), "a size of 0 x 2 pixels is none"),
+    "palette of 16 bits": (png(1, 2, 16, 3, GOOD), "its header is invalid"),
+    "3 bits": (png(1, 2, 3, 0, GOOD), "its header is invalid"),
+    "no width": (png(0, 2, 16, 2, GOOD), "its size of 0 x 2 pixels is invalid"),
     "no header": (png_chunks.SIGNATURE + chunk(b"IDAT", PACKED), "its header is damaged"),
 }
 
