@@ -267,7 +267,7 @@ forward = MSE.forward
 def slow(*words):
     if RANK == 1:
         print("in a step", file=sys.stderr, flush=True)
-        time.sleep(1.2)
+    time.sleep({seconds}[RANK])
     return forward(*words)
 MSE.forward = slow
 """
@@ -285,7 +285,8 @@ def test_a_signal_to_one_rank_ends_all() -> None:
 
 def test_a_slow_step_is_given_up_by_all() -> None:
     configure(epochs=100_000)
-    with launched(2, "train", "--config", "small.toml", "--out", "run", patch=SLOW) as process:
+    patch = SLOW.format(seconds=[0, 1.2])
+    with launched(2, "train", "--config", "small.toml", "--out", "run", patch=patch) as process:
         wait_for("in a step", "663 parameters", process=process)
         start = time.monotonic()
         process.send_signal(signal.SIGTERM)
@@ -296,9 +297,10 @@ def test_a_slow_step_is_given_up_by_all() -> None:
     assert (progress["epoch"], progress["step"]) == (1, 0)
 
 
-def test_a_rank_that_never_comes_is_not_waited_for() -> None:
+@pytest.mark.parametrize("seconds", [[0, 60], [1.2, 60]], ids=["first waits", "first gives up its step"])
+def test_a_rank_that_never_comes_is_not_waited_for(seconds: list[float]) -> None:
     configure(epochs=100_000)
-    patch = SLOW.replace("1.2", "60")
+    patch = SLOW.format(seconds=seconds)
     with launched(2, "train", "--config", "small.toml", "--out", "run", patch=patch) as process:
         wait_for("in a step", "663 parameters", process=process)
         start = time.monotonic()
