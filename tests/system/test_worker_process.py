@@ -1,4 +1,4 @@
-"""Worker processes: what they get, what they answer, and how they end."""
+"""Worker processes: arguments, lines in both directions, and their end."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_arguments_and_lines_arrive_as_they_were() -> None:
             assert worker.receive() == line
 
 
-def test_news_are_waited_for_no_longer_than_asked() -> None:
+def test_has_news_waits_no_longer_than_asked() -> None:
     with working(echo) as worker:
         assert worker.has_news(60)
         assert worker.receive() == b"[]"
@@ -83,7 +83,7 @@ def leave(parent: Connection) -> None:
     sys.exit(3)
 
 
-def test_a_piece_of_a_line_is_none() -> None:
+def test_an_incomplete_line_is_not_received() -> None:
     ends = os.pipe()
     with os.fdopen(ends[0], "rb", buffering=0) as read, os.fdopen(ends[1], "wb", buffering=0) as write:
         write.write(b"whole\npiece")
@@ -105,7 +105,7 @@ def print_and_answer(parent: Connection) -> None:
     parent.send(b"answer")
 
 
-def test_signals_for_all_do_not_reach_a_worker_but_its_parent() -> None:
+def test_signals_to_end_do_not_reach_a_worker() -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     with working(echo) as worker:
         assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
