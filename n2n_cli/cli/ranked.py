@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -19,8 +18,11 @@ if TYPE_CHECKING:
 Words = ParamSpec("Words")
 
 _RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
-_FIRST_TELLS = 1.0
+_FIRST_PRINTS = 1.0
 """Time, in seconds, that the first of unconnected processes has to print an error that all of them have."""
+
+_ranks: Ranks | None = None
+"""The ranks that this process belongs to, once it has connected to them."""
 
 
 def on_ranks(command: Callable[Words, None]) -> Callable[Words, None]:
@@ -31,11 +33,12 @@ def on_ranks(command: Callable[Words, None]) -> Callable[Words, None]:
 
     @wraps(command)
     def together(*words: Words.args, **options: Words.kwargs) -> None:
+        global _ranks
         from n2n_cli.distributed.launchers import ranks_of_process
 
-        ranks = ranks_of_process()
-        settings.quiet |= not ranks.first
-        with ranks.together():
+        _ranks = ranks_of_process()
+        settings.quiet |= not _ranks.first
+        with _ranks.together():
             command(*words, **options)
 
     return together
@@ -48,30 +51,19 @@ def show_nothing(items: Iterable[object]) -> None:
 
 def tells(error: Exception) -> bool:
     """True for the process that reports an error to the user."""
-    ranks = _connected()
-    if ranks is not None:
-        return ranks.tells(error)
+    if _ranks is not None:
+        return _ranks.tells(error)
     same_for_all = isinstance(error, UsageError) or not isinstance(error, N2NError | OSError | MemoryError)
     if same_for_all and any(os.environ.get(name, "0") != "0" for name in _RANK_VARIABLES):
         from n2n_cli.distributed.launchers import place_of_process
 
         if place_of_process(os.environ).number > 1:
-            time.sleep(_FIRST_TELLS)  # some launchers end all as soon as one has failed
+            time.sleep(_FIRST_PRINTS)  # some launchers end all as soon as one has failed
             return False
     return True
 
 
 def leave_ranks(exit_code: int) -> None:
     """Leave the other ranks, so that none waits for this process or aborts it."""
-    ranks = _connected()
-    if ranks is not None:
-        ranks.end(exit_code)
-
-
-def _connected() -> Ranks | None:
-    """The ranks that this process belongs to; None if it has not connected to any."""
-    module = sys.modules.get("n2n_cli.distributed.launchers")
-    if module is None or not module.ranks_of_process.cache_info().currsize:
-        return None
-    ranks: Ranks = module.ranks_of_process()
-    return ranks
+    if _ranks is not None:
+        _ranks.end(exit_code)

@@ -63,7 +63,7 @@ def _take(path: Path, what: str) -> int:
     """The file, open and locked."""
     while True:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o666)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
             raise UsageError(
                 f"`{path}` cannot be written: {error.strerror}", hint="another folder: `--out FOLDER`"

@@ -63,7 +63,7 @@ class Rank(Ranks):
 
 @given(st.integers(0, 50), st.integers(1, 12))
 @some_examples
-def test_a_batch_is_shared_out_whole_and_fairly(size: int, count: int) -> None:
+def test_parts_of_a_batch_are_the_whole_and_differ_by_one(size: int, count: int) -> None:
     parts = [Rank(number, count).part(np.arange(size)) for number in range(count)]
     assert np.concatenate(parts).tolist() == list(range(size))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
@@ -76,7 +76,7 @@ def test_tasks_that_run_at_different_times_are_no_ranks() -> None:
     assert str(place_of_process(tasks | started)) == "2/4"
 
 
-def test_alone_nothing_of_mpi_is_loaded() -> None:
+def test_one_process_does_not_load_mpi() -> None:
     configure(epochs=1)
     tail = "import atexit; atexit.register(lambda: print('mpi4py' in sys.modules))"
     words = ("--quiet", "train", "--config", "small.toml", "--out", "run")
@@ -192,7 +192,7 @@ CropPairs.batch = failing
 """
 
 
-def test_what_fails_on_one_rank_ends_all_with_its_message() -> None:
+def test_an_error_on_one_rank_ends_all_with_its_message() -> None:
     configure(epochs=1000)
     done = launch(3, "train", "--config", "small.toml", "--out", "run", patch=FAILS)
     assert done.code == 1
@@ -202,7 +202,7 @@ def test_what_fails_on_one_rank_ends_all_with_its_message() -> None:
     assert n2n("train", "--resume", "run", "--epochs", "2").code == 0
 
 
-def test_what_fails_on_all_is_told_of_once() -> None:
+def test_an_error_on_all_ranks_is_reported_once() -> None:
     configure(layers=BARE, lr=1000)
     alone, done = (launch(ranks, "train", "--config", "small.toml", "--out", f"on-{ranks}") for ranks in (1, 2))
     assert alone.told[0].startswith("error: training stopped at step ")
@@ -210,7 +210,7 @@ def test_what_fails_on_all_is_told_of_once() -> None:
 
 
 @pytest.mark.parametrize("words", [("train", "--nonsense"), ("train", "--config", "small.toml", "--lr", "no")])
-def test_wrong_usage_is_told_of_once(words: tuple[str, ...]) -> None:
+def test_wrong_usage_is_reported_once(words: tuple[str, ...]) -> None:
     configure()
     done = launch(2, *words)
     assert (done.code, len(done.told)) == (2, 2), done.err
@@ -239,7 +239,7 @@ def test_one_lock_for_all_ranks() -> None:
         assert len(done.told) == 2
 
 
-def test_a_signal_to_the_launcher_saves_and_ends() -> None:
+def test_a_signal_to_the_launcher_saves_and_ends_all() -> None:
     configure(epochs=100_000)
     with launched(2, "train", "--config", "small.toml", "--out", "run") as process:
         wait_for("epoch 2/", process=process)
@@ -267,7 +267,7 @@ forward = MSE.forward
 def slow(*words):
     if RANK == 1:
         print("in a step", file=sys.stderr, flush=True)
-        time.sleep(1.2)
+    time.sleep({seconds}[RANK])
     return forward(*words)
 MSE.forward = slow
 """
@@ -285,7 +285,8 @@ def test_a_signal_to_one_rank_ends_all() -> None:
 
 def test_a_slow_step_is_given_up_by_all() -> None:
     configure(epochs=100_000)
-    with launched(2, "train", "--config", "small.toml", "--out", "run", patch=SLOW) as process:
+    patch = SLOW.format(seconds=[0, 1.2])
+    with launched(2, "train", "--config", "small.toml", "--out", "run", patch=patch) as process:
         wait_for("in a step", "663 parameters", process=process)
         start = time.monotonic()
         process.send_signal(signal.SIGTERM)
@@ -296,9 +297,10 @@ def test_a_slow_step_is_given_up_by_all() -> None:
     assert (progress["epoch"], progress["step"]) == (1, 0)
 
 
-def test_a_rank_that_never_comes_is_not_waited_for() -> None:
+@pytest.mark.parametrize("seconds", [[0, 60], [1.2, 60]], ids=["first waits", "first gives up its step"])
+def test_the_first_rank_saves_without_a_rank_that_hangs(seconds: list[float]) -> None:
     configure(epochs=100_000)
-    patch = SLOW.replace("1.2", "60")
+    patch = SLOW.format(seconds=seconds)
     with launched(2, "train", "--config", "small.toml", "--out", "run", patch=patch) as process:
         wait_for("in a step", "663 parameters", process=process)
         start = time.monotonic()
@@ -309,7 +311,7 @@ def test_a_rank_that_never_comes_is_not_waited_for() -> None:
     assert read_checkpoint("run/last.pth")["progress"]["step"] == 0
 
 
-def test_a_killed_rank_ends_the_job_and_its_checkpoint_goes_on() -> None:
+def test_a_killed_rank_ends_the_job_which_can_be_resumed() -> None:
     configure(epochs=100_000)
     with launched(2, "train", "--config", "small.toml", "--out", "run", patch=TELLS_PID) as process:
         number = int(wait_for("rank 1 is", process=process).split()[-1])
@@ -334,7 +336,7 @@ def test_cores_are_divided_among_the_ranks_of_a_host() -> None:
     assert "2 ranks share each batch; this one has 2 threads\n" in done.err
 
 
-def test_mpi_programs_of_another_launcher_are_told_of() -> None:
+def test_ranks_that_mpi_does_not_connect_are_refused() -> None:
     configure()
     launched_by_none = environment(SLURM_PROCID="0", SLURM_STEP_NUM_TASKS="2")
     words = command("train", "--config", "small.toml", "--out", "run")

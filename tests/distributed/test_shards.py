@@ -1,4 +1,4 @@
-"""Shards: every item in exactly one, and whose they are."""
+"""Shards: every item is in exactly one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_parse_shard() -> None:
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1", "1/0", "a/b", "1/4/2", "-1/4", "1.0/4", "", "1/4 "])
-def test_what_is_no_shard(text: str) -> None:
+def test_invalid_shards_are_refused(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_shard(text)
     assert caught.value.message == f"`--shard` is {text!r}, it must be I/N, the I-th of N parts, I from 1 to N"
@@ -70,14 +70,14 @@ def test_the_shard_that_a_cluster_gives(environment: dict[str, str], shard: str,
 
 
 @pytest.mark.parametrize("environment", [array(7, 3, 1, 1, 9), array(4, 3, 1, 2), array(9, 3, 1)], ids=str)
-def test_an_array_with_gaps_is_asked_about(environment: dict[str, str]) -> None:
+def test_a_job_array_with_gaps_is_refused(environment: dict[str, str]) -> None:
     with pytest.raises(UsageError, match=r"^the 3 ids of this Slurm job array do not follow one another") as caught:
         shard_of_process(environment)
     assert "--shard I/N" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(("count", "told"), [(None, "is not set"), ("2", "is 2"), ("x", "is not set")])
-def test_kubernetes_does_not_say_how_many_pods_there_are(count: str | None, told: str) -> None:
+def test_a_pod_needs_the_number_of_pods(count: str | None, told: str) -> None:
     environment = {"JOB_COMPLETION_INDEX": "2"} | ({} if count is None else {"JOB_COMPLETIONS": count})
     with pytest.raises(UsageError) as caught:
         shard_of_process(environment)

@@ -95,7 +95,7 @@ def images_computed_here(replicas: ProcessExecutor, x: Array, target: Array, wan
     return sum(_MSE.images)
 
 
-def test_workers_do_their_part_and_it_changes_nothing(
+def test_gradients_with_workers_are_those_without(
     network: Module, replicas: ProcessExecutor, rng: np.random.Generator
 ) -> None:
     x, target = batch(rng, 8)
@@ -109,7 +109,7 @@ def test_workers_do_their_part_and_it_changes_nothing(
     assert_same(accumulated(replicas, x, target), accumulated(engine.compile(network), x, target))
 
 
-def test_a_batch_of_another_shape_is_done_here(
+def test_a_batch_of_another_shape_is_computed_without_workers(
     network: Module, replicas: ProcessExecutor, rng: np.random.Generator
 ) -> None:
     x, target = batch(rng)
@@ -119,7 +119,7 @@ def test_a_batch_of_another_shape_is_done_here(
     assert_same(accumulated(replicas, *doubles), accumulated(engine.compile(network), *doubles))
 
 
-def test_what_a_lost_worker_had_to_do_is_done_here(
+def test_the_part_of_a_lost_worker_is_computed_here(
     network: Module, replicas: ProcessExecutor, rng: np.random.Generator
 ) -> None:
     x, target = batch(rng, 8)
@@ -157,7 +157,7 @@ def parts_that_fail() -> tuple[Executor, Loss]:
     return parts()[0], Fails()
 
 
-def test_a_worker_that_fails_says_nothing(
+def test_a_worker_that_fails_prints_nothing(
     network: Module, rng: np.random.Generator, capfd: pytest.CaptureFixture[str]
 ) -> None:
     x, target = batch(rng)
@@ -172,13 +172,15 @@ def test_a_worker_that_fails_says_nothing(
     assert capfd.readouterr() == ("", "")
 
 
-def test_another_loss_is_found_here(network: Module, replicas: ProcessExecutor, rng: np.random.Generator) -> None:
+def test_another_loss_is_computed_without_workers(
+    network: Module, replicas: ProcessExecutor, rng: np.random.Generator
+) -> None:
     x, target = batch(rng)
     await_workers(replicas, x, target)
     assert_same(accumulated(replicas, x, target, L1()), accumulated(engine.compile(network), x, target, L1()))
 
 
-def test_being_asked_to_stop_ends_the_workers(replicas: ProcessExecutor, rng: np.random.Generator) -> None:
+def test_a_stop_ends_the_workers(replicas: ProcessExecutor, rng: np.random.Generator) -> None:
     x, target = batch(rng)
     processes = [worker.pid for worker in await_workers(replicas, x, target)]
 
@@ -193,9 +195,7 @@ def test_being_asked_to_stop_ends_the_workers(replicas: ProcessExecutor, rng: np
     await_workers(replicas, x, target)  # others
 
 
-def test_a_request_to_stop_is_heard_while_a_worker_is_waited_for(
-    replicas: ProcessExecutor, rng: np.random.Generator
-) -> None:
+def test_a_stop_is_noticed_while_waiting_for_a_worker(replicas: ProcessExecutor, rng: np.random.Generator) -> None:
     x, target = batch(rng)
     first, _ = await_workers(replicas, x, target)
     os.kill(first.pid, signal.SIGSTOP)
@@ -222,7 +222,7 @@ def is_there(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("why", ["no processes", "no memory", "no interpreter", "float64"])
-def test_where_there_can_be_no_workers_this_process_does_all(
+def test_gradients_where_no_worker_can_start(
     why: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if why == "no processes":
@@ -241,7 +241,7 @@ def refuse(*arguments: object, **named: object) -> None:
     raise BlockingIOError(11, "Resource temporarily unavailable")
 
 
-def test_what_a_step_shares_lies_side_by_side() -> None:
+def test_arrays_of_a_shared_step_do_not_overlap() -> None:
     weights = [(3, 2), (5,)]
     with tempfile.TemporaryFile() as file:
         here, there = (SharedStep(file.fileno(), (2, 3, 4, 4), (2, 1, 4, 4), 3, weights) for _ in range(2))

@@ -1,4 +1,4 @@
-"""The points of a sweep: which configurations, what they are called, and what is refused."""
+"""Points of a sweep: their configurations, names, and errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.trainings import small_config
 CONFIG = small_config(Path("photos"))
 
 
-def test_one_key_makes_a_point_a_value_and_changes_nothing_else() -> None:
+def test_each_value_of_a_key_makes_a_point_and_changes_nothing_else() -> None:
     points = points_of(CONFIG, [("train.lr", [1e-5, 0.25, 1])])
     assert [point.config.train.lr for point in points] == [1e-5, 0.25, 1]
     assert [point.config.override("train.lr", 0.5, "") for point in points] == [CONFIG] * 3
@@ -23,7 +23,7 @@ def test_one_key_makes_a_point_a_value_and_changes_nothing_else() -> None:
     assert [point.folder for point in points] == [point.name for point in points]
 
 
-def test_two_keys_make_the_grid() -> None:
+def test_two_keys_make_all_combinations() -> None:
     points = points_of(CONFIG, [("train.lr", [0.5, 2]), ("data.noise", ["gaussian:25", "pixelate:2"])])
     assert [(point.config.train.lr, point.config.data.noise) for point in points] == [
         (0.5, "gaussian:25"),
@@ -50,7 +50,7 @@ def test_any_key_can_be_varied(key: str, values: list[Any], read: list[Any]) -> 
     assert [point.values[key] for point in points] == read
 
 
-def test_long_and_odd_values_have_names_of_their_own() -> None:
+def test_long_and_odd_values_have_different_folder_names() -> None:
     sources = ["/a/b", "/a-b", "x" * 100, "x" * 101, "../..", "ö"]
     folders = [point.folder for point in points_of(CONFIG, [("data.source", sources)])]
     assert len({*folders}) == len(sources)
@@ -70,7 +70,7 @@ def test_long_and_odd_values_have_names_of_their_own() -> None:
         ([("train.seed", [*range(101)]), ("data.pairs", [*range(1, 101)])], f"at most {MOST_POINTS:,} trainings"),
     ],
 )
-def test_what_is_no_grid(grid: list[tuple[str, list[Any]]], message: str) -> None:
+def test_invalid_grids_are_refused(grid: list[tuple[str, list[Any]]], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         points_of(CONFIG, grid)
     assert message in caught.value.message
@@ -86,9 +86,7 @@ def test_what_is_no_grid(grid: list[tuple[str, list[Any]]], message: str) -> Non
         ("data.size", 9, "`data.size` is 9, this network needs a multiple of 2"),
     ],
 )
-def test_a_value_that_the_configuration_refuses_is_told_of_before_any_training(
-    key: str, value: Any, message: str
-) -> None:
+def test_an_invalid_value_is_an_error_before_any_training(key: str, value: Any, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         points_of(CONFIG, [(key, [value])])
     assert message in caught.value.message

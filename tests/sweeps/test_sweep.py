@@ -1,4 +1,4 @@
-"""Sweeps: every point is trained once, what is there is kept, and what does not end well stops nothing."""
+"""Sweeps: every point is trained once, results are kept, and failures stop nothing."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_the_files_hold_every_result(photos: Path, tmp_path: Path) -> None:
     assert {path.name for path in sweep.folder.iterdir()} == {"sweep.json", "sweep.csv", "train.lr=0.5"}
 
 
-def test_what_is_finished_is_not_done_again_and_points_may_be_added(photos: Path, tmp_path: Path) -> None:
+def test_finished_points_are_kept_when_points_are_added(photos: Path, tmp_path: Path) -> None:
     config = small_config(photos, epochs=1)
     first = rates(tmp_path / "sweep", config, 0.5)
     done(first)
@@ -99,7 +99,7 @@ def test_what_is_finished_is_not_done_again_and_points_may_be_added(photos: Path
     assert done(again) == []
 
 
-def test_what_was_stopped_goes_on_to_the_same_weights(photos: Path, tmp_path: Path) -> None:
+def test_a_stopped_sweep_resumes_to_the_same_weights(photos: Path, tmp_path: Path) -> None:
     config = small_config(photos, epochs=8, recrop=True)
     whole = new_run(tmp_path / "whole")
     list(train(config.override("train.lr", 0.25, ""), whole))
@@ -133,7 +133,7 @@ def test_a_training_that_diverges_is_a_result(photos: Path, tmp_path: Path) -> N
     assert again.results == sweep.results
 
 
-def test_one_that_fails_does_not_stop_the_rest(photos: Path, tmp_path: Path) -> None:
+def test_a_failed_training_does_not_stop_the_others(photos: Path, tmp_path: Path) -> None:
     points = points_of(small_config(photos, epochs=1), [("data.source", [str(tmp_path / "missing"), str(photos)])])
     sweep = Sweep(tmp_path / "sweep", points)
     done(sweep)
@@ -142,14 +142,14 @@ def test_one_that_fails_does_not_stop_the_rest(photos: Path, tmp_path: Path) -> 
     assert [point.values for point in Sweep(tmp_path / "sweep", points).left] == [points[0].values]
 
 
-def test_data_that_all_lack_are_told_of_before_anything_is_made(tmp_path: Path) -> None:
+def test_data_that_all_points_lack_are_an_error_before_anything_is_made(tmp_path: Path) -> None:
     sweep = rates(tmp_path / "sweep", small_config(tmp_path / "missing"), 0.5, 1)
     with pytest.raises(DataError, match="there is no folder"):
         done(sweep)
     assert list(sweep.folder.iterdir()) == []
 
 
-def test_another_configuration_is_not_taken_for_the_same(photos: Path, tmp_path: Path) -> None:
+def test_a_run_of_another_configuration_is_refused(photos: Path, tmp_path: Path) -> None:
     done(rates(tmp_path / "sweep", small_config(photos, epochs=1), 0.5))
     other = small_config(photos, epochs=1, seed=7)
     with pytest.raises(UsageError) as caught:
@@ -171,7 +171,7 @@ def test_another_configuration_is_not_taken_for_the_same(photos: Path, tmp_path:
         rates(tmp_path / "sweep", other, 0.5)
 
 
-def test_a_damaged_ending_ends_again(photos: Path, tmp_path: Path) -> None:
+def test_a_point_with_damaged_files_is_finished_again(photos: Path, tmp_path: Path) -> None:
     config = small_config(photos, epochs=1)
     sweep = rates(tmp_path / "sweep", config, 0.5)
     done(sweep)
@@ -189,7 +189,7 @@ def test_a_damaged_ending_ends_again(photos: Path, tmp_path: Path) -> None:
     assert again.results == sweep.results
 
 
-def test_two_sweeps_on_one_folder(photos: Path, tmp_path: Path) -> None:
+def test_two_sweeps_cannot_write_to_one_folder(photos: Path, tmp_path: Path) -> None:
     sweep = rates(tmp_path, small_config(photos), 0.5)
     with locked(tmp_path / "lock"), pytest.raises(UsageError, match="another sweep writes to"):
         done(sweep)
@@ -234,11 +234,11 @@ def test_jobs_are_as_many_as_cores_memory_and_trainings_allow(
         ([], None),
     ],
 )
-def test_the_best_is_the_first_of_the_highest(results: Sequence[Result], best: int | None) -> None:
+def test_best_result_is_the_first_with_the_highest_psnr(results: Sequence[Result], best: int | None) -> None:
     assert best_of(results) is (None if best is None else results[best])
 
 
-def test_commas_and_quotes_survive_in_the_table() -> None:
+def test_commas_and_quotes_survive_in_the_csv() -> None:
     result = replace(a_result(None, "failed"), values={"data.source": 'a,"b"\n'}, reason="it, failed")
     (row,) = csv.DictReader(as_csv([result]).splitlines(keepends=True))
     assert (row["data.source"], row["psnr"], row["reason"]) == ('a,"b"\n', "", "it, failed")

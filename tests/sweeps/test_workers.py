@@ -30,7 +30,7 @@ def working(config: Config, run: Run) -> Iterator[Worker]:
         worker.end()
 
 
-def told(worker: Worker) -> list[Message]:
+def messages_of(worker: Worker) -> list[Message]:
     messages = [worker.message()]
     while not isinstance(messages[-1], Ended):
         messages.append(worker.message())
@@ -42,11 +42,11 @@ def until_epoch(worker: Worker, number: int) -> None:
         assert not isinstance(message, Ended), message
 
 
-def test_it_trains_as_this_process_would_and_tells_of_it(tmp_path: Path) -> None:
+def test_a_worker_trains_as_this_process_would_and_reports(tmp_path: Path) -> None:
     config = small_config(write_leaves(tmp_path / "photos"))
     run, twin = new_run(tmp_path / "run"), new_run(tmp_path / "twin")
     with working(config, run) as worker:
-        messages = told(worker)
+        messages = messages_of(worker)
         assert worker.end(10) == 0
         list(train(config, twin))
         assert isinstance(messages[0], Started)
@@ -55,7 +55,7 @@ def test_it_trains_as_this_process_would_and_tells_of_it(tmp_path: Path) -> None
         assert left_by(run) == left_by(twin)
 
 
-def test_it_stops_when_it_is_asked_to_and_another_goes_on(tmp_path: Path) -> None:
+def test_a_worker_that_is_hung_up_on_saves_and_another_resumes(tmp_path: Path) -> None:
     config = small_config(write_leaves(tmp_path / "photos"), epochs=100_000)
     run = new_run(tmp_path / "run")
     with working(config, run) as worker:
@@ -64,7 +64,7 @@ def test_it_stops_when_it_is_asked_to_and_another_goes_on(tmp_path: Path) -> Non
         os.kill(worker.pid, signal.SIGTERM)
         until_epoch(worker, 3)
         worker.hang_up()
-        assert told(worker)[-1] == Ended("unfinished")
+        assert messages_of(worker)[-1] == Ended("unfinished")
         assert worker.end(10) == 0
     done = read_checkpoint(run.last)["progress"]["epoch"]
     with working(config, run) as worker:
@@ -73,7 +73,7 @@ def test_it_stops_when_it_is_asked_to_and_another_goes_on(tmp_path: Path) -> Non
         assert started.done >= (done - 1) * started.steps > 0
 
 
-def test_it_stops_when_nobody_is_there_any_more(tmp_path: Path) -> None:
+def test_a_worker_saves_when_its_parent_is_gone(tmp_path: Path) -> None:
     config = small_config(write_leaves(tmp_path / "photos"), epochs=100_000)
     run = new_run(tmp_path / "run")
     with working(config, run) as worker:
@@ -83,18 +83,18 @@ def test_it_stops_when_nobody_is_there_any_more(tmp_path: Path) -> None:
     assert not run.lock.exists()
 
 
-def test_a_loss_that_is_not_finite_is_no_failure(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_ends_as_diverged(tmp_path: Path) -> None:
     config = small_config(write_leaves(tmp_path / "photos"), layers=BARE, lr=1000, batch_size=1)
     with working(config, new_run(tmp_path / "run")) as worker:
-        last = told(worker)[-1]
+        last = messages_of(worker)[-1]
     assert isinstance(last, Ended)
     assert last.status == "diverged"
     assert "training stopped at step " in (last.reason or "")
 
 
-def test_what_fails_says_why(tmp_path: Path) -> None:
+def test_a_failure_has_reason_hint_and_traceback(tmp_path: Path) -> None:
     with working(small_config(tmp_path / "missing"), new_run(tmp_path / "run")) as worker:
-        last = told(worker)[-1]
+        last = messages_of(worker)[-1]
     assert isinstance(last, Ended)
     assert last.status == "failed"
     assert last.reason == f"there is no folder `{tmp_path / 'missing'}`"
@@ -102,16 +102,16 @@ def test_what_fails_says_why(tmp_path: Path) -> None:
     assert "Traceback" in last.trace
 
 
-def test_a_process_that_the_system_ends_has_failed(tmp_path: Path) -> None:
+def test_a_killed_worker_has_failed(tmp_path: Path) -> None:
     config = small_config(write_leaves(tmp_path / "photos"), epochs=100_000)
     with working(config, new_run(tmp_path / "run")) as worker:
         until_epoch(worker, 1)
         os.kill(worker.pid, signal.SIGKILL)
-        last = told(worker)[-1]
+        last = messages_of(worker)[-1]
     hint = "perhaps there is too little memory: fewer `--jobs`"
     assert last == Ended("failed", "its process was ended by SIGKILL", hint)
 
 
 @pytest.mark.parametrize(("error", "reason"), [(MemoryError(), "out of memory"), (KeyError("x"), "KeyError: 'x'")])
-def test_what_nobody_foresaw(error: Exception, reason: str) -> None:
+def test_unforeseen_errors_end_as_failures(error: Exception, reason: str) -> None:
     assert (ended_by(error).status, ended_by(error).reason) == ("failed", reason)

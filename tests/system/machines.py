@@ -1,4 +1,4 @@
-"""Control groups and processors that tests pretend to have."""
+"""Files that describe control groups and processors."""
 
 from __future__ import annotations
 

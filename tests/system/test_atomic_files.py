@@ -153,7 +153,7 @@ def test_a_new_file_has_the_permissions_that_the_process_gives(tmp_path: Path, m
     assert permissions(tmp_path / "file") == 0o666 & ~mask
 
 
-def test_a_disk_that_knows_no_permissions_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_without_permissions_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object) -> None:
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 

@@ -24,7 +24,7 @@ from tests.system.machines import AVX2, AVX512, cpu_info
         ("", "", None),
     ],
 )
-def test_blas_is_told_of_avx_512_on_amd_alone(
+def test_openblas_core_type_is_set_for_avx_512_on_amd_alone(
     vendor_id: str, flags: str, wanted: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = cpu_info({"vendor_id": vendor_id, "flags": flags}, tmp_path)
@@ -75,16 +75,14 @@ def test_one_blas_thread_inside_and_as_before_outside() -> None:
         library.threads = before
 
 
-def test_another_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_blas_thread_leaves_another_library_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blas, "open_blas", lambda: None)
     with blas.one_blas_thread():
         pass
 
 
 @pytest.mark.parametrize(("kernel", "wanted"), [("SkylakeX", 1_000_000), ("Haswell", 0), ("Zen", 0)])
-def test_small_products_are_taken_as_they_are_by_avx_512_kernels(
-    kernel: str, wanted: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_avx_512_kernels_do_not_pack_small_products(kernel: str, wanted: int, monkeypatch: pytest.MonkeyPatch) -> None:
     class Library:
         pass
 

@@ -57,7 +57,7 @@ def test_a_processor_of_arm(tmp_path: Path) -> None:
     assert cpu.cpu_features(source) == ["asimd", "sve"]
 
 
-def test_a_system_that_tells_nothing(tmp_path: Path) -> None:
+def test_a_system_without_cpu_facts(tmp_path: Path) -> None:
     assert cpu.cpu_facts(tmp_path / "missing") == {}
     assert cpu.processor(tmp_path / "missing") == platform.machine()
     assert cpu.cpu_features(tmp_path / "missing") == []

@@ -1,4 +1,4 @@
-"""The lock that keeps a second training out of a folder."""
+"""Locks that keep a second training out of a folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ with locked(Path(sys.argv[1])):
 """
 
 
-def test_the_file_is_there_as_long_as_the_lock_is_held_and_says_by_whom(tmp_path: Path) -> None:
+def test_the_lock_file_names_its_holder_and_is_removed(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.write_text("process 1 on an older machine with a long name\n")
     with locked(path):
@@ -36,7 +36,7 @@ def test_the_file_is_there_as_long_as_the_lock_is_held_and_says_by_whom(tmp_path
     assert not path.exists()
 
 
-def test_who_comes_second_is_told_who_is_there(tmp_path: Path) -> None:
+def test_the_error_names_the_holder(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with locked(path):
         with pytest.raises(UsageError) as caught, locked(path):
@@ -68,9 +68,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_file_that_is_removed_between_opening_and_locking_is_no_lock(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lock_file_removed_before_it_is_locked_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, made = tmp_path / "lock", []
     flock = pytest.importorskip("fcntl").flock
 
@@ -89,7 +87,7 @@ def test_a_file_that_is_removed_between_opening_and_locking_is_no_lock(
         assert os.path.samestat(os.fstat(made[-1]), path.stat())
 
 
-def test_of_many_at_once_one_is_in_at_any_time(tmp_path: Path) -> None:
+def test_one_of_many_threads_holds_the_lock_at_any_time(tmp_path: Path) -> None:
     path, inside, most, entered = tmp_path / "lock", 0, 0, 0
     guard = threading.Lock()
 
@@ -117,7 +115,7 @@ def test_of_many_at_once_one_is_in_at_any_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "free"), [(errno.ENOLCK, True), (errno.EACCES, False), (errno.EAGAIN, False)])
-def test_a_file_system_without_locks_is_taken_as_it_is(
+def test_a_file_system_without_locks_grants_all(
     number: int, free: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:
@@ -133,7 +131,7 @@ def test_a_file_system_without_locks_is_taken_as_it_is(
     assert entered is free
 
 
-def test_a_full_disk_leaves_a_lock_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_on_a_full_disk_has_no_holder_s_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -143,7 +141,7 @@ def test_a_full_disk_leaves_a_lock_without_a_name(tmp_path: Path, monkeypatch: p
     assert caught.value.message == f"another training writes to `{tmp_path}`"
 
 
-def test_a_folder_that_is_not_there_is_told_of(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught, locked(tmp_path / "nowhere" / "lock"):
         pass
     assert caught.value.message == f"`{tmp_path}/nowhere/lock` cannot be written: No such file or directory"

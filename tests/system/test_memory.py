@@ -1,4 +1,4 @@
-"""Memory that can still be had, and freed memory given back."""
+"""Available memory, and freed memory given back."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_memory_is_at_most_what_the_control_group_still_grants(
     assert memory.available_memory(tmp_path / "missing", *limits) == min(4_000_000_000, left)
 
 
-def test_memory_that_can_still_be_had() -> None:
+def test_available_memory_of_this_machine() -> None:
     before = memory.available_memory()
     assert 10**7 < before < 10**14
     ballast = np.ones(40_000_000)
@@ -51,7 +51,7 @@ def test_memory_that_can_still_be_had() -> None:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
-def test_memory_that_the_allocator_keeps_goes_back_to_the_system() -> None:
+def test_freed_memory_goes_back_to_the_system() -> None:
     program = """
 import numpy as np
 from n2n_cli.system.memory import give_memory_back

@@ -8,13 +8,13 @@ from n2n_cli.nn import Sequential, Sigmoid
 from n2n_cli.system.stopping import PATIENCE, StopError, Stopping
 
 
-def test_nothing_stops_what_was_not_asked_to() -> None:
+def test_work_that_was_not_asked_to_stop_goes_on() -> None:
     stopping = Stopping(lambda: False)
     stopping.after_a_step()
     stopping.within_a_step()
 
 
-def test_after_a_step_it_stops_at_once_and_within_one_when_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_stops_after_a_step_and_within_a_slow_one(monkeypatch: pytest.MonkeyPatch) -> None:
     now, asked = 10.0, True
     monkeypatch.setattr("time.perf_counter", lambda: now)
     stopping = Stopping(lambda: asked)

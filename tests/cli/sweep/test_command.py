@@ -1,4 +1,4 @@
-"""`n2n sweep`: what it prints, where, how it ends, and what it refuses."""
+"""`n2n sweep`: output, exit codes, signals and errors."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_grid_of_two_keys_with_other_settings(no_plots: None) -> None:
         assert (config.train.optimizer, config.train.seed, config.data.noise) == (optimizer, 5, "gaussian:9")
 
 
-def test_a_divergence_is_told_and_a_failure_ends_with_1(no_plots: None) -> None:
+def test_a_divergence_is_logged_and_a_failure_ends_with_1(no_plots: None) -> None:
     answer = sweep("--param", "train.lr", "--values", "1000,0.01", config="bare.toml")
     assert answer.code == 0
     assert answer.out.startswith("train.lr=0.01: noisy ")
@@ -105,7 +105,7 @@ def test_a_divergence_is_told_and_a_failure_ends_with_1(no_plots: None) -> None:
     )
 
 
-def test_no_best_where_all_diverge(no_plots: None) -> None:
+def test_no_best_value_when_all_diverge(no_plots: None) -> None:
     words = ("sweep", "--param", "train.lr", "--values", "1000", "--config", "bare.toml")
     assert failure(*words) == (1, "every training diverged: there is no best value", "smaller values")
 
@@ -172,7 +172,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals) -> 
     assert told["best"] is None
 
 
-def test_a_second_signal_ends_it_at_once_and_leaves_no_process() -> None:
+def test_a_second_signal_ends_at_once_and_leaves_no_process() -> None:
     words = ["sweep", "--param", "train.lr", "--values", "0.1", "--config", "tiny.toml", "--epochs", "100000"]
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(  # type: ignore[call-overload]
@@ -217,7 +217,7 @@ def test_what_is_refused(words: list[str], code: int, message: str) -> None:
     assert message in got[1]
 
 
-def test_of_several_processes_none_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PMI_RANK", "0")
     monkeypatch.setenv("PMI_SIZE", "2")
     code, message = failure("sweep", "--config", "tiny.toml", "--param", "train.lr", "--values", "0.5")[:2]
