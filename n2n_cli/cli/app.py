@@ -15,7 +15,7 @@ from n2n_cli import __version__
 from n2n_cli.cli.compare import compare
 from n2n_cli.cli.console import InterruptionError, complain, explain, result, settings
 from n2n_cli.cli.denoise.command import denoise
-from n2n_cli.cli.denoise.learning import DenoiseCommand
+from n2n_cli.cli.denoise.parsers import DenoiseCommand
 from n2n_cli.cli.eval import evaluate
 from n2n_cli.cli.export import export
 from n2n_cli.cli.info import info
@@ -30,7 +30,7 @@ from n2n_cli.system.blas import prepare_blas
 
 _ANYWHERE = {  # options that may stand before the command or behind it
     "quiet": (("--quiet", "-q"), "Print only results and errors."),
-    "verbose": (("--verbose", "-v"), "Print a line for each of several pictures, and how --self learned."),
+    "verbose": (("--verbose", "-v"), "Print a line per picture, and how --self learned."),
     "debug": (("--debug",), "Print the traceback of an error, too."),
 }
 

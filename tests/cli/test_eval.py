@@ -205,7 +205,7 @@ def test_weights_of_pytorch_need_a_configuration() -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["tiny.pth", "--json", "--csv"], 2, "`--json` and `--csv` cannot both be printed"),
+        (["tiny.pth", "--json", "--csv"], 2, "`--json` and `--csv` cannot be used together"),
         (["tiny.pth", "--clean", "photos"], 2, "`--clean` needs the noisy pictures, too"),
         (["tiny.pth", "--data", "photos", "--clean", "photos", "--seed", "1"], 2, "`--seed` cannot be used"),
         (["missing.pth"], 1, "there is no checkpoint `missing.pth`"),
@@ -218,7 +218,7 @@ def test_weights_of_pytorch_need_a_configuration() -> None:
         (["tiny.pth", "--data", "photos", "--crops", "0"], 2, "`--crops` is '0', it must be a whole number of"),
         (["tiny.pth", "--data", "photos", "--seed", "x"], 2, "`--seed` is 'x', it must be a whole number of"),
         (["tiny.pth", "--data", "x.pkl", "--noise", "gaussian:9"], 2, "`--noise` cannot be used: the pairs of `x.pkl`"),
-        (["tiny.pth", "--crops", "3"], 2, "`--crops` needs the pictures to cut from"),
+        (["tiny.pth", "--crops", "3"], 2, "`--crops` requires `--data`"),
     ],
 )
 def test_what_is_refused(words: list[str], code: int, message: str) -> None:

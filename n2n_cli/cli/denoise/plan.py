@@ -1,4 +1,4 @@
-"""The words IN... OUT of `n2n denoise`: which pictures go where."""
+"""The arguments IN... OUT of `n2n denoise`: inputs and their outputs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from n2n_cli.cli.console import result, tell
 from n2n_cli.cli.denoise.streams import check_stdout, open_stdin
+from n2n_cli.distributed.shards import Shard, shard_of_process
 from n2n_cli.errors import ImageError, UsageError, printable
 
 if TYPE_CHECKING:
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def is_many(sources: Sequence[str]) -> bool:
-    """Whether the words before OUT are several pictures, or may be."""
+    """True if IN... may be more than one picture."""
     return len(sources) > 1 or Path(sources[0]).is_dir()
 
 
 def plan_words(sources: Sequence[str], target: str, naming: Naming, *, dry_run: bool) -> Plan:
-    """The jobs that the words of the command mean.
+    """Plan the jobs that the arguments ask for.
 
     Parameters
     ----------
@@ -42,7 +43,6 @@ def plan_words(sources: Sequence[str], target: str, naming: Naming, *, dry_run: 
     """
     from n2n_cli.denoising.plan import plan_folder
 
-    _check_suffix(naming.suffix)
     many = is_many(sources)
     if "-" in sources and len(sources) > 1:
         raise UsageError("`-`, stdin, is one picture: it cannot stand among others", hint="denoise it by itself")
@@ -81,29 +81,17 @@ def _plan_one(source: str, target: str, image_format: str | None, *, dry_run: bo
     return Plan((Job(job.source, job.target, open_stdin(), job.sink),))
 
 
-def _check_suffix(suffix: str) -> None:
-    if "/" in suffix or "\0" in suffix:
-        raise UsageError(
-            f"`--suffix` is {suffix!r}, it must be a part of a file's name", hint="for example `--suffix _denoised`"
-        )
-
-
-def choose_shard(plan: Plan, words: str | None, *, many: bool) -> tuple[Job, ...]:
+def choose_shard(plan: Plan, shard: Shard | None, *, many: bool) -> tuple[Job, ...]:
     """The jobs that are this process's: of `--shard`, or else, of many pictures, as a cluster numbers it.
 
     What a user names one by one is not shared out: in a job array, each task may name its own.
     """
-    from n2n_cli.distributed.shards import parse_shard, shard_of_process
-
-    if words is not None:
-        shard = parse_shard(words)
-    elif many:
-        shard = shard_of_process(os.environ)
-    else:
-        return plan.jobs
+    given = shard is not None
+    if shard is None:
+        shard = shard_of_process(os.environ) if many else Shard()
     jobs = shard.of(plan.jobs)
     if shard.count > 1:
-        all_of_them = "" if words is not None else "; `--shard 1/1` takes all"
+        all_of_them = "" if given else "; `--shard 1/1` takes all"
         tell(f"shard {shard} (by {shard.reason}): {len(jobs)} of {len(plan.jobs)} pictures{all_of_them}")
     return jobs
 

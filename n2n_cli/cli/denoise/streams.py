@@ -27,7 +27,7 @@ def open_stdin() -> BinaryIO:
 
 
 def check_stdout() -> None:
-    """See, before the work, that a picture may go to stdout.
+    """Refuse, before the work, a stdout that cannot take a picture.
 
     Raises
     ------
@@ -43,13 +43,13 @@ def check_stdout() -> None:
         raise UsageError("a picture is to be written to stdout, which is a terminal", hint=hint)
 
 
-def check_stdout_has_one_use(target: str, *, report: bool, manifest: str | None, dry_run: bool, as_json: bool) -> None:
-    """See that stdout gets a picture, or one kind of lines, and not both.
+def check_stdout_has_one_use(target: str, *, report: bool, manifest: str | None, dry_run: bool) -> None:
+    """Refuse options that would send two things to stdout.
 
     Raises
     ------
     UsageError
-        When it would get two, or JSON is asked for where nothing is printed.
+        When it would get two.
     """
     uses = {
         "the picture": target == "-" and not dry_run,
@@ -61,5 +61,3 @@ def check_stdout_has_one_use(target: str, *, report: bool, manifest: str | None,
         raise UsageError(
             f"{' and '.join(used)} cannot both go to stdout", hint="give one of them a file, or leave out `--report`"
         )
-    if as_json and not (report or dry_run):
-        raise UsageError("`--json` says how results are printed, but there are none", hint="add `--report`")

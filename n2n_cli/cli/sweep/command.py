@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from n2n_cli.cli.console import complain, result, tell
-from n2n_cli.cli.options import Assignments, number, overridden, thread_count, whole_number
+from n2n_cli.cli.options import Assignments, Json, Threads, number, option, overridden, whole_number
 from n2n_cli.cli.signals import StopSignals
 from n2n_cli.cli.sweep.progress import log_lines, progress
 from n2n_cli.errors import N2NError, UsageError, counted, printable
@@ -58,22 +58,13 @@ def sweep(
         ),
     ] = None,
     jobs: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N",
-            help="Trainings at a time, each in a process of its own. "
-            "Default: one per core, fewer where memory is short.",
+        int | None,
+        option(
+            "--jobs", "N", whole_number(1, _MOST_JOBS), "Trainings at a time.", default="one per core, if memory allows"
         ),
     ] = None,
-    threads: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N",
-            help="Threads that the jobs share; results do not depend on it but for rounding. "
-            "Default: every core has one.",
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the best training as a JSON object.")] = False,
+    threads: Threads = None,
+    as_json: Json = False,
     force: Annotated[bool, typer.Option("--force", help="Start over, also what is finished.")] = False,
 ) -> None:
     """Find the best value of a setting by short trainings.
@@ -99,8 +90,6 @@ def sweep(
             f"{place.count} processes were started together ({place.reason}), and each would sweep all of the grid",
             hint="start one: it starts its trainings itself, `--jobs N` at a time",
         )
-    at_a_time = None if jobs is None else whole_number(jobs, "--jobs", 1, _MOST_JOBS)
-    given_threads = thread_count(threads)
     passes = None if epochs is None else number(epochs)
     flags = {"data.source": ("--data", data), "train.epochs": ("--epochs", passes)}
     base = overridden(load_config(config), flags, assignments)
@@ -112,7 +101,7 @@ def sweep(
     left = len(swept.left)
     done = f", {len(swept.points) - left} of them finished" if left < len(swept.points) else ""
     tell(f"sweep folder: {folder}: {counted(len(swept.points), 'training')}{done}")
-    failures = _run(swept, at_a_time, given_threads)
+    failures = _run(swept, jobs, threads)
     _draw(swept)
     best = swept.best
     if best is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand
 
+from n2n_cli.cli.options import exclusive
 from n2n_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,11 +38,7 @@ def picture_flags(
     given: dict[str, Sequence[str]] = {flag: [value] for flag, value in single.items() if value is not None}
     if pairs:
         given["--pairs"] = pairs
-    if len(given) > 1:
-        raise UsageError(
-            " and ".join(f"`{flag}`" for flag in given) + " cannot be used together: a training has one source",
-            hint="leave out all but one",
-        )
+    exclusive(given, why="a training has one source")
     if not given:
         return {}
     ((flag, named),) = given.items()

@@ -140,19 +140,6 @@ def test_a_network_that_makes_pictures_worse_is_told(
     assert ("does not denoise yet" in told.err) == warned
 
 
-def test_help_gives_the_defaults_of_the_default_configuration() -> None:
-    default = load_config("default")
-    told = " ".join(n2n("train", "--help").out.split())
-    assert re.findall(r"Default: as configured \(([^),]+)", told.replace("dead- leaves", "dead-leaves")) == [
-        default.data.source,
-        default.data.noise,
-        str(default.train.epochs),
-        f"{default.train.lr:g}",
-        str(default.train.batch_size),
-        str(default.train.seed),
-    ]
-
-
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
