@@ -56,15 +56,14 @@ class Commands(TyperGroup):
         """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 128 + N stopped by signal N."""
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
-        for name in _ANYWHERE:
-            setattr(settings, name, False)
-        settings.command = "n2n"
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal's alphabet lacks is no error
         try:
             code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         except Exception as error:
             code = _report(error) if tells(error) else int(getattr(error, "exit_code", 1))
+        finally:
+            settings.reset()
         code = code if isinstance(code, int) else 0
         leave_ranks(code)
         sys.exit(code)

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,11 @@ class Settings:
     verbose: bool = False
     debug: bool = False
     command: str = "n2n"
+
+    def reset(self) -> None:
+        """Forget what a command line said."""
+        for option in fields(self):
+            setattr(self, option.name, option.default)
 
 
 settings = Settings()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -46,17 +47,25 @@ def option(
         if not isinstance(value, str):  # the default has its type already
             return value
         try:
-            return parse(value)
-        except UsageError:  # names the option itself
-            raise
-        except N2NError as error:
-            raise UsageError(f"`{name}` is {value!r}: {error.message}", hint=error.hint) from None
+            with named(name, value):
+                return parse(value)
         except ValueError as error:
             needed, example = error.args
             hint_or_example = hint or f"for example `{name} {example}`"
             raise UsageError(f"`{name}` is {value!r}, it must be {needed}", hint=hint_or_example) from None
 
     return typer.Option(name, metavar=metavar, parser=read, help=text, show_default=default or True)
+
+
+@contextmanager
+def named(option: str, value: str) -> Iterator[None]:
+    """Name the option, and the value that it was given, in an error of the library."""
+    try:
+        yield
+    except UsageError:  # names the option itself
+        raise
+    except N2NError as error:
+        raise UsageError(f"`{option}` is {value!r}: {error.message}", hint=error.hint) from None
 
 
 # Parsers

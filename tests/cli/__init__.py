@@ -1,11 +1,14 @@
-"""What the tests of the command line share: tiny pictures, a tiny network, and the two ways to run a command."""
+"""Helpers of the command line's tests: tiny pictures, a tiny network, and ways to run a command."""
 
 from __future__ import annotations
 
+import io
 import os
+import pty
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,6 +78,39 @@ def start(*words: str | Path, **streams: int) -> subprocess.Popen[str]:
     """Start a command in a process of its own."""
     piped = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
     return subprocess.Popen([*N2N, *words], text=True, env=environment(), **piped)  # type: ignore[call-overload, no-any-return]
+
+
+class Terminal(io.StringIO):
+    """A stream in this process that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def on_a_terminal(*words: str, stdout: bool = False, **variables: str) -> tuple[str, str]:
+    """Run a command whose stderr is a terminal of 80 columns, and stdout too if asked for.
+
+    Gives what is piped from stdout, and what the terminal got.
+    """
+    terminal, side = pty.openpty()
+    env = environment(COLUMNS="80", **variables)
+    with subprocess.Popen(
+        [*N2N, *words], env=env, stdin=subprocess.DEVNULL, stdout=side if stdout else subprocess.PIPE, stderr=side
+    ) as process:
+        os.close(side)
+        seen = b""
+        with suppress(OSError):  # EIO: the other side is closed
+            while True:
+                seen += os.read(terminal, 65536)
+        os.close(terminal)
+        out = process.stdout.read().decode() if process.stdout else ""
+    assert process.returncode == 0, seen
+    return out, seen.decode()
+
+
+def lines_of(seen: str) -> list[str]:
+    """Lines that a terminal was given, without its codes; a bar is one for each time it was drawn."""
+    return re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen))
 
 
 def photo(path: Path, shape: tuple[int, ...] = (24, 20, 3), seed: int = 0) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from n2n_cli import __version__
-from n2n_cli.cli.app import app, main
+from n2n_cli.cli.app import app
 from n2n_cli.engine.replicas import Replicas
 from n2n_cli.errors import ConfigError, N2NError
 from n2n_cli.nn import Module
@@ -153,12 +154,11 @@ def test_debug_shows_where_wrong_usage_is_found() -> None:
     assert "Traceback" not in n2n("--bogus").err  # it is not remembered
 
 
-def test_blas_is_prepared_before_a_command_can_import_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
-    done: list[str] = []
-    monkeypatch.setattr("n2n_cli.cli.app.prepare_blas", lambda: done.append("prepared"))
-    monkeypatch.setattr("n2n_cli.cli.app.app", lambda: done.append("command"))
-    main()
-    assert done == ["prepared", "command"]
+def test_blas_is_prepared_before_a_command_imports_numpy() -> None:
+    variables = {name: value for name, value in environment().items() if not name.endswith("_NUM_THREADS")}
+    script = str(Path(sys.executable).with_name("n2n"))
+    done = subprocess.run([script, "info", "--json"], capture_output=True, text=True, check=True, env=variables)
+    assert json.loads(done.stdout)["blas_threads"] in (1, None)  # None where BLAS does not tell
 
 
 @pytest.mark.parametrize("threads", ["0", "-1", "1.5", "two", "1025"])

@@ -15,7 +15,6 @@ from PIL import Image
 
 from n2n_cli.config import load_config
 from n2n_cli.denoising.picture import MARGIN
-from n2n_cli.errors import N2NError
 from n2n_cli.models.model import Model
 from tests.cli import N2N, environment, failure, n2n, photo, workplace
 
@@ -124,14 +123,9 @@ def test_an_old_output_is_replaced_and_the_input_may_be_it() -> None:
         ("x" * 300 + ".png", f"`{'x' * 300}.png`: File name too long", "`n2n --debug ...` shows where"),
     ],
 )  # fmt: skip
-def test_an_output_that_cannot_be_is_told_before_any_work(
-    target: str, message: str, hint: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def work(*_: object, **__: object) -> None:
-        raise AssertionError("the model was asked for")
-
-    monkeypatch.setattr("n2n_cli.images.read_picture", work)
-    monkeypatch.setattr("n2n_cli.models.model.Model.from_checkpoint", work)
+def test_an_output_that_cannot_be_is_reported_before_any_work(target: str, message: str, hint: str) -> None:
+    Path("tiny.pth").write_text("no model")
+    Path("photos/0.png").write_text("no picture")
     code, *told = failure("denoise", *MODEL, "photos/0.png", target)
     assert (code, told[0]) == (1, message)
     assert told[1].startswith(hint)
@@ -163,13 +157,9 @@ def test_what_is_refused(words: list[str], code: int, message: str) -> None:
     assert not Path("out.png").exists()
 
 
-def test_a_failure_leaves_the_old_output(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise N2NError("no", hint="yes")
-
+def test_a_failure_leaves_the_old_output() -> None:
     Path("out.png").write_text("old")
-    monkeypatch.setattr("n2n_cli.denoising.picture_files.denoise_picture", fail)
-    assert failure("denoise", *MODEL, "photos/0.png", "out.png") == (1, "no", "yes")
+    assert failure("denoise", *MODEL, "photos/0.png", "out.png", "--max-memory", "99MB")[0] == 1
     assert Path("out.png").read_text() == "old"
     assert not [path for path in Path().iterdir() if re.search(r"tmp$", path.name)]
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import io
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from n2n_cli.cli.denoise.streams import check_stdout, open_stdin
-from n2n_cli.errors import UsageError
 from tests.cli import N2N, environment, failure, n2n, photo, start, workplace
 
 DENOISE = ("denoise", "--model", "tiny.pth")
@@ -23,11 +20,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     workplace(tmp_path)
     return tmp_path
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def shell(command: str) -> tuple[int, bytes, bytes]:
@@ -80,21 +72,23 @@ def test_closed_streams() -> None:
         assert b"\nhint: " in err
 
 
-def test_a_picture_is_neither_typed_nor_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", Terminal())
-    monkeypatch.setattr(sys, "stdout", Terminal())
-    for check, name in ((open_stdin, "stdin"), (check_stdout, "stdout")):
-        with pytest.raises(UsageError, match=f"{name}, which is a terminal$") as caught:
-            check()
-        assert "`n2n denoise " in str(caught.value.hint)
-
-
-def test_a_real_terminal_gets_no_picture() -> None:
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (("photos/0.png", "-"), b"a picture is to be written to stdout", b"`n2n denoise in.png - > out.png`"),
+        (("-", "out.png"), b"a picture is to be read from stdin", b"`n2n denoise - out.png < in.png`"),
+    ],
+)
+def test_a_picture_is_neither_typed_nor_shown(words: tuple[str, ...], message: bytes, hint: bytes) -> None:
     leader, follower = os.openpty()
     try:
-        command = [*N2N, "denoise", "--model", "tiny.pth", "photos/0.png", "-"]
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=follower, stderr=subprocess.PIPE, check=False, env=environment()
+            [*N2N, *DENOISE, *words],
+            stdin=follower,
+            stdout=follower,
+            stderr=subprocess.PIPE,
+            check=False,
+            env=environment(),
         )
         os.set_blocking(leader, False)
         with pytest.raises(BlockingIOError):
@@ -103,7 +97,8 @@ def test_a_real_terminal_gets_no_picture() -> None:
         os.close(leader)
         os.close(follower)
     assert done.returncode == 2
-    assert done.stderr.startswith(b"error: a picture is to be written to stdout, which is a terminal\n")
+    assert done.stderr.startswith(b"error: " + message + b", which is a terminal\n\nhint: ")
+    assert hint in done.stderr
 
 
 @pytest.mark.parametrize(
