@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -77,17 +78,15 @@ def test_a_folder_and_its_small_pictures() -> None:
     np.testing.assert_array_equal(pixels("out/small.png"), pixels("photos/small.png"))
 
 
-def test_a_budget_of_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[float] = []
-    real = __import__("n2n_cli.single_image.zero_shot", fromlist=["learn"]).learn
-
-    def watched(step: object, held_out: object, average: object, effort: Effort, **named: object) -> object:
-        asked.append(effort.seconds)
-        return real(step, held_out, average, effort, **named)
-
-    monkeypatch.setattr("n2n_cli.single_image.zero_shot.learn", watched)
-    assert n2n("denoise", "--self", "--seconds", "0.2", "photos/0.png", "out.png").code == 0
-    assert asked == [0.2]
+def test_seconds_replace_the_number_of_steps() -> None:
+    photo(Path("in.png"), (96, 80, 3))
+    steps = []
+    for words in ([], ["--seconds", "1"]):
+        answer = n2n("-v", "denoise", "--self", *words, "in.png", "out.png")
+        found = re.search(r"a network of its own learned for (\d+) steps", answer.err)
+        assert found, answer
+        steps.append(int(found[1]))
+    assert steps[0] == 4 < steps[1]
 
 
 @pytest.mark.parametrize(
