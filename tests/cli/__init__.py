@@ -6,11 +6,15 @@ import io
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from signal import Signals
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -74,10 +78,44 @@ def environment(**changes: str) -> dict[str, str]:
     return {**kept, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TERM": "xterm-256color", **changes}
 
 
-def start(*words: str | Path, **streams: int) -> subprocess.Popen[str]:
+def start(*words: str | Path, **streams: Any) -> subprocess.Popen[str]:
     """Start a command in a process of its own."""
     piped = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
     return subprocess.Popen([*N2N, *words], text=True, env=environment(), **piped)  # type: ignore[call-overload, no-any-return]
+
+
+@contextmanager
+def running(*words: str | Path, ignored: Signals | None = None) -> Iterator[subprocess.Popen[str]]:
+    """A command in a process of its own, which is killed after the block."""
+
+    def ignore() -> None:
+        if ignored is not None:
+            signal.signal(ignored, signal.SIG_IGN)
+
+    process = start(*words, preexec_fn=ignore)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(begin: str, process: subprocess.Popen[str]) -> str:
+    """Everything on stderr up to a line that begins so."""
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if line.startswith(begin):
+            return "".join(lines)
+    raise AssertionError("".join(lines))
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str, float]:
+    """Exit code, stdout, the rest of stderr, and the seconds that it took to end."""
+    began = time.monotonic()
+    out, err = process.communicate(timeout=30)
+    return process.returncode, out, err, time.monotonic() - began
 
 
 class Terminal(io.StringIO):
