@@ -25,13 +25,13 @@ SECONDS = 5.0
 """In which a training ends that was asked to."""
 WIDE = """\
 layers = [
-  { type = "Conv2d", in_channels = 3, out_channels = 64, kernel_size = 3, padding = 1 },
-  { type = "Conv2d", in_channels = 64, out_channels = 64, kernel_size = 3, padding = 1 },
-  { type = "Conv2d", in_channels = 64, out_channels = 3, kernel_size = 3, padding = 1 },
+  { type = "Conv2d", in_channels = 3, out_channels = 128, kernel_size = 3, padding = 1 },
+  { type = "Conv2d", in_channels = 128, out_channels = 128, kernel_size = 3, padding = 1 },
+  { type = "Conv2d", in_channels = 128, out_channels = 3, kernel_size = 3, padding = 1 },
 ]
 """
-STARTED = "40,451 parameters"
-SLOW_STEP = ("data.pairs=12000", "train.batch_size=12000")
+STARTED = "154,627 parameters"
+SLOW_STEP = ("data.pairs=3000", "train.batch_size=3000")
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +117,7 @@ def test_what_nohup_ignores_does_not_end_it() -> None:
     ("keys", "progress"),
     [
         (SLOW_STEP, (1, 0)),  # in a step
-        (("data.validation_pairs=20000",), (1, 4)),  # while the network is measured
+        (("data.validation_pairs=6000",), (1, 4)),  # while the network is measured
     ],
 )
 def test_it_ends_in_time_whatever_it_is_at(keys: tuple[str, ...], progress: tuple[int, int]) -> None:
