@@ -36,7 +36,10 @@ _ANYWHERE = {  # options that may stand before the command or behind it
 
 
 class Commands(TyperGroup):
-    """The commands, with one way to fail: `error: ...`, a hint, and an exit code; with `--debug` a traceback before."""
+    """The commands; each fails with `error: ...`, a hint and an exit code.
+
+    With `--debug`, a traceback comes first.
+    """
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -53,7 +56,10 @@ class Commands(TyperGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 128 + N stopped by signal N."""
+        """Run the command line and exit.
+
+        Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + N stopped by signal N.
+        """
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         if isinstance(sys.stdout, io.TextIOWrapper):
@@ -69,7 +75,7 @@ class Commands(TyperGroup):
         sys.exit(code)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that the words name."""
+        """Run the command that the arguments name."""
         settings.command = ctx.command_path
         try:
             return super().invoke(ctx)
@@ -144,7 +150,7 @@ def options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """What stands before the command."""
+    """Options before the command."""
 
 
 def main() -> None:

@@ -105,7 +105,7 @@ def evaluate(
 
 
 def _counted(scores: Scores, tally: Tally, *, streams: bool) -> Iterator[Score]:
-    """The scores as they come, added to the tally, with a progress bar where nothing else is drawn on the terminal."""
+    """Add scores to the tally as they come; a bar shows where no result is drawn."""
     drawn = streams and sys.stdout is not None and sys.stdout.isatty()
     with _bar(scores.total) if shows_progress() and not drawn else nullcontext(_no_bar) as advance:
         for score in scores:

@@ -1,4 +1,4 @@
-"""Typed options: parsers, options that several commands share, and rules between options."""
+"""Typed options: parsers, options of several commands, rules between options."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ Threads: TypeAlias = Annotated[
 
 
 def requires(option: str, value: object, others: Mapping[str, object]) -> None:
-    """Refuse an option that is given without any of the others, which are values by name.
+    """Refuse an option that is given without any of the others (values by name).
 
     Raises
     ------
@@ -170,7 +170,7 @@ def requires(option: str, value: object, others: Mapping[str, object]) -> None:
 
 
 def exclusive(options: Mapping[str, object], *, why: str = "", hint: str = "leave out all but one") -> None:
-    """Refuse options that are given together, which are values by name.
+    """Refuse options that are given together (values by name).
 
     Raises
     ------

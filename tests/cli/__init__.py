@@ -1,4 +1,4 @@
-"""Helpers of the command line's tests: tiny pictures, a tiny network, and ways to run a command."""
+"""Helpers of the command line's tests: tiny inputs, and ways to run a command."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ batch_size = 5
 
 
 class Answer(NamedTuple):
-    """What a command wrote, and how it ended."""
+    """Exit code and outputs of a command."""
 
     code: int
     out: str
@@ -62,7 +62,7 @@ def n2n(*words: str | Path) -> Answer:
 
 
 def failure(*words: str | Path) -> tuple[int, str, str]:
-    """Exit code, message and hint of a command that fails, having written nothing else."""
+    """Exit code, message and hint of a command that fails and writes nothing else."""
     answer = n2n("--quiet", *words)
     assert answer.out == ""
     told = re.fullmatch(r"error: ([^\n]+)\n\nhint: ([^\n]+)\n", answer.err)
@@ -71,7 +71,7 @@ def failure(*words: str | Path) -> tuple[int, str, str]:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """For a command in a process of its own: one thread, and no terminal settings of the one who runs the tests."""
+    """Environment of a command in a process of its own: one thread, a plain terminal."""
     kept = {
         k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "TERM", "COLUMNS", "TTY_COMPATIBLE")
     }
@@ -81,7 +81,7 @@ def environment(**changes: str) -> dict[str, str]:
 def start(*words: str | Path, **streams: Any) -> subprocess.Popen[str]:
     """Start a command in a process of its own."""
     piped = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
-    return subprocess.Popen([*N2N, *words], text=True, env=environment(), **piped)  # type: ignore[call-overload, no-any-return]
+    return subprocess.Popen([*N2N, *words], text=True, env=environment(), **piped)
 
 
 @contextmanager
@@ -126,9 +126,9 @@ class Terminal(io.StringIO):
 
 
 def on_a_terminal(*words: str, stdout: bool = False, **variables: str) -> tuple[str, str]:
-    """Run a command whose stderr is a terminal of 80 columns, and stdout too if asked for.
+    """Run a command whose stderr, and perhaps stdout, is a terminal of 80 columns.
 
-    Gives what is piped from stdout, and what the terminal got.
+    Returns what is piped from stdout, and what the terminal got.
     """
     terminal, side = pty.openpty()
     env = environment(COLUMNS="80", **variables)
@@ -147,7 +147,7 @@ def on_a_terminal(*words: str, stdout: bool = False, **variables: str) -> tuple[
 
 
 def lines_of(seen: str) -> list[str]:
-    """Lines that a terminal was given, without its codes; a bar is one for each time it was drawn."""
+    """Lines that a terminal got, without its codes; a bar each time it is drawn."""
     return re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen))
 
 
@@ -161,7 +161,7 @@ def photo(path: Path, shape: tuple[int, ...] = (24, 20, 3), seed: int = 0) -> Pa
 
 
 def workplace(folder: Path) -> None:
-    """Fill a folder with `photos/`, a configuration `tiny.toml`, and an untrained checkpoint of it `tiny.pth`."""
+    """Fill a folder with `photos/`, `tiny.toml`, and its untrained `tiny.pth`."""
     for i in range(3):
         photo(folder / "photos" / f"{i}.png", seed=i)
     (folder / "tiny.toml").write_text(TINY)

@@ -1,10 +1,9 @@
-"""What holds for every command: help, usage errors, tracebacks, and how a process ends."""
+"""Every command: help, usage errors, tracebacks, and the end of a process."""
 
 from __future__ import annotations
 
 import json
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -201,24 +200,6 @@ def test_the_script_and_the_module_are_one_command() -> None:
     assert re.fullmatch(
         r"error: missing argument 'CHECKPOINT\|NAME'\n\nhint: see `python.* -m n2n_cli eval --help`\n", done.stderr
     )
-
-
-def test_ctrl_c_ends_a_training_with_130_and_whole_files(here: Path) -> None:
-    workplace(here)
-    with start("train", "--config", "tiny.toml", "--epochs", "1000000", "--out", "run") as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("epoch 1/"):
-                break
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
-    assert (process.returncode, out) == (130, "")
-    assert re.search(
-        r"\nerror: interrupted\n\nhint: step \d of epoch \d+ is saved: `n2n train --resume run` goes on\n$", err
-    )
-    assert "Traceback" not in err
-    assert {path.name for path in Path("run").iterdir()} == {"best.pth", "config.toml", "last.pth", "metrics.jsonl"}
-    assert n2n("-q", "eval", "run/last.pth").code == 0
 
 
 def test_a_reader_that_leaves_ends_the_command_in_silence(here: Path) -> None:

@@ -14,14 +14,9 @@ import pytest
 
 from n2n_cli.checkpoints.file import write_checkpoint
 from n2n_cli.models.model import Model
-from tests.cli import TINY, failure, lines_of, n2n, on_a_terminal, photo, start, workplace
+from tests.cli import TINY, failure, lines_of, n2n, on_a_terminal, photo, start
 
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    workplace(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def scores(*words: str) -> list[dict[str, Any]]:

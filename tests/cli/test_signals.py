@@ -13,7 +13,7 @@ from n2n_cli.cli.signals import StopSignals
 
 
 def takes_everything_for_damage() -> None:
-    """As the checkpoint's reader does with what a damaged file makes of the library below it."""
+    """Take every error for damage, as the checkpoint's reader does."""
     try:
         os.kill(os.getpid(), SIGTERM)
         time.sleep(5)

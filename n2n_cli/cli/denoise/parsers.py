@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class DenoiseCommand(TyperCommand):
-    """A command that takes `--self` alone as `--self=zs-n2n`: the word behind it is a picture."""
+    """A command in which `--self` alone is `--self=zs-n2n`; a picture may follow it."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the words before `--`, with the method of `--self` added."""
+        """Add the method to `--self`, before `--`, and parse."""
         options = args.index("--") if "--" in args else len(args)
         return super().parse_args(
             ctx, ["--self=zs-n2n" if word == "--self" else word for word in args[:options]] + args[options:]

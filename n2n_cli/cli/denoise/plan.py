@@ -82,9 +82,9 @@ def _plan_one(source: str, target: str, image_format: str | None, *, dry_run: bo
 
 
 def choose_shard(plan: Plan, shard: Shard | None, *, many: bool) -> tuple[Job, ...]:
-    """The jobs that are this process's: of `--shard`, or else, of many pictures, as a cluster numbers it.
+    """Choose the jobs of this process: by `--shard` or, for many, by the cluster.
 
-    What a user names one by one is not shared out: in a job array, each task may name its own.
+    A single picture is not shared out: each task of a job array may name its own.
     """
     given = shard is not None
     if shard is None:

@@ -194,7 +194,7 @@ def _watched(records: Iterable[Record], signals: StopSignals, run: Run, ranks: R
 
 
 def _refuse_to_change(given: Mapping[str, tuple[str, Any]], others: list[str]) -> None:
-    """See that nothing is asked for that would make another training of the one that goes on."""
+    """Refuse options that would make a resumed run another training."""
     allowed = ("train.epochs", "data.kind", "data.source", "data.second")
     refused = [flag for name, (flag, _) in given.items() if name not in allowed] + others
     if refused:

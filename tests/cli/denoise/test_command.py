@@ -1,4 +1,4 @@
-"""`n2n denoise`: pictures of every size and kind, and what is refused before the work."""
+"""`n2n denoise`: pictures of every size and kind, and early refusals."""
 
 from __future__ import annotations
 
@@ -16,16 +16,12 @@ from PIL import Image
 from n2n_cli.config import load_config
 from n2n_cli.denoising.picture import MARGIN
 from n2n_cli.models.model import Model
-from tests.cli import N2N, environment, failure, n2n, photo, workplace
+from tests.cli import N2N, environment, failure, n2n, photo
 
 MODEL = ("--model", "tiny.pth")
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    workplace(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 @pytest.mark.parametrize("shape", [(24, 20, 3), (1, 1, 3), (7, 13, 3), (9, 11)], ids=str)

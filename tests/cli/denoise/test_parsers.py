@@ -1,4 +1,4 @@
-"""`n2n denoise --self`: the words, what they go with, and what is told."""
+"""`n2n denoise --self`: its spellings, its rules and its messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words IN... OUT, and whose part of the pictures is denoised."""
+"""The arguments IN... OUT, and shards of the pictures."""
 
 from __future__ import annotations
 

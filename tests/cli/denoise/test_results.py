@@ -1,4 +1,4 @@
-"""What is told of many pictures: lines, the manifest, failures, Ctrl-C, and the bar."""
+"""Reports on many pictures: lines, the manifest, failures, Ctrl-C."""
 
 from __future__ import annotations
 

@@ -13,17 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.cli import ended, n2n, photo, running, wait_for, workplace
+from tests.cli import ended, n2n, photo, running, wait_for
 
 SECONDS = 5.0
 """In which a command ends that was asked to."""
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    workplace(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def large(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A picture from stdin and to stdout: pipes, terminals, full disks and readers that leave."""
+"""A picture from stdin and to stdout: pipes, terminals, full disks."""
 
 from __future__ import annotations
 
@@ -10,20 +10,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.cli import N2N, environment, failure, n2n, photo, start, workplace
+from tests.cli import N2N, environment, failure, n2n, photo, start
 
 DENOISE = ("denoise", "--model", "tiny.pth")
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    workplace(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def shell(command: str) -> tuple[int, bytes, bytes]:
-    """Exit code, stdout and stderr of a command of the shell, where `n2n` is this program."""
+    """Exit code, stdout and stderr of a shell command; `n2n` is this program."""
     line = command.replace("n2n", " ".join(N2N))
     done = subprocess.run(line, shell=True, capture_output=True, check=False, env=environment())
     return done.returncode, done.stdout, done.stderr

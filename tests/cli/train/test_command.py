@@ -10,18 +10,13 @@ import pytest
 
 from n2n_cli.config import load_config
 from n2n_cli.models.model import Model
-from tests.cli import TINY, failure, n2n, photo, workplace
+from tests.cli import TINY, failure, n2n, photo
 
 RESULT = r"{run}/best\.pth: noisy \d+\.\d\d dB, denoised \d+\.\d\d dB\n"
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    workplace(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def test_a_training_from_start_to_end() -> None:

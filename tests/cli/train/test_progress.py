@@ -13,17 +13,13 @@ import pytest
 
 from n2n_cli.cli.train.progress import show_bar, show_lines
 from n2n_cli.training.records import Epoch, Finished, Record, Started, Step
-from tests.cli import Terminal, lines_of, on_a_terminal, workplace
+from tests.cli import Terminal, lines_of, on_a_terminal
 
 RESULT = r"{run}/best\.pth: noisy \d+\.\d\d dB, denoised \d+\.\d\d dB\n"
 TRAIN = ("train", "--config", "tiny.toml")
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    workplace(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def epoch(number: int = 1, of: int = 2, *, rate: float = 9.0, loading: float = 0.0) -> Epoch:
@@ -112,7 +108,7 @@ def test_a_terminal_without_colours_a_dumb_one_and_quiet() -> None:
 
 
 def drawn(records: Iterable[Record], monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], list[tuple[str, float, str]]]:
-    """Lines of a terminal of 100 columns, and its different bars, drawn again after each record."""
+    """Lines of a terminal of 100 columns, and its bars, drawn after each record."""
 
     def slowly() -> Iterator[Record]:
         for record in records:

@@ -10,14 +10,9 @@ import pytest
 from n2n_cli.checkpoints.file import write_checkpoint
 from n2n_cli.config import load_config
 from n2n_cli.models.model import Model
-from tests.cli import failure, n2n, workplace
+from tests.cli import failure, n2n
 
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    workplace(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def test_a_run_goes_on_and_longer_than_was_planned() -> None:

@@ -1,4 +1,4 @@
-"""Trainings in processes of their own that signals, other trainings and full disks stop."""
+"""Trainings that signals, other trainings and full disks stop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 from n2n_cli.checkpoints.file import read_checkpoint
 from n2n_cli.models.model import Model
 from n2n_cli.training.run_folder import Run
-from tests.cli import TINY, ended, environment, failure, n2n, running, wait_for, workplace
+from tests.cli import TINY, ended, environment, failure, n2n, running, wait_for
 from tests.trainings import left_by, metrics_of
 
 SECONDS = 5.0
@@ -34,12 +34,7 @@ STARTED = "154,627 parameters"
 SLOW_STEP = ("data.pairs=3000", "train.batch_size=3000")
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    workplace(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def training(*words: str, ignored: Signals | None = None) -> AbstractContextManager[subprocess.Popen[str]]:
@@ -49,7 +44,7 @@ def training(*words: str, ignored: Signals | None = None) -> AbstractContextMana
 
 @contextmanager
 def slow_training(*keys: str) -> Iterator[subprocess.Popen[str]]:
-    """A training of a wide network that has started, with these keys of its configuration."""
+    """A training of a wide network that has started, with these keys set."""
     Path("wide.toml").write_text(re.sub(r"layers = \[.*?\n\]\n", WIDE, TINY, flags=re.DOTALL))
     words = [word for key in ("data.size=16", "train.lr=1e-3", *keys) for word in ("--set", key)]
     with training("--config", "wide.toml", *words, "--out", "run") as process:
@@ -86,6 +81,7 @@ def test_a_signal_lets_it_save_and_end(number: Signals, message: str) -> None:
     assert f"step {progress['step']} of epoch {progress['epoch']} " in lines[3]
     assert len(metrics_of(run)) == progress["epoch"] - 1
     assert {path.name for path in run.folder.iterdir()} == {"last.pth", "best.pth", "config.toml", "metrics.jsonl"}
+    assert n2n("-q", "eval", "run/last.pth").code == 0
     assert n2n("train", "--resume", "run", "--epochs", "1").code == 0
 
 
