@@ -1,4 +1,4 @@
-"""Commands that the ranks of an MPI job run together: one of them prints, and an error is told of once."""
+"""Commands that the ranks of an MPI job run together."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ Words = ParamSpec("Words")
 
 _RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 _FIRST_TELLS = 1.0
-"""Seconds that the first of unconnected processes has to print an error that all of them have."""
+"""Time, in seconds, that the first of unconnected processes has to print an error that all of them have."""
 
 
 def on_ranks(command: Callable[Words, None]) -> Callable[Words, None]:
-    """A command that all ranks run together; one that fails ends all, with one message and one exit code."""
+    """Let all ranks run a command together, of which the first prints.
+
+    An error on one rank ends all, with one message and one exit code.
+    """
 
     @wraps(command)
     def together(*words: Words.args, **options: Words.kwargs) -> None:
@@ -39,12 +42,12 @@ def on_ranks(command: Callable[Words, None]) -> Callable[Words, None]:
 
 
 def show_nothing(items: Iterable[object]) -> None:
-    """Take all of them: the first rank shows its own, which are the same."""
+    """Take all items; the first rank shows its own, which are the same."""
     deque(items, maxlen=0)
 
 
 def tells(error: Exception) -> bool:
-    """Whether it is for this process to tell the user of the error that ends it."""
+    """True for the process that reports an error to the user."""
     ranks = _connected()
     if ranks is not None:
         return ranks.tells(error)
@@ -59,14 +62,14 @@ def tells(error: Exception) -> bool:
 
 
 def leave_ranks(exit_code: int) -> None:
-    """Before the process ends: see that no other waits for it, and that none ends it that has yet to print."""
+    """Leave the other ranks, so that none waits for this process or aborts it."""
     ranks = _connected()
     if ranks is not None:
         ranks.end(exit_code)
 
 
 def _connected() -> Ranks | None:
-    """The ranks that this process belongs to, if it has asked for them."""
+    """The ranks that this process belongs to; None if it has not connected to any."""
     module = sys.modules.get("n2n_cli.distributed.launchers")
     if module is None or not module.ranks_of_process.cache_info().currsize:
         return None

@@ -1,22 +1,17 @@
-"""Manifest: a file of JSON lines that grows by a whole line at a time, also of several processes."""
+"""Manifest: a file of JSON lines that several processes append to."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from n2n_cli.errors import N2NError, UsageError
 from n2n_cli.system.json_lines import json_line
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from n2n_cli.system.locks import file_locked
 
 _BEGINNING = b'{"input": '
 _LONGEST_LINE = 1_000_000
@@ -25,14 +20,14 @@ _LONGEST_LINE = 1_000_000
 class Manifest:
     """Records, appended to a file.
 
-    A line is written in one piece and under a lock; what a crash or a full disk left of one is taken away by the next
-    who opens the file. Thus every line is whole, whoever writes. Where the system has no such locks (Windows), one
-    process at a time may write.
+    A line is written in one piece and under a lock; what a crash or a full disk left of one is removed by the next
+    process that opens the file. Thus every line is whole, whoever writes. Where the system has no such locks
+    (Windows), one process at a time may write.
 
     Parameters
     ----------
     path : path
-        A manifest, which is continued, or a new file.
+        A manifest, to which records are added, or a new file.
 
     Raises
     ------
@@ -65,7 +60,7 @@ class Manifest:
         self.close()
 
     def close(self) -> None:
-        """Nothing can be appended from now on."""
+        """Close the file."""
         os.close(self._file)
 
     def append(self, record: Mapping[str, Any]) -> None:
@@ -78,7 +73,7 @@ class Manifest:
         """
         line = json_line(record).encode() + b"\n"
         try:
-            with self._locked():
+            with file_locked(self._file):
                 written = os.write(self._file, line)
                 if written < len(line):
                     _cut_end(self._file, written)
@@ -89,10 +84,10 @@ class Manifest:
             ) from None
 
     def _mend(self) -> None:
-        """See that the file is a manifest, and take away the beginning of a line that a crash has left at its end."""
+        """Check that the file is a manifest, and remove an incomplete last line."""
         if not os.path.isfile(self._path):  # noqa: PTH113 - a device such as /dev/stderr, or a pipe
             return
-        with self._locked():
+        with file_locked(self._file):
             size = os.fstat(self._file).st_size
             first = self._read(_LONGEST_LINE, 0).partition(b"\n")
             if size and not (_is_record(first[0]) or (not first[1] and _is_beginning(first[0]))):
@@ -107,21 +102,8 @@ class Manifest:
                 _cut_end(self._file, len(last))
 
     def _read(self, length: int, start: int) -> bytes:
-        os.lseek(self._file, start, os.SEEK_SET)  # what is written goes to the end all the same
+        os.lseek(self._file, start, os.SEEK_SET)  # writing appends all the same
         return os.read(self._file, length)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        if fcntl is None:
-            yield
-            return
-        with suppress(OSError):  # some network file systems know no locks
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                fcntl.flock(self._file, fcntl.LOCK_UN)
 
 
 def _is_record(line: bytes) -> bool:

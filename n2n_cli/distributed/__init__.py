@@ -1,9 +1,8 @@
-"""Work that several processes share.
+"""Work that several processes do together.
 
-ranks        the processes of one piece of work; mostly there is one
-collectives  sums and exchanges between ranks
+ranks        interface of the processes that work together, and a process that works alone
 mpi          ranks that MPI connects
-launchers    the ranks that mpiexec or srun has started
-same_data    the same pictures for all ranks of a training
-shards       the part of a list of work that one process does without knowing of the others
+launchers    processes that mpiexec or srun has started
+same_data    training pictures, the same on all ranks
+shards       the part of a list of work that one process does by itself
 """

@@ -1,4 +1,4 @@
-"""Launchers: the ranks that mpiexec or srun has started, of which this process is one."""
+"""Launchers: processes that mpiexec or srun has started together."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from n2n_cli.errors import UsageError
 
 
 def place_of_process(environment: Mapping[str, str]) -> Shard:
-    """This process's place among those that mpiexec or srun started with it; 1/1 where there is none."""
+    """This process's place among those that a launcher started; 1/1 if alone."""
     others = ("SLURM_ARRAY_", "JOB_COMPLETION")  # tasks that run at different times
     return shard_of_process({name: value for name, value in environment.items() if not name.startswith(others)})
 
 
 @cache
 def ranks_of_process() -> Ranks:
-    """The ranks that a launcher started with this process, connected by MPI; mpi4py is imported only then.
+    """The ranks that a launcher started with this process, connected by MPI.
+
+    A process that was started alone does not import mpi4py.
 
     Raises
     ------

@@ -1,36 +1,45 @@
-"""Ranks that MPI connects: one sum a step, and an error of one is the end of all."""
+"""Ranks that MPI connects.
+
+An error on one rank ends all, and none is left waiting for it: every meeting begins by gathering the same few numbers
+from each rank. They say whether a rank has failed, has given up its step or was asked to stop, so a rank that fails
+anywhere meets the others at whatever they do next. Gradients or values follow only where all are well. Ranks wait by
+polling, so that they notice signals and ranks that are lost.
+"""
 
 from __future__ import annotations
 
-import os
+import math
 import platform
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
+from mpi4py import MPI
 
-from n2n_cli.distributed.collectives import ASKED, FAILED, GAVE_UP, LOSS, PATIENCE, SIZE, TAIL, Meetings
 from n2n_cli.distributed.ranks import ElsewhereError, Ranks, Value
 from n2n_cli.distributed.shards import Shard
 from n2n_cli.errors import N2NError, UsageError
 from n2n_cli.nn.functional import Array
-from n2n_cli.system.cpu import available_cores
+from n2n_cli.system.cpu import affinity, available_cores
 from n2n_cli.system.stopping import StopError, Stopping
 
+PATIENCE, OTHERS_PATIENCE = 3.0, 30.0
+"""Time, in seconds, that a rank which was asked to stop waits for the others before it ends without them: the first,
+which then saves, and the others, which let it."""
 FAILURES_PATIENCE = 10.0
-"""Seconds that a rank which has failed waits for the others, to end together with them, before it ends them."""
+"""Time, in seconds, that a rank which has failed waits for the others, to end together with them."""
 _LAST_WORDS = 5.0
-"""Seconds that the first rank has to tell why it ends, where the ranks have lost each other."""
+"""Time, in seconds, that the first rank has to report why it ends, where the ranks have lost each other."""
 _FORWARDING = 0.5
-"""Seconds in which launchers pass on what was printed last: of a process that aborts they may drop it."""
+"""Time, in seconds, in which launchers pass on what was printed last: of a process that aborts they may drop it."""
+_SPINNING, _PAUSE = 2e-4, 2e-5
+"""Time, in seconds, in which a waiting rank polls without a pause, and the pause between two polls after it."""
 _SIGNALS = 128
 """Exit codes above it are those of signals, which all ranks may have got."""
-
-
-class _StoppedTogetherError(StopError):
-    """All ranks raise it at the same meeting."""
+_FAILED, _GAVE_UP, _ASKED, _LOSS, _SIZE = range(5)
+"""Columns of what a meeting gathers: exit code or 0, two flags, loss summed over the part, its size."""
 
 
 class MpiRanks(Ranks):
@@ -39,7 +48,7 @@ class MpiRanks(Ranks):
     Parameters
     ----------
     place : Shard
-        Of this process, as the launcher's variables tell it.
+        This process's place, by the launcher's variables.
 
     Raises
     ------
@@ -48,16 +57,20 @@ class MpiRanks(Ranks):
     """
 
     def __init__(self, place: Shard) -> None:
-        self._meetings = Meetings()
-        self.rank, self.count = self._meetings.rank, self._meetings.count
+        self._world = MPI.COMM_WORLD
+        self.rank, self.count = self._world.rank, self._world.size
         if self.count == 1:
             raise UsageError(
                 f"{place.count} processes were started together ({place.reason}), but MPI does not connect them",
                 hint="start them with the mpiexec of the MPI that mpi4py uses, or `srun --mpi=pmi2` or `--mpi=pmix`",
             )
-        self._asked = self._speaks = False
-        hosts = self.gathered((platform.node(), _affinity()))
-        self._sharing = sum(host == platform.node() and bool(cores & _affinity()) for host, cores in hosts)
+        self._gradients: Array = np.zeros(0, np.float32)
+        self._asks: Callable[[], bool] = lambda: False
+        self._asked = self._stopped = self._lost = False
+        self._until = math.inf  # when all waiting ends
+        self._interrupt: KeyboardInterrupt | None = None  # that came while waiting, for the next meeting
+        hosts = self.gathered((platform.node(), affinity()))
+        self._sharing = sum(host == platform.node() and bool(cores & affinity()) for host, cores in hosts)
         self._first_here = [host for host, _ in hosts].index(platform.node()) == self.rank
 
     @property
@@ -68,28 +81,26 @@ class MpiRanks(Ranks):
     def together(self) -> Iterator[None]:
         try:
             yield
-            with self._meetings.meeting():
-                self._meet()
+            self._meet()
         except ElsewhereError:
             raise
         except BaseException as error:
-            if self._meetings.lost:
-                raise
-            own = _exit_code(error)
-            self._meetings.until = time.perf_counter() + (PATIENCE if own > _SIGNALS else FAILURES_PATIENCE)
-            try:
-                with self._meetings.meeting():
-                    self._meetings.add_up(failed=True)
-                    codes = self._failures(own)
-            except (StopError, KeyboardInterrupt, N2NError):
-                self._speaks = own <= _SIGNALS
-                raise error from None
-            failed = [rank for rank, code in enumerate(codes) if code is not None]
-            if failed[0] != self.rank:
-                raise ElsewhereError(failed[0], codes[failed[0]] or 1) from None
-            if self.rank and len(failed) < self.count and isinstance(error, N2NError):
-                error.message = f"on rank {self.rank} ({platform.node()}): {error.message}"
+            if not self._lost:
+                self._fail(error)
             raise
+
+    def _fail(self, error: BaseException) -> None:
+        """End together with the others, by an ElsewhereError if a lower rank failed."""
+        code = _exit_code(error)
+        self._until = time.perf_counter() + (PATIENCE if code > _SIGNALS else FAILURES_PATIENCE)
+        try:
+            failed = self._meet(failed=code)[:, _FAILED] != 0
+        except (StopError, KeyboardInterrupt, N2NError):
+            if not self._lost:  # an ElsewhereError
+                raise
+            return
+        if self.rank and not failed.all() and isinstance(error, N2NError):
+            error.message = f"on rank {self.rank} ({platform.node()}): {error.message}"
 
     def from_first(self, make: Callable[[], Value]) -> Value:
         made = make() if self.first else None
@@ -98,113 +109,130 @@ class MpiRanks(Ranks):
 
     def in_turn(self, make: Callable[[], Value]) -> Value:
         made = make() if self._first_here else None
-        with self._meetings.meeting():
-            self._meet()
+        self._meet()
         return make() if made is None else made
 
     def gathered(self, value: Value) -> list[Value]:
-        with self._meetings.meeting():
-            self._meet()
-            return self._meetings.exchanged(value)
+        # The ranks are copies of one program that one user has started: they trust what they send each other.
+        own = np.frombuffer(MPI.pickle.dumps(value), np.uint8)
+        sizes = self._meet(size=own.size)[:, _SIZE].astype(np.int64)
+        ends = np.cumsum(sizes)
+        everything = np.empty(ends[-1], np.uint8)
+        self._wait(self._world.Iallgatherv(own, [everything, (sizes, ends - sizes)]))
+        return [MPI.pickle.loads(part.tobytes()) for part in np.split(everything, ends[:-1])]
 
     def any_of(self, value: Value | None) -> Value | None:
-        if self._meetings.lost:
+        if self._lost:
             return value
         return next((found for found in self.gathered(value) if found is not None), None)
 
     def gradients(self, size: int) -> Array:
-        with self._meetings.meeting():
-            self._meet()  # all have the old array until here
-            self._meetings.array = np.zeros(size + TAIL, np.float32)
-        return self._meetings.array[:size]
+        self._gradients = np.zeros(size, np.float32)
+        return self._gradients
 
     def add_up(self, loss: float, size: int) -> float:
-        grads = self._meetings.array[:-TAIL]
-        with self._meetings.meeting(), np.errstate(over="ignore", invalid="ignore"):  # the loss tells
-            grads *= np.float32(size)
-            tail = self._meet(loss * size, size)
-            grads *= 1 / tail[SIZE]
-            self._asked = bool(tail[ASKED])
-            return float(tail[LOSS] / tail[SIZE])
+        met = self._meet(loss=loss * size, size=size)
+        batch = met[:, _SIZE].sum()
+        with np.errstate(over="ignore", invalid="ignore"):  # the loss shows it
+            self._gradients *= np.float32(size / batch)
+            self._wait(self._world.Iallreduce(MPI.IN_PLACE, self._gradients))
+            self._asked = bool(met[:, _ASKED].any())
+            return float(met[:, _LOSS].sum() / batch)
 
     def watch(self, asked: Callable[[], bool]) -> None:
-        self._meetings.asks = asked
+        self._asks = lambda: not self._stopped and asked()  # once all stop, the first has time to save
 
     def after_a_step(self, stopping: Stopping) -> None:
         if self._asked:
-            self._stopped()
+            self._stopped = True
+            raise StopError
 
     def stop(self, error: StopError) -> None:
-        if self._meetings.lost or isinstance(error, _StoppedTogetherError):
-            return
-        with self._meetings.meeting():
-            tail = self._meetings.add_up(gave_up=True)
-            self._meetings.asks = lambda: False
-            if tail[FAILED]:
-                self._failures(None)
+        if not (self._lost or self._stopped):
+            with suppress(StopError):  # the others do not come
+                self._meet(gave_up=True)
+            self._stopped = True
 
     def tells(self, error: Exception) -> bool:
-        if self._meetings.lost and not self.first and not self._speaks:
+        if self._lost and not self.first:
             time.sleep(_LAST_WORDS)  # the first does, if it still can
         return super().tells(error)
 
     def end(self, exit_code: int) -> None:
-        if not self._meetings.lost:
-            self._meetings.until = time.perf_counter() + _LAST_WORDS
-            try:
-                self._meetings.part_from_all()
-            except (StopError, KeyboardInterrupt, N2NError):
-                self._meetings.lost = True
-        if self._meetings.lost:
+        if not self._lost:
+            self._until = time.perf_counter() + _LAST_WORDS
+            with suppress(StopError, KeyboardInterrupt, N2NError):
+                self._wait(self._world.Ibarrier())
+        if self._lost:
             time.sleep(_FORWARDING)
-            self._meetings.abort(exit_code)
+            self._world.Abort(exit_code)
 
-    # Meetings
-
-    def _meet(self, loss: float = 0, size: int = 0) -> Array:
-        """The sums of the five numbers, where all are well.
+    def _meet(self, *, failed: int = 0, gave_up: bool = False, loss: float = 0, size: int = 0) -> Array:
+        """Gather the ranks' numbers: one row for each, its columns as named above.
 
         Raises
         ------
         ElsewhereError
-            When another rank has failed.
+            When another rank has failed, and no lower one than this.
         StopError
-            When another has given up.
+            When another has given up its step.
+        KeyboardInterrupt
+            When a signal came during an earlier meeting.
         """
-        tail = self._meetings.add_up(loss=loss, size=size)
-        if tail[FAILED]:
-            self._failures(None)
-        if tail[GAVE_UP]:
-            self._stopped()
-        return tail
+        if self._interrupt is not None and not failed:
+            interrupt, self._interrupt = self._interrupt, None
+            raise interrupt
+        own = np.array([failed, gave_up, self._asks(), loss, size], np.float64)
+        met: Array = np.empty((self.count, own.size))
+        self._wait(self._world.Iallgather(own, met))
+        (ranks,) = np.nonzero(met[:, _FAILED])
+        if len(ranks) and ranks[0] != self.rank:
+            raise ElsewhereError(int(ranks[0]), int(met[ranks[0], _FAILED])) from None
+        if not failed and not gave_up and met[:, _GAVE_UP].any():
+            self._stopped = True
+            raise StopError
+        return met
 
-    def _failures(self, own: int | None) -> list[int | None]:
-        """The exit codes of those that have failed, by rank; all have met to say them.
+    def _wait(self, request: MPI.Request) -> None:
+        """Wait for the others, no longer than a deadline; a signal sets one.
 
         Raises
         ------
-        ElsewhereError
-            When this is none of them.
+        KeyboardInterrupt, StopError
+            When they have not come by then. The first signal is left to the next meeting if they come; a second one
+            is raised at once.
+        N2NError
+            When the connection is lost.
         """
-        codes = self._meetings.exchanged(own)
-        if own is None:
-            raise ElsewhereError(*next((rank, code) for rank, code in enumerate(codes) if code is not None))
-        return codes
-
-    def _stopped(self) -> None:
-        self._meetings.asks = lambda: False  # the others' wait for the first, which saves, has no end
-        raise _StoppedTogetherError
-
-
-def _affinity() -> frozenset[int]:
-    """The cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return frozenset(os.sched_getaffinity(0))
-    return frozenset(range(os.cpu_count() or 1))
+        patience = PATIENCE if self.first else OTHERS_PATIENCE
+        began, until = time.perf_counter(), self._until
+        self._lost = True  # unless they come
+        while True:
+            try:
+                if request.Test():
+                    self._lost = False
+                    return
+                now = time.perf_counter()
+                if now > began + _SPINNING:
+                    time.sleep(_PAUSE)
+                if until > now + patience and (self._interrupt is not None or self._asks()):
+                    until = now + patience
+                if now > until:
+                    raise self._interrupt or StopError
+            except KeyboardInterrupt as interrupt:
+                if self._interrupt is not None:
+                    raise
+                self._interrupt = interrupt
+            except MPI.Exception as error:
+                raise N2NError(
+                    f"rank {self.rank} has lost the others: {error}",
+                    hint="a training goes on with `n2n train --resume RUN`, on any number of ranks",
+                ) from None
 
 
 def _exit_code(error: BaseException) -> int:
+    """The exit code that an error ends the process with, which is never 0."""
     if isinstance(error, KeyboardInterrupt):
         return 130
     code: Any = getattr(error, "exit_code", 1)
-    return code if isinstance(code, int) else 1
+    return (isinstance(code, int) and code) or 1

@@ -1,4 +1,4 @@
-"""Ranks: the processes that do one piece of work together, as an MPI launcher has started them; mostly there is one."""
+"""Ranks: processes that work together, or one process alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Value = TypeVar("Value")
 
 
 class ElsewhereError(N2NError):
-    """Another rank has failed and tells why; this one only ends, with the same exit code."""
+    """Another rank has failed and reports why; this one ends with its exit code."""
 
     def __init__(self, rank: int, exit_code: int) -> None:
         super().__init__(f"rank {rank} has failed")
@@ -25,17 +25,17 @@ class ElsewhereError(N2NError):
 
 
 class Ranks:
-    """A process that works alone. What works together, as `MpiRanks`, has the same methods.
+    """A process that works alone; `MpiRanks` has the same methods for several.
 
-    Where there are several, each calls the same methods in the same order: they meet there. What one of them raises
-    anywhere inside `together` ends all of them at their next meeting.
+    All ranks call the same methods in the same order, and meet there. An error that one of them raises anywhere inside
+    `together` ends all of them at their next meeting.
 
     Attributes
     ----------
     rank : int
-        Of this process, from 0 on.
+        This process's number, from 0 on.
     count : int
-        Of all.
+        Number of ranks.
     """
 
     rank = 0
@@ -43,59 +43,65 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that writes and prints."""
+        """True for the rank that writes and prints."""
         return self.rank == 0
 
     @property
     def threads(self) -> int:
-        """Cores that this process may use, less what other ranks need of them."""
+        """Number of cores that this process may use, divided by the ranks on them."""
         return available_cores()
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Do the work of the block, at the end of which all meet.
+        """Do the work of the block together, and meet at its end.
 
         Raises
         ------
         ElsewhereError
-            When another rank failed. Of those that fail between two meetings the lowest raises its own error.
+            When another rank failed. If several fail between two meetings, the lowest raises its own error.
         """
         yield
 
     def part(self, items: Array) -> Array:
-        """This rank's part of an array: neighbours; the parts differ by one at the most, and may be empty."""
+        """This rank's part of an array: consecutive items.
+
+        Parts differ in length by at most 1, and may be empty.
+        """
         n = len(items)
         return items[n * self.rank // self.count : n * (self.rank + 1) // self.count]
 
     def from_first(self, make: Callable[[], Value]) -> Value:
-        """What the first rank makes, on all."""
+        """Return on all ranks what the first rank makes."""
         return make()
 
     def in_turn(self, make: Callable[[], Value]) -> Value:
-        """What each makes, the first of each host before the others there, which then find what it has kept."""
+        """Make the same on all ranks, one rank of each host first.
+
+        The others on the host then find the files that it has written.
+        """
         return make()
 
     def gathered(self, value: Value) -> list[Value]:
-        """The value of every rank, on all, in their order."""
+        """Return on all ranks the value of every rank, in their order."""
         return [value]
 
     def any_of(self, value: Value | None) -> Value | None:
-        """The value of the lowest rank that has one, on all."""
+        """Return on all ranks the value of the lowest rank whose value is not None."""
         return value
 
     def gradients(self, size: int) -> Array:
-        """The array of so many float32 that `add_up` adds up."""
+        """Make the array of `size` float32 zeros that `add_up` adds up."""
         return np.zeros(size, np.float32)
 
     def add_up(self, loss: float, size: int) -> float:
-        """Make the gradients those of the mean over the whole batch, on all.
+        """Replace each rank's gradients with those of the whole batch.
 
         Parameters
         ----------
         loss : float
-            Mean over this rank's part of the batch, to which its gradients belong.
+            Mean over this rank's part of the batch, whose gradients are in the array.
         size : int
-            Pictures in the part.
+            Number of pictures in the part.
 
         Returns
         -------
@@ -105,15 +111,15 @@ class Ranks:
         Raises
         ------
         StopError
-            When one was asked to stop and gave up its part; the gradients are then of no use.
+            When a rank was asked to stop and gave up its part; the gradients are then of no use.
         """
         return loss
 
     def watch(self, asked: Callable[[], bool]) -> None:
-        """Let this rank say, from now on at each meeting, whether it was asked to stop."""
+        """Report at each meeting from now on whether this rank was asked to stop."""
 
     def after_a_step(self, stopping: Stopping) -> None:
-        """Stop, if any rank said at the last `add_up` that it was asked to.
+        """Stop if any rank reported at the last `add_up` that it was asked to.
 
         Raises
         ------
@@ -122,14 +128,14 @@ class Ranks:
         stopping.after_a_step()
 
     def stop(self, error: StopError) -> None:
-        """Let the others, at their next meeting, know that this one stops; all of them do."""
+        """Make all ranks stop at their next meeting, as this one does."""
 
     def tells(self, error: Exception) -> bool:
-        """Whether it is for this rank to tell the user of an error that ends it."""
+        """True for the rank that reports an error to the user."""
         return not isinstance(error, ElsewhereError)
 
     def end(self, exit_code: int) -> None:
-        """Before the process ends: wait for the others, or, where they cannot be reached any more, end them."""
+        """Wait for the others before this process ends, or end those that are lost."""
 
 
 ALONE = Ranks()

@@ -1,4 +1,4 @@
-"""Shards: the part of a list of work that one of several processes does, as an option or a cluster says."""
+"""Shards: parts of a list of work that independent processes do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from n2n_cli.errors import UsageError
 Item = TypeVar("Item")
 
 COMPLETIONS = "JOB_COMPLETIONS"
-"""Kubernetes tells a pod its index but not how many there are; this variable of the manifest does."""
+"""Variable with the number of pods, for the manifest to set: Kubernetes gives a pod only its index."""
 
 _RANKS = (  # started by mpiexec or srun; a batch script that srun did not start has no step
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
@@ -23,7 +23,7 @@ _RANKS = (  # started by mpiexec or srun; a batch script that srun did not start
 
 @dataclass(frozen=True)
 class Shard:
-    """The `number`-th of `count` parts, from 1 on, and where that is said."""
+    """The `number`-th of `count` parts, from 1 on, and the source of these numbers."""
 
     number: int = 1
     count: int = 1
@@ -33,7 +33,7 @@ class Shard:
         return f"{self.number}/{self.count}"
 
     def of(self, items: Sequence[Item]) -> tuple[Item, ...]:
-        """Every `count`-th item: neighbours, which are often alike in size, go to different shards."""
+        """Every `count`-th item, since neighbours are often alike in size."""
         return tuple(items[self.number - 1 :: self.count])
 
 
@@ -55,7 +55,7 @@ def parse_shard(text: str) -> Shard:
 
 
 def shard_of_process(environment: Mapping[str, str]) -> Shard:
-    """This process's shard among those that a cluster has started; 1/1 where there is no cluster.
+    """This process's shard among those that a cluster has started; 1/1 if none has.
 
     A task of a Slurm job array or of an indexed Kubernetes job is a part; of that, each process which mpiexec or srun
     started in it is a part again.
@@ -63,7 +63,7 @@ def shard_of_process(environment: Mapping[str, str]) -> Shard:
     Raises
     ------
     UsageError
-        When the variables tell a place but not among how many.
+        When the variables give a place but not the number of places.
 
     References
     ----------

@@ -23,6 +23,7 @@ bands          one large image, layer by layer, on several threads
 tiling         images of any size, tile by tile
 tile_plan      choice of the tiles
 workers        training steps in processes of their own
+shared_step    memory that two processes share for a step
 """
 
 import n2n_cli.nn  # noqa: F401 - first, as long as its layers use the engine

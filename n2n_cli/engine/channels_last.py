@@ -12,10 +12,7 @@ from numpy.typing import DTypeLike
 from n2n_cli.engine.pool import empty
 from n2n_cli.engine.tape import do
 from n2n_cli.nn.functional import Array, Pair, Shape
-
-small_product = 0
-"""Multiplications up to which the BLAS library at hand takes a product as it is, without packing it first into memory
-that threads take turns at; larger products are then made in pieces. 0: it always packs. The program finds out."""
+from n2n_cli.system.blas import small_product
 
 _LEAST_ROWS, _LEAST_ROWS_ADDED = 16, 96
 """Rows that BLAS has to take unpacked, so that pieces are faster; where their products are added, it takes more."""
@@ -203,7 +200,7 @@ def _pieces(m: int, k: int, n: int, least: int) -> tuple[int, int]:
 
 def rows_unpacked(k: int, n: int) -> int:
     """Rows of a matrix (M, k) that BLAS multiplies with (k, n) without packing them first; 0 where it always packs."""
-    return small_product // max(1, k * n)
+    return small_product() // max(1, k * n)
 
 
 def total(x: Array, *, axis: int | tuple[int, ...]) -> Array:

@@ -1,4 +1,4 @@
-"""Replicas in processes of their own, for short steps.
+"""Replicas in worker processes, for short steps.
 
 Between any two of NumPy's calls a thread needs Python's lock. Where calls take microseconds, threads lose more time by
 waiting for each other than a second one saves; processes have a lock each.
@@ -6,79 +6,74 @@ waiting for each other than a second one saves; processes have a lock each.
 
 from __future__ import annotations
 
-import math
-import mmap
 import os
-import select
-import subprocess
+import pkgutil
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import IO, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 
-from n2n_cli.engine import channels_last
 from n2n_cli.engine.replicas import Replicas
+from n2n_cli.engine.shared_step import SharedStep, shared_file
 from n2n_cli.engine.stoppable import StoppableReplicas
 from n2n_cli.nn import Loss, Module
 from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.system.blas import one_blas_thread
+from n2n_cli.system.worker_process import Connection, WorkerProcess, function_name
 
-_SPINNING, _PAUSE = 2e-3, 0.1
-"""Seconds that a process asks without a pause for what is nearly there; and then between two questions whether it has
-to stop."""
-_PROGRAM = """
-import sys
-sys.path[:] = {path!r}
-from {module} import {name} as parts
-from n2n_cli.engine.workers import help_owner
-help_owner(*parts(*{arguments!r}), {small}, {memory}, {shapes!r})
-"""
-"""What a helper does: it finds the same package as its owner, and knows nothing of the owner's program."""
+_SPINNING = 2e-3
+"""Time, in seconds, in which to check without a pause for what is nearly there."""
+_PAUSE = 0.1
+"""Time, in seconds, between two checks whether to stop."""
 
 
 class ProcessReplicas(StoppableReplicas):
-    """A network and its copies, of which all but one are in processes of their own, the helpers.
+    """A network and its copies, of which all but one are in worker processes.
 
-    Gradients are those that threads find, to the last bit: a batch is cut and added up in the same way. Helpers start
-    at the first step, for batches of that shape, and take their part from when they are ready; until then, with other
-    batches, and if they are lost, this process does it. They end with `close`, or with this process.
+    Gradients are those that threads compute, to the last bit: a batch is cut and added up in the same way. Workers
+    start at the first step, for batches of that shape, and take their part as soon as they are ready; until then, for
+    other batches, and if they are lost, this process computes all. They end with `close`, or with this process.
 
     Parameters
     ----------
     network : Module
     criterion : Loss
-        Another is found by this process alone.
+        The gradients of any other loss are computed by this process alone.
     parts : Parts
-        The same network and loss, as a helper makes them.
+        The same network and loss, for a worker to make.
     processes : int
-        With the caller's.
+        Including this one.
+
+    Attributes
+    ----------
+    workers : list of StepWorker
+        Those that were started.
     """
 
     def __init__(self, network: Module, criterion: Loss, parts: Parts, *, processes: int) -> None:
         super().__init__(network, threads=1)
         self._criterion, self._parts, self._processes = criterion, parts, processes
-        self._helpers: list[_Helper] | None = None
+        self.workers: list[StepWorker] = []
+        self._started = False
 
     def gradients_of(
         self, groups: Sequence[Sequence[slice]], x: Array, target: Array, criterion: Loss
     ) -> tuple[list[Array], list[float]]:
         try:
-            if self._helpers is None:
-                self._helpers = []
+            if not self._started:
+                self._started = True
                 self._start(len(groups), x, target)
             fitting = criterion is self._criterion
-            helpers = [helper for helper in self._helpers if fitting and helper.fits(x, target) and helper.ready()]
-            count = len(helpers) + 1
+            workers = [worker for worker in self.workers if fitting and worker.fits(x, target) and worker.ready()]
+            count = len(workers) + 1
             own, *others = (slice(len(groups) * i // count, len(groups) * (i + 1) // count) for i in range(count))
-            for helper, part in zip(helpers, others, strict=True):
-                helper.begin(self.network, x, target, part)
+            for worker, part in zip(workers, others, strict=True):
+                worker.begin(self.network, x, target, part)
             sums, losses = super().gradients_of(groups[own], x, target, criterion)
-            for helper, part in zip(helpers, others, strict=True):
-                found = helper.end(part, self.between) or super().gradients_of(groups[part], x, target, criterion)
+            for worker, part in zip(workers, others, strict=True):
+                found = worker.end(part, self.between) or super().gradients_of(groups[part], x, target, criterion)
                 sums += found[0]
                 losses += found[1]
         except BaseException:
@@ -87,200 +82,139 @@ class ProcessReplicas(StoppableReplicas):
         return sums, losses
 
     def _start(self, groups: int, x: Array, target: Array) -> None:
-        assert self._helpers is not None
         dtypes = {array.dtype for array in (x, target, *(values for values, _ in self.network.param()))}
         if dtypes != {np.dtype(np.float32)} or os.name != "posix" or not sys.executable:
             return
         with suppress(OSError):  # there is no memory left, or there are too many processes
-            while len(self._helpers) < min(self._processes, groups) - 1:
-                self._helpers.append(_Helper(self.network, self._parts, x.shape, target.shape, groups))
+            while len(self.workers) < min(self._processes, groups) - 1:
+                self.workers.append(StepWorker(self.network, self._parts, x.shape, target.shape, groups))
 
     def close(self) -> None:
-        """End the helpers; another step starts others."""
-        helpers, self._helpers = self._helpers or [], None
-        for helper in helpers:
-            helper.close()
+        """End the workers; the next step starts others."""
+        workers, self.workers, self._started = self.workers, [], False
+        for worker in workers:
+            worker.close()
 
 
 class Parts(NamedTuple):
-    """A network and a loss, as another process makes them: make(*arguments), `make` by its name in its module.
+    """A network and a loss that another process can make, by make(*arguments).
 
-    Nothing but this name and plain values goes from one process to the other, and no pickled objects.
+    Nothing but the name of `make` and plain values goes from one process to the other, and no pickled objects.
     """
 
     make: Callable[..., tuple[Module, Loss]]
     arguments: tuple[int | float | str, ...] = ()
 
 
-class SharedStep:
-    """What two processes both see: the weights and the batch of a step, and what the one finds for the other.
+class StepWorker:
+    """A process that computes the gradients of parts of batches.
 
-    Parameters
-    ----------
-    memory : int
-        Descriptor of a file, which is made as large as it has to be.
-    x, target : (N, C, H, W)
-        Shapes of all batches.
-    groups : int
-        That such a batch is cut into.
-    weights : list of shapes
+    It gets an empty line when it is to begin, and sends one when it is done: what was written to the shared memory
+    before is then there, on any processor.
 
     Attributes
     ----------
-    part : (2,) array of int64
-        The groups that the step is about: the first, and the one behind the last.
-    losses : (groups,) array of float64
-    sums : (groups, size) array of float32
-        The gradients of each group, in one array.
-    x, target : (N, C, H, W) arrays of float32
-    weights : list of arrays of float32
-
-    Raises
-    ------
-    OSError
-        When there is not so much memory.
-    """
-
-    def __init__(self, memory: int, x: Shape, target: Shape, groups: int, weights: Sequence[Shape]) -> None:
-        shapes = x, target, (groups, sum(map(math.prod, weights))), *weights
-        numbers = 2 * (2 + groups)  # of float32, before the arrays
-        size = 4 * (numbers + sum(map(math.prod, shapes)))
-        if hasattr(os, "posix_fallocate"):  # at once: a process that writes to memory that is not there is ended
-            os.posix_fallocate(memory, 0, size)
-        else:
-            os.truncate(memory, size)
-        flat = np.frombuffer(mmap.mmap(memory, size), np.float32)
-        self.part = flat[:4].view(np.int64)
-        self.losses = flat[4:numbers].view(np.float64)
-        ends = np.cumsum([numbers, *map(math.prod, shapes)]).tolist()
-        arrays = (
-            flat[start:stop].reshape(shape) for start, stop, shape in zip(ends[:-1], ends[1:], shapes, strict=True)
-        )
-        self.x, self.target, self.sums, *self.weights = arrays
-
-
-class _Helper:
-    """A process that finds the gradients of parts of batches, as its owner sees it.
-
-    It reads a byte when it is to begin and writes one when it has done: whoever is gone is noticed by the end of that
-    file, and what was written to the shared memory before is there, on any processor.
+    pid : int
+        The process's number.
+    is_lost : bool
+        The process is gone.
     """
 
     def __init__(self, network: Module, parts: Parts, x: Shape, target: Shape, groups: int) -> None:
-        self._is_ready = self._is_lost = False
+        self._is_ready = self.is_lost = False
         shapes = x, target, groups, [values.shape for values, _ in network.param()]
-        with _shared_file() as file:
+        with shared_file() as file:
             memory = file.fileno()
-            self.step = SharedStep(memory, *shapes)
-            program = _PROGRAM.format(
-                path=sys.path,
-                module=parts.make.__module__,
-                name=parts.make.__name__,
-                arguments=parts.arguments,
-                small=channels_last.small_product,
-                memory=memory,
-                shapes=shapes,
+            self._step = SharedStep(memory, *shapes)
+            self._process = WorkerProcess(
+                compute_steps,
+                function_name(parts.make),
+                parts.arguments,
+                memory,
+                *shapes,
+                files=[memory],
+                quiet=True,  # this process repeats what a worker fails to do, and reports if that fails again
             )
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", program],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # what it cannot do, its owner does, who tells if that cannot be done
-                pass_fds=(memory,),
-                start_new_session=True,  # a terminal's Ctrl-C is for its owner
-                bufsize=0,
-            )
-        self._words, self._answers = cast("IO[bytes]", self._process.stdin), cast("IO[bytes]", self._process.stdout)
+        self.pid = self._process.pid
 
     def fits(self, x: Array, target: Array) -> bool:
-        """Whether a batch is as those that it was made for."""
-        shapes = self.step.x.shape, self.step.target.shape
+        """True for batches like those that it was started for."""
+        shapes = self._step.x.shape, self._step.target.shape
         return (x.shape, target.shape) == shapes and x.dtype == target.dtype == np.float32
 
     def ready(self) -> bool:
-        """Whether it has started, and was not lost."""
-        if not (self._is_ready or self._is_lost) and _can_be_read(self._answers, 0, spinning=0):
-            self._is_ready = self._answers.read(1) != b""
-            self._is_lost = not self._is_ready
+        """True once it has started, until it is lost."""
+        if not (self._is_ready or self.is_lost) and self._process.has_news():
+            self._answered()
         return self._is_ready
 
     def begin(self, network: Module, x: Array, target: Array, part: slice) -> None:
         """Let it work on some groups of a batch."""
-        for shared, (values, _) in zip(self.step.weights, network.param(), strict=True):
+        for shared, (values, _) in zip(self._step.weights, network.param(), strict=True):
             np.copyto(shared, values)
-        np.copyto(self.step.x, x)
-        np.copyto(self.step.target, target)
-        self.step.part[:] = part.start, part.stop
-        with suppress(BrokenPipeError):  # `end` notices
-            self._words.write(b"\n")
+        np.copyto(self._step.x, x)
+        np.copyto(self._step.target, target)
+        self._step.part[:] = part.start, part.stop
+        self._process.send()
 
     def end(self, part: slice, between: Callable[[], None]) -> tuple[list[Array], list[float]] | None:
-        """What it found; None where it is lost. Meanwhile, `between` is called now and then."""
-        while not _can_be_read(self._answers, _PAUSE):
+        """Wait for its gradients and losses; None when it is lost.
+
+        Meanwhile, `between` is called now and then.
+        """
+        while not self._process.has_news(_PAUSE, spinning=_SPINNING):
             between()
-        if self._answers.read(1) == b"":
-            self._is_ready, self._is_lost = False, True
+        if not self._answered():
             return None
-        return list(self.step.sums[part].copy()), self.step.losses[part].tolist()
+        return list(self._step.sums[part].copy()), self._step.losses[part].tolist()
+
+    def _answered(self) -> bool:
+        self._is_ready = self._process.receive() is not None
+        self.is_lost = not self._is_ready
+        return self._is_ready
 
     def close(self) -> None:
-        self._process.kill()  # it has nothing to save
-        self._process.wait()
-        self._words.close()
-        self._answers.close()
+        """End it at once: it has nothing to save."""
+        self._process.end()
 
 
-def _shared_file() -> IO[bytes]:
-    """A file without a name; where the system knows such, one in memory."""
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("n2n"), "w+b")
-    return tempfile.TemporaryFile()
-
-
-def help_owner(
-    network: Module,
-    criterion: Loss,
-    small: int,
+def compute_steps(
+    parent: Connection,
+    make: str,
+    arguments: Sequence[int | float | str],
     memory: int,
-    shapes: tuple[Shape, Shape, int, Sequence[Shape]],
+    x: Shape,
+    target: Shape,
+    groups: int,
+    weights: Sequence[Shape],
 ) -> None:
-    """What a helper does, until its owner is gone or ends it: a step for each byte on stdin, answered on stdout.
+    """Compute gradients in a worker, a step for each line of its parent.
+
+    Each is answered by a line.
 
     Parameters
     ----------
-    network : Module
-        Of float32; its weights will be the owner's.
-    criterion : Loss
-    small : int
-        The owner's `channels_last.small_product`, without which results differ in their last bits.
+    parent : Connection
+    make : str
+        Name of the function that makes a network of float32, which gets the parent's weights, and a loss.
+    arguments : sequence
+        Arguments of `make`.
     memory : int
         Descriptor of the file that is the shared memory.
-    shapes : tuple
-        What `SharedStep` is made with.
+    x, target, groups, weights
+        See `SharedStep`.
     """
-    channels_last.small_product = small
-    step = SharedStep(memory, *shapes)
+    network, criterion = pkgutil.resolve_name(make)(*arguments)
+    step = SharedStep(memory, x, target, groups, weights)
     for shared, (_, parameter) in zip(step.weights, network.named_parameters(), strict=True):
         parameter.data = shared
-    with os.fdopen(0, "rb", buffering=0) as words, os.fdopen(1, "wb", buffering=0) as answers:
-        replicas = Replicas(network.train())
-        groups = replicas.groups(step.x.shape)
-        answers.write(b"\n")
-        with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():  # the loss tells
-            while _can_be_read(words, None) and words.read(1):
-                part = slice(*step.part.tolist())
-                sums, losses = replicas.gradients_of(groups[part], step.x, step.target, criterion)
-                np.stack(sums, out=step.sums[part])
-                step.losses[part] = losses
-                answers.write(b"\n")
-
-
-def _can_be_read(file: IO[bytes], seconds: float | None, *, spinning: float = _SPINNING) -> bool:
-    """Wait until there is something in a pipe, or its end; no longer than some seconds, if there is a limit."""
-    poll = select.poll()
-    poll.register(file, select.POLLIN)
-    until = time.perf_counter() + spinning
-    while time.perf_counter() < until:
-        if poll.poll(0):
-            return True
-    return bool(poll.poll(None if seconds is None else seconds * 1000))
+    replicas = Replicas(network.train())
+    passes = replicas.groups(step.x.shape)
+    parent.send()
+    with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():  # the loss shows it
+        while parent.has_news(None, spinning=_SPINNING) and parent.receive() is not None:
+            part = slice(*step.part.tolist())
+            sums, losses = replicas.gradients_of(passes[part], step.x, step.target, criterion)
+            np.stack(sums, out=step.sums[part])
+            step.losses[part] = losses
+            parent.send()

@@ -15,7 +15,7 @@ from n2n_cli.checkpoints.contents import check_resumable, config_in, facts_in, t
 from n2n_cli.checkpoints.file import read_checkpoint, unwrap_state_dict, write_checkpoint
 from n2n_cli.config import Config
 from n2n_cli.distributed.ranks import ALONE, Ranks
-from n2n_cli.engine import channels_last, tiling
+from n2n_cli.engine import tiling
 from n2n_cli.engine.stoppable import StoppableReplicas
 from n2n_cli.errors import ConfigError, ShapeError, TrainingError
 from n2n_cli.models.self_ensemble import SelfEnsemble
@@ -26,7 +26,7 @@ from n2n_cli.nn.functional import Array
 from n2n_cli.nn.init import UNDRAWN
 from n2n_cli.nn.losses import LOSSES
 from n2n_cli.nn.optim import OPTIMIZERS, clip_gradient_norm
-from n2n_cli.system.blas import one_blas_thread, small_product
+from n2n_cli.system.blas import one_blas_thread
 from n2n_cli.system.cpu import available_cores
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 _WITH_CONFIG = "pass the configuration that they were trained with: `--config FILE`"
 _GO_ON = "go on with the configuration that the training was begun with"
-
-channels_last.small_product = small_product()
 
 
 class Model:

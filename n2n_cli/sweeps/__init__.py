@@ -1,7 +1,7 @@
 """Many trainings, to find the best value of a setting.
 
 grid     the configurations of a sweep
-sweep    their trainings, some at a time
-workers  a training in a process of its own
-results  what became of them
+sweep    the trainings of a grid, several at a time
+workers  trainings in worker processes
+results  results of the trainings, and the best of them
 """

@@ -1,4 +1,4 @@
-"""The points of a sweep: one configuration with every combination of some values of one or two of its keys."""
+"""Points of a sweep: a configuration with combinations of values of its keys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from n2n_cli.errors import UsageError
 
 MOST_POINTS = 10_000
 _MOST_KEYS = 2
-_LONGEST = 60  # characters of a value in a folder's name
+_LONGEST = 60
+"""Most characters of a value in a folder's name."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,11 @@ class Point:
     Attributes
     ----------
     values : dict
-        What is set, by dotted name.
+        The values that are set, by dotted name.
     name : str
-        The same for the user.
+        The same in one line for the user.
     folder : str
-        Of its run, in the sweep's folder.
+        The name of its run folder.
     """
 
     values: Mapping[str, Any]
@@ -40,7 +41,7 @@ class Point:
 
 
 def points_of(config: Config, grid: Sequence[tuple[str, Sequence[Any]]]) -> list[Point]:
-    """The points of a grid: every value of the first key with every value of the second.
+    """The points of a grid: each value of the first key with each of the second.
 
     Parameters
     ----------
@@ -64,14 +65,10 @@ def points_of(config: Config, grid: Sequence[tuple[str, Sequence[Any]]]) -> list
         raise UsageError(f"a sweep has at most {MOST_POINTS:,} trainings", hint="fewer values")
     points: dict[str, Point] = {}
     for values in product(*(values for _, values in grid)):
-        one = config.override_all(
-            (name, value, f"--param {name} --values") for name, value in zip(names, values, strict=True)
-        )
-        tables = one.tables()
-        settings = {}
-        for name, value in zip(names, values, strict=True):
-            section, _, key = name.partition(".")
-            settings[name] = tables[section].get(key, value)  # as it is understood: 1e-3 and 0.001 are one
+        given = dict(zip(names, values, strict=True))
+        one = config.override_all((name, value, f"--param {name} --values") for name, value in given.items())
+        flat = {f"{section}.{key}": value for section, table in one.tables().items() for key, value in table.items()}
+        settings = {name: flat.get(name, value) for name, value in given.items()}  # as understood: 1e-3 is 0.001
         folder = ",".join(f"{name}={_in_a_name(value)}" for name, value in settings.items())
         if folder in points:
             raise UsageError(f"`{points[folder].name}` comes twice among the values", hint="name each value once")
@@ -80,14 +77,14 @@ def points_of(config: Config, grid: Sequence[tuple[str, Sequence[Any]]]) -> list
 
 
 def text(value: Any) -> str:
-    """A value as short as can be, as `--set` takes it."""
+    """A value in its shortest form that `--set` takes."""
     if isinstance(value, float) and float(f"{value:g}") == value:
         return f"{value:g}"
     return value if isinstance(value, str) else shown(value)
 
 
 def _in_a_name(value: Any) -> str:
-    """A value as part of a file's name; what had to be left out is told apart by a check sum."""
+    """A value as part of a file's name; a checksum stands for what is left out."""
     whole = text(value)
     name = re.sub(r"[^\w.+-]+", "-", whole)
     if name != whole.replace(":", "-") or len(name) > _LONGEST:

@@ -1,4 +1,4 @@
-"""What became of the trainings of a sweep, and which is the best."""
+"""Results of the trainings of a sweep, and the best of them."""
 
 from __future__ import annotations
 
@@ -18,23 +18,25 @@ from n2n_cli.training.run_folder import Run
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a point.
+    """The result of a point.
 
     Attributes
     ----------
+    values : mapping
+        The values that were set, by dotted name.
     status : "done", "diverged", "failed" or "unfinished"
     psnr, pooled_psnr : float or None
-        Of the validation pictures after the best epoch of a training that is done, in dB: the mean of each picture's
-        PSNR, and the PSNR of the mean error.
+        Validation PSNR after the best epoch of a training that is done, in dB: the mean of each picture's PSNR, and the
+        PSNR of the mean error.
     best_epoch : int or None
     last_psnr, loss : float or None
         After the last finished epoch, and during it.
     noisy_psnr, noisy_pooled_psnr : float or None
         Before denoising, in dB.
     epochs : int
-        That are finished.
+        Number of finished epochs.
     seconds : float
-        That they took.
+        The time that they took.
     run : str
         The run's folder.
     reason : str or None
@@ -56,57 +58,58 @@ class Result:
     reason: str | None = None
 
     def record(self) -> dict[str, Any]:
-        """As a flat table of plain values."""
+        """The result as a flat table of plain values."""
         own = asdict(self)
         return {**own.pop("values"), **own}
 
 
 def result_of(point: Point, run: Run, status: str, reason: str | None = None) -> Result:
-    """What became of a point, by the metrics in its run folder."""
+    """The result of a point, from the metrics in its run folder.
+
+    A training without metrics is not done: they are lost, and its last checkpoint has them.
+    """
     history: History = []
     with suppress(DataError):  # no epoch yet
         history = read_history(run.folder)
-    last, best = (history[-1], max(history, key=lambda line: line["psnr"])) if history else ({}, {})
-    done = best if status == "done" else {}
+    last = history[-1] if history else {}
+    if status == "done" and not history:
+        status = "unfinished"
+    best = max(history, key=lambda line: line["psnr"]) if status == "done" else {}
     return Result(
-        point.values,
-        status,
-        done.get("psnr"),
-        done.get("pooled_psnr"),
-        int(done["epoch"]) if done else None,
-        last.get("psnr"),
-        last.get("loss"),
-        last.get("noisy_psnr"),
-        last.get("noisy_pooled_psnr"),
-        len(history),
-        last.get("seconds", 0.0),
-        str(run.folder),
-        reason,
+        values=point.values,
+        status=status,
+        psnr=best.get("psnr"),
+        pooled_psnr=best.get("pooled_psnr"),
+        best_epoch=int(best["epoch"]) if best else None,
+        last_psnr=last.get("psnr"),
+        loss=last.get("loss"),
+        noisy_psnr=last.get("noisy_psnr"),
+        noisy_pooled_psnr=last.get("noisy_pooled_psnr"),
+        epochs=len(history),
+        seconds=last.get("seconds", 0.0),
+        run=str(run.folder),
+        reason=reason,
     )
 
 
 def best_of(results: Iterable[Result]) -> Result | None:
-    """The one with the highest validation PSNR of those that are done, the first of equal ones."""
+    """The done result with the highest validation PSNR; the first of equal ones."""
     return max((result for result in results if result.psnr is not None), key=lambda r: r.psnr or 0.0, default=None)
 
 
 def as_json(results: Sequence[Result]) -> str:
-    """All of them as the text of one JSON object, with the best and the names of what was set."""
+    """All results as one JSON object: the varied keys, the best, and all points."""
     best = best_of(results)
-    return (
-        json_line(
-            {
-                "parameters": [*results[0].values],
-                "best": None if best is None else best.record(),
-                "points": [result.record() for result in results],
-            }
-        )
-        + "\n"
-    )
+    table = {
+        "parameters": [*results[0].values],
+        "best": None if best is None else best.record(),
+        "points": [result.record() for result in results],
+    }
+    return json_line(table) + "\n"
 
 
 def as_csv(results: Sequence[Result]) -> str:
-    """All of them as comma-separated values: a header, and a row for each."""
+    """All results as comma-separated values: a header, and a row for each."""
     rows = io.StringIO()
     records = [result.record() for result in results]
     writer = csv.DictWriter(rows, [*records[0]], lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Sweeps: the trainings of a grid, some at a time, in a folder that can be gone on with."""
+"""Sweeps: the trainings of a grid, several at a time, in a folder."""
 
 from __future__ import annotations
 
@@ -16,54 +16,50 @@ from n2n_cli.data.sources import open_dataset
 from n2n_cli.errors import UsageError
 from n2n_cli.sweeps.grid import Point
 from n2n_cli.sweeps.results import Result, as_csv, as_json, best_of, result_of
-from n2n_cli.sweeps.workers import Diverged, Failed, Message, Worker
+from n2n_cli.sweeps.workers import PATIENCE, Ended, Message, Worker
 from n2n_cli.system.cpu import available_cores
 from n2n_cli.system.json_lines import json_line
 from n2n_cli.system.locks import locked
 from n2n_cli.system.memory import available_memory
-from n2n_cli.training.records import Finished, Stopped
 from n2n_cli.training.run_folder import Run, create_run
 
 JOB_MEMORY = 1_000_000_000
-"""Bytes that one training is taken to need, where it is not said how many shall run at a time."""
+"""Memory that one training is assumed to take, in bytes, where the number of jobs is not given."""
+_TICK = 0.1
+"""Time between two checks whether to stop, in seconds."""
 _FINAL = ("done", "diverged")
 _ELSEWHERE = "another folder: `--out FOLDER`, or `--force` to begin anew"
-_TICK = 0.1  # seconds after which it is asked again whether to stop
-_PATIENCE = 10.0  # seconds that a process has to end once its training has
 
 
 class Sweep:
-    """A folder of runs, one a point, with their results in `sweep.json` and `sweep.csv`.
+    """A folder of runs, one for each point, with their results.
+
+    The results are in `sweep.json` and `sweep.csv`.
 
     Parameters
     ----------
     folder : path
-        May hold a part of the same sweep, or another one's points: what is finished is not done again.
+        May hold a part of the same sweep, or other points: what is finished is not done again.
     points : sequence of Point
     force : bool
-        Whether to begin anew. What is there stays until `run` is called.
+        Start over. Existing files stay until `run` is called.
+
+    Attributes
+    ----------
+    results : dict of Result
+        By the point's folder.
 
     Raises
     ------
     UsageError
         When the folder of a point holds a training of another configuration.
     ConfigError
-        When it cannot be told what it holds.
+        When the configuration in it cannot be read.
     """
 
     def __init__(self, folder: Path, points: Sequence[Point], *, force: bool = False) -> None:
         self.folder, self.points, self._force = folder, points, force
-        self.results = {point.folder: self._found(point) for point in points}
-
-    @property
-    def json(self) -> Path:
-        """All results, as one object."""
-        return self.folder / "sweep.json"
-
-    @property
-    def csv(self) -> Path:
-        """All results, as comma-separated values."""
-        return self.folder / "sweep.csv"
+        self.results = self._found()
 
     @property
     def best(self) -> Result | None:
@@ -77,21 +73,22 @@ class Sweep:
 
     def run(
         self, *, jobs: int | None = None, threads: int | None = None, stop: Callable[[], bool] = lambda: False
-    ) -> Generator[tuple[Point, Message | Result]]:
-        """Do the trainings that are left, some at a time, each in a process of its own.
+    ) -> Generator[tuple[Point, Message]]:
+        """Do the trainings that are left, several at a time, each in a process of its own.
 
         Parameters
         ----------
         jobs : int, optional
-            How many run at a time. By default one a core, as far as the memory goes.
+            Number of trainings at a time. Default: one per core, fewer where memory is short.
         threads : int, optional
-            That compute, of all jobs together. By default one a core. Results do not depend on it but for rounding.
+            Number of threads that compute, of all jobs together. Default: one per core. Results do not depend on it but
+            for rounding.
         stop : function
-            Once it says so, what runs is saved, and the sweep ends.
+            Once it returns True, running trainings are saved, and the sweep ends.
 
         Yields
         ------
-        What each training tells; behind the last of it, its result, when that is on the disk.
+        The messages of each training; its Ended when its result is in `results` and on the disk.
 
         Raises
         ------
@@ -104,84 +101,74 @@ class Sweep:
         """
         create_run(self.folder, force=True)
         with locked(self.folder / "lock", "sweep"):
-            self.results = {point.folder: self._found(point) for point in self.points}  # another sweep may have ended
+            self.results = self._found()  # another sweep may have ended
             self._check_data()
             if self._force:
                 self._clear()
             self._write()
             working: dict[Any, tuple[Point, Worker]] = {}
             try:
-                yield from self._trainings(working, jobs, available_cores() if threads is None else threads, stop)
+                yield from self._trainings(working, jobs, threads or available_cores(), stop)
             finally:
                 for _, worker in working.values():
-                    worker.close()
+                    worker.end()
 
     def _trainings(
-        self,
-        working: dict[Any, tuple[Point, Worker]],
-        jobs: int | None,
-        threads: int,
-        stop: Callable[[], bool],
-    ) -> Iterator[tuple[Point, Message | Result]]:
-        waiting, stopping = deque(self.left), False
-        jobs = default_jobs(len(waiting)) if jobs is None else jobs
-        while working or (waiting and not stopping):
-            while not stopping and waiting and len(working) < jobs:
+        self, working: dict[Any, tuple[Point, Worker]], jobs: int | None, threads: int, stop: Callable[[], bool]
+    ) -> Iterator[tuple[Point, Message]]:
+        waiting = deque(self.left)
+        jobs = jobs or default_jobs(len(waiting), available_cores(), available_memory())
+        while working or waiting:
+            while waiting and len(working) < jobs:
                 share = max(1, threads // min(jobs, len(working) + len(waiting)))
                 point = waiting.popleft()
-                worker = Worker(point.config, create_run(self.folder / point.folder, force=True), share)
-                working[worker.messages] = point, worker
-            if not stopping and stop():
-                stopping = True
+                worker = Worker(point.config, create_run(self._run(point).folder, force=True), share)
+                working[worker.fileno()] = point, worker
+            if stop():
+                waiting.clear()
                 for _, worker in working.values():
-                    worker.stop()
-            for ready in wait([*working], _TICK):
-                point, worker = working[ready]
-                message = worker.receive()
+                    worker.hang_up()
+            for number in wait([*working], _TICK):
+                point, worker = working[number]
+                message = worker.message()
+                if isinstance(message, Ended):
+                    worker.end(PATIENCE)
+                    del working[number]
+                    self._keep(point, message)
                 yield point, message
-                if isinstance(message, Finished | Stopped | Diverged | Failed):
-                    worker.close(_PATIENCE)
-                    del working[ready]
-                    yield point, self._ended(point, message)
 
-    def _ended(self, point: Point, message: Finished | Stopped | Diverged | Failed) -> Result:
-        """Keep what became of a point."""
-        status = {Finished: "done", Stopped: "unfinished", Diverged: "diverged", Failed: "failed"}[type(message)]
-        reason = message.reason if isinstance(message, Diverged | Failed) else None
-        if status in _FINAL:
-            run = self._run(point)
-            run.write(_ending(run), json_line({"status": status, "reason": reason}) + "\n")
-        result = self.results[point.folder] = result_of(point, self._run(point), status, reason)
-        self._write()
-        return result
-
-    def _found(self, point: Point) -> Result:
-        """What an earlier sitting has made of a point."""
+    def _keep(self, point: Point, end: Ended) -> None:
+        """Write the result of a training that has ended."""
         run = self._run(point)
-        if self._force:
-            return result_of(point, run, "unfinished")
-        _check_same(run, point)
-        status, reason = "unfinished", None
-        with suppress(OSError, ValueError, TypeError, KeyError):  # it is not there or damaged: the training ends again
-            ending = json.loads(_ending(run).read_text(encoding="utf-8"))
-            if ending["status"] in _FINAL:
-                status, reason = ending["status"], ending["reason"]
-        result = result_of(point, run, status, reason)
-        if status == "done" and result.psnr is None:  # its metrics are lost: the last checkpoint has them
-            return result_of(point, run, "unfinished")
-        return result
+        if end.status in _FINAL:
+            run.write(_ending(run), json_line({"status": end.status, "reason": end.reason}) + "\n")
+        self.results[point.folder] = result_of(point, run, end.status, end.reason)
+        self._write()
+
+    def _found(self) -> dict[str, Result]:
+        """The results of earlier sittings, which do not count where all is to start over."""
+        results = {}
+        for point in self.points:
+            run, status, reason = self._run(point), "unfinished", None
+            if not self._force:
+                _check_same(run, point)
+                with suppress(OSError, ValueError, TypeError, KeyError):  # missing or damaged: the training ends again
+                    ending = json.loads(_ending(run).read_text(encoding="utf-8"))
+                    if ending["status"] in _FINAL:
+                        status, reason = ending["status"], ending["reason"]
+            results[point.folder] = result_of(point, run, status, reason)
+        return results
 
     def _clear(self) -> None:
-        for point in self.points:
-            run = self._run(point)
+        for run in map(self._run, self.points):
             if run.folder.is_dir():
                 with run.locked():
                     _ending(run).unlink(missing_ok=True)
                     run.clear()
-        self.results = {point.folder: self._found(point) for point in self.points}
+        self.results = self._found()
 
     def _check_data(self) -> None:
-        """Find what is wrong with the data of all trainings before they begin; built-in pictures are made once."""
+        """Open the data of all trainings, so that errors are raised before they begin."""
         left = self.left
         if left and all(point.config.data == left[0].config.data for point in left):
             config = left[0].config
@@ -190,38 +177,37 @@ class Sweep:
     def _write(self) -> None:
         results = [self.results[point.folder] for point in self.points]
         files = Run(self.folder)
-        files.write(self.json, as_json(results))
-        files.write(self.csv, as_csv(results))
+        files.write(self.folder / "sweep.json", as_json(results))
+        files.write(self.folder / "sweep.csv", as_csv(results))
 
     def _run(self, point: Point) -> Run:
         return Run(self.folder / point.folder)
 
 
-def default_jobs(trainings: int) -> int:
-    """How many of so many trainings run at a time: one a core, as far as the memory goes."""
-    return max(1, min(trainings, available_cores(), available_memory() // JOB_MEMORY))
+def default_jobs(trainings: int, cores: int, memory: int) -> int:
+    """Number of trainings at a time, for so many cores and bytes of memory."""
+    return max(1, min(trainings, cores, memory // JOB_MEMORY))
 
 
 def _ending(run: Run) -> Path:
-    """The file that says how a point's training ended, once it has."""
+    """The file with the end of a point's training, once it has ended."""
     return run.folder / "ending.json"
 
 
 def _check_same(run: Run, point: Point) -> None:
-    """See that what a run folder holds is the training that the point asks for."""
+    """Check that a run folder is empty or holds the point's training."""
     if not run.config.is_file():
         if run.last.is_file():
             raise UsageError(f"`{run.folder}` holds a run without its `{run.config.name}`", hint=_ELSEWHERE)
         return
-    found = load_config(str(run.config))
-    if found == point.config:
-        return
     theirs, ours = (
-        {f"{s}.{k}": v for s, table in c.tables().items() for k, v in table.items()} for c in (found, point.config)
+        {f"{section}.{key}": value for section, table in config.tables().items() for key, value in table.items()}
+        for config in (load_config(str(run.config)), point.config)
     )
-    key = next(key for key in [*ours, *theirs] if theirs.get(key) != ours.get(key))
-    raise UsageError(
-        f"`{run.folder}` holds a training of another configuration: its `{key}` is {shown(theirs.get(key))}, "
-        f"not {shown(ours.get(key))}",
-        hint=_ELSEWHERE,
-    )
+    for key in [*ours, *theirs]:
+        if theirs.get(key) != ours.get(key):
+            raise UsageError(
+                f"`{run.folder}` holds a training of another configuration: its `{key}` is {shown(theirs.get(key))}, "
+                f"not {shown(ours.get(key))}",
+                hint=_ELSEWHERE,
+            )

@@ -1,11 +1,12 @@
-"""The machine and the system under it: cores, memory, BLAS, files that appear whole, locks.
+"""The machine and its operating system: cores, memory, BLAS, files, processes.
 
 cpu             processor cores, and the processor's name and vector instructions
 memory          memory that the process may still take
 control_groups  limits that Linux control groups set
 blas            the BLAS library that NumPy multiplies with
 atomic_files    files that appear whole or not at all
-locks           a file that keeps other processes out
+locks           locks on files that keep other processes out
 json_lines      records as lines of JSON
 stopping        requests to stop work
+worker_process  functions that run in processes of their own
 """

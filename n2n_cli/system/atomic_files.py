@@ -15,7 +15,7 @@ from n2n_cli.errors import N2NError
 
 @contextmanager
 def writing(path: Path | str, error_type: type[N2NError]) -> Iterator[None]:
-    """Let the system's errors in the block name the file and say what to do.
+    """Make the system's errors in the block name the file and what to do.
 
     Raises
     ------
@@ -33,15 +33,15 @@ def writing(path: Path | str, error_type: type[N2NError]) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A binary file to write that becomes `path`, by rename, when the block ends without an error.
+    """Open a binary file that replaces `path`, by rename, at the end of the block.
 
     Until then it has a hidden name in the same folder; on an error it is removed and the old `path` is untouched. Data
-    and folder are on the disk (fsync) before the block's end is reached.
+    and folder are on the disk (fsync) when the block is left.
 
     Raises
     ------
     OSError
-        As the system gives it: no such folder, no permission, no space. Also when `path` is a folder, a device or
+        The system's own: no such folder, no permission, no space. Also when `path` is a folder, a device or
         write-protected.
     """
     path = Path(os.path.realpath(path))  # write through a symbolic link, as `cp` does
@@ -52,7 +52,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
-            with suppress(PermissionError):  # memory cards and network shares may know no permissions
+            with suppress(PermissionError):  # memory cards and network shares may have no permissions
                 Path(temporary).chmod(_mode(path))
             os.fsync(file.fileno())
         Path(temporary).replace(path)
@@ -64,7 +64,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def _check_replaceable(path: Path) -> None:
-    """Refuse what `cp` would not overwrite, and devices, which a rename would do away with."""
+    """Refuse what `cp` would not overwrite, and devices, which a rename would remove."""
     if path.exists() and not path.is_file() and not path.is_dir():
         raise OSError(errno.EINVAL, "Not a regular file", str(path))
     with suppress(FileNotFoundError):
@@ -72,8 +72,8 @@ def _check_replaceable(path: Path) -> None:
 
 
 def _mode(path: Path) -> int:
-    """Permissions of the file that is replaced, or those that the process gives new files; mkstemp's are 0600."""
-    try:
+    """Permissions of the replaced file, or those of the process's new files."""
+    try:  # mkstemp's own are 0600
         return path.stat().st_mode & 0o7777
     except OSError:
         mask = os.umask(0)

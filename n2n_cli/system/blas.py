@@ -14,37 +14,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
-from n2n_cli.system.cpu import cpu_facts
+from n2n_cli.system.cpu import CPU_INFO, cpu_facts
 
 _SKYLAKE_X = {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}
 _SMALL_KERNELS = {"SkylakeX", "Cooperlake", "Sapphirerapids", "SapphireRapids"}
 
 
-def prepare_blas() -> None:
-    """Set what OpenBLAS reads when it is loaded; to be called before NumPy is imported. A user's own settings stay.
+def prepare_blas(cpu_info: Path = CPU_INFO) -> None:
+    """Set variables for OpenBLAS, before NumPy is imported; a user's own stay.
 
-    Its own threads would only be in the way. And older versions, on AMD processors with AVX-512, choose kernels that do
-    not use it and reach half the rate; newer ones choose as is done here.
+    OpenBLAS's threads would only be in the way. On AMD processors with AVX-512, its older versions choose kernels that
+    do not use it and reach half the rate; newer ones choose as is done here.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    facts = cpu_facts()
+    facts = cpu_facts(cpu_info)
     if facts.get("vendor_id") == "AuthenticAMD" and set(facts.get("flags", "").split()) >= _SKYLAKE_X:
         os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
 
 
 def sgemm_rate(size: int = 1024, seconds: float = 0.3, *, threads: int = 1) -> float:
-    """Floating-point operations a second of products of two float32 squares, the best of several tries.
+    """Measure floating-point operations per second of float32 matrix products.
 
     Parameters
     ----------
     size : int
-        Of the squares' sides.
+        Rows and columns of the matrices.
     seconds : float
-        To try for; there is at least one try.
+        Time to measure for; the best of the products counts.
     threads : int
-        Each makes the product of squares of its own, at the same time; BLAS uses one thread for each.
+        Each multiplies matrices of its own, at the same time; BLAS uses one thread for each.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -68,7 +69,7 @@ class OpenBlas:
     ----------
     version : str
     kernel : str
-        The processor that its kernels are made for: "SkylakeX" and "Cooperlake" use AVX-512, "Haswell" and "Zen" AVX2.
+        Its kernels' processor: those of "SkylakeX" and "Cooperlake" use AVX-512, of "Haswell" and "Zen" AVX2.
     """
 
     def __init__(self, library: ctypes.CDLL, prefix: str, suffix: str) -> None:
@@ -107,10 +108,13 @@ def open_blas() -> OpenBlas | None:
     return None
 
 
+@cache
 def small_product() -> int:
-    """Multiplications up to which BLAS takes a product as it is, without packing it first; 0 if it always packs.
+    """Most multiplications of a matrix product that BLAS computes without packing.
 
-    OpenBLAS does so where it has AVX-512 kernels (interface/gemm.c and kernel/x86_64/sgemm_small_kernel_permit_*.c).
+    OpenBLAS has such kernels with AVX-512 (interface/gemm.c and kernel/x86_64/sgemm_small_kernel_permit_*.c); 0 where
+    it always packs. Packed matrices lie in memory that threads take turns to use, so larger products are better made
+    in pieces.
     """
     library = open_blas()
     return 1_000_000 if library is not None and library.kernel in _SMALL_KERNELS else 0

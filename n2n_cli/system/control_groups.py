@@ -1,4 +1,4 @@
-"""Linux control groups: where the limits on a process's cores and memory are found."""
+"""Linux control groups, which limit a process's cores and memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ GROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def control_groups(controller: str, root: Path, own: Path) -> Iterator[Path]:
-    """The folders of this process's control groups that may limit what a controller shares out, up to the root's."""
+    """Folders of this process's control groups with a controller, up to the root."""
     with suppress(OSError, ValueError):
         for line in own.read_text().splitlines():
             _, controllers, path = line.split(":", 2)

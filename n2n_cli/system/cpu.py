@@ -12,46 +12,50 @@ from pathlib import Path
 
 from n2n_cli.system.control_groups import GROUPS, OWN_GROUPS, control_groups
 
+CPU_INFO = Path("/proc/cpuinfo")
 _VECTORS = (
     *("sse2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16", "amx_tile"),
     *("asimd", "sve", "sve2"),  # ARM
 )
 
 
-def available_cores() -> int:
-    """Cores that this process may use: of its affinity mask, and of its control group's quota (rounded up)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, math.ceil(min(cores, _quota())))
+def affinity() -> frozenset[int]:
+    """Numbers of the cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
 
 
-def processor() -> str:
+def available_cores(groups: Path = GROUPS, own_groups: Path = OWN_GROUPS) -> int:
+    """Number of cores that this process may use, by its affinity and quota."""
+    quota = min((_cores_of(group) for group in control_groups("cpu", groups, own_groups)), default=math.inf)
+    return max(1, math.ceil(min(len(affinity()), quota)))
+
+
+def processor(source: Path = CPU_INFO) -> str:
     """The processor's name, as the system gives it."""
-    return cpu_facts().get("model name", platform.machine())
+    return cpu_facts(source).get("model name", platform.machine())
 
 
-def cpu_features() -> list[str]:
-    """The processor's vector instructions, from the oldest to the newest, as Linux names them; empty elsewhere."""
-    facts = cpu_facts()
+def cpu_features(source: Path = CPU_INFO) -> list[str]:
+    """The processor's vector instructions, oldest first; empty where not Linux."""
+    facts = cpu_facts(source)
     flags = facts.get("flags", facts.get("Features", "")).split()  # x86, ARM
     return [name for name in _VECTORS if name in flags]
 
 
 @cache
-def cpu_facts(path: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
-    """What Linux says about the first processor."""
-    with suppress(OSError), path.open(encoding="utf-8", errors="replace") as file:
+def cpu_facts(source: Path = CPU_INFO) -> dict[str, str]:
+    """Facts that Linux gives about the first processor."""
+    with suppress(OSError), source.open(encoding="utf-8", errors="replace") as file:
         # The first paragraph alone: on a large machine, the system takes its time for the others.
         lines = [line.partition(":") for line in takewhile(str.strip, file)]
         return {name.strip(): value.strip() for name, _, value in lines}
     return {}
 
 
-def _quota(root: Path = GROUPS, own: Path = OWN_GROUPS) -> float:
-    """Cores' worth of time that the control group grants, of the tightest group on the way up; infinite if no limit."""
-    return min((_cores_of(folder) for folder in control_groups("cpu", root, own)), default=math.inf)
-
-
 def _cores_of(group: Path) -> float:
+    """Cores' worth of time that a control group grants; infinite if it has no limit."""
     for read in (_cores_2, _cores_1):
         with suppress(OSError, ValueError):
             return read(group)

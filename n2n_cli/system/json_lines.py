@@ -9,7 +9,10 @@ from typing import Any
 
 
 def json_line(record: Mapping[str, Any]) -> str:
-    """A record of plain values as one line of JSON; a number that JSON lacks (the PSNR of equal pictures) is null."""
+    """A record of plain values as one line of JSON.
+
+    A number that JSON lacks, as the infinite PSNR of equal pictures, becomes null.
+    """
     return json.dumps(_finite(record), allow_nan=False)
 
 

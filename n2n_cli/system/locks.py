@@ -1,4 +1,4 @@
-"""A file that keeps other processes out; the lock goes with the process, however it ends."""
+"""Locks on files that keep other processes out, and end with their process."""
 
 from __future__ import annotations
 
@@ -19,23 +19,25 @@ except ImportError:  # Windows
 
 @contextmanager
 def locked(path: Path, what: str = "training") -> Iterator[None]:
-    """Hold the lock inside the block. The file is there as long, and says who holds it.
+    """Hold a folder's lock inside the block.
+
+    Its file exists as long, and names the process that holds it.
 
     Parameters
     ----------
     path : path
         The lock's file, in the folder that is written to.
     what : str
-        Who writes, for the user.
+        The work that writes to the folder, for the error message.
 
     Raises
     ------
     UsageError
-        When another one holds it, or the file cannot be made.
+        When another process holds it, or the file cannot be made.
     """
     descriptor = _take(path, what)
     try:
-        with suppress(OSError):  # on a full disk it is a lock without a name
+        with suppress(OSError):  # on a full disk it is a lock without a holder's name
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
         yield
@@ -43,6 +45,18 @@ def locked(path: Path, what: str = "training") -> Iterator[None]:
         with suppress(OSError):
             path.unlink()
         os.close(descriptor)
+
+
+@contextmanager
+def file_locked(descriptor: int) -> Iterator[None]:
+    """Wait for the lock of an open file, and hold it inside the block."""
+    _lock(descriptor, wait=True)
+    try:
+        yield
+    finally:
+        if fcntl is not None:
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def _take(path: Path, what: str) -> int:
@@ -55,7 +69,7 @@ def _take(path: Path, what: str) -> int:
                 f"`{path}` cannot be written: {error.strerror}", hint="another folder: `--out FOLDER`"
             ) from None
         try:
-            if not _is_ours(descriptor):
+            if not _lock(descriptor, wait=False):
                 raise UsageError(
                     f"another {what} writes to `{path.parent}`{_holder(descriptor)}",
                     hint="wait for it to end, or take another folder: `--out FOLDER`",
@@ -69,14 +83,17 @@ def _take(path: Path, what: str) -> int:
         os.close(descriptor)  # its holder removed it when it was open here, but not yet locked: there may be a new one
 
 
-def _is_ours(descriptor: int) -> bool:
-    """Whether the lock was free, and is this process's now. Where the system has no such locks, as if it were."""
+def _lock(descriptor: int, *, wait: bool) -> bool:
+    """Lock an open file; returns False when another process holds it.
+
+    Systems and file systems without such locks grant all.
+    """
     if fcntl is None:
         return True
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError as error:
-        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)  # some network file systems know no locks
+        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)  # some network file systems have no locks
     return True
 
 

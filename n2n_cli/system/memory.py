@@ -10,30 +10,28 @@ from pathlib import Path
 from n2n_cli.system.control_groups import GROUPS, OWN_GROUPS, control_groups
 
 _UNKNOWN_MEMORY = 4_000_000_000
+"""Memory that is assumed to be free, in bytes, where the system does not report it."""
 
 
-def available_memory() -> int:
-    """Bytes that this process can still get without swapping: of the machine, and of its control group's limit."""
-    free = math.inf
+def available_memory(
+    machine: Path = Path("/proc/meminfo"), groups: Path = GROUPS, own_groups: Path = OWN_GROUPS
+) -> int:
+    """Memory that this process can still get without swapping, in bytes."""
+    free = min((_bytes_of(group) for group in control_groups("memory", groups, own_groups)), default=math.inf)
     with suppress(OSError, ValueError, IndexError):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    free = min(free, _memory_left())
+        lines = machine.read_text().splitlines()
+        free = min([free, *(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))])
     return _UNKNOWN_MEMORY if math.isinf(free) else max(0, int(free))
 
 
 def give_memory_back() -> None:
-    """Let the system have what the allocator keeps of freed memory, where that is GNU's; it may be hundreds of MB."""
+    """Return freed memory, which GNU's allocator may keep, to the system."""
     with suppress(OSError, AttributeError, TypeError):  # other systems' libraries
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _memory_left(root: Path = GROUPS, own: Path = OWN_GROUPS) -> float:
-    """Bytes that the control group still grants, of the tightest group on the way up; infinite if no limit."""
-    return min((_bytes_of(folder) for folder in control_groups("memory", root, own)), default=math.inf)
-
-
 def _bytes_of(group: Path) -> float:
+    """Bytes that a control group still grants; infinite if it has no limit."""
     for limit, used, reclaimable in (
         ("memory.max", "memory.current", "inactive_file"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -45,7 +43,7 @@ def _bytes_of(group: Path) -> float:
 
 
 def _cached(group: Path, name: str) -> int:
-    """Bytes of files that count as used and are given back when they are needed, as Kubernetes counts them."""
+    """Bytes of cached files, which count as used and are freed when needed."""
     with suppress(OSError, ValueError):
         for line in (group / "memory.stat").read_text().splitlines():
             if line.startswith(f"{name} "):

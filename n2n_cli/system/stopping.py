@@ -1,4 +1,4 @@
-"""Being asked to stop: what is begun comes to its end, unless that takes long."""
+"""Requests to stop work: a step that has begun is finished, unless it is slow."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import time
 from collections.abc import Callable
 
 PATIENCE = 1.0
-"""Seconds that a step has to come to its end when training is asked to stop; a slower one is given up."""
+"""Time, in seconds, that a step has to end once training is asked to stop; a slower one is given up."""
 
 
 class StopError(Exception):
-    """The work was asked to stop; for whoever began it to catch."""
+    """The work was asked to stop. Its caller catches this."""
 
 
 class Stopping:
-    """Whether work was asked to stop, and since when.
+    """A request to stop work, and its time.
 
     Parameters
     ----------
     asked : function
-        Says so. It may be called by any thread.
+        Returns whether to stop. Any thread may call it.
     """
 
     def __init__(self, asked: Callable[[], bool]) -> None:
@@ -27,7 +27,7 @@ class Stopping:
         self._since: float | None = None
 
     def after_a_step(self) -> None:
-        """Stop, if it was asked for.
+        """Stop if it was asked for.
 
         Raises
         ------
@@ -37,7 +37,7 @@ class Stopping:
             raise StopError
 
     def within_a_step(self) -> None:
-        """Stop, if it was asked for some time ago.
+        """Stop if it was asked for more than `PATIENCE` ago.
 
         Raises
         ------

@@ -36,7 +36,7 @@ def test_an_old_manifest_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_system_without_locks_has_manifests_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("n2n_cli.denoising.manifest.fcntl", None)
+    monkeypatch.setattr("n2n_cli.system.locks.fcntl", None)
     path = tmp_path / "m.jsonl"
     for torn in (b'{"input": "a', b""):
         with Manifest(path) as manifest:

@@ -1,4 +1,4 @@
-"""Replicas in processes of their own: the gradients of threads, and a helper that is lost costs nothing but time."""
+"""Replicas in worker processes: gradients equal those of threads, also where a worker is lost."""
 
 from __future__ import annotations
 
@@ -9,22 +9,35 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from n2n_cli.engine.replicas import Replicas
-from n2n_cli.engine.workers import Parts, ProcessReplicas, SharedStep
+from n2n_cli.engine.shared_step import SharedStep
+from n2n_cli.engine.workers import Parts, ProcessReplicas, StepWorker
 from n2n_cli.nn import L1, MSE, Loss, Module
 from n2n_cli.nn.functional import Array
 from n2n_cli.system.stopping import StopError
 from tests.nn.founding import founding
 
-_MSE = MSE()
+
+class WatchedMSE(MSE):
+    """Counts, in `images`, those whose loss this process computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images = list[int]()
+
+    def forward(self, prediction: Array, target: Array) -> float:
+        self.images.append(len(prediction))
+        return super().forward(prediction, target)
+
+
+_MSE = WatchedMSE()
 
 
 def parts(dtype: str = "float32") -> tuple[Module, Loss]:
@@ -63,43 +76,33 @@ def replicas(network: Module) -> Iterator[ProcessReplicas]:
         yield made
 
 
-def await_helpers(replicas: ProcessReplicas, x: Array, target: Array) -> list[Any]:
+def await_workers(replicas: ProcessReplicas, x: Array, target: Array) -> list[StepWorker]:
     """Take steps until all are there."""
     until = time.monotonic() + 60
     while True:
         accumulated(replicas, x, target)
-        assert replicas._helpers
-        if all(helper.ready() for helper in replicas._helpers):
-            return replicas._helpers
-        assert time.monotonic() < until, "the helpers do not start"
+        if all(worker.ready() for worker in replicas.workers):
+            return replicas.workers
+        assert time.monotonic() < until, "the workers do not start"
 
 
-def watch_own_part(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many groups this process does by itself, call by call."""
-    own: list[int] = []
-    real = Replicas.gradients_of
-
-    def watched(self: Replicas, groups: Sequence[Sequence[slice]], *arguments: Any) -> Any:
-        own.append(len(groups))
-        return real(self, groups, *arguments)
-
-    monkeypatch.setattr(Replicas, "gradients_of", watched)
-    return own
+def images_computed_here(replicas: ProcessReplicas, x: Array, target: Array, wanted: tuple[float, list[Array]]) -> int:
+    _MSE.images.clear()
+    assert_same(accumulated(replicas, x, target), wanted)
+    return sum(_MSE.images)
 
 
-def test_helpers_do_their_part_and_it_changes_nothing(
-    network: Module, replicas: ProcessReplicas, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+def test_workers_do_their_part_and_it_changes_nothing(
+    network: Module, replicas: ProcessReplicas, rng: np.random.Generator
 ) -> None:
-    x, target = batch(rng)
+    x, target = batch(rng, 8)
     wanted = accumulated(Replicas(network), x, target)
     assert_same(accumulated(replicas, x, target), wanted)  # nobody is there yet, or somebody is
-    assert len(await_helpers(replicas, x, target)) == 2
-    own = watch_own_part(monkeypatch)
-    assert_same(accumulated(replicas, x, target), wanted)
-    assert own == [2]  # of 8
+    assert len(await_workers(replicas, x, target)) == 2
+    assert images_computed_here(replicas, x, target, wanted) == 2  # of 8
     for values, _ in network.param():
         values *= np.float32(0.9)
-    x, target = batch(rng)
+    x, target = batch(rng, 8)
     assert_same(accumulated(replicas, x, target), accumulated(Replicas(network), x, target))
 
 
@@ -107,45 +110,40 @@ def test_a_batch_of_another_shape_is_done_here(
     network: Module, replicas: ProcessReplicas, rng: np.random.Generator
 ) -> None:
     x, target = batch(rng)
-    await_helpers(replicas, x, target)
+    await_workers(replicas, x, target)
     assert_same(accumulated(replicas, x[:7], target[:7]), accumulated(Replicas(network), x[:7], target[:7]))
     doubles = x.astype(np.float64), target.astype(np.float64)
     assert_same(accumulated(replicas, *doubles), accumulated(Replicas(network), *doubles))
 
 
-def test_what_a_lost_helper_had_to_do_is_done_here(
-    network: Module, replicas: ProcessReplicas, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+def test_what_a_lost_worker_had_to_do_is_done_here(
+    network: Module, replicas: ProcessReplicas, rng: np.random.Generator
 ) -> None:
-    x, target = batch(rng)
+    x, target = batch(rng, 8)
     wanted = accumulated(Replicas(network), x, target)
-    first, _ = await_helpers(replicas, x, target)
-    first._process.kill()
-    first._process.wait()
-    own = watch_own_part(monkeypatch)
-    assert_same(accumulated(replicas, x, target), wanted)
-    assert own == [2, 3]
-    own.clear()
-    assert_same(accumulated(replicas, x, target), wanted)
-    assert own == [4]  # the other one is still there
+    first, _ = await_workers(replicas, x, target)
+    os.kill(first.pid, signal.SIGKILL)
+    assert images_computed_here(replicas, x, target, wanted) == 2 + 3
+    assert images_computed_here(replicas, x, target, wanted) == 4  # the other one is still there
 
 
-def test_a_helper_that_ends_before_it_is_ready_is_not_waited_for(
+def test_a_worker_that_ends_before_it_is_ready_is_not_waited_for(
     network: Module, replicas: ProcessReplicas, rng: np.random.Generator
 ) -> None:
     x, target = batch(rng)
     wanted = accumulated(Replicas(network), x, target)
     began = time.monotonic()
     accumulated(replicas, x, target)
-    assert replicas._helpers
-    for helper in replicas._helpers:
-        helper._process.kill()
+    assert replicas.workers
+    for worker in replicas.workers:
+        os.kill(worker.pid, signal.SIGKILL)
     for _ in range(3):
         assert_same(accumulated(replicas, x, target), wanted)
     assert time.monotonic() < began + 30
 
 
 class FailsElsewhere(MSE):
-    """A loss with which helpers fail."""
+    """A loss with which workers fail."""
 
 
 def parts_that_fail() -> tuple[Module, Loss]:
@@ -156,29 +154,30 @@ def parts_that_fail() -> tuple[Module, Loss]:
     return parts()[0], Fails()
 
 
-def test_a_helper_that_fails_says_nothing(
+def test_a_worker_that_fails_says_nothing(
     network: Module, rng: np.random.Generator, capfd: pytest.CaptureFixture[str]
 ) -> None:
     x, target = batch(rng)
     wanted, criterion = accumulated(Replicas(network), x, target), FailsElsewhere()
     until = time.monotonic() + 60
     with closing(processes(network, 3, criterion)) as replicas:
-        while replicas._helpers is None or any(helper._process.poll() is None for helper in replicas._helpers):
+        assert_same(accumulated(replicas, x, target, criterion), wanted)
+        assert len(replicas.workers) == 2
+        while not all(worker.is_lost for worker in replicas.workers):
             assert_same(accumulated(replicas, x, target, criterion), wanted)
             assert time.monotonic() < until
-        assert [helper._process.returncode for helper in replicas._helpers] == [1, 1]
     assert capfd.readouterr() == ("", "")
 
 
 def test_another_loss_is_found_here(network: Module, replicas: ProcessReplicas, rng: np.random.Generator) -> None:
     x, target = batch(rng)
-    await_helpers(replicas, x, target)
+    await_workers(replicas, x, target)
     assert_same(accumulated(replicas, x, target, L1()), accumulated(Replicas(network), x, target, L1()))
 
 
-def test_being_asked_to_stop_ends_the_helpers(replicas: ProcessReplicas, rng: np.random.Generator) -> None:
+def test_being_asked_to_stop_ends_the_workers(replicas: ProcessReplicas, rng: np.random.Generator) -> None:
     x, target = batch(rng)
-    processes = [helper._process.pid for helper in await_helpers(replicas, x, target)]
+    processes = [worker.pid for worker in await_workers(replicas, x, target)]
 
     def stop() -> None:
         raise StopError
@@ -188,15 +187,15 @@ def test_being_asked_to_stop_ends_the_helpers(replicas: ProcessReplicas, rng: np
         accumulated(replicas, x, target)
     assert not any(map(is_there, processes))
     replicas.between = lambda: None
-    await_helpers(replicas, x, target)  # others
+    await_workers(replicas, x, target)  # others
 
 
-def test_a_request_to_stop_is_heard_while_a_helper_is_waited_for(
+def test_a_request_to_stop_is_heard_while_a_worker_is_waited_for(
     replicas: ProcessReplicas, rng: np.random.Generator
 ) -> None:
     x, target = batch(rng)
-    first, _ = await_helpers(replicas, x, target)
-    first._process.send_signal(signal.SIGSTOP)
+    first, _ = await_workers(replicas, x, target)
+    os.kill(first.pid, signal.SIGSTOP)
     asked = 0
 
     def stop() -> None:
@@ -220,7 +219,7 @@ def is_there(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("why", ["no processes", "no memory", "no interpreter", "float64"])
-def test_where_there_can_be_no_helpers_this_process_does_all(
+def test_where_there_can_be_no_workers_this_process_does_all(
     why: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if why == "no processes":
@@ -232,7 +231,7 @@ def test_where_there_can_be_no_helpers_this_process_does_all(
     network, (x, target) = founding(rng, np.float64 if why == "float64" else np.float32), batch(rng)
     with closing(processes(network, 2)) as replicas:
         assert_same(accumulated(replicas, x, target), accumulated(Replicas(network), x, target))
-        assert replicas._helpers == []
+        assert replicas.workers == []
 
 
 def refuse(*arguments: object, **named: object) -> None:
@@ -264,10 +263,10 @@ network, criterion = learning_parts(3, rng)
 replicas = ProcessReplicas(network, criterion, Parts(learning_parts, (3,)), processes=2)
 x, target = rng.uniform(size=(8, 3, 16, 16)).astype(np.float32), np.ones((8, 1, 4, 4), np.float32)
 replicas.accumulate(x, target, criterion)
-(helper,) = replicas._helpers
-while not helper.ready():
+(worker,) = replicas.workers
+while not worker.ready():
     replicas.accumulate(x, target, criterion)
-print(helper._process.pid, flush=True)
+print(worker.pid, flush=True)
 while "on" in sys.argv:
     replicas.accumulate(x, target, criterion)
 """
@@ -276,19 +275,19 @@ while "on" in sys.argv:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system does not tell of processes there")
 @pytest.mark.parametrize("words", [[], ["on"]])
-def test_a_helper_ends_with_its_owner(words: list[str]) -> None:
-    with subprocess.Popen([sys.executable, "-c", PROGRAM, *words], stdout=subprocess.PIPE, text=True) as owner:
-        watchdog = threading.Timer(60, owner.kill)
+def test_a_worker_ends_with_its_parent(words: list[str]) -> None:
+    with subprocess.Popen([sys.executable, "-c", PROGRAM, *words], stdout=subprocess.PIPE, text=True) as parent:
+        watchdog = threading.Timer(60, parent.kill)
         watchdog.start()
-        assert owner.stdout
-        assert owner.stdout.readline() == "once\n"  # also in what helpers run
-        helper = int(owner.stdout.readline())
+        assert parent.stdout
+        assert parent.stdout.readline() == "once\n"  # also in what workers run
+        worker = int(parent.stdout.readline())
         if words:
-            assert is_there(helper)
-            owner.kill()
-        assert owner.wait() == (-signal.SIGKILL if words else 0)
+            assert is_there(worker)
+            parent.kill()
+        assert parent.wait() == (-signal.SIGKILL if words else 0)
         watchdog.cancel()
     until = time.monotonic() + 60
-    while is_there(helper):
-        assert time.monotonic() < until, "the helper is still there"
+    while is_there(worker):
+        assert time.monotonic() < until, "the worker is still there"
         time.sleep(0.05)

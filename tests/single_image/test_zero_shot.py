@@ -208,11 +208,11 @@ def test_processes_change_nothing(rng: np.random.Generator) -> None:
     until = time.monotonic() + 60
     with together.in_processes():
         helped = 0
-        while helped < 3:  # more steps, from when there is a helper
+        while helped < 3:  # more steps, from when there is a worker
             alone.step()
             together.step()
-            helpers = together._model._replicas._helpers  # type: ignore[attr-defined]
-            helped += len(helpers) == 1 and helpers[0].ready()
+            workers = together._model._replicas.workers  # type: ignore[attr-defined]
+            helped += len(workers) == 1 and workers[0].ready()
             assert time.monotonic() < until
     for name, values in alone.network.state_dict().items():
         np.testing.assert_array_equal(values, together.network.state_dict()[name])

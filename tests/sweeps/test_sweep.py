@@ -16,10 +16,10 @@ from n2n_cli.errors import DataError, UsageError
 from n2n_cli.sweeps.grid import points_of
 from n2n_cli.sweeps.results import Result, as_csv, best_of
 from n2n_cli.sweeps.sweep import JOB_MEMORY, Sweep, default_jobs
-from n2n_cli.sweeps.workers import Worker
+from n2n_cli.sweeps.workers import Ended, Worker
 from n2n_cli.system.locks import locked
 from n2n_cli.training.loop import train
-from n2n_cli.training.records import Epoch, Started, Stopped
+from n2n_cli.training.records import Epoch, Started
 from n2n_cli.training.run_folder import Run
 from tests.sweeps.test_workers import BARE
 from tests.trainings import metrics_of, new_run, small_config, timeless, write_leaves
@@ -76,10 +76,10 @@ def test_the_files_hold_every_result(photos: Path, tmp_path: Path) -> None:
     sweep = rates(tmp_path / "sweep", small_config(photos, epochs=1), 0.5)
     done(sweep)
     (result,) = sweep.results.values()
-    told = json.loads(sweep.json.read_text())
+    told = json.loads((sweep.folder / "sweep.json").read_text())
     record = json.loads(json.dumps(result.record()))
     assert told == {"parameters": ["train.lr"], "best": record, "points": [record]}
-    (row,) = csv.DictReader(sweep.csv.read_text().splitlines())
+    (row,) = csv.DictReader((sweep.folder / "sweep.csv").read_text().splitlines())
     assert list(row) == list(record)
     assert (row["train.lr"], row["status"], float(row["psnr"])) == ("0.5", "done", result.psnr)
     assert {path.name for path in sweep.folder.iterdir()} == {"sweep.json", "sweep.csv", "train.lr=0.5"}
@@ -95,7 +95,7 @@ def test_what_is_finished_is_not_done_again_and_points_may_be_added(photos: Path
     assert sum(isinstance(event, Started) for event in done(again)) == 1
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert again.results["train.lr=0.5"] == first.results["train.lr=0.5"]
-    assert len(json.loads(again.json.read_text())["points"]) == 2
+    assert len(json.loads((again.folder / "sweep.json").read_text())["points"]) == 2
     assert done(again) == []
 
 
@@ -106,8 +106,7 @@ def test_what_was_stopped_goes_on_to_the_same_weights(photos: Path, tmp_path: Pa
     sweep, seen = rates(tmp_path / "sweep", config, 0.25, 1), list[Any]()
     for _, event in sweep.run(jobs=1, threads=1, stop=lambda: len(seen) >= 3):
         seen.append(event)
-    assert isinstance(seen[-2], Stopped)
-    assert isinstance(seen[-1], Result)
+    assert seen[-1] == Ended("unfinished")
     assert statuses(sweep) == ["unfinished", "unfinished"]
     assert sweep.best is None
     assert 0 < sweep.results["train.lr=0.25"].epochs < 8
@@ -220,11 +219,9 @@ def test_jobs_share_the_threads(
     [(7, 2, 64, 2), (2, 64, 64, 2), (20, 64, 5.9, 5), (20, 64, 0.1, 1), (0, 2, 64, 1)],
 )
 def test_jobs_are_as_many_as_cores_memory_and_trainings_allow(
-    trainings: int, cores: int, memory: float, jobs: int, monkeypatch: pytest.MonkeyPatch
+    trainings: int, cores: int, memory: float, jobs: int
 ) -> None:
-    monkeypatch.setattr("n2n_cli.sweeps.sweep.available_cores", lambda: cores)
-    monkeypatch.setattr("n2n_cli.sweeps.sweep.available_memory", lambda: int(memory * JOB_MEMORY))
-    assert default_jobs(trainings) == jobs
+    assert default_jobs(trainings, cores, int(memory * JOB_MEMORY)) == jobs
 
 
 @pytest.mark.parametrize(

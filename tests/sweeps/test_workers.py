@@ -1,4 +1,4 @@
-"""A training in a process of its own: what it tells, and how it ends."""
+"""Trainings in worker processes: their messages and how they end."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 
 from n2n_cli.checkpoints.file import read_checkpoint
 from n2n_cli.config import Config
-from n2n_cli.sweeps.workers import Diverged, Failed, Message, Worker
+from n2n_cli.sweeps.workers import Ended, Message, Worker, ended_by
 from n2n_cli.training.loop import train
-from n2n_cli.training.records import Epoch, Finished, Started, Stopped
+from n2n_cli.training.records import Epoch, Started
 from n2n_cli.training.run_folder import Run
 from tests.trainings import left_by, new_run, small_config, write_leaves
 
@@ -27,19 +27,19 @@ def working(config: Config, run: Run) -> Iterator[Worker]:
     try:
         yield worker
     finally:
-        worker.close()
+        worker.end()
 
 
 def told(worker: Worker) -> list[Message]:
-    messages = [worker.receive()]
-    while not isinstance(messages[-1], Finished | Stopped | Diverged | Failed):
-        messages.append(worker.receive())
+    messages = [worker.message()]
+    while not isinstance(messages[-1], Ended):
+        messages.append(worker.message())
     return messages
 
 
 def until_epoch(worker: Worker, number: int) -> None:
-    while not (isinstance(message := worker.receive(), Epoch) and message.epoch == number):
-        assert not isinstance(message, Failed), message
+    while not (isinstance(message := worker.message(), Epoch) and message.epoch == number):
+        assert not isinstance(message, Ended), message
 
 
 def test_it_trains_as_this_process_would_and_tells_of_it(tmp_path: Path) -> None:
@@ -47,11 +47,11 @@ def test_it_trains_as_this_process_would_and_tells_of_it(tmp_path: Path) -> None
     run, twin = new_run(tmp_path / "run"), new_run(tmp_path / "twin")
     with working(config, run) as worker:
         messages = told(worker)
-        worker.close(10)
+        assert worker.end(10) == 0
         list(train(config, twin))
         assert isinstance(messages[0], Started)
         assert [message.epoch for message in messages if isinstance(message, Epoch)] == [1, 2, 3]
-        assert isinstance(messages[-1], Finished)
+        assert messages[-1] == Ended("done")
         assert left_by(run) == left_by(twin)
 
 
@@ -60,15 +60,15 @@ def test_it_stops_when_it_is_asked_to_and_another_goes_on(tmp_path: Path) -> Non
     run = new_run(tmp_path / "run")
     with working(config, run) as worker:
         until_epoch(worker, 1)
-        os.kill(worker._process.pid or 0, signal.SIGINT)  # as Ctrl-C sends it to all processes of a terminal
-        os.kill(worker._process.pid or 0, signal.SIGTERM)
+        os.kill(worker.pid, signal.SIGINT)  # as Ctrl-C sends it to all processes of a terminal
+        os.kill(worker.pid, signal.SIGTERM)
         until_epoch(worker, 3)
-        worker.stop()
-        assert isinstance(told(worker)[-1], Stopped)
-        worker.close(10)
+        worker.hang_up()
+        assert told(worker)[-1] == Ended("unfinished")
+        assert worker.end(10) == 0
     done = read_checkpoint(run.last)["progress"]["epoch"]
     with working(config, run) as worker:
-        started = worker.receive()
+        started = worker.message()
         assert isinstance(started, Started)
         assert started.done >= (done - 1) * started.steps > 0
 
@@ -78,25 +78,25 @@ def test_it_stops_when_nobody_is_there_any_more(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
     with working(config, run) as worker:
         until_epoch(worker, 2)
-        worker.messages.close()
-        worker._process.join(10)
-        assert worker._process.exitcode == 0
+        assert worker.end(10) == 0  # its answers are lost, as if this process had ended
     assert read_checkpoint(run.last)["progress"]["epoch"] > 2
     assert not run.lock.exists()
 
 
-def test_a_loss_that_is_not_finite_is_told_apart_from_a_failure(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_is_no_failure(tmp_path: Path) -> None:
     config = small_config(write_leaves(tmp_path / "photos"), layers=BARE, lr=1000, batch_size=1)
     with working(config, new_run(tmp_path / "run")) as worker:
         last = told(worker)[-1]
-    assert isinstance(last, Diverged)
-    assert "training stopped at step " in last.reason
+    assert isinstance(last, Ended)
+    assert last.status == "diverged"
+    assert "training stopped at step " in (last.reason or "")
 
 
 def test_what_fails_says_why(tmp_path: Path) -> None:
     with working(small_config(tmp_path / "missing"), new_run(tmp_path / "run")) as worker:
         last = told(worker)[-1]
-    assert isinstance(last, Failed)
+    assert isinstance(last, Ended)
+    assert last.status == "failed"
     assert last.reason == f"there is no folder `{tmp_path / 'missing'}`"
     assert last.hint
     assert "Traceback" in last.trace
@@ -106,22 +106,12 @@ def test_a_process_that_the_system_ends_has_failed(tmp_path: Path) -> None:
     config = small_config(write_leaves(tmp_path / "photos"), epochs=100_000)
     with working(config, new_run(tmp_path / "run")) as worker:
         until_epoch(worker, 1)
-        os.kill(worker._process.pid or 0, signal.SIGKILL)
+        os.kill(worker.pid, signal.SIGKILL)
         last = told(worker)[-1]
-    assert isinstance(last, Failed)
-    assert last.reason == "its process was ended by SIGKILL"
-
-
-def test_signals_reach_this_process_again_after_the_start(tmp_path: Path) -> None:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    with working(small_config(tmp_path / "missing"), new_run(tmp_path / "run")):
-        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+    hint = "perhaps there is too little memory: fewer `--jobs`"
+    assert last == Ended("failed", "its process was ended by SIGKILL", hint)
 
 
 @pytest.mark.parametrize(("error", "reason"), [(MemoryError(), "out of memory"), (KeyError("x"), "KeyError: 'x'")])
 def test_what_nobody_foresaw(error: Exception, reason: str) -> None:
-    from n2n_cli.sweeps.workers import _ending
-
-    ending = _ending(error)
-    assert isinstance(ending, Failed)
-    assert ending.reason == reason
+    assert (ended_by(error).status, ended_by(error).reason) == ("failed", reason)

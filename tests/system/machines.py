@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from n2n_cli.system import blas, cpu
-
 AVX2 = "fpu sse2 avx fma avx2"
 AVX512 = f"{AVX2} avx512f avx512cd avx512bw avx512dq avx512vl"
 
@@ -23,11 +19,9 @@ def groups(files: dict[str, str], own: str, folder: Path) -> tuple[Path, Path]:
     return root, own_file
 
 
-def processor_that_says(facts: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the machine be one that says so about its two processors."""
+def cpu_info(facts: dict[str, str], tmp_path: Path) -> Path:
+    """A file like /proc/cpuinfo, with such facts about the first of two processors."""
     text = "".join(f"{name}\t: {value}\n" for name, value in facts.items())
     path = tmp_path / "cpuinfo"
     path.write_text(f"processor\t: 0\n{text}power management:\n\nprocessor\t: 1\nmodel name\t: another\n\n")
-    found = cpu.cpu_facts(path)
-    monkeypatch.setattr(cpu, "cpu_facts", lambda: found)
-    monkeypatch.setattr(blas, "cpu_facts", lambda: found)
+    return path

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from n2n_cli.system import blas, cpu
-from tests.system.machines import AVX512, groups, processor_that_says
+from n2n_cli.system import cpu
+from tests.system.machines import AVX512, cpu_info, groups
 
 
 def test_cores_are_those_of_the_affinity_mask() -> None:
@@ -28,46 +28,36 @@ def test_cores_are_those_of_the_affinity_mask() -> None:
     [
         ({}, "0::/\n", math.inf),
         ({"cpu.max": "max 100000\n"}, "0::/\n", math.inf),
-        ({"cpu.max": "150000 100000\n"}, "0::/\n", 1.5),
+        ({"cpu.max": "150000 100000\n"}, "0::/\n", 2),
         ({"cpu.max": "400000 100000", "a/cpu.max": "max 100000", "a/b/cpu.max": "300000 100000"}, "0::/a/b\n", 3),
-        ({"a/cpu.max": "50000 100000", "a/b/cpu.max": "300000 100000"}, "0::/a/b\n", 0.5),
+        ({"a/cpu.max": "50000 100000", "a/b/cpu.max": "300000 100000"}, "0::/a/b\n", 1),
         ({"cpu.max": "nonsense"}, "0::/\n", math.inf),
         ({"cpu.max": "150000 100000\n"}, "0:/\n", math.inf),
-        ({"cpu/cpu.cfs_quota_us": "250000", "cpu/cpu.cfs_period_us": "100000"}, "4:cpu,cpuacct:/docker/x\n", 2.5),
+        ({"cpu/cpu.cfs_quota_us": "250000", "cpu/cpu.cfs_period_us": "100000"}, "4:cpu,cpuacct:/docker/x\n", 3),
         ({"cpu/x/cpu.cfs_quota_us": "-1", "cpu/x/cpu.cfs_period_us": "100000"}, "4:cpu:/x\n", math.inf),
         ({"cpu/cpu.cfs_quota_us": "250000", "cpu/cpu.cfs_period_us": "100000"}, "4:memory:/x\n", math.inf),
     ],
 )
-def test_quota_of_the_control_group(files: dict[str, str], own: str, quota: float, tmp_path: Path) -> None:
-    root, own_file = groups(files, own, tmp_path)
-    assert cpu._quota(root, own_file) == quota
-
-
-def test_cores_are_at_most_the_quota_rounded_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cores_are_at_most_the_quota_rounded_up(
+    files: dict[str, str], own: str, quota: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
-    for quota, cores in ((math.inf, 64), (1.5, 2), (0.2, 1), (8, 8)):
-        monkeypatch.setattr(cpu, "_quota", lambda quota=quota: quota)
-        assert cpu.available_cores() == cores
+    assert cpu.available_cores(*groups(files, own, tmp_path)) == min(64, quota)
 
 
-def test_the_processor_and_its_vector_instructions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    processor_that_says(
-        {"model name": "AMD EPYC: 9", "flags": f"{AVX512} amx_tile", "empty": ""}, tmp_path, monkeypatch
-    )
-    assert cpu.processor() == "AMD EPYC: 9"
-    assert cpu.cpu_features() == ["sse2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "amx_tile"]
+def test_the_processor_and_its_vector_instructions(tmp_path: Path) -> None:
+    source = cpu_info({"model name": "AMD EPYC: 9", "flags": f"{AVX512} amx_tile", "empty": ""}, tmp_path)
+    assert cpu.processor(source) == "AMD EPYC: 9"
+    assert cpu.cpu_features(source) == ["sse2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "amx_tile"]
 
 
-def test_a_processor_of_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    processor_that_says({"Features": "fp asimd sve", "CPU implementer": "0x41"}, tmp_path, monkeypatch)
-    assert cpu.processor() == platform.machine()
-    assert cpu.cpu_features() == ["asimd", "sve"]
+def test_a_processor_of_arm(tmp_path: Path) -> None:
+    source = cpu_info({"Features": "fp asimd sve", "CPU implementer": "0x41"}, tmp_path)
+    assert cpu.processor(source) == platform.machine()
+    assert cpu.cpu_features(source) == ["asimd", "sve"]
 
 
-def test_a_system_that_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = cpu.cpu_facts(tmp_path / "missing")
-    assert found == {}
-    monkeypatch.setattr(cpu, "cpu_facts", lambda: found)
-    monkeypatch.setattr(blas, "cpu_facts", lambda: found)
-    assert cpu.processor() == platform.machine()
-    assert cpu.cpu_features() == []
+def test_a_system_that_tells_nothing(tmp_path: Path) -> None:
+    assert cpu.cpu_facts(tmp_path / "missing") == {}
+    assert cpu.processor(tmp_path / "missing") == platform.machine()
+    assert cpu.cpu_features(tmp_path / "missing") == []

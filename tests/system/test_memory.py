@@ -30,21 +30,16 @@ from tests.system.machines import groups
         ({"memory.max": "9", "memory.current": "5", "memory.stat": "anon 1\ninactive_file 3\n"}, "0::/\n", 7),
         ({"memory.max": "9", "memory.current": "5", "memory.stat": "inactive_file x\n"}, "0::/\n", 4),
         ({}, "0:/\n", math.inf),
+        ({"memory.max": "5", "memory.current": "9"}, "0::/\n", 0),  # the system is about to end something
     ],
 )
-def test_memory_that_the_control_group_still_grants(
+def test_memory_is_at_most_what_the_control_group_still_grants(
     files: dict[str, str], own: str, left: float, tmp_path: Path
 ) -> None:
-    root, own_file = groups(files, own, tmp_path)
-    assert memory._memory_left(root, own_file) == left
-
-
-def test_available_memory_is_at_most_what_the_control_group_grants(monkeypatch: pytest.MonkeyPatch) -> None:
-    everything = memory.available_memory()
-    monkeypatch.setattr(memory, "_memory_left", lambda: 12_345)
-    assert everything > memory.available_memory() == 12_345
-    monkeypatch.setattr(memory, "_memory_left", lambda: -5)  # the system is about to end something
-    assert memory.available_memory() == 0
+    machine, limits = tmp_path / "meminfo", groups(files, own, tmp_path)
+    machine.write_text("MemTotal:       2 kB\nMemAvailable:   1 kB\n")
+    assert memory.available_memory(machine, *limits) == min(1024, left)
+    assert memory.available_memory(tmp_path / "missing", *limits) == min(4_000_000_000, left)
 
 
 def test_memory_that_can_still_be_had() -> None:
@@ -53,14 +48,6 @@ def test_memory_that_can_still_be_had() -> None:
     ballast = np.ones(40_000_000)
     assert memory.available_memory() < before + 10**9  # others come and go, too
     assert ballast.all()
-
-
-def test_memory_of_a_system_that_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(*_: object, **__: object) -> str:
-        raise FileNotFoundError
-
-    monkeypatch.setattr(Path, "read_text", missing)
-    assert memory.available_memory() == 4_000_000_000
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from n2n_cli.cli.console import complain, result, tell
+from n2n_cli.cli.console import result, tell
 from n2n_cli.cli.options import Assignments, Json, Threads, number, option, overridden, whole_number
 from n2n_cli.cli.signals import StopSignals
-from n2n_cli.cli.sweep.progress import log_lines, progress
+from n2n_cli.cli.sweep.progress import log, progress
 from n2n_cli.errors import N2NError, UsageError, counted, printable
 
 if TYPE_CHECKING:
     from n2n_cli.sweeps.results import Result
     from n2n_cli.sweeps.sweep import Sweep
-    from n2n_cli.sweeps.workers import Failed
 
 _MOST_JOBS = 1024
 _HOW_TO_GO_ON = "the same command again goes on"
@@ -103,10 +102,9 @@ def sweep(
     tell(f"sweep folder: {folder}: {counted(len(swept.points), 'training')}{done}")
     failures = _run(swept, jobs, threads)
     _draw(swept)
-    best = swept.best
-    if best is not None:
-        result(_json(best) if as_json else _best(swept, best))
-    _end(swept, failures)
+    if swept.best is not None:
+        _print_best(swept, swept.best, as_json=as_json)
+    _fail(swept, failures)
 
 
 def _grid(params: list[str], values: list[str]) -> list[tuple[str, list[Any]]]:
@@ -120,7 +118,7 @@ def _grid(params: list[str], values: list[str]) -> list[tuple[str, list[Any]]]:
 
 
 def _values(text: str) -> list[Any]:
-    """Values as TOML writes them in a list; or plain text, as gaussian:25, with commas between."""
+    """The values of a TOML list without brackets, or plain text between commas."""
     import tomllib
 
     try:
@@ -133,11 +131,11 @@ def _values(text: str) -> list[Any]:
     return found
 
 
-def _run(swept: Sweep, jobs: int | None, threads: int | None) -> dict[str, Failed]:
-    """Do the trainings and tell of them; gives those that failed, by the point's name."""
-    from n2n_cli.sweeps.workers import Failed
+def _run(swept: Sweep, jobs: int | None, threads: int | None) -> dict[str, str | None]:
+    """Do the trainings and report them; returns those that failed, with hints."""
+    from n2n_cli.sweeps.workers import Ended
 
-    failures: dict[str, Failed] = {}
+    failures: dict[str, str | None] = {}
     with StopSignals() as signals:
         events = swept.run(jobs=jobs, threads=threads, stop=signals)
         try:
@@ -145,11 +143,9 @@ def _run(swept: Sweep, jobs: int | None, threads: int | None) -> dict[str, Faile
                 for point, event in events:
                     signals.saves = True
                     show(point, event)
-                    for line in log_lines(point, event):
-                        tell(line)
-                    if isinstance(event, Failed):
-                        failures[point.name] = event
-                        complain(f"{point.name}: {event.reason}")
+                    log(swept, point, event)
+                    if isinstance(event, Ended) and event.status == "failed":
+                        failures[point.name] = event.hint
         except KeyboardInterrupt:
             raise signals.interruption(_HOW_TO_GO_ON) from None
         finally:
@@ -171,22 +167,21 @@ def _draw(swept: Sweep) -> None:
     tell(f"plot: {paths[0]}, {paths[1]}")
 
 
-def _json(best: Result) -> str:
+def _print_best(swept: Sweep, best: Result, *, as_json: bool) -> None:
     from n2n_cli.system.json_lines import json_line
 
-    return json_line(best.record())
-
-
-def _best(swept: Sweep, best: Result) -> str:
-    (point,) = (point for point in swept.points if swept.results[point.folder] is best)
+    if as_json:
+        result(json_line(best.record()))
+        return
+    (name,) = (point.name for point in swept.points if swept.results[point.folder] is best)
     checkpoint = printable(str(Path(best.run) / "best.pth"))
-    return f"{point.name}: noisy {best.noisy_psnr:.2f} dB, denoised {best.psnr:.2f} dB: {checkpoint}"
+    result(f"{name}: noisy {best.noisy_psnr:.2f} dB, denoised {best.psnr:.2f} dB: {checkpoint}")
 
 
-def _end(swept: Sweep, failures: Mapping[str, Failed]) -> None:
-    """Fail where a training did, or none has a result."""
+def _fail(swept: Sweep, failures: Mapping[str, str | None]) -> None:
+    """Fail if a training did, or none has a result."""
     if failures:
-        hints = {failure.hint for failure in failures.values()} - {None}
+        hints = {*failures.values()} - {None}
         again = "the same command again does only what is not finished"
         raise N2NError(
             f"{len(failures)} of {counted(len(swept.points), 'training')} failed: {', '.join(failures)}",

@@ -8,7 +8,6 @@ import pty
 import re
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -174,30 +173,23 @@ def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals) -> 
 
 
 def test_a_second_signal_ends_it_at_once_and_leaves_no_process() -> None:
-    program = """
-import sys
-from n2n_cli.sweeps.workers import Worker
-Worker.stop = lambda self: None
-from n2n_cli.cli.app import main
-main()
-"""
     words = ["sweep", "--param", "train.lr", "--values", "0.1", "--config", "tiny.toml", "--epochs", "100000"]
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(  # type: ignore[call-overload]
-        [sys.executable, "-c", program, *words], text=True, env=environment(), start_new_session=True, **streams
+        [*N2N, *words], text=True, env=environment(), start_new_session=True, **streams
     ) as process:
         while "epoch 2/" not in process.stderr.readline():
             pass
+        worker = int(Path("runs/sweep-tiny-lr/train.lr=0.1/lock").read_text().split()[1])
+        os.kill(worker, signal.SIGSTOP)
         os.killpg(process.pid, signal.SIGINT)
         time.sleep(0.5)
         assert process.poll() is None
         os.killpg(process.pid, signal.SIGINT)
         assert process.communicate(timeout=10)[1].endswith("\n\nhint: the same command again goes on\n")
     assert process.returncode == 130
-    deadline = time.monotonic() + 10  # a helper of Python's own notices a moment later
-    while is_there(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
     assert not is_there(process.pid)
+    assert not is_there(worker)
 
 
 @pytest.mark.parametrize(
