@@ -1,15 +1,15 @@
-"""How fast and how good n2n is, in ratios to others in one run, and the figures of the documents.
+"""Benchmarks of speed and quality, and the figures of the documents.
 
-__main__       a training step and a denoised picture, beside PyTorch; its rows are `cases`
-profile        where the time of a step goes
-ranks          training over MPI
-self           learning from one noisy picture
-denoisers      quality beside classical denoisers
-tools          other tools, installed from nothing; `scripts` has what each is asked to run
-report         what docs/REPORT.md shows
-screen         what a terminal shows of a command
+__main__       speed of training and denoising against PyTorch; `cases` has its rows
+profile        time of a training step, layer by layer
+ranks          speed of training over MPI
+self           speed and quality of learning from one noisy picture
+denoisers      quality against classical denoisers
+tools          other tools, installed from scratch; `scripts` has the programs that use them
+report         tables and figures of docs/REPORT.md
+screen         screenshots of the terminal
 sheets         contact sheets of the bundled model
-twins          the same networks in PyTorch; `torch_denoise` is the shortest script with one
-timing         several ways to do one thing, taking turns, each in a process of `workers`
-environments   environments of Python, and commands that end in time
+twins          the same networks in PyTorch; `torch_denoise` is a minimal script with one
+timing         interleaved timing of alternatives, each in a process of `workers`
+environments   Python environments, and commands with a time limit
 """

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--short] [--json FILE]`: the whole table, printed and written."""
+"""Speed of training and denoising against PyTorch: `python -m benchmarks`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from n2n_cli.system import blas, cpu
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--short", action="store_true", help="a few rounds, only to see that everything works")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
-    parser.add_argument("--only", metavar="TEXT", help="only the rows whose name holds TEXT, and no other facts")
+    parser.add_argument("--short", action="store_true", help="a few rounds only, to test the benchmark itself")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to this file")
+    parser.add_argument("--only", metavar="TEXT", help="only the rows whose name contains TEXT")
     options = parser.parse_args()
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # pip compiles what it installs, PyTorch as well as n2n
-    blas.prepare_blas()  # as the command does, before NumPy is imported
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a user has compiled modules, as pip leaves them
+    blas.prepare_blas()  # before NumPy is imported, as `n2n` does
 
     from benchmarks import cases
 

@@ -1,4 +1,4 @@
-"""What is measured: each case gives the rows of the table."""
+"""Cases of the speed benchmark, each a row of its table."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from n2n_cli.system.cpu import available_cores
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured: the short form is only to see that everything works."""
+    """Number of rounds and picture sizes; `short` only tests the benchmark itself."""
 
     rounds: int
     compiled: bool
@@ -44,7 +44,16 @@ SHORT = Effort(rounds=2, compiled=False, megapixels=1, short=True)
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: ours, PyTorch's ways, and what the ratio to the best of them shall be."""
+    """Timings of one case in n2n and in variants of PyTorch.
+
+    Attributes
+    ----------
+    work : str
+    timings : dict
+        By variant; "n2n" is ours.
+    least, aim : float or None
+        Required and desired ratio of PyTorch's best time to ours.
+    """
 
     work: str
     timings: dict[str, Timing]
@@ -53,26 +62,26 @@ class Row:
 
     @property
     def best(self) -> str | None:
-        """The name of PyTorch's fastest way."""
+        """Name of PyTorch's fastest variant."""
         others = {name: timing.median for name, timing in self.timings.items() if name != "n2n"}
         return min(others, key=lambda name: others[name]) if others else None
 
     @property
     def ratio(self) -> float | None:
-        """How many times as long PyTorch's best takes."""
+        """Ratio of PyTorch's best time to ours."""
         return self.timings[self.best].median / self.timings["n2n"].median if self.best else None
 
 
 @dataclass(frozen=True)
 class Fact:
-    """A figure that is no ratio to PyTorch."""
+    """A result that is not compared with PyTorch."""
 
     what: str
     value: str
 
 
 def rows(effort: Effort, *, only: str = "") -> Iterator[Row]:
-    """The table, or the rows whose name holds `only`."""
+    """Measure the rows of the table whose names contain `only`."""
     cores, megapixels = available_cores(), effort.megapixels
     large = f"denoising {megapixels} megapixels"
     compiled, plain = (["compile"] if effort.compiled else []), ["n2n", "eager", "channels_last"]
@@ -110,7 +119,7 @@ def rows(effort: Effort, *, only: str = "") -> Iterator[Row]:
 
 
 def facts(effort: Effort) -> Iterator[Fact]:
-    """What else is reported."""
+    """Measure memory, the command's start, and the share of the peak rate."""
     cores = available_cores()
     start = take_turns({"n2n": lambda: _run("--help")}, rounds=effort.rounds)["n2n"]
     yield Fact("`n2n --help`, whole process (goal 0.15 s, aim 0.1 s)", f"{start.median:.3f} s")
@@ -134,13 +143,16 @@ def facts(effort: Effort) -> Iterator[Fact]:
 
 
 def training_operations(network: Module, side: int) -> float:
-    """Floating-point operations of one image's training step, upsampling and convolution counted in phase form."""
+    """Floating-point operations of a training step, per image.
+
+    A 3x3 convolution after 2x upsampling counts 4/9 of its products, as four 2x2 convolutions compute the same.
+    """
     total, shape, doubled = 0.0, (1, 3, side, side), False
     for i, module in enumerate(network):  # type: ignore[arg-type, var-annotated]
         shape = module.output_shape(shape)
         if isinstance(module, Conv2d):
             products = module.weight.data.size * shape[2] * shape[3] * (4 / 9 if doubled else 1)
-            total += 2 * products * (3 if i else 2)  # forward, weights, and input but for the first layer
+            total += 2 * products * (3 if i else 2)  # forward, weights, and input except of the first layer
         doubled = isinstance(module, NearestUpsampling)
     return total
 
@@ -155,7 +167,7 @@ def _batch() -> tuple[Array, Array]:
 
 
 def step(way: str, threads: int) -> Callable[[], object]:
-    """One training step of the founding network on 100 pictures of 32x32."""
+    """Training step of the founding network on 100 pictures of 32x32."""
     x, target = _batch()
     model = Model.from_config(load_config("ee559"), threads=threads)
     if way == "n2n":
@@ -167,7 +179,7 @@ def step(way: str, threads: int) -> Callable[[], object]:
 
 
 def inference(way: str, threads: int) -> Callable[[], object]:
-    """The founding network's output for 100 pictures of 32x32."""
+    """Inference of the founding network on 100 pictures of 32x32."""
     x, _ = _batch()
     model = Model.from_config(load_config("ee559"), threads=threads)
     if way == "n2n":
@@ -179,7 +191,7 @@ def inference(way: str, threads: int) -> Callable[[], object]:
 
 
 def bundled(way: str, threads: int) -> Callable[[], object]:
-    """The bundled model's output for a picture of a megapixel, which PyTorch takes as a whole."""
+    """Inference of the bundled model on 1 megapixel, which PyTorch does not tile."""
     model = Model.from_checkpoint(choose_model("photo").path, threads=threads)
     h, w = (side // 8 * 8 for side in _picture(1).shape[1:])
     picture = np.ascontiguousarray(_picture(1)[None, :, :h, :w])
@@ -195,7 +207,7 @@ TILED = ("channels_last, tiles of 256", "channels_last, tiles of 128")
 
 
 def denoising(way: str, threads: int, megapixels: float) -> Callable[[], object]:
-    """One large picture; PyTorch in tiles of 512 where the way does not say other ones."""
+    """Denoising of a large picture; PyTorch in tiles, by default of side 512."""
     model, picture = Model.from_config(load_config("ee559"), threads=threads), _picture(megapixels)
     if way == "n2n":
         return lambda: model.predict(picture[None])
@@ -206,7 +218,7 @@ def denoising(way: str, threads: int, megapixels: float) -> Callable[[], object]
 
 
 def convolution(way: str, threads: int) -> Callable[[], object]:
-    """A 3x3 convolution of 10 pictures, forward and backward, the input's gradient included."""
+    """Forward and backward pass of a 3x3 convolution on 10 pictures."""
     rng = np.random.default_rng(0)
     network = Sequential(Conv2d(48, 48, 3, padding=1, rng=rng))
     x = np.moveaxis(rng.random((10, 64, 64, 48), dtype=np.float32), -1, 1)
@@ -228,7 +240,7 @@ def convolution(way: str, threads: int) -> Callable[[], object]:
 
 
 def _twins(threads: int) -> Any:
-    """PyTorch, for the processes that are its own."""
+    """Import PyTorch, only in the processes that measure it."""
     import torch
 
     from benchmarks import twins
@@ -243,7 +255,7 @@ def _picture(megapixels: float) -> Array:
 
 
 def _processes(megapixels: float, rounds: int) -> dict[str, Timing]:
-    """`n2n denoise` against the shortest PyTorch script, as a user starts both."""
+    """Time `n2n denoise` and a minimal PyTorch script as whole processes."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         checkpoint, source, target = folder / "model.pth", folder / "in.png", folder / "out.png"
@@ -259,7 +271,7 @@ def _processes(megapixels: float, rounds: int) -> dict[str, Timing]:
         }
         timings = take_turns(ways, rounds=rounds, warm_up=1, settle=False)
         ours, theirs = (read_picture(path).pixels.astype(int) for path in (target, folder / "t.png"))
-        inside = slice(MARGIN, -MARGIN)  # n2n's network sees the picture's mirror image beyond the border
+        inside = slice(MARGIN, -MARGIN)  # at the borders, n2n pads by reflection
         if ours.shape == theirs.shape and abs(ours - theirs)[inside, inside].max() > 1:
             raise RuntimeError("the two give different pictures")
         return timings
@@ -299,7 +311,7 @@ with open("/proc/self/status") as status:  # getrusage counts what the process w
 
 
 def _measured(program: str) -> tuple[float, float]:
-    """Seconds that a program prints, and the megabytes it needs at most."""
+    """Run a program; return the seconds that it prints and its peak memory in MB."""
     run = subprocess.run([sys.executable, "-c", program + _PEAK], check=True, capture_output=True, text=True)
     *seconds, memory = map(float, run.stdout.split())
     return (seconds[0] if seconds else 0.0), memory

@@ -1,8 +1,9 @@
-"""`python -m benchmarks.denoisers --data FOLDER --model CHECKPOINT`: ours beside classical denoisers, one table.
+"""Quality and speed of classical denoisers and of n2n models, in one table.
 
-All get the same noisy pictures, in floats, the noise not clipped, and are told the noise level but for ours, which are
-not. PSNR and SSIM are those of `n2n_cli.evaluation.metrics`; seconds are of this process on its cores.
-BM3D's package may be used for non-commercial research only, so nothing installs it: `pip install bm3d PyWavelets`.
+`python -m benchmarks.denoisers --data FOLDER --model CHECKPOINT`. All denoise the same float pictures, whose noise is
+not clipped. The classical denoisers get the true noise level, the models do not. PSNR and SSIM are those of
+`n2n_cli.evaluation.metrics`; times are wall-clock seconds in this process. The licence of the package `bm3d` allows
+only non-commercial research, so it is no dependency: `pip install bm3d PyWavelets`.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.denoisers", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="clean pictures")
     parser.add_argument("--sigma", type=float, nargs="+", default=[25.0], help="grey levels of 255")
-    parser.add_argument("--count", type=int, help="only the first so many pictures")
+    parser.add_argument("--count", type=int, help="only the first N pictures", metavar="N")
     parser.add_argument("--model", nargs="*", default=[], metavar="CHECKPOINT")
-    parser.add_argument("--only", default="", metavar="TEXT", help="only the methods whose name holds TEXT")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only the methods whose name contains TEXT")
     options = parser.parse_args()
     blas.prepare_blas()
 
@@ -58,7 +59,7 @@ def main() -> None:
 
 
 def _methods(sigma: float, models: list[str]) -> Iterator[tuple[str, Callable[[Any], Any]]]:
-    """Names and functions (H, W, C) -> (H, W, C); `sigma` is in [0, 1]."""
+    """Iterate over names and functions (H, W, C) -> (H, W, C); white is 1."""
     from n2n_cli.models.model import Model
 
     yield "noisy", lambda noisy: noisy
@@ -73,14 +74,14 @@ def _methods(sigma: float, models: list[str]) -> Iterator[tuple[str, Callable[[A
         "total variation (scikit-image)",
         lambda noisy: restoration.denoise_tv_chambolle(noisy, weight=1.2 * sigma, channel_axis=-1),
     )
-    if _there("pywt"):
+    if _is_installed("pywt"):
         yield (
             "wavelets, BayesShrink (scikit-image)",
             lambda noisy: restoration.denoise_wavelet(
                 noisy, sigma=sigma, convert2ycbcr=True, channel_axis=-1, rescale_sigma=True
             ),
         )
-    if _there("bm3d"):
+    if _is_installed("bm3d"):
         bm3d = import_module("bm3d")
         yield "CBM3D (bm3d)", lambda noisy: bm3d.bm3d_rgb(noisy, sigma)
     for path in models:
@@ -91,7 +92,7 @@ def _ours(model: Any, noisy: Any) -> Any:
     return np.moveaxis(model.predict(np.moveaxis(noisy, -1, 0)[None])[0], 0, -1)
 
 
-def _there(package: str) -> bool:
+def _is_installed(package: str) -> bool:
     try:
         import_module(package)
     except ImportError:

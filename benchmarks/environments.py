@@ -1,4 +1,4 @@
-"""Environments of Python that are made empty, filled by pip and measured, and commands that end in time."""
+"""Python environments, filled by pip and measured, and commands with a time limit."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 UNWANTED = ("PYTHONPATH", "VIRTUAL_ENV", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-"""Variables that would let a command find other packages than its own, or choose NumPy's kernels for it."""
+"""Environment variables that would add packages to a command's own, or choose its BLAS kernels."""
 
 
 class FailedError(Exception):
-    """A command failed or did not end in time; the text is one line."""
+    """A command failed or exceeded its time limit; the message is one line."""
 
 
 class Installed(NamedTuple):
-    """What pip did.
+    """Packages that pip installed.
 
     Attributes
     ----------
     versions : dict
-        Name and version of what was asked for, and of PyTorch where it came along.
+        Versions of the requested packages, and of PyTorch if it was a dependency.
     archives, from_disk : float
-        Megabytes (10^6 bytes) that pip read, and the part of them that lay on this machine.
+        Megabytes (10^6 bytes) that pip read, and the part of them from local files.
     """
 
     versions: dict[str, str]
@@ -38,7 +39,7 @@ class Installed(NamedTuple):
 
 
 def new_environment(folder: Path) -> Path:
-    """An environment with this Python and nothing but pip, in `folder`."""
+    """Create a virtual environment in `folder`, with this Python and pip."""
     run([sys.executable, "-m", "venv", str(folder)])
     return folder
 
@@ -48,12 +49,12 @@ def python_of(environment: Path) -> str:
 
 
 def install(environment: Path, packages: Sequence[str]) -> Installed:
-    """`pip install` as this machine has pip set up, but for its cache, which is not used.
+    """Run `pip install`, as configured on this machine but without its cache.
 
     Raises
     ------
     FailedError
-        When pip fails or takes too long.
+        When pip fails or exceeds the time limit.
     """
     report = environment / "installed.json"
     words = ("-m", "pip", "install", "--no-cache-dir", "--progress-bar", "off", "--report", str(report), *packages)
@@ -69,11 +70,22 @@ def install(environment: Path, packages: Sequence[str]) -> Installed:
     return Installed(versions, downloads + from_disk, from_disk)
 
 
-def downloads_of(told: str) -> float:
-    """Megabytes that pip says it downloads, also those that it then does not install."""
+@dataclass(frozen=True)
+class Installer:
+    """Functions that create an environment and install packages in it."""
+
+    new_environment: Callable[[Path], Path] = new_environment
+    install: Callable[[Path, Sequence[str]], Installed] = install
+
+
+PIP = Installer()
+
+
+def downloads_of(output: str) -> float:
+    """Sum the downloads in pip's output, in megabytes, installed or not."""
     units = {"bytes": 1e-6, "kB": 1e-3, "MB": 1.0, "GB": 1e3}
     total = 0.0
-    for words in (line.split() for line in told.splitlines()):
+    for words in (line.split() for line in output.splitlines()):
         if len(words) == 4 and words[0] == "Downloading" and words[3][:-1] in units:
             total += float(words[2][1:]) * units[words[3][:-1]]
     return total
@@ -85,32 +97,32 @@ def _bytes_on_disk(url: str) -> int:
 
 
 def megabytes(folder: Path) -> float:
-    """Megabytes (10^6 bytes) of the files in a folder and those below; links are not followed."""
+    """Size of all files below a folder, in megabytes (10^6 bytes), without links."""
     found = (path.lstat() for path in folder.rglob("*"))
     return sum(status.st_size for status in found if stat.S_ISREG(status.st_mode)) / 1e6
 
 
 def run(words: Sequence[str], *, limit: float = 660.0, variables: Mapping[str, str] | None = None) -> str:
-    """Run a command to its end; all that it says, on either stream.
+    """Run a command and return its output, stdout and stderr together.
 
     Parameters
     ----------
     limit : float
-        Seconds; what runs longer is ended, with all that it started.
+        Time limit, in seconds, after which the command and its child processes are killed.
     variables : mapping of str to str, optional
-        Set beside those of this process; UNWANTED ones are not handed on.
+        Environment variables to add to those of this process, without UNWANTED.
 
     Raises
     ------
     FailedError
-        When the command is not there, fails, or does not end in time.
+        When the command does not exist, fails, or exceeds the time limit.
     """
     name = Path(words[0]).name
     kept = {name: value for name, value in os.environ.items() if name not in UNWANTED}
     try:
         process = subprocess.Popen(
             list(words),
-            cwd=Path(__file__).parents[2],  # not the checkout, which Python would import from
+            cwd=Path(__file__).parents[2],  # outside the checkout, from which Python would import
             env=kept | dict(variables or {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -122,7 +134,7 @@ def run(words: Sequence[str], *, limit: float = 660.0, variables: Mapping[str, s
     except OSError as error:
         raise FailedError(f"`{name}` cannot be started: {error.strerror}") from None
     try:
-        told, _ = process.communicate(timeout=limit)
+        output, _ = process.communicate(timeout=limit)
     except BaseException as error:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
@@ -130,10 +142,10 @@ def run(words: Sequence[str], *, limit: float = 660.0, variables: Mapping[str, s
             raise
         raise FailedError(f"`{name}` did not end in {limit:g} s") from None
     if process.returncode:
-        raise FailedError(f"`{name}` ended with {process.returncode}: {last_line(told)}")
-    return told
+        raise FailedError(f"`{name}` ended with {process.returncode}: {last_line(output)}")
+    return output
 
 
-def last_line(told: str, length: int = 200) -> str:
-    """The last line that is not empty, or the start of it."""
-    return next((text.strip()[:length] for text in reversed(told.splitlines()) if text.strip()), "")
+def last_line(output: str, length: int = 200) -> str:
+    """Last line that is not empty, up to `length` characters."""
+    return next((text.strip()[:length] for text in reversed(output.splitlines()) if text.strip()), "")

@@ -1,7 +1,7 @@
-"""Where the time of a training step goes, layer by layer, on one thread: `python -m benchmarks.profile`.
+"""Time of a training step by layer, on one thread: `python -m benchmarks.profile`.
 
-The plain layers are the oracle of the tests, each by itself and on the whole batch. The fast ones run in passes, but
-not from a tape, so that each can be timed: a step from the tape is faster than their sum.
+The plain layers run on the whole batch, the fast ones on micro-batches. To be timed separately, the fast layers are not
+run from a tape, which is faster than their sum.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
 def _profile(
     modules: Sequence[Module], x: Array, target: Array, parts: Sequence[slice]
 ) -> dict[str, tuple[float, float]]:
-    """Milliseconds of each module, forward and backward, for one step: the median of several."""
+    """Median milliseconds of each module in a step, forward and backward."""
     forward, backward = np.zeros((2, ROUNDS, len(modules)))
     for round_ in range(ROUNDS):
         for part in parts:

@@ -1,7 +1,7 @@
-"""Training over MPI: `python -m benchmarks.ranks [--short]` measures it here and predicts it for more machines.
+"""Speed of training over MPI: `python -m benchmarks.ranks [--short]`.
 
-Two ranks share the machine's cores and take turns with one process that has all of them. From the time of a step, of a
-sum over TCP, and the sizes of the networks follows what 1 to 64 such machines would gain on a slower or a faster net.
+Measures two ranks, which share the cores of this machine, against one process with all cores. Predicts the speed-up of
+2 to 64 such machines, for networks of several bandwidths, from the time of a step and of an `Allreduce` over TCP.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from benchmarks.timing import Timing, take_turns
 from n2n_cli.system import blas, cpu
 
 NETWORKS = {"founding network": ("ee559", 32, 100), "U-Net": ("unet", 64, 16)}
-"""Name: configuration, side of a picture in pixels, batch size."""
+"""Configuration, side of a picture in pixels, and batch size, by name."""
 NODES = (1, 2, 4, 8, 16, 32, 64)
 GIGABITS = (1, 10, 100)
 OVER_TCP = {"MPIR_CVAR_NOLOCAL": "1", "UCX_TLS": "tcp,self", "OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "tcp,self"}
-"""Makes the ranks of one host talk as those of several would: for MPICH with UCX, and for Open MPI."""
+"""Environment that makes ranks on one host use TCP, for MPICH with UCX and for Open MPI."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of a step, and of its parts.
+    """Model of the time of a training step.
 
-    The sum over n machines, as in the algorithm of Rabenseifner (2004): 2 log2 n messages one after the other, and
-    2 (n - 1) / n times the array over each machine's wire and through its TCP, which takes its time on any wire.
+    By the algorithm of Rabenseifner (2004), a sum over n machines takes 2 log2 n messages in sequence, and each machine
+    transfers 2 (n - 1) / n times the array. At any bandwidth, TCP adds processor time per float32.
 
     Attributes
     ----------
     fixed, a_picture : float
-        Seconds of a step, whatever the batch, and for each of its pictures.
+        Seconds of a step: fixed, and per picture of the batch.
     parameters : int
-        float32 that are summed.
+        Number of float32 to sum.
     latency, tcp : float
-        Seconds of a message, and of a float32 in it.
+        Seconds per message, and per float32.
     """
 
     fixed: float
@@ -61,14 +61,14 @@ class Cost:
         return 2 * math.log2(nodes) * self.latency + 2 * (nodes - 1) / nodes * array
 
     def step(self, nodes: int, gigabits: float, batch: int) -> float:
-        """Seconds of a step of a whole batch; the machine with the largest part is waited for."""
+        """Seconds of a step; the machine with the largest part of the batch counts."""
         return self.fixed + math.ceil(batch / nodes) * self.a_picture + self.sum(nodes, gigabits)
 
     def speed_up(self, nodes: int, gigabits: float, batch: int) -> float:
         return self.step(1, gigabits, batch) / self.step(nodes, gigabits, batch)
 
     def least_batch(self, nodes: int, gigabits: float) -> int:
-        """The smallest batch, a multiple of `nodes`, with which they are half as many times as fast as one."""
+        """Smallest multiple of `nodes` as batch size for a speed-up of `nodes` / 2."""
         a_node = 1
         while self.speed_up(nodes, gigabits, a_node * nodes) < nodes / 2:
             a_node += 1
@@ -77,10 +77,10 @@ class Cost:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ranks", description=__doc__)
-    parser.add_argument("--short", action="store_true", help="a few rounds, only to see that everything works")
+    parser.add_argument("--short", action="store_true", help="a few rounds only, to test the benchmark itself")
     parser.add_argument("--worker", nargs=2, metavar=("WHAT", "ROUNDS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    blas.prepare_blas()  # as the command does
+    blas.prepare_blas()  # as `n2n` does
     if options.worker:
         _work(options.worker[0], int(options.worker[1]))
         return
@@ -98,7 +98,7 @@ def main() -> None:
             f"| {alone.spread:.0%}, {together.spread:.0%} |",
             flush=True,
         )
-    # A sum of hardly anything takes two messages one after the other.
+    # A sum of one number takes two messages in sequence.
     latency = _sum_of("nothing", rounds, **OVER_TCP) / 2
     print(f"\nlatency of a message by TCP: {latency * 1e6:.0f} microseconds")
     for name, (_, _, batch) in NETWORKS.items():
@@ -122,7 +122,7 @@ def _predict(name: str, batch: int, cost: Cost) -> None:
 
 
 def _cost(name: str, latency: float, by_tcp: float, rounds: int) -> Cost:
-    """A line through the times of steps of several sizes, on all cores of this machine."""
+    """Fit a line to the times of steps of several batch sizes, on all cores."""
     most = NETWORKS[name][2]
     sizes = sorted({max(1, most // part) for part in (16, 8, 4, 2, 1)})
     steps = {str(size): _stepping(name, size, cpu.available_cores()) for size in sizes}
@@ -135,7 +135,7 @@ def _cost(name: str, latency: float, by_tcp: float, rounds: int) -> Cost:
 
 @dataclass(frozen=True)
 class Built:
-    """A model and how many parameters it has."""
+    """Model and number of its parameters."""
 
     model: Any
     network_size: int
@@ -146,13 +146,13 @@ def _model(name: str, threads: int) -> Built:
     from n2n_cli.models.model import Model
 
     model = Model.from_config(load_config(NETWORKS[name][0]), threads=threads)
-    model.optimizer.lr = 1e-6  # so that however many steps are taken, the numbers stay ordinary
+    model.optimizer.lr = 1e-6  # keeps the weights in their usual range for any number of steps
     model.network.train()
     return Built(model, sum(parameter.size for parameter, _ in model.network.param()))
 
 
 def _stepping(name: str, size: int, threads: int, ranks: Any = None) -> Callable[[], object]:
-    """A step of a batch of so many pictures, of which this rank takes its part."""
+    """Prepare a step on a batch of `size` pictures, divided among `ranks`."""
     model, side = _model(name, threads).model, NETWORKS[name][1]
     noisy, target = np.moveaxis(np.random.default_rng(0).random((2, size, side, side, 3), dtype=np.float32), -1, 2)
     if ranks is not None:
@@ -165,7 +165,7 @@ def _stepping(name: str, size: int, threads: int, ranks: Any = None) -> Callable
 
 
 def _measured(what: str, rounds: int, **variables: str) -> Any:
-    """What two ranks measured, of which the first prints it."""
+    """Start two ranks and return the measurements that the first one prints."""
     beside = Path(sys.executable).with_name("mpiexec")
     command = [str(beside) if beside.exists() else shutil.which("mpiexec") or "mpiexec", "-n", "2", sys.executable]
     done = subprocess.run(
@@ -181,7 +181,7 @@ def _measured(what: str, rounds: int, **variables: str) -> Any:
 
 
 def _sum_of(name: str, rounds: int, **variables: str) -> float:
-    """Seconds of an undisturbed sum: on a busy machine, one of two ranks often has to wait for its core."""
+    """Seconds of a sum: the first quartile, as a busy machine delays some."""
     return float(np.quantile(_measured(f"sum of {name}", 20 * rounds, **variables), 0.25))
 
 
@@ -196,7 +196,7 @@ def _work(what: str, rounds: int) -> None:
 
 
 def _sums(what: str, rounds: int, ranks: Any) -> list[float]:
-    """Seconds of a step's meeting to which both come at once."""
+    """Measure the sum of a step, which both ranks start at the same time."""
     name = what.removeprefix("sum of ")
     ranks.gradients(_model(name, 1).network_size if name in NETWORKS else 1)
     return [_timed(lambda: ranks.add_up(0.0, 1), ranks.gathered) for _ in range(rounds)]
@@ -210,7 +210,7 @@ def _timed(work: Callable[[], object], gather: Callable[[None], object]) -> floa
 
 
 def _steps(name: str, rounds: int, ranks: Any) -> dict[str, list[list[float]]]:
-    """Seconds of a step by one process with all threads, and by both with a part of them each, in turn."""
+    """Measure steps of one process with all threads, and of both with half, in turn."""
     cores, (_, _, batch) = cpu.available_cores(), NETWORKS[name]
     together = _stepping(name, batch, max(1, cores // 2), ranks)
     alone = _stepping(name, batch, cores) if ranks.first else None
@@ -226,7 +226,10 @@ def _steps(name: str, rounds: int, ranks: Any) -> dict[str, list[list[float]]]:
 
 
 def _while_others_sleep(ranks: Any) -> Iterator[None]:
-    """Let the first rank do something while the others leave the cores to it: who waits busily takes a part."""
+    """Run a block on the first rank while the others sleep.
+
+    MPI itself would wait busily and so take a core.
+    """
     from mpi4py import MPI
 
     if ranks.first:

@@ -1,11 +1,11 @@
-"""`python -m benchmarks.report --data FOLDER --test FOLDER`: what docs/REPORT.md shows, made anew.
+"""Tables and figures of docs/REPORT.md.
 
-Trains the founding network on the stand-in of the founding report's task (block-8 pixelation of photographs), and its
-twin in PyTorch on the same batches in the same order from the same weights; starts trainings one in the last place
-apart, to show what rounding alone changes; sweeps Adam's learning rate; trains the larger network of `ee559-best`; and
-draws the figures. With `--samples`, both networks are also measured on pictures of the course itself. What is there
-already is not made again, so that it may be stopped and started. About an hour and a half on 2 cores of an AMD EPYC
-(Zen 5).
+`python -m benchmarks.report --data FOLDER --test FOLDER` trains the founding network, and the same network in PyTorch
+on the same batches from the same weights. The data substitutes that of the founding report: photographs, pixelated in
+blocks of 8. Both trainings are repeated from weights that differ in the last bit, which shows the effect of rounding
+alone. Then it sweeps Adam's learning rate, trains the larger network of `ee559-best`, and draws the figures. With
+`--samples`, it also evaluates both networks on the course's own pictures. Results that exist are kept, so it can be
+stopped and started again. It takes about 1.5 hours on 2 cores of an AMD EPYC (Zen 5).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SWEPT_PAIRS = 5000
 LEARNING_RATES = "1e-4,3e-4,1e-3,3e-3,1e-2,3e-2"
-NUDGES = (1, 2)  # seeds of trainings that start one in the last place apart
+NUDGES = (1, 2)  # seeds of changes to the last bit of the initial weights
 SHOWN = 6  # pictures in Figure 3
 CROPS = 1000
 
@@ -41,12 +41,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="photographs to train on")
     parser.add_argument("--test", type=Path, required=True, metavar="FOLDER", help="photographs to measure on")
     parser.add_argument("--samples", type=Path, metavar="FOLDER", help="the course's pictures: noisy/ and clean/")
-    parser.add_argument("--founding-only", action="store_true", help="without the larger network, half of the time")
+    parser.add_argument("--founding-only", action="store_true", help="leave out the larger network, half of the time")
     parser.add_argument("--out", type=Path, default=Path("report"), metavar="FOLDER", help="default: report")
-    parser.add_argument("--epochs", type=int, help="of all trainings; default: as configured, 10")
-    parser.add_argument("--pairs", type=int, help="of training; default: as configured, 50,000")
+    parser.add_argument("--epochs", type=int, help="epochs of all trainings; default: 10, as configured")
+    parser.add_argument("--pairs", type=int, help="training pairs; default: 50,000, as configured")
     options = parser.parse_args()
-    blas.prepare_blas()  # before NumPy is imported, so that what is trained here rounds as `n2n train` does
+    blas.prepare_blas()  # before NumPy is imported, for the same rounding as in `n2n train`
 
     report = Report(options)
     report.make("network", report.network)
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 class Report:
-    """The figures, kept in `report.json` of a folder as they are found."""
+    """Results of the report, stored in `report.json` of a folder one by one."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         from n2n_cli.config import load_config
@@ -81,7 +81,7 @@ class Report:
         self.found: dict[str, Any] = json.loads(self._path.read_text()) if self._path.exists() else {}
 
     def make(self, name: str, find: Callable[[], Any]) -> None:
-        """Find a part of the report, where it is not there, and keep it."""
+        """Compute and store a result, unless it exists."""
         if name not in self.found:
             began = time.perf_counter()
             self.found[name] = find()
@@ -90,31 +90,34 @@ class Report:
         print(f"{name}: {json.dumps(self.found[name])}", flush=True)
 
     def network(self) -> dict[str, Any]:
-        """The network's table, as `n2n info` prints it."""
+        """Table of the network's layers, by `n2n info`."""
         return {"table": _n2n("info", "ee559")}
 
     def ours(self) -> dict[str, Any]:
-        """The founding network, trained by n2n."""
+        """Train and evaluate the founding network."""
         return self._trained("ee559", self.folder / "founding", "last.pth")
 
     def best(self) -> dict[str, Any]:
-        """The larger network, on the same pictures."""
+        """Train and evaluate the larger network."""
         found = self._trained("ee559-best", self.folder / "best", "best.pth")
         return {**found, "ensemble": self._measured(self.folder / "best" / "best.pth", "--ensemble")}
 
     def samples(self) -> dict[str, Any]:
-        """The networks on the course's own pictures."""
+        """Evaluate the networks on the course's own pictures."""
         assert self._samples is not None
         words = ("--data", self._samples / "noisy", "--clean", self._samples / "clean")
         checkpoints = {"founding": "founding/last.pth", **({"best": "best/best.pth"} if "best" in self.found else {})}
         return {name: _summary("eval", self.folder / path, *words) for name, path in checkpoints.items()}
 
     def twin(self) -> dict[str, Any]:
-        """The same network in PyTorch, on the same batches in the same order, from the same weights."""
+        """Train the network in PyTorch on the same batches, from the same weights."""
         return {"test": self._learned(_learn_in_pytorch, self.config.train.lr, path=self.folder / "twin.pth")}
 
     def rounding(self) -> dict[str, Any]:
-        """What the last bit of the first weights changes, in n2n and in PyTorch; and both at a tenth of the rate."""
+        """Repeat the trainings with the last bit of the initial weights changed.
+
+        And once in n2n and in PyTorch with a tenth of the learning rate.
+        """
         lr = self.config.train.lr
         return {
             "n2n": [_both(self.found["ours"]["test"]), *(self._ends(_learn, lr, nudge) for nudge in NUDGES)],
@@ -127,13 +130,13 @@ class Report:
         }
 
     def _ends(self, learn: Callable[[Model, Pairs], None], lr: float, nudge: int = 0) -> list[float]:
-        """PSNR after the training at such a rate, from weights that are nudged."""
+        """Train from changed weights, and return the PSNRs."""
         return _both(self._learned(learn, lr, nudge, path=self.folder / "nudged.pth"))
 
     def _learned(
         self, learn: Callable[[Model, Pairs], None], lr: float, nudge: int = 0, *, path: Path
     ) -> dict[str, Any]:
-        """The founding network, trained in this process and saved, and what it is worth."""
+        """Train the founding network in this process, save and evaluate it."""
         from n2n_cli.data.sources import open_dataset
         from n2n_cli.models.model import Model
 
@@ -145,7 +148,7 @@ class Report:
         return self._measured(path)
 
     def figure2(self) -> dict[str, Any]:
-        """PSNR against Adam's learning rate: the sweep's own plot and table."""
+        """Sweep Adam's learning rate, and copy the sweep's plot."""
         sweep, pairs = self.folder / "adam", min(SWEPT_PAIRS, self.config.data.pairs)
         arguments = ("--param", "optim.lr", "--values", LEARNING_RATES, "--config", "ee559-adam")
         best = _n2n("sweep", *arguments, "--out", sweep, "--json", *self.words, "--set", f"data.pairs={pairs}")
@@ -155,17 +158,17 @@ class Report:
         return {"best": json.loads(best), "all": json.loads((sweep / "sweep.json").read_text())}
 
     def figure3(self) -> None:
-        """Noisy, denoised and clean crops of the test pictures, above each other, four times as large."""
+        """Draw rows of noisy, denoised and clean crops, enlarged 4 times."""
         import numpy as np
 
-        from n2n_cli.evaluation.test_sets import open_examples
+        from n2n_cli.evaluation.evaluation_set import open_evaluation_set
         from n2n_cli.images import Picture, write_picture
         from n2n_cli.images.pixels import to_integer
         from n2n_cli.models.model import Model
 
         model = Model.from_checkpoint(self.folder / "founding" / "last.pth")
-        examples = open_examples(model.config, str(self.test), None, None, crops=SHOWN)
-        batch = next(islice(examples.batches, 1))
+        evaluation_set = open_evaluation_set(model.config, str(self.test), None, None, crops=SHOWN)
+        batch = next(islice(evaluation_set.batches, 1))
         rows = [
             np.concatenate(list(part[:SHOWN]), axis=2)
             for part in (batch.noisy, model.predict(batch.noisy), batch.clean)
@@ -174,13 +177,13 @@ class Report:
         write_picture(self.folder / "figure-3.png", Picture(to_integer(sheet, np.uint8)))
 
     def _trained(self, config: str, run: Path, checkpoint: str) -> dict[str, Any]:
-        """A training in `run`, gone on with where there is a part of one, and what a checkpoint of it is worth."""
+        """Train in `run`, or resume the training there; evaluate a checkpoint of it."""
         begun = (run / "last.pth").exists()
         _n2n("train", *(("--resume", run) if begun else ("--config", config, "--out", run, "--force", *self.words)))
         lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         seconds = lines[-1]["seconds"]  # of all epochs
-        told = {"validation_psnr": [line["psnr"] for line in lines], "training_minutes": round(seconds / 60, 2)}
-        return {**told, "test": self._measured(run / checkpoint)}
+        found = {"validation_psnr": [line["psnr"] for line in lines], "training_minutes": round(seconds / 60, 2)}
+        return {**found, "test": self._measured(run / checkpoint)}
 
     def _measured(self, checkpoint: Path, *words: str) -> dict[str, Any]:
         return _summary(
@@ -189,12 +192,12 @@ class Report:
 
 
 def _both(measured: dict[str, Any]) -> list[float]:
-    """PSNR, the mean of pictures, and that of the mean error."""
+    """Mean PSNR, and PSNR of the mean error."""
     return [measured["psnr"], measured["pooled_psnr"]]
 
 
 def _nudge(model: Model, seed: int) -> None:
-    """Change every weight by one in its last place, up or down; by nothing where the seed is 0."""
+    """Change every weight by one unit in the last place, unless the seed is 0."""
     import numpy as np
 
     rng = np.random.default_rng(seed)
@@ -204,14 +207,14 @@ def _nudge(model: Model, seed: int) -> None:
 
 
 def _learn(model: Model, pairs: Pairs) -> None:
-    """A training as `n2n train` does it, without its files."""
+    """Train as `n2n train` does, without its files."""
     model.network.train()
     for noisy, target in _batches(pairs, model.config.train):
         model.step(noisy, target)
 
 
 def _learn_in_pytorch(model: Model, pairs: Pairs) -> None:
-    """The same in PyTorch; the model has what was learned."""
+    """Train in PyTorch, and copy the weights to the model."""
     import torch
 
     from benchmarks import twins
@@ -227,7 +230,7 @@ def _learn_in_pytorch(model: Model, pairs: Pairs) -> None:
 
 
 def _batches(pairs: Pairs, train: TrainConfig) -> Iterator[tuple[Array, Array]]:
-    """Noisy and target of every step, in the order of `n2n train`."""
+    """Iterate over the batches (noisy, target) in the order of `n2n train`."""
     import numpy as np
 
     for epoch in range(1, train.epochs + 1):
@@ -237,13 +240,13 @@ def _batches(pairs: Pairs, train: TrainConfig) -> Iterator[tuple[Array, Array]]:
 
 
 def _summary(*words: object) -> dict[str, Any]:
-    """The last line of what a command tells as JSON."""
+    """Run `n2n` with `--json` and return the last line of its output."""
     summary: dict[str, Any] = json.loads(_n2n(*words, "--json").splitlines()[-1])
     return summary
 
 
 def _n2n(*words: object) -> str:
-    """What the command prints on stdout; its news go to this program's stderr."""
+    """Run `n2n` and return its stdout; its stderr is this program's."""
     command = [Path(sys.executable).with_name("n2n"), *words]
     return subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE, text=True).stdout
 

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.screen OUT.svg --seconds 60 -- n2n train --lr 1`: what a terminal shows of a command.
+"""Screenshot of a command's terminal, as SVG.
 
-The command runs in a pseudo-terminal of its own; after so many seconds, or at its end, the screen is written as SVG,
-and a command that still runs gets SIGTERM.
+`python -m benchmarks.screen OUT.svg --seconds 60 -- n2n train --lr 1` runs the command in a pseudo-terminal. After the
+given time, or when the command ends, the screen is written, and a command that still runs gets SIGTERM.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def shown(command: list[str], seconds: float, columns: int, rows: int) -> list[Text]:
-    """The lines that a terminal of columns x rows shows of a command after some seconds, or at its end."""
+    """Run a command in a terminal; return the lines on screen after some seconds."""
     import pyte
 
     screen = pyte.Screen(columns, rows)
@@ -53,7 +53,7 @@ def shown(command: list[str], seconds: float, columns: int, rows: int) -> list[T
                 break
             try:
                 stream.feed(os.read(ours, 65536))
-            except OSError:  # Linux: the command has closed its side
+            except OSError:  # on Linux, the command has ended
                 break
         lines = [_line(screen.buffer[row], columns) for row in range(rows)]
         if process.poll() is None:
@@ -66,7 +66,7 @@ def shown(command: list[str], seconds: float, columns: int, rows: int) -> list[T
 
 
 def _drain(terminal: int) -> None:
-    """Read what a command still writes, so that it is not held up at its end."""
+    """Read the rest of a command's output, so that writing does not block it."""
     try:
         while os.read(terminal, 65536):
             pass
@@ -82,13 +82,13 @@ def _line(cells: dict[int, object], columns: int) -> Text:
 
 
 def _style(cell: object) -> str:
-    """Of one of pyte's cells, as rich writes it."""
+    """Convert the style of a pyte cell to rich's notation."""
     words = [rich for rich, name in (("bold",) * 2, ("italic", "italics"), ("reverse",) * 2) if getattr(cell, name)]
     return " ".join([*words, _colour(getattr(cell, "fg")), "on", _colour(getattr(cell, "bg"))])  # noqa: B009
 
 
 def _colour(name: str) -> str:
-    """pyte's name of a colour, or its six hexadecimal digits, as rich has it."""
+    """Convert a colour of pyte, a name or six hexadecimal digits, to rich's notation."""
     if len(name) == 6 and not name.isalpha():
         return f"#{name}"
     bright = name.removeprefix("bright")
@@ -97,7 +97,7 @@ def _colour(name: str) -> str:
 
 
 def drawn(lines: list[Text], title: str) -> str:
-    """Lines of a terminal as SVG."""
+    """Draw the lines of a terminal as SVG."""
     console = Console(record=True, file=io.StringIO(), width=max(len(line) for line in lines), color_system="truecolor")
     for line in lines:
         console.print(line)

@@ -1,9 +1,9 @@
-"""`python -m benchmarks.self`: learning from one noisy picture; how fast, and with `--data` how well.
+"""Speed and quality of learning from one picture: `python -m benchmarks.self`.
 
-Without `--data`: a training step of Zero-Shot Noise2Noise, ours and PyTorch's twin of it (eager and channels-last), in
-processes of their own that take turns. With it, one table: the noisy pictures first, then the bundled model and what is
-learned from each picture. Synthetic noise is drawn once a picture, in floats, not clipped but with `--clip`; PSNR is
-the mean over pictures of each one's.
+Without `--data`, times a training step of Zero-Shot Noise2Noise in n2n and in PyTorch (eager and channels-last), each
+in a process of its own. With it, prints a table of mean PSNR and SSIM: of the noisy pictures, the bundled model, and
+the methods that learn from each picture. Synthetic noise is drawn once per picture, in floats, clipped only with
+`--clip`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def main() -> None:
     parser.add_argument("--noisy", type=Path, metavar="FOLDER", help="real noisy pictures; else noise is drawn")
     parser.add_argument("--noise", default="gaussian:25", help="as `n2n eval --noise`, without --noisy")
     parser.add_argument("--clip", action="store_true", help="round noisy pictures to 8 bits, as `n2n eval --clip`")
-    parser.add_argument("--crop", type=int, metavar="N", help="only the N x N pixels in the middle of each picture")
-    parser.add_argument("--count", type=int, metavar="N", help="only the first so many pictures")
+    parser.add_argument("--crop", type=int, metavar="N", help="crop the central N x N pixels of each picture")
+    parser.add_argument("--count", type=int, metavar="N", help="only the first N pictures")
     parser.add_argument("--only", action="append", choices=METHODS, help="written as --only=--self; may be repeated")
     parser.add_argument("--rounds", type=int, default=25)
     options = parser.parse_args()
@@ -47,19 +47,19 @@ def _speed(rounds: int) -> None:
         with workers(steps, {way: (way, threads) for way in WAYS}) as running:
             timings = take_turns(running, rounds=rounds)
         best = min(WAYS[1:], key=lambda way: timings[way].median)
-        told = ", ".join(f"{way} {t.median / STEPS * 1e3:.2f} ms ({t.spread:.0%})" for way, t in timings.items())
+        times = ", ".join(f"{way} {t.median / STEPS * 1e3:.2f} ms ({t.spread:.0%})" for way, t in timings.items())
         ratio = timings[best].median / timings["n2n"].median
-        print(f"a step on {threads} threads: {told}; {ratio:.2f}x PyTorch's best, {best}", flush=True)
+        print(f"a step on {threads} threads: {times}; {ratio:.2f}x PyTorch's best, {best}", flush=True)
 
 
 STEPS = 20
-"""Steps that are timed together."""
-_HELP = ExitStack()
-"""What ends with the process."""
+"""Number of steps that are timed together."""
+_UNTIL_EXIT = ExitStack()
+"""Contexts that stay open until the process ends."""
 
 
 def steps(way: str, threads: int) -> Callable[[], None]:
-    """What takes `STEPS` steps of the method, on the same crops in every way."""
+    """Prepare a function that takes `STEPS` steps, on the same crops for every way."""
     blas.prepare_blas()
     import numpy as np
 
@@ -72,7 +72,7 @@ def steps(way: str, threads: int) -> Callable[[], None]:
     learner = ZeroShotLearner(Crops([Picture(pixels)], rng=rng), rng=rng, threads=threads)
     step: Callable[[], object] = learner.step
     if way == "n2n":
-        _HELP.enter_context(learner.in_processes())
+        _UNTIL_EXIT.enter_context(learner.in_processes())
     else:
         step = _twin(learner, way, threads)
 
@@ -84,7 +84,7 @@ def steps(way: str, threads: int) -> Callable[[], None]:
 
 
 def _twin(learner: Any, way: str, threads: int) -> Callable[[], object]:
-    """The same step as a PyTorch user writes it: `learner` only draws the crops."""
+    """Prepare a step in PyTorch, as its user would write it, on crops of `learner`."""
     import torch
     from torch.nn import functional
 
@@ -147,7 +147,7 @@ def _quality(options: argparse.Namespace) -> None:
 
 
 def _pairs(options: argparse.Namespace) -> Iterator[tuple[Any, Any]]:
-    """Noisy and clean, (C, H, W) float32."""
+    """Iterate over noisy and clean pictures, (C, H, W) float32."""
     import numpy as np
 
     from benchmarks.tools import middle
@@ -168,7 +168,7 @@ def _pairs(options: argparse.Namespace) -> Iterator[tuple[Any, Any]]:
 
 
 def _denoised(name: str, noisy: Any, model: Any) -> Any:
-    """What `n2n denoise` makes of it with these words, but in floats."""
+    """Denoise as `n2n denoise` does with the options in `name`, but in floats."""
     import numpy as np
 
     from n2n_cli.denoising.picture import denoise

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.sheets OUT`: contact sheets of the bundled model on six photographs in the public domain.
+"""Contact sheets of the bundled model: `python -m benchmarks.sheets OUT`.
 
-They come with scikit-image (extra `dev`); noise of 25 grey levels is put on their middle, kept to 8 bits as a camera
-does. The first of them is also shown before and after, for the README.
+The six photographs, in the public domain, come with scikit-image (extra `dev`). Gaussian noise of 25 grey levels is
+added to their central squares, clipped and rounded to 8 bits. The README shows the first one before and after.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SIDE = 288  # pixels
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sheets", description=__doc__)
-    parser.add_argument("out", type=Path, metavar="OUT", help="the folder for the sheets")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the sheets")
     folder: Path = parser.parse_args().out
     blas.prepare_blas()
 
@@ -44,11 +44,11 @@ def main() -> None:
         noisy = Picture(np.rint(np.clip(clean + noise, 0, 255)).astype(np.uint8))
         pictures = [("noisy", noisy), ("denoised", denoise_picture(model, noisy)), ("clean", Picture(clean))]
         compared = compare([(Path(f"{name}, {which}"), picture) for which, picture in pictures])
-        write_picture(folder / f"{name}.jpg", Picture(compared.sheet), quality=80)
+        write_picture(folder / f"{name}.jpg", Picture(compared.draw()), quality=80)
         if name == PHOTOGRAPHS[0]:
             both = np.concatenate([picture.pixels for _, picture in pictures[:2]], axis=1)
             write_picture(folder / "before-after.jpg", Picture(both), quality=90)
-        print(json.dumps({"photograph": name, **{f.picture: asdict(f) for f in compared.figures}}), flush=True)
+        print(json.dumps({"photograph": name, **{f.picture: asdict(f) for f in compared.metrics}}), flush=True)
 
 
 if __name__ == "__main__":

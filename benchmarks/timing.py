@@ -1,4 +1,4 @@
-"""Time several ways to do one thing, taking turns, so that a busy moment of the machine meets all of them."""
+"""Interleaved timing of alternatives, so that a busy machine affects all of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one way, in the order they were taken."""
+    """Seconds of each run of an alternative, in order."""
 
     seconds: tuple[float, ...]
 
@@ -21,7 +21,7 @@ class Timing:
 
     @property
     def spread(self) -> float:
-        """Distance of the quartiles, as a share of the median."""
+        """Interquartile range, relative to the median."""
         low, high = np.quantile(self.seconds, (0.25, 0.75))
         return float((high - low) / self.median)
 
@@ -29,10 +29,11 @@ class Timing:
 def take_turns(
     ways: Mapping[str, Callable[[], object]], *, rounds: int, warm_up: int = 3, settle: bool = True
 ) -> dict[str, Timing]:
-    """Time each of `ways` once a round, each round starting with another one; the warm-up does not count.
+    """Time each of `ways` once per round, starting each round with another one.
 
-    Before a way is timed it runs once for nothing: by then the caches are its own, and the threads of the one before
-    it, which wait for more work for some milliseconds without letting go of their cores, are asleep.
+    The first `warm_up` rounds are not counted. With `settle`, a way runs once untimed before each timed run: this fills
+    the caches, and lets the threads of the previous way fall asleep, which keep their cores busy for some milliseconds
+    while they wait for work.
     """
     names = list(ways)
     seconds: dict[str, list[float]] = {name: [] for name in names}

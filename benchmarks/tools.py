@@ -1,9 +1,10 @@
-"""`python -m benchmarks.tools --data FOLDER`: what else there is to denoise a photograph with on a CPU, from nothing.
+"""Compare n2n with other tools, each installed from scratch.
 
-For each tool an empty environment is made and filled by `pip install --no-cache-dir`, and one picture is denoised: the
-clock runs from the first word to the written file. Then come the other pictures. Every tool gets the same files, PNG of
-8 bits: normal noise, drawn once, then rounded and clipped as a file needs it. Scores are of the files they write; a
-tool's seconds for a picture are those of its whole process. What learns from the picture has `--minutes` for it.
+`python -m benchmarks.tools --data FOLDER` creates an empty environment for each tool, installs the tool there by
+`pip install --no-cache-dir` and denoises a first picture; the time is measured from the start of the installation to
+the written file. Then the tool denoises the other pictures. All tools read the same 8-bit PNG files: Gaussian noise was
+added once, then rounded and clipped. PSNR is measured on the files that they write, time on their whole processes. A
+tool that learns from the picture may take `--minutes` per picture.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.environments import FailedError, install, last_line, megabytes, new_environment, python_of, run
+from benchmarks.environments import PIP, FailedError, Installer, last_line, megabytes, new_environment, python_of, run
 from n2n_cli.system import cpu
 
 ROOT = Path(__file__).parents[1]
@@ -30,16 +31,17 @@ SCRIPTS = Path(__file__).parent / "scripts"
 
 @dataclass(frozen=True)
 class Tool:
-    """A way to denoise a picture.
+    """A tool and the command that denoises a picture with it.
 
     Attributes
     ----------
     packages : tuple of str
-        What pip is asked for; WHEEL is the wheel of this checkout.
+        Packages for pip to install; WHEEL stands for the wheel of this checkout.
     words : tuple of str
-        What is run, a program or a script of `benchmarks/scripts`; SECONDS, SIGMA, IN and OUT are filled in.
+        Command: a program, or a script in `benchmarks/scripts`, and its arguments, in which SECONDS, SIGMA, IN and OUT
+        are replaced.
     scored : bool
-        Whether it denoises.
+        False for a tool that does not denoise, of which only installation and first picture are measured.
     """
 
     packages: tuple[str, ...]
@@ -62,22 +64,25 @@ TOOLS = {
 
 @dataclass
 class Measured:
-    """What came of a tool; what was not reached is None, and `failed` says why.
+    """Measurements of a tool; None if the tool failed before.
 
     Attributes
     ----------
+    tool : str
     versions, archives, from_disk
         As in `environments.Installed`.
     installed : float
-        Megabytes (10^6 bytes) in the environment beside those of an empty one.
+        Size of the environment, less that of an empty one, in megabytes (10^6 bytes).
     install, from_nothing : float
-        Seconds until pip was done, and until the first picture was written.
+        Seconds of the installation, and from its start to the first denoised picture.
     seconds : list of float
-        Of each picture after the first.
+        Seconds for each picture after the first.
     psnr : float
-        dB, mean over all pictures.
+        Mean PSNR over all pictures, in dB.
     said : str
-        The last line that the tool wrote on either stream.
+        Last line of the tool's output.
+    failed : str
+        Cause of a failure.
     """
 
     tool: str
@@ -93,38 +98,38 @@ class Measured:
     failed: str = ""
 
 
-def main() -> None:
-    options = _parser().parse_args()
+def main(words: Sequence[str] | None = None, tools: Mapping[str, Tool] = TOOLS, installer: Installer = PIP) -> None:
+    options = _parser(tools).parse_args(words)
     with TemporaryDirectory(prefix="n2n-tools-") as name:
         folder = Path(name)
         pictures = list(noisy_pictures(options.data, options.count, options.sigma, folder, crop=options.crop))
         values = {"SECONDS": f"{60 * options.minutes:g}", "SIGMA": f"{options.sigma:g}"}
-        if any("WHEEL" in TOOLS[tool].packages for tool in options.only):
+        if any("WHEEL" in tools[tool].packages for tool in options.only):
             wheel = _wheel(folder)
             values["WHEEL"] = str(wheel)
             print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.2f} MB")
-        empty = megabytes(new_environment(folder / "empty"))
+        empty = megabytes(installer.new_environment(folder / "empty"))
         noisy = np.mean([_score(noisy, clean) for noisy, clean in pictures])
         print(f"{len(pictures)} pictures of {options.data.name}, sigma {options.sigma:g}: noisy {noisy:.2f} dB")
         print(f"{cpu.processor()}, {cpu.available_cores()} cores, load {os.getloadavg()[0]:.1f} before\n")
         print(HEAD, flush=True)
         rows = []
         for tool in options.only:
-            rows.append(measure(tool, TOOLS[tool], folder / tool, pictures, values, empty))
+            rows.append(measure(tool, tools[tool], folder / tool, pictures, values, empty, installer))
             print(line(rows[-1]), flush=True)
             if options.out:
                 options.out.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(tools: Mapping[str, Tool]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tools", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="clean pictures, RGB")
-    parser.add_argument("--count", type=int, default=3, metavar="N", help="pictures, spread over the folder; 3")
-    parser.add_argument("--crop", type=int, metavar="N", help="only the N x N pixels in the middle of each picture")
-    parser.add_argument("--sigma", type=float, default=25.0, help="grey levels; 25")
-    parser.add_argument("--minutes", type=float, default=10.0, help="that learning from a picture may take; 10")
-    parser.add_argument("--only", nargs="+", choices=TOOLS, default=list(TOOLS), metavar="NAME", help=", ".join(TOOLS))
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures there too, as JSON")
+    parser.add_argument("--count", type=int, default=3, metavar="N", help="number of pictures; default: 3")
+    parser.add_argument("--crop", type=int, metavar="N", help="crop the central N x N pixels of each picture")
+    parser.add_argument("--sigma", type=float, default=25.0, help="noise level in grey levels; default: 25")
+    parser.add_argument("--minutes", type=float, default=10.0, help="time limit to learn from a picture; default: 10")
+    parser.add_argument("--only", nargs="+", choices=tools, default=list(tools), metavar="NAME", help=", ".join(tools))
+    parser.add_argument("--out", type=Path, metavar="FILE", help="also write the measurements to this JSON file")
     return parser
 
 
@@ -135,7 +140,7 @@ HEAD = (
 
 
 def line(row: Measured) -> str:
-    """A row of the table."""
+    """Format a row of the table."""
     versions = ", ".join(f"{name} {version}" for name, version in row.versions.items())
     archives = "" if row.archives is None else f"{row.archives:.0f} ({row.from_disk:.0f})"
     seconds = float(np.median(row.seconds)) if row.seconds else None
@@ -157,33 +162,39 @@ def measure(
     pictures: Sequence[tuple[Path, Path]],
     values: Mapping[str, str],
     empty: float,
+    installer: Installer = PIP,
 ) -> Measured:
-    """Install the tool in `folder` and denoise `pictures`, pairs of noisy and clean files; the folder is then removed.
+    """Install a tool and measure it.
 
     Parameters
     ----------
+    folder : path
+        Temporary folder of the tool, which is removed at the end.
+    pictures : sequence of (path, path)
+        Noisy and clean files.
     values : mapping of str to str
-        What stands for WHEEL, SECONDS and SIGMA.
+        Replacements for WHEEL, SECONDS and SIGMA.
     empty : float
-        Megabytes of an empty environment.
+        Size of an empty environment, in megabytes.
+    installer : Installer
     """
     row, scores = Measured(name), []
-    home = folder / "home"  # where nothing is that an earlier run has left
+    home = folder / "home"  # empty, without caches of earlier runs
     variables = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
     home.mkdir(parents=True)
     try:
         began = time.perf_counter()
-        environment = new_environment(folder / "environment")
+        environment = installer.new_environment(folder / "environment")
         packages = [values.get(package, package) for package in tool.packages]
-        row.versions, row.archives, row.from_disk = install(environment, packages)
+        row.versions, row.archives, row.from_disk = installer.install(environment, packages)
         row.install = time.perf_counter() - began
         row.installed = megabytes(environment) - empty
-        began = time.perf_counter() - row.install  # looking was not the tool's time
+        began = time.perf_counter() - row.install  # leave out the time of `megabytes`
         for i, (noisy, clean) in enumerate(pictures if tool.scored else pictures[:1]):
             denoised, started = folder / f"{i}.png", time.perf_counter()
             words = {**values, "IN": str(noisy), "OUT": str(denoised)}
-            told = run([words.get(word, word) for word in _command(tool, environment)], variables=variables)
-            row.said = last_line(told, 80)
+            output = run([words.get(word, word) for word in _command(tool, environment)], variables=variables)
+            row.said = last_line(output, 80)
             if not denoised.is_file():
                 raise FailedError(f"it wrote no picture: {row.said}")
             if i == 0:
@@ -210,7 +221,10 @@ def _command(tool: Tool, environment: Path) -> list[str]:
 def noisy_pictures(
     data: Path, count: int, sigma: float, folder: Path, *, crop: int | None = None
 ) -> Iterator[tuple[Path, Path]]:
-    """Noisy and clean files, made in `folder` from `count` pictures of `data`; `sigma` is in grey levels."""
+    """Write noisy and clean files to `folder`, from `count` pictures of `data`.
+
+    `sigma` is in grey levels.
+    """
     from n2n_cli.data.folders import image_files
     from n2n_cli.images import Picture, read_pixels, write_picture
     from n2n_cli.images.pixels import to_integer
@@ -228,7 +242,10 @@ def noisy_pictures(
 
 
 def middle(pixels: Any, side: int | None) -> Any:
-    """(H, W, C) -> (side, side, C): the pixels in the middle; all of a shorter side, or where `side` is None."""
+    """Crop the central square: (H, W, C) -> (side, side, C).
+
+    A side that is shorter stays whole, and so do both if `side` is None.
+    """
     if side is None:
         return pixels
     top, left = (max(0, (size - side) // 2) for size in pixels.shape[:2])

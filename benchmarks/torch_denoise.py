@@ -1,4 +1,4 @@
-"""The shortest PyTorch script that denoises one picture with the founding network: weights, IN, OUT."""
+"""Minimal PyTorch script of the founding network; arguments: WEIGHTS IN OUT."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The same networks in PyTorch, with the same weights."""
+"""Networks in PyTorch with the weights of ours."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _CONTAINERS = {Sequential: torch.nn.Sequential, Residual: _Residual, SkipConcat:
 
 
 def twin(module: Module) -> Network:
-    """`module` in PyTorch: the same weights, of the same dtype."""
+    """Convert a module to PyTorch, with its weights and their dtype."""
     if isinstance(module, Sequential | Residual | SkipConcat):
         return _CONTAINERS[type(module)](*(twin(child) for child in module))
     layer = _layer(module)
@@ -52,7 +52,7 @@ def twin(module: Module) -> Network:
 
 
 def _layer(module: Module) -> Network:
-    """The layer of PyTorch's with the same arguments; its weights are its own."""
+    """Create PyTorch's layer with the same arguments and new weights."""
     match module:
         case Conv2d():
             sizes = module.kernel_size, module.stride, module.padding, module.dilation
@@ -77,7 +77,10 @@ def _layer(module: Module) -> Network:
 
 
 def variant(module: Module, way: str) -> tuple[Network, Any]:
-    """The network in PyTorch and the memory format of its inputs; a way is eager, channels_last or compile."""
+    """Convert a network to PyTorch, and return it with the memory format of its input.
+
+    `way` is "eager", "channels_last" or "compile".
+    """
     network = twin(module)
     if way == "eager":
         return network, torch.contiguous_format
@@ -90,7 +93,7 @@ def tensor(array: Array, memory_format: Any) -> Any:
 
 
 def training_step(network: Network, x: Any, target: Any) -> Callable[[], float]:
-    """One step of SGD on the mean squared error."""
+    """Step of SGD on the mean squared error."""
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
 
     def step() -> float:
@@ -120,7 +123,7 @@ def both_ways(network: Network, x: Any) -> Callable[[], object]:
 
 
 def denoise_in_tiles(network: Network, picture: Array, memory_format: Any, tile: int = 512, margin: int = 16) -> Array:
-    """(C, H, W) -> the same, as a PyTorch user writes it for large pictures: tiles, their margins thrown away."""
+    """Denoise (C, H, W) in overlapping tiles, as a PyTorch user would."""
     h, w = picture.shape[1:]
     out = np.empty_like(picture)
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""A process for each way of doing a thing, so that none meets the threads, memory or libraries of another."""
+"""Worker processes, so that alternatives share no threads, memory or libraries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from typing import Any
 def workers(
     make: Callable[..., Callable[[], object]], ways: Mapping[str, tuple[Any, ...]]
 ) -> Iterator[dict[str, Callable[[], object]]]:
-    """For each way, a function that lets its process run `make(*arguments)()` once and waits for it."""
+    """Start a process for each way, and provide functions that run it once.
+
+    The process of a way calls `make(*arguments)` at its start, and the result at each run.
+    """
     context = multiprocessing.get_context("spawn")
     pipes, processes = {}, []
     try:

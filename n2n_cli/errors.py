@@ -1,4 +1,4 @@
-"""The errors a user may meet: each says what is wrong and, where there is a way out, a hint. And helpers for texts."""
+"""Errors for the user, and functions that format their messages."""
 
 from __future__ import annotations
 
@@ -9,37 +9,40 @@ _LISTED = 8
 
 
 def printable(text: str) -> str:
-    """The text on one line: a file's name may hold line breaks, terminal codes, or bytes that are no text."""
+    """Escape what is not printable, so that the text fits on one line.
+
+    A file name may hold line breaks, terminal codes or undecodable bytes.
+    """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def counted(number: int, what: str) -> str:
-    """A number of things: "1 picture", "2,000 pictures"."""
+    """Format a number with its noun: "1 picture", "2,000 pictures"."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def listed(problems: Sequence[str]) -> str:
-    """What is wrong with one file, on one line: the first eight problems, if there are more."""
+    """Join problems on one line: at most eight, then the number of the others."""
     more = len(problems) - _LISTED
     return "; ".join([*problems[:_LISTED], *([f"and {more:,} more"] if more > 0 else [])])
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """The end of a message about an unknown word: the nearest known one, small and capital letters alike, or all."""
+    """Hint for an unknown word: the most similar known one, or else all of them."""
     names = {name.lower(): name for name in known}
     close = difflib.get_close_matches(word.lower(), list(names), n=1, cutoff=0.5)
     return f"did you mean `{names[close[0]]}`?" if close else "known: " + ", ".join(f"`{name}`" for name in known)
 
 
 class N2NError(Exception):
-    """What the command line prints as `error: ...`, followed by `hint: ...`.
+    """Error that the command line prints as `error: ...`, followed by `hint: ...`.
 
     Parameters
     ----------
     message : str
-        What went wrong, where, and what was needed instead; one line.
+        One line: what went wrong, where, and what was expected.
     hint : str, optional
-        How to mend it; one line, with the command where there is one.
+        One line: how to solve the problem, with a command if possible.
     """
 
     exit_code = 1
@@ -55,12 +58,12 @@ class ShapeError(N2NError, ValueError):
 
 
 class MemoryLimitError(N2NError):
-    """What was asked for does not fit into the memory that it may take.
+    """The work does not fit into the memory limit.
 
     Attributes
     ----------
     needed : int
-        Megabytes that it takes at least.
+        Minimum memory, in megabytes.
     """
 
     def __init__(self, message: str, needed: int, *, hint: str | None = None) -> None:
@@ -74,11 +77,11 @@ class ArgumentError(N2NError, ValueError):
     Attributes
     ----------
     name : str
-        The argument's name, so that a caller can say where it came from (a key of a TOML file).
+        Name of the argument, for a caller that knows its origin, such as a key of a TOML file.
     value : object
-        What was given.
+        Value of the argument.
     needed : str
-        What it must be, as the end of a sentence.
+        Values that are allowed, to follow "it must be".
     """
 
     exit_code = 2
@@ -91,7 +94,7 @@ class ArgumentError(N2NError, ValueError):
 
 
 class UsageError(N2NError):
-    """The command's words do not fit together."""
+    """The options and arguments of a command do not fit together."""
 
     exit_code = 2
 
@@ -111,12 +114,12 @@ class ImageError(N2NError):
 
 
 class DataError(N2NError):
-    """A data set is missing, empty or unfit for what was asked."""
+    """A data set is missing, empty or unsuitable."""
 
 
 class TrainingError(N2NError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 class DivergenceError(TrainingError):
-    """The loss, the weights or what the network gives are not finite any more."""
+    """The loss, the weights or the network's output are no longer finite."""

@@ -1,4 +1,4 @@
-"""docs/CLUSTER.md: its lines and scripts do what it says, as far as one machine can tell."""
+"""Commands and scripts in docs/CLUSTER.md work, as far as one machine can tell."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PICTURES = 11
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with tiny pictures, and programs that stand for what is not on this machine."""
+    """Folder with tiny pictures, and substitutes for programs of a cluster."""
     monkeypatch.chdir(tmp_path)
     for i in range(PICTURES):
         photo(Path(f"photos/{'ab'[i % 2]}/{i:02}.png"), (10 + i, 12, 3), seed=i)
@@ -127,11 +127,11 @@ main()
 def test_the_pods_of_an_indexed_job() -> None:
     (text,) = blocks("yaml")
     (completions,) = re.findall(r"^  completions: (\d+)$", text, re.MULTILINE)
-    (told,) = re.findall(r'- name: JOB_COMPLETIONS\n +value: "(\d+)"', text)
-    assert told == completions
+    (variable,) = re.findall(r'- name: JOB_COMPLETIONS\n +value: "(\d+)"', text)
+    assert variable == completions
     (words,) = re.findall(r"command: \[(.*)\]", text)
     for index in range(int(completions)):
-        done = shell(words.replace(",", ""), JOB_COMPLETION_INDEX=str(index), JOB_COMPLETIONS=told)
+        done = shell(words.replace(",", ""), JOB_COMPLETION_INDEX=str(index), JOB_COMPLETIONS=variable)
         assert done.returncode == 0, done.stderr
         assert f"shard {index + 1}/{completions} (by JOB_COMPLETION_INDEX)" in done.stderr
     assert outputs() == EVERYTHING
@@ -170,7 +170,7 @@ def test_a_slurm_job_goes_back_into_the_queue_and_goes_on() -> None:
     )
     try:
         wait_for("epoch 2/", process=job)
-        os.killpg(job.pid, signal.SIGTERM)  # the script has it, too, as when the job is pre-empted
+        os.killpg(job.pid, signal.SIGTERM)  # to the script as well, as in a pre-emption
         _, err = job.communicate(timeout=60)
     finally:
         job.kill()

@@ -1,4 +1,4 @@
-"""What docs/API.md shows works as written, and what is told of the project in other files agrees."""
+"""Code in docs/API.md works as written; project files agree with each other."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WIDTH = 120
 
 
 def outcome(program: str, folder: Path) -> str:
-    """What a program prints; it prints no warnings."""
+    """Run a program that must not warn, and return its output."""
     words = [sys.executable, "-W", "error", "-c", program]
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
     assert done.stderr == ""

@@ -1,4 +1,4 @@
-"""docs/GUIDE.md: what it shows works as written, on small pictures."""
+"""Commands in docs/GUIDE.md work as written, on small pictures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TITLES = (
 
 
 def sections() -> dict[str, list[str]]:
-    """The commands of every section."""
+    """Commands by section."""
     found = {}
     for part in GUIDE.split("\n## ")[1:]:
         blocks = re.findall(r"^```sh\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)
@@ -37,7 +37,7 @@ def sections() -> dict[str, list[str]]:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """All folders and files that the guide names."""
+    """Create all folders and files that the guide names."""
     monkeypatch.chdir(tmp_path)
     shots = [[noisy(scene(34, 40, seed=i), 25, seed=10 * i + j) for j in range(3)] for i in range(3)]
     for j, folder in enumerate(("first", "second", "shots")):

@@ -1,4 +1,4 @@
-"""The imports go one way, each package has its rooms, and the command line's help answers at once."""
+"""Order of imports between packages, third-party imports, and lazy loading."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import n2n_cli
 from n2n_cli.models.model import Model
 
 PACKAGE = Path(n2n_cli.__file__).parent
-ORDER = (  # a module imports from its own row and the rows above it
+ORDER = (  # a module imports from its own row and from rows above
     {"errors", "system"},
     {"nn", "engine"},
     {"images"},
@@ -56,7 +56,7 @@ NOT_IN_NN = {  # files, clock, terminal
 
 
 def modules() -> dict[str, Path]:
-    """Every module of the package by its dotted name below `n2n_cli`; the package's own file is ``."""
+    """All modules by their dotted names below `n2n_cli`, which itself is ``."""
     names = {path: path.relative_to(PACKAGE).with_suffix("").parts for path in PACKAGE.rglob("*.py")}
     return {".".join(part for part in parts if part != "__init__"): path for path, parts in names.items()}
 
@@ -80,7 +80,10 @@ def docstring_of(path: Path) -> str | None:
 
 
 def imports(path: Path) -> set[str]:
-    """Dotted names of all modules that a file imports, anywhere in it; `from a import b` may name a.b or a."""
+    """Dotted names of all modules that a file imports, at any level.
+
+    `from a import b` imports a.b if that is a module of this package, and else a.
+    """
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -95,39 +98,39 @@ def imports(path: Path) -> set[str]:
 
 
 def inside(module: str) -> set[str]:
-    """Modules of this package that a module of it imports; the package's own file gives the version alone."""
+    """Modules of this package that a module imports, except `n2n_cli` itself."""
     names = {name for name in imports(MODULES[module]) if name.partition(".")[0] == "n2n_cli"}
     return {name.removeprefix("n2n_cli").removeprefix(".") for name in names} - {""}
 
 
 def row(module: str) -> int:
-    (found,) = (i for i, rooms in enumerate(ORDER) if module.partition(".")[0] in rooms)
+    (found,) = (i for i, packages in enumerate(ORDER) if module.partition(".")[0] in packages)
     return found
 
 
 LIBRARY = sorted(MODULES.keys() - {""})
 
 
-def test_every_room_has_its_place_and_every_place_its_room() -> None:
+def test_every_package_has_its_place_in_the_order() -> None:
     assert {module.partition(".")[0] for module in LIBRARY} == set().union(*ORDER)
 
 
 @pytest.mark.parametrize("module", LIBRARY)
 def test_imports_go_one_way(module: str) -> None:
     against = {name for name in inside(module) if row(name) > row(module)}
-    assert not against, f"n2n_cli.{module} imports what stands above it"
+    assert not against, f"n2n_cli.{module} imports from a later package"
 
 
-def test_no_two_modules_need_each_other() -> None:
+def test_no_modules_import_each_other() -> None:
     graph = {module: inside(module) - {module} for module in LIBRARY}
-    graphlib.TopologicalSorter(graph).prepare()  # CycleError names the circle
+    graphlib.TopologicalSorter(graph).prepare()  # CycleError names the cycle
 
 
 @pytest.mark.parametrize("module", LIBRARY)
-def test_each_package_from_outside_has_its_rooms(module: str) -> None:
+def test_third_party_packages_are_imported_only_where_allowed(module: str) -> None:
     for name in {name.partition(".")[0] for name in imports(MODULES[module])} - {"n2n_cli"} - sys.stdlib_module_names:
-        rooms = OUTSIDE.get(name, ())
-        assert "everywhere" in rooms or module.partition(".")[0] in rooms, f"n2n_cli.{module} imports {name}"
+        allowed = OUTSIDE.get(name, ())
+        assert "everywhere" in allowed or module.partition(".")[0] in allowed, f"n2n_cli.{module} imports {name}"
 
 
 @pytest.mark.parametrize("module", [module for module in LIBRARY if module.partition(".")[0] == "nn"])
@@ -165,7 +168,7 @@ print(*sys.modules, sep="\\n", file=sys.stderr)
     assert not loaded & heavy
 
 
-def test_to_load_a_checkpoint_draws_no_weights() -> None:
+def test_loading_a_checkpoint_draws_no_random_weights() -> None:
     program = """
 import sys
 from n2n_cli.models.choice import choose_model
@@ -177,7 +180,7 @@ print("numpy.random" in sys.modules)
     assert done.stdout == "False\n"
 
 
-def test_model_and_nn_are_the_packages_face() -> None:
+def test_public_names_of_the_package() -> None:
     assert n2n_cli.Model is Model
     assert n2n_cli.nn.Conv2d.__module__ == "n2n_cli.nn.conv"
     assert set(n2n_cli.__all__) == {"Model", "denoise", "nn", "__version__"}
@@ -185,7 +188,11 @@ def test_model_and_nn_are_the_packages_face() -> None:
         n2n_cli.Modle  # noqa: B018
 
 
-def test_to_see_whether_a_network_fits_takes_no_memory_for_its_weights() -> None:
+def test_the_package_is_marked_as_typed() -> None:
+    assert (PACKAGE / "py.typed").read_bytes() == b""
+
+
+def test_checking_a_network_allocates_no_weights() -> None:
     program = """
 import resource
 from n2n_cli.config import Config

@@ -1,4 +1,4 @@
-"""README.md: what it shows works as written."""
+"""Commands and code in README.md work as written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the trials are found, counted and told of; one of them, made once."""
+"""Running of the trials in `tests.torture`, with one trial of each kind."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.torture import Note, __main__, places, trainings
+from tests.torture import Note, Trial, __main__, places, trainings
 
 
 def two_of(count: int) -> Iterator[str]:
-    """Trials of which two fail, and one thing is told."""
+    """Trials of which two fail, with a note."""
     for i in range(count):
         if i in (1, 3):
             yield f"trial {i}: lost"
@@ -18,38 +18,41 @@ def two_of(count: int) -> Iterator[str]:
 
 
 def broken(count: int) -> Iterator[str]:
-    """Trials that cannot be made."""
+    """Trials that raise an error."""
     yield Note("begun")
     raise ZeroDivisionError("no\nnumber")
 
 
-def test_a_line_a_kind_and_an_exit_code(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    kinds = {"two": two_of, "one": lambda count: two_of(min(count, 1)), "broken": broken}
+def test_a_line_a_kind_and_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    kinds: dict[str, Trial] = {"two": two_of, "one": lambda count: two_of(min(count, 1)), "broken": broken}
     counts = {"two": (1000, 4), "one": (7, 2), "broken": (1, 1)}
-    monkeypatch.setattr(__main__, "find_trials", lambda: (kinds, counts))
-    assert __main__.main(["one"]) == 0
+
+    def run(*words: str) -> int:
+        return __main__.main(list(words), (kinds, counts))
+
+    assert run("one") == 0
     assert capsys.readouterr().out == "one: 7 trials, 0 failed, 0 s (1 seen)\n"
-    assert __main__.main(["two", "one", "--short"]) == 1
-    told = capsys.readouterr()
-    assert told.out == "two: 4 trials, 2 failed, 0 s (4 seen)\none: 2 trials, 0 failed, 0 s (1 seen)\n"
-    assert told.err == "two: trial 1: lost\ntwo: trial 3: lost\n"
-    assert __main__.main(["two", "--count", "2"]) == 1
+    assert run("two", "one", "--short") == 1
+    output = capsys.readouterr()
+    assert output.out == "two: 4 trials, 2 failed, 0 s (4 seen)\none: 2 trials, 0 failed, 0 s (1 seen)\n"
+    assert output.err == "two: trial 1: lost\ntwo: trial 3: lost\n"
+    assert run("two", "--count", "2") == 1
     assert capsys.readouterr().out == "two: 2 trials, 1 failed, 0 s (2 seen)\n"
-    assert __main__.main(["broken"]) == 1
+    assert run("broken") == 1
     assert capsys.readouterr().out == "broken: 1 trials, 1 failed, 0 s (begun)\n"
-    assert __main__.main([]) == 1
+    assert run() == 1
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
 @pytest.mark.parametrize("words", [["three"], ["kill", "--count", "0"], ["--count", "x"]])
-def test_wrong_words_are_told_of(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_arguments_are_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         __main__.main(words)
     assert caught.value.code == 2
     assert "error: " in capsys.readouterr().err
 
 
-def test_all_modules_of_the_package_are_looked_through() -> None:
+def test_trials_of_all_modules_are_found() -> None:
     trials, counts = __main__.find_trials()
     assert trials.keys() == counts.keys()
     assert trainings.TRIALS.items() <= trials.items()

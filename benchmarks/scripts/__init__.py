@@ -1,1 +1,4 @@
-"""What users of other packages would write to denoise IN.png to OUT.png; each runs where its package is."""
+"""Scripts that denoise IN.png to OUT.png with other packages, as users would.
+
+Each runs in an environment with its package.
+"""

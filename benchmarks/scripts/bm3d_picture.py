@@ -1,4 +1,4 @@
-"""IN.png OUT.png SIGMA: CBM3D, as the package `bm3d` has it; SIGMA is the noise's standard deviation in grey levels."""
+"""CBM3D of the package `bm3d`; arguments: IN.png OUT.png SIGMA, in grey levels."""
 
 import sys
 

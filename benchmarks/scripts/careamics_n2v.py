@@ -1,6 +1,7 @@
-"""IN.png OUT.png SECONDS: Noise2Void of CAREamics, learned from the picture, with the numbers of its quick start.
+"""Noise2Void of CAREamics; arguments: IN.png OUT.png SECONDS.
 
-30 epochs of patches of 64 by 64, batches of 16, as `create_n2v_config` has them; after SECONDS it stops where it is.
+It is trained on the picture with the settings of the package's quick start: 30 epochs, patches of 64x64, batches of 16.
+Training stops after SECONDS.
 """
 
 import sys
@@ -28,5 +29,5 @@ def main() -> None:
     Image.fromarray(np.clip(denoised, 0, 255).round().astype(np.uint8)).save(target)
 
 
-if __name__ == "__main__":  # its loaders may start processes that import this file
+if __name__ == "__main__":  # data loaders may start processes that import this file
     main()

@@ -1,4 +1,4 @@
-"""IN.png OUT.png: non-local means as scikit-image's gallery has them, with the noise level that it estimates."""
+"""Non-local means of scikit-image, as in its gallery; arguments: IN.png OUT.png."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""IN.png OUT.png SECONDS: Zero-Shot Noise2Noise in PyTorch, learned from the picture, with the numbers of its paper.
+"""Zero-Shot Noise2Noise in PyTorch; arguments: IN.png OUT.png SECONDS.
 
-Mansour and Heckel (2023), arXiv:2303.11253: 3000 steps on the whole picture, Adam, a learning rate that is halved every
-1000 steps. After SECONDS it stops where it is; stderr tells at which step.
+Settings of Mansour and Heckel (2023), arXiv:2303.11253: 3000 steps of Adam on the whole picture; the learning rate is
+halved every 1000 steps. Training stops after SECONDS; the number of steps is written to stderr.
 """
 
 import sys

@@ -65,7 +65,7 @@ def compare(
             tell(f"{path}: {note}")
         pictures.append((path, picture))
     compared = comparison.compare(pictures, crops)
-    write_picture(out, Picture(compared.sheet))
-    for figures in compared.figures:
-        result(json_line(asdict(figures)) if as_json else f"{figures.picture}: {figures}")
+    write_picture(out, Picture(compared.draw()))
+    for metrics in compared.metrics:
+        result(json_line(asdict(metrics)) if as_json else f"{metrics.picture}: {metrics}")
     tell(f"sheet: {out}")

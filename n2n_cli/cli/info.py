@@ -14,8 +14,9 @@ from n2n_cli.cli.options import Json, NetworkConfig
 from n2n_cli.errors import UsageError, counted, printable
 
 if TYPE_CHECKING:
+    from n2n_cli.info.machine import System
+    from n2n_cli.info.network import Network
     from n2n_cli.info.picture import PictureFacts
-    from n2n_cli.info.summary import Network, System
     from n2n_cli.nn.functional import Shape
 
 
@@ -45,8 +46,9 @@ def info(
 
       n2n info ee559 --json
     """
+    from n2n_cli.info.machine import describe_system
+    from n2n_cli.info.network import describe_source, is_checkpoint
     from n2n_cli.info.picture import describe_picture, is_picture
-    from n2n_cli.info.summary import describe_source, describe_system, is_checkpoint
     from n2n_cli.models.choice import bundled_models
     from n2n_cli.system.json_lines import json_line
 

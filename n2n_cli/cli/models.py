@@ -21,7 +21,7 @@ def models(
 
       n2n denoise --model photo in.png out.png
     """
-    from n2n_cli.info.summary import describe_source
+    from n2n_cli.info.network import describe_source
     from n2n_cli.models.choice import bundled_models
     from n2n_cli.system.json_lines import json_line
 

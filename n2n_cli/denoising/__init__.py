@@ -1,8 +1,9 @@
-"""Denoising: one picture, many files, arrays.
+"""Denoising of pictures in memory, picture files, and arrays.
 
-picture        one picture in memory
-picture_files  many picture files
-plan           which input goes to which output
-manifest       a file of JSON lines that several processes extend
-arrays         `denoise`, for arrays
+picture        a picture in memory
+picture_files  picture files, one after another
+tasks          tasks, options and outcomes
+plan           output file of each input file
+manifest       log file of JSON lines, which several processes may append to
+arrays         `n2n_cli.denoise`, for arrays
 """

@@ -1,4 +1,4 @@
-"""The Python face: `from n2n_cli import denoise`, for arrays as notebooks have them."""
+"""Denoise NumPy arrays: `from n2n_cli import denoise`."""
 
 from __future__ import annotations
 
@@ -19,38 +19,37 @@ from n2n_cli.models.model import Model
 from n2n_cli.nn.functional import Array
 
 _MOST_CHANNELS = 4
-"""A last axis that is as short holds colours; a first one that is, with a longer last one, is taken for (C, H, W)."""
+"""Maximum number of channels of one picture: gray or RGB, with or without alpha."""
 
 
 def denoise(array: Array, model: Model | Path | str | None = None, *, strength: float = 1.0) -> Array:
-    """Denoise a picture that is an array; more than four channels are denoised one by one.
+    """Denoise an array of pixels; each channel separately when it has more than four.
 
     Parameters
     ----------
     array : (H, W) or (H, W, C) array of uint8, uint16 or floats
-        Gray; gray with alpha (C = 2), RGB, RGB with alpha (C = 4); or any other channels, each denoised by itself.
-        Alpha (opacity) stays as it is. Floats are best in [0, 1]; where they leave it, their least and highest value
-        are 0 and 1 for the network.
+        Gray; gray with alpha (C = 2), RGB, RGB with alpha (C = 4); or five and more channels of any kind. Alpha is
+        copied. Floats should be in [0, 1]; if any is outside, the range from the lowest to the highest value is mapped
+        to [0, 1] for the network.
     model : Model, path or str, optional
-        A model, a checkpoint, or the name of a bundled model. By default the bundled one for photographs.
+        A model, a checkpoint, or the name of a bundled model. By default the bundled model for photographs.
     strength : float
-        In [0, 1]: of the denoised picture in a blend with the picture as it is. 0 gives its values back.
+        Weight of the denoised picture in a blend with the input, from 0 to 1. 0 returns a copy of the input.
 
     Returns
     -------
-    array of the same shape and dtype
-        A new one.
+    new array of the same shape and dtype
 
     Raises
     ------
     ShapeError
         When the array has other axes, or no pixels.
     ArgumentError
-        When its dtype or `strength` is none of these.
+        When the dtype or `strength` is not supported.
     ImageError
-        When it holds values that are not numbers.
+        When the array holds values that are not finite.
     CheckpointError
-        When the checkpoint cannot be read, or there is no such model.
+        When the checkpoint cannot be read, or there is no model of that name.
     """
     array = np.asarray(array)
     _check(array)
@@ -61,24 +60,24 @@ def denoise(array: Array, model: Model | Path | str | None = None, *, strength: 
     result = array.copy()
     pixels = result if array.ndim == 3 else result[:, :, None]  # (H, W, C)
     if strength:
-        for part in _colours(pixels):
+        for part in _pictures(pixels):
             part[...] = _denoised(loaded, part, strength)
     return result
 
 
 def _denoised(model: Model, pixels: Array, strength: float) -> Array:
-    """The (H, W, C) pixels of one picture, gray or RGB, denoised."""
+    """Denoise the (H, W, C) pixels of one picture, gray or RGB."""
     if pixels.dtype.kind == "u":
         picture = Picture(pixels.astype(pixels.dtype.newbyteorder("=")))
         return denoise_picture(model, picture, strength=strength).pixels
-    # In [0, 1] in the array's own precision: an offset far from zero would eat up float32's digits.
+    # Scale to [0, 1] in the array's own precision: far from zero, float32 has too few digits.
     low, high = range_of(pixels)[0] or (0, 1)
     picture = Picture(to_unit(pixels, low, high))
     return from_unit(denoise_picture(model, picture, strength=strength).pixels, low, high, pixels.dtype)
 
 
-def _colours(pixels: Array) -> Iterator[Array]:
-    """The parts of (H, W, C) pixels that are pictures, as views: gray or RGB, without alpha."""
+def _pictures(pixels: Array) -> Iterator[Array]:
+    """Split (H, W, C) pixels into views to denoise separately: gray or RGB, no alpha."""
     channels = pixels.shape[2]
     if channels in (2, 4):
         pixels = pixels[:, :, :-1]
@@ -96,7 +95,7 @@ def _check(array: Array) -> None:
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise ShapeError(
             f"`denoise` got an array of shape {array.shape}, it needs (H, W) or (H, W, C)",
-            hint="of several pictures, each by itself: `[denoise(picture) for picture in pictures]`",
+            hint="denoise several pictures one by one: `[denoise(picture) for picture in pictures]`",
         )
     if array.ndim == 3 and array.shape[0] <= _MOST_CHANNELS < array.shape[2]:
         raise ShapeError(
@@ -110,10 +109,10 @@ def _load(named: Path | str | None) -> Model:
     with suppress(OSError):
         facts = path.stat()
         return _read(path.resolve(), facts.st_mtime_ns, facts.st_size)
-    return Model.from_checkpoint(path)  # which tells what is wrong
+    return Model.from_checkpoint(path)  # raises an error that names the cause
 
 
 @lru_cache(maxsize=2)
 def _read(path: Path, changed: int, size: int) -> Model:
-    """A model, kept for the next picture until its file is another."""
+    """Read a model, cached until its file changes."""
     return Model.from_checkpoint(path)

@@ -1,4 +1,4 @@
-"""Denoising: one picture in, the same picture with less noise out."""
+"""Denoise a picture in memory."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from n2n_cli.images.pixels import to_float, to_integer
 from n2n_cli.models.model import Model
 from n2n_cli.nn.functional import Array
 
-_BLOCK = 1 << 20  # values that are blended at a time
-_ELSE = 100_000_000
-"""Bytes that a process takes beside pictures and tiles: Python, NumPy and a network."""
+_BLOCK = 1 << 20  # values blended at a time
+_BASE_MEMORY = 100_000_000
+"""Memory of the process beside pictures and tiles, in bytes: Python, NumPy and a network."""
 
 MARGIN = 16
-"""Pixels of the mirror image around a picture. At its edge a network sees the zeros that layers pad with, and darkens
-flat pictures by up to 5 grey levels there; seen from this far it is nothing, for the founding network and the U-Net."""
+"""Mirror padding around a picture, in pixels. Without it, the zero padding inside a network darkens the edges of flat
+pictures by up to 5 grey levels; with it, the effect of the founding network and of the U-Net vanishes."""
 
 
 def denoise(model: Model, pixels: Array) -> Array:
@@ -30,8 +30,8 @@ def denoise(model: Model, pixels: Array) -> Array:
     ----------
     model : Model
     pixels : (C, H, W) array
-        In [0, 1]. A picture of other channels than the network's is fitted to it: gray goes through an RGB network as
-        three equal channels and comes back as their mean; each channel of RGB goes through a gray network by itself.
+        In [0, 1]. An RGB network denoises gray as three equal channels, of which the mean is returned; a gray network
+        denoises each channel of RGB separately.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def denoise(model: Model, pixels: Array) -> Array:
     Raises
     ------
     ShapeError
-        When `pixels` has other axes, or `Model.channels` cannot tell what the network takes.
+        When `pixels` has other axes, or the model's number of channels is unknown.
     """
     if pixels.ndim != 3:
         raise ShapeError(f"a picture has to have the shape (C, H, W), it has {pixels.shape}")
@@ -57,16 +57,18 @@ def denoise_picture(
     max_memory: int | None = None,
     advance: Callable[[float], None] = lambda part: None,
 ) -> Picture:
-    """The same picture with its pixels denoised; depth, alpha and metadata stay.
+    """Denoise the pixels of a picture; its depth, alpha and metadata stay.
 
     Parameters
     ----------
+    model : Model
+    picture : Picture
     strength : float
-        In [0, 1]: of the denoised picture in a blend with the picture as it is. 0 gives it back bit by bit.
+        Weight of the denoised picture in a blend with the input, from 0 to 1. 0 returns the input unchanged.
     max_memory : int, optional
-        Bytes that the process may take in all; by default as `tiling.apply` says.
+        Maximum memory of the process, in bytes; by default as in `tiling.apply`.
     advance : function
-        Told, by any thread, what part of the picture was done; all parts add up to 1.
+        Called, by any thread, with the fraction of the picture that was done since the last call; they add up to 1.
 
     Raises
     ------
@@ -81,27 +83,22 @@ def denoise_picture(
         advance(1)
         return picture
     pixels = picture.pixels  # (H, W, C)
-    # What is rounded before it is blended is rounded twice: the first time, so finely that it is not seen.
+    # A blend is rounded twice, before and after blending; the first time, finely enough not to be seen.
     finer = np.uint16 if pixels.dtype == np.uint8 else np.float32
     denoised = np.empty(pixels.shape, pixels.dtype if strength == 1 else finer)
     rounded = picture.from_unit if strength == 1 else _rounding(denoised.dtype)
-    memory = None if max_memory is None else _left(max_memory, pixels.nbytes * 2 + denoised.nbytes)
+    fixed = pixels.nbytes * 2 + denoised.nbytes + _BASE_MEMORY  # the input twice: as decoded, and as read
+    memory = None if max_memory is None else max(0, max_memory - fixed)
     source, target = np.moveaxis(pixels, -1, 0), np.moveaxis(denoised, -1, 0)
     try:
         _through(model, source, target, picture.to_unit, rounded, memory, advance)
     except MemoryLimitError as error:
-        taken = (pixels.nbytes * 2 + denoised.nbytes + _ELSE) // 10**6
         raise MemoryLimitError(
             f"{(max_memory or 0) // 10**6} MB are too little for this picture",
-            taken + error.needed + 1,
+            fixed // 10**6 + error.needed + 1,
             hint="a larger `--max-memory`, or fewer `--threads`",
         ) from None
     return replace(picture, pixels=denoised if strength == 1 else _blend(picture, denoised, strength))
-
-
-def _left(memory: int, pictures: int) -> int:
-    """What is left for tiles of the memory in all: pictures are there as they are decoded, as read, and denoised."""
-    return max(0, memory - pictures - _ELSE)
 
 
 def _as_floats(part: Array) -> Array:
@@ -113,7 +110,7 @@ def _rounding(dtype: np.dtype[Any]) -> Callable[[Array], Array]:
 
 
 def _blend(picture: Picture, denoised: Array, strength: float) -> Array:
-    """`strength` of the denoised (H, W, C), in [0, 1], and the rest of the picture's own pixels, in its depth."""
+    """Blend (H, W, C) denoised pixels with the picture's own, in the picture's depth."""
     blended = np.empty_like(picture.pixels)
     rows = max(1, _BLOCK // max(1, denoised[0].size))
     for start in range(0, len(denoised), rows):
@@ -133,7 +130,10 @@ def _through(
     memory: int | None = None,
     advance: Callable[[float], None] = lambda part: None,
 ) -> Array:
-    """Fill `out` with `finish` of what the network makes of `prepare` of `pixels`, (C, H, W) both, a tile at a time."""
+    """Denoise (C, H, W) `pixels` into `out`.
+
+    `prepare` converts a tile to floats in [0, 1], `finish` converts it back.
+    """
     own, channels = pixels.shape[0], model.channels
     spread = own == 1 < channels
 
@@ -144,7 +144,7 @@ def _through(
     def after(y: Array) -> Array:
         return finish(y.mean(axis=1, keepdims=True) if spread else y)
 
-    alone = own != channels and not spread  # each channel is a picture by itself
+    alone = own != channels and not spread  # each channel is denoised separately
     x, y = (array[:, None] if alone else array[None] for array in (pixels, out))
     model.predict(x, before=before, after=after, out=y, memory=memory, margin=MARGIN, advance=advance)
     return out

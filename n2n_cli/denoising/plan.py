@@ -1,4 +1,4 @@
-"""Jobs: which picture of a command's inputs goes to which output."""
+"""Plan which input picture is written to which output file."""
 
 from __future__ import annotations
 
@@ -9,48 +9,31 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import BinaryIO
 
+from n2n_cli.denoising.tasks import DenoiseTask
 from n2n_cli.errors import ImageError, N2NError, UsageError
 from n2n_cli.images import FORMATS
 
 ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp"}
-"""What a new file of each format is called."""
+"""File ending of each image format, for outputs whose format differs from their input's."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """One picture: where it comes from and where it goes.
-
-    Attributes
-    ----------
-    source, target : path
-    data, sink : binary file, optional
-        Read and written in place of `source` and `target`, which are then names for messages alone.
-    """
-
-    source: Path
-    target: Path
-    data: BinaryIO | None = None
-    sink: BinaryIO | None = None
-
-
-@dataclass(frozen=True)
-class Naming:
-    """Which pictures of folders are taken, and what their outputs are called.
+class FolderOptions:
+    """Choice of the pictures in input folders, and names of their outputs.
 
     Attributes
     ----------
     recursive : bool
-        Whether folders are read with all that is below them, whose tree is then kept. Links are followed, but not into
-        a folder that they are in.
+        Read subfolders too, and write the outputs to the same tree of folders. Links to folders are followed, except
+        to a folder that contains the link.
     patterns : sequence of str
-        Shell patterns; of a folder, only files whose names match one of them. By default all pictures.
+        Shell patterns: only files of a folder that match at least one are read. By default all pictures.
     suffix : str
-        Put between the name of an output and its ending. Inputs that are themselves outputs of other inputs, from an
-        earlier time, are then left out.
+        Added to the names of the outputs, before the ending. Inputs that are outputs of other inputs, from an earlier
+        command, are then skipped.
     image_format : str, optional
-        Of the outputs, which then have its ending. By default the ending stays.
+        Format of the outputs, which also sets their ending. By default the input's.
     """
 
     recursive: bool = False
@@ -61,88 +44,88 @@ class Naming:
 
 @dataclass(frozen=True)
 class Plan:
-    """The jobs of a command, in the order of their inputs' names.
+    """Tasks of one command, sorted by the names of their inputs.
 
     Attributes
     ----------
-    jobs : tuple of Job
-        No two with the same output.
+    tasks : tuple of DenoiseTask
+        No two have the same output.
     problems : tuple of N2NError
-        What was found on the way and does not stop the others: a folder below the first that may not be read.
+        Subfolders that could not be read; the other tasks can still be done.
     notes : tuple of str
-        For the user.
+        Messages for the user.
     """
 
-    jobs: tuple[Job, ...]
+    tasks: tuple[DenoiseTask, ...]
     problems: tuple[N2NError, ...] = ()
     notes: tuple[str, ...] = ()
 
 
 def plan_file(source: Path, target: Path) -> Plan:
-    """The one job of a picture whose output has a name.
+    """Plan a single picture with a given output file.
 
     Raises
     ------
     ImageError
-        When nothing of this name can be written: told before the work, not after it.
+        When the output's folder does not exist or is not writable.
     """
     folder = target.parent
     if not folder.is_dir():
         raise _no_folder(folder, f"`{target}` cannot be written: ")
     _check_writable(folder, f"`{target}` cannot be written: ")
-    return Plan((Job(source, target),))
+    return Plan((DenoiseTask(source, target),))
 
 
-def plan_folder(sources: Sequence[Path], folder: Path, naming: Naming) -> Plan:
-    """The jobs of files and folders whose outputs have their names, in a folder.
+def plan_folder(sources: Sequence[Path], folder: Path, options: FolderOptions) -> Plan:
+    """Plan files and folders of pictures, whose outputs are written to one folder.
 
     Parameters
     ----------
     sources : sequence of path
-        Files are taken as they are; of a folder, the files with the ending of an image format that are not hidden.
+        Every file is an input; so is every file in a folder that has the ending of an image format and is not hidden.
     folder : path
-        Of the outputs. Where it lies inside a source, it is not read.
-    naming : Naming
+        Folder of the outputs. It is not read for inputs when it lies inside a source.
+    options : FolderOptions
 
     Raises
     ------
     ImageError
         When the output folder or a source folder cannot be used, or there are no pictures.
     UsageError
-        When several inputs would have the same output; all are named.
+        When several inputs would have the same output; the message names all of them.
     """
-    where = f"nothing can be written to `{folder}`: "
+    prefix = f"nothing can be written to `{folder}`: "
     if not folder.exists():
-        raise _no_folder(folder, where)
+        raise _no_folder(folder, prefix)
     if not folder.is_dir():
         raise UsageError(
-            f"`{folder}` is not a folder, which the last word has to be where there are several pictures",
-            hint="name a folder for the results behind the pictures",
+            f"`{folder}` is not a folder; the output of several pictures has to be one",
+            hint="name a folder for the results after the pictures",
         )
-    _check_writable(folder, where)
+    _check_writable(folder, prefix)
     problems: list[N2NError] = []
     found: dict[Path, Path] = {}  # output of each input
     for source in sources:
-        if os.path.isdir(source):  # noqa: PTH112 - a name that cannot be is no folder, and told of when it is read
-            walk = _Walk(source, folder, naming, problems)
+        if os.path.isdir(source):  # noqa: PTH112 - `is_dir` raises for an impossible name; here it is reported when it is read
+            walk = _Walk(source, folder, options, problems)
             names = [(source / name, name) for name in walk.files()]
         else:
             names = [(source, Path(source.name))]
         for path, name in names:
-            found.setdefault(path, folder / _renamed(name, naming))
-    notes = _drop_earlier_outputs(found) if naming.suffix else ()
+            found.setdefault(path, folder / _renamed(name, options))
+    notes = _drop_earlier_outputs(found) if options.suffix else ()
     _check_unique(found)
     if not found and not problems:
-        raise _no_pictures(sources, naming)
-    jobs = tuple(Job(source, found[source]) for source in sorted(found, key=os.fsencode))
-    return Plan(jobs, tuple(problems), notes)
+        raise _no_pictures(sources, options)
+    tasks = tuple(DenoiseTask(source, found[source]) for source in sorted(found, key=os.fsencode))
+    return Plan(tasks, tuple(problems), notes)
 
 
 class _Walk:
-    """The pictures of a folder, by their paths from there."""
+    """Iterate over the pictures in a folder, as paths relative to it."""
 
-    def __init__(self, root: Path, output: Path, naming: Naming, problems: list[N2NError]) -> None:
-        self._root, self._naming, self._problems = root, naming, problems
+    def __init__(self, root: Path, output: Path, options: FolderOptions, problems: list[N2NError]) -> None:
+        self._root, self._options, self._problems = root, options, problems
         self._output = _identity(output)
 
     def files(self) -> Iterator[Path]:
@@ -165,36 +148,39 @@ class _Walk:
             self._problems.append(problem)
             return
         for entry in entries:
-            # Hidden: temporary files, and `._photo.jpg`, macOS's record about photo.jpg.
+            # Hidden files are temporary files, or `._photo.jpg`, where macOS keeps metadata of photo.jpg.
             if entry.name.startswith("."):
                 continue
-            if os.path.isdir(entry.path):  # noqa: PTH112 - a link to itself is none
-                if self._naming.recursive:
+            if os.path.isdir(entry.path):  # noqa: PTH112 - `is_dir` of the entry raises for a link to itself
+                if self._options.recursive:
                     yield from self._below(name / entry.name, (*above, own))
-            # A link to nowhere is taken: it is told of when it is read. Pipes and devices are not.
+            # A broken link is an input, so that reading it reports the error. Pipes and devices are skipped.
             elif (entry.is_symlink() or entry.is_file()) and self._wanted(entry.name):
                 yield name / entry.name
 
     def _wanted(self, name: str) -> bool:
-        patterns = self._naming.patterns or ("*",)
+        patterns = self._options.patterns or ("*",)
         return Path(name).suffix.lower() in FORMATS and any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _identity(folder: Path) -> tuple[int, int]:
-    """What is the same for all names of a folder."""
+    """Device and inode number of a folder, equal for all paths that lead to it."""
     status = folder.stat()
     return status.st_dev, status.st_ino
 
 
-def _renamed(name: Path, naming: Naming) -> Path:
+def _renamed(name: Path, options: FolderOptions) -> Path:
     ending = name.suffix
-    if naming.image_format is not None and FORMATS.get(ending.lower()) != naming.image_format:
-        ending = ENDINGS[naming.image_format]
-    return name.with_name(f"{name.stem}{naming.suffix}{ending}")
+    if options.image_format is not None and FORMATS.get(ending.lower()) != options.image_format:
+        ending = ENDINGS[options.image_format]
+    return name.with_name(f"{name.stem}{options.suffix}{ending}")
 
 
 def _drop_earlier_outputs(found: dict[Path, Path]) -> tuple[str, ...]:
-    """Take out the inputs that are outputs of others: a command may be given twice."""
+    """Remove inputs that are outputs of other inputs, and return a note on them.
+
+    A repeated command finds its earlier outputs among the inputs.
+    """
     real = {source: os.path.realpath(source) for source in found}
     makers = {os.path.realpath(target): source for source, target in found.items()}
     earlier = [source for source in found if makers.get(real[source], source) != source]
@@ -213,30 +199,30 @@ def _check_unique(found: dict[Path, Path]) -> None:
         makers[os.path.realpath(target)].append(source)
     shared = [sources for sources in makers.values() if len(sources) > 1]
     if shared:
-        told = "; ".join(
+        conflicts = "; ".join(
             " and ".join(f"`{source}`" for source in sources) + f" to `{found[sources[0]]}`" for sources in shared
         )
         raise UsageError(
-            f"several pictures would be written to the same file: {told}",
+            f"several pictures would be written to the same file: {conflicts}",
             hint="rename one of each, or give each folder an output folder of its own",
         )
 
 
-def _no_folder(folder: Path, what: str) -> ImageError:
+def _no_folder(folder: Path, prefix: str) -> ImageError:
     if folder.exists():
-        return ImageError(f"{what}`{folder}` is not a folder", hint="name another place")
-    return ImageError(f"{what}there is no folder `{folder}`", hint=f"`mkdir -p {shlex.quote(str(folder))}`")
+        return ImageError(f"{prefix}`{folder}` is not a folder", hint="name another place")
+    return ImageError(f"{prefix}there is no folder `{folder}`", hint=f"`mkdir -p {shlex.quote(str(folder))}`")
 
 
-def _check_writable(folder: Path, what: str) -> None:
+def _check_writable(folder: Path, prefix: str) -> None:
     if not os.access(folder, os.W_OK):
-        raise ImageError(f"{what}no permission to write in `{folder}`", hint="name another place")
+        raise ImageError(f"{prefix}no permission to write in `{folder}`", hint="name another place")
 
 
-def _no_pictures(sources: Sequence[Path], naming: Naming) -> ImageError:
+def _no_pictures(sources: Sequence[Path], options: FolderOptions) -> ImageError:
     names = ", ".join(f"`{source}`" for source in sources)
-    looked_for = " or ".join(f"`{pattern}`" for pattern in naming.patterns) or "pictures"
+    looked_for = " or ".join(f"`{pattern}`" for pattern in options.patterns) or "pictures"
     hint = "looked for " + ", ".join(FORMATS)
-    if not naming.recursive:
+    if not options.recursive:
         hint += "; `--recursive` looks into the folders below, too"
     return ImageError(f"{names} {'holds' if len(sources) == 1 else 'hold'} no {looked_for}", hint=hint)

@@ -1,8 +1,9 @@
-"""Scores of denoised images whose ground truth is known, and comparison sheets.
+"""Scores of denoised pictures against their ground truth, and comparison sheets.
 
-scores      PSNR and SSIM of a model over a test set
-test_sets   noisy images with their clean versions
-metrics     PSNR and SSIM
-comparison  one image before and after denoising
-sheet       contact sheets
+scores          PSNR and SSIM of a model over a set of pictures
+evaluation_set  noisy pictures with their ground truth
+held_out        held-out pairs, on which a training is evaluated
+metrics         PSNR and SSIM
+comparison      one picture before and after denoising
+sheet           drawing of comparison sheets
 """

@@ -1,4 +1,4 @@
-"""Comparison of a picture before and after denoising, with the clean one where it is known: figures and a sheet."""
+"""Comparison of a noisy picture, its denoised version and the ground truth."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from n2n_cli.images.pixels import to_integer
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise.level import estimate_sigma
 
-GAIN = 8
-"""How many times as strong a difference is shown."""
+DIFFERENCE_GAIN = 8
+"""Factor by which differences are amplified for display."""
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What can be told of a picture.
+class PictureMetrics:
+    """Quality of one picture.
 
     Attributes
     ----------
     picture : str
         "noisy" or "denoised".
-    psnr, ssim : float (dB), float, or None
-        Against the clean picture, where there is one.
+    psnr, ssim : float or None
+        PSNR (dB) and SSIM against the ground truth, if there is one.
     sigma_255 : float or None
-        Where there is none: the estimated noise, in grey levels of 255; not a number for a very small picture.
+        Estimated noise level in grey levels of 255, if there is no ground truth; NaN for a very small picture.
     """
 
     picture: str
@@ -49,24 +49,42 @@ class Figures:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The figures of the noisy and the denoised picture, and the (H, W, 3) uint8 sheet that shows them."""
+    """Metrics of the noisy and the denoised picture, and the content of a sheet.
 
-    figures: tuple[Figures, Figures]
-    sheet: Array
+    Attributes
+    ----------
+    metrics : (PictureMetrics, PictureMetrics)
+    heading, facts : str
+        Lines at the top of the sheet.
+    panels : tuple of Panel
+        Noisy, denoised, ground truth if known, and difference.
+    regions : tuple of Region
+        Regions to enlarge.
+    """
+
+    metrics: tuple[PictureMetrics, PictureMetrics]
+    heading: str
+    facts: str
+    panels: tuple[Panel, ...]
+    regions: tuple[Region, ...]
+
+    def draw(self) -> Array:
+        """Draw the sheet, (H, W, 3) uint8."""
+        return draw_sheet(self.heading, self.facts, self.panels, self.regions)
 
 
 def compare(
     pictures: Sequence[tuple[Path, Picture]], crops: Sequence[tuple[int, int, int]] | None = None
 ) -> Comparison:
-    """Compare a noisy and a denoised picture, and a clean one where it is given as the third.
+    """Compare a noisy and a denoised picture, and the ground truth if it is given.
 
     Parameters
     ----------
-    pictures : two or three of (file, picture)
-        Gray ones are shown beside coloured ones as three equal channels. Alpha is left out.
+    pictures : sequence of (file, picture)
+        Noisy, denoised and, optionally, ground truth. If any is RGB, all are shown as RGB. Alpha is ignored.
     crops : sequence of (left, top, side), optional
-        Regions to enlarge, in pixels. By default those are chosen where the denoiser is furthest from the clean picture
-        (or changed most), where there is most detail, and where there is least.
+        Square regions to enlarge, in pixels. By default those with the largest error (without ground truth: the largest
+        change), with most detail, and with least detail.
 
     Raises
     ------
@@ -77,44 +95,49 @@ def compare(
     """
     _check_sizes(pictures)
     reference = pictures[-1][1] if len(pictures) == 3 else pictures[0][1]
-    units = _units([picture for _, picture in pictures], reference)  # (C, H, W) each
-    noisy, denoised = units[:2]
-    clean = units[2] if len(units) == 3 else None
-    figures = _figures("noisy", noisy, clean), _figures("denoised", denoised, clean)
+    floats = _to_floats([picture for _, picture in pictures], reference)  # (C, H, W) each
+    noisy, denoised = floats[:2]
+    clean = floats[2] if len(floats) == 3 else None
+    metrics = _measure("noisy", noisy, clean), _measure("denoised", denoised, clean)
     difference = denoised - clean if clean is not None else noisy - denoised
     height, width = noisy.shape[1:]
     if crops is None:
-        why = "largest change" if clean is None else "largest error"
-        regions = telling_regions(denoised if clean is None else clean, difference, region_side(height, width), why)
+        label = "largest change" if clean is None else "largest error"
+        regions = choose_regions(denoised if clean is None else clean, difference, region_side(height, width), label)
     else:
         regions = [_region(crop, height, width) for crop in crops]
     panels = [
-        Panel("noisy", str(figures[0]), _shown(noisy)),
-        Panel("denoised", str(figures[1]), _shown(denoised)),
+        Panel("noisy", str(metrics[0]), _to_rgb(noisy)),
+        Panel("denoised", str(metrics[1]), _to_rgb(denoised)),
     ]
     if clean is not None:
-        panels.append(Panel("clean", "what the others are measured against", _shown(clean)))
+        panels.append(Panel("clean", "what the others are measured against", _to_rgb(clean)))
     meaning = "noisy - denoised" if clean is None else "denoised - clean"
-    np.multiply(difference, GAIN, out=difference)
-    difference += 128 / 255  # no difference is a level of its own
-    panels.append(Panel(f"difference x{GAIN}", f"{meaning}, gray is none", _shown(difference)))
-    names = "   ".join(path.name for path, _ in pictures)
+    np.multiply(difference, DIFFERENCE_GAIN, out=difference)
+    difference += 128 / 255  # an exact level of 8 bits for no difference
+    panels.append(Panel(f"difference x{DIFFERENCE_GAIN}", f"{meaning}, gray: no difference", _to_rgb(difference)))
+    heading = "   ".join(path.name for path, _ in pictures)
     percent = 100 * shown_size(height, width)[1] / width
     facts = f"{width} x {height} pixels, shown at {percent:,.{0 if percent >= 10 else 1}f}%"
-    return Comparison(figures, draw_sheet(names, facts, panels, regions))
+    return Comparison(metrics, heading, facts, tuple(panels), tuple(regions))
 
 
-def telling_regions(reference: Array, difference: Array, side: int, why: str) -> list[Region]:
-    """Up to three squares that do not overlap: of the largest difference, of the most and of the least detail.
+def choose_regions(reference: Array, difference: Array, side: int, label: str) -> list[Region]:
+    """Choose squares with the largest difference, most detail and least detail.
 
     Parameters
     ----------
     reference, difference : (C, H, W) arrays
-        Detail is the mean squared gradient of `reference`; of least detail, dark and bright areas come last.
+        Detail is the mean squared gradient of `reference`. A dark or bright area is only chosen for least detail when
+        there is no other.
     side : int
-        Of a square, in pixels; with 0 there are none.
-    why : str
-        The first one's label.
+        Side of a square, in pixels; with 0, no squares are chosen.
+    label : str
+        Label of the square with the largest difference.
+
+    Returns
+    -------
+    list of up to three regions that do not overlap
     """
     step = max(1, side // 2)
     if side == 0 or min(reference.shape[1:]) < 2 * step:
@@ -123,46 +146,46 @@ def telling_regions(reference: Array, difference: Array, side: int, why: str) ->
     gradient = np.zeros_like(gray)
     gradient[1:] += np.square(np.diff(gray, axis=0))
     gradient[:, 1:] += np.square(np.diff(gray, axis=1))
-    error, detail, light = (_windows(x, step) for x in (np.square(difference).mean(axis=0), gradient, gray))
+    error, detail, light = (_window_means(x, step) for x in (np.square(difference).mean(axis=0), gradient, gray))
     free = np.ones(error.shape, bool)
-    shaded = (light > 0.15) & (light < 0.85)
+    midtone = (light > 0.15) & (light < 0.85)
     regions = []
-    for label, worth in ((why, error), ("most detail", detail), ("least detail", -detail - ~shaded)):
+    for name, score in ((label, error), ("most detail", detail), ("least detail", -detail - ~midtone)):
         if not free.any():
             break
-        i, j = np.unravel_index(int(np.argmax(np.where(free, worth, -np.inf))), free.shape)
+        i, j = np.unravel_index(int(np.argmax(np.where(free, score, -np.inf))), free.shape)
         free[max(0, i - 1) : i + 2, max(0, j - 1) : j + 2] = False
-        regions.append(Region(int(j) * step, int(i) * step, min(side, 2 * step), label))
+        regions.append(Region(int(j) * step, int(i) * step, min(side, 2 * step), name))
     return regions
 
 
-def _windows(values: Array, step: int) -> Array:
-    """Means of (H, W) values over squares of two steps a side, one for every step."""
+def _window_means(values: Array, step: int) -> Array:
+    """Means of (H, W) values over squares of side `2 * step`, `step` apart."""
     h, w = (size // step for size in values.shape)
     blocks = values[: h * step, : w * step].reshape(h, step, w, step).mean(axis=(1, 3))
     means: Array = (blocks[1:, 1:] + blocks[1:, :-1] + blocks[:-1, 1:] + blocks[:-1, :-1]) / 4
     return means
 
 
-def _units(pictures: Sequence[Picture], reference: Picture) -> list[Array]:
-    """The pictures as (C, H, W) float32 in [0, 1], with as many channels each."""
+def _to_floats(pictures: Sequence[Picture], reference: Picture) -> list[Array]:
+    """Convert pictures to (C, H, W) float32 in [0, 1] with equally many channels."""
     channels = max(picture.pixels.shape[2] for picture in pictures)
-    units = []
+    floats = []
     for picture in pictures:
-        # Values of one kind are on one scale; only those of different depths have each their own.
+        # Pictures of the reference's dtype share its value range; others have a range of their own.
         scale = reference if picture.pixels.dtype == reference.pixels.dtype else picture
         pixels = np.moveaxis(scale.to_unit(picture.pixels), -1, 0)
-        units.append(np.broadcast_to(pixels, (channels, *pixels.shape[1:])))
-    return units
+        floats.append(np.broadcast_to(pixels, (channels, *pixels.shape[1:])))
+    return floats
 
 
-def _figures(name: str, picture: Array, clean: Array | None) -> Figures:
+def _measure(name: str, picture: Array, clean: Array | None) -> PictureMetrics:
     if clean is None:
-        return Figures(name, sigma_255=estimate_sigma(np.moveaxis(picture, 0, -1)))
-    return Figures(name, psnr(picture, clean), ssim(picture, clean))
+        return PictureMetrics(name, sigma_255=estimate_sigma(np.moveaxis(picture, 0, -1)))
+    return PictureMetrics(name, psnr(picture, clean), ssim(picture, clean))
 
 
-def _shown(picture: Array) -> Array:
+def _to_rgb(picture: Array) -> Array:
     """(C, H, W) in [0, 1] -> (H, W, 3) uint8."""
     pixels = to_integer(np.moveaxis(picture, 0, -1), np.uint8)
     return np.broadcast_to(pixels, (*pixels.shape[:2], 3))

@@ -1,4 +1,4 @@
-"""A contact sheet: pictures of one size side by side, with captions, and regions of them enlarged below."""
+"""Contact sheets: pictures side by side, with enlarged regions below."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from PIL import Image, ImageDraw, ImageFont
 
 from n2n_cli.nn.functional import Array, Pair
 
-Shade: TypeAlias = tuple[int, int, int]
+Colour: TypeAlias = tuple[int, int, int]
 
-BOX = 560
-"""Pixels; no side of a picture is shown longer, and smaller pictures are shown whole times as large."""
+MAX_SIDE = 560
+"""Maximum side of a picture on the sheet, in pixels. Smaller pictures are enlarged by a whole factor."""
 ZOOM = 8
-"""How often a region is enlarged, where the sheet chooses its size."""
+"""Factor by which a region is enlarged when the sheet chooses its size."""
 
-_NARROWEST = 264  # pixels: what the captions need
-_MARGIN, _GAP = 32, 20
+_MIN_COLUMN = 264  # pixels, to fit the captions
+_MARGIN, _GAP = 32, 20  # pixels around the sheet, and between columns
 _BACKGROUND, _TEXT, _DIM = (27, 27, 30), (240, 240, 242), (164, 164, 170)
-_HAIRLINE = (62, 62, 66)
-_MARKS = ((255, 176, 0), (86, 180, 233), (0, 190, 120), (230, 110, 170))  # told apart by the colour-blind, too
-_HEADING, _TITLE, _CAPTION = 26, 20, 17  # sizes of type, in pixels
+_BORDER = (62, 62, 66)
+_MARKS = ((255, 176, 0), (86, 180, 233), (0, 190, 120), (230, 110, 170))  # distinct for the colour-blind, too
+_HEADING, _TITLE, _CAPTION = 26, 20, 17  # font sizes, in pixels
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A column of the sheet: an (H, W, 3) uint8 picture, its title, and a line about it."""
+    """A column of the sheet: an (H, W, 3) uint8 picture with a title and a caption."""
 
     title: str
     caption: str
@@ -37,7 +37,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Region:
-    """A square of the pictures to be enlarged, in pixels from the top left corner, and why."""
+    """A square to enlarge, in pixels from the top left corner, with a label."""
 
     left: int
     top: int
@@ -46,18 +46,20 @@ class Region:
 
 
 def shown_size(height: int, width: int) -> Pair:
-    """(rows, columns) on the sheet of a picture of this size."""
+    """Size (rows, columns) on the sheet of a picture of this size."""
     longest = max(height, width)
-    if longest <= BOX:
-        return height * (BOX // longest), width * (BOX // longest)
-    return max(1, round(height * BOX / longest)), max(1, round(width * BOX / longest))
+    if longest <= MAX_SIDE:
+        return height * (MAX_SIDE // longest), width * (MAX_SIDE // longest)
+    return max(1, round(height * MAX_SIDE / longest)), max(1, round(width * MAX_SIDE / longest))
 
 
 def region_side(height: int, width: int) -> int:
-    """Side of a region, in pixels, that fills a column of the sheet when it is enlarged; 0 where none is needed."""
-    side = max(shown_size(height, width)[1], _NARROWEST) // ZOOM
-    # What is shown at four times its size or more needs no enlargement, and of a thin strip there is none.
-    return side if side <= min(height, width) and max(height, width) > BOX // 4 else 0
+    """Side of a region, in pixels, that fills a column when enlarged by `ZOOM`.
+
+    0 for a picture that is shown at 4 times its size or more, or that is narrower than a region.
+    """
+    side = max(shown_size(height, width)[1], _MIN_COLUMN) // ZOOM
+    return side if side <= min(height, width) and max(height, width) > MAX_SIDE // 4 else 0
 
 
 def draw_sheet(heading: str, facts: str, panels: Sequence[Panel], regions: Sequence[Region]) -> Array:
@@ -68,9 +70,9 @@ def draw_sheet(heading: str, facts: str, panels: Sequence[Panel], regions: Seque
     heading, facts : str
         The two lines at the top.
     panels : sequence of Panel
-        At least one, all of one size. Regions are marked on the first.
+        At least one; their pictures have the same size. The regions are marked on the first.
     regions : sequence of Region
-        Inside the pictures; a row of the sheet each.
+        Regions inside the pictures, each enlarged in a row of its own.
 
     Returns
     -------
@@ -78,74 +80,74 @@ def draw_sheet(heading: str, facts: str, panels: Sequence[Panel], regions: Seque
     """
     height, width = panels[0].pixels.shape[:2]
     rows, columns = shown_size(height, width)
-    column = max(columns, _NARROWEST)
-    sides = [_enlarged(region.side, column) for region in regions]
+    column = max(columns, _MIN_COLUMN)
+    sides = [_enlarged_side(region.side, column) for region in regions]
     lefts = [_MARGIN + i * (column + _GAP) for i in range(len(panels))]
-    top = _MARGIN + _HEADING + _CAPTION + 36
-    first_region = top + _TITLE + _CAPTION + 20 + rows + _GAP
-    lower = first_region + sum(side + _CAPTION + 12 + _GAP for side in sides)
-    size = (lefts[-1] + column + _MARGIN, lower - _GAP + _MARGIN)
+    title_top = _MARGIN + _HEADING + _CAPTION + 36
+    picture_top = title_top + _TITLE + _CAPTION + 20
+    region_top = picture_top + rows + _GAP
+    bottom = region_top + sum(side + _CAPTION + 12 + _GAP for side in sides)
+    size = (lefts[-1] + column + _MARGIN, bottom - _GAP + _MARGIN)
     image = Image.new("RGB", size, _BACKGROUND)
     draw = ImageDraw.Draw(image)
-    room = size[0] - 2 * _MARGIN
-    _write(draw, (_MARGIN, _MARGIN), heading, _HEADING, _TEXT, room)
-    _write(draw, (_MARGIN, _MARGIN + _HEADING + 8), facts, _CAPTION, _DIM, room)
+    line_width = size[0] - 2 * _MARGIN
+    _write(draw, (_MARGIN, _MARGIN), heading, _HEADING, _TEXT, line_width)
+    _write(draw, (_MARGIN, _MARGIN + _HEADING + 8), facts, _CAPTION, _DIM, line_width)
     pictures = [Image.fromarray(np.ascontiguousarray(panel.pixels)) for panel in panels]
     for left, panel, picture in zip(lefts, panels, pictures, strict=True):
-        _write(draw, (left, top), panel.title, _TITLE, _TEXT, column)
-        _write(draw, (left, top + _TITLE + 6), panel.caption, _CAPTION, _DIM, column)
-        _place(image, _resized(picture, columns, rows), left, top + _TITLE + _CAPTION + 20)
-    corner = (lefts[0], top + _TITLE + _CAPTION + 20)
+        _write(draw, (left, title_top), panel.title, _TITLE, _TEXT, column)
+        _write(draw, (left, title_top + _TITLE + 6), panel.caption, _CAPTION, _DIM, column)
+        _paste(image, _resize(picture, columns, rows), left, picture_top)
     for i, region in enumerate(regions):
-        _mark(draw, corner, region, (rows / height, columns / width), _MARKS[i % len(_MARKS)])
-    y = first_region
+        _mark(draw, (lefts[0], picture_top), region, (rows / height, columns / width), _MARKS[i % len(_MARKS)])
+    y = region_top
     for i, (region, side) in enumerate(zip(regions, sides, strict=True)):
         draw.rectangle((_MARGIN, y + 3, _MARGIN + 13, y + 16), fill=_MARKS[i % len(_MARKS)])
         place = f"{region.side} x {region.side} pixels at {region.left}, {region.top}"
         label = f"{region.label}: {place}" if region.label else place
-        _write(draw, (_MARGIN + 24, y), label, _CAPTION, _DIM, room - 24)
+        _write(draw, (_MARGIN + 24, y), label, _CAPTION, _DIM, line_width - 24)
         y += _CAPTION + 12
         box = (region.left, region.top, region.left + region.side, region.top + region.side)
         for left, picture in zip(lefts, pictures, strict=True):
-            _place(image, _resized(picture.crop(box), side, side), left, y)
+            _paste(image, _resize(picture.crop(box), side, side), left, y)
         y += side + _GAP
     return np.asarray(image)
 
 
-def _enlarged(side: int, column: int) -> int:
-    """Pixels of a region's side on the sheet: a whole multiple that fits into the column, or the column."""
+def _enlarged_side(side: int, column: int) -> int:
+    """Side on the sheet of a region: its largest multiple that fits into the column."""
     return side * (column // side) if side <= column else column
 
 
-def _resized(picture: Image.Image, width: int, height: int) -> Image.Image:
-    """Enlarged without smoothing, reduced by the means of boxes."""
+def _resize(picture: Image.Image, width: int, height: int) -> Image.Image:
+    """Enlarge without smoothing, or reduce by averaging."""
     larger = width >= picture.width and height >= picture.height
     return picture.resize((width, height), Image.Resampling.NEAREST if larger else Image.Resampling.BOX)
 
 
-def _place(sheet: Image.Image, picture: Image.Image, left: int, top: int) -> None:
-    """Paste with a hairline around it, so that a dark picture has an edge."""
-    sheet.paste(_HAIRLINE, (left - 1, top - 1, left + picture.width + 1, top + picture.height + 1))
+def _paste(sheet: Image.Image, picture: Image.Image, left: int, top: int) -> None:
+    """Paste a picture with a thin border, so that the edge of a dark one is visible."""
+    sheet.paste(_BORDER, (left - 1, top - 1, left + picture.width + 1, top + picture.height + 1))
     sheet.paste(picture, (left, top))
 
 
-def _mark(draw: ImageDraw.ImageDraw, corner: Pair, region: Region, scale: tuple[float, float], colour: Shade) -> None:
-    """A frame around a region, with a dark line on both sides so that it is seen on any picture."""
+def _mark(draw: ImageDraw.ImageDraw, corner: Pair, region: Region, scale: tuple[float, float], colour: Colour) -> None:
+    """Draw a frame around a region, with dark edges to be visible on any picture."""
     middle_x, middle_y = region.left + region.side / 2, region.top + region.side / 2
     x, y = corner[0] + round(middle_x * scale[1]), corner[1] + round(middle_y * scale[0])
-    across, down = (max(7, round(region.side * along / 2)) for along in (scale[1], scale[0]))
-    left, top, right, bottom = x - across, y - down, x + across - 1, y + down - 1
+    half_width, half_height = (max(7, round(region.side * factor / 2)) for factor in (scale[1], scale[0]))
+    left, top, right, bottom = x - half_width, y - half_height, x + half_width - 1, y + half_height - 1
     draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=_BACKGROUND, width=4)
     draw.rectangle((left, top, right, bottom), outline=colour, width=2)
 
 
-def _write(draw: ImageDraw.ImageDraw, place: Pair, text: str, size: int, colour: Shade, room: int) -> None:
-    """A line of text, its end cut off where it is longer than `room` pixels."""
+def _write(draw: ImageDraw.ImageDraw, place: Pair, text: str, size: int, colour: Colour, width: int) -> None:
+    """Write a line of text, shortened to `width` pixels."""
     font = ImageFont.load_default(size)
-    # The letters that Pillow brings along are few.
+    # Pillow's default font lacks most letters beyond ASCII.
     text = "".join(character if " " <= character <= "~" else "?" for character in text)
-    if draw.textlength(text, font) > room:
-        while text and draw.textlength(f"{text}...", font) > room:
+    if draw.textlength(text, font) > width:
+        while text and draw.textlength(f"{text}...", font) > width:
             text = text[:-1]
         text += "..."
     draw.text(place, text, colour, font)

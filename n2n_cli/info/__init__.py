@@ -1,5 +1,6 @@
 """Facts for `n2n info`.
 
-summary  this machine, networks and checkpoints
+machine  processor, libraries and their speed
+network  networks of checkpoints and configurations
 picture  picture files
 """

@@ -1,4 +1,4 @@
-"""Facts of a picture file: how it is stored, what it carries, and how noisy it is."""
+"""Facts about a picture file: format, metadata and estimated noise."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from n2n_cli.images import FORMATS, format_of, read_pages
 from n2n_cli.noise.level import sigma_of
 
 _FIRST_BYTES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_CARRIED = {"exif": "EXIF", "icc_profile": "ICC profile", "xmp": "XMP", "texts": "texts", "colour": "colour"}
+_METADATA = {"exif": "EXIF", "icc_profile": "ICC profile", "xmp": "XMP", "texts": "texts", "colour": "colour"}
 
 
 @dataclass(frozen=True)
 class PictureFacts:
-    """A picture; of a file of several pages, the first.
+    """Facts about a picture file; about the first page if it has several.
 
     Attributes
     ----------
     source : str
     format : str
-        As "PNG".
+        "PNG", "JPEG", "TIFF", "WEBP" or "BMP".
     bytes : int
-        Of the file.
+        Size of the file.
     width, height : int
         In pixels.
     channels : int
-        1 for gray, 3 for RGB; alpha is not among them.
+        1 for gray, 3 for RGB; alpha is not counted.
     bits : int
-        Of each channel.
+        Bits per channel.
     number_type : str
-        Of its values: "uint8", "uint16", "float32" or other integers.
+        dtype of the pixels, such as "uint8" or "float32".
     alpha : bool
     pages : int
     dpi : (float, float) or None
-        Dots per inch, across and down.
+        Dots per inch, horizontal and vertical.
     metadata : tuple of str
-        What else it carries.
+        Kinds of metadata in the file, such as "EXIF".
     notes : tuple of str
-        What is changed when it is read.
+        Changes made by reading.
     sigma_255 : float
-        Estimated noise, in grey levels of 255; not a number for a picture of less than 16 pixels a side.
+        Estimated noise level, in grey levels of 255; NaN for a side of less than 16 pixels.
     """
 
     source: str
@@ -61,7 +61,7 @@ class PictureFacts:
 
 
 def is_picture(source: str) -> bool:
-    """Whether it is a picture and not a checkpoint or a configuration: by its ending, or by its first bytes."""
+    """Tell a picture from other files, by its ending or its first bytes."""
     path = Path(source)
     if path.suffix.lower() in FORMATS:
         return True
@@ -72,12 +72,12 @@ def is_picture(source: str) -> bool:
 
 
 def describe_picture(source: str) -> PictureFacts:
-    """Read a picture whole and look at it.
+    """Read a picture file and collect facts about it.
 
     Raises
     ------
     ImageError
-        When it cannot be read.
+        When the file cannot be read.
     """
     reader = read_pages(source)
     first = next(iter(reader))
@@ -96,7 +96,7 @@ def describe_picture(source: str) -> PictureFacts:
         first.alpha is not None,
         pages,
         first.metadata.get("dpi"),
-        tuple(name for key, name in _CARRIED.items() if first.metadata.get(key)),
+        tuple(name for key, name in _METADATA.items() if first.metadata.get(key)),
         first.notes,
         sigma_of(first),
     )

@@ -1,5 +1,5 @@
-"""Plots: of trainings and of sweeps.
+"""Plots of trainings and sweeps.
 
-figures  the figures' content
-style    their looks, and saving them as files
+figures  content of the figures
+style    style of the figures, and saving them as files
 """

@@ -1,22 +1,23 @@
-"""Plots: how trainings went, and what a sweep found."""
+"""Figures of trainings and sweeps."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from n2n_cli.plots.style import REFERENCE, add_legend, drawing, line_styles, scale, shown_name
 from n2n_cli.sweeps.grid import text
 from n2n_cli.sweeps.results import Result
 from n2n_cli.training.history import History
 
-_MOST_FIGURES = 12  # of dB that are written into a plot
-_FIGURE = {
+_MAX_ANNOTATIONS = 12  # values of PSNR that are written into a plot
+_ANNOTATION = {
     "textcoords": "offset points",
     "ha": "center",
     "size": 8,
-    "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1},  # lines pass behind it
+    "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1},  # hides the lines behind the text
 }
 _KEYS = {
     "train.lr": "learning rate",
@@ -27,21 +28,25 @@ _KEYS = {
     "train.seed": "seed",
     "data.noise": "noise",
     "train.weight_decay": "weight decay",
-    "train.clip_norm": "largest norm of the gradients",
+    "train.clip_norm": "maximum gradient norm",
     "data.pairs": "training pairs",
     "data.size": "side of a training picture (pixels)",
 }
 
 
-def draw_runs(histories: Mapping[str, History], paths: Sequence[Path]) -> None:
-    """Draw loss, validation PSNR and learning rate over the epochs of one or several trainings.
+def draw_runs(histories: Mapping[str, History], paths: Sequence[Path]) -> Any:
+    """Draw loss, validation PSNR and learning rate over the epochs of trainings.
 
     Parameters
     ----------
     histories : dict
-        By the name that the legend gives them.
+        History of each training, by its name in the legend.
     paths : sequence of path
-        PNG or SVG files; old ones are replaced.
+        PNG or SVG files to write; existing ones are replaced.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
 
     Raises
     ------
@@ -62,7 +67,7 @@ def draw_runs(histories: Mapping[str, History], paths: Sequence[Path]) -> None:
             axis.set_ylabel(title)
             if key != "psnr":
                 scale(axis.yaxis, [epoch[key] for history in histories.values() for epoch in history])
-        # One line where all were measured on the same pictures.
+        # A single line, when all trainings have the same held-out pictures.
         for noisy in sorted({round(history[0]["noisy_psnr"], 2) for history in histories.values()}):
             if math.isfinite(noisy):
                 reference = axes[1].axhline(noisy, **REFERENCE)
@@ -72,19 +77,25 @@ def draw_runs(histories: Mapping[str, History], paths: Sequence[Path]) -> None:
         axes[2].set_xlabel("epoch")
         axes[2].xaxis.set_major_locator(MaxNLocator(integer=True))
         add_legend(figure, lines, labels)
+    return figure
 
 
-def draw_sweep(results: Sequence[Result], paths: Sequence[Path]) -> None:
-    """Draw the validation PSNR of a sweep's trainings over what was set.
+def draw_sweep(results: Sequence[Result], paths: Sequence[Path]) -> Any:
+    """Draw the validation PSNR of a sweep's trainings over the settings' values.
 
-    Values that span more than a decade have a logarithmic axis. Of two keys, one makes the axis, the other the lines.
+    Of two settings, one is the horizontal axis, the other distinguishes the lines. The axis is logarithmic if the
+    values span a wide range.
 
     Parameters
     ----------
     results : sequence of Result
-        All of one sweep.
+        Results of one sweep.
     paths : sequence of path
-        PNG or SVG files; old ones are replaced.
+        PNG or SVG files to write; existing ones are replaced.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
 
     Raises
     ------
@@ -109,14 +120,14 @@ def draw_sweep(results: Sequence[Result], paths: Sequence[Path]) -> None:
         for (name, group), style in zip(groups.items(), line_styles(), strict=False):
             done = sorted((place(result), result.psnr) for result in group if result.psnr is not None)
             if not numeric:
-                style["linestyle"] = "none"  # there is nothing between one and the next
+                style["linestyle"] = "none"  # the values have no order
             (line,) = axis.plot([at for at, _ in done], [psnr for _, psnr in done], **style)
             lines.append(line)
             labels.append(name or "best epoch of each training")
-            if len(results) <= _MOST_FIGURES and not others:
+            if len(results) <= _MAX_ANNOTATIONS and not others:
                 axis.margins(y=0.12)
                 for at, psnr in done:
-                    axis.annotate(f"{psnr:.2f}", (at, psnr), (0, 7), **_FIGURE)
+                    axis.annotate(f"{psnr:.2f}", (at, psnr), (0, 7), **_ANNOTATION)
         diverged = [place(result) for result in results if result.status == "diverged"]
         if diverged:
             (line,) = axis.plot(
@@ -125,7 +136,7 @@ def draw_sweep(results: Sequence[Result], paths: Sequence[Path]) -> None:
             lines.append(line)
             labels.append("diverged")
         noisy = [result.noisy_psnr for result in results if result.noisy_psnr is not None]
-        if len({round(psnr, 2) for psnr in noisy if math.isfinite(psnr)}) == 1:  # else they were of several noises
+        if len({round(psnr, 2) for psnr in noisy if math.isfinite(psnr)}) == 1:  # the same noise in all trainings
             lines.append(axis.axhline(noisy[0], **REFERENCE))
             labels.append("before denoising")
         axis.set_xlabel(_KEYS.get(along, along))
@@ -137,6 +148,7 @@ def draw_sweep(results: Sequence[Result], paths: Sequence[Path]) -> None:
                 range(len(ticks)), [shown_name(tick) for tick in ticks], rotation=20 if len(ticks) > 4 else 0
             )
         add_legend(figure, lines, labels)
+    return figure
 
 
 def _is_numeric(results: Sequence[Result], name: str) -> bool:

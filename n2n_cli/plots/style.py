@@ -1,4 +1,4 @@
-"""How plots look: readable in grey, and by those who see colours differently; and how they become files."""
+"""Style of figures, legible in grey and for the colour-blind, and saving them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from n2n_cli.system.atomic_files import replacing, writing
 
 FORMATS = (".png", ".svg")
 INSTALL = "plots need matplotlib: `pip install 'n2n-cli[plot]'`"
-_WIDE = 20  # times that the largest value is the smallest, from which an axis is logarithmic
-_LONGEST = 40  # characters of a label
-_LEGEND_ROW = 0.22  # inches
-# Okabe and Ito (2008), "Color universal design", without their yellow, which is too light on white; neighbours differ
-# in lightness, too.
+_WIDE_RANGE = 20  # ratio of the largest to the smallest value from which an axis is logarithmic
+_MAX_LABEL = 40  # characters
+_LEGEND_ROW = 0.22  # height of a row, in inches
+# Okabe and Ito (2008), "Color universal design", without yellow, which is too light on white; in an order in which
+# adjacent colours also differ in lightness.
 _COLOURS = ("#000000", "#E69F00", "#0072B2", "#56B4E9", "#D55E00", "#CC79A7", "#009E73")
 _DASHES = ("-", "--", "-.", (0, (3, 1, 1, 1, 1, 1)), (0, (8, 2)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
@@ -37,12 +37,12 @@ _STYLE: dict[str, Any] = {
     "lines.linewidth": 1.5,
     "lines.markersize": 5,
     "legend.frameon": False,
-    "svg.hashsalt": "n2n",  # the same plot is the same file
+    "svg.hashsalt": "n2n",  # makes the SVG file reproducible
 }
 
 
 def available() -> bool:
-    """Whether matplotlib is installed."""
+    """Tell if matplotlib is installed."""
     try:
         importlib.import_module("matplotlib.figure")
     except ImportError:
@@ -51,12 +51,12 @@ def available() -> bool:
 
 
 def check_ending(path: Path) -> None:
-    """See that a plot of this name can be written.
+    """Check that a file name has the ending of a supported format.
 
     Raises
     ------
     UsageError
-        When its ending is of no format that plots have.
+        When it does not end in .png or .svg.
     """
     if path.suffix.lower() not in FORMATS:
         raise UsageError(f"`{path}` does not end in {' or '.join(FORMATS)}", hint="name a file as `plot.png`")
@@ -64,7 +64,7 @@ def check_ending(path: Path) -> None:
 
 @contextmanager
 def drawing(paths: Sequence[Path], inches: tuple[float, float]) -> Iterator[Any]:
-    """A figure to draw in, which is written, whole, at the end of the block."""
+    """Provide a figure to draw in, and save it at the end of the block."""
     if not available():
         raise N2NError("matplotlib is not installed", hint=INSTALL)
     import matplotlib
@@ -72,30 +72,30 @@ def drawing(paths: Sequence[Path], inches: tuple[float, float]) -> Iterator[Any]
     from matplotlib.figure import Figure
 
     with matplotlib.style.context(["default", _STYLE]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # a name in letters that the font lacks
+        warnings.filterwarnings("ignore", "Glyph")  # a character that the font lacks
         figure = Figure(inches, layout="constrained")
         yield figure
         for path in paths:
             data = BytesIO()
             ending = path.suffix.lower()[1:]
-            # An SVG would say when it was made.
+            # Without the date, the SVG file is reproducible.
             figure.savefig(data, format=ending, metadata={"Date": None} if ending == "svg" else {})
             with writing(path, N2NError), replacing(path) as file:
                 file.write(data.getbuffer())
 
 
 def line_styles() -> Iterator[dict[str, Any]]:
-    """How one line after the other is drawn: they also differ without colours."""
+    """Iterate over line styles that differ by more than colour."""
     for colour, dashes, marker in zip(cycle(_COLOURS), cycle(_DASHES), cycle(_MARKERS), strict=False):
         yield {"color": colour, "linestyle": dashes, "marker": marker}
 
 
 def scale(axis: Any, values: Sequence[float]) -> None:
-    """Make the axis logarithmic where that fits the values."""
+    """Make the axis logarithmic if the values are positive and span a wide range."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     finite = [value for value in values if math.isfinite(value)]
-    if not finite or min(finite) <= 0 or max(finite) < _WIDE * min(finite):
+    if not finite or min(finite) <= 0 or max(finite) < _WIDE_RANGE * min(finite):
         return
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     decades = math.log10(max(finite) / min(finite))
@@ -105,19 +105,19 @@ def scale(axis: Any, values: Sequence[float]) -> None:
 
 
 def add_legend(figure: Any, lines: Sequence[Any], labels: Sequence[str]) -> None:
-    """Say below the axes what the lines are."""
+    """Add a legend below the axes."""
     names = [shown_name(label) for label in labels]
     columns = 1 if max(map(len, names)) > 25 else 3
     width, height = figure.get_size_inches()
     figure.set_size_inches(width, height + _LEGEND_ROW * math.ceil(len(names) / columns))
     legend = figure.legend(lines, ["x"] * len(lines), loc="outside lower center", ncols=columns)
     for shown, name in zip(legend.get_texts(), names, strict=True):
-        shown.set_text(name)  # given above, a name that begins with `_` would be left out
+        shown.set_text(name)  # `legend` itself would omit a name that begins with `_`
 
 
 def shown_name(name: str) -> str:
-    """A name of any characters as matplotlib writes it, not too long."""
+    """Escape a name for matplotlib, and shorten a long one."""
     name = printable(name)
-    if len(name) > _LONGEST:
-        name = "..." + name[3 - _LONGEST :]  # the ends of paths differ
+    if len(name) > _MAX_LABEL:
+        name = "..." + name[3 - _MAX_LABEL :]  # keep the end, as paths tend to differ there
     return name.replace("$", r"\$")

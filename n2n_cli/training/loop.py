@@ -17,8 +17,8 @@ from n2n_cli.data.prefetching import made_ahead
 from n2n_cli.distributed.ranks import ALONE, Ranks
 from n2n_cli.distributed.same_data import opened_together
 from n2n_cli.errors import CheckpointError, ConfigError, DivergenceError, TrainingError
+from n2n_cli.evaluation.held_out import HeldOut
 from n2n_cli.evaluation.metrics import mean_psnr, pooled_psnr
-from n2n_cli.evaluation.scores import HeldOut
 from n2n_cli.models.model import Model
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.schedules import ScheduleError

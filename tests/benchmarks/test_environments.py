@@ -1,4 +1,4 @@
-"""Environments made by pip, measured, and commands that end in time."""
+"""Environments filled by pip, and commands with a time limit."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from benchmarks.environments import FailedError, downloads_of, install, last_line, megabytes, new_environment, run
 
 
-def test_what_pip_downloads_is_added_up() -> None:
-    told = """\
+def test_downloads_of_pip_are_summed() -> None:
+    output = """\
 Collecting numpy>=2.0 (from n2n-cli==0.1.0)
   Downloading numpy-2.4.6-cp311-cp311-manylinux_2_28_x86_64.whl (16.5 MB)
 Processing /wheels/torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl
@@ -23,7 +23,7 @@ Processing /wheels/torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl
   Downloading tiny-1-py3-none-any.whl (900 bytes)
   Downloading words that are no size
 """
-    assert downloads_of(told) == pytest.approx(16.5 + 0.5 + 1500 + 0.0009)
+    assert downloads_of(output) == pytest.approx(16.5 + 0.5 + 1500 + 0.0009)
 
 
 def test_what_is_installed_has_its_version_and_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +62,7 @@ def test_megabytes_are_of_files_and_not_of_what_links_lead_to(tmp_path: Path) ->
     assert megabytes(within) == 2
 
 
-def test_a_command_gives_all_that_it_says() -> None:
+def test_output_of_a_command() -> None:
     program = "import sys; print('one', flush=True); print('two', file=sys.stderr)"
     assert run([sys.executable, "-c", program]) == "one\ntwo\n"
 
@@ -75,30 +75,30 @@ def test_a_command_does_not_find_this_checkout_or_inherited_paths(monkeypatch: p
     assert not Path(run([sys.executable, "-c", "import os; print(os.getcwd())"]).strip(), "n2n_cli").exists()
 
 
-def test_a_command_that_fails_is_told_in_one_line() -> None:
+def test_a_failing_command_is_reported_in_one_line() -> None:
     with pytest.raises(FailedError) as caught:
         run([sys.executable, "-c", "import sys; print('first'); print('the cause\\n'); sys.exit(3)"])
     assert str(caught.value) == f"`{Path(sys.executable).name}` ended with 3: the cause"
 
 
-def test_a_command_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_command_is_reported(tmp_path: Path) -> None:
     with pytest.raises(FailedError, match=r"^`rembg` cannot be started: No such file or directory$"):
         run([str(tmp_path / "rembg"), "i"])
 
 
-def test_a_command_that_takes_too_long_is_ended_with_what_it_started(tmp_path: Path) -> None:
-    told = tmp_path / "pid"
+def test_a_command_is_killed_at_its_time_limit_with_its_children(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
     program = (
         "import pathlib, subprocess, sys, time\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
-        f"pathlib.Path({str(told)!r}).write_text(str(child.pid))\n"
+        f"pathlib.Path({str(pid_file)!r}).write_text(str(child.pid))\n"
         "time.sleep(60)\n"
     )
     began = time.monotonic()
     with pytest.raises(FailedError, match=r"did not end in 2 s$"):
         run([sys.executable, "-c", program], limit=2)
     assert time.monotonic() - began < 30  # it does not wait for the other one, which holds its output open
-    child = int(told.read_text())
+    child = int(pid_file.read_text())
     for _ in range(100):
         if not _alive(child):
             break
@@ -107,7 +107,7 @@ def test_a_command_that_takes_too_long_is_ended_with_what_it_started(tmp_path: P
 
 
 def _alive(pid: int) -> bool:
-    """Whether a process runs: one that has ended may still wait for its parent to look."""
+    """Tell if a process runs; a zombie, not yet reaped by its parent, does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,9 +1,8 @@
-"""The table of other tools: its rows, and that a tool which fails does not stop the rest."""
+"""Table of other tools: its rows, and tools that fail."""
 
 from __future__ import annotations
 
 import json
-import sys
 import venv
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import tools
-from benchmarks.environments import FailedError, Installed
-from benchmarks.tools import SCRIPTS, TOOLS, Measured, Tool, line, noisy_pictures
+from benchmarks.environments import FailedError, Installed, Installer
+from benchmarks.tools import SCRIPTS, TOOLS, Measured, Tool, line, main, measure, noisy_pictures
 from n2n_cli.images import Picture, read_pixels, write_picture
 
 COPYING = "import shutil, sys; shutil.copy(*sys.argv[1:3]); print('copied |', sys.argv[3])"
@@ -56,7 +54,7 @@ def test_a_row_has_sensible_digits() -> None:
     assert "| 162 | 33 | 29.88 |" in line(row)
 
 
-def test_a_row_of_what_failed_says_why() -> None:
+def test_the_row_of_a_failure_says_why() -> None:
     row = Measured("a", failed="`python` ended with 1: no network")
     assert line(row) == "| a |  |  |  |  |  |  |  | failed: `python` ended with 1: no network |"
 
@@ -69,25 +67,18 @@ def test_a_tool_is_handed_both_files_and_its_script_is_there(name: str) -> None:
 
 
 def test_a_tool_that_fails_does_not_stop_the_rest(
-    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copying = ("python", "-c", COPYING, "IN", "OUT", "SECONDS")
-    monkeypatch.setattr(tools, "new_environment", _without_pip)
-    monkeypatch.setattr(tools, "install", _installed)
-    monkeypatch.setattr(
-        tools,
-        "TOOLS",
-        {
-            "absent": Tool(("absent",), copying),
-            "lazy": Tool(("toy",), ("python", "-c", "print('no')", "IN", "OUT")),
-            "copying": Tool(("toy",), copying),
-            "other": Tool(("toy",), copying, scored=False),
-        },
-    )
+    tools = {
+        "absent": Tool(("absent",), copying),
+        "lazy": Tool(("toy",), ("python", "-c", "print('no')", "IN", "OUT")),
+        "copying": Tool(("toy",), copying),
+        "other": Tool(("toy",), copying, scored=False),
+    }
     result = tmp_path / "result.json"
     words = ["--data", photographs, "--count", 3, "--minutes", 0.5, "--out", result]
-    monkeypatch.setattr(sys, "argv", ["tools", *map(str, words)])
-    tools.main()
+    main(list(map(str, words)), tools, Installer(_without_pip, _installed))
     absent, lazy, copied, other = json.loads(result.read_text())
     assert absent["failed"] == "there is no `absent`"
     assert absent["installed"] is absent["psnr"] is None
@@ -100,9 +91,9 @@ def test_a_tool_that_fails_does_not_stop_the_rest(
     assert copied["psnr"] == pytest.approx(20.17, abs=0.15)  # that of the noise: 20 log10(255 / 25)
     assert copied["said"] == "copied | 30"
     assert (other["psnr"], other["seconds"]) == (None, [])
-    told = capsys.readouterr().out
-    assert "3 pictures of photographs, sigma 25: noisy 20." in told
-    assert [row.split(" | ")[0] for row in told.splitlines()[-4:]] == ["| absent", "| lazy", "| copying", "| other"]
+    output = capsys.readouterr().out
+    assert "3 pictures of photographs, sigma 25: noisy 20." in output
+    assert [row.split(" | ")[0] for row in output.splitlines()[-4:]] == ["| absent", "| lazy", "| copying", "| other"]
 
 
 def _without_pip(folder: Path) -> Path:
@@ -117,20 +108,18 @@ def _installed(environment: Path, packages: Sequence[str]) -> Installed:
     return Installed({"toy": "1.5"}, 3.0, 1.0)
 
 
-def test_what_stands_for_the_wheel_and_the_noise_is_filled_in_and_the_folder_is_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[list[str]] = []
+def test_placeholders_are_replaced_and_the_folder_is_removed(tmp_path: Path) -> None:
+    requested: list[Sequence[str]] = []
 
-    def install(environment: Path, packages: list[str]) -> Installed:
-        asked.append(packages)
+    def install(environment: Path, packages: Sequence[str]) -> Installed:
+        requested.append(packages)
         return _installed(environment, packages)
 
-    monkeypatch.setattr(tools, "new_environment", _without_pip)
-    monkeypatch.setattr(tools, "install", install)
     tool = Tool(("WHEEL", "pillow"), ("python", "-c", COPYING, "IN", "OUT", "SIGMA"), scored=False)
     picture = tmp_path / "a.png"
     picture.write_bytes(b"a")
-    row = tools.measure("a", tool, tmp_path / "a", [(picture, picture)], {"WHEEL": "/w/n2n.whl", "SIGMA": "15"}, 0.0)
-    assert (asked, row.said, row.failed) == ([["/w/n2n.whl", "pillow"]], "copied | 15", "")
+    values = {"WHEEL": "/w/n2n.whl", "SIGMA": "15"}
+    installer = Installer(_without_pip, install)
+    row = measure("a", tool, tmp_path / "a", [(picture, picture)], values, 0.0, installer)
+    assert (requested, row.said, row.failed) == ([["/w/n2n.whl", "pillow"]], "copied | 15", "")
     assert not (tmp_path / "a").exists()

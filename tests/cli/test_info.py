@@ -11,8 +11,9 @@ import pytest
 
 from n2n_cli.checkpoints.file import write_checkpoint
 from n2n_cli.images import Picture, read_picture, write_pages
+from n2n_cli.info.machine import System
+from n2n_cli.info.network import describe_source
 from n2n_cli.info.picture import describe_picture
-from n2n_cli.info.summary import System, describe_source
 from n2n_cli.models.model import Model
 from n2n_cli.noise.level import estimate_sigma
 from tests.cli import failure, n2n, workplace
@@ -30,7 +31,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def describe(monkeypatch: pytest.MonkeyPatch, system: System) -> None:
     """Let the commands of a test find this machine."""
-    monkeypatch.setattr("n2n_cli.info.summary.describe_system", lambda: system)
+    monkeypatch.setattr("n2n_cli.info.machine.describe_system", lambda: system)
 
 
 def test_the_machine_in_aligned_lines() -> None:

@@ -1,4 +1,4 @@
-"""Denoising pictures: gray and RGB through any network, depth and alpha as they were."""
+"""Denoising of pictures in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.nn.founding import founding
 
 
 def mixing(weights: list[list[float]], bias: float = 0) -> Model:
-    """A model whose output channels are these weighted sums of its input channels, pixel by pixel."""
+    """Model of a 1x1 convolution with these weights (output, input channels)."""
     conv = Conv2d(len(weights), len(weights), 1)
     conv.weight.data[...] = np.array(weights)[:, :, None, None]
     assert conv.bias is not None
@@ -59,7 +59,7 @@ def test_rgb_through_a_gray_network_goes_channel_by_channel(rng: np.random.Gener
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_what_leaves_the_range_is_clipped(channels: int) -> None:
+def test_values_outside_the_range_are_clipped(channels: int) -> None:
     pixels = np.array([[[0, 0.25, 0.5, 1]]], np.float32)
     model = mixing((3 * np.eye(channels)).tolist(), bias=-1)  # 3x - 1
     np.testing.assert_allclose(denoise(model, pixels), np.array([[[0, 0, 0.5, 1]]]), atol=1e-6)
@@ -150,7 +150,7 @@ def test_a_strength_outside_its_range(strength: float) -> None:
 @pytest.mark.parametrize("model", [TURNING, HALF_GRAY])
 @pytest.mark.parametrize("own", [1, 3])
 @pytest.mark.parametrize("strength", [0, 0.5, 1])
-def test_the_parts_that_are_told_add_up(model: Model, own: int, strength: float) -> None:
+def test_the_reported_progress_adds_up_to_1(model: Model, own: int, strength: float) -> None:
     parts: list[float] = []
     picture = Picture(np.zeros((300, 150, own), np.uint8))
     denoise_picture(model, picture, strength=strength, advance=parts.append)

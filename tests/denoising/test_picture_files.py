@@ -1,4 +1,4 @@
-"""Many files: each is done, skipped or failed, and none has a say in another's fate."""
+"""Denoising of many files; each is done, skipped or failed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import io
 import json
 import os
 import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 
@@ -15,10 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from n2n_cli.denoising.picture_files import BatchOptions, Outcome, denoise_files
-from n2n_cli.denoising.plan import Job
+from n2n_cli.denoising.picture_files import denoise_files
+from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask, Outcome
 from n2n_cli.errors import ImageError
 from n2n_cli.images import Picture, read_pages, write_pages
+from n2n_cli.models.model import Model
+from n2n_cli.nn import MSE, SGD, Module, Sequential
+from n2n_cli.nn.functional import Array
 from n2n_cli.system.json_lines import json_line
 from tests.denoising.test_picture import HALF_GRAY
 
@@ -34,8 +36,8 @@ def gray(name: str, value: int = 200, size: tuple[int, int] = (4, 6)) -> Path:
     return Path(name)
 
 
-def run(*jobs: Job, options: BatchOptions | None = None) -> list[Outcome]:
-    return list(denoise_files(HALF_GRAY, jobs, options or BatchOptions()))
+def run(*tasks: DenoiseTask, options: DenoiseOptions | None = None) -> list[Outcome]:
+    return list(denoise_files(HALF_GRAY, tasks, options or DenoiseOptions()))
 
 
 def value(name: str | Path) -> int:
@@ -44,8 +46,8 @@ def value(name: str | Path) -> int:
     return level
 
 
-def test_what_is_told_of_a_picture_that_was_done() -> None:
-    (outcome,) = run(Job(gray("a.png"), Path("b.png")), options=BatchOptions(estimates=True))
+def test_outcome_of_a_denoised_picture() -> None:
+    (outcome,) = run(DenoiseTask(gray("a.png"), Path("b.png")), options=DenoiseOptions(estimates=True))
     assert value("b.png") == 100
     assert (outcome.status, outcome.width, outcome.height, outcome.pages) == ("done", 6, 4, 1)
     assert (outcome.notes, outcome.lossy, outcome.error) == ([], None, None)
@@ -59,7 +61,7 @@ def test_what_is_told_of_a_picture_that_was_done() -> None:
         "height": 4,
         "pages": 1,
         "seconds": round(outcome.seconds, 4),
-        "sigma_before": None,  # too small to tell
+        "sigma_before": None,  # the picture is too small
         "sigma_after": None,
         "error": None,
     }
@@ -68,24 +70,24 @@ def test_what_is_told_of_a_picture_that_was_done() -> None:
 def test_the_noise_before_and_after(rng: np.random.Generator) -> None:
     pixels = np.clip(rng.normal(120, 20, (64, 64)), 0, 255).astype(np.uint8)
     Image.fromarray(pixels).save("a.png")
-    (outcome,) = run(Job(Path("a.png"), Path("b.png")), options=BatchOptions(estimates=True))
+    (outcome,) = run(DenoiseTask(Path("a.png"), Path("b.png")), options=DenoiseOptions(estimates=True))
     assert outcome.sigma_before == pytest.approx(20, rel=0.15)
     assert outcome.sigma_after == pytest.approx(10, rel=0.15)
-    (outcome,) = run(Job(Path("a.png"), Path("b.png")))
+    (outcome,) = run(DenoiseTask(Path("a.png"), Path("b.png")))
     assert (outcome.sigma_before, outcome.sigma_after) == (None, None)
 
 
 def test_a_bad_file_does_not_stop_the_others() -> None:
     Path("bad.png").write_text("junk")
-    jobs = [Job(gray("a.png"), Path("out-a.png")), Job(Path("bad.png"), Path("out-bad.png"))]
-    jobs += [
-        Job(gray("b.png"), Path("b.xyz")),
-        Job(Path("missing.png"), Path("m.png")),
-        Job(gray("c.png"), Path("c.png")),
+    tasks = [DenoiseTask(gray("a.png"), Path("out-a.png")), DenoiseTask(Path("bad.png"), Path("out-bad.png"))]
+    tasks += [
+        DenoiseTask(gray("b.png"), Path("b.xyz")),
+        DenoiseTask(Path("missing.png"), Path("m.png")),
+        DenoiseTask(gray("c.png"), Path("c.png")),
     ]
-    outcomes = run(*jobs)
+    outcomes = run(*tasks)
     assert [outcome.status for outcome in outcomes] == ["done", "failed", "failed", "failed", "done"]
-    assert [outcome.job for outcome in outcomes] == jobs
+    assert [outcome.task for outcome in outcomes] == tasks
     errors = [outcome.record()["error"] for outcome in outcomes]
     assert errors[1].startswith("`bad.png` is not a whole PNG")
     assert errors[2] == "`b.xyz` does not end in the name of an image format"
@@ -94,16 +96,24 @@ def test_a_bad_file_does_not_stop_the_others() -> None:
     assert value("c.png") == 100  # onto itself
 
 
-def test_what_nobody_foresaw_fails_one_file_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    errors: Iterator[Exception | None] = iter([MemoryError(), None, ZeroDivisionError("no")])
+class FailingLayer(Module):
+    """Returns its input, or raises the next of some errors."""
 
-    def sometimes(picture: Path, **_: object) -> Iterator[Picture]:
-        if error := next(errors):
+    def __init__(self, errors: list[Exception | None]) -> None:
+        super().__init__()
+        self._errors = iter(errors)
+
+    def forward(self, x: Array) -> Array:
+        if error := next(self._errors):
             raise error
-        return read_pages(picture)
+        return x
 
-    monkeypatch.setattr("n2n_cli.denoising.picture_files.read_pages", sometimes)
-    outcomes = run(*(Job(gray("a.png"), Path(f"{i}.png")) for i in range(3)))
+
+def test_an_unexpected_error_fails_one_file_only() -> None:
+    network = Sequential(HALF_GRAY.network, FailingLayer([MemoryError(), None, ZeroDivisionError("no")]))
+    model = Model(network, SGD(network.param()), MSE(), threads=1)
+    tasks = [DenoiseTask(gray("a.png"), Path(f"{i}.png")) for i in range(3)]
+    outcomes = list(denoise_files(model, tasks, DenoiseOptions()))
     assert [outcome.status for outcome in outcomes] == ["failed", "done", "failed"]
     assert [outcome.record()["error"] for outcome in outcomes] == ["MemoryError", None, "no"]
 
@@ -114,7 +124,9 @@ def test_skip_existing_skips_what_is_there_and_not_empty() -> None:
     Path("empty.png").touch()
     Path("folder.png").mkdir()
     names = ("there.png", "empty.png", "new.png", "folder.png")
-    outcomes = run(*(Job(Path("a.png"), Path(name)) for name in names), options=BatchOptions(skip_existing=True))
+    outcomes = run(
+        *(DenoiseTask(Path("a.png"), Path(name)) for name in names), options=DenoiseOptions(skip_existing=True)
+    )
     assert [outcome.status for outcome in outcomes] == ["skipped", "done", "done", "failed"]
     assert (value("there.png"), value("empty.png"), value("new.png")) == (1, 100, 100)
 
@@ -123,9 +135,9 @@ def test_a_folder_of_a_tree_is_made_for_a_picture_that_is_good() -> None:
     Path("bad.png").write_text("junk")
     Path("file").touch()
     outcomes = run(
-        Job(gray("a.png"), Path("x/y/a.png")),
-        Job(Path("bad.png"), Path("z/bad.png")),
-        Job(Path("a.png"), Path("file/a.png")),
+        DenoiseTask(gray("a.png"), Path("x/y/a.png")),
+        DenoiseTask(Path("bad.png"), Path("z/bad.png")),
+        DenoiseTask(Path("a.png"), Path("file/a.png")),
     )
     assert value("x/y/a.png") == 100
     assert not Path("z").exists()
@@ -136,7 +148,7 @@ def test_a_folder_of_a_tree_is_made_for_a_picture_that_is_good() -> None:
 def test_every_page_of_a_tiff() -> None:
     pages = [Picture(np.full((4, 5 + i, 1), 200 - 20 * i, np.uint8)) for i in range(3)]
     write_pages(Path("a.tif"), pages)
-    done, failed = run(Job(Path("a.tif"), Path("b.tif")), Job(Path("a.tif"), Path("b.png")))
+    done, failed = run(DenoiseTask(Path("a.tif"), Path("b.tif")), DenoiseTask(Path("a.tif"), Path("b.png")))
     assert (done.status, done.pages, done.width) == ("done", 3, 5)
     assert [int(page.pixels[0, 0, 0]) for page in read_pages(Path("b.tif"))] == [100, 90, 80]
     assert failed.record()["error"] == "`b.png`: PNG holds a single picture, there are several pages"
@@ -145,20 +157,20 @@ def test_every_page_of_a_tiff() -> None:
 
 def test_from_stream_to_stream_in_the_inputs_format() -> None:
     for image_format in ("PNG", "BMP", "TIFF"):
-        data, sink = io.BytesIO(), io.BytesIO()
+        data, output_stream = io.BytesIO(), io.BytesIO()
         Image.new("L", (6, 4), 200).save(data, image_format)
         data.seek(0)
-        (outcome,) = run(Job(Path("-"), Path("-"), data, sink))
+        (outcome,) = run(DenoiseTask(Path("-"), Path("-"), data, output_stream))
         assert outcome.status == "done"
-        image = Image.open(sink)
+        image = Image.open(output_stream)
         assert (image.format, image.getpixel((0, 0))) == (image_format, 100)
 
 
 def test_a_stream_that_fails_writes_nothing() -> None:
-    sink = io.BytesIO()
-    (outcome,) = run(Job(Path("-"), Path("-"), io.BytesIO(b"junk"), sink))
+    output_stream = io.BytesIO()
+    (outcome,) = run(DenoiseTask(Path("-"), Path("-"), io.BytesIO(b"junk"), output_stream))
     assert outcome.record()["error"] == "`stdin` is not a whole PNG, JPEG, TIFF, WebP or BMP picture"
-    assert sink.getvalue() == b""
+    assert output_stream.getvalue() == b""
 
 
 def test_a_pipe_with_a_name() -> None:
@@ -166,13 +178,13 @@ def test_a_pipe_with_a_name() -> None:
     content = gray("a.png").read_bytes()
     writer = Thread(target=lambda: Path("pipe").write_bytes(content))
     writer.start()
-    (outcome,) = run(Job(Path("pipe"), Path("b.png")))
+    (outcome,) = run(DenoiseTask(Path("pipe"), Path("b.png")))
     writer.join()
     assert (outcome.status, value("b.png")) == ("done", 100)
 
 
 @pytest.mark.parametrize(
-    ("source", "target", "quality", "told"),
+    ("source", "target", "quality", "lossy"),
     [
         ("a.png", "b.jpg", None, "JPEG"),
         ("a.png", "b.webp", 80, "WEBP"),
@@ -181,48 +193,47 @@ def test_a_pipe_with_a_name() -> None:
         ("a.jpg", "b.png", 80, None),
     ],
 )
-def test_what_loses_something_is_told(source: str, target: str, quality: int | None, told: str | None) -> None:
+def test_a_lossy_output_format_is_reported(source: str, target: str, quality: int | None, lossy: str | None) -> None:
     Image.new("RGB", (6, 4), (200, 100, 50)).save(source)
-    (outcome,) = run(Job(Path(source), Path(target)), options=BatchOptions(quality=quality))
-    assert (outcome.status, outcome.lossy) == ("done", told)
+    (outcome,) = run(DenoiseTask(Path(source), Path(target)), options=DenoiseOptions(quality=quality))
+    assert (outcome.status, outcome.lossy) == ("done", lossy)
 
 
 def test_options_reach_the_reader_the_network_and_the_writer(rng: np.random.Generator) -> None:
     Image.fromarray(rng.integers(256, size=(40, 60), dtype=np.uint8)).save("a.png")
-    job = Job(Path("a.png"), Path("b.jpg"))
+    task = DenoiseTask(Path("a.png"), Path("b.jpg"))
     sizes = []
     for quality in (10, 90):
-        run(job, options=BatchOptions(quality=quality))
+        run(task, options=DenoiseOptions(quality=quality))
         sizes.append(Path("b.jpg").stat().st_size)
     assert sizes[0] < sizes[1]
-    (outcome,) = run(job, options=BatchOptions(max_pixels=2399))
+    (outcome,) = run(task, options=DenoiseOptions(max_pixels=2399))
     assert "2,400 pixels, more than the limit of 2,399" in outcome.record()["error"]
-    run(Job(gray("c.png"), Path("d.dat")), options=BatchOptions(image_format="PNG", strength=0.5))
+    run(DenoiseTask(gray("c.png"), Path("d.dat")), options=DenoiseOptions(image_format="PNG", strength=0.5))
     assert value("d.dat") == 150
 
 
-def test_what_a_format_cannot_hold_is_told_before_the_network_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    def work(*_: object, **__: object) -> None:
-        raise AssertionError("the network was asked")
-
+def test_a_format_that_cannot_hold_the_picture_is_refused_before_denoising() -> None:
     Image.new("LA", (6, 4)).save("a.png")
-    monkeypatch.setattr("n2n_cli.denoising.picture_files.denoise_picture", work)
-    (outcome,) = run(Job(Path("a.png"), Path("b.jpg")))
+    parts: list[float] = []
+    task = DenoiseTask(Path("a.png"), Path("b.jpg"))
+    (outcome,) = denoise_files(HALF_GRAY, [task], DenoiseOptions(), advance=parts.append)
     assert outcome.record()["error"] == "`b.jpg`: JPEG cannot hold this picture's transparency"
+    assert parts == []
 
 
 def test_notes_name_their_file_and_come_once() -> None:
     image = Image.new("P", (6, 4))
     image.putpalette([1, 2, 3])
     image.save("a.png")
-    (outcome,) = run(Job(Path("a.png"), Path("b.png")))
+    (outcome,) = run(DenoiseTask(Path("a.png"), Path("b.png")))
     assert outcome.notes == ["a.png: its palette became plain colours"]
 
 
 def test_memory_does_not_grow_with_the_number_of_files() -> None:
     source = gray("a.png", size=(60, 80))
-    jobs = (Job(source, Path(f"{i % 3}.png")) for i in range(700))
-    outcomes = denoise_files(HALF_GRAY, jobs, BatchOptions(estimates=True))
+    tasks = (DenoiseTask(source, Path(f"{i % 3}.png")) for i in range(700))
+    outcomes = denoise_files(HALF_GRAY, tasks, DenoiseOptions(estimates=True))
     tracemalloc.start()
     try:
         held = []
@@ -236,9 +247,9 @@ def test_memory_does_not_grow_with_the_number_of_files() -> None:
     assert held[6] - held[4] < 200 * 100  # bytes; the first files fill caches; an outcome takes a thousand
 
 
-def test_the_next_job_is_told_before_its_parts() -> None:
-    told: list[object] = []
-    jobs = [Job(gray("a.png"), Path("b.png")), Job(Path("a.png"), Path("c.png"))]
-    outcomes = denoise_files(HALF_GRAY, jobs, BatchOptions(), begin=told.append, advance=told.append)
+def test_a_task_is_announced_before_its_progress() -> None:
+    calls: list[object] = []
+    tasks = [DenoiseTask(gray("a.png"), Path("b.png")), DenoiseTask(Path("a.png"), Path("c.png"))]
+    outcomes = denoise_files(HALF_GRAY, tasks, DenoiseOptions(), begin=calls.append, advance=calls.append)
     assert [outcome.status for outcome in outcomes] == ["done", "done"]
-    assert told == [jobs[0], 1.0, jobs[1], 1.0]
+    assert calls == [tasks[0], 1.0, tasks[1], 1.0]

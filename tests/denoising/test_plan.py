@@ -1,4 +1,4 @@
-"""Which input goes to which output."""
+"""Plans: the output of each input."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from n2n_cli.denoising.plan import ENDINGS, Naming, plan_file, plan_folder
+from n2n_cli.denoising.plan import ENDINGS, FolderOptions, plan_file, plan_folder
 from n2n_cli.errors import ImageError, UsageError
 from n2n_cli.system.atomic_files import replacing
 from tests.system.test_atomic_files import open_folder, without_privileges
@@ -26,10 +26,10 @@ def touch(*names: str) -> None:
         Path(name).write_bytes(b"")
 
 
-def pairs(*sources: str, to: str = "out", naming: Naming | None = None) -> dict[str, str]:
-    plan = plan_folder([Path(source) for source in sources], Path(to), naming or Naming())
+def pairs(*sources: str, to: str = "out", options: FolderOptions | None = None) -> dict[str, str]:
+    plan = plan_folder([Path(source) for source in sources], Path(to), options or FolderOptions())
     assert not plan.problems
-    return {str(job.source): str(job.target) for job in plan.jobs}
+    return {str(task.source): str(task.target) for task in plan.tasks}
 
 
 def test_a_folders_pictures_are_taken_by_name_and_nothing_else_of_it() -> None:
@@ -48,7 +48,7 @@ def test_what_is_being_written_is_not_taken() -> None:
 
 def test_recursive_keeps_the_tree() -> None:
     touch("in/x/y/b.png", "in/x/a.tif", "in/c.png", "in/.git/d.png")
-    assert pairs("in", naming=Naming(recursive=True)) == {
+    assert pairs("in", options=FolderOptions(recursive=True)) == {
         "in/c.png": "out/c.png",
         "in/x/a.tif": "out/x/a.tif",
         "in/x/y/b.png": "out/x/y/b.png",
@@ -57,15 +57,15 @@ def test_recursive_keeps_the_tree() -> None:
 
 def test_the_output_inside_the_input_is_not_read() -> None:
     touch("in/a.png", "in/done/a.png", "in/done/x/b.png")
-    assert pairs("in", to="in/done", naming=Naming(recursive=True)) == {"in/a.png": "in/done/a.png"}
+    assert pairs("in", to="in/done", options=FolderOptions(recursive=True)) == {"in/a.png": "in/done/a.png"}
     Path("link").symlink_to("in/done")
-    assert pairs("in", to="link", naming=Naming(recursive=True)) == {"in/a.png": "link/a.png"}
+    assert pairs("in", to="link", options=FolderOptions(recursive=True)) == {"in/a.png": "link/a.png"}
 
 
 def test_a_folder_onto_itself_is_read() -> None:
     touch("in/a.png", "in/x/b.png")
-    naming = Naming(recursive=True)
-    assert pairs("in", to="in", naming=naming) == {name: name for name in ("in/a.png", "in/x/b.png")}
+    options = FolderOptions(recursive=True)
+    assert pairs("in", to="in", options=options) == {name: name for name in ("in/a.png", "in/x/b.png")}
 
 
 def test_links_are_followed_but_not_in_circles() -> None:
@@ -75,28 +75,36 @@ def test_links_are_followed_but_not_in_circles() -> None:
     Path("in/linked").symlink_to("../other")
     Path("in/nowhere.png").symlink_to("missing.png")
     Path("in/.hidden.png").symlink_to(".hidden.png")
-    assert sorted(pairs("in", naming=Naming(recursive=True))) == ["in/linked/b.png", "in/nowhere.png", "in/x/a.png"]
+    assert sorted(pairs("in", options=FolderOptions(recursive=True))) == [
+        "in/linked/b.png",
+        "in/nowhere.png",
+        "in/x/a.png",
+    ]
 
 
 def test_patterns_choose_from_a_folder_but_not_from_files() -> None:
     touch("in/a.png", "in/b.jpg", "in/c.tif", "in/B.jpg", "d.webp")
-    assert sorted(pairs("in", "d.webp", naming=Naming(patterns=("*.png", "b*")))) == ["d.webp", "in/a.png", "in/b.jpg"]
+    assert sorted(pairs("in", "d.webp", options=FolderOptions(patterns=("*.png", "b*")))) == [
+        "d.webp",
+        "in/a.png",
+        "in/b.jpg",
+    ]
 
 
 @pytest.mark.parametrize(
-    ("name", "naming", "wanted"),
+    ("name", "options", "wanted"),
     [
-        ("a.b.png", Naming(suffix="_denoised"), "a.b_denoised.png"),
-        ("a.JPG", Naming(image_format="PNG"), "a.png"),
-        ("a.JPEG", Naming(image_format="JPEG"), "a.JPEG"),
-        ("a.tiff", Naming(suffix="-x", image_format="WEBP"), "a-x.webp"),
-        ("noending", Naming(suffix="_x"), "noending_x"),
-        ("noending", Naming(image_format="TIFF"), "noending.tif"),
+        ("a.b.png", FolderOptions(suffix="_denoised"), "a.b_denoised.png"),
+        ("a.JPG", FolderOptions(image_format="PNG"), "a.png"),
+        ("a.JPEG", FolderOptions(image_format="JPEG"), "a.JPEG"),
+        ("a.tiff", FolderOptions(suffix="-x", image_format="WEBP"), "a-x.webp"),
+        ("noending", FolderOptions(suffix="_x"), "noending_x"),
+        ("noending", FolderOptions(image_format="TIFF"), "noending.tif"),
     ],
 )
-def test_names_of_outputs(name: str, naming: Naming, wanted: str) -> None:
+def test_names_of_outputs(name: str, options: FolderOptions, wanted: str) -> None:
     touch(name)
-    assert pairs(name, naming=naming) == {name: f"out/{wanted}"}
+    assert pairs(name, options=options) == {name: f"out/{wanted}"}
 
 
 def test_every_format_has_an_ending() -> None:
@@ -118,21 +126,21 @@ def test_the_order_is_that_of_the_names_bytes() -> None:
 
 def test_with_a_suffix_earlier_outputs_are_not_denoised_again() -> None:
     touch("in/a.png", "in/a_d.png", "in/a_d_d.png", "in/b.png", "in/c_d.png")
-    plan = plan_folder([Path("in")], Path("in"), Naming(suffix="_d"))
-    assert {job.source.name: job.target.name for job in plan.jobs} == {
+    plan = plan_folder([Path("in")], Path("in"), FolderOptions(suffix="_d"))
+    assert {task.source.name: task.target.name for task in plan.tasks} == {
         "a.png": "a_d.png",
         "b.png": "b_d.png",
         "c_d.png": "c_d_d.png",
     }
     assert plan.notes == ("2 pictures are outputs of others: not denoised again",)
-    one = plan_folder([Path("in/a.png"), Path("in/a_d.png")], Path("in"), Naming(suffix="_d"))
+    one = plan_folder([Path("in/a.png"), Path("in/a_d.png")], Path("in"), FolderOptions(suffix="_d"))
     assert one.notes == ("1 picture is the output of another one: not denoised again",)
 
 
 def test_an_output_that_is_a_link_to_its_input_does_not_hide_it() -> None:
     touch("in/a.png")
     Path("in/a_d.png").symlink_to("a.png")
-    assert pairs("in", to="in", naming=Naming(suffix="_d")) == {"in/a.png": "in/a_d.png"}
+    assert pairs("in", to="in", options=FolderOptions(suffix="_d")) == {"in/a.png": "in/a_d.png"}
 
 
 def test_two_inputs_with_one_output_are_refused_and_all_are_named() -> None:
@@ -148,21 +156,21 @@ def test_two_inputs_with_one_output_are_refused_and_all_are_named() -> None:
 def test_a_new_ending_may_not_overwrite_another_input() -> None:
     touch("in/a.png", "in/a.jpg")
     with pytest.raises(UsageError, match=r"`in/a.jpg` and `in/a.png` to `in/a.png`"):
-        pairs("in", to="in", naming=Naming(image_format="PNG"))
+        pairs("in", to="in", options=FolderOptions(image_format="PNG"))
 
 
 @pytest.mark.parametrize(
-    ("sources", "naming", "message", "hint"),
+    ("sources", "options", "message", "hint"),
     [
-        (("in",), Naming(), "`in` holds no pictures", "looked for .png, .jpg"),
-        (("in",), Naming(patterns=("*.tif", "x*")), "`in` holds no `*.tif` or `x*`", "looked for"),
-        (("in", "out"), Naming(), "`in`, `out` hold no pictures", "looked for"),
+        (("in",), FolderOptions(), "`in` holds no pictures", "looked for .png, .jpg"),
+        (("in",), FolderOptions(patterns=("*.tif", "x*")), "`in` holds no `*.tif` or `x*`", "looked for"),
+        (("in", "out"), FolderOptions(), "`in`, `out` hold no pictures", "looked for"),
     ],
 )
-def test_folders_without_pictures(sources: tuple[str, ...], naming: Naming, message: str, hint: str) -> None:
+def test_folders_without_pictures(sources: tuple[str, ...], options: FolderOptions, message: str, hint: str) -> None:
     touch("in/sub/a.png")
     with pytest.raises(ImageError) as caught:
-        pairs(*sources, naming=naming)
+        pairs(*sources, options=options)
     assert caught.value.message == message
     assert caught.value.hint is not None
     assert caught.value.hint.startswith(hint)
@@ -173,7 +181,7 @@ def test_folders_without_pictures(sources: tuple[str, ...], naming: Naming, mess
     ("target", "kind", "message"),
     [
         ("no/where", ImageError, "nothing can be written to `no/where`: there is no folder `no/where`"),
-        ("in/a.png", UsageError, "`in/a.png` is not a folder, which the last word has to be"),
+        ("in/a.png", UsageError, "`in/a.png` is not a folder; the output of several pictures has"),
     ],
 )
 def test_an_output_folder_that_is_none(target: str, kind: type[Exception], message: str) -> None:
@@ -189,13 +197,13 @@ def test_folders_that_may_not_be_read_or_written() -> None:
         (folder / "in" / "a.png").touch()
         (folder / "out").mkdir(mode=0o777)
         (folder / "in" / "closed").chmod(0)
-        naming = Naming(recursive=True)
+        options = FolderOptions(recursive=True)
         with without_privileges():
-            plan = plan_folder([folder / "in"], folder / "out", naming)
+            plan = plan_folder([folder / "in"], folder / "out", options)
             with pytest.raises(ImageError, match=r"closed` cannot be read: Permission denied$") as caught:
-                plan_folder([folder / "in" / "closed"], folder / "out", naming)
+                plan_folder([folder / "in" / "closed"], folder / "out", options)
         assert caught.value.hint
-        assert [job.source.name for job in plan.jobs] == ["a.png"]
+        assert [task.source.name for task in plan.tasks] == ["a.png"]
         assert [problem.message for problem in plan.problems] == [
             f"the folder `{folder}/in/closed` cannot be read: Permission denied"
         ]
@@ -215,5 +223,5 @@ def test_links_to_themselves_and_impossible_names_are_told_of_when_they_are_read
     Path("in").mkdir(exist_ok=True)
     Path("in/loop.png").symlink_to("loop.png")
     Path("out").mkdir(exist_ok=True)
-    plan = plan_folder([Path("in"), Path("x" * 5000)], Path("out"), Naming(recursive=True))
-    assert {Path("in/loop.png"), Path("x" * 5000)} <= {job.source for job in plan.jobs}
+    plan = plan_folder([Path("in"), Path("x" * 5000)], Path("out"), FolderOptions(recursive=True))
+    assert {Path("in/loop.png"), Path("x" * 5000)} <= {task.source for task in plan.tasks}

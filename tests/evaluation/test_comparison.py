@@ -1,4 +1,4 @@
-"""Comparisons: the figures, the difference, the regions, and what cannot be compared."""
+"""Comparison of pictures: metrics, difference, regions, and refusals."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from n2n_cli.errors import ImageError, UsageError
-from n2n_cli.evaluation import comparison
-from n2n_cli.evaluation.comparison import Comparison, Figures, compare, telling_regions
+from n2n_cli.evaluation.comparison import Comparison, PictureMetrics, choose_regions, compare
 from n2n_cli.evaluation.metrics import psnr, ssim
-from n2n_cli.evaluation.sheet import Panel, Region
+from n2n_cli.evaluation.sheet import Region
 from n2n_cli.images import Picture
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise.level import estimate_sigma
@@ -21,19 +20,6 @@ from n2n_cli.noise.level import estimate_sigma
 def compared(*pictures: Picture, crops: list[tuple[int, int, int]] | None = None) -> Comparison:
     names = ("noisy.png", "denoised.png", "clean.png")
     return compare([(Path("folder", name), picture) for name, picture in zip(names, pictures, strict=False)], crops)
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, list[Panel], list[Region]]]:
-    """What the sheets were drawn from."""
-    calls: list[tuple[str, str, list[Panel], list[Region]]] = []
-
-    def draw(*given: tuple[str, str, list[Panel], list[Region]]) -> Array:
-        calls.append(given)  # type: ignore[arg-type]
-        return np.zeros((1, 1, 3), np.uint8)
-
-    monkeypatch.setattr(comparison, "draw_sheet", draw)
-    return calls
 
 
 def pixels(seed: int, *shape: int) -> Array:
@@ -46,23 +32,23 @@ def floats(array: Array) -> Array:
 
 def test_scores_against_the_clean_picture() -> None:
     noisy, denoised, clean = (pixels(i, 20, 24, 3) for i in range(3))
-    before, after = compared(Picture(noisy), Picture(denoised), Picture(clean)).figures
+    before, after = compared(Picture(noisy), Picture(denoised), Picture(clean)).metrics
     assert (before.picture, after.picture) == ("noisy", "denoised")
-    for figures, picture in ((before, noisy), (after, denoised)):
-        assert figures.psnr == pytest.approx(psnr(floats(picture), floats(clean)), abs=1e-4)
-        assert figures.ssim == pytest.approx(ssim(floats(picture), floats(clean)), abs=1e-5)
-        assert figures.sigma_255 is None
+    for metrics, picture in ((before, noisy), (after, denoised)):
+        assert metrics.psnr == pytest.approx(psnr(floats(picture), floats(clean)), abs=1e-4)
+        assert metrics.ssim == pytest.approx(ssim(floats(picture), floats(clean)), abs=1e-5)
+        assert metrics.sigma_255 is None
     assert str(before) == f"PSNR {before.psnr:.2f} dB, SSIM {before.ssim:.4f}"
 
 
 def test_the_estimated_noise_where_nothing_is_clean() -> None:
     noisy, denoised = pixels(0, 20, 24, 3), pixels(1, 20, 24, 3) // 4 + 100
-    before, after = compared(Picture(noisy), Picture(denoised)).figures
+    before, after = compared(Picture(noisy), Picture(denoised)).metrics
     assert (before.psnr, before.ssim) == (None, None)
     assert before.sigma_255 == pytest.approx(estimate_sigma(noisy), rel=1e-5)
     assert after.sigma_255 == pytest.approx(estimate_sigma(denoised), rel=1e-5)
     assert str(after) == f"estimated noise: sigma {after.sigma_255:.1f} of 255"
-    (small, _) = compared(Picture(noisy[:3, :2]), Picture(denoised[:3, :2])).figures
+    (small, _) = compared(Picture(noisy[:3, :2]), Picture(denoised[:3, :2])).metrics
     assert small.sigma_255 is not None
     assert math.isnan(small.sigma_255)
     assert str(small) == "too small to estimate its noise"
@@ -70,42 +56,42 @@ def test_the_estimated_noise_where_nothing_is_clean() -> None:
 
 def test_equal_pictures() -> None:
     same = Picture(pixels(0, 20, 24, 3))
-    (figures, _) = compared(same, same, same).figures
-    assert str(figures) == "PSNR inf dB, SSIM 1.0000"
+    (metrics, _) = compared(same, same, same).metrics
+    assert str(metrics) == "PSNR inf dB, SSIM 1.0000"
 
 
-def test_the_difference_is_eight_times_as_strong(drawn: list[tuple[str, str, list[Panel], list[Region]]]) -> None:
+def test_the_difference_is_eight_times_as_strong() -> None:
     noisy, denoised, clean = (np.full((2, 3, 1), value, np.uint8) for value in (90, 104, 100))
     denoised[0, 0], denoised[1, 2] = 100, 0
-    compared(Picture(noisy), Picture(denoised), Picture(clean))
-    compared(Picture(noisy), Picture(denoised))
-    (heading, facts, panels, _), (_, _, two, _) = drawn
-    assert heading == "noisy.png   denoised.png   clean.png"
-    assert facts == "3 x 2 pixels, shown at 18,600%"
+    with_clean = compared(Picture(noisy), Picture(denoised), Picture(clean))
+    assert with_clean.heading == "noisy.png   denoised.png   clean.png"
+    assert with_clean.facts == "3 x 2 pixels, shown at 18,600%"
+    panels, two = with_clean.panels, compared(Picture(noisy), Picture(denoised)).panels
     assert [panel.title for panel in panels] == ["noisy", "denoised", "clean", "difference x8"]
-    assert panels[3].caption == "denoised - clean, gray is none"
+    assert panels[3].caption == "denoised - clean, gray: no difference"
     assert [[int(v) for v in row] for row in panels[3].pixels[..., 1]] == [[128, 160, 160], [160, 160, 0]]
     assert np.array_equal(panels[1].pixels, np.repeat(denoised, 3, axis=2))
     assert [panel.title for panel in two] == ["noisy", "denoised", "difference x8"]
-    assert two[2].caption == "noisy - denoised, gray is none"
+    assert two[2].caption == "noisy - denoised, gray: no difference"
     assert [[int(v) for v in row] for row in two[2].pixels[..., 2]] == [[48, 16, 16], [16, 16, 255]]
 
 
-def test_channels_and_depths_are_brought_together(drawn: list[tuple[str, str, list[Panel], list[Region]]]) -> None:
+def test_channels_and_depths_are_brought_together() -> None:
     gray = Picture(np.full((20, 24, 1), 51, np.uint8), alpha=np.zeros((20, 24), np.uint8))
     colour = Picture(np.full((20, 24, 3), 51 * 257, np.uint16))
-    figures = compared(gray, colour, gray).figures
-    assert figures[0].psnr == math.inf
-    assert figures[1].psnr is not None
-    assert figures[1].psnr > 120
-    assert all((panel.pixels == 51).all() for panel in drawn[0][2][:3])
+    comparison = compared(gray, colour, gray)
+    before, after = comparison.metrics
+    assert before.psnr == math.inf
+    assert after.psnr is not None
+    assert after.psnr > 120
+    assert all((panel.pixels == 51).all() for panel in comparison.panels[:3])
 
 
 def test_float_pictures_are_measured_on_one_scale() -> None:
     clean = Picture(np.linspace(0, 1000, 480, dtype=np.float32).reshape(20, 24, 1), value_range=(0, 1000))
     denoised = Picture(clean.pixels + 100, value_range=(100, 1100))
-    figures = compared(clean, denoised, clean).figures
-    assert figures[1].psnr == pytest.approx(20.2, abs=0.3)  # a tenth of the range, but for what is cut off at white
+    metrics = compared(clean, denoised, clean).metrics
+    assert metrics[1].psnr == pytest.approx(20.2, abs=0.3)  # a tenth of the range, but for what is clipped at white
 
 
 # Regions
@@ -119,7 +105,7 @@ def test_regions_of_the_largest_error_the_most_and_the_least_detail() -> None:
     reference[:, :20, :20] = 0  # no detail either, but black
     difference = np.full((3, 80, 120), 0.01)
     difference[1, 50:70, 10:30] = -0.5
-    assert telling_regions(reference, difference, 20, "why") == [
+    assert choose_regions(reference, difference, 20, "why") == [
         Region(10, 50, 20, "why"),
         Region(60, 20, 20, "most detail"),
         Region(90, 50, 20, "least detail"),
@@ -129,7 +115,7 @@ def test_regions_of_the_largest_error_the_most_and_the_least_detail() -> None:
 def test_regions_do_not_overlap_and_stay_inside() -> None:
     reference = np.random.default_rng(0).random((1, 33, 47))
     for side in (1, 7, 10, 16, 33):
-        regions = telling_regions(reference, reference, side, "why")
+        regions = choose_regions(reference, reference, side, "why")
         assert len(regions) == {33: 1}.get(side, 3)
         taken = np.zeros((33, 47), int)
         for region in regions:
@@ -141,13 +127,13 @@ def test_regions_do_not_overlap_and_stay_inside() -> None:
 
 @pytest.mark.parametrize(("shape", "side"), [((3, 9, 9), 0), ((3, 9, 9), 10), ((1, 1, 1), 1), ((1, 1, 90), 2)])
 def test_no_regions(shape: tuple[int, ...], side: int) -> None:
-    assert telling_regions(np.zeros(shape), np.zeros(shape), side, "") == []
+    assert choose_regions(np.zeros(shape), np.zeros(shape), side, "") == []
 
 
-def test_regions_are_those_asked_for(drawn: list[tuple[str, str, list[Panel], list[Region]]]) -> None:
+def test_regions_are_those_asked_for() -> None:
     picture = Picture(pixels(0, 20, 24, 3))
-    compared(picture, picture, crops=[(0, 0, 20), (23, 19, 1)])
-    assert drawn[0][3] == [Region(0, 0, 20, ""), Region(23, 19, 1, "")]
+    regions = compared(picture, picture, crops=[(0, 0, 20), (23, 19, 1)]).regions
+    assert regions == (Region(0, 0, 20, ""), Region(23, 19, 1, ""))
     for crop in ((0, 1, 20), (5, 0, 20), (-1, 0, 3), (0, -1, 3), (0, 0, 0), (24, 0, 1)):
         with pytest.raises(UsageError) as caught:
             compared(picture, picture, crops=[crop])
@@ -171,10 +157,10 @@ def test_sizes_that_differ_are_listed() -> None:
 def test_pictures_of_any_size_are_compared(size: tuple[int, int]) -> None:
     pictures = [Picture(pixels(i, *size, 1)) for i in range(3)]
     for count in (2, 3):
-        sheet = compared(*pictures[:count]).sheet
+        sheet = compared(*pictures[:count]).draw()
         assert sheet.dtype == np.uint8
         assert sheet.shape[2] == 3
 
 
-def test_figures_without_any_number() -> None:
-    assert str(Figures("noisy")) == "too small to estimate its noise"
+def test_metrics_without_any_number() -> None:
+    assert str(PictureMetrics("noisy")) == "too small to estimate its noise"

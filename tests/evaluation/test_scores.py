@@ -1,11 +1,11 @@
-"""Evaluation: noise that is known, models whose error is known, and the scores that follow."""
+"""Scores of models with a known error, on pictures with known noise."""
 
 from __future__ import annotations
 
 import json
 import math
 import tracemalloc
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 
 from n2n_cli.checkpoints.file import write_checkpoint
-from n2n_cli.config import Config
-from n2n_cli.data.pairs import ArrayPairs, Pairs
+from n2n_cli.config import Config, DataConfig
+from n2n_cli.data.pairs import Dataset
 from n2n_cli.data.sources import open_dataset
 from n2n_cli.errors import ArgumentError, DataError, ImageError, UsageError
+from n2n_cli.evaluation.evaluation_set import open_evaluation_set
+from n2n_cli.evaluation.held_out import HeldOut
 from n2n_cli.evaluation.metrics import psnr, ssim
-from n2n_cli.evaluation.scores import HeldOut, Score, Summary, Tally, evaluate
-from n2n_cli.evaluation.test_sets import open_examples
+from n2n_cli.evaluation.scores import Score, Summary, Tally, evaluate
 from n2n_cli.images import Picture, write_picture
 from n2n_cli.images.pixels import to_float, to_integer
 from n2n_cli.models.model import Model
@@ -111,7 +112,7 @@ def test_noise_depends_on_the_seed_and_the_place_in_the_folder_alone(tmp_path: P
 def test_clipped_pictures_are_those_that_a_file_holds(crops: int | None, tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "a", level(9, 19, 17, 3), level(250, 18, 16, 3))
     floats, clipped = (
-        list(open_examples(scaling()[1], folder, None, "gaussian:50", crops=crops, clip=clip).batches)
+        list(open_evaluation_set(scaling()[1], folder, None, "gaussian:50", crops=crops, clip=clip).batches)
         for clip in (False, True)
     )
     assert len(floats) == len(clipped) > 0
@@ -212,19 +213,13 @@ def test_a_pair_file_of_other_channels_is_refused(tmp_path: Path) -> None:
     assert caught.value.hint == "pairs of 3 channels, or a checkpoint of a network that takes 1"
 
 
-def errors_of(model: Model, pairs: Pairs) -> tuple[list[float], list[float]]:
-    """Mean squared errors before denoising and after it."""
-    held_out = HeldOut(pairs)
-    return held_out.noisy_errors, list(held_out.errors(model))
-
-
 def test_without_a_source_the_held_out_pictures_are_scored(tmp_path: Path, rng: np.random.Generator) -> None:
     folder = write_pictures(tmp_path / "a", drawn(rng, 16, 24, 3), drawn(rng, 20, 16, 3))
     model, config = scaling(0.5, source=folder)
     scores = list(evaluate(model, config, None, "gaussian:25"))
-    _, errors = errors_of(model, open_dataset(config.data, 3, seed=config.train.seed).validation)
+    held_out = HeldOut(open_dataset(config.data, 3, seed=config.train.seed).validation)
     assert len(scores) == 30
-    assert [score.error for score in scores] == errors
+    assert [score.error for score in scores] == list(held_out.errors(model))
     assert [score.noisy_error for score in evaluate(model, config, None, "gaussian:0")] == [0] * 30
 
 
@@ -255,20 +250,16 @@ def test_what_a_pair_file_has_no_use_for_is_refused(given: dict[str, Any], named
 
 
 def test_the_held_out_pictures_are_made_on_the_model_s_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[int] = []
+    threads_used: list[int | None] = []
 
-    def make(count: int, side: int, *, seed: int, threads: int) -> Array:
-        made.append(threads)
-        return np.zeros((count, side, side, 3), np.uint8)
+    def open_spied(data: DataConfig, channels: int, *, seed: int, threads: int | None) -> Dataset:
+        threads_used.append(threads)
+        return open_dataset(data, channels, seed=seed, threads=threads)
 
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("n2n_cli.data.built_in.PIXELS", 0)
-    monkeypatch.setattr("n2n_cli.data.built_in.LEAST", 4)
-    monkeypatch.setattr("n2n_cli.data.sources.HELD_OUT", 2)
-    monkeypatch.setattr("n2n_cli.data.built_in.dead_leaves", make)
-    config = scaling(source="dead-leaves")[1]
+    monkeypatch.setattr("n2n_cli.evaluation.evaluation_set.open_dataset", open_spied)
+    config = scaling(source=write_pictures(tmp_path / "a", level(9, 16, 16, 3), level(9, 16, 16, 3)))[1]
     assert next(evaluate(Model.from_config(config, threads=3), config, None)).name == "pair 0"
-    assert made == [3]
+    assert threads_used == [3]
 
 
 def test_noise_is_refused_where_the_held_out_pairs_have_theirs(tmp_path: Path) -> None:
@@ -322,39 +313,6 @@ def test_what_is_no_source_is_named(crops: int | None, tmp_path: Path) -> None:
 
 
 # Figures
-
-
-def test_pairs_are_measured_in_batches_that_lose_none(rng: np.random.Generator) -> None:
-    pairs = ArrayPairs(drawn(rng, 203, 1, 4, 6), drawn(rng, 203, 1, 4, 6))
-    noisy_errors, errors = errors_of(scaling(0.5, channels=1)[0], pairs)
-    noisy, clean = pairs.noisy / 255, pairs.target / 255
-    assert noisy_errors == pytest.approx(((noisy - clean) ** 2).mean(axis=(1, 2, 3)), rel=1e-5)
-    assert errors == pytest.approx(((noisy / 2 - clean) ** 2).mean(axis=(1, 2, 3)), rel=1e-5)
-    assert HeldOut(pairs).noisy_errors == noisy_errors
-
-
-def test_held_out_pairs_are_made_once_where_they_fit(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Counted(ArrayPairs):
-        made = 0
-
-        def batch(self, numbers: Sequence[int] | Array, epoch: int = 0) -> tuple[Array, Array]:
-            self.made += len(numbers)
-            return super().batch(numbers, epoch)
-
-    pictures = drawn(rng, 203, 1, 4, 6), drawn(rng, 203, 1, 4, 6)
-    model = scaling(0.5, channels=1)[0]
-    wanted = errors_of(model, ArrayPairs(*pictures))
-    for kept, made in ((10**6, 203), (203 * 2 * 4 * 24, 203), (203 * 2 * 4 * 24 - 1, 3 * 203 + 3 * 100)):
-        monkeypatch.setattr("n2n_cli.evaluation.scores._KEPT", kept)
-        pairs = Counted(*pictures)
-        held_out = HeldOut(pairs)
-        assert (held_out.noisy_errors, list(held_out.errors(model))) == wanted
-        assert (held_out.noisy_errors, list(held_out.errors(model))) == wanted
-        assert pairs.made == made
-
-
-def test_no_pairs_have_no_errors() -> None:
-    assert errors_of(scaling()[0], ArrayPairs(level(0, 0, 3, 4, 6), level(0, 0, 3, 4, 6))) == ([], [])
 
 
 def test_a_summary_tells_the_mean_psnr_from_that_of_the_mean_error() -> None:

@@ -1,4 +1,4 @@
-"""Contact sheets: where everything stands, pixel for pixel."""
+"""Contact sheets, pixel by pixel."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from n2n_cli.evaluation import sheet
-from n2n_cli.evaluation.sheet import BOX, Panel, Region, draw_sheet, region_side, shown_size
+from n2n_cli.evaluation.sheet import MAX_SIDE, Panel, Region, draw_sheet, region_side, shown_size
 from n2n_cli.nn.functional import Array, Pair
 from tests.nn.cases import some_examples
 
@@ -18,7 +17,7 @@ def random_pixels(seed: int, h: int, w: int) -> Array:
 
 
 def find(picture: Array, page: Array) -> Pair:
-    """Where a picture stands on the page: (row, column) of its top left pixel; there must be one such place."""
+    """Top left pixel (row, column) of a picture, which must be on the page once."""
     h, w = picture.shape[:2]
     corners = np.argwhere((page == picture[0, 0]).all(axis=2))
     places = [(i, j) for i, j in corners if np.array_equal(page[i : i + h, j : j + w], picture)]
@@ -59,51 +58,69 @@ def test_panels_stand_side_by_side_in_whole_multiples_and_regions_below_them() -
     regions = [Region(20, 30, 50, "a"), Region(149, 99, 1, "b")]
     page = draw_sheet("heading", "facts", panels, regions)
     assert page.dtype == np.uint8
-    column = 450  # three times as large
     places = [find(enlarged(panel.pixels, 3), page) for panel in panels[1:]]  # the first has marks on it
-    assert len({row for row, _ in places}) == 1
-    assert places[1][1] - places[0][1] == column + sheet._GAP
-    assert page.shape[1] == 3 * column + 2 * sheet._GAP + 2 * sheet._MARGIN
+    (row, second), (other_row, third) = places
+    left, column = 2 * second - third, 3 * 150
+    assert row == other_row
+    assert page.shape[1] - (third + column) == left > 0  # margins of equal width
+    assert second - left > column
     tops = []
     for region, times in zip(regions, (9, 450), strict=True):
-        rows = slice(region.top, region.top + region.side), slice(region.left, region.left + region.side)
-        cut = [find(enlarged(panel.pixels[rows], times), page) for panel in panels]
-        assert [place[1] for place in cut] == [sheet._MARGIN, places[0][1], places[1][1]]
-        assert cut[0][0] == cut[1][0] == cut[2][0] > places[0][0] + 300
-        tops.append(cut[0][0])
-    assert tops[1] - tops[0] == 450 + sheet._GAP + sheet._CAPTION + 12
-    assert (page[-sheet._MARGIN + 1 :] == sheet._BACKGROUND).all()  # behind the last hairline
+        square = slice(region.top, region.top + region.side), slice(region.left, region.left + region.side)
+        corners = [find(enlarged(panel.pixels[square], times), page) for panel in panels]
+        assert [corner[1] for corner in corners] == [left, second, third]
+        assert len({corner[0] for corner in corners}) == 1
+        tops.append(corners[0][0])
+    assert row + 300 < tops[0]
+    assert tops[0] + 450 < tops[1]
+    below = page[tops[1] + 450 + 1 :]  # behind the border
+    assert len(below) == left - 1
+    assert (below == page[0, 0]).all()
+
+
+def extent_of(colour: Array, picture: Array) -> tuple[list[int], list[int]]:
+    """First and last (row, column) of a colour."""
+    places = np.argwhere((picture == colour).all(axis=2))
+    return places.min(axis=0).tolist(), places.max(axis=0).tolist()
+
+
+def corner_of_flat(page: Array) -> Pair:
+    row, column = np.argwhere((page == 120).all(axis=2)).min(axis=0)
+    return int(row), int(column)
 
 
 def test_marks_surround_the_regions_in_the_first_picture_alone() -> None:
     flat = np.full((300, 400, 3), 120, np.uint8)
-    page = draw_sheet("", "", [Panel("", "", flat)] * 2, [Region(100, 50, 60, ""), Region(200, 200, 60, "")])
-    for (left, top), colour in zip(((100, 50), (200, 200)), sheet._MARKS, strict=False):
-        found = np.argwhere((page == colour).all(axis=2))
-        frame = found[(found[:, 0] < 500) & (found[:, 1] > sheet._MARGIN + 20)]  # not the key at the label
-        row, column = frame.min(axis=0)
-        assert tuple(frame.max(axis=0) - (row, column)) == (59, 59)
-        corner = np.argwhere((page == 120).all(axis=2)).min(axis=0)
-        assert (row - corner[0], column - corner[1]) == (top, left)
+    regions = [Region(100, 50, 60, ""), Region(200, 200, 60, "")]
+    page = draw_sheet("", "", [Panel("", "", flat)] * 2, regions)
+    row, column = corner_of_flat(page)
+    colours = [page[row + region.top, column + region.left] for region in regions]
+    assert len({tuple(colour) for colour in [*colours, page[0, 0], page[row, column]]}) == 4
+    for region, colour in zip(regions, colours, strict=True):
+        first, last = extent_of(colour, page[row : row + 300, column:])
+        assert first == [region.top, region.left]
+        assert last == [region.top + 59, region.left + 59]
+        assert (page[row + 301 :] == colour).all(axis=2).any()  # the key beside its label
 
 
 def test_the_mark_of_a_tiny_region_can_be_seen() -> None:
-    flat = np.full((3000, 4000, 3), 120, np.uint8)
-    page = draw_sheet("", "", [Panel("", "", flat)], [Region(2000, 1500, 1, "")])
-    frame = np.argwhere((page == sheet._MARKS[0]).all(axis=2))
-    frame = frame[frame[:, 1] > sheet._MARGIN + 20]
-    assert tuple(np.ptp(frame, axis=0)) == (13, 13)
+    page = draw_sheet("", "", [Panel("", "", np.full((3000, 4000, 3), 120, np.uint8))], [Region(2000, 1500, 1, "")])
+    row, column = corner_of_flat(page)
+    picture = page[row : row + 420, column:]
+    assert extent_of(picture[210 - 7, 280 - 7], picture) == ([210 - 7, 280 - 7], [210 + 6, 280 + 6])
 
 
 def test_a_large_picture_is_reduced_by_the_mean() -> None:
     checks = np.indices((1120, 1120)).sum(axis=0)[..., None] % 2 * np.full(3, 200, np.uint8)
     page = draw_sheet("", "", [Panel("", "", checks.astype(np.uint8))], [])
-    assert (page == 100).all(axis=2).sum() == BOX**2
+    assert (page == 100).all(axis=2).sum() == MAX_SIDE**2
 
 
 def test_a_region_larger_than_the_column_is_reduced() -> None:
-    page = draw_sheet("", "", [Panel("", "", random_pixels(0, 900, 900))], [Region(0, 0, 800, "")])
-    assert page.shape[1] == BOX + 2 * sheet._MARGIN
+    large = Panel("", "", random_pixels(0, 900, 900))
+    page, without = (draw_sheet("", "", [large], regions) for regions in ([Region(0, 0, 800, "")], []))
+    assert page.shape[1] == without.shape[1]
+    assert MAX_SIDE < page.shape[0] - without.shape[0] < MAX_SIDE + 100
 
 
 def test_words_are_written_and_cut_where_there_is_no_room() -> None:
@@ -113,12 +130,13 @@ def test_words_are_written_and_cut_where_there_is_no_room() -> None:
         return draw_sheet(heading, facts, [Panel(title, caption, black), Panel("", "", black)], [])
 
     empty = page("")
+    left = np.argwhere((empty == 0).all(axis=2))[:, 1].min()  # of the black picture
     for words in ({"title": "words"}, {"title": "", "caption": "words"}, {"title": "", "heading": "words"}):
         written = np.argwhere((page(**words) != empty).any(axis=2))
         assert len(written) > 50
-        assert written[:, 1].min() >= sheet._MARGIN
+        assert written[:, 1].min() >= left
     long = np.argwhere((page("m" * 300) != empty).any(axis=2))
-    assert sheet._MARGIN + 500 < long[:, 1].max() <= sheet._MARGIN + 560
+    assert left + 500 < long[:, 1].max() <= left + 560
     assert np.array_equal(page("m" * 300), page("m" * 400))
     assert np.array_equal(page("\u00e9\n"), page("??"))
 
@@ -129,5 +147,5 @@ def test_pictures_of_any_size_make_a_sheet(h: int, w: int, count: int) -> None:
     side = region_side(h, w)
     regions = [Region(w - side, h - side, side, "corner")] * bool(side)
     page = draw_sheet("a", "b", [Panel("c", "d", np.full((h, w, 3), 9, np.uint8))] * count, regions)
-    assert max(page.shape[1] / count, page.shape[0] / 2) < BOX + 100
-    assert page.shape[1] >= count * (sheet._NARROWEST + sheet._GAP)
+    assert 264 < page.shape[1] / count < MAX_SIDE + 100  # captions need 264 pixels
+    assert page.shape[0] < (2 if regions else 1) * MAX_SIDE + 260

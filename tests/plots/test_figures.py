@@ -1,12 +1,10 @@
-"""Plots: what is drawn, how it can be read, and how it becomes a file."""
+"""Plots of trainings and sweeps: content, legibility and files."""
 
 from __future__ import annotations
 
 import math
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,27 +14,15 @@ import pytest
 
 from n2n_cli.errors import N2NError, UsageError
 from n2n_cli.images import read_picture
-from n2n_cli.plots import figures, style
 from n2n_cli.plots.figures import draw_runs, draw_sweep
-from n2n_cli.plots.style import check_ending, line_styles
+from n2n_cli.plots.style import available, check_ending, line_styles
 from n2n_cli.sweeps.results import Result
 from n2n_cli.training.history import History
 
 
 @pytest.fixture(autouse=True)
-def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The figures that are drawn."""
+def matplotlib_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path / "matplotlib"))
-    seen, begin = [], style.drawing
-
-    @contextmanager
-    def spy(paths: Sequence[Path], inches: tuple[float, float]) -> Iterator[Any]:
-        with begin(paths, inches) as figure:
-            seen.append(figure)
-            yield figure
-
-    monkeypatch.setattr(figures, "drawing", spy)
-    return seen
 
 
 def history(epochs: int = 3, lr: float = 0.1, noisy: float = 20.5) -> History:
@@ -59,9 +45,8 @@ def points(line: Any) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)]
 
 
-def test_three_plots_of_several_runs_over_their_epochs(tmp_path: Path, drawn: list[Any]) -> None:
-    draw_runs({"a": history(), "b": history(2, lr=1)}, [tmp_path / "a.png"])
-    (figure,) = drawn
+def test_three_plots_of_several_runs_over_their_epochs(tmp_path: Path) -> None:
+    figure = draw_runs({"a": history(), "b": history(2, lr=1)}, [tmp_path / "a.png"])
     loss, psnr, lr = figure.axes
     assert [points(line) for line in loss.lines] == [[(1, 0.5), (2, 0.25), (3, 0.5 / 3)], [(1, 0.5), (2, 0.25)]]
     assert [points(line) for line in psnr.lines[:2]] == [[(1, 21.5), (2, 22.5), (3, 23.5)], [(1, 21.5), (2, 22.5)]]
@@ -74,70 +59,65 @@ def test_three_plots_of_several_runs_over_their_epochs(tmp_path: Path, drawn: li
     assert all(float(tick).is_integer() for tick in lr.get_xticks())
 
 
-def test_a_line_for_each_height_of_the_noise(tmp_path: Path, drawn: list[Any]) -> None:
-    draw_runs({"a": history(noisy=20), "b": history(noisy=24), "c": history(noisy=math.inf)}, [tmp_path / "a.svg"])
-    assert [line.get_ydata()[0] for line in drawn[0].axes[1].lines[3:]] == [20, 24]
-    draw_runs({"c": history(noisy=math.inf)}, [tmp_path / "a.svg"])
-    assert legend(drawn[1]) == ["c"]
+def test_a_line_for_each_height_of_the_noise(tmp_path: Path) -> None:
+    histories = {"a": history(noisy=20), "b": history(noisy=24), "c": history(noisy=math.inf)}
+    figure = draw_runs(histories, [tmp_path / "a.svg"])
+    assert [line.get_ydata()[0] for line in figure.axes[1].lines[3:]] == [20, 24]
+    assert legend(draw_runs({"c": history(noisy=math.inf)}, [tmp_path / "a.svg"])) == ["c"]
 
 
-def test_a_sweep_over_one_key(tmp_path: Path, drawn: list[Any]) -> None:
+def test_a_sweep_over_one_key(tmp_path: Path) -> None:
     results = [result(21, train_lr=1e-4), result(22.504, train_lr=1e-2), result(None, train_lr=1.0, status="diverged")]
-    draw_sweep([*results, result(None, train_lr=0.1, status="failed")], [tmp_path / "a.png"])
-    (axis,) = drawn[0].axes
+    figure = draw_sweep([*results, result(None, train_lr=0.1, status="failed")], [tmp_path / "a.png"])
+    (axis,) = figure.axes
     assert points(axis.lines[0]) == [(1e-4, 21), (1e-2, 22.504)]
     assert [text.get_text() for text in axis.texts] == ["21.00", "22.50"]
     assert list(axis.lines[1].get_xdata()) == [1.0]
     assert list(axis.lines[2].get_ydata()) == [20.5, 20.5]
-    assert legend(drawn[0]) == ["best epoch of each training", "diverged", "before denoising"]
+    assert legend(figure) == ["best epoch of each training", "diverged", "before denoising"]
     assert (axis.get_xscale(), axis.get_xlabel(), axis.get_ylabel()) == ("log", "learning rate", "validation PSNR (dB)")
 
 
 @pytest.mark.parametrize(
     ("values", "scale"), [([1e-4, 1e-2], "log"), ([1, 2], "linear"), ([0, 100], "linear"), ([3], "linear")]
 )
-def test_an_axis_is_logarithmic_where_that_fits(
-    values: list[float], scale: str, tmp_path: Path, drawn: list[Any]
-) -> None:
-    draw_sweep([result(21, train_weight_decay=value) for value in values], [tmp_path / "a.svg"])
-    assert drawn[0].axes[0].get_xscale() == scale
+def test_an_axis_is_logarithmic_where_that_fits(values: list[float], scale: str, tmp_path: Path) -> None:
+    figure = draw_sweep([result(21, train_weight_decay=value) for value in values], [tmp_path / "a.svg"])
+    assert figure.axes[0].get_xscale() == scale
 
 
-def test_the_ticks_of_a_logarithmic_axis_are_plain_numbers(tmp_path: Path, drawn: list[Any]) -> None:
-    draw_sweep([result(21, train_lr=1e-4), result(22, train_lr=1e-1)], [tmp_path / "a.svg"])
-    axis = drawn[0].axes[0]
+def test_the_ticks_of_a_logarithmic_axis_are_plain_numbers(tmp_path: Path) -> None:
+    figure = draw_sweep([result(21, train_lr=1e-4), result(22, train_lr=1e-1)], [tmp_path / "a.svg"])
+    (axis,) = figure.axes
     low, high = axis.get_xlim()
     shown = [tick.get_text() for tick in axis.get_xticklabels() if low <= tick.get_position()[0] <= high]
     assert shown == ["0.0001", "0.0003", "0.001", "0.003", "0.01", "0.03", "0.1"]
 
 
-def test_of_two_keys_numbers_make_the_axis(tmp_path: Path, drawn: list[Any]) -> None:
+def test_of_two_keys_numbers_make_the_axis(tmp_path: Path) -> None:
     grid = [(name, lr) for name in ("gaussian:9", "bernoulli:0.5") for lr in (1.0, 0.5)]
-    draw_sweep(
-        [result(20 + i, data_noise=name, train_lr=lr) for i, (name, lr) in enumerate(grid)], [tmp_path / "a.svg"]
-    )
-    (axis,) = drawn[0].axes
+    results = [result(20 + i, data_noise=name, train_lr=lr) for i, (name, lr) in enumerate(grid)]
+    figure = draw_sweep(results, [tmp_path / "a.svg"])
+    (axis,) = figure.axes
     assert axis.get_xlabel() == "learning rate"
     assert [points(line) for line in axis.lines[:2]] == [[(0.5, 21), (1, 20)], [(0.5, 23), (1, 22)]]
-    assert legend(drawn[0]) == ["noise gaussian:9", "noise bernoulli:0.5", "before denoising"]
+    assert legend(figure) == ["noise gaussian:9", "noise bernoulli:0.5", "before denoising"]
 
 
-def test_values_that_are_no_numbers_stand_side_by_side(tmp_path: Path, drawn: list[Any]) -> None:
+def test_values_that_are_no_numbers_stand_side_by_side(tmp_path: Path) -> None:
     noises = ("gaussian:25", "pixelate:8", "gaussian:5")
-    draw_sweep([result(20, noisy=18 + i, data_noise=noise) for i, noise in enumerate(noises)], [tmp_path / "a.svg"])
-    (axis,) = drawn[0].axes
+    results = [result(20, noisy=18 + i, data_noise=noise) for i, noise in enumerate(noises)]
+    figure = draw_sweep(results, [tmp_path / "a.svg"])
+    (axis,) = figure.axes
     assert points(axis.lines[0]) == [(0, 20), (1, 20), (2, 20)]
     assert axis.lines[0].get_linestyle() == "None"
     assert [tick.get_text() for tick in axis.get_xticklabels()] == list(noises)
-    assert legend(drawn[0]) == ["best epoch of each training"]  # each noise has a height of its own
+    assert legend(figure) == ["best epoch of each training"]  # each noise has a height of its own
 
 
-def test_a_sweep_without_any_result_can_be_drawn(tmp_path: Path, drawn: list[Any]) -> None:
-    draw_sweep(
-        [result(None, train_lr=1.0, status="diverged"), result(None, train_lr=2.0, status="diverged")],
-        [tmp_path / "a.png"],
-    )
-    assert legend(drawn[0])[1] == "diverged"
+def test_a_sweep_without_any_result_can_be_drawn(tmp_path: Path) -> None:
+    results = [result(None, train_lr=lr, status="diverged") for lr in (1.0, 2.0)]
+    assert legend(draw_sweep(results, [tmp_path / "a.png"]))[1] == "diverged"
 
 
 def test_lines_differ_without_colours_and_colours_in_lightness() -> None:
@@ -148,26 +128,30 @@ def test_lines_differ_without_colours_and_colours_in_lightness() -> None:
     assert np.abs(np.diff(lightness)).min() > 20
 
 
-def test_names_of_any_characters(tmp_path: Path, drawn: list[Any]) -> None:
+def test_names_of_any_characters(tmp_path: Path) -> None:
     names = ["_hidden", "$x$", "a\nb", "日本", "long/" * 20 + "end"]
-    draw_runs({name: history() for name in names}, [tmp_path / "a.svg"])
-    shown = legend(drawn[0])
+    shown = legend(draw_runs({name: history() for name in names}, [tmp_path / "a.svg"]))
     assert shown[:4] == ["_hidden", r"\$x\$", "a\\nb", "日本"]
     assert re.fullmatch(r"\.\.\..{33}/end", shown[4])
     assert "<!-- $x$ -->" in (tmp_path / "a.svg").read_text()
 
 
-def test_many_runs_make_a_larger_picture_and_not_smaller_axes(tmp_path: Path, drawn: list[Any]) -> None:
+def test_many_runs_make_a_larger_picture_and_not_smaller_axes(tmp_path: Path) -> None:
+    heights = []
     for count in (2, 40):
-        draw_runs({f"a run with a rather long name {i}": history() for i in range(count)}, [tmp_path / f"{count}.png"])
-    few, many = (figure.axes[0].get_position().height * figure.get_size_inches()[1] for figure in drawn)
+        histories = {f"a run with a rather long name {i}": history() for i in range(count)}
+        figure = draw_runs(histories, [tmp_path / f"{count}.png"])
+        heights.append(figure.axes[0].get_position().height * figure.get_size_inches()[1])
+    few, many = heights
     assert many > 0.9 * few
 
 
-def test_nothing_overlaps(tmp_path: Path, drawn: list[Any]) -> None:
-    draw_runs({f"run {i}": history() for i in range(5)}, [tmp_path / "a.png"])
-    draw_sweep([result(21, data_noise=f"poisson-gaussian:{i},25") for i in range(6)], [tmp_path / "a.png"])
-    for figure in drawn:
+def test_nothing_overlaps(tmp_path: Path) -> None:
+    results = [result(21, data_noise=f"poisson-gaussian:{i},25") for i in range(6)]
+    for figure in (
+        draw_runs({f"run {i}": history() for i in range(5)}, [tmp_path / "a.png"]),
+        draw_sweep(results, [tmp_path / "a.png"]),
+    ):
         boxes = [axis.get_tightbbox() for axis in figure.axes] + [figure.legends[0].get_window_extent()]
         assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
         assert all(figure.bbox.padded(1).containsx(box.x0) and figure.bbox.padded(1).containsx(box.x1) for box in boxes)
@@ -197,7 +181,7 @@ def test_what_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(UsageError, match=r"^`a.pdf` does not end in .png or .svg$"):
         check_ending(Path("a.pdf"))
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    assert not style.available()
+    assert not available()
     with pytest.raises(N2NError, match=r"^matplotlib is not installed$") as caught:
         draw_runs({"a": history()}, [tmp_path / "a.png"])
     assert caught.value.hint == "plots need matplotlib: `pip install 'n2n-cli[plot]'`"

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from n2n_cli.denoising.picture import denoise
-from n2n_cli.denoising.picture_files import BatchOptions, Outcome, denoise_files
-from n2n_cli.denoising.plan import Job
+from n2n_cli.denoising.picture_files import denoise_files
+from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask, Outcome
 from n2n_cli.errors import ArgumentError
 from n2n_cli.images import Picture, read_pages, write_pages
 from n2n_cli.models.model import Model
@@ -37,8 +37,8 @@ def gray(side: int = 40) -> Array:
     return pixels
 
 
-def run(*jobs: Job, chosen: Model | None = HALF_GRAY, **options: Any) -> list[Outcome]:
-    return list(denoise_files(chosen, jobs, BatchOptions(**options)))
+def run(*tasks: DenoiseTask, chosen: Model | None = HALF_GRAY, **options: Any) -> list[Outcome]:
+    return list(denoise_files(chosen, tasks, DenoiseOptions(**options)))
 
 
 def test_without_a_method_the_model_is_the_denoiser() -> None:
@@ -171,7 +171,7 @@ def test_each_page_of_a_file_learns_for_itself_and_keeps_its_depth() -> None:
     alpha = np.full((40, 40), 9, np.uint16)
     first = Picture(gray().astype(np.uint16) * 257, alpha)
     write_pages(Path("a.tif"), [first, Picture(gray(30).astype(np.uint16) * 100)])
-    (outcome,) = run(Job(Path("a.tif"), Path("b.tif")), chosen=None, learning="zs-n2n", threads=1)
+    (outcome,) = run(DenoiseTask(Path("a.tif"), Path("b.tif")), chosen=None, learning="zs-n2n", threads=1)
     assert (outcome.status, outcome.pages, outcome.error) == ("done", 2, None)
     assert [learned.steps for learned in outcome.learned] == [4, 4]
     pages = list(read_pages(Path("b.tif")))
@@ -183,7 +183,7 @@ def test_each_page_of_a_file_learns_for_itself_and_keeps_its_depth() -> None:
 
 def test_strength_0_learns_nothing() -> None:
     Image.fromarray(gray()[..., 0]).save("a.png")
-    (outcome,) = run(Job(Path("a.png"), Path("b.png")), chosen=None, learning="zs-n2n", strength=0)
+    (outcome,) = run(DenoiseTask(Path("a.png"), Path("b.png")), chosen=None, learning="zs-n2n", strength=0)
     assert (outcome.status, outcome.learned) == ("done", [])
     np.testing.assert_array_equal(np.asarray(Image.open("b.png")), gray()[..., 0])
 
@@ -193,8 +193,8 @@ def test_taken_apart_every_pixel_is_denoised_once(pd: int) -> None:
     pixels = np.arange(5 * 7, dtype=np.uint8).reshape(5, 7) * 2
     Image.fromarray(pixels).save("a.png")
     parts: list[float] = []
-    jobs = [Job(Path("a.png"), Path("b.png"))]
-    (outcome,) = denoise_files(HALF_GRAY, jobs, BatchOptions(pd=pd), advance=parts.append)
+    tasks = [DenoiseTask(Path("a.png"), Path("b.png"))]
+    (outcome,) = denoise_files(HALF_GRAY, tasks, DenoiseOptions(pd=pd), advance=parts.append)
     assert outcome.status == "done"
     np.testing.assert_array_equal(np.asarray(Image.open("b.png")), pixels // 2)
     assert sum(parts) == pytest.approx(1)
@@ -204,8 +204,8 @@ def test_taken_apart_every_pixel_is_denoised_once(pd: int) -> None:
 def test_the_parts_of_the_work_add_up(pd: int) -> None:
     Image.fromarray(gray()[..., 0]).save("a.png")
     parts: list[float] = []
-    jobs = [Job(Path("a.png"), Path("b.png"))]
-    (outcome,) = denoise_files(None, jobs, BatchOptions(learning="zs-n2n", threads=1, pd=pd), advance=parts.append)
+    tasks = [DenoiseTask(Path("a.png"), Path("b.png"))]
+    (outcome,) = denoise_files(None, tasks, DenoiseOptions(learning="zs-n2n", threads=1, pd=pd), advance=parts.append)
     assert outcome.status == "done"
     assert parts[0] == denoiser.LEARNING / 4
     assert sum(parts) == pytest.approx(1)
@@ -215,13 +215,13 @@ def test_noise_that_neighbours_share_is_told_where_it_matters() -> None:
     white = np.random.default_rng(0).normal(0, 20, (160, 160))
     for name, noise in (("white", white), ("shared", white + np.roll(white, 1, 0) + np.roll(white, 2, 0))):
         Image.fromarray(np.clip(120 + noise, 0, 255).astype(np.uint8)).save(f"{name}.png")
-    white_job, shared_job = (Job(Path(f"{name}.png"), Path("b.png")) for name in ("white", "shared"))
-    assert [outcome.notes for outcome in run(white_job, shared_job)] == [[], []]
-    without, told = run(white_job, shared_job, estimates=True)
+    white_task, shared_task = (DenoiseTask(Path(f"{name}.png"), Path("b.png")) for name in ("white", "shared"))
+    assert [outcome.notes for outcome in run(white_task, shared_task)] == [[], []]
+    without, told = run(white_task, shared_task, estimates=True)
     assert without.notes == []
     (note,) = told.notes
     assert note.startswith("shared.png: what was removed is correlated between neighbouring pixels (0.6")
     assert note.endswith("; look whether `--pd 2` is better")
-    (apart,) = run(shared_job, pd=2)
+    (apart,) = run(shared_task, pd=2)
     assert apart.notes[0].startswith("shared.png: noise 2 pixels apart is still correlated (0.3")
-    assert run(shared_job, pd=3)[0].notes == []
+    assert run(shared_task, pd=3)[0].notes == []

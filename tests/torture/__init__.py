@@ -1,10 +1,10 @@
-"""Trials of what must not fail: `python -m tests.torture kill --count 200`, or all of them in short: `--short`.
+"""Stress tests: `python -m tests.torture kill --count 200`, or all with `--short`.
 
 Every module of this package may have
 
-- `TRIALS`, of functions by name: function(count) makes so many trials and yields a line for each that failed, and a
-  `Note` for what is worth to be told of them beside that;
-- `COUNTS`, by the same names: how many trials are made where no number is asked for, and how many in short.
+- `TRIALS`: functions by name; `function(count)` runs that many trials, yields a line for each failure, and may yield a
+  `Note` about them;
+- `COUNTS`: by the same names, the usual and the short number of trials.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 
 class Note(str):
-    """A fact about a kind of trials that is no failure."""
+    """Fact about a kind of trials, which is not a failure."""
 
     __slots__ = ()
 

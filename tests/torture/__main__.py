@@ -1,4 +1,4 @@
-"""Makes the trials and prints one line a kind; exit code 1 when any failed."""
+"""Run the trials and print one line per kind; exit code 1 when any failed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEFAULT_COUNTS = 100, 3
 
 
 def find_trials() -> tuple[dict[str, Trial], dict[str, tuple[int, int]]]:
-    """The trials of all modules of the package, and how many are made: usually, and in short."""
+    """Collect the trials of all modules, and their counts: usual and short."""
     trials: dict[str, Trial] = {}
     counts: dict[str, tuple[int, int]] = {}
     for module in sorted(pkgutil.iter_modules(tests.torture.__path__), key=lambda module: module.name):
@@ -31,8 +31,11 @@ def find_trials() -> tuple[dict[str, Trial], dict[str, tuple[int, int]]]:
     return trials, counts
 
 
-def make_trials(name: str, trial: Trial, count: int) -> int:
-    """Make so many, print their line, and return how many failed; an error of the trial itself is a failure."""
+def run_trials(name: str, trial: Trial, count: int) -> int:
+    """Run trials, print their line and return the number of failures.
+
+    An error of the trial itself counts as a failure.
+    """
     failures, notes, start = 0, [], time.monotonic()
     try:
         for line in trial(count):
@@ -49,9 +52,14 @@ def make_trials(name: str, trial: Trial, count: int) -> int:
     return failures
 
 
-def main(words: list[str] | None = None) -> int:
-    """What the command line asks for; returns the exit code."""
-    trials, counts = find_trials()
+def main(
+    words: list[str] | None = None, found: tuple[dict[str, Trial], dict[str, tuple[int, int]]] | None = None
+) -> int:
+    """Run the trials that the command line asks for; return the exit code.
+
+    `found` are the trials to choose from, by default those of `find_trials`.
+    """
+    trials, counts = found or find_trials()
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"all by default; known are {', '.join(trials)}")
     parser.add_argument("--count", type=int, help="trials of each kind")
@@ -66,7 +74,7 @@ def main(words: list[str] | None = None) -> int:
     failures = 0
     for name in given.kinds or trials:
         usual, short = counts[name]
-        failures += make_trials(name, trials[name], given.count or (short if given.short else usual))
+        failures += run_trials(name, trials[name], given.count or (short if given.short else usual))
     return 1 if failures else 0
 
 

@@ -1,4 +1,4 @@
-"""Trials of `n2n denoise`: killed while it writes, two at once on one folder, and very many pictures in one process."""
+"""Trials of `n2n denoise`: killed, two at once, and very many pictures."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from n2n_cli.denoising.picture_files import BatchOptions, denoise_files
-from n2n_cli.denoising.plan import Job
+from n2n_cli.denoising.picture_files import denoise_files
+from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask
 from n2n_cli.images import Picture, write_picture
 from n2n_cli.models.model import Model
 from tests.cli import environment, photo, workplace
@@ -25,7 +25,7 @@ from tests.torture import Note, Trial
 
 _PICTURES = 8
 _GROWTH = 3_000_000
-"""Bytes that the process may gain over the second half of very many pictures."""
+"""Maximum growth of memory over the second half of the pictures, in bytes."""
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def _start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
 
 
 def killed(count: int) -> Iterator[str]:
-    """kill -9 at a random moment; every other time just after the output's temporary file has appeared."""
+    """Kill at a random moment; in every other trial, while the output is written."""
     with _workplace() as folder:
         pixels = np.random.default_rng(0).integers(0, 65536, (800, 1000, 3), np.uint16)  # takes long to write
         write_picture(folder / "in.png", Picture(pixels))
@@ -83,7 +83,7 @@ def killed(count: int) -> Iterator[str]:
                 left.unlink()
             if found not in (whole, old):
                 yield f"trial {number}: the output is neither whole nor as it was"
-        yield Note(f"{while_writing} in the middle of writing, {done} when all was written")
+        yield Note(f"{while_writing} killed while writing, {done} after it")
 
 
 def _wait_for_writing(process: subprocess.Popen[bytes], folder: Path) -> None:
@@ -92,7 +92,7 @@ def _wait_for_writing(process: subprocess.Popen[bytes], folder: Path) -> None:
 
 
 def two_at_once(count: int) -> Iterator[str]:
-    """Two processes on one folder at the same time, as two shards or, every other time, both with all of it."""
+    """Denoise a folder by two processes at once, in every other trial as two shards."""
     with _workplace() as folder:
         for i in range(_PICTURES):
             photo(folder / "in" / f"{i}.png", (40 + i, 50, 3), seed=i)
@@ -105,8 +105,8 @@ def two_at_once(count: int) -> Iterator[str]:
             shards = ("1/2", "2/2") if number % 2 else ("1/1", "1/1")
             words = ("in", out.name, "--manifest", f"{out.name}.jsonl")
             processes = [_start(folder, *words, "--shard", shard) for shard in shards]
-            told = [process.communicate()[1].decode() for process in processes]
-            for process, err in zip(processes, told, strict=True):
+            errors = [process.communicate()[1].decode() for process in processes]
+            for process, err in zip(processes, errors, strict=True):
                 if process.returncode:
                     yield f"trial {number}: exit code {process.returncode}, {err[-300:]!r}"
             if {path.name: path.read_bytes() for path in out.iterdir()} != wanted:
@@ -117,13 +117,13 @@ def two_at_once(count: int) -> Iterator[str]:
 
 
 def many(count: int) -> Iterator[str]:
-    """So many pictures in one process, of sizes that come again; its memory after half of them and at the end."""
+    """Denoise many pictures in one process; compare its memory at half and the end."""
     with _workplace() as folder:
         sources = [photo(folder / "many" / f"{i}.png", (16 + i, 40 - i, 3), seed=i) for i in range(20)]
         model = Model.from_checkpoint(folder / "tiny.pth", threads=1)
-        jobs = (Job(sources[number % len(sources)], folder / "out.png") for number in range(count))
+        tasks = (DenoiseTask(sources[number % len(sources)], folder / "out.png") for number in range(count))
         sizes = []
-        for number, outcome in enumerate(denoise_files(model, jobs, BatchOptions(estimates=True)), 1):
+        for number, outcome in enumerate(denoise_files(model, tasks, DenoiseOptions(estimates=True)), 1):
             if outcome.error is not None:
                 yield f"picture {number}: {outcome.error!r}"
             if number in (max(1, count // 2), count):

@@ -1,4 +1,4 @@
-"""Trials of the readers: damaged and hostile checkpoints, and files of every kind changed at random."""
+"""Trials of file readers: damaged and hostile checkpoints, and fuzzing."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _folder() -> Iterator[Path]:
 
 
 def _checkpoint(folder: Path) -> tuple[bytes, Any]:
-    """A checkpoint as a training leaves it, and what is in it."""
+    """Write a checkpoint as a training does; return the file's bytes and its content."""
     path = folder / "whole.pth"
     (folder / "config.toml").write_text(_CONFIG)
     model = Model.from_config(load_config(str(folder / "config.toml")), threads=1)
@@ -61,7 +61,7 @@ def _checkpoint(folder: Path) -> tuple[bytes, Any]:
 
 
 def _read_or_refused(path: Path, content: bytes, wanted: Any) -> str | None:
-    """What came of a damaged checkpoint, if it was not refused."""
+    """Read a damaged checkpoint; return the outcome, or None when it was refused."""
     path.write_bytes(content)
     try:
         found = read_checkpoint(path)
@@ -77,7 +77,7 @@ def _read_or_refused(path: Path, content: bytes, wanted: Any) -> str | None:
 
 
 def truncated(count: int) -> Iterator[str]:
-    """Cut off at every 64th byte (at most `count` of them)."""
+    """Truncate a checkpoint at every 64th byte, at most `count` times."""
     with _folder() as folder:
         content, _ = _checkpoint(folder)
         for length in range(0, min(len(content), 64 * count), 64):
@@ -95,7 +95,7 @@ def truncated(count: int) -> Iterator[str]:
 
 
 def bit_flips(count: int) -> Iterator[str]:
-    """One bit is another one."""
+    """Flip a random bit of a checkpoint."""
     rng = random.Random(0)
     with _folder() as folder:
         content, wanted = _checkpoint(folder)
@@ -112,7 +112,7 @@ def bit_flips(count: int) -> Iterator[str]:
 
 
 def hostile(count: int) -> Iterator[str]:
-    """Files that want to run something or to fill the memory, each read in a process of its own; see `hostile`."""
+    """Read files that try to run code or to exhaust memory, each in its own process."""
     with _folder() as folder:
         made = folder / "made"
         chosen = list(forms(made).items())[:count]
@@ -141,7 +141,7 @@ def hostile(count: int) -> Iterator[str]:
 
 
 def fuzz_pth(count: int) -> Iterator[str]:
-    """Checkpoints, up to the network that they are for."""
+    """Fuzz checkpoints, and load the weights into a network."""
     words = [HOOKS, keep(0), recall(0), b"((", b"t", b"u", b"e", b"R", b"Q", b"}", b"]", b"PK\x01\x02", b"PK\x05\x06"]
     words += [b"ctorch\nFloatStorage\n", b"ctorch._utils\n_rebuild_tensor_v2\n", b"ctorch\nSize\n", b"\x8a\x01\x00"]
     with _folder() as folder:
@@ -160,7 +160,10 @@ def fuzz_pth(count: int) -> Iterator[str]:
 
 
 def _mend_zip(content: bytes) -> bytes:
-    """A zip file with the entries that are left in another one, their sums made right, and without our checksum."""
+    """Write the entries found in a zip file to a new one, with correct CRCs.
+
+    Our own checksum is left out.
+    """
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as written:
         for start in (found.start() for found in re.finditer(b"PK\x03\x04", content)):
@@ -176,7 +179,7 @@ def _mend_zip(content: bytes) -> bytes:
 
 
 def fuzz_toml(count: int) -> Iterator[str]:
-    """Configurations."""
+    """Fuzz configurations."""
     corpus = [path.read_bytes() for path in shipped_configs().values()] + [_CONFIG.encode()]
     words = [f'"{word}"'.encode() for word in ("Conv2d", "ReLU", "Skip", "dead-leaves", "Adam", "gaussian:25")]
     words += [b"inf", b"nan", b"-1", b"1e999", b"9" * 20, b"true", b"{}", b"[]", b"[[", b"\n", b"=", b"'''", b"\\u"]
@@ -196,20 +199,23 @@ def _read_picture(content: bytes) -> None:
 
 
 def fuzz_png16(count: int) -> Iterator[str]:
-    """PNG pictures of 16 bits, which have a reader of our own."""
+    """Fuzz PNG pictures of 16 bits, for which we have our own reader."""
     corpus = []
     for shape in ((7, 5, 1), (6, 9, 3), (1, 1, 1), (17, 33, 3)):
         file = io.BytesIO()
         pixels = np.random.default_rng(0).integers(0, 65536, shape, np.uint16)
         alpha = pixels[..., 0] if shape[0] % 2 else None
         write_picture(file, Picture(pixels, alpha), format="PNG", name="corpus")
-        corpus.append(_mend_png(file.getvalue()))  # pixels as they are: changes reach the filters
+        corpus.append(_mend_png(file.getvalue()))  # uncompressed, so that changes reach the filters
     words = [b"IHDR", b"IDAT", b"IEND", b"tRNS", b"acTL", b"eXIf", b"zTXt", b"iTXt", b"iCCP", b"pHYs"]
     yield from fuzz(_read_picture, corpus, count, words=words, mend=_mend_png)
 
 
 def _mend_png(content: bytes) -> bytes:
-    """The same with the sums of its chunks made right, and its pixels stored as far as they can be unpacked."""
+    """Correct the CRCs of the chunks, and store the pixels uncompressed.
+
+    Damaged pixels are kept as far as they can be decompressed.
+    """
     chunks, at = [], 8
     while at + 12 <= len(content):
         length = min(int.from_bytes(content[at : at + 4], "big"), len(content) - at - 12)
@@ -234,7 +240,7 @@ def _unpacked(packed: bytes) -> bytes:
 
 
 def fuzz_images(count: int) -> Iterator[str]:
-    """Pictures of all formats."""
+    """Fuzz pictures of all formats."""
     corpus = []
     rng = np.random.default_rng(0)
     for name in ("PNG", "JPEG", "TIFF", "WEBP", "BMP"):

@@ -1,4 +1,4 @@
-"""A small fuzzer: known good files, changed at random, given to a reader that must answer or refuse, and soon."""
+"""Fuzzer: a reader must read or refuse randomly changed files, in limited time."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from types import FrameType
 from n2n_cli.errors import N2NError
 
 LIMIT = 1.0
-"""Seconds of one core that an input may take."""
-_STOP = 20  # seconds of the clock, after which an input is given up
+"""Maximum processor time for an input, in seconds."""
+_STOP = 20  # wall-clock seconds after which an input is aborted
 _BYTES = bytes(range(256))
 _WEIGHTS = {"bit": 5, "bytes": 5, "number": 5, "word": 4, "other": 2, "again": 1, "less": 1, "end": 1}
 _NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
@@ -34,20 +34,23 @@ def fuzz(
     mend: Callable[[bytes], bytes] = lambda content: content,
     seed: int = 0,
 ) -> Iterator[str]:
-    """Yield what went wrong; the number of an input and the seed make it again.
+    """Yield the failures of a reader, with the number and seed of the input.
 
     Parameters
     ----------
     read : function
-        Takes an input; may raise `N2NError`, and nothing else.
+        Reads an input; may raise nothing but `N2NError`.
     corpus : sequence of bytes
-        Good inputs.
+        Valid inputs to change.
+    count : int
+        Number of inputs.
     words : sequence of bytes
-        What the format is made of.
+        Tokens of the format, to insert.
     alphabet : bytes
-        What random bytes are drawn from.
+        Values of random bytes.
     mend : function
-        Makes checksums right again, without which all changes would end at the same place.
+        Corrects the checksums of most inputs, as otherwise all would be refused for them.
+    seed : int
     """
     for number in range(count):
         rng = random.Random(f"{seed} {number}")
@@ -60,9 +63,9 @@ def fuzz(
             with _stopped():
                 read(content)
         except N2NError as error:
-            told = error.message + (error.hint or "")
-            if "\n" in told or "\x1b" in told or len(told) > 100_000:
-                problem = f"a message of more than one line, or with what a terminal obeys: {told[:300]!r}"
+            text = error.message + (error.hint or "")
+            if "\n" in text or "\x1b" in text or len(text) > 100_000:
+                problem = f"a message with line breaks or escape sequences, or too long: {text[:300]!r}"
         except _TookTooLong:
             problem = f"not done after {_STOP} s"
         except BaseException:
@@ -75,7 +78,7 @@ def fuzz(
 
 
 def mutated(rng: random.Random, corpus: Sequence[bytes], words: Sequence[bytes], alphabet: bytes = _BYTES) -> bytes:
-    """One of the inputs with one to six changes, most of which keep its length."""
+    """Change a random input in one to six places, mostly keeping its length."""
     content = bytearray(rng.choice(corpus))
     for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
         at = rng.randrange(len(content) + 1)

@@ -1,4 +1,4 @@
-"""Checkpoint files that want to run something, or to take all memory and time there is."""
+"""Checkpoint files that try to run code, or to exhaust memory and time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STEPS = 900_000
 
 
 class _Calls:
-    """What it is read back as is a call."""
+    """Object that calls a function when it is unpickled."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self._call = function, arguments
@@ -31,7 +31,7 @@ class _Calls:
 
 
 def forms(made: Path) -> dict[str, bytes]:
-    """Files by name; where one of them is run, there is afterwards a file or a folder `made`."""
+    """Hostile files by name; code that runs creates a file or folder `made`."""
     return _running(made) | bombs() | _lying_tensors() | _lying_archives()
 
 
@@ -116,8 +116,8 @@ def _running(made: Path) -> dict[str, bytes]:
 
 @cache
 def bombs() -> dict[str, bytes]:
-    """Those that need a second or a hundred megabytes to be made and read."""
-    wide = "\U0001f600"  # makes a text take four bytes a character
+    """Files that take a second or 100 MB to create and to read."""
+    wide = "\U0001f600"  # a string with it takes four bytes per character
     shared = b"]" + keep(0)
     for level in range(30):
         shared += b"](" + recall(level) * 10 + b"e" + keep(level + 1)
@@ -181,7 +181,7 @@ def _lying_archives() -> dict[str, bytes]:
         return bytes(content)
 
     overlapping = bytearray(whole)
-    struct.pack_into("<I", overlapping, record + 42, 0)  # the storage lies over the program
+    struct.pack_into("<I", overlapping, record + 42, 0)  # the storage overlaps the program
     many = struct.pack("<HH", 2000, 2000)
     quine = whole[:directory] + whole[directory:end] * 1000
     quine += whole[end : end + 8] + many + struct.pack("<LLH", 1000 * (end - directory), directory, 0)

@@ -1,4 +1,4 @@
-"""Where the trials of `n2n train` are made, and what is checked of every one."""
+"""Folders for the trials of `n2n train`, and checks of every trial."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ warmup = 5
 
 
 class FailedError(Exception):
-    """A trial failed; says how."""
+    """A trial failed."""
 
 
 class Place:
-    """A folder to train in, with what an uninterrupted training leaves there.
+    """A folder to train in, with the result of an uninterrupted training.
 
     Attributes
     ----------
     left : dict
-        As `left_by` gives it.
+        Files of the uninterrupted training, by `left_by`.
     listening, ready, end : float
-        Seconds after its start at which the uninterrupted training heeded signals, had its data, and was over.
+        Seconds after its start until it handled signals, had its data, and ended.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -86,11 +86,11 @@ class Place:
 
     @property
     def run(self) -> Run:
-        """The run that the trial is about."""
+        """Run of the trial."""
         return Run(self.folder / "run")
 
     def start(self, *words: str, program: tuple[str, ...] = ("-m", "n2n_cli")) -> subprocess.Popen[str]:
-        """Start a training in a process of its own, which saves after every step."""
+        """Start a training in a new process, which saves after every step."""
         return subprocess.Popen(
             [sys.executable, *program, "train", *words, "--threads", "1", "--checkpoint-minutes", "1e-9"],
             cwd=self.folder,
@@ -106,7 +106,7 @@ class Place:
         return self.start("--config", "small.toml", "--out", "run")
 
     def half_way(self, rng: random.Random) -> None:
-        """Leave a run that was asked to stop at a random moment."""
+        """Make a run that was stopped at a random moment."""
         process = self.begin()
         try:
             process.communicate(timeout=rng.uniform(self.ready, self.end))
@@ -115,7 +115,7 @@ class Place:
             process.communicate()
 
     def check_end(self) -> None:
-        """See that the run goes on, or begins anew where it had not begun, to what the uninterrupted one left."""
+        """Resume or start the run; check that it ends as the uninterrupted one."""
         run = self.run
         begun = run.last.exists() or run.config.exists()
         process = self.start("--resume", "run") if begun else self.begin()
@@ -125,7 +125,7 @@ class Place:
         check(left_by(run) == self.left, "the resumed training left something else than the uninterrupted one")
 
     def check_files(self, *, whole: bool) -> None:
-        """See that every file there is can be read; if `whole`, that there is none that should not be there."""
+        """Check that all files can be read; if `whole`, that there are no other files."""
         run = self.run
         for path in (run.last, run.best):
             if path.exists():
@@ -145,33 +145,33 @@ class Place:
             self.run.folder.rmdir()
 
 
-def check(fine: bool, told: str) -> None:
-    """Fail the trial."""
-    if not fine:
-        raise FailedError(told)
+def check(condition: bool, message: str) -> None:
+    """Fail the trial if the condition is false."""
+    if not condition:
+        raise FailedError(message)
 
 
 @contextmanager
 def place() -> Iterator[Place]:
-    """A place in a folder that is removed after the block."""
+    """Provide a place in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="n2n-torture-") as name:
         yield Place(Path(name))
 
 
 def told_of(seen: Counter[str]) -> str:
-    """How often each thing was seen."""
-    return ", ".join(f"{times} {what}" for what, times in seen.items() if times)
+    """Format how often each case occurred."""
+    return ", ".join(f"{times} {case}" for case, times in seen.items() if times)
 
 
 def numbered(count: int) -> Iterator[tuple[int, random.Random]]:
-    """The number of each trial, with random numbers of its own."""
+    """Number the trials, and give each its own random numbers."""
     for i in range(count):
         yield i, random.Random(i)
 
 
 @contextmanager
 def failing(number: int, at: str) -> Iterator[list[str]]:
-    """Take note of how the trial in the block fails."""
+    """Collect the failure of the trial in the block."""
     failures: list[str] = []
     try:
         yield failures

@@ -1,4 +1,7 @@
-"""`python -m tests.torture.reading FILE`: read a checkpoint, and say in JSON what came of it and what it took."""
+"""Read a checkpoint and report outcome, memory and time as JSON.
+
+`python -m tests.torture.reading FILE`
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,14 @@ from n2n_cli.errors import CheckpointError
 
 
 def peak_memory() -> int:
-    """Most bytes that this process has had in memory."""
+    """Peak memory of this process, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     (line,) = (line for line in lines if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024
 
 
 def main(path: str) -> None:
-    """Read the file; whatever it is, there is one line of JSON on stdout."""
+    """Read the file, and print one line of JSON for any outcome."""
     before, started = peak_memory(), time.process_time()
     message = None
     try:

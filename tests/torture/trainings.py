@@ -1,4 +1,4 @@
-"""Trials of `n2n train`: killed, asked to stop, with a full disk, and two at once; whatever comes, nothing is lost."""
+"""Trials of `n2n train`: killed, stopped, with a full disk, and two at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.torture.places import Place, check, failing, numbered, place, told_of
 from tests.trainings import left_by
 
 SECONDS = 5.0
-"""In which a training has to end that is asked to."""
+"""Time limit for a training to stop after a signal, in seconds."""
 _FULL_DISK = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)), resource.RLIM_INFINITY))
@@ -30,7 +30,7 @@ _FULL = r"^error: `run/[a-z.]+` cannot be written: File too large\n\nhint: .+\n\
 
 @dataclass
 class Ended:
-    """How a training ended."""
+    """Exit code and output of a training."""
 
     code: int
     out: str
@@ -38,7 +38,7 @@ class Ended:
 
 
 def kill(count: int) -> Iterator[str]:
-    """Killed at a random moment, and gone on with."""
+    """Kill a training at a random moment, and resume it."""
     seen: Counter[str] = Counter()
     with place() as here:
         for i, rng in numbered(count):
@@ -61,19 +61,19 @@ def kill(count: int) -> Iterator[str]:
 
 
 def sigterm(count: int) -> Iterator[str]:
-    """Asked to stop at a random moment, by SIGTERM, SIGINT or SIGHUP, and gone on with."""
+    """Stop a training by a signal at a random moment, and resume it."""
     seen: Counter[str] = Counter()
     slowest = 0.0
     with place() as here:
         for i, rng in numbered(count):
             number = (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)[i % 4]
-            # From the moment on at which it listens: until then, it is still being loaded.
+            # Only after the handlers are installed; before, the program is still being loaded.
             moment = rng.uniform(0, 0.8 * (here.end - here.listening))
             with failing(i, f"{number.name} after {moment:.3f} s") as failures:
                 process = here.begin()
                 assert process.stderr is not None
-                told = process.stderr.readline() + process.stderr.readline()
-                check("pictures: " in told, f"it said {told!r}")
+                first_lines = process.stderr.readline() + process.stderr.readline()
+                check("pictures: " in first_lines, f"it said {first_lines!r}")
                 rest = ""
                 try:
                     out, rest = process.communicate(timeout=moment)
@@ -91,9 +91,9 @@ def sigterm(count: int) -> Iterator[str]:
 
 
 def _check_stopped(here: Place, ended: Ended, number: signal.Signals) -> str:
-    """See that a training that got a signal ended as it should; says when it got it."""
+    """Check the end of a training after a signal; return the stage at which it came."""
     here.check_files(whole=True)
-    if ended.code in (0, -number):  # the latter where the program was already on its way out
+    if ended.code in (0, -number):  # the latter if the handlers were already removed
         check(left_by(here.run) == here.left, f"it ended with {ended.code}, and is not finished: {ended.err}")
         check(ended.out in ("", here.result.replace("whole/", "run/")), f"it printed {ended.out!r}")
         return "after its last step"
@@ -111,7 +111,7 @@ def _check_stopped(here: Place, ended: Ended, number: signal.Signals) -> str:
 
 
 def full_disk(count: int) -> Iterator[str]:
-    """No file can grow beyond a random size: those of a new training, and of one that goes on."""
+    """Limit the size of files in a new or resumed training."""
     seen: Counter[str] = Counter()
     with place() as here:
         most = 1.02 * (here.folder / "whole" / "last.pth").stat().st_size
@@ -143,7 +143,7 @@ def full_disk(count: int) -> Iterator[str]:
 
 
 def _how_far(run: Run) -> tuple[int, int]:
-    """Epoch and step that going on begins with."""
+    """Epoch and step from which the run would resume."""
     if not run.last.exists():
         return 0, 0
     progress = read_checkpoint(run.last)["progress"]
@@ -151,7 +151,7 @@ def _how_far(run: Run) -> tuple[int, int]:
 
 
 def two_trainers(count: int) -> Iterator[str]:
-    """Two at once on one folder: new ones, ones that go on, and ones that replace what is there."""
+    """Start two trainings in one folder: new, resumed, or replacing a run."""
     seen: Counter[str] = Counter()
     with place() as here:
         for i, rng in numbered(count):

@@ -15,7 +15,8 @@ from n2n_cli.config import Config, load_config
 from n2n_cli.data.pairs import CropPairs
 from n2n_cli.distributed.ranks import Ranks
 from n2n_cli.errors import CheckpointError, ConfigError, DataError, N2NError, TrainingError
-from n2n_cli.evaluation.scores import HeldOut, evaluate
+from n2n_cli.evaluation.held_out import HeldOut
+from n2n_cli.evaluation.scores import evaluate
 from n2n_cli.images import Picture, write_picture
 from n2n_cli.models.model import Model
 from n2n_cli.nn import MSE, SGD, Adam

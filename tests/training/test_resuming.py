@@ -13,7 +13,7 @@ import pytest
 from n2n_cli.checkpoints.file import read_checkpoint, write_checkpoint
 from n2n_cli.config import Config, load_config
 from n2n_cli.errors import CheckpointError, ConfigError, UsageError
-from n2n_cli.evaluation.scores import HeldOut
+from n2n_cli.evaluation.held_out import HeldOut
 from n2n_cli.models.model import Model
 from n2n_cli.training.loop import train
 from n2n_cli.training.records import Epoch, Finished, Record, Started, Step, Stopped

@@ -135,8 +135,8 @@ def denoise(
       n2n denoise --self in.png out.png
     """
     from n2n_cli.denoising.manifest import Manifest
-    from n2n_cli.denoising.picture_files import BatchOptions
-    from n2n_cli.denoising.plan import Naming
+    from n2n_cli.denoising.plan import FolderOptions
+    from n2n_cli.denoising.tasks import DenoiseOptions
     from n2n_cli.models.choice import choose_model
     from n2n_cli.models.model import Model
 
@@ -149,14 +149,14 @@ def denoise(
     exclusive({"--self": learn == "zs-n2n", "--model": model}, hint=alone)
     exclusive({"--self": learn == "zs-n2n", "--config": config}, hint=alone)
     check_stdout_has_one_use(target, report=report, manifest=manifest, dry_run=dry_run)
-    naming = Naming(recursive, tuple(patterns or ()), suffix, image_format)
-    plan = plan_words(sources, target, naming, dry_run=dry_run)
-    jobs = choose_shard(plan, shard, many=is_many(sources))
+    folder_options = FolderOptions(recursive, tuple(patterns or ()), suffix, image_format)
+    plan = plan_words(sources, target, folder_options, dry_run=dry_run)
+    tasks = choose_shard(plan, shard, many=is_many(sources))
     for note in plan.notes:
         tell(note)
     if dry_run:
-        show_plan(jobs, skip_existing=skip_existing, as_json=as_json)
-        end(Counts(len(jobs)), plan.problems)
+        show_plan(tasks, skip_existing=skip_existing, as_json=as_json)
+        end(Counts(len(tasks)), plan.problems)
         return
     denoiser = None
     if learn != "zs-n2n":
@@ -165,7 +165,7 @@ def denoise(
         if ensemble:
             denoiser.predict_as_ensemble()
         tell(f"model: {chosen.text}")
-    options = BatchOptions(
+    options = DenoiseOptions(
         strength=strength,
         image_format=image_format,
         quality=quality,
@@ -180,5 +180,5 @@ def denoise(
     )
     with nullcontext(manifest) if manifest in (None, "-") else Manifest(Path(manifest)) as lines:
         results = Results(report=report, as_json=as_json, manifest=lines)
-        counts = run(denoiser, jobs, options, results.add)
+        counts = run(denoiser, tasks, options, results.add)
     end(counts, plan.problems)

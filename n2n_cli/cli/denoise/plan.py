@@ -14,7 +14,8 @@ from n2n_cli.distributed.shards import Shard, shard_of_process
 from n2n_cli.errors import ImageError, UsageError, printable
 
 if TYPE_CHECKING:
-    from n2n_cli.denoising.plan import Job, Naming, Plan
+    from n2n_cli.denoising.plan import FolderOptions, Plan
+    from n2n_cli.denoising.tasks import DenoiseTask
 
 
 def is_many(sources: Sequence[str]) -> bool:
@@ -22,8 +23,8 @@ def is_many(sources: Sequence[str]) -> bool:
     return len(sources) > 1 or Path(sources[0]).is_dir()
 
 
-def plan_words(sources: Sequence[str], target: str, naming: Naming, *, dry_run: bool) -> Plan:
-    """Plan the jobs that the arguments ask for.
+def plan_words(sources: Sequence[str], target: str, folder_options: FolderOptions, *, dry_run: bool) -> Plan:
+    """Plan the tasks that the arguments ask for.
 
     Parameters
     ----------
@@ -31,7 +32,7 @@ def plan_words(sources: Sequence[str], target: str, naming: Naming, *, dry_run: 
         At least one: a file, a folder or `-`.
     target : str
         A file, a folder or `-`.
-    naming : Naming
+    folder_options : FolderOptions
         Of outputs in a folder.
     dry_run : bool
         Whether stdin and stdout will not be used.
@@ -49,20 +50,21 @@ def plan_words(sources: Sequence[str], target: str, naming: Naming, *, dry_run: 
     if target == "-" and many:
         raise UsageError("only one picture can go to stdout", hint="name a folder for the results: `mkdir denoised`")
     if sources[0] != "-" and target != "-" and (many or Path(target).is_dir() or target.endswith(("/", os.sep))):
-        return plan_folder([Path(source) for source in sources], Path(target), naming)
-    if naming.suffix:
+        return plan_folder([Path(source) for source in sources], Path(target), folder_options)
+    if folder_options.suffix:
         raise UsageError("`--suffix` is for outputs in a folder; this one has a name", hint="leave it out")
-    return _plan_one(sources[0], target, naming.image_format, dry_run=dry_run)
+    return _plan_one(sources[0], target, folder_options.image_format, dry_run=dry_run)
 
 
 def _plan_one(source: str, target: str, image_format: str | None, *, dry_run: bool) -> Plan:
-    from n2n_cli.denoising.plan import Job, Plan, plan_file
+    from n2n_cli.denoising.plan import Plan, plan_file
+    from n2n_cli.denoising.tasks import DenoiseTask
     from n2n_cli.images import FORMATS, format_of
 
     if target == "-":
         if not dry_run:
             check_stdout()
-        plan = Plan((Job(Path(source), Path(target), sink=io.BytesIO()),))
+        plan = Plan((DenoiseTask(Path(source), Path(target), output_stream=io.BytesIO()),))
     else:
         path = Path(target)
         if path.is_dir():
@@ -77,34 +79,34 @@ def _plan_one(source: str, target: str, image_format: str | None, *, dry_run: bo
         plan = plan_file(Path(source), path)
     if source != "-" or dry_run:
         return plan
-    (job,) = plan.jobs
-    return Plan((Job(job.source, job.target, open_stdin(), job.sink),))
+    (task,) = plan.tasks
+    return Plan((DenoiseTask(task.source, task.target, open_stdin(), task.output_stream),))
 
 
-def choose_shard(plan: Plan, shard: Shard | None, *, many: bool) -> tuple[Job, ...]:
-    """Choose the jobs of this process: by `--shard` or, for many, by the cluster.
+def choose_shard(plan: Plan, shard: Shard | None, *, many: bool) -> tuple[DenoiseTask, ...]:
+    """Choose the tasks of this process: by `--shard` or, for many, by the cluster.
 
     A single picture is not shared out: each task of a job array may name its own.
     """
     given = shard is not None
     if shard is None:
         shard = shard_of_process(os.environ) if many else Shard()
-    jobs = shard.of(plan.jobs)
+    tasks = shard.of(plan.tasks)
     if shard.count > 1:
         all_of_them = "" if given else "; `--shard 1/1` takes all"
-        tell(f"shard {shard} (by {shard.reason}): {len(jobs)} of {len(plan.jobs)} pictures{all_of_them}")
-    return jobs
+        tell(f"shard {shard} (by {shard.reason}): {len(tasks)} of {len(plan.tasks)} pictures{all_of_them}")
+    return tasks
 
 
-def show_plan(jobs: Sequence[Job], *, skip_existing: bool, as_json: bool) -> None:
+def show_plan(tasks: Sequence[DenoiseTask], *, skip_existing: bool, as_json: bool) -> None:
     """Print input and output of each picture that would be denoised."""
-    from n2n_cli.denoising.picture_files import is_there
+    from n2n_cli.denoising.tasks import output_exists
     from n2n_cli.system.json_lines import json_line
 
-    for job in jobs:
-        if skip_existing and is_there(job):
+    for task in tasks:
+        if skip_existing and output_exists(task):
             continue
         if as_json:
-            result(json_line({"input": str(job.source), "output": str(job.target)}))
+            result(json_line({"input": str(task.source), "output": str(task.target)}))
         else:
-            result(f"{printable(str(job.source))}\t{printable(str(job.target))}")
+            result(f"{printable(str(task.source))}\t{printable(str(task.target))}")

@@ -16,19 +16,18 @@ from n2n_cli.errors import N2NError, counted, printable
 
 if TYPE_CHECKING:
     from n2n_cli.denoising.manifest import Manifest
-    from n2n_cli.denoising.picture_files import BatchOptions, Outcome
-    from n2n_cli.denoising.plan import Job
+    from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask, Outcome
     from n2n_cli.models.model import Model
 
 
 @dataclass
 class Counts:
-    """Counts of finished jobs.
+    """Counts of finished tasks.
 
     Attributes
     ----------
     count : int
-        Of the jobs.
+        Of the tasks.
     done, skipped : int
         Pictures that were denoised, and that were left as they are.
     failures : list of Exception
@@ -43,7 +42,7 @@ class Counts:
     lossy: bool = False
 
     def add(self, outcome: Outcome) -> None:
-        """Count a finished job."""
+        """Count a finished task."""
         if outcome.error is not None:
             self.failures.append(outcome.error)
         elif outcome.status == "skipped":
@@ -54,8 +53,8 @@ class Counts:
 
 def run(
     model: Model | None,
-    jobs: Sequence[Job],
-    options: BatchOptions,
+    tasks: Sequence[DenoiseTask],
+    options: DenoiseOptions,
     finished: Callable[[Outcome], None],
 ) -> Counts:
     """Denoise pictures and report on them; `finished` is called for each.
@@ -72,30 +71,30 @@ def run(
     """
     from n2n_cli.denoising.picture_files import denoise_files
 
-    counts, started = Counts(len(jobs)), time.perf_counter()
+    counts, started = Counts(len(tasks)), time.perf_counter()
     with StopSignals() as signals:
         try:
-            with bar(len(jobs)) as shown:
+            with bar(len(tasks)) as shown:
                 outcomes = denoise_files(
                     model,
-                    jobs,
+                    tasks,
                     options,
-                    begin=lambda job: None if shown is None else shown.begin(str(job.source)),
+                    begin=lambda task: None if shown is None else shown.begin(str(task.source)),
                     advance=lambda part: None if shown is None else shown.advance(part),
                 )
                 for outcome in outcomes:
                     counts.add(outcome)
                     finished(outcome)
-                    _report(outcome, counts, many=len(jobs) > 1)
+                    _report(outcome, counts, many=len(tasks) > 1)
                     if shown is not None:
                         shown.end()
         except KeyboardInterrupt:
             hint, done = "no file is left half written", ""
-            if len(jobs) > 1:
+            if len(tasks) > 1:
                 hint += "; the same command with `--skip-existing` does the rest"
-                done = f"{counts.done + counts.skipped} of {counted(len(jobs), 'picture')} are done"
+                done = f"{counts.done + counts.skipped} of {counted(len(tasks), 'picture')} are done"
             raise signals.interruption(hint, done=done) from None
-    if len(jobs) > 1:
+    if len(tasks) > 1:
         skipped = f", {counts.skipped} skipped" if counts.skipped else ""
         tell(f"{counted(counts.done, 'picture')} denoised{skipped} in {time.perf_counter() - started:.1f} s")
     return counts
@@ -106,13 +105,13 @@ def _report(outcome: Outcome, counts: Counts, *, many: bool) -> None:
     for note in outcome.notes:
         tell(note)
     if outcome.lossy and not counts.lossy:
-        tell(f"{outcome.job.target}: {outcome.lossy} loses a little of what is written; PNG and TIFF do not")
+        tell(f"{outcome.task.target}: {outcome.lossy} loses a little of what is written; PNG and TIFF do not")
         counts.lossy = True
     if settings.verbose and many:
         tell(_line(outcome))
     if settings.verbose:
         for learned in outcome.learned:
-            tell(f"{outcome.job.source}: {learned}")
+            tell(f"{outcome.task.source}: {learned}")
 
 
 def end(counts: Counts, problems: Sequence[N2NError] = ()) -> None:
@@ -167,8 +166,8 @@ class Results:
         """
         from n2n_cli.system.json_lines import json_line
 
-        if isinstance(outcome.job.sink, io.BytesIO) and outcome.status == "done":
-            result_bytes(outcome.job.sink.getbuffer())
+        if isinstance(outcome.task.output_stream, io.BytesIO) and outcome.status == "done":
+            result_bytes(outcome.task.output_stream.getbuffer())
         if self._report and outcome.status == "done":
             self._print_noise(outcome)
         if isinstance(self._manifest, str):
@@ -185,11 +184,11 @@ class Results:
             result(json_line({name: record[name] for name in names}))
         else:
             before, after = outcome.sigma_before, outcome.sigma_after
-            result(f"{printable(str(outcome.job.source))}\t{before:.2f}\t{after:.2f}")
+            result(f"{printable(str(outcome.task.source))}\t{before:.2f}\t{after:.2f}")
 
 
 def _line(outcome: Outcome) -> str:
-    name = str(outcome.job.source)
+    name = str(outcome.task.source)
     if outcome.status != "done":
         return f"{name}: {outcome.status}"
     pages = f", {outcome.pages} pages" if outcome.pages > 1 else ""

@@ -77,7 +77,7 @@ def test_names_that_are_no_text_are_whole_in_json() -> None:
         (["-", "out"], 1, "`out` is a folder, it must be a picture's name"),
         (["photos/0.png", "new/"], 1, "nothing can be written to `new`: there is no folder `new`"),
         (["photos/0.png", "photos/1.png", "x"], 1, "nothing can be written to `x`: there is no folder `x`"),
-        (["photos/0.png", "photos/1.png", "tiny.toml"], 2, "`tiny.toml` is not a folder, which the last word"),
+        (["photos/0.png", "photos/1.png", "tiny.toml"], 2, "`tiny.toml` is not a folder; the output of several"),
         (["photos/0.png", "b.png", "--suffix", "_d"], 2, "`--suffix` is for outputs in a folder; this one has a name"),
         (["photos", "out", "--suffix", "a/b"], 2, "`--suffix` is 'a/b', it must be a part of a file's name"),
         (["photos/0.png", "b.png", "--format", "jpeg"], 2, "`--format` asks for JPEG, the ending of `b.png` for PNG"),

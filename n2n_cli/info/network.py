@@ -1,52 +1,20 @@
-"""Facts: what this program runs on, and what a network is made of."""
+"""Facts about the network of a checkpoint or configuration."""
 
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from n2n_cli import __version__
 from n2n_cli.config import Config, load_config
 from n2n_cli.data.sources import PAIR_FILES, find_pair_file
 from n2n_cli.models.model import Model
 from n2n_cli.nn import Conv2d, Module, TransposeConv2d
 from n2n_cli.nn.functional import Pair, Shape
 from n2n_cli.nn.init import UNDRAWN
-from n2n_cli.system import blas, cpu
-
-
-@dataclass(frozen=True)
-class System:
-    """This program, this machine, and the library that multiplies matrices.
-
-    Attributes
-    ----------
-    cores : int
-        That this process may use.
-    blas_kernel, blas_threads : str, int or None
-        The processor that its kernels are made for, and the threads of one call; None where it does not tell.
-    sgemm_gflops, sgemm_gflops_all_cores : float
-        Measured: 10^9 floating-point operations a second of a float32 matrix product, on one thread and on one a core.
-    """
-
-    n2n: str
-    python: str
-    numpy: str
-    processor: str
-    vector_instructions: tuple[str, ...]
-    cores: int
-    blas: str
-    blas_kernel: str | None
-    blas_threads: int | None
-    sgemm_gflops: float
-    sgemm_gflops_all_cores: float
 
 
 @dataclass(frozen=True)
@@ -56,13 +24,15 @@ class Layer:
     Attributes
     ----------
     name : str
-        As in the state dict: "0"; "3.1" is in the container "3".
+        Name in the state dict: "0"; or "3.1" for a layer in the container "3".
     module : str
-        Its type and arguments; of a container, its type alone.
+        Type and arguments; only the type of a container.
     output : (C, H, W)
-        What it makes of one picture of the training size.
+        Shape of the output for one picture of the training size.
+    parameters : int
+        Number of parameters; 0 for a container.
     macs_per_pixel : float
-        Multiply-accumulates for each pixel of the picture, forward.
+        Multiply-accumulate operations of the forward pass, per pixel of the picture.
     """
 
     name: str
@@ -74,25 +44,31 @@ class Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """A network, and how far its training has come.
+    """A network and the state of its training.
 
     Attributes
     ----------
     source : str
-        The checkpoint or configuration that it was read from.
+        Checkpoint or configuration that describes it.
     picture : (C, H, W)
-        One picture of the training size.
+        Shape of a picture of the training size.
+    layers : tuple of Layer
+    parameters : int
+        Number of parameters.
+    macs_per_pixel : float
+        Multiply-accumulate operations of the forward pass, per pixel of the picture.
     receptive_field : (rows, columns)
-        Pixels of the picture that one pixel of the result may depend on: of the pixel that sees most.
+        Largest receptive field of any output pixel, in pixels.
     period : (rows, columns)
-        Pixels; pictures of other sizes than its multiples are padded.
+        In pixels; a picture is padded to a multiple of it.
     pictures, noise : str
-        What it is, or is to be, trained on: the data source, and the noise model or that the pairs have their own.
+        Training data and its noise.
     epochs, seed : int
-        Of the configuration.
-    epoch, validation_psnr, noisy_validation_psnr : int, float (dB) or None
-        What the checkpoint says: after how many epochs it was written, and the PSNR of the held-out pictures after and
-        before denoising.
+        Number of epochs and seed of the configuration.
+    epoch : int or None
+        Epoch after which the checkpoint was written.
+    validation_psnr, noisy_validation_psnr : float or None
+        Mean PSNR of the held-out pictures after and before denoising, in dB, as the checkpoint says.
     """
 
     source: str
@@ -111,38 +87,20 @@ class Network:
     noisy_validation_psnr: float | None = None
 
 
-def describe_system() -> System:
-    """Look at this process and its machine; takes about half a second, to measure it."""
-    library, cores = blas.open_blas(), cpu.available_cores()
-    rate = blas.sgemm_rate()
-    return System(
-        __version__,
-        platform.python_version(),
-        np.__version__,
-        cpu.processor(),
-        tuple(cpu.cpu_features()),
-        cores,
-        library.version if library else _blas_of_the_build(),
-        library.kernel if library else None,
-        library.threads if library else None,
-        rate / 1e9,
-        (rate if cores == 1 else blas.sgemm_rate(threads=cores)) / 1e9,
-    )
-
-
 def describe_source(source: str, config: Config | None = None) -> Network:
-    """The network of a checkpoint or of a configuration (a TOML file, or the name of a shipped one).
+    """Describe the network of a checkpoint or configuration.
 
     Parameters
     ----------
     source : str
+        Checkpoint, TOML file, or name of a shipped configuration.
     config : Config, optional
-        Whose network fits the checkpoint, where it does not say so itself.
+        Configuration of a checkpoint that holds only weights.
 
     Raises
     ------
     CheckpointError, ConfigError
-        When it cannot be read.
+        When the source cannot be read.
     """
     if not is_checkpoint(source):
         config = load_config(source)
@@ -152,7 +110,7 @@ def describe_source(source: str, config: Config | None = None) -> Network:
 
 
 def is_checkpoint(source: str) -> bool:
-    """Whether it is a checkpoint and not a configuration: by its ending, or by the first bytes of a zip file."""
+    """Tell a checkpoint from a configuration, by its ending or its first bytes."""
     path = Path(source)
     if path.suffix in (".pth", ".pt"):
         return True
@@ -162,7 +120,10 @@ def is_checkpoint(source: str) -> bool:
 
 
 def describe_network(network: Module, config: Config, source: str, facts: Mapping[str, Any] | None = None) -> Network:
-    """What a network is made of, for pictures of the training size; `facts` are those of its checkpoint."""
+    """Describe a network for pictures of the training size.
+
+    `facts` are those that its checkpoint holds beside the weights.
+    """
     picture = (config.network.channels, config.data.size, config.data.size)
     layers = list(_layers(network, (1, *picture), math.prod(picture[1:]), ""))
     facts = facts or {}
@@ -187,33 +148,29 @@ def describe_network(network: Module, config: Config, source: str, facts: Mappin
 
 
 def receptive_field(network: Module, axis: int) -> int:
-    """Pixels along an axis that an output pixel may depend on: behind strides, some see more than others."""
+    """Largest receptive field of any output pixel along an axis, in pixels."""
     spans = (network.input_span(i, i + 1, axis) for i in range(network.period(axis)))
     return max(stop - start for start, stop in spans)
 
 
 def _layers(network: Module, shape: Shape, pixels: int, prefix: str) -> Iterator[Layer]:
-    """The layers of a network for an input of `shape`, made of so many pixels; those of a container come behind it."""
+    """Describe the layers of a network, each container before its layers.
+
+    `shape` is that of the network's input, `pixels` the size of the picture.
+    """
     for name, module in network.children():
         inner = any(True for _ in module.children())
         after = module.output_shape(shape)
         size = 0 if inner else sum(parameter.data.size for _, parameter in module.named_parameters())
         text = type(module).__name__ if inner else repr(module)
-        yield Layer(prefix + name, text, after[1:], size, _products(module, shape, after) / pixels)
+        yield Layer(prefix + name, text, after[1:], size, _macs(module, shape, after) / pixels)
         if inner:
             yield from _layers(module, shape, pixels, f"{prefix}{name}.")
         shape = after
 
 
-def _products(module: Module, before: Shape, after: Shape) -> int:
-    """Multiply-accumulates of a layer between an input and an output of these shapes."""
+def _macs(module: Module, before: Shape, after: Shape) -> int:
+    """Multiply-accumulate operations of a layer, by its input and output shapes."""
     if isinstance(module, Conv2d):
         return module.weight.data.size * math.prod(after[2:])
     return module.weight.data.size * math.prod(before[2:]) if isinstance(module, TransposeConv2d) else 0
-
-
-def _blas_of_the_build() -> str:
-    """What NumPy says that it was built with."""
-    built: Any = np.show_config(mode="dicts")
-    facts = built.get("Build Dependencies", {}).get("blas", {})
-    return " ".join(str(facts[key]) for key in ("name", "version") if facts.get(key)) or "unknown"

@@ -1,4 +1,4 @@
-"""Real pairs: which picture belongs to which, and everything that does not fit, told at once."""
+"""Pairs of noisy photographs and their ground truth."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from n2n_cli.config import Config
 from n2n_cli.errors import DataError, ImageError, UsageError
-from n2n_cli.evaluation.test_sets import Batch, open_examples
+from n2n_cli.evaluation.evaluation_set import EvaluationBatch, open_evaluation_set
 from n2n_cli.images import Picture, write_picture
 from n2n_cli.nn.functional import Array
 
@@ -30,8 +30,8 @@ def pixels(seed: int, *shape: int) -> Array:
     return np.random.default_rng(seed).integers(256, size=shape, dtype=np.uint8)
 
 
-def pairs(noisy: str, clean: str, channels: int = 3) -> list[Batch]:
-    return list(open_examples(config(channels), noisy, clean).batches)
+def pairs(noisy: str, clean: str, channels: int = 3) -> list[EvaluationBatch]:
+    return list(open_evaluation_set(config(channels), noisy, clean).batches)
 
 
 def test_pictures_of_one_name_are_a_pair_and_stay_as_they_are(tmp_path: Path) -> None:
@@ -55,14 +55,13 @@ def test_depths_and_channels_may_differ(tmp_path: Path) -> None:
         assert batch.clean == pytest.approx(0.2, abs=1e-4)
 
 
-def test_everything_that_does_not_fit_is_told_at_once_before_any_work(tmp_path: Path) -> None:
+def test_all_mismatches_are_reported_before_any_work(tmp_path: Path) -> None:
     noisy = put(tmp_path / "noisy", a=pixels(0, 4, 6, 3), b=pixels(0, 4, 6, 3), c=pixels(0, 4, 6, 3))
     clean = put(tmp_path / "clean", b=pixels(0, 5, 7, 3), c=pixels(0, 4, 6, 3), d=pixels(0, 4, 6, 3))
     (tmp_path / "clean" / "c.png").write_bytes(b"no picture")
     with pytest.raises(DataError) as caught:
-        open_examples(config(), noisy, clean)
-    told = caught.value.message
-    assert told.startswith(
+        open_evaluation_set(config(), noisy, clean)
+    assert caught.value.message.startswith(
         f"`{noisy}` and `{clean}` do not hold the same pictures: `a.png` has no clean picture; "
         f"`d.png` has no noisy picture; `b.png` is 6x4 noisy and 7x5 clean; `{clean}/c.png` "
     )
@@ -70,12 +69,12 @@ def test_everything_that_does_not_fit_is_told_at_once_before_any_work(tmp_path: 
     assert "same file name and size" in caught.value.hint
 
 
-def test_a_damaged_picture_is_told_when_its_turn_comes(tmp_path: Path) -> None:
+def test_a_damaged_picture_is_reported_after_the_pictures_before_it(tmp_path: Path) -> None:
     noisy = put(tmp_path / "noisy", a=pixels(0, 40, 60, 3), b=pixels(0, 40, 60, 3))
     clean = put(tmp_path / "clean", a=pixels(0, 40, 60, 3), b=pixels(0, 40, 60, 3))
     file = tmp_path / "clean" / "b.png"
     file.write_bytes(file.read_bytes()[:2000])
-    batches = open_examples(config(), noisy, clean).batches
+    batches = open_evaluation_set(config(), noisy, clean).batches
     assert next(batches).names == ("a.png",)
     with pytest.raises(ImageError, match=r"clean/b\.png`"):
         next(batches)
@@ -85,20 +84,20 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     there, nowhere = put(tmp_path / "a", a=pixels(0, 4, 6, 3)), str(tmp_path / "nowhere")
     for noisy, clean in ((there, nowhere), (nowhere, there)):
         with pytest.raises(DataError, match=f"^there is no folder `{nowhere}`"):
-            open_examples(config(), noisy, clean)
+            open_evaluation_set(config(), noisy, clean)
 
 
 def test_real_pairs_take_no_other_noise(tmp_path: Path) -> None:
     folder = put(tmp_path / "a", a=pixels(0, 4, 6, 3))
     with pytest.raises(UsageError) as caught:
-        open_examples(config(), folder, folder, "gaussian:9", seed=0)
+        open_evaluation_set(config(), folder, folder, "gaussian:9", seed=0)
     assert caught.value.message == (
         f"`--noise` and `--seed` cannot be used: the pictures of `{folder}` are noisy as they are"
     )
     with pytest.raises(UsageError, match=r"^`--crops` cannot be used"):
-        open_examples(config(), folder, folder, crops=3)
+        open_evaluation_set(config(), folder, folder, crops=3)
     with pytest.raises(UsageError, match=r"^`--clip` cannot be used"):
-        open_examples(config(), folder, folder, clip=True)
+        open_evaluation_set(config(), folder, folder, clip=True)
     with pytest.raises(UsageError) as caught:
-        open_examples(config(), None, folder)
+        open_evaluation_set(config(), None, folder)
     assert caught.value.hint == f"add their folder: `--data NOISY --clean {folder}`"

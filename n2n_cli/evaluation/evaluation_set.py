@@ -1,4 +1,4 @@
-"""What a denoiser is measured on: noisy pictures with their clean versions, one at a time."""
+"""Noisy pictures with their ground truth, on which a denoiser is evaluated."""
 
 from __future__ import annotations
 
@@ -24,12 +24,19 @@ from n2n_cli.images.pixels import to_float, to_integer
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import parse_noise
 
-_BATCH = 100
+_BATCH_SIZE = 100
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Pictures of one size, by name: noisy and clean (N, C, H, W) float32; noise may reach beyond [0, 1]."""
+class EvaluationBatch:
+    """Pictures of one size, with their ground truth.
+
+    Attributes
+    ----------
+    names : tuple of str
+    noisy, clean : (N, C, H, W) float32 arrays
+        Black is 0 and white is 1; noisy values may be outside that range.
+    """
 
     names: tuple[str, ...]
     noisy: Array
@@ -37,14 +44,21 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Examples:
-    """How many pictures there are, and an iterator that reads or makes them when they are asked for."""
+class EvaluationSet:
+    """Noisy pictures with their ground truth, read or generated on demand.
+
+    Attributes
+    ----------
+    count : int
+        Number of pictures.
+    batches : iterator of EvaluationBatch
+    """
 
     count: int
-    batches: Iterator[Batch]
+    batches: Iterator[EvaluationBatch]
 
 
-def open_examples(
+def open_evaluation_set(
     config: Config,
     source: str | None,
     clean: str | None = None,
@@ -54,15 +68,15 @@ def open_examples(
     seed: int | None = None,
     clip: bool = False,
     threads: int | None = None,
-) -> Examples:
-    """The pictures that a source names; the parameters are those of `evaluation.evaluate`.
+) -> EvaluationSet:
+    """Open the pictures that `scores.evaluate` scores; it has the same parameters.
 
     Raises
     ------
     DataError, ImageError, CheckpointError
         When the source cannot be used.
     UsageError
-        When noise, crops, a seed or clipping are given for pairs that have theirs already.
+        When noise, crops, a seed or clipping are given for pairs whose noise and size are fixed.
     """
     channels = config.network.channels
     given = {"--noise": noise, "--crops": crops, "--seed": seed, "--clip": clip or None}
@@ -89,42 +103,49 @@ def open_examples(
             hint=f"leave out {unused}, or name a folder of pictures: `--data FOLDER`",
         )
     if source is not None and pair_file is not None:
-        return numbered(_pair_file(pair_file, channels))
-    made = _made_examples(config, source, noise, crops=crops, seed=seed, threads=threads)
-    return replace(made, batches=map(_clipped, made.batches)) if clip else made
+        return _from_pairs(_read_pair_file(pair_file, channels))
+    made = _synthetic_set(config, source, noise, crops=crops, seed=seed, threads=threads)
+    return replace(made, batches=map(_as_8_bits, made.batches)) if clip else made
 
 
-def _made_examples(
+def _synthetic_set(
     config: Config, source: str | None, noise: str | None, *, crops: int | None, seed: int | None, threads: int | None
-) -> Examples:
-    """Clean pictures made noisy; and where none are named, what the training held out."""
+) -> EvaluationSet:
+    """Add noise to clean pictures; without a source, open the held-out pairs."""
     channels = config.network.channels
     noise = config.data.noise if noise is None else noise
     if source is None:
         data = replace(config.data, noise=noise)
-        return numbered(open_dataset(data, channels, seed=config.train.seed, threads=threads).validation)
+        return _from_pairs(open_dataset(data, channels, seed=config.train.seed, threads=threads).validation)
     if crops is not None:
         noise_model = parse_noise(noise)
         pictures, _ = read_folder(Path(source), channels, smallest=config.data.size * noise_model.scale)
         size = config.data.size
-        return numbered(CropPairs(pictures, crops, size, noise_model, seed=seed or 0, validation=True))
+        return _from_pairs(CropPairs(pictures, crops, size, noise_model, seed=seed or 0, validation=True))
     parse_noise(noise)
     files = image_files(Path(source))
-    return Examples(len(files), _made_noisy(files, channels, noise, seed or 0))
+    return EvaluationSet(len(files), _add_noise(files, channels, noise, seed or 0))
 
 
-def numbered(pairs: Pairs) -> Examples:
-    """Pairs (noisy, clean) in batches, named by their numbers."""
-
-    def batches() -> Iterator[Batch]:
-        for start in range(0, len(pairs), _BATCH):
-            numbers = np.arange(start, min(start + _BATCH, len(pairs)))
-            yield Batch(tuple(f"pair {i}" for i in numbers), *pairs.batch(numbers))
-
-    return Examples(len(pairs), batches())
+def _from_pairs(pairs: Pairs) -> EvaluationSet:
+    """Evaluation set of pairs (noisy, clean), named by their indices."""
+    batches = (
+        EvaluationBatch(tuple(f"pair {i}" for i in indices), *pairs.batch(indices))
+        for indices in batch_indices(len(pairs))
+    )
+    return EvaluationSet(len(pairs), batches)
 
 
-def _pair_file(path: Path, channels: int) -> Pairs:
+def batch_indices(count: int) -> list[Array]:
+    """Split the indices of `count` pairs into the batches that are denoised at a time.
+
+    The batch size is fixed, as the rounding of a result may depend on it.
+    """
+    indices = np.arange(count)
+    return [indices[start : start + _BATCH_SIZE] for start in range(0, count, _BATCH_SIZE)]
+
+
+def _read_pair_file(path: Path, channels: int) -> Pairs:
     if path.name == PAIR_FILES[0]:
         raise DataError(
             f"`{path}` holds pairs (noisy, noisy) to learn from; a score needs clean pictures",
@@ -140,7 +161,7 @@ def _pair_file(path: Path, channels: int) -> Pairs:
     return pairs
 
 
-def _made_noisy(files: list[Path], channels: int, noise: str, seed: int) -> Iterator[Batch]:
+def _add_noise(files: list[Path], channels: int, noise: str, seed: int) -> Iterator[EvaluationBatch]:
     noise_model = parse_noise(noise)
     for i, path in enumerate(files):
         source = read_pixels(path, channels)
@@ -151,16 +172,16 @@ def _made_noisy(files: list[Path], channels: int, noise: str, seed: int) -> Iter
                 hint=f"take pictures below {noise_model.scale} pixels out of the folder, or use a smaller block",
             )
         noisy = noise_model.draw(source, rng=np.random.default_rng([seed, i]))
-        yield _one(path.name, noisy, noise_model.clean(source))
+        yield _single(path.name, noisy, noise_model.clean(source))
 
 
-def _clipped(batch: Batch) -> Batch:
-    """The same noisy pictures as files of 8 bits hold them."""
+def _as_8_bits(batch: EvaluationBatch) -> EvaluationBatch:
+    """Clip and round the noisy pictures to 8 bits, as a file stores them."""
     return replace(batch, noisy=to_float(to_integer(batch.noisy, np.uint8)))
 
 
-def _real_pairs(source: str | None, clean: str, channels: int, unused: str) -> Examples:
-    """Noisy pictures as they are, each with the clean picture of the same file name in another folder."""
+def _real_pairs(source: str | None, clean: str, channels: int, unused: str) -> EvaluationSet:
+    """Pair each noisy picture with the clean picture of the same name in `clean`."""
     if source is None:
         raise UsageError(
             "`--clean` needs the noisy pictures, too", hint=f"add their folder: `--data NOISY --clean {clean}`"
@@ -171,12 +192,12 @@ def _real_pairs(source: str | None, clean: str, channels: int, unused: str) -> E
             hint=f"leave out {unused}; or `--clean`, to make the pictures of `--data` noisy",
         )
     files = image_files(Path(source))
-    _check_partners(files, Path(clean))
-    return Examples(len(files), _read_pairs(files, Path(clean), channels))
+    _check_pairs(files, Path(clean))
+    return EvaluationSet(len(files), _read_pairs(files, Path(clean), channels))
 
 
-def _check_partners(files: list[Path], folder: Path) -> None:
-    """See that every noisy picture has a clean one of its name and size, and the other way round."""
+def _check_pairs(files: list[Path], folder: Path) -> None:
+    """Check that both folders hold pictures of the same names and sizes."""
     names, clean = {path.name for path in files}, {path.name for path in image_files(folder)}
     problems = [f"`{name}` has no clean picture" for name in sorted(names - clean)]
     problems += [f"`{name}` has no noisy picture" for name in sorted(clean - names)]
@@ -196,12 +217,12 @@ def _check_partners(files: list[Path], folder: Path) -> None:
         )
 
 
-def _read_pairs(files: list[Path], folder: Path, channels: int) -> Iterator[Batch]:
+def _read_pairs(files: list[Path], folder: Path, channels: int) -> Iterator[EvaluationBatch]:
     for path in files:
         noisy, clean = (to_float(read_pixels(file, channels)) for file in (path, folder / path.name))
-        yield _one(path.name, noisy, clean)
+        yield _single(path.name, noisy, clean)
 
 
-def _one(name: str, noisy: Array, clean: Array) -> Batch:
-    """A batch of one picture from (H, W, C) arrays."""
-    return Batch((name,), np.moveaxis(noisy, -1, 0)[None], np.moveaxis(clean, -1, 0)[None])
+def _single(name: str, noisy: Array, clean: Array) -> EvaluationBatch:
+    """Batch of one picture from (H, W, C) arrays."""
+    return EvaluationBatch((name,), np.moveaxis(noisy, -1, 0)[None], np.moveaxis(clean, -1, 0)[None])

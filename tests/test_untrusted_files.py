@@ -1,4 +1,4 @@
-"""Every door that a stranger's file may come through: what is behind it answers in one line, soon, and runs nothing."""
+"""Untrusted files are refused in one line, soon, and run no code."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from n2n_cli.config import DataConfig, load_config
 from n2n_cli.data.folders import image_files
 from n2n_cli.data.sources import open_dataset, read_pair_file
 from n2n_cli.denoising.manifest import Manifest
-from n2n_cli.denoising.plan import Naming, plan_folder
+from n2n_cli.denoising.plan import FolderOptions, plan_folder
 from n2n_cli.errors import N2NError, printable
 from n2n_cli.images import read_picture
 from tests.cli import n2n, start
 
-# What a file says is never run
+# No code of a file is ever run
 
 
 def unsafe(source: str) -> list[str]:
-    """What in a program can run what a file says."""
+    """Find imports and calls in a program that can run code from a file."""
     modules = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "jsonpickle"}
     modules |= {"yaml", "ruamel", "runpy", "code", "codeop"}
     found = []
@@ -71,14 +71,14 @@ def unsafe(source: str) -> list[str]:
         ("np.load(f, allow_pickle=False)\nnetwork.eval()\nre.compile('a')  # pickle", []),
     ],
 )
-def test_what_is_unsafe_is_found(source: str, found: list[str]) -> None:
+def test_unsafe_calls_are_found(source: str, found: list[str]) -> None:
     assert unsafe(source) == found
 
 
-def test_nothing_in_the_package_can_run_what_a_file_says() -> None:
+def test_the_package_has_no_unsafe_calls() -> None:
     root = Path(n2n_cli.__file__).parent
     files = sorted(root.rglob("*.py"))
-    assert {root / "checkpoint.py", root / "pth" / "program.py"} <= set(files)
+    assert {root / "checkpoints" / "file.py", root / "checkpoints" / "pth" / "program.py"} <= set(files)
     assert {str(file): unsafe(file.read_text()) for file in files if unsafe(file.read_text())} == {}
 
 
@@ -89,7 +89,7 @@ def data(name: str) -> object:
     return open_dataset(DataConfig(source=name), 3, seed=0, threads=1)
 
 
-DOORS: dict[str, Callable[[str], object]] = {
+READERS: dict[str, Callable[[str], object]] = {
     "configuration": load_config,
     "checkpoint": read_checkpoint,
     "picture": read_picture,
@@ -99,40 +99,40 @@ DOORS: dict[str, Callable[[str], object]] = {
 }
 
 
-def refusal(door: str, name: str) -> str:
-    """What the user reads of a name that leads to nothing good."""
+def refusal(reader: str, name: str) -> str:
+    """Message of the error that a reader raises."""
     with pytest.raises(N2NError) as caught:
-        DOORS[door](name)
+        READERS[reader](name)
     assert "\n" not in caught.value.message + (caught.value.hint or "")
     return caught.value.message
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_a_link_that_leads_to_itself(tmp_path: Path, door: str) -> None:
+@pytest.mark.parametrize("reader", READERS)
+def test_a_link_that_leads_to_itself(tmp_path: Path, reader: str) -> None:
     (tmp_path / "loop").symlink_to("loop")
-    assert f"`{tmp_path / 'loop'}" in refusal(door, str(tmp_path / "loop"))
-    assert f"`{tmp_path / 'loop' / 'file'}" in refusal(door, str(tmp_path / "loop" / "file"))
+    assert f"`{tmp_path / 'loop'}" in refusal(reader, str(tmp_path / "loop"))
+    assert f"`{tmp_path / 'loop' / 'file'}" in refusal(reader, str(tmp_path / "loop" / "file"))
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_a_name_that_no_file_can_have(door: str) -> None:
-    assert "x" * 300 in refusal(door, "x" * 300)
+@pytest.mark.parametrize("reader", READERS)
+def test_a_name_that_no_file_can_have(reader: str) -> None:
+    assert "x" * 300 in refusal(reader, "x" * 300)
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_an_empty_folder(tmp_path: Path, door: str) -> None:
-    assert f"`{tmp_path}`" in refusal(door, str(tmp_path))
+@pytest.mark.parametrize("reader", READERS)
+def test_an_empty_folder(tmp_path: Path, reader: str) -> None:
+    assert f"`{tmp_path}`" in refusal(reader, str(tmp_path))
 
 
-@pytest.mark.parametrize("door", DOORS.keys() - {"manifest"})
-def test_a_name_that_is_no_utf8(tmp_path: Path, door: str) -> None:
+@pytest.mark.parametrize("reader", READERS.keys() - {"manifest"})
+def test_a_name_that_is_not_utf8(tmp_path: Path, reader: str) -> None:
     name = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe")
-    assert printable(name) in refusal(door, name)
+    assert printable(name) in refusal(reader, name)
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_a_file_that_may_not_be_read(tmp_path: Path, door: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("n2n_cli.config.reading.shipped_configs", dict)  # lie where another user may not look
+@pytest.mark.parametrize("reader", READERS)
+def test_a_file_without_permission(tmp_path: Path, reader: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("n2n_cli.config.reading.shipped_configs", dict)  # other users may not read theirs
     path = tmp_path / "file"
     path.write_bytes(b"text")
     path.chmod(0)
@@ -140,21 +140,21 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, door: str, monkeypatch: pyt
     if superuser:
         os.seteuid(65534)
     try:
-        assert f"`{path}`" in refusal(door, str(path))
+        assert f"`{path}`" in refusal(reader, str(path))
     finally:
         if superuser:
             os.seteuid(0)
 
 
-@pytest.mark.parametrize("door", ["configuration", "checkpoint", "data", "pairs"])
+@pytest.mark.parametrize("reader", ["configuration", "checkpoint", "data", "pairs"])
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no /dev/zero")
-def test_a_file_without_an_end(door: str) -> None:
+def test_a_file_without_an_end(reader: str) -> None:
     began = time.monotonic()
-    assert "`/dev/zero`" in refusal(door, "/dev/zero")
+    assert "`/dev/zero`" in refusal(reader, "/dev/zero")
     assert time.monotonic() - began < 5
 
 
-def test_names_that_are_no_utf8_on_the_command_line(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_on_the_command_line(tmp_path: Path) -> None:
     name = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\x1b.png")
     Image.new("L", (4, 4)).save(name)
     for words in (["denoise", name, name + "x"], ["info", name], ["train", "--config", name], ["eval", "--data", name]):
@@ -170,7 +170,7 @@ def test_names_that_are_no_utf8_on_the_command_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"a = " + b"[" * 100_000, "is not TOML: maximum recursion depth exceeded"),
         (b"a = " + b"{a = " * 100_000, "is not TOML: maximum recursion depth exceeded"),
@@ -184,16 +184,16 @@ def test_names_that_are_no_utf8_on_the_command_line(tmp_path: Path) -> None:
     ],
     ids=lambda part: part if isinstance(part, str) else "",
 )
-def test_a_configuration_that_wants_too_much(tmp_path: Path, content: bytes, told: str) -> None:
+def test_a_malformed_or_oversized_configuration(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "a.toml"
     path.write_bytes(content)
-    assert told in refusal("configuration", str(path))
+    assert message in refusal("configuration", str(path))
 
 
 @pytest.mark.parametrize(
     "content", [b"\xff\xfe", b"1" * 10_000, b"[]\n", b'{"input": 1', b"\x00" * 100, b'{"output": 1}\n', b"null\n"]
 )
-def test_a_file_that_is_no_manifest_stays_as_it_is(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_manifest_stays_as_it_is(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(content)
     if content.startswith(b'{"input'):  # the beginning of a line, which a crash has left
@@ -205,7 +205,7 @@ def test_a_file_that_is_no_manifest_stays_as_it_is(tmp_path: Path, content: byte
 
 
 @pytest.mark.parametrize("ending", [".pkl", ".pth", ".pt"])
-def test_a_pair_file_is_read_by_the_reader_that_runs_nothing(tmp_path: Path, ending: str) -> None:
+def test_a_pair_file_is_read_without_running_code(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"train_data{ending}"
     path.write_bytes(b"cposix\nsystem\n(S'touch made'\ntR.")
     assert "is not a checkpoint" in refusal("data", str(path))
@@ -213,18 +213,18 @@ def test_a_pair_file_is_read_by_the_reader_that_runs_nothing(tmp_path: Path, end
     assert "does not hold two uint8 arrays" in refusal("data", str(path))
 
 
-def test_a_pickle_in_numpys_clothes_is_not_opened(tmp_path: Path) -> None:
+def test_a_pickle_inside_a_numpy_file_is_not_opened(tmp_path: Path) -> None:
     made = tmp_path / "a.npz"
     np.savez(made, a=np.array([object()], dtype=object))
-    for door in DOORS:
-        assert f"`{made}`" in refusal(door, str(made))
+    for reader in READERS:
+        assert f"`{made}`" in refusal(reader, str(made))
 
 
 # Folders
 
 
 def test_links_in_a_folder_of_pictures(tmp_path: Path) -> None:
-    """One to itself, one to nowhere, one to the folder, and one to a picture, which is one."""
+    """Links to pictures are read; broken, circular and folder links are not."""
     Image.new("L", (4, 4)).save(tmp_path / "a.png")
     (tmp_path / "b.png").symlink_to("a.png")
     (tmp_path / "loop.png").symlink_to("loop.png")
@@ -233,16 +233,16 @@ def test_links_in_a_folder_of_pictures(tmp_path: Path) -> None:
     assert image_files(tmp_path) == [tmp_path / "a.png", tmp_path / "b.png"]
 
 
-def test_a_folder_in_itself_is_walked_once(tmp_path: Path) -> None:
+def test_a_folder_that_links_to_itself_is_walked_once(tmp_path: Path) -> None:
     (tmp_path / "in" / "below").mkdir(parents=True)
     (tmp_path / "out").mkdir()
     Image.new("L", (4, 4)).save(tmp_path / "in" / "below" / "a.png")
     (tmp_path / "in" / "below" / "again").symlink_to("..")
-    plan = plan_folder([tmp_path / "in"], tmp_path / "out", Naming(recursive=True))
-    assert [job.source for job in plan.jobs] == [tmp_path / "in" / "below" / "a.png"]
+    plan = plan_folder([tmp_path / "in"], tmp_path / "out", FolderOptions(recursive=True))
+    assert [task.source for task in plan.tasks] == [tmp_path / "in" / "below" / "a.png"]
 
 
-def test_pictures_with_names_that_are_no_utf8(tmp_path: Path) -> None:
+def test_pictures_with_names_that_are_not_utf8(tmp_path: Path) -> None:
     name = os.fsdecode(b"\xff\n.png")
     Image.new("L", (64, 64), 99).save(tmp_path / name)
     Image.new("L", (64, 64), 99).save(tmp_path / "b.png")

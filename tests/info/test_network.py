@@ -1,31 +1,26 @@
-"""Facts about a network that can be counted by hand, and about the machine that can be asked twice."""
+"""Facts about networks, counted by hand."""
 
 from __future__ import annotations
 
-import math
-import platform
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-import n2n_cli
 from n2n_cli.checkpoints.file import write_checkpoint
 from n2n_cli.config import Config, load_config
 from n2n_cli.errors import CheckpointError, ConfigError
-from n2n_cli.info.summary import (
+from n2n_cli.info.network import (
     Layer,
     describe_network,
     describe_source,
-    describe_system,
     is_checkpoint,
     receptive_field,
 )
 from n2n_cli.models.model import Model
 from n2n_cli.nn import Conv2d, NearestUpsampling, ReLU, Sequential
 from n2n_cli.nn.functional import Pair
-from n2n_cli.system import blas, cpu
 from tests.nn.unet import UNET
 
 LAYERS: list[dict[str, Any]] = [
@@ -153,54 +148,6 @@ def test_what_is_taken_for_a_checkpoint(tmp_path: Path) -> None:
         describe_source("missing.pth")
     with pytest.raises(ConfigError, match="no configuration `missing`"):
         describe_source("missing")
-
-
-# The machine
-
-
-def fixed_rate(monkeypatch: pytest.MonkeyPatch, cores: int) -> None:
-    monkeypatch.setattr(cpu, "available_cores", lambda: cores)
-    monkeypatch.setattr(blas, "sgemm_rate", lambda *, threads=1: 2e9 * threads - 1e9)
-
-
-def test_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    fixed_rate(monkeypatch, 4)
-    system = describe_system()
-    assert (system.n2n, system.python, system.numpy) == (
-        n2n_cli.__version__,
-        platform.python_version(),
-        np.__version__,
-    )
-    assert (system.processor, system.vector_instructions) == (cpu.processor(), tuple(cpu.cpu_features()))
-    assert (system.cores, system.sgemm_gflops, system.sgemm_gflops_all_cores) == (4, 1, 7)
-    library = blas.open_blas()
-    if library is not None:
-        found = (library.version, library.kernel, library.threads)
-        assert (system.blas, system.blas_kernel, system.blas_threads) == found
-
-
-def test_one_core_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    fixed_rate(monkeypatch, 1)
-    rates = iter([3e9, math.nan])
-    monkeypatch.setattr(blas, "sgemm_rate", lambda *, threads=1: next(rates))
-    system = describe_system()
-    assert (system.sgemm_gflops, system.sgemm_gflops_all_cores) == (3, 3)
-
-
-@pytest.mark.parametrize(
-    ("built", "named"),
-    [
-        ({"Build Dependencies": {"blas": {"name": "accelerate", "version": "3"}}}, "accelerate 3"),
-        ({"Build Dependencies": {"blas": {"name": "mkl"}}}, "mkl"),
-        ({}, "unknown"),
-    ],
-)
-def test_another_library_is_named_by_the_build(built: Any, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    fixed_rate(monkeypatch, 1)
-    monkeypatch.setattr(blas, "open_blas", lambda: None)
-    monkeypatch.setattr(np, "show_config", lambda *, mode: built)
-    system = describe_system()
-    assert (system.blas, system.blas_kernel, system.blas_threads) == (named, None, None)
 
 
 def test_the_layers_of_containers_stand_behind_them_and_count() -> None:

@@ -1,0 +1,147 @@
+"""Denoising tasks: a picture and its output, options, and outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+
+from n2n_cli.images import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from n2n_cli.single_image.denoiser import Method
+    from n2n_cli.single_image.learner import Learned
+
+
+@dataclass(frozen=True)
+class DenoiseTask:
+    """A picture to denoise: where it is read and where the result is written.
+
+    Attributes
+    ----------
+    source, target : path
+        Input and output file.
+    input_stream, output_stream : binary file, optional
+        Used in place of the files, whose paths then only appear in messages.
+    """
+
+    source: Path
+    target: Path
+    input_stream: BinaryIO | None = None
+    output_stream: BinaryIO | None = None
+
+
+@dataclass(frozen=True)
+class DenoiseOptions:
+    """Options for denoising and writing pictures.
+
+    Attributes
+    ----------
+    strength : float
+        Weight of the denoised picture in a blend with the input, from 0 to 1.
+    image_format : str, optional
+        Format of the outputs. By default the one that the output's ending names; for a stream, the input's.
+    quality : int, optional
+        JPEG and WebP quality, 1 to 100.
+    max_pixels : int
+        Maximum size of an input, in pixels; larger ones are refused.
+    max_memory : int, optional
+        Maximum memory of the process, in bytes.
+    skip_existing : bool
+        Skip inputs whose output exists and is not empty.
+    estimates : bool
+        Estimate the noise level before and after denoising.
+    learning : "zs-n2n", "adapt" or None
+        Method by which each picture's denoiser learns from that picture, see `learn_to_denoise`. By default none: the
+        model is used unchanged.
+    seconds : float, optional
+        Maximum time to learn from one picture, in seconds.
+    threads : int, optional
+        Threads of a network that is trained from scratch on a picture.
+    pd : int
+        Pixel-shuffle factor: each picture is split into pd^2 smaller ones, which are denoised separately.
+    """
+
+    strength: float = 1
+    image_format: str | None = None
+    quality: int | None = None
+    max_pixels: int = MAX_PIXELS
+    max_memory: int | None = None
+    skip_existing: bool = False
+    estimates: bool = False
+    learning: Method | None = None
+    seconds: float | None = None
+    threads: int | None = None
+    pd: int = 1
+
+
+@dataclass
+class Outcome:
+    """Outcome of one task.
+
+    Attributes
+    ----------
+    task : DenoiseTask
+    status : "done", "skipped" or "failed"
+    width, height : int or None
+        Size of the first page, in pixels; None when it could not be read.
+    pages : int
+        Number of pages denoised.
+    seconds : float
+        Time for reading, denoising and writing, in seconds.
+    sigma_before, sigma_after : float or None
+        Estimated standard deviation of the noise, in grey levels of 255; the mean over pages.
+    lossy : str or None
+        Format of the output, when it is lossy and the input's was not.
+    learned : list of Learned
+        Report on every network that was trained on a page.
+    notes : list of str
+        Messages for the user: changes made in reading and writing, and doubts about the result.
+    error : Exception or None
+        Cause of a failure.
+    """
+
+    task: DenoiseTask
+    status: Literal["done", "skipped", "failed"] = "done"
+    width: int | None = None
+    height: int | None = None
+    pages: int = 0
+    seconds: float = 0
+    sigma_before: float | None = None
+    sigma_after: float | None = None
+    lossy: str | None = None
+    learned: list[Learned] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    error: Exception | None = None
+
+    def note(self, path: Path, notes: Iterable[str]) -> None:
+        """Add notes about a file, each only once."""
+        self.notes += [line for line in (f"{path}: {note}" for note in notes) if line not in self.notes]
+
+    def record(self) -> dict[str, Any]:
+        """Return the fields of a line in a manifest."""
+        return {
+            "input": str(self.task.source),
+            "output": str(self.task.target),
+            "status": self.status,
+            "width": self.width,
+            "height": self.height,
+            "pages": self.pages,
+            "seconds": round(self.seconds, 4),
+            "sigma_before": _rounded(self.sigma_before),
+            "sigma_after": _rounded(self.sigma_after),
+            "error": None if self.error is None else str(self.error) or type(self.error).__name__,
+        }
+
+
+def output_exists(task: DenoiseTask) -> bool:
+    """Tell whether a task's output file exists, and so is complete.
+
+    Outputs are renamed into place when they are complete.
+    """
+    return task.output_stream is None and task.target.is_file() and task.target.stat().st_size > 0
+
+
+def _rounded(sigma: float | None) -> float | None:
+    return None if sigma is None else round(sigma, 3)
