@@ -122,10 +122,12 @@ def memory_size(text: str) -> int:
     return int(float(found[1]) * (1024 if found[3] else 1000) ** " KMGT".index(found[2].upper() or " "))
 
 
-def _load_config(text: str) -> Config:
+def config_option(text: str) -> Config:
+    """Load the configuration that `--config` names."""
     from n2n_cli.config import load_config
 
-    return load_config(text)
+    with named("--config", text):
+        return load_config(text)
 
 
 # Options that several commands share
@@ -138,7 +140,7 @@ Ensemble: TypeAlias = Annotated[bool, typer.Option("--ensemble", help="Average o
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 NetworkConfig: TypeAlias = Annotated[  # a Config, whose module is imported only when it is needed
     Any,
-    option("--config", "FILE|NAME", _load_config, "Network of PyTorch weights.", default="as saved"),
+    option("--config", "FILE|NAME", config_option, "Network of PyTorch weights.", default="as saved"),
 ]
 Out: TypeAlias = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write, or to replace.")]
 Threads: TypeAlias = Annotated[

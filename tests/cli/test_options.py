@@ -15,6 +15,7 @@ from n2n_cli.errors import UsageError
 from n2n_cli.images import MAX_PIXELS
 from n2n_cli.noise.correlation import MOST_FACTOR
 from tests.cli import failure, n2n
+from tests.cli.test_app import COMMANDS
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,7 @@ def test_options_that_exclude_each_other() -> None:
 # Help
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "denoise", "compare", "info", "models", "export", "plot"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_and_default_of_an_option_fit_into_80_columns(command: str) -> None:
     found = typer.main.get_command(app).commands[command]  # type: ignore[attr-defined]
     context = typer.Context(found)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from n2n_cli.cli.console import shows_progress, tell
-from n2n_cli.cli.options import Assignments, Threads, named, number, option, overridden, positive
+from n2n_cli.cli.options import Assignments, Threads, config_option, number, option, overridden, positive
 from n2n_cli.cli.ranked import show_nothing
 from n2n_cli.cli.signals import StopSignals
 from n2n_cli.cli.train.progress import show_bar, show_lines
@@ -112,7 +112,6 @@ def train(
 
       n2n train --resume runs/photos
     """
-    from n2n_cli.config import load_config
     from n2n_cli.config.keys import DEAD_LEAVES
     from n2n_cli.distributed.launchers import ranks_of_process
     from n2n_cli.training import loop as training
@@ -134,11 +133,7 @@ def train(
     sources = picture_flags(data, pairs, bursts, single_image)
     given = sources | {name: (flag, value) for name, (flag, value) in flags.items() if value is not None}
     if resume is None:
-        if init and config is None:
-            tuned = config_to_tune(init)
-        else:
-            with named("--config", config or "default"):
-                tuned = load_config(config or "default")
+        tuned = config_to_tune(init) if init and config is None else config_option(config or "default")
         resolved = overridden(tuned, left_off(sources) | given, assignments)
         run = ranks.from_first(lambda: create_run(out, name=Path(config or init or "default").stem, force=force))
     else:
