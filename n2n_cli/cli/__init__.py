@@ -10,7 +10,7 @@ info, models, export     models; `info` also describes pictures and the machine
 Shared by several commands:
 
 app       `n2n` itself: options before the command, and how every error ends
-options   options of several commands
+options   parsers, options of several commands, and rules between options
 console   messages on stderr, results on stdout
 signals   SIGINT, SIGTERM and SIGHUP
 ranked    a command that the ranks of an MPI job run together

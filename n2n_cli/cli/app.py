@@ -15,7 +15,7 @@ from n2n_cli import __version__
 from n2n_cli.cli.compare import compare
 from n2n_cli.cli.console import InterruptionError, complain, explain, result, settings
 from n2n_cli.cli.denoise.command import denoise
-from n2n_cli.cli.denoise.learning import DenoiseCommand
+from n2n_cli.cli.denoise.parsers import DenoiseCommand
 from n2n_cli.cli.eval import evaluate
 from n2n_cli.cli.export import export
 from n2n_cli.cli.info import info
@@ -30,13 +30,16 @@ from n2n_cli.system.blas import prepare_blas
 
 _ANYWHERE = {  # options that may stand before the command or behind it
     "quiet": (("--quiet", "-q"), "Print only results and errors."),
-    "verbose": (("--verbose", "-v"), "Print a line for each of several pictures, and how --self learned."),
+    "verbose": (("--verbose", "-v"), "Print a line per picture, and how --self learned."),
     "debug": (("--debug",), "Print the traceback of an error, too."),
 }
 
 
 class Commands(TyperGroup):
-    """The commands, with one way to fail: `error: ...`, a hint, and an exit code; with `--debug` a traceback before."""
+    """The commands; each fails with `error: ...`, a hint and an exit code.
+
+    With `--debug`, a traceback comes first.
+    """
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -53,24 +56,26 @@ class Commands(TyperGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 128 + N stopped by signal N."""
+        """Run the command line and exit.
+
+        Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + N stopped by signal N.
+        """
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
-        for name in _ANYWHERE:
-            setattr(settings, name, False)
-        settings.command = "n2n"
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal's alphabet lacks is no error
         try:
             code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         except Exception as error:
             code = _report(error) if tells(error) else int(getattr(error, "exit_code", 1))
+        finally:
+            settings.reset()
         code = code if isinstance(code, int) else 0
         leave_ranks(code)
         sys.exit(code)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that the words name."""
+        """Run the command that the arguments name."""
         settings.command = ctx.command_path
         try:
             return super().invoke(ctx)
@@ -145,7 +150,7 @@ def options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """What stands before the command."""
+    """Options before the command."""
 
 
 def main() -> None:

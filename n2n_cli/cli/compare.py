@@ -4,35 +4,43 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
 from n2n_cli.cli.console import result, tell
-from n2n_cli.errors import UsageError
+from n2n_cli.cli.options import Json, Out, option
+
+
+class Square(NamedTuple):
+    """A square of a picture, in pixels."""
+
+    left: int
+    top: int
+    side: int
+
+
+def _square(text: str) -> Square:
+    try:
+        left, top, side = (int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError("three whole numbers: X,Y,SIZE", "120,80,64") from None
+    return Square(left, top, side)
 
 
 def compare(
-    noisy: Annotated[Path, typer.Argument(metavar="NOISY", help="The picture before denoising.")],
-    denoised: Annotated[Path, typer.Argument(metavar="DENOISED", help="The same picture after it.")],
+    noisy: Annotated[Path, typer.Argument(metavar="NOISY", help="Picture before denoising.", show_default=False)],
+    denoised: Annotated[Path, typer.Argument(metavar="DENOISED", help="Picture after it.", show_default=False)],
     clean: Annotated[
-        Path | None,
-        typer.Argument(metavar="CLEAN", help="Its clean version, if there is one.", show_default=False),
+        Path | None, typer.Argument(metavar="CLEAN", help="Its clean version.", show_default="none")
     ] = None,
     *,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", help="The sheet to write; an old one is replaced.")
-    ],
+    out: Out,
     crops: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--crop",
-            metavar="X,Y,SIZE",
-            help="A square to enlarge, by its left and upper edge and its side, in pixels. May be repeated. "
-            "Default: three that tell most.",
-        ),
+        list[Square] | None,
+        option("--crop", "X,Y,SIZE", _square, "Square to enlarge, in pixels.", default="three"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object per picture.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Draw a contact sheet: a picture before and after denoising.
 
@@ -49,7 +57,6 @@ def compare(
     from n2n_cli.images import Picture, format_of, read_picture, write_picture
     from n2n_cli.system.json_lines import json_line
 
-    squares = [_square(text) for text in crops] if crops else None
     format_of(out)  # a wrong ending is told of before the work
     pictures = []
     for path in (noisy, denoised, *([] if clean is None else [clean])):
@@ -57,18 +64,8 @@ def compare(
         for note in (*picture.notes, *([] if picture.alpha is None else ["its transparency is not shown"])):
             tell(f"{path}: {note}")
         pictures.append((path, picture))
-    compared = comparison.compare(pictures, squares)
+    compared = comparison.compare(pictures, crops)
     write_picture(out, Picture(compared.draw()))
     for metrics in compared.metrics:
         result(json_line(asdict(metrics)) if as_json else f"{metrics.picture}: {metrics}")
     tell(f"sheet: {out}")
-
-
-def _square(text: str) -> tuple[int, int, int]:
-    try:
-        left, top, side = (int(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(
-            f"`--crop` is {text!r}, it must be three whole numbers: X,Y,SIZE", hint="for example `--crop 120,80,64`"
-        ) from None
-    return left, top, side

@@ -1,4 +1,4 @@
-"""What the user sees: messages on stderr, results on stdout."""
+"""Messages on stderr, results on stdout."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,12 +19,12 @@ _LESS_MEMORY = {
     "train": "a smaller `--batch-size`, or fewer `--threads`",
     "denoise": "`--max-memory 500MB`, fewer `--threads`, or a smaller picture",
 }
-"""Hints of a command where the memory is out."""
+"""Hints for a command that runs out of memory."""
 
 
 @dataclass
 class Settings:
-    """What the words before the command's own say.
+    """Options that stand before the command or behind it.
 
     Attributes
     ----------
@@ -43,6 +43,11 @@ class Settings:
     debug: bool = False
     command: str = "n2n"
 
+    def reset(self) -> None:
+        """Set all to their defaults."""
+        for option in fields(self):
+            setattr(self, option.name, option.default)
+
 
 settings = Settings()
 
@@ -54,28 +59,28 @@ class InterruptionError(N2NError):
 
 
 def stderr() -> Console:
-    """A rich console on stderr; it keeps to plain text where that is no terminal, and honours NO_COLOR."""
+    """Make a rich console on stderr: plain text off a terminal, honours NO_COLOR."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def shows_progress() -> bool:
-    """Whether progress is drawn: on a terminal that can move its cursor, and that was not asked to be quiet."""
+    """True on a terminal that can move its cursor, unless `--quiet`."""
     if settings.quiet or sys.stderr is None or not sys.stderr.isatty():
         return False
     return not stderr().is_dumb_terminal
 
 
 def tell(message: str) -> None:
-    """One line of news on stderr, unless `--quiet`."""
+    """Print a message of one line on stderr, unless `--quiet`."""
     if not settings.quiet and sys.stderr is not None:  # None where the caller has closed it
         with suppress(OSError):  # a terminal that was closed, a full disk: no reason to stop the work
             print(f"{printable(message)}\n", end="", file=sys.stderr, flush=True)  # whole: others may write there
 
 
 def result(line: str) -> None:
-    """One line of results on stdout, at once: a reader at the other end of a pipe need not wait for the last.
+    """Print a result of one line on stdout, at once: a reader of a pipe need not wait.
 
     Raises
     ------
@@ -89,7 +94,7 @@ def result(line: str) -> None:
 
 
 def result_bytes(data: bytes | memoryview) -> None:
-    """A result that is no text, on stdout.
+    """Write a result that is not text to stdout.
 
     Raises
     ------
@@ -111,20 +116,20 @@ def _writing() -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        _forget_what_is_left()
+        _discard_stdout()
         raise N2NError(
             f"the result cannot be written to stdout: {error.strerror}", hint="see that its disk has space"
         ) from None
 
 
-def _forget_what_is_left() -> None:
-    """Let what stdout still holds go nowhere: Python tries it again at its end, and fails with a code of its own."""
+def _discard_stdout() -> None:
+    """Discard what stdout still holds: Python would try again at exit, and fail."""
     with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def explain(error: Exception) -> tuple[str, str | None]:
-    """What an error says to the user, and its hint."""
+    """Message and hint of an error."""
     if isinstance(error, N2NError):
         return error.message, error.hint
     if isinstance(error, MemoryError):
@@ -137,7 +142,7 @@ def explain(error: Exception) -> tuple[str, str | None]:
 
 
 def complain(message: str, hint: str | None = None) -> None:
-    """An error on stderr: one line, a blank one, and the hint."""
+    """Print an error on stderr: one line, a blank one, and the hint."""
     if sys.stderr is None:
         return
     with suppress(OSError):  # nobody is left to tell

@@ -6,15 +6,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from n2n_cli.cli.console import result, shows_progress, stderr, tell
-from n2n_cli.cli.options import ENSEMBLE_HELP, NETWORK_HELP, NOISES, THREADS_HELP, thread_count, whole_number
+from n2n_cli.cli.options import Ensemble, Json, NetworkConfig, Threads, exclusive, option, requires, whole_number
 from n2n_cli.cli.ranked import show_nothing
-from n2n_cli.errors import UsageError, printable
+from n2n_cli.errors import printable
 
 if TYPE_CHECKING:
     from n2n_cli.evaluation.scores import Score, Scores, Summary, Tally
@@ -24,72 +23,39 @@ _FIGURES = ("noisy_psnr", "psnr", "noisy_ssim", "ssim")
 
 def evaluate(
     checkpoint: Annotated[
-        Path,
-        typer.Argument(
-            metavar="CHECKPOINT|NAME",
-            help="A checkpoint of `n2n train`, a PyTorch state dict, or the name of a model that `n2n models` lists.",
-        ),
+        str, typer.Argument(metavar="CHECKPOINT|NAME", help="Checkpoint, or model of `n2n models`.", show_default=False)
     ],
     data: Annotated[
         str | None,
-        typer.Option(
-            metavar="FOLDER|FILE",
-            help="A folder of clean pictures, or a file of pairs (val_data.pkl). Default: the pictures that the "
-            "training held out.",
-        ),
+        option("--data", "FOLDER|FILE", str, "Clean pictures, or pairs.", default="held out"),
     ] = None,
     clean: Annotated[
         str | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="The clean versions of the pictures of --data, by file name; those are then noisy as they are. "
-            "Default: the pictures of --data are clean, and made noisy.",
-        ),
+        option("--clean", "FOLDER", str, "Clean versions of --data, by file name."),
     ] = None,
     noise: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL:STRENGTH",
-            help=f"Put on clean pictures: {NOISES} Default: as trained.",
-        ),
+        str | None, option("--noise", "MODEL:STRENGTH", str, "Noise for clean pictures.", default="as trained")
     ] = None,
     crops: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N",
-            help="Score N random crops of the training's size, in place of the whole pictures of --data. "
-            "Default: whole pictures.",
-        ),
+        int | None,
+        option("--crops", "N", whole_number(1), "Score N random crops.", default="whole pictures"),
     ] = None,
-    config: Annotated[str | None, typer.Option(metavar="FILE|NAME", help=NETWORK_HELP)] = None,
-    seed: Annotated[
-        str | None, typer.Option(metavar="N", help="Seeds crops and noise of a folder of --data. Default: 0.")
-    ] = None,
-    clip: Annotated[
-        bool,
-        typer.Option(
-            "--clip",
-            help="Clip and round the pictures that are made noisy to 8 bits, as a PNG file holds them. "
-            "Default: floats, also beyond black and white.",
-        ),
-    ] = False,
-    ensemble: Annotated[bool, typer.Option("--ensemble", help=ENSEMBLE_HELP)] = False,
-    threads: Annotated[str | None, typer.Option(metavar="N", help=THREADS_HELP)] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print a JSON object for each picture, and a last one for all.")
-    ] = False,
-    as_csv: Annotated[
-        bool,
-        typer.Option(
-            "--csv", help="Print comma-separated values: a header and a row for each picture; means to stderr."
-        ),
-    ] = False,
+    config: NetworkConfig = None,
+    seed: Annotated[int | None, option("--seed", "N", whole_number(0), "Seed of crops and noise.", default="0")] = None,
+    clip: Annotated[bool, typer.Option("--clip", help="Clip and round noisy pictures to 8 bits, as PNG.")] = False,
+    ensemble: Ensemble = False,
+    threads: Threads = None,
+    as_json: Json = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values; the means to stderr.")] = False,
 ) -> None:
     """Measure a denoiser: PSNR and SSIM before and after.
 
+    --data is a folder of clean pictures, which are made noisy, or a file of pairs (val_data.pkl); by default, the
+    pictures that the training held out. With --clean, the pictures of --data are noisy already.
+
     For each picture, and the mean over pictures; PSNR in dB, SSIM up to 1. A last line, on stderr, gives the PSNR of
     the error averaged over all pictures first. Pictures are scored as they leave the network, without the mirrored
-    margin that `n2n denoise` puts around them.
+    margin that `n2n denoise` puts around them. `n2n train --help` lists the noise models.
 
     Examples:
 
@@ -99,28 +65,21 @@ def evaluate(
 
       n2n eval runs/default-1/best.pth --data photos/ --csv > scores.csv
     """
-    from n2n_cli.config import load_config
     from n2n_cli.distributed.launchers import ranks_of_process
     from n2n_cli.evaluation import scores as evaluation
     from n2n_cli.models.choice import choose_model
     from n2n_cli.models.model import Model
 
     ranks = ranks_of_process()
-    count = None if crops is None else whole_number(crops, "--crops", 1)
-    number = None if seed is None else whole_number(seed, "--seed", 0)
-    given_threads = thread_count(threads)
-    if as_json and as_csv:
-        raise UsageError("`--json` and `--csv` cannot both be printed", hint="leave out one of them")
-    if count is not None and data is None:
-        raise UsageError("`--crops` needs the pictures to cut from", hint="add `--data FOLDER`")
-    path = choose_model(str(checkpoint)).path
-    model = Model.from_checkpoint(path, load_config(config) if config else None, threads=given_threads or ranks.threads)
+    exclusive({"--json": as_json, "--csv": as_csv})
+    requires("--crops", crops, {"--data": data})
+    model = Model.from_checkpoint(choose_model(checkpoint).path, config, threads=threads or ranks.threads)
     if ensemble:
         model.predict_as_ensemble()
     if noise is not None:
         model.config.override("data.noise", noise, "--noise")  # a wrong one is told of here
     scores = evaluation.evaluate(
-        model, model.config, data, noise, clean=clean, crops=count, seed=number, clip=clip, ranks=ranks
+        model, model.config, data, noise, clean=clean, crops=crops, seed=seed, clip=clip, ranks=ranks
     )
     if not ranks.first:
         show_nothing(scores)
@@ -146,7 +105,7 @@ def evaluate(
 
 
 def _counted(scores: Scores, tally: Tally, *, streams: bool) -> Iterator[Score]:
-    """The scores as they come, added to the tally, with a progress bar where nothing else is drawn on the terminal."""
+    """Add scores to the tally as they come; a bar shows where no result is drawn."""
     drawn = streams and sys.stdout is not None and sys.stdout.isatty()
     with _bar(scores.total) if shows_progress() and not drawn else nullcontext(_no_bar) as advance:
         for score in scores:

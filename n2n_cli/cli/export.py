@@ -8,36 +8,26 @@ from typing import Annotated
 import typer
 
 from n2n_cli.cli.console import result
+from n2n_cli.cli.options import option
 from n2n_cli.errors import printable
 
 
 def export(
     checkpoint: Annotated[
-        str,
-        typer.Argument(
-            metavar="CHECKPOINT",
-            help="A checkpoint of `n2n train`, or the name of a model that `n2n models` lists.",
-            show_default=False,
-        ),
+        str, typer.Argument(metavar="CHECKPOINT|NAME", help="Checkpoint, or model of `n2n models`.", show_default=False)
     ],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, as model.pth.", show_default=False)],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="File to write, as model.pth.", show_default=False)],
     average: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="FILE|NAME",
-            help="Average the weights with those of this checkpoint of the same network; may be repeated. The mean of "
-            "a briefly fine-tuned model and the one that it began with often does most of what either does. It has no "
-            "scores: measure it with `n2n eval`.",
-        ),
+        option("--average", "FILE|NAME", str, "Average with the weights of this one; repeatable."),
     ] = None,
-    half: Annotated[
-        bool,
-        typer.Option("--half", help="Store weights with 16 bits, in half the bytes. Default: 32 bits, as trained."),
-    ] = False,
+    half: Annotated[bool, typer.Option("--half", help="Store weights with 16 bits, in half the bytes.")] = False,
 ) -> None:
     """Write a checkpoint without what only training needs.
 
-    It keeps the weights, the configuration and the scores; PyTorch reads it as any other.
+    It keeps the weights, the configuration and the scores; PyTorch reads it as any other. The mean of a briefly
+    fine-tuned model and the one that it began with often does most of what either does; it has no scores: measure it
+    with `n2n eval`.
 
     Examples:
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from n2n_cli.cli.console import result
-from n2n_cli.cli.options import NETWORK_HELP
+from n2n_cli.cli.options import Json, NetworkConfig
 from n2n_cli.errors import UsageError, counted, printable
 
 if TYPE_CHECKING:
@@ -24,14 +24,11 @@ def info(
     source: Annotated[
         str | None,
         typer.Argument(
-            metavar="FILE|NAME",
-            help="What to describe: a picture, or the network of a checkpoint, of a model that `n2n models` lists, of "
-            "a TOML file or of a shipped configuration.",
-            show_default=False,
+            metavar="FILE|NAME", help="Picture, checkpoint, model or configuration.", show_default="the machine"
         ),
     ] = None,
-    config: Annotated[str | None, typer.Option(metavar="FILE|NAME", help=NETWORK_HELP)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    config: NetworkConfig = None,
+    as_json: Json = False,
 ) -> None:
     """Describe this installation, a network, or a picture.
 
@@ -49,7 +46,6 @@ def info(
 
       n2n info ee559 --json
     """
-    from n2n_cli.config import load_config
     from n2n_cli.info.machine import describe_system
     from n2n_cli.info.network import describe_source, is_checkpoint
     from n2n_cli.info.picture import describe_picture, is_picture
@@ -68,7 +64,7 @@ def info(
         return
     network = None
     if source is not None:
-        network = describe_source(source, load_config(config) if config else None)
+        network = describe_source(source, config)
     system = describe_system()
     if as_json:
         result(json_line({**asdict(system), "network": None if network is None else asdict(network)}))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from n2n_cli.cli.console import result
+from n2n_cli.cli.options import Json
 from n2n_cli.errors import printable
 
 
 def models(
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each model, a line each.")] = False,
+    as_json: Json = False,
 ) -> None:
     """List the models that come with n2n.
 

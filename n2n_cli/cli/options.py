@@ -1,47 +1,74 @@
-"""What the options of several commands share."""
+"""Typed options: parsers, options of several commands, rules between options."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from n2n_cli.errors import ImageError, UsageError
+from n2n_cli.errors import N2NError, UsageError
 
 if TYPE_CHECKING:
     from n2n_cli.config import Config
 
-Assignments: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Any key of the configuration, as data.pairs=4000. May be repeated."
-    ),
-]
-
-NETWORK_HELP = (
-    "The configuration whose network fits the checkpoint, for weights that were saved by PyTorch alone. "
-    "Default: as the checkpoint says."
-)
-
-NOISES = (
-    "gaussian:25 (standard deviation in grey levels of 255), poisson:30 (photons on white), pixelate:8 (side of a "
-    "block in pixels), grain:0-50,0-1, poisson-gaussian:30,5, bernoulli:0.5, impulse:0.3 or text:0.25; a strength may "
-    "be a range, as gaussian:0-50."
-)
-ENSEMBLE_HELP = (
-    "Ask the model eight times, of the picture turned and mirrored, and take the mean: a little better, eight times as "
-    "slow."
-)
-THREADS_HELP = (
-    "Threads to compute with; results do not depend on it but for rounding. Default: every core that this process may "
-    "use."
-)
-
 _MOST_THREADS = 1024
 _MOST_MEMORY = 1e15
+
+
+def option(
+    name: str,
+    metavar: str,
+    parse: Callable[[str], object],
+    text: str,
+    *,
+    default: str | None = None,
+    hint: str | None = None,
+) -> Any:
+    """Declare an option whose value `parse` makes of the word behind it.
+
+    Parameters
+    ----------
+    parse : function
+        Raises ValueError(needed, example), where needed ends the sentence "it must be ...", or an N2NError.
+    text : str
+        Help, at most 80 characters.
+    default : str, optional
+        Shown in the help where the default is no constant.
+    hint : str, optional
+        Takes the place of the example in an error.
+    """
+
+    def read(value: Any) -> object:
+        if not isinstance(value, str):  # the default has its type already
+            return value
+        try:
+            with named(name, value):
+                return parse(value)
+        except ValueError as error:
+            needed, example = error.args
+            hint_or_example = hint or f"for example `{name} {example}`"
+            raise UsageError(f"`{name}` is {value!r}, it must be {needed}", hint=hint_or_example) from None
+
+    return typer.Option(name, metavar=metavar, parser=read, help=text, show_default=default or True)
+
+
+@contextmanager
+def named(option: str, value: str) -> Iterator[None]:
+    """Name the option, and the value that it was given, in an error of the library."""
+    try:
+        yield
+    except UsageError:  # names the option itself
+        raise
+    except N2NError as error:
+        raise UsageError(f"`{option}` is {value!r}: {error.message}", hint=error.hint) from None
+
+
+# Parsers
 
 
 def number(text: str) -> int | float | str:
@@ -54,108 +81,125 @@ def number(text: str) -> int | float | str:
     return text
 
 
+def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Parser of a whole number of at least `least` and at most `most`."""
+
+    def parse(text: str) -> int:
+        value = number(text)
+        if not isinstance(value, int) or value < least or (most is not None and value > most):
+            limits = f"of at least {least}" if most is None else f"from {least} to {most}"
+            raise ValueError(f"a whole number {limits}", most or 100)
+        return value
+
+    return parse
+
+
+def positive(needed: str, example: str) -> Callable[[str], float]:
+    """Parser of a finite number above 0, which an error calls `needed`."""
+
+    def parse(text: str) -> float:
+        value = number(text)
+        if isinstance(value, str) or not 0 < value <= sys.float_info.max:
+            raise ValueError(needed, example)
+        return float(value)
+
+    return parse
+
+
+def fraction(text: str) -> float:
+    """Parse a number from 0 to 1."""
+    value = number(text)
+    if isinstance(value, str) or not 0 <= value <= 1:
+        raise ValueError("a number from 0 to 1", "0.5")
+    return float(value)
+
+
+def memory_size(text: str) -> int:
+    """Parse a size in memory, as 500MB, 1.5GB or 2GiB, into bytes."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
+    if found is None or not 0 < float(found[1]) < _MOST_MEMORY or (found[3] and not found[2]):
+        raise ValueError("a size in memory", "500MB")
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** " KMGT".index(found[2].upper() or " "))
+
+
+def config_option(text: str) -> Config:
+    """Load the configuration that `--config` names."""
+    from n2n_cli.config import load_config
+
+    with named("--config", text):
+        return load_config(text)
+
+
+# Options that several commands share
+
+Assignments: TypeAlias = Annotated[
+    list[str] | None,
+    option("--set", "KEY=VALUE", str, "Configuration key, as data.pairs=4000; repeatable."),
+]
+Ensemble: TypeAlias = Annotated[bool, typer.Option("--ensemble", help="Average over 8 flips and rotations; 8x slower.")]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
+NetworkConfig: TypeAlias = Annotated[  # a Config, whose module is imported only when it is needed
+    Any,
+    option("--config", "FILE|NAME", config_option, "Network of PyTorch weights.", default="as saved"),
+]
+Out: TypeAlias = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write, or to replace.")]
+Threads: TypeAlias = Annotated[
+    int | None,
+    option(
+        "--threads",
+        "N",
+        whole_number(1, _MOST_THREADS),
+        "CPU threads.",
+        default="all cores",
+        hint="without it, every core that this process may use has a thread",
+    ),
+]
+
+
+# Rules between options
+
+
+def requires(option: str, value: object, others: Mapping[str, object]) -> None:
+    """Refuse an option that is given without any of the others (values by name).
+
+    Raises
+    ------
+    UsageError
+    """
+    if _given({option: value}) and not _given(others):
+        names = " or ".join(f"`{name}`" for name in others)
+        raise UsageError(f"`{option}` requires {names}", hint=f"add {names}, or leave out `{option}`")
+
+
+def exclusive(options: Mapping[str, object], *, why: str = "", hint: str = "leave out all but one") -> None:
+    """Refuse options that are given together (values by name).
+
+    Raises
+    ------
+    UsageError
+    """
+    given = _given(options)
+    if len(given) > 1:
+        names = " and ".join(f"`{name}`" for name in given)
+        raise UsageError(f"{names} cannot be used together{f': {why}' if why else ''}", hint=hint)
+
+
+def _given(options: Mapping[str, object]) -> list[str]:
+    return [name for name, value in options.items() if value is not None and value is not False]
+
+
 def overridden(config: Config, given: Mapping[str, tuple[str, Any]], assignments: list[str] | None) -> Config:
-    """A configuration with the keys that `--set` and other options give.
+    """Override keys of a configuration by `--set` and other options.
 
     Parameters
     ----------
     given : mapping of str to (option, value)
-        By the key's dotted name; a value of None is none that was given.
+        By the key's dotted name; a value of None was not given.
     assignments : list of str, optional
-        What `--set` was given.
+        Values of `--set`.
     """
     from n2n_cli.config import parse_assignment
 
     changes = [(*parse_assignment(text), f"--set {text}") for text in assignments or []]
     changes += [(name, value, flag) for name, (flag, value) in given.items() if value is not None]
     return config.override_all(changes)
-
-
-def whole_number(text: str, option: str, least: int, most: int | None = None, *, hint: str | None = None) -> int:
-    """The whole number that an option was given; typer's own message does not say what it got.
-
-    Raises
-    ------
-    UsageError
-        When it is none, less than `least`, or more than `most`.
-    """
-    value = number(text)
-    if not isinstance(value, int) or value < least or (most is not None and value > most):
-        needed = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise UsageError(
-            f"`{option}` is {text!r}, it must be a whole number {needed}",
-            hint=hint or f"for example `{option} {most or 100}`",
-        )
-    return value
-
-
-def positive(text: str, option: str, needed: str, *, hint: str) -> float:
-    """The finite number above 0 that an option was given; `needed` says what it must be.
-
-    Raises
-    ------
-    UsageError
-        When it is none.
-    """
-    value = number(text)
-    if isinstance(value, str) or not 0 < value <= sys.float_info.max:
-        raise UsageError(f"`{option}` is {text!r}, it must be {needed}", hint=hint)
-    return float(value)
-
-
-def fraction(text: str, option: str) -> float:
-    """The number from 0 to 1 that an option was given.
-
-    Raises
-    ------
-    UsageError
-        When it is none.
-    """
-    value = number(text)
-    if isinstance(value, str) or not 0 <= value <= 1:
-        raise UsageError(f"`{option}` is {text!r}, it must be a number from 0 to 1", hint=f"for example `{option} 0.5`")
-    return float(value)
-
-
-def memory_size(text: str, option: str) -> int:
-    """The bytes that an option was given, as 500MB, 1.5GB or 2GiB.
-
-    Raises
-    ------
-    UsageError
-        When it is no such size.
-    """
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
-    if found is None or not 0 < float(found[1]) < _MOST_MEMORY or (found[3] and not found[2]):
-        raise UsageError(f"`{option}` is {text!r}, it must be a size in memory", hint=f"for example `{option} 500MB`")
-    return int(float(found[1]) * (1024 if found[3] else 1000) ** " KMGT".index(found[2].upper() or " "))
-
-
-def format_option(text: str) -> str:
-    """The image format that `--format` names.
-
-    Raises
-    ------
-    UsageError
-        When there is no such format.
-    """
-    from n2n_cli.images import format_named
-
-    try:
-        return format_named(text)
-    except ImageError as error:
-        raise UsageError(f"`--format` is {text!r}: {error.message}", hint=error.hint) from None
-
-
-def thread_count(text: str | None) -> int | None:
-    """What `--threads` was given, or None for the default.
-
-    Raises
-    ------
-    UsageError
-        When it is no number of threads.
-    """
-    if text is None:
-        return None
-    hint = "without it, every core that this process may use has a thread"
-    return whole_number(text, "--threads", 1, _MOST_THREADS, hint=hint)

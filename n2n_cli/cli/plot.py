@@ -8,21 +8,21 @@ from typing import Annotated
 import typer
 
 from n2n_cli.cli.console import result
+from n2n_cli.cli.options import Out
 from n2n_cli.errors import printable
 
 
 def plot(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run folders, or files like their metrics.jsonl.")
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Run folders, or files as their metrics.jsonl.", show_default=False),
     ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", help="The PNG or SVG to write; an old one is replaced.")
-    ],
+    out: Out,
 ) -> None:
     """Draw how trainings went, epoch by epoch.
 
     Loss, validation PSNR and learning rate, of one run or of several together. Needs matplotlib, which comes with
-    the extra `plot`. The line on stdout names the file.
+    the extra `plot`. FILE ends in .png or .svg. The line on stdout names the file.
 
     Examples:
 

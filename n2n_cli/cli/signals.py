@@ -1,4 +1,7 @@
-"""SIGINT, SIGTERM and SIGHUP: the first lets a training save, and ends other commands at once; a second ends all."""
+"""Handling of SIGINT, SIGTERM and SIGHUP.
+
+The first lets a training save and ends other commands at once; a second ends all.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,10 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class StopSignals:
-    """While entered, takes note of SIGINT, SIGTERM and SIGHUP; those that the caller ignores, as nohup does, stay so.
+    """Context that catches SIGINT, SIGTERM and SIGHUP.
 
-    A signal that does not wait raises KeyboardInterrupt, which no `except Exception` takes for something else.
+    Signals that the caller ignores, as nohup does, stay ignored. A signal that does not wait raises KeyboardInterrupt,
+    which no `except Exception` takes for something else.
 
     Attributes
     ----------
@@ -48,7 +52,10 @@ class StopSignals:
             signal.signal(number, handler)
 
     def __call__(self) -> bool:
-        """Whether one came. The user is told of it here and not in the handler, which may have interrupted a print."""
+        """True after a signal.
+
+        It is reported here and not in the handler, which may have interrupted a print.
+        """
         if self.received is None:
             return False
         if not self._told and threading.current_thread() is threading.main_thread():
@@ -58,12 +65,12 @@ class StopSignals:
         return True
 
     def interruption(self, hint: str, *, done: str = "") -> InterruptionError:
-        """The error that ends the program, with the exit code that shells give the signal: 130 for SIGINT.
+        """Make the error that ends the program; its exit code is that of shells, as 130.
 
         Parameters
         ----------
         done : str
-            How far it has come, told behind the signal.
+            How far it has come, appended to the message.
         """
         self._leave_terminal()
         number = self.received or signal.SIGINT
@@ -81,7 +88,7 @@ class StopSignals:
             raise KeyboardInterrupt
 
     def _leave_terminal(self) -> None:
-        """Let what is written to a terminal that has gone, which is an error, go nowhere."""
+        """Discard what is written to a terminal that has gone."""
         for number in self._terminals:
             if not os.isatty(number):
                 with suppress(OSError):

@@ -1,13 +1,20 @@
-"""What the tests of the command line share: tiny pictures, a tiny network, and the two ways to run a command."""
+"""Helpers of the command line's tests: tiny inputs, and ways to run a command."""
 
 from __future__ import annotations
 
+import io
 import os
+import pty
 import re
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from signal import Signals
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -39,7 +46,7 @@ batch_size = 5
 
 
 class Answer(NamedTuple):
-    """What a command wrote, and how it ended."""
+    """Exit code and outputs of a command."""
 
     code: int
     out: str
@@ -55,7 +62,7 @@ def n2n(*words: str | Path) -> Answer:
 
 
 def failure(*words: str | Path) -> tuple[int, str, str]:
-    """Exit code, message and hint of a command that fails, having written nothing else."""
+    """Exit code, message and hint of a command that fails and writes nothing else."""
     answer = n2n("--quiet", *words)
     assert answer.out == ""
     told = re.fullmatch(r"error: ([^\n]+)\n\nhint: ([^\n]+)\n", answer.err)
@@ -64,17 +71,84 @@ def failure(*words: str | Path) -> tuple[int, str, str]:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """For a command in a process of its own: one thread, and no terminal settings of the one who runs the tests."""
+    """Environment of a command in a process of its own: one thread, a plain terminal."""
     kept = {
         k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "TERM", "COLUMNS", "TTY_COMPATIBLE")
     }
     return {**kept, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TERM": "xterm-256color", **changes}
 
 
-def start(*words: str | Path, **streams: int) -> subprocess.Popen[str]:
+def start(*words: str | Path, **streams: Any) -> subprocess.Popen[str]:
     """Start a command in a process of its own."""
     piped = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
-    return subprocess.Popen([*N2N, *words], text=True, env=environment(), **piped)  # type: ignore[call-overload, no-any-return]
+    return subprocess.Popen([*N2N, *words], text=True, env=environment(), **piped)
+
+
+@contextmanager
+def running(*words: str | Path, ignored: Signals | None = None) -> Iterator[subprocess.Popen[str]]:
+    """A command in a process of its own, which is killed after the block."""
+
+    def ignore() -> None:
+        if ignored is not None:
+            signal.signal(ignored, signal.SIG_IGN)
+
+    process = start(*words, preexec_fn=ignore)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(begin: str, process: subprocess.Popen[str]) -> str:
+    """Everything on stderr up to a line that begins so."""
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if line.startswith(begin):
+            return "".join(lines)
+    raise AssertionError("".join(lines))
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str, float]:
+    """Exit code, stdout, the rest of stderr, and the seconds that it took to end."""
+    began = time.monotonic()
+    out, err = process.communicate(timeout=30)
+    return process.returncode, out, err, time.monotonic() - began
+
+
+class Terminal(io.StringIO):
+    """A stream in this process that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def on_a_terminal(*words: str, stdout: bool = False, **variables: str) -> tuple[str, str]:
+    """Run a command whose stderr, and perhaps stdout, is a terminal of 80 columns.
+
+    Returns what is piped from stdout, and what the terminal got.
+    """
+    terminal, side = pty.openpty()
+    env = environment(COLUMNS="80", **variables)
+    with subprocess.Popen(
+        [*N2N, *words], env=env, stdin=subprocess.DEVNULL, stdout=side if stdout else subprocess.PIPE, stderr=side
+    ) as process:
+        os.close(side)
+        seen = b""
+        with suppress(OSError):  # EIO: the other side is closed
+            while True:
+                seen += os.read(terminal, 65536)
+        os.close(terminal)
+        out = process.stdout.read().decode() if process.stdout else ""
+    assert process.returncode == 0, seen
+    return out, seen.decode()
+
+
+def lines_of(seen: str) -> list[str]:
+    """Lines that a terminal got, without its codes; a bar each time it is drawn."""
+    return re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen))
 
 
 def photo(path: Path, shape: tuple[int, ...] = (24, 20, 3), seed: int = 0) -> Path:
@@ -87,7 +161,7 @@ def photo(path: Path, shape: tuple[int, ...] = (24, 20, 3), seed: int = 0) -> Pa
 
 
 def workplace(folder: Path) -> None:
-    """Fill a folder with `photos/`, a configuration `tiny.toml`, and an untrained checkpoint of it `tiny.pth`."""
+    """Fill a folder with `photos/`, `tiny.toml`, and its untrained `tiny.pth`."""
     for i in range(3):
         photo(folder / "photos" / f"{i}.png", seed=i)
     (folder / "tiny.toml").write_text(TINY)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import sys
+from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
 from hypothesis import given
@@ -12,17 +12,8 @@ from hypothesis import strategies as st
 from n2n_cli.cli import console
 from n2n_cli.cli.console import complain, result, settings, shows_progress, tell
 from n2n_cli.errors import N2NError, printable
+from tests.cli import Terminal
 from tests.nn.cases import some_examples
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.fixture(autouse=True)
-def plain_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "quiet", False)
 
 
 def test_an_error_is_one_line_a_blank_one_and_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,34 +33,32 @@ def test_news_is_one_line_and_not_told_when_quiet(
     assert capsys.readouterr() == ("", "")
 
 
-def test_with_stderr_closed_nothing_lands_among_the_results(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "stderr", None)
-    tell("news")
-    complain("error", "hint")
-    result("result")
-    assert not shows_progress()
+def test_with_stderr_closed_nothing_lands_among_the_results(capsys: pytest.CaptureFixture[str]) -> None:
+    with redirect_stderr(None):
+        tell("news")
+        complain("error", "hint")
+        result("result")
+        assert not shows_progress()
     assert capsys.readouterr().out == "result\n"
 
 
-def test_news_that_nobody_can_read_do_not_stop_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_news_that_nobody_can_read_do_not_stop_the_work() -> None:
     class Gone(io.StringIO):
         def write(self, text: str) -> int:
             raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(sys, "stderr", Gone())
-    tell("news")
-    complain("error", "hint")
+    with redirect_stderr(Gone()):
+        tell("news")
+        complain("error", "hint")
 
 
-def test_a_result_that_cannot_be_written_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_result_that_cannot_be_written_is_an_error() -> None:
     class Full(io.StringIO):
         def flush(self) -> None:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sys, "stdout", Full())
-    with pytest.raises(N2NError, match=r"^the result cannot be written to stdout: No space left on device$"):
+    message = r"^the result cannot be written to stdout: No space left on device$"
+    with redirect_stdout(Full()), pytest.raises(N2NError, match=message):
         result("x")
 
 
@@ -96,19 +85,18 @@ def test_printable_text_is_one_line_that_any_terminal_bears(text: str) -> None:
 def test_progress_is_drawn_on_a_terminal_only(
     stream: io.StringIO, term: str, quiet: bool, drawn: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setenv("TERM", term)
     monkeypatch.setattr(settings, "quiet", quiet)
-    assert shows_progress() is drawn
+    with redirect_stderr(stream):
+        assert shows_progress() is drawn
 
 
 @pytest.mark.parametrize("variable", ["NO_COLOR", "no variable"])
 def test_no_color_is_honoured(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = Terminal()
-    monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv(variable, "1")
-    console.stderr().print("[red]:heart:", style="red")
+    with redirect_stderr(Terminal()) as stream:
+        console.stderr().print("[red]:heart:", style="red")
     assert ("\x1b[31m" in stream.getvalue()) == (variable != "NO_COLOR")
     assert "[red]:heart:" in stream.getvalue()

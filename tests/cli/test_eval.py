@@ -6,29 +6,17 @@ import csv
 import io
 import json
 import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from n2n_cli.checkpoints.file import write_checkpoint
-from n2n_cli.cli import eval as command
-from n2n_cli.evaluation.scores import Score
 from n2n_cli.models.model import Model
-from tests.cli import TINY, failure, n2n, photo, workplace
-from tests.evaluation.test_scores import tally_of
+from tests.cli import TINY, failure, lines_of, n2n, on_a_terminal, photo, start
 
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    workplace(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def scores(*words: str) -> list[dict[str, Any]]:
@@ -71,26 +59,18 @@ def test_lines_for_a_pipe_and_the_whole_sets_figure_on_stderr() -> None:
     )
 
 
-def test_a_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        encoding = "utf-8"
-
-        def isatty(self) -> bool:
-            return True
-
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stdout", terminal)
-    monkeypatch.setenv("TERM", "dumb")
-    monkeypatch.setenv("COLUMNS", "80")
-    found = [Score("[red]:heart:\n.png", 0.01, 0.001, 0.25, 0.75), Score("b.png", 0.001, 0.01, 0.5, 0.25)]
-    command._print_table(iter(found), tally_of(found))
-    rows = [line.split() for line in terminal.getvalue().splitlines() if line.strip(" ─")]
-    assert rows == [
-        ["picture", "noisy", "dB", "denoised", "dB", "gain", "dB", "noisy", "SSIM", "SSIM"],
-        ["[red]:heart:\\n.png", "20.00", "30.00", "+10.00", "0.2500", "0.7500"],
-        ["b.png", "30.00", "20.00", "-10.00", "0.5000", "0.2500"],
-        ["mean", "of", "2", "25.00", "25.00", "+0.00", "0.3750", "0.5000"],
-    ]
+def test_a_table_on_a_terminal(here: Path) -> None:
+    (here / "photos" / "0.png").rename(here / "photos" / "[red]:heart:\n.png")
+    rows = [line.split("\t") for line in n2n("-q", "eval", "tiny.pth", "--data", "photos").out.splitlines()]
+    _, seen = on_a_terminal("-q", "eval", "tiny.pth", "--data", "photos", stdout=True, TERM="dumb")
+    shown = [line.split() for line in seen.splitlines() if line.strip(" ─")]
+    assert shown[0] == ["picture", "noisy", "dB", "denoised", "dB", "gain", "dB", "noisy", "SSIM", "SSIM"]
+    for row, (name, before, after, *ssim) in zip(shown[1:], rows[1:], strict=True):
+        *words, noisy, denoised, gain, noisy_ssim, denoised_ssim = row
+        assert [" ".join(words), noisy, denoised, noisy_ssim, denoised_ssim] == [name, before, after, *ssim]
+        assert float(gain) == pytest.approx(float(after) - float(before), abs=0.011)
+    assert rows[3][0] == r"[red]:heart:\n.png"
+    assert rows[4][0] == "mean of 3"
 
 
 def test_csv_has_a_row_a_picture_and_the_means_on_stderr(here: Path) -> None:
@@ -124,50 +104,37 @@ def test_real_pairs_are_scored_as_they_are(here: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [[], ["--json"], ["--csv"]])
-def test_each_picture_is_told_when_it_is_scored(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
-    monkeypatch.setattr(command, "result", told.append)
-    lengths = []
-
-    def evaluated(model: Model, batch: Any) -> Any:
-        lengths.append(len(told))
-        return iter([Score(batch.names[0], 0.1, 0.1, 0.1, 0.1)])
-
-    monkeypatch.setattr("n2n_cli.evaluation.scores._scored", evaluated)
-    assert n2n("-q", "eval", "tiny.pth", "--data", "photos", *words).code == 0
-    header = int("--json" not in words)
-    assert lengths == [header, header + 1, header + 2]
+def test_each_picture_is_printed_when_it_is_scored(words: list[str], here: Path) -> None:
+    for i in range(500):
+        photo(here / "many" / f"{i:03}.png", (64, 64, 3))
+    with start("eval", "tiny.pth", "--data", "many", *words) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "001.png" in line:
+                break
+        assert process.poll() is None
+        process.kill()
 
 
-@pytest.mark.parametrize(("words", "drawn"), [([], True), (["--csv"], False), (["--json"], False)])
-def test_a_bar_is_drawn_where_nothing_else_is(words: list[str], drawn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    totals = []
-
-    @contextmanager
-    def bar(total: int) -> Iterator[Callable[[str], None]]:
-        totals.append(total)
-        yield seen.append
-
-    seen: list[str] = []
-    monkeypatch.setattr(command, "_bar", bar)
-    monkeypatch.setattr(command, "shows_progress", lambda: True)
-    assert n2n("eval", "tiny.pth", "--data", "photos", *words).code == 0
-    assert (totals, seen) == ([3], ["0.png", "1.png", "2.png"])  # stdout is no terminal here
-    monkeypatch.setattr(command, "sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
-    assert n2n("eval", "tiny.pth", "--data", "photos", *words).code == 0
-    assert totals == ([3, 3] if drawn else [3])
-
-
-def test_the_bar_leaves_stdout_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TERM", "xterm")
-    with command._bar(2) as advance:
-        advance("a\nb.png")
-        print("a result")
-        advance("b.png")
-    out, err = capsys.readouterr()
-    assert out == "a result\n"
-    assert "2/2" in err
+@pytest.mark.parametrize(
+    ("words", "stdout", "drawn"),
+    [
+        ([], False, True),
+        (["--json"], False, True),
+        ([], True, True),
+        (["--csv"], True, False),
+        (["--json"], True, False),
+    ],
+)
+def test_a_bar_is_drawn_where_nothing_else_is(words: list[str], stdout: bool, drawn: bool) -> None:
+    out, seen = on_a_terminal("eval", "tiny.pth", "--data", "photos", *words, stdout=stdout)
+    bars = [line for line in lines_of(seen) if line.endswith(" left")]
+    assert bool(bars) is drawn
+    if drawn:
+        assert bars[-1].startswith("3/3 ")
+        assert "2.png" in bars[-1]
+    if not stdout:
+        assert out == n2n("-q", "eval", "tiny.pth", "--data", "photos", *words).out
 
 
 def test_names_that_are_no_text_stay_on_their_line(here: Path) -> None:
@@ -205,7 +172,7 @@ def test_weights_of_pytorch_need_a_configuration() -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["tiny.pth", "--json", "--csv"], 2, "`--json` and `--csv` cannot both be printed"),
+        (["tiny.pth", "--json", "--csv"], 2, "`--json` and `--csv` cannot be used together"),
         (["tiny.pth", "--clean", "photos"], 2, "`--clean` needs the noisy pictures, too"),
         (["tiny.pth", "--data", "photos", "--clean", "photos", "--seed", "1"], 2, "`--seed` cannot be used"),
         (["missing.pth"], 1, "there is no checkpoint `missing.pth`"),
@@ -218,7 +185,7 @@ def test_weights_of_pytorch_need_a_configuration() -> None:
         (["tiny.pth", "--data", "photos", "--crops", "0"], 2, "`--crops` is '0', it must be a whole number of"),
         (["tiny.pth", "--data", "photos", "--seed", "x"], 2, "`--seed` is 'x', it must be a whole number of"),
         (["tiny.pth", "--data", "x.pkl", "--noise", "gaussian:9"], 2, "`--noise` cannot be used: the pairs of `x.pkl`"),
-        (["tiny.pth", "--crops", "3"], 2, "`--crops` needs the pictures to cut from"),
+        (["tiny.pth", "--crops", "3"], 2, "`--crops` requires `--data`"),
     ],
 )
 def test_what_is_refused(words: list[str], code: int, message: str) -> None:

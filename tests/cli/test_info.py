@@ -24,9 +24,14 @@ SYSTEM = System("0.1", "3.11", "2.0", "a CPU", ("avx", "fma"), 2, "OpenBLAS 0.3"
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("n2n_cli.info.machine.describe_system", lambda: SYSTEM)
+    describe(monkeypatch, SYSTEM)
     workplace(tmp_path)
     return tmp_path
+
+
+def describe(monkeypatch: pytest.MonkeyPatch, system: System) -> None:
+    """Let the commands of a test find this machine."""
+    monkeypatch.setattr("n2n_cli.info.machine.describe_system", lambda: system)
 
 
 def test_the_machine_in_aligned_lines() -> None:
@@ -48,8 +53,7 @@ sgemm, 2 threads        200 GFLOP/s
 
 
 def test_a_machine_that_tells_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    little = System("0.1", "3.11", "2.0", "arm64", (), 1, "accelerate", None, None, 7.0, 7.0)
-    monkeypatch.setattr("n2n_cli.info.machine.describe_system", lambda: little)
+    describe(monkeypatch, System("0.1", "3.11", "2.0", "arm64", (), 1, "accelerate", None, None, 7.0, 7.0))
     assert n2n("info").out.splitlines()[4:] == [
         "vector instructions     unknown",
         "cores for this process  1",

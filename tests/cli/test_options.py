@@ -1,68 +1,147 @@
+"""Parsers of options, how a wrong value is reported, and rules between options."""
+
 from __future__ import annotations
 
-import pytest
+import re
+from collections.abc import Callable
 
-from n2n_cli.cli.options import format_option, fraction, memory_size, number, positive, thread_count, whole_number
+import pytest
+import typer
+
+from n2n_cli.cli.app import app
+from n2n_cli.cli.options import exclusive, fraction, memory_size, number, positive, requires, whole_number
+from n2n_cli.config import load_config
 from n2n_cli.errors import UsageError
+from n2n_cli.images import MAX_PIXELS
+from n2n_cli.noise.correlation import MOST_FACTOR
+from tests.cli import failure, n2n
+from tests.cli.test_app import COMMANDS
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("7", 7), ("-7", -7), (".5", 0.5), ("1e-3", 1e-3), ("7.0", 7.0), ("x", "x"), ("", "")]
+    ("parse", "text", "value"),
+    [
+        (number, "7", 7),
+        (number, "-7", -7),
+        (number, ".5", 0.5),
+        (number, "1e-3", 1e-3),
+        (number, "7.0", 7.0),
+        (number, "x", "x"),
+        (number, "", ""),
+        (whole_number(1), "1", 1),
+        (whole_number(0), "0", 0),
+        (whole_number(1, 100), "100", 100),
+        (positive("x", "1"), "5", 5.0),
+        (positive("x", "1"), "1e-3", 0.001),
+        (fraction, "0", 0.0),
+        (fraction, "1", 1.0),
+        (fraction, "0.25", 0.25),
+        (fraction, "1e-3", 0.001),
+        (memory_size, "500MB", 500_000_000),
+        (memory_size, "1.5gb", 1_500_000_000),
+        (memory_size, "2GiB", 2**31),
+        (memory_size, "300000000", 300_000_000),
+    ],
 )
-def test_number(text: str, value: float | str) -> None:
-    assert number(text) == value
-    assert type(number(text)) is type(value)
+def test_parsers_give_the_value_in_its_type(parse: Callable[[str], object], text: str, value: object) -> None:
+    assert parse(text) == value
+    assert type(parse(text)) is type(value)
 
 
-def test_whole_number() -> None:
-    assert (whole_number("1", "--crops", 1), whole_number("0", "--seed", 0)) == (1, 0)
-    for wrong in ("0", "-1", "1.0", "x", ""):
-        with pytest.raises(UsageError) as caught:
-            whole_number(wrong, "--crops", 1)
-        assert caught.value.message == f"`--crops` is '{wrong}', it must be a whole number of at least 1"
-        assert caught.value.hint
+@pytest.mark.parametrize(
+    ("option", "texts", "needed", "hint"),
+    [
+        (
+            "--quality",
+            ["0", "-1", "101", "1.0", "x", ""],
+            "a whole number from 1 to 100",
+            "for example `--quality 100`",
+        ),
+        ("--max-pixels", ["0", "-1", "1.0", "x", ""], "a whole number of at least 1", "for example `--max-pixels 100`"),
+        (
+            "--seconds",
+            ["0", "-1", "nan", "inf", "1" + "0" * 400, "soon", ""],
+            "a number of seconds",
+            "for example `--seconds 15`",
+        ),
+        (
+            "--strength",
+            ["-0.1", "1.01", "half", "nan", "inf", ""],
+            "a number from 0 to 1",
+            "for example `--strength 0.5`",
+        ),
+        (
+            "--max-memory",
+            ["", "much", "-5MB", "0", "5iB", "5 XB", "1e9", "9" * 400],
+            "a size in memory",
+            "for example `--max-memory 500MB`",
+        ),
+    ],
+)
+def test_an_error_names_the_option_its_value_and_an_example(
+    option: str, texts: list[str], needed: str, hint: str
+) -> None:
+    for text in texts:
+        got = failure("denoise", "--self", "in.png", "out.png", option, text)
+        assert got == (2, f"`{option}` is '{text}', it must be {needed}", hint)
 
 
-def test_positive() -> None:
-    assert (positive("5", "--seconds", "x", hint="y"), positive("1e-3", "--seconds", "x", hint="y")) == (5.0, 0.001)
-    for wrong in ("0", "-1", "nan", "inf", "1" + "0" * 400, "soon", ""):
-        with pytest.raises(UsageError) as caught:
-            positive(wrong, "--seconds", "a number of seconds", hint="for example")
-        assert caught.value.message == f"`--seconds` is '{wrong}', it must be a number of seconds"
-        assert caught.value.hint == "for example"
+@pytest.mark.parametrize("command", [("denoise", "a", "b"), ("eval", "x.pth"), ("info", "x.pth")])
+def test_an_error_of_the_library_names_the_option_too(command: tuple[str, ...]) -> None:
+    code, message, hint = failure(*command, "--config", "missing")
+    assert (code, message) == (2, "`--config` is 'missing': there is no configuration `missing`")
+    assert hint.startswith("shipped: ")
 
 
-@pytest.mark.parametrize(("text", "size"), [("500MB", 5e8), ("1.5gb", 1.5e9), ("2GiB", 2**31), ("300000000", 3e8)])
-def test_memory_sizes(text: str, size: float) -> None:
-    assert memory_size(text, "--max-memory") == size
+def test_an_option_that_requires_another() -> None:
+    requires("--seconds", None, {"--self": None})
+    requires("--seconds", 0, {"--self": "adapt"})
+    requires("--json", True, {"--report": False, "--dry-run": True})
+    requires("--json", False, {"--report": False})
+    with pytest.raises(UsageError, match=r"^`--seed` requires `--data` or `--clip`$") as caught:
+        requires("--seed", 0, {"--data": None, "--clip": False})
+    assert caught.value.hint == "add `--data` or `--clip`, or leave out `--seed`"
 
 
-@pytest.mark.parametrize("text", ["0", "1", "0.25", "1e-3"])
-def test_fractions(text: str) -> None:
-    assert fraction(text, "--strength") == float(text)
+def test_options_that_exclude_each_other() -> None:
+    exclusive({"--json": True, "--csv": False, "--seed": None})
+    with pytest.raises(UsageError, match=r"^`--json` and `--seed` cannot be used together: one is enough$") as caught:
+        exclusive({"--json": True, "--csv": False, "--seed": 0}, why="one is enough")
+    assert caught.value.hint == "leave out all but one"
 
 
-@pytest.mark.parametrize("text", ["-0.1", "1.01", "half", "nan", "inf", ""])
-def test_what_is_no_fraction(text: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        fraction(text, "--strength")
-    assert caught.value.message == f"`--strength` is {text!r}, it must be a number from 0 to 1"
-    assert caught.value.hint == "for example `--strength 0.5`"
+# Help
 
 
-@pytest.mark.parametrize(("text", "name"), [("png", "PNG"), ("JPG", "JPEG"), ("TIFF", "TIFF")])
-def test_formats(text: str, name: str) -> None:
-    assert format_option(text) == name
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_and_default_of_an_option_fit_into_80_columns(command: str) -> None:
+    found = typer.main.get_command(app).commands[command]  # type: ignore[attr-defined]
+    context = typer.Context(found)
+    for parameter in found.params:
+        assert parameter.help[0].isupper() or parameter.name == "image_format"
+        assert parameter.help.endswith(".")
+        assert len(parameter.get_help_record(context)[1]) <= 80, parameter.name
+    assert max(map(len, n2n(command, "--help").out.splitlines())) <= 80
 
 
-def test_an_unknown_format() -> None:
-    with pytest.raises(UsageError, match=r"^`--format` is 'xyz': ") as caught:
-        format_option("xyz")
-    assert caught.value.hint
+def defaults(command: str) -> dict[str, str]:
+    """Defaults that a command's help shows, by option."""
+    shown = re.findall(r"^  (?:-\w, )?(--[a-z-]+)(.*(?:\n {8}.*)*)", n2n(command, "--help").out, re.MULTILINE)
+    texts = {name: re.search(r"\[default:\s+\(?([^\])]+)", text) for name, text in shown}
+    return {name: found[1] for name, found in texts.items() if found}
 
 
-def test_thread_counts() -> None:
-    assert (thread_count(None), thread_count("3")) == (None, 3)
-    for wrong in ("0", "-1", "1.5", "all"):
-        with pytest.raises(UsageError, match=r"^`--threads` is "):
-            thread_count(wrong)
+def test_help_shows_the_librarys_defaults_and_limits() -> None:
+    shown = defaults("denoise")
+    assert (shown["--strength"], shown["--pd"], shown["--max-pixels"]) == ("1", "1", str(MAX_PIXELS))
+    assert failure("denoise", "a", "b", "--pd", "5")[1].endswith(f" from 1 to {MOST_FACTOR}")
+
+
+def test_help_shows_the_defaults_of_the_default_configuration() -> None:
+    shown, default = defaults("train"), load_config("default")
+    assert shown["--data"] == default.data.source
+    assert shown["--noise"] == default.data.noise
+    assert shown["--epochs"] == str(default.train.epochs)
+    assert shown["--lr"] == f"{default.train.lr:g}"
+    assert shown["--batch-size"] == str(default.train.batch_size)
+    assert shown["--seed"] == str(default.train.seed)

@@ -1,9 +1,9 @@
 """The command `n2n denoise`.
 
-command   options and what they call
-plan      IN... OUT: which picture goes where
-learning  options of learning from the picture
-results   reports on each picture, and on all
-bar       progress bar
-streams   a picture from stdin or to stdout
+command  options and what they call
+parsers  parsers of its options
+plan     IN... OUT: inputs and their outputs
+results  reports on each picture, and on all
+bar      progress bar
+streams  a picture from stdin or to stdout
 """

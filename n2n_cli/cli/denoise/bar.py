@@ -15,8 +15,6 @@ from n2n_cli.errors import printable
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-_MOMENT = 0.5  # seconds: what is done by then needs no bar
-
 
 class Bar:
     """A bar over pictures, which also moves within a large one.
@@ -24,15 +22,17 @@ class Bar:
     Parameters
     ----------
     count : int
-        Of the pictures.
+        Number of pictures.
+    delay : float
+        Seconds before it is drawn: what is done by then needs no bar.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, delay: float) -> None:
         self._count, self._done, self._part, self._name = count, 0, 0.0, ""
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._lock = Lock()
-        self._start = time.monotonic()
+        self._shown_from = time.monotonic() + delay
 
     def begin(self, name: str) -> None:
         """The next picture is in work."""
@@ -59,7 +59,7 @@ class Bar:
 
     def _show(self) -> None:
         if self._progress is None:
-            if time.monotonic() < self._start + _MOMENT:
+            if time.monotonic() < self._shown_from:
                 return
             self._progress = _progress(self._count)
             self._task = self._progress.add_task("", total=self._count, done="", name="")
@@ -89,12 +89,12 @@ def _progress(count: int) -> Progress:
 
 
 @contextmanager
-def bar(count: int) -> Iterator[Bar | None]:
+def bar(count: int, *, delay: float = 0.5) -> Iterator[Bar | None]:
     """A bar inside the block; None where no progress is shown."""
     if not shows_progress():
         yield None
         return
-    shown = Bar(count)
+    shown = Bar(count, delay)
     try:
         yield shown
     finally:

@@ -4,167 +4,125 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from n2n_cli.cli.console import tell
-from n2n_cli.cli.denoise.learning import check_learning, duration, learning_method
+from n2n_cli.cli.denoise.parsers import learning_method, name_part, picture_format
 from n2n_cli.cli.denoise.plan import choose_shard, is_many, plan_words, show_plan
 from n2n_cli.cli.denoise.results import Counts, Results, end, run
 from n2n_cli.cli.denoise.streams import check_stdout_has_one_use
 from n2n_cli.cli.options import (
-    ENSEMBLE_HELP,
-    NETWORK_HELP,
-    THREADS_HELP,
-    format_option,
+    Ensemble,
+    Json,
+    NetworkConfig,
+    Threads,
+    exclusive,
     fraction,
     memory_size,
-    thread_count,
+    option,
+    positive,
+    requires,
     whole_number,
 )
+from n2n_cli.distributed.shards import Shard, parse_shard
 from n2n_cli.errors import UsageError
 
 
 def denoise(
     sources: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="IN...",
-            help="Pictures (PNG, JPEG, TIFF, WebP or BMP, gray or RGB), folders of pictures, or `-` for stdin.",
-            show_default=False,
-        ),
+        typer.Argument(metavar="IN...", help="Pictures, folders of pictures, or `-` for stdin.", show_default=False),
     ] = None,
     target: Annotated[
         str | None,
-        typer.Argument(
-            metavar="OUT",
-            help="The denoised picture, whose ending says the format; a folder, for more than one; or `-` for stdout. "
-            "Old files are replaced, each as a whole.",
-            show_default=False,
-        ),
+        typer.Argument(metavar="OUT", help="Picture, folder for several, or `-` for stdout.", show_default=False),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(
-            metavar="CHECKPOINT|NAME",
-            help="A checkpoint, or the name of a model that `n2n models` lists. Default: the best checkpoint of the "
-            "newest run in runs/, and where there is none, the model photo.",
-        ),
+        option("--model", "FILE|NAME", str, "Checkpoint or model.", default="newest run, or photo"),
     ] = None,
     learn: Annotated[
-        str | None,
-        typer.Option(
+        Literal["zs-n2n", "adapt"] | None,
+        option(
             "--self",
-            metavar="[=METHOD]",
-            help="Learn from each picture itself: --self, or --self=zs-n2n, trains a small new network on it; "
-            "--self=adapt fits the model to it and mixes in such a network where that helps. "
-            "Default: the model as it is.",
+            "[=METHOD]",
+            learning_method,
+            "Learn from each picture: zs-n2n (default), or adapt.",
         ),
     ] = None,
     seconds: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N",
-            help="With --self: most seconds to learn from a picture; it ends earlier when it no longer helps. "
-            "Default: a number of steps, 5 to 30 seconds on two cores.",
+        float | None,
+        option(
+            "--seconds",
+            "N",
+            positive("a number of seconds", "15"),
+            "Maximum learning time of --self per picture, in seconds.",
         ),
     ] = None,
     pd: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N",
-            help="Against noise that neighbouring pixels share, as in camera JPEGs: take every N-th pixel of every "
-            "N-th row for a picture by itself, N from 1 to 4. Default: 1, all in one.",
-        ),
-    ] = None,
-    ensemble: Annotated[bool, typer.Option("--ensemble", help=ENSEMBLE_HELP)] = False,
+        int, option("--pd", "N", whole_number(1, 4), "Pixel-shuffle factor for spatially correlated noise, 1 to 4.")
+    ] = 1,
+    ensemble: Ensemble = False,
     recursive: Annotated[
-        bool, typer.Option("--recursive", "-r", help="Take folders with all that is below them; OUT gets their tree.")
+        bool, typer.Option("--recursive", "-r", help="Include subfolders; OUT gets their tree.")
     ] = False,
     patterns: Annotated[
         list[str] | None,
-        typer.Option(
-            "--pattern",
-            metavar="GLOB",
-            help="Of a folder, only files whose names match, as '*.png'. May be repeated. Default: all pictures.",
-        ),
+        option("--pattern", "GLOB", str, "Files to take from folders, as '*.png'; repeatable."),
     ] = None,
     suffix: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TEXT", help="Put before the endings of outputs in a folder, as _denoised. Default: none."
-        ),
-    ] = None,
+        str, option("--suffix", "TEXT", name_part, "Text before the endings of outputs in a folder.")
+    ] = "",
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Leave pictures whose output is there already.")
+        bool, typer.Option("--skip-existing", help="Skip pictures that have an output already.")
     ] = False,
     shard: Annotated[
-        str | None,
-        typer.Option(
-            metavar="I/N",
-            help="Only the I-th of N parts of the pictures, from 1/N to N/N. Default: as Slurm, Kubernetes or MPI "
-            "number this process, for folders and several files.",
+        Shard | None,
+        option(
+            "--shard",
+            "I/N",
+            parse_shard,
+            "Part I of N.",
+            default="by Slurm, Kubernetes, MPI",
         ),
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print input and output of each picture, and do nothing.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print inputs and outputs, and do nothing.")] = False,
     image_format: Annotated[
         str | None,
-        typer.Option(
-            "--format",
-            metavar="NAME",
-            help="png, jpeg, tiff, webp or bmp. Default: as the ending of OUT, or of the input, says.",
-        ),
+        option("--format", "NAME", picture_format, "png, jpeg, tiff, webp, bmp.", default="as OUT, or IN"),
     ] = None,
     quality: Annotated[
-        str | None,
-        typer.Option(metavar="N", help="Of JPEG and WebP, 1 to 100. Default: 95 for JPEG; WebP loses nothing."),
+        int | None,
+        option("--quality", "N", whole_number(1, 100), "JPEG, WebP: 1 to 100.", default="95, lossless WebP"),
     ] = None,
-    strength: Annotated[
-        str, typer.Option(metavar="X", help="From 0, the picture as it was, to 1, denoised, without unit.")
-    ] = "1",
+    strength: Annotated[float, option("--strength", "X", fraction, "Blend weight, 0 (input) to 1 (denoised).")] = 1,
     report: Annotated[
-        bool,
-        typer.Option(
-            "--report",
-            help="Print for each picture the estimated noise before and after (standard deviation in grey levels of "
-            "255).",
-        ),
+        bool, typer.Option("--report", help="Print the noise before and after, as sigma of 255.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print what --report and --dry-run print as JSON, an object a line.")
-    ] = False,
+    as_json: Json = False,
     manifest: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Append a line of JSON for each picture: files, size, seconds, noise, status. `-` is stdout. "
-            "Default: none.",
-        ),
+        str | None, option("--manifest", "FILE", str, "Append a JSON line per picture; `-` is stdout.")
     ] = None,
     max_pixels: Annotated[
-        str | None,
-        typer.Option(metavar="N", help="Refuse pictures of more pixels. Default: 250000000."),
-    ] = None,
+        int, option("--max-pixels", "N", whole_number(1), "Maximum pixels of a picture.")
+    ] = 250_000_000,
     max_memory: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE",
-            help="What all of it may take, as 500MB or 2GB: large pictures are denoised in smaller tiles then. "
-            "Default: about 1GB beside the picture, half of that where it has more than 20 megapixels.",
-        ),
+        int | None,
+        option("--max-memory", "SIZE", memory_size, "Maximum memory, as 2GB.", default="picture + 1GB"),
     ] = None,
-    config: Annotated[
-        str | None,
-        typer.Option(metavar="FILE|NAME", help=NETWORK_HELP),
-    ] = None,
-    threads: Annotated[str | None, typer.Option(metavar="N", help=THREADS_HELP)] = None,
+    config: NetworkConfig = None,
+    threads: Threads = None,
 ) -> None:
     """Denoise pictures; size, depth, transparency and metadata stay.
 
-    A picture that fails does not stop the others: it is told of at the end, and the exit code is 1.
+    Pictures are PNG, JPEG, TIFF, WebP or BMP, gray or RGB. The ending of OUT gives the format; an existing file is
+    replaced as a whole. A picture that fails does not stop the others: it is reported at the end, and the exit code is
+    1. Large pictures are denoised in tiles, whose size depends on --max-memory.
+
+    --self, or --self=zs-n2n, trains a small new network on each picture, which takes 5 to 30 seconds on two cores;
+    --self=adapt fits the model to it, and mixes in such a network where that helps.
 
     Examples:
 
@@ -176,36 +134,22 @@ def denoise(
 
       n2n denoise --self in.png out.png
     """
-    from n2n_cli.config import load_config
     from n2n_cli.denoising.manifest import Manifest
     from n2n_cli.denoising.plan import FolderOptions
     from n2n_cli.denoising.tasks import DenoiseOptions
-    from n2n_cli.images import MAX_PIXELS
     from n2n_cli.models.choice import choose_model
     from n2n_cli.models.model import Model
-    from n2n_cli.noise.correlation import MOST_FACTOR
 
     if not sources or target is None:
         raise UsageError(f"missing argument '{'OUT' if target else 'IN'}'")
-    wanted_format = None if image_format is None else format_option(image_format)
-    options = DenoiseOptions(
-        strength=fraction(strength, "--strength"),
-        image_format=wanted_format,
-        quality=None if quality is None else whole_number(quality, "--quality", 1, 100),
-        max_pixels=MAX_PIXELS if max_pixels is None else whole_number(max_pixels, "--max-pixels", 1),
-        max_memory=None if max_memory is None else memory_size(max_memory, "--max-memory"),
-        skip_existing=skip_existing,
-        estimates=report or manifest is not None,
-        learning=None if learn is None else learning_method(learn),
-        seconds=None if seconds is None else duration(seconds, "--seconds"),
-        threads=thread_count(threads),
-        pd=1 if pd is None else whole_number(pd, "--pd", 1, MOST_FACTOR),
-    )
-    if ensemble and options.learning is not None:
-        raise UsageError("`--ensemble` is for a model as it is, not for `--self`", hint="leave out one of them")
-    check_learning(options.learning, model=model, config=config, seconds=seconds)
-    check_stdout_has_one_use(target, report=report, manifest=manifest, dry_run=dry_run, as_json=as_json)
-    folder_options = FolderOptions(recursive, tuple(patterns or ()), suffix or "", wanted_format)
+    alone = "`--self=adapt` fits a model to each picture"
+    requires("--seconds", seconds, {"--self": learn})
+    requires("--json", as_json, {"--report": report, "--dry-run": dry_run})
+    exclusive({"--ensemble": ensemble, "--self": learn})
+    exclusive({"--self": learn == "zs-n2n", "--model": model}, hint=alone)
+    exclusive({"--self": learn == "zs-n2n", "--config": config}, hint=alone)
+    check_stdout_has_one_use(target, report=report, manifest=manifest, dry_run=dry_run)
+    folder_options = FolderOptions(recursive, tuple(patterns or ()), suffix, image_format)
     plan = plan_words(sources, target, folder_options, dry_run=dry_run)
     tasks = choose_shard(plan, shard, many=is_many(sources))
     for note in plan.notes:
@@ -215,13 +159,25 @@ def denoise(
         end(Counts(len(tasks)), plan.problems)
         return
     denoiser = None
-    if options.learning != "zs-n2n":
+    if learn != "zs-n2n":
         chosen = choose_model(model)
-        network = load_config(config) if config else None
-        denoiser = Model.from_checkpoint(chosen.path, network, threads=options.threads)
+        denoiser = Model.from_checkpoint(chosen.path, config, threads=threads)
         if ensemble:
             denoiser.predict_as_ensemble()
         tell(f"model: {chosen.text}")
+    options = DenoiseOptions(
+        strength=strength,
+        image_format=image_format,
+        quality=quality,
+        max_pixels=max_pixels,
+        max_memory=max_memory,
+        skip_existing=skip_existing,
+        estimates=report or manifest is not None,
+        learning=learn,
+        seconds=seconds,
+        threads=threads,
+        pd=pd,
+    )
     with nullcontext(manifest) if manifest in (None, "-") else Manifest(Path(manifest)) as lines:
         results = Results(report=report, as_json=as_json, manifest=lines)
         counts = run(denoiser, tasks, options, results.add)

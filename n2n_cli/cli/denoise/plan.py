@@ -1,4 +1,4 @@
-"""The words IN... OUT of `n2n denoise`: which pictures go where."""
+"""The arguments IN... OUT of `n2n denoise`: inputs and their outputs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from n2n_cli.cli.console import result, tell
 from n2n_cli.cli.denoise.streams import check_stdout, open_stdin
+from n2n_cli.distributed.shards import Shard, shard_of_process
 from n2n_cli.errors import ImageError, UsageError, printable
 
 if TYPE_CHECKING:
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def is_many(sources: Sequence[str]) -> bool:
-    """Whether the words before OUT are several pictures, or may be."""
+    """True if IN... may be more than one picture."""
     return len(sources) > 1 or Path(sources[0]).is_dir()
 
 
 def plan_words(sources: Sequence[str], target: str, folder_options: FolderOptions, *, dry_run: bool) -> Plan:
-    """The tasks that the words of the command mean.
+    """Plan the tasks that the arguments ask for.
 
     Parameters
     ----------
@@ -43,7 +44,6 @@ def plan_words(sources: Sequence[str], target: str, folder_options: FolderOption
     """
     from n2n_cli.denoising.plan import plan_folder
 
-    _check_suffix(folder_options.suffix)
     many = is_many(sources)
     if "-" in sources and len(sources) > 1:
         raise UsageError("`-`, stdin, is one picture: it cannot stand among others", hint="denoise it by itself")
@@ -83,29 +83,17 @@ def _plan_one(source: str, target: str, image_format: str | None, *, dry_run: bo
     return Plan((DenoiseTask(task.source, task.target, open_stdin(), task.output_stream),))
 
 
-def _check_suffix(suffix: str) -> None:
-    if "/" in suffix or "\0" in suffix:
-        raise UsageError(
-            f"`--suffix` is {suffix!r}, it must be a part of a file's name", hint="for example `--suffix _denoised`"
-        )
+def choose_shard(plan: Plan, shard: Shard | None, *, many: bool) -> tuple[DenoiseTask, ...]:
+    """Choose the tasks of this process: by `--shard` or, for many, by the cluster.
 
-
-def choose_shard(plan: Plan, words: str | None, *, many: bool) -> tuple[DenoiseTask, ...]:
-    """The tasks that are this process's: of `--shard`, or else, of many pictures, as a cluster numbers it.
-
-    What a user names one by one is not shared out: in a job array, each task may name its own.
+    A single picture is not shared out: each task of a job array may name its own.
     """
-    from n2n_cli.distributed.shards import parse_shard, shard_of_process
-
-    if words is not None:
-        shard = parse_shard(words)
-    elif many:
-        shard = shard_of_process(os.environ)
-    else:
-        return plan.tasks
+    given = shard is not None
+    if shard is None:
+        shard = shard_of_process(os.environ) if many else Shard()
     tasks = shard.of(plan.tasks)
     if shard.count > 1:
-        all_of_them = "" if words is not None else "; `--shard 1/1` takes all"
+        all_of_them = "" if given else "; `--shard 1/1` takes all"
         tell(f"shard {shard} (by {shard.reason}): {len(tasks)} of {len(plan.tasks)} pictures{all_of_them}")
     return tasks
 

@@ -1,4 +1,4 @@
-"""The pictures of `n2n denoise` as they are finished: what is told of each, and of all at the end."""
+"""Reports of `n2n denoise` on each picture, and on all at the end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Counts:
-    """How many of the tasks are finished, and how.
+    """Counts of finished tasks.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Counts:
         Pictures that were denoised, and that were left as they are.
     failures : list of Exception
     lossy : bool
-        Whether the user was told that a format loses something.
+        Whether a lossy format was reported.
     """
 
     count: int
@@ -43,7 +43,7 @@ class Counts:
     lossy: bool = False
 
     def add(self, outcome: Outcome) -> None:
-        """Count one in."""
+        """Count a finished task."""
         if outcome.error is not None:
             self.failures.append(outcome.error)
         elif outcome.status == "skipped":
@@ -58,7 +58,7 @@ def run(
     options: DenoiseOptions,
     finished: Callable[[Outcome], None],
 ) -> Counts:
-    """Denoise pictures and tell of them; `finished` is called for each.
+    """Denoise pictures and report on them; `finished` is called for each.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def run(
     Raises
     ------
     InterruptionError
-        After Ctrl-C, SIGTERM or SIGHUP; tells how many are done.
+        After Ctrl-C, SIGTERM or SIGHUP; says how many are done.
     """
     from n2n_cli.denoising.picture_files import denoise_files
     from n2n_cli.system.progress import reported_to
@@ -86,7 +86,7 @@ def run(
                 for outcome in outcomes:
                     counts.add(outcome)
                     finished(outcome)
-                    _tell_of(outcome, counts, many=len(tasks) > 1)
+                    _report(outcome, counts, many=len(tasks) > 1)
                     if shown is not None:
                         shown.end()
         except KeyboardInterrupt:
@@ -101,8 +101,8 @@ def run(
     return counts
 
 
-def _tell_of(outcome: Outcome, counts: Counts, *, many: bool) -> None:
-    """Tell of a finished picture what there is to tell; that a format loses something, once."""
+def _report(outcome: Outcome, counts: Counts, *, many: bool) -> None:
+    """Report on a finished picture; that a format is lossy, once."""
     for note in outcome.notes:
         tell(note)
     if outcome.lossy and not counts.lossy:
@@ -116,7 +116,7 @@ def _tell_of(outcome: Outcome, counts: Counts, *, many: bool) -> None:
 
 
 def end(counts: Counts, problems: Sequence[N2NError] = ()) -> None:
-    """Tell what failed.
+    """Report failures.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def end(counts: Counts, problems: Sequence[N2NError] = ()) -> None:
 
 
 class Results:
-    """What each picture leaves beside its file: bytes or a line on stdout, and a line in a manifest.
+    """Outputs of a picture on stdout and in a manifest.
 
     Parameters
     ----------

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from n2n_cli.errors import N2NError, UsageError
 
 
 def open_stdin() -> BinaryIO:
-    """Stdin, for a picture.
+    """Open stdin, for a picture.
 
     Raises
     ------
@@ -18,16 +18,11 @@ def open_stdin() -> BinaryIO:
     N2NError
         When it is closed.
     """
-    hint = "`n2n denoise - out.png < in.png`"
-    if sys.stdin is None:
-        raise N2NError("stdin, which `-` stands for, is closed", hint=hint)
-    if sys.stdin.isatty():
-        raise UsageError("a picture is to be read from stdin, which is a terminal", hint=hint)
-    return sys.stdin.buffer
+    return _usable(sys.stdin, "stdin", "read from", "`n2n denoise - out.png < in.png`").buffer
 
 
 def check_stdout() -> None:
-    """See, before the work, that a picture may go to stdout.
+    """Refuse, before the work, a stdout that cannot take a picture.
 
     Raises
     ------
@@ -37,19 +32,24 @@ def check_stdout() -> None:
         When it is closed.
     """
     hint = "send it to a file or a program: `n2n denoise in.png - > out.png`"
-    if sys.stdout is None:
-        raise N2NError("stdout, which `-` stands for, is closed", hint=hint)
-    if sys.stdout.isatty():
-        raise UsageError("a picture is to be written to stdout, which is a terminal", hint=hint)
+    _usable(sys.stdout, "stdout", "written to", hint)
 
 
-def check_stdout_has_one_use(target: str, *, report: bool, manifest: str | None, dry_run: bool, as_json: bool) -> None:
-    """See that stdout gets a picture, or one kind of lines, and not both.
+def _usable(stream: TextIO | None, name: str, used: str, hint: str) -> TextIO:
+    if stream is None:
+        raise N2NError(f"{name}, which `-` stands for, is closed", hint=hint)
+    if stream.isatty():
+        raise UsageError(f"a picture is to be {used} {name}, which is a terminal", hint=hint)
+    return stream
+
+
+def check_stdout_has_one_use(target: str, *, report: bool, manifest: str | None, dry_run: bool) -> None:
+    """Refuse options that would send two things to stdout.
 
     Raises
     ------
     UsageError
-        When it would get two, or JSON is asked for where nothing is printed.
+        When it would get two.
     """
     uses = {
         "the picture": target == "-" and not dry_run,
@@ -61,5 +61,3 @@ def check_stdout_has_one_use(target: str, *, report: bool, manifest: str | None,
         raise UsageError(
             f"{' and '.join(used)} cannot both go to stdout", hint="give one of them a file, or leave out `--report`"
         )
-    if as_json and not (report or dry_run):
-        raise UsageError("`--json` says how results are printed, but there are none", hint="add `--report`")

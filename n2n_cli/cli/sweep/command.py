@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from n2n_cli.cli.console import result, tell
-from n2n_cli.cli.options import Assignments, number, overridden, thread_count, whole_number
+from n2n_cli.cli.options import Assignments, Json, Threads, config_option, number, option, overridden, whole_number
 from n2n_cli.cli.signals import StopSignals
 from n2n_cli.cli.sweep.progress import log, progress
 from n2n_cli.errors import N2NError, UsageError, counted, printable
@@ -24,58 +24,28 @@ _HOW_TO_GO_ON = "the same command again goes on"
 
 
 def sweep(
-    params: Annotated[
-        list[str],
-        typer.Option(
-            "--param",
-            metavar="KEY",
-            help="The key of the configuration to vary, as train.lr, which may be called optim.lr. Twice, with "
-            "--values twice: every value of the one with every value of the other.",
-        ),
-    ],
-    values: Annotated[
-        list[str],
-        typer.Option("--values", metavar="X,Y,...", help="The values of the key, with commas between them."),
-    ],
-    config: Annotated[
-        str,
-        typer.Option(metavar="FILE|NAME", help="A TOML file, or a shipped configuration, of which all else is taken."),
-    ] = "default",
+    params: Annotated[list[str], option("--param", "KEY", str, "Configuration key to vary, as train.lr; repeatable.")],
+    values: Annotated[list[str], option("--values", "X,Y,...", str, "Values of the key, commas between; repeatable.")],
+    config: Annotated[str, option("--config", "FILE|NAME", str, "Configuration.")] = "default",
     data: Annotated[
-        str | None,
-        typer.Option(metavar="FOLDER|FILE", help="A folder of pictures, or a file of pairs. Default: as configured."),
+        str | None, option("--data", "FOLDER|FILE", str, "Pictures, or pairs.", default="as configured")
     ] = None,
     epochs: Annotated[
-        str | None, typer.Option(metavar="N", help="Passes over the training pairs. Default: as configured.")
+        object, option("--epochs", "N", number, "Passes over the pairs.", default="as configured")
     ] = None,
     assignments: Assignments = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="The sweep's folder, with a run folder for each training. Default: runs/sweep-NAME-KEY.",
-        ),
-    ] = None,
+    out: Annotated[Path | None, option("--out", "FOLDER", Path, "Sweep folder.", default="runs/sweep-NAME-KEY")] = None,
     jobs: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N",
-            help="Trainings at a time, each in a process of its own. "
-            "Default: one per core, fewer where memory is short.",
-        ),
+        int | None, option("--jobs", "N", whole_number(1, _MOST_JOBS), "Trainings at a time.", default="one per core")
     ] = None,
-    threads: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N",
-            help="Threads that the jobs share; results do not depend on it but for rounding. "
-            "Default: every core has one.",
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the best training as a JSON object.")] = False,
+    threads: Threads = None,
+    as_json: Json = False,
     force: Annotated[bool, typer.Option("--force", help="Start over, also what is finished.")] = False,
 ) -> None:
     """Find the best value of a setting by short trainings.
+
+    Two --param, with two --values: every value of the one with every value of the other. A key train.X may be called
+    optim.X. Fewer --jobs run at a time where memory is short; they share --threads.
 
     The line on stdout names the best value and its validation PSNR. All results are in the sweep's folder: sweep.json,
     sweep.csv and, with the extra `plot` installed, sweep.svg and sweep.png. The same command again goes on with what is
@@ -87,7 +57,6 @@ def sweep(
 
       n2n sweep --param train.lr --values 0.5,1 --param train.seed --values 0,1
     """
-    from n2n_cli.config import load_config
     from n2n_cli.distributed.launchers import place_of_process
     from n2n_cli.sweeps.grid import points_of
     from n2n_cli.sweeps.sweep import Sweep
@@ -98,11 +67,8 @@ def sweep(
             f"{place.count} processes were started together ({place.reason}), and each would sweep all of the grid",
             hint="start one: it starts its trainings itself, `--jobs N` at a time",
         )
-    at_a_time = None if jobs is None else whole_number(jobs, "--jobs", 1, _MOST_JOBS)
-    given_threads = thread_count(threads)
-    passes = None if epochs is None else number(epochs)
-    flags = {"data.source": ("--data", data), "train.epochs": ("--epochs", passes)}
-    base = overridden(load_config(config), flags, assignments)
+    flags = {"data.source": ("--data", data), "train.epochs": ("--epochs", epochs)}
+    base = overridden(config_option(config), flags, assignments)
     grid = _grid(params, values)
     folder = out or Path("runs") / "-".join(
         ["sweep", Path(config).stem, *(name.rpartition(".")[2] for name, _ in grid)]
@@ -111,7 +77,7 @@ def sweep(
     left = len(swept.left)
     done = f", {len(swept.points) - left} of them finished" if left < len(swept.points) else ""
     tell(f"sweep folder: {folder}: {counted(len(swept.points), 'training')}{done}")
-    failures = _run(swept, at_a_time, given_threads)
+    failures = _run(swept, jobs, threads)
     _draw(swept)
     if swept.best is not None:
         _print_best(swept, swept.best, as_json=as_json)

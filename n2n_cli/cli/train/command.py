@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from n2n_cli.cli.console import shows_progress, tell
-from n2n_cli.cli.options import NOISES, THREADS_HELP, Assignments, number, overridden, positive, thread_count
+from n2n_cli.cli.options import Assignments, Threads, config_option, number, option, overridden, positive
 from n2n_cli.cli.ranked import show_nothing
 from n2n_cli.cli.signals import StopSignals
 from n2n_cli.cli.train.progress import show_bar, show_lines
@@ -28,101 +28,75 @@ if TYPE_CHECKING:
 def train(
     config: Annotated[
         str | None,
-        typer.Option(
-            metavar="FILE|NAME",
-            help="A TOML file, or a shipped configuration, as default, ee559 or unet. "
-            "Default: default; with --init, that of the checkpoint.",
-        ),
+        option("--config", "FILE|NAME", str, "Configuration.", default="--init's, or default"),
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(
-            metavar="FOLDER|FILE",
-            help="A folder of clean pictures, or a file of pairs (train_data.pkl). Default: as configured "
-            "(dead-leaves, the built-in pictures).",
+        option(
+            "--data",
+            "FOLDER|FILE",
+            str,
+            "Clean pictures, or pairs.",
+            default="dead-leaves",
         ),
     ] = None,
     pairs: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FOLDER FOLDER|TABLE.csv",
-            help="Two noisy shots of each scene, which have the same file name in two folders, or stand in a row of "
-            "a table of two columns.",
-        ),
+        list[str] | None, option("--pairs", "A B|TABLE.csv", str, "Two shots per scene: by file name, or a row each.")
     ] = None,
     bursts: Annotated[
-        str | None,
-        typer.Option(metavar="FOLDER", help="A folder with a folder for each scene, in it two or more noisy shots."),
+        str | None, option("--bursts", "FOLDER", str, "A folder per scene, with two or more noisy shots.")
     ] = None,
     single_image: Annotated[
-        str | None,
-        typer.Option(metavar="FOLDER", help="A folder of noisy pictures, one of each scene."),
+        str | None, option("--single-image", "FOLDER", str, "One noisy picture of each scene.")
     ] = None,
     match_exposure: Annotated[
-        bool, typer.Option("--match-exposure", help="Make all shots of a scene as bright as its first.")
+        bool, typer.Option("--match-exposure", help="Match the brightness of a scene's shots.")
     ] = False,
-    align: Annotated[
-        bool, typer.Option("--align", help="Correct shifts between shots of a scene, in whole pixels.")
-    ] = False,
+    align: Annotated[bool, typer.Option("--align", help="Correct shifts between shots, in whole pixels.")] = False,
     noise: Annotated[
         str | None,
-        typer.Option(
-            metavar="MODEL:STRENGTH",
-            help=f"The noise of the pairs: {NOISES} Default: as configured (gaussian:25).",
-        ),
+        option("--noise", "MODEL:STRENGTH", str, "Noise of the pairs.", default="gaussian:25"),
     ] = None,
-    epochs: Annotated[
-        str | None, typer.Option(metavar="N", help="Passes over the training pairs. Default: as configured (10).")
-    ] = None,
-    lr: Annotated[
-        str | None, typer.Option(metavar="X", help="Learning rate, without unit. Default: as configured (1).")
-    ] = None,
-    batch_size: Annotated[
-        str | None, typer.Option(metavar="N", help="Pairs in a step. Default: as configured (100).")
-    ] = None,
-    seed: Annotated[
-        str | None,
-        typer.Option(metavar="N", help="Seeds weights, order, crops and noise. Default: as configured (0)."),
-    ] = None,
+    epochs: Annotated[object, option("--epochs", "N", number, "Passes over the training pairs.", default="10")] = None,
+    lr: Annotated[object, option("--lr", "X", number, "Learning rate.", default="1")] = None,
+    batch_size: Annotated[object, option("--batch-size", "N", number, "Pairs per step.", default="100")] = None,
+    seed: Annotated[object, option("--seed", "N", number, "Seed of weights, order and noise.", default="0")] = None,
     init: Annotated[
         str | None,
-        typer.Option(
-            metavar="CHECKPOINT|NAME",
-            help="Start from the weights of a checkpoint, or of a model that `n2n models` lists, and train as it was "
-            "trained, unless --config and other options say otherwise. Default: new weights.",
-        ),
+        option("--init", "FILE|NAME", str, "Checkpoint or model that training starts from."),
     ] = None,
     freeze: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="PATTERN",
-            help="Keep parameters as they are: of a layer by its name in `n2n info` (0.2, or a pattern, 0.*), or "
-            "single ones (*.bias). May be repeated.",
-        ),
+        option("--freeze", "PATTERN", str, "Parameters to keep, as 0.* or *.bias; repeatable."),
     ] = None,
     assignments: Assignments = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="The run's folder. Default: the next free of runs/NAME-1, runs/NAME-2."),
-    ] = None,
+    out: Annotated[Path | None, option("--out", "FOLDER", Path, "Run folder.", default="next free runs/NAME-N")] = None,
     resume: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="RUN",
-            help="Go on with the training of this run folder, to the same weights as without the interruption; with "
-            "--epochs for longer than was planned.",
-        ),
+        Path | None, option("--resume", "RUN", Path, "Run folder to continue, to the same weights.")
     ] = None,
     checkpoint_minutes: Annotated[
-        str,
-        typer.Option(metavar="MINUTES", help="Save within an epoch, too, every so many minutes."),
-    ] = "5",
-    threads: Annotated[str | None, typer.Option(metavar="N", help=THREADS_HELP)] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an earlier run in the folder of --out.")] = False,
+        float,
+        option(
+            "--checkpoint-minutes",
+            "N",
+            positive("a number above 0", "10"),
+            "Minutes between saves in an epoch.",
+        ),
+    ] = 5,
+    threads: Threads = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier run in --out.")] = False,
 ) -> None:
     """Train a denoiser on noisy pairs.
 
     The last line, on stdout, names the checkpoint and its validation PSNR.
+
+    Noise models: gaussian:25 (standard deviation in grey levels of 255), poisson:30 (photons on white), pixelate:8
+    (block side in pixels), grain:0-50,0-1, poisson-gaussian:30,5, bernoulli:0.5, impulse:0.3, text:0.25; a strength may
+    be a range, as gaussian:0-50.
+
+    Defaults in parentheses are those of the configuration `default`; --config, a TOML file or a shipped name as ee559,
+    has others, and --init those of its checkpoint. --data is a folder or a file of pairs (train_data.pkl). --freeze
+    takes names that `n2n info` lists. --resume accepts a larger --epochs, and the option that names moved pictures.
 
     Examples:
 
@@ -138,7 +112,6 @@ def train(
 
       n2n train --resume runs/photos
     """
-    from n2n_cli.config import load_config
     from n2n_cli.config.keys import DEAD_LEAVES
     from n2n_cli.distributed.launchers import ranks_of_process
     from n2n_cli.training import loop as training
@@ -146,23 +119,21 @@ def train(
     from n2n_cli.training.run_folder import create_run, resumed_run
 
     ranks = ranks_of_process()
-    given_threads = thread_count(threads)
-    minutes = positive(checkpoint_minutes, "--checkpoint-minutes", "a number above 0", hint="for example `0.5` or `10`")
     flags = {
         "data.match_exposure": ("--match-exposure", match_exposure or None),
         "data.align": ("--align", align or None),
         "data.noise": ("--noise", noise),
-        "train.epochs": ("--epochs", _number(epochs)),
-        "train.lr": ("--lr", _number(lr)),
-        "train.batch_size": ("--batch-size", _number(batch_size)),
-        "train.seed": ("--seed", _number(seed)),
+        "train.epochs": ("--epochs", epochs),
+        "train.lr": ("--lr", lr),
+        "train.batch_size": ("--batch-size", batch_size),
+        "train.seed": ("--seed", seed),
         "train.init": ("--init", init),
         "train.freeze": ("--freeze", freeze or None),
     }
     sources = picture_flags(data, pairs, bursts, single_image)
     given = sources | {name: (flag, value) for name, (flag, value) in flags.items() if value is not None}
     if resume is None:
-        tuned = config_to_tune(init) if init and config is None else load_config(config or "default")
+        tuned = config_to_tune(init) if init and config is None else config_option(config or "default")
         resolved = overridden(tuned, left_off(sources) | given, assignments)
         run = ranks.from_first(lambda: create_run(out, name=Path(config or init or "default").stem, force=force))
     else:
@@ -181,15 +152,15 @@ def train(
     if resolved.train.init and resume is None:
         tell(f"starts from the weights of {resolved.train.init}")
     if ranks.count > 1:
-        tell(f"{ranks.count} ranks share each batch; this one has {counted(given_threads or ranks.threads, 'thread')}")
+        tell(f"{ranks.count} ranks share each batch; this one has {counted(threads or ranks.threads, 'thread')}")
     show = (show_bar if shows_progress() else show_lines) if ranks.first else show_nothing
     with StopSignals() as signals:
         records = training.train(
             resolved,
             run,
-            given_threads,
+            threads,
             resume=resume is not None,
-            checkpoint_minutes=minutes,
+            checkpoint_minutes=checkpoint_minutes,
             stop=signals,
             ranks=ranks,
         )
@@ -218,7 +189,7 @@ def _watched(records: Iterable[Record], signals: StopSignals, run: Run, ranks: R
 
 
 def _refuse_to_change(given: Mapping[str, tuple[str, Any]], others: list[str]) -> None:
-    """See that nothing is asked for that would make another training of the one that goes on."""
+    """Refuse options that would make a resumed run another training."""
     allowed = ("train.epochs", "data.kind", "data.source", "data.second")
     refused = [flag for name, (flag, _) in given.items() if name not in allowed] + others
     if refused:
@@ -238,10 +209,6 @@ def _config_of(run: Run) -> Config:
     tree = read_checkpoint(run.last)
     check_resumable(tree, run.last)
     return config_in(tree, run.last)
-
-
-def _number(text: str | None) -> int | float | str | None:
-    return None if text is None else number(text)
 
 
 def _what_is_left(run: Run) -> str:

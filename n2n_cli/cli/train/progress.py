@@ -1,4 +1,4 @@
-"""How a training goes on: a line for every epoch and, on a terminal, a bar."""
+"""Progress of a training: a line for every epoch and, on a terminal, a bar."""
 
 from __future__ import annotations
 

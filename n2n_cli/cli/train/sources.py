@@ -1,4 +1,4 @@
-"""Where `n2n train` finds its pictures: the options that say so, of which there is one at a time."""
+"""Options of `n2n train` that name its pictures, one at a time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand
 
+from n2n_cli.cli.options import exclusive
 from n2n_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,17 +17,17 @@ _KINDS = {"--data": "pictures", "--pairs": "pairs", "--bursts": "bursts", "--sin
 
 
 class TrainCommand(TyperCommand):
-    """A command whose option `--pairs` takes two folders, or one table."""
+    """A command whose `--pairs` takes two folders, or one table."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the words; an option that takes one value or two is none that the parser knows."""
-        return super().parse_args(ctx, list(_spelled_out(args)))
+        """Repeat `--pairs` for its second folder, as the parser needs it, and parse."""
+        return super().parse_args(ctx, list(spelled_out(args)))
 
 
 def picture_flags(
     data: str | None, pairs: Sequence[str] | None, bursts: str | None, single_image: str | None
 ) -> dict[str, tuple[str, Any]]:
-    """(option, value) of the configuration's keys that the options say, by name; none where none was given.
+    """Map keys of the configuration to the (option, value) that sets them.
 
     Raises
     ------
@@ -37,11 +38,7 @@ def picture_flags(
     given: dict[str, Sequence[str]] = {flag: [value] for flag, value in single.items() if value is not None}
     if pairs:
         given["--pairs"] = pairs
-    if len(given) > 1:
-        raise UsageError(
-            " and ".join(f"`{flag}`" for flag in given) + " cannot be used together: a training has one source",
-            hint="leave out all but one",
-        )
+    exclusive(given, why="a training has one source")
     if not given:
         return {}
     ((flag, named),) = given.items()
@@ -55,13 +52,13 @@ def picture_flags(
 
 
 def left_off(sources: dict[str, tuple[str, Any]]) -> dict[str, tuple[str, Any]]:
-    """(option, value) of the keys that are of shots alone, and not of what the option says: they are set back."""
+    """Reset keys that apply to shots alone, for options that name other pictures."""
     flag, kind = sources.get("data.kind", ("", "pairs"))
     return {} if kind in ("pairs", "bursts") else {f"data.{key}": (flag, False) for key in ("match_exposure", "align")}
 
 
 def check_same_kind(flags: dict[str, tuple[str, Any]], data: DataConfig) -> None:
-    """See that a run that goes on is told where its pictures have moved, and not to take others.
+    """Refuse another kind of pictures for a resumed run.
 
     Raises
     ------
@@ -77,8 +74,8 @@ def check_same_kind(flags: dict[str, tuple[str, Any]], data: DataConfig) -> None
         )
 
 
-def _spelled_out(words: Sequence[str]) -> Iterator[str]:
-    """The words, with `--pairs A B` as `--pairs A --pairs B`."""
+def spelled_out(words: Sequence[str]) -> Iterator[str]:
+    """Arguments with `--pairs A B` as `--pairs A --pairs B`."""
     left = iter(words)
     for word in left:
         yield word

@@ -1,13 +1,10 @@
-"""What is told of many pictures: lines, the manifest, failures, Ctrl-C, and the bar."""
+"""Reports on many pictures: lines, the manifest, failures, Ctrl-C."""
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import signal
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +12,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from n2n_cli.cli.console import settings
-from n2n_cli.cli.denoise.bar import Bar, bar
-from n2n_cli.denoising.picture_files import denoise_files
-from n2n_cli.denoising.tasks import Outcome
 from tests.cli import n2n, photo, start, workplace
 
 DENOISE = ("denoise", "--model", "tiny.pth")
@@ -115,19 +108,11 @@ def test_what_is_lost_is_told_once() -> None:
     assert "out/0.jpg: JPEG loses a little of what is written" in answer.err
 
 
-def test_the_model_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from n2n_cli.models.model import Model
-
-    loaded: list[Path] = []
-    load = Model.from_checkpoint
-
-    def spy(path: Path, *rest: Any, **more: Any) -> Model:
-        loaded.append(path)
-        return load(path, *rest, **more)
-
-    monkeypatch.setattr(Model, "from_checkpoint", spy)
-    assert n2n(*DENOISE, "photos", "out").code == 0
-    assert len(loaded) == 1
+def test_the_model_is_loaded_once() -> None:
+    Path("out/0.png").write_bytes(Path("tiny.pth").read_bytes())
+    answer = n2n("-q", "denoise", "--model", "out/0.png", "photos", "out")  # the first picture takes its place
+    assert answer == (0, "", "")
+    assert sorted(path.name for path in Path("out").iterdir()) == ["0.png", "1.png", "2.png"]
 
 
 def test_ctrl_c_tells_how_many_are_done_and_leaves_whole_files() -> None:
@@ -153,111 +138,3 @@ def test_ctrl_c_tells_how_many_are_done_and_leaves_whole_files() -> None:
     for name in names:
         Image.open(Path("out", name)).load()
     assert "Traceback" not in err
-
-
-def test_ctrl_c_counts_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*arguments: Any, **more: Any) -> Iterator[Outcome]:
-        yield from list(denoise_files(*arguments, **more))[:2]
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("n2n_cli.denoising.picture_files.denoise_files", interrupted)
-    answer = n2n("-q", *DENOISE, "photos", "out")
-    assert answer.code == 130
-    assert answer.err.startswith("error: interrupted: 2 of 3 pictures are done\n")
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def terminal(monkeypatch: pytest.MonkeyPatch, *, moment: float) -> Terminal:
-    """Stderr as a terminal, with a bar for what takes longer than so many seconds."""
-    stream = Terminal()
-    monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setattr(settings, "quiet", False)
-    monkeypatch.setattr("n2n_cli.cli.denoise.bar._MOMENT", moment)
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setenv("COLUMNS", "100")
-    return stream
-
-
-def drawn(stream: Terminal, work: Callable[[Bar], None], count: int = 4) -> str:
-    with bar(count) as shown:
-        assert shown is not None
-        work(shown)
-        if shown._progress is not None:
-            shown._progress.refresh()
-    return stream.getvalue()
-
-
-def test_the_bar_counts_pictures_and_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    def work(shown: Bar) -> None:
-        shown.begin("a.png")
-        shown.advance(1)
-        shown.end()
-        shown.begin("in/b\n.png")
-        shown.advance(0.25)
-        shown.advance(0.25)
-
-    text = drawn(terminal(monkeypatch, moment=0), work)
-    assert "2/4" in text
-    assert "in/b\\n.png" in text
-    assert "38%" in text  # 1.5 of 4
-
-
-def test_what_takes_a_moment_has_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    def work(shown: Bar) -> None:
-        shown.begin("a.png")
-        shown.advance(1)
-        shown.end()
-
-    assert drawn(terminal(monkeypatch, moment=1000), work, 1) == ""
-
-
-def test_results_do_not_go_the_way_of_the_bar(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def work(shown: Bar) -> None:
-        shown.begin("a.png")
-        shown.advance(0.5)
-        print("result")
-        print("news", file=sys.stderr)
-
-    text = drawn(terminal(monkeypatch, moment=0), work)
-    assert capsys.readouterr().out == "result\n"
-    assert "result" not in text
-    assert "news" in text
-
-
-def test_without_a_terminal_there_is_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    with bar(3) as shown:
-        assert shown is None
-
-
-def test_the_bar_goes_away_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: list[Bar] = []
-
-    def work(shown: Bar) -> None:
-        kept.append(shown)
-        shown.begin("a.png")
-        shown.advance(0.5)
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        drawn(terminal(monkeypatch, moment=0), work)
-    progress = kept[0]._progress
-    assert progress is not None
-    assert not progress.live.is_started
-
-
-def test_the_bar_is_told_of_all_that_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun: list[str] = []
-    parts: list[float] = []
-    monkeypatch.setattr("n2n_cli.cli.denoise.bar.shows_progress", lambda: True)
-    monkeypatch.setattr(Bar, "begin", lambda self, name: begun.append(name))
-    monkeypatch.setattr(Bar, "advance", lambda self, part: parts.append(part))
-    assert n2n(*DENOISE, "photos", "out").code == 0
-    assert begun == [f"photos/{i}.png" for i in range(3)]
-    assert sum(parts) == pytest.approx(3)

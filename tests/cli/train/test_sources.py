@@ -1,4 +1,4 @@
-"""`n2n train` on real noisy pictures, and from weights: its options, and what it refuses."""
+"""Options of `n2n train` for real noisy pictures and for weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from n2n_cli.checkpoints.file import read_checkpoint
-from n2n_cli.cli.train.sources import _spelled_out
+from n2n_cli.cli.train.sources import spelled_out
 from n2n_cli.config import Config, load_config
 from n2n_cli.models.model import Model
 from tests.cli import failure, n2n, workplace
@@ -21,7 +21,7 @@ FAST = ("--epochs", "1", "--out", "run")
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Beside the usual, `a/` and `b/` with three shots each, `pairs.csv`, and bursts in `scenes/`."""
+    """Add `a/` and `b/` with three shots each, `pairs.csv`, and bursts in `scenes/`."""
     monkeypatch.chdir(tmp_path)
     workplace(tmp_path)
     write_bursts(Path("scenes"), shots=3)
@@ -36,7 +36,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def trained(*words: str) -> tuple[Config, str]:
-    """The configuration that a training of one epoch leaves, and what it told."""
+    """Configuration that a training of one epoch leaves, and its stderr."""
     answer = n2n("train", "--config", "tiny.toml", *FAST, *words)
     assert answer.code == 0, answer.err
     return load_config("run/config.toml"), answer.err
@@ -144,7 +144,7 @@ def test_what_is_refused(words: list[str], code: int, message: str) -> None:
     ],
 )
 def test_one_value_or_two(words: list[str], spelled: list[str]) -> None:
-    assert list(_spelled_out(words)) == spelled
+    assert list(spelled_out(words)) == spelled
 
 
 # Going on

@@ -1,7 +1,8 @@
-"""`n2n denoise --self`: the words, what they go with, and what is told."""
+"""`n2n denoise --self`: its spellings, its rules and its messages."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -77,29 +78,24 @@ def test_a_folder_and_its_small_pictures() -> None:
     np.testing.assert_array_equal(pixels("out/small.png"), pixels("photos/small.png"))
 
 
-def test_a_budget_of_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[float] = []
-    real = __import__("n2n_cli.single_image.zero_shot", fromlist=["learn"]).learn
-
-    def watched(step: object, held_out: object, average: object, effort: Effort, **named: object) -> object:
-        asked.append(effort.seconds)
-        return real(step, held_out, average, effort, **named)
-
-    monkeypatch.setattr("n2n_cli.single_image.zero_shot.learn", watched)
-    assert n2n("denoise", "--self", "--seconds", "0.2", "photos/0.png", "out.png").code == 0
-    assert asked == [0.2]
+def test_seconds_replace_the_number_of_steps() -> None:
+    photo(Path("in.png"), (96, 80, 3))
+    steps = []
+    for words in ([], ["--seconds", "1"]):
+        answer = n2n("-v", "denoise", "--self", *words, "in.png", "out.png")
+        found = re.search(r"a network of its own learned for (\d+) steps", answer.err)
+        assert found, answer
+        steps.append(int(found[1]))
+    assert steps[0] == 4 < steps[1]
 
 
 @pytest.mark.parametrize(
     ("words", "message", "hint"),
     [
         (("--self=adopt",), "`--self` is 'adopt', it must be one of zs-n2n, adapt", "for example `--self=adapt`"),
-        (("--self", "--model", "tiny.pth"), "`--self` begins with nothing: it has no use for `--model`", "`--self=ad"),
-        (("--self", "--config", "ee559"), "`--self` begins with nothing: it has no use for `--config`", "`--self=ad"),
-        (("--seconds", "5"), "`--seconds` is what `--self` may take", "add `--self`, or leave `--seconds` out"),
-        (("--self", "--seconds", "0"), "`--seconds` is '0', it must be a number of seconds", "for example"),
-        (("--self", "--seconds", "nan"), "`--seconds` is 'nan', it must be a number of seconds", "for example"),
-        (("--self", "--seconds", "inf"), "`--seconds` is 'inf', it must be a number of seconds", "for example"),
+        (("--self", "--model", "tiny.pth"), "`--self` and `--model` cannot be used together", "`--self=ad"),
+        (("--self", "--config", "ee559"), "`--self` and `--config` cannot be used together", "`--self=ad"),
+        (("--seconds", "5"), "`--seconds` requires `--self`", "add `--self`, or leave out `--seconds`"),
         (("--pd", "5"), "`--pd` is '5', it must be a whole number from 1 to 4", "for example"),
     ],
 )

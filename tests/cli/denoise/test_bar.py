@@ -1,0 +1,97 @@
+"""The progress bar of `n2n denoise`."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from contextlib import redirect_stderr
+from pathlib import Path
+
+import pytest
+
+from n2n_cli.cli.denoise.bar import bar
+from tests.cli import Terminal, lines_of, on_a_terminal, photo, workplace
+
+REDRAWN = 0.25
+"""Seconds in which a bar is drawn again: it is ten times a second."""
+
+
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+def test_the_bar_counts_pictures_and_parts() -> None:
+    with redirect_stderr(Terminal()) as terminal, bar(4, delay=0) as shown:
+        assert shown is not None
+        shown.begin("a.png")
+        shown.advance(1)
+        shown.end()
+        shown.begin("in/b\n.png")
+        shown.advance(0.25)
+        shown.advance(0.25)
+        time.sleep(REDRAWN)
+    text = terminal.getvalue()
+    assert "2/4" in text
+    assert "in/b\\n.png" in text
+    assert "38%" in text  # 1.5 of 4
+
+
+def test_work_shorter_than_the_delay_has_no_bar() -> None:
+    with redirect_stderr(Terminal()) as terminal, bar(1, delay=1000) as shown:
+        assert shown is not None
+        shown.begin("a.png")
+        shown.advance(1)
+        shown.end()
+    assert terminal.getvalue() == ""
+
+
+def test_results_are_not_drawn_with_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    with redirect_stderr(Terminal()) as terminal, bar(4, delay=0) as shown:
+        assert shown is not None
+        shown.begin("a.png")
+        shown.advance(0.5)
+        print("result")
+        print("news", file=sys.stderr)
+    assert capsys.readouterr().out == "result\n"
+    assert "result" not in terminal.getvalue()
+    assert "news" in terminal.getvalue()
+
+
+def test_without_a_terminal_there_is_no_bar() -> None:
+    with redirect_stderr(io.StringIO()), bar(3) as shown:
+        assert shown is None
+
+
+def test_the_bar_goes_away_with_an_error() -> None:
+    def work() -> None:
+        with bar(4, delay=0) as shown:
+            assert shown is not None
+            shown.begin("a.png")
+            shown.advance(0.5)
+            raise KeyboardInterrupt
+
+    with redirect_stderr(Terminal()) as terminal, pytest.raises(KeyboardInterrupt):
+        work()
+    before = terminal.getvalue()
+    time.sleep(REDRAWN)
+    assert terminal.getvalue() == before
+    assert before.rindex("\x1b[?25h") > before.rindex("a.png")  # the cursor is back
+
+
+def test_the_bar_shows_all_pictures_of_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    workplace(tmp_path)
+    Path("out").mkdir()
+    for i in range(3):
+        photo(Path(f"photos/{i}.png"), (1200, 1000, 3), seed=i)
+    out, seen = on_a_terminal("denoise", "--model", "tiny.pth", "photos", "out")
+    assert out == ""
+    bars = [line for line in lines_of(seen) if line.endswith(" left")]
+    assert all(len(line) <= 80 for line in bars)
+    assert "3/3 photos/2.png" in bars[-1]
+    parts = [int(line.split("%")[0].split()[-1]) for line in bars]
+    assert parts == sorted(parts)
+    assert parts[-1] > 66
