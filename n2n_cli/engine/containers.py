@@ -31,14 +31,12 @@ class Chain(TrainableKernel):
     def __init__(self, network: Sequential, steps: Sequence[Step]) -> None:
         super().__init__(network)
         self._steps = steps
-        self._first = next((i for i, step in enumerate(steps) if step.kernel.learns), 0)  # the first with parameters
+        learning = [i for i, step in enumerate(steps) if step.kernel.learns]
+        self._first, self.learns = (learning or [0])[0], bool(learning)
+        self.tapes = all(step.kernel.tapes for step in steps)
 
     def children(self) -> Iterator[Kernel]:
         return (kernel for _, kernel in self._steps)
-
-    @property
-    def tapes(self) -> bool:
-        return all(kernel.tapes for kernel in self.children())
 
     def forward(self, x: Array) -> Array:
         shape = x.shape
@@ -83,11 +81,7 @@ class _Bypass(TrainableKernel):
 
     def __init__(self, network: Residual | SkipConcat, inner: Chain) -> None:
         super().__init__(network)
-        self._inner = inner
-
-    @property
-    def tapes(self) -> bool:
-        return self._inner.tapes
+        self._inner, self.tapes, self.learns = inner, inner.tapes, inner.learns
 
 
 class ResidualKernel(_Bypass):

@@ -14,9 +14,7 @@ from n2n_cli.nn.functional import Array
 class _Elementwise(TrainableKernel):
     """A function of every value by itself; keeps its output."""
 
-    @property
-    def tapes(self) -> bool:
-        return True
+    tapes = True
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> the same shape."""

@@ -67,6 +67,7 @@ class FusedConv(TrainableKernel):
         Axes of the weight, (C_out, C_in, K_h, K_w), in the order that its gradient lies in.
     """
 
+    tapes = learns = True
     gradient_order: tuple[int, ...] = (0, 1, 2, 3)
 
     def __init__(self, geometry: Geometry, conv: Conv2d, relu: ReLU | None, shared: Shared) -> None:
@@ -76,14 +77,6 @@ class FusedConv(TrainableKernel):
         self.has_relu = relu is not None
         self.taps: Pair = conv.kernel_size
         self._derived = shared.derived(self._kind, [parameter for _, parameter in conv.named_parameters()])
-
-    @property
-    def tapes(self) -> bool:
-        return True
-
-    @property
-    def learns(self) -> bool:
-        return True
 
     def gradient_orders(self) -> Iterator[tuple[Parameter, tuple[int, ...]]]:
         yield self.conv.weight, self.gradient_order

@@ -25,10 +25,13 @@ class Kernel(Differentiable):
     Attributes
     ----------
     tapes : bool
-        Whether its passes can be recorded on a tape: see `tape`.
+        True where its passes can be recorded on a tape: see `tape`.
     learns : bool
-        Whether it has parameters.
+        True where it has parameters.
     """
+
+    tapes: bool = False
+    learns: bool = False
 
     def __init__(self, geometry: Geometry) -> None:
         super().__init__()
@@ -63,14 +66,6 @@ class Kernel(Differentiable):
     def most_values(self, shape: Shape) -> int:
         """Values in the largest array made of one image, for batches of `shape`."""
         return most_values(self.geometry, shape)
-
-    @property
-    def tapes(self) -> bool:
-        return False
-
-    @property
-    def learns(self) -> bool:
-        return any(child.learns for child in self.children())
 
     def gradient_orders(self) -> Iterator[tuple[Parameter, tuple[int, ...]]]:
         """The axes of parameters in the order that their gradients are made in, the outermost first.
@@ -109,7 +104,7 @@ class PlainKernel(TrainableKernel):
 
     def __init__(self, module: Module) -> None:
         super().__init__(module)
-        self.module = module
+        self.module, self.learns = module, bool(module.param())
         self.train(module.training)
 
     def forward(self, x: Array) -> Array:
@@ -121,7 +116,3 @@ class PlainKernel(TrainableKernel):
     def train(self, mode: bool) -> None:
         super().train(mode)
         self.module.train(mode)
-
-    @property
-    def learns(self) -> bool:
-        return bool(self.module.param())

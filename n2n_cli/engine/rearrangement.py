@@ -13,16 +13,10 @@ from n2n_cli.nn.shuffle import PixelShuffle, PixelUnshuffle
 from n2n_cli.nn.upsampling import NearestUpsampling
 
 
-class _Taped(TrainableKernel):
-    """A kernel whose passes can be recorded."""
-
-    @property
-    def tapes(self) -> bool:
-        return True
-
-
-class UpsamplingKernel(_Taped):
+class UpsamplingKernel(TrainableKernel):
     """`nn.NearestUpsampling`."""
+
+    tapes = True
 
     def __init__(self, module: NearestUpsampling) -> None:
         super().__init__(module)
@@ -48,8 +42,10 @@ class UpsamplingKernel(_Taped):
         return grad
 
 
-class ShuffleKernel(_Taped):
+class ShuffleKernel(TrainableKernel):
     """`nn.PixelShuffle` or `nn.PixelUnshuffle`: each is the other's gradient."""
+
+    tapes = True
 
     def __init__(self, module: PixelShuffle | PixelUnshuffle) -> None:
         super().__init__(module)
@@ -79,8 +75,10 @@ class ShuffleKernel(_Taped):
         return y
 
 
-class MaxPoolKernel(_Taped):
+class MaxPoolKernel(TrainableKernel):
     """`nn.MaxPool2d`."""
+
+    tapes = True
 
     def __init__(self, module: MaxPool2d) -> None:
         super().__init__(module)

@@ -15,17 +15,11 @@ from n2n_cli.nn.transpose_conv import TransposeConv2d
 class TransposeConvKernel(TrainableKernel):
     """`nn.TransposeConv2d`."""
 
+    tapes = learns = True
+
     def __init__(self, module: TransposeConv2d) -> None:
         super().__init__(module)
         self.conv = module
-
-    @property
-    def tapes(self) -> bool:
-        return True
-
-    @property
-    def learns(self) -> bool:
-        return True
 
     def forward(self, x: Array) -> Array:
         """(N, C_in, H, W) -> (N, C_out, H_out, W_out)."""

@@ -38,11 +38,7 @@ class ForChannels(Kernel, Geometry):
 
     def __init__(self, inner: Kernel, own: int, channels: int) -> None:
         super().__init__(self)
-        self._inner, self._own, self._channels = inner, own, channels
-
-    @property
-    def tapes(self) -> bool:
-        return self._inner.tapes
+        self._inner, self._own, self._channels, self.tapes = inner, own, channels, inner.tapes
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> the same shape."""

@@ -20,6 +20,7 @@ he               He initialisation of a whole network
 freezing         parameters that do not learn
 spec             a network as tables of a TOML file
 arguments        checks of constructor arguments
+state            arrays of a saved state, fitted by name
 
 How it learns:
 

@@ -10,7 +10,7 @@ from n2n_cli.errors import ArgumentError, CheckpointError, listed
 from n2n_cli.nn import arguments
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.module import Parameter
-from n2n_cli.nn.optimizer import fit
+from n2n_cli.nn.state import fit
 
 
 class MovingAverage:
@@ -99,11 +99,9 @@ class MovingAverage:
         if not isinstance(found, Mapping):
             problems.append("`weights` is no table of arrays")
             found = self.weights
-        problems += [f"`weights.{name}` is missing" for name in self.weights if name not in found]
-        problems += [f"`weights.{name}` is unexpected" for name in found if name not in self.weights]
-        both = [name for name in self.weights if name in found]
         fitting, misfits = fit(
-            {f"weights.{name}": self.weights[name] for name in both}, {f"weights.{name}": found[name] for name in both}
+            {f"weights.{name}": values for name, values in self.weights.items()},
+            {f"weights.{name}": values for name, values in found.items()},
         )
         if problems or misfits:
             raise CheckpointError(

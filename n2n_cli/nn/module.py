@@ -10,6 +10,7 @@ import numpy as np
 from n2n_cli.errors import CheckpointError, ShapeError, TrainingError, listed
 from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.nn.geometry import Geometry
+from n2n_cli.nn.state import fit
 
 Kept = TypeVar("Kept")
 
@@ -128,27 +129,12 @@ class Module(Differentiable, Geometry):
         CheckpointError
             Names missing, unexpected, misshapen and non-finite entries: the first eight, if there are more.
         """
-        own = dict(self.named_parameters())
-        problems = [f"`{name}` is missing" for name in own if name not in state]
-        problems += [f"`{name}` is unexpected" for name in state if name not in own]
-        fitting: dict[str, Array] = {}
-        for name, parameter in own.items():
-            if name not in state:
-                continue
-            if state[name].shape != parameter.data.shape:
-                problems.append(f"`{name}` has shape {state[name].shape}, the network needs {parameter.data.shape}")
-                continue
-            if state[name].dtype.kind not in "fiub":
-                problems.append(f"`{name}` holds {state[name].dtype} values, the network needs {parameter.data.dtype}")
-                continue
-            with np.errstate(over="ignore"):  # what is too large for the parameter's dtype is no longer finite
-                fitting[name] = state[name].astype(parameter.data.dtype)
-            if not np.isfinite(fitting[name]).all():
-                problems.append(f"`{name}` holds values that are not finite")
+        own = {name: parameter.data for name, parameter in self.named_parameters()}
+        fitting, problems = fit(own, state)
         if problems:
             raise CheckpointError(f"the weights do not fit the network: {listed(problems)}")
         for name, values in fitting.items():
-            own[name].data[...] = values
+            own[name][...] = values
 
     # Modes
 

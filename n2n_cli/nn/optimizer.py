@@ -10,6 +10,7 @@ import numpy as np
 from n2n_cli.errors import ArgumentError, CheckpointError, listed
 from n2n_cli.nn import arguments
 from n2n_cli.nn.functional import Array
+from n2n_cli.nn.state import fit
 
 AT_LEAST_0 = "a finite number of at least 0"
 BELOW_1 = "a number of at least 0 and below 1"
@@ -114,26 +115,3 @@ class Optimizer:
         """Arrays like the parameters, all in one memory, which so stays in the processor's cache."""
         memory = np.empty(max((parameter.nbytes for parameter, _ in self.params), default=0), np.uint8)
         return [np.ndarray(parameter.shape, parameter.dtype, memory) for parameter, _ in self.params]
-
-
-def fit(own: Mapping[str, Array], found: Mapping[str, Any]) -> tuple[dict[str, Array], list[str]]:
-    """What was found, in the dtypes of `own`; and what is wrong with it: no array, another shape, not finite.
-
-    Parameters
-    ----------
-    own, found : mappings of the same names
-    """
-    fitting: dict[str, Array] = {}
-    problems: list[str] = []
-    for name, array in own.items():
-        values = found[name]
-        if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
-            problems.append(f"`{name}` is no array of numbers")
-        elif values.shape != array.shape:
-            problems.append(f"`{name}` has shape {values.shape}, the network needs {array.shape}")
-        else:
-            with np.errstate(over="ignore"):  # what is too large for the dtype is no longer finite
-                fitting[name] = values.astype(array.dtype)
-            if not np.isfinite(fitting[name]).all():
-                problems.append(f"`{name}` holds values that are not finite")
-    return fitting, problems

@@ -110,15 +110,13 @@ class ZeroShot(TrainableKernel, Geometry):
         Of `noise_network`, without padding.
     """
 
+    tapes = True
+
     def __init__(self, network: Sequential) -> None:
         super().__init__(self)
         # Compiled twice: a kernel keeps what the backward pass of one forward pass needs, and there are two.
         shared = Shared()
         self._network, self._twin = kernel_for(network, shared), kernel_for(network, shared)
-
-    @property
-    def tapes(self) -> bool:
-        return True
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W), the sides even -> (N, 4C, H/2 - 4, W/2 - 4)."""

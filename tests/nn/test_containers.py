@@ -9,6 +9,7 @@ import pytest
 
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import Conv2d, NearestUpsampling, ReLU, Sequential, Sigmoid
+from n2n_cli.nn.functional import Array
 from tests.gradients import check_gradients
 
 
@@ -77,3 +78,24 @@ def test_a_wrong_gradient_names_the_layer_and_its_position(rng: np.random.Genera
     assert caught.value.message == (
         "layer 1: layer 3: layer 1: Sigmoid() got an output gradient of shape (1, 4, 3, 8), it needs (1, 4, 3, 7)"
     )
+
+
+def test_a_sequential_calls_the_forward_of_its_layers(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    forward, backward = Conv2d.forward, Conv2d.backward
+
+    def counted_forward(layer: Conv2d, x: Array) -> Array:
+        calls.append("forward")
+        return forward(layer, x)
+
+    def counted_backward(layer: Conv2d, grad_output: Array) -> Array:
+        calls.append("backward")
+        return backward(layer, grad_output)
+
+    monkeypatch.setattr(Conv2d, "forward", counted_forward)
+    monkeypatch.setattr(Conv2d, "backward", counted_backward)
+    network = Sequential(Conv2d(3, 4, 3, padding=1, rng=rng), ReLU(), Sequential(Conv2d(4, 3, 3, padding=1, rng=rng)))
+    network.backward(network(rng.normal(size=(2, 3, 5, 7))))
+    assert calls == ["forward", "forward", "backward", "backward"]

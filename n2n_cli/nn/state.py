@@ -1,0 +1,42 @@
+"""Arrays of a saved state, fitted to those of a network or an optimiser by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from n2n_cli.nn.functional import Array
+
+
+def fit(own: Mapping[str, Array], found: Mapping[str, Any]) -> tuple[dict[str, Array], list[str]]:
+    """Arrays found in a file, in the dtypes of `own`, and all that does not fit.
+
+    Parameters
+    ----------
+    own, found : mappings of names to arrays
+
+    Returns
+    -------
+    dict of arrays, list of str
+        The arrays that fit; and a line for each name that is missing, unexpected, no array of numbers, of another
+        shape or not finite.
+    """
+    fitting: dict[str, Array] = {}
+    problems = [f"`{name}` is missing" for name in own if name not in found]
+    problems += [f"`{name}` is unexpected" for name in found if name not in own]
+    for name, array in own.items():
+        if name not in found:
+            continue
+        values = found[name]
+        if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
+            problems.append(f"`{name}` is no array of numbers")
+        elif values.shape != array.shape:
+            problems.append(f"`{name}` has shape {values.shape}, the network needs {array.shape}")
+        else:
+            with np.errstate(over="ignore"):  # what is too large for the dtype is no longer finite
+                fitting[name] = values.astype(array.dtype)
+            if not np.isfinite(fitting[name]).all():
+                problems.append(f"`{name}` holds values that are not finite")
+    return fitting, problems
