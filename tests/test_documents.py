@@ -17,7 +17,7 @@ from n2n_cli import __version__
 from n2n_cli.checkpoints.file import read_checkpoint
 
 ROOT = Path(__file__).parents[1]
-ARRAY, NETWORK, TORCH = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/API.md").read_text(), re.M | re.S)
+ARRAY, NETWORK, COMPILED, TORCH = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/API.md").read_text(), re.M | re.S)
 DOCUMENTS = sorted(
     path
     for pattern in ("*.md", "benchmarks/*.md", "data/README.md", "docs/*.md", "n2n_cli/**/*.md")
@@ -43,6 +43,10 @@ def test_a_network_is_built_trained_and_saved_as_shown(tmp_path: Path) -> None:
     assert outcome(NETWORK + check, tmp_path) == "(16, 16)\nTrue True\n"
     assert len([line for line in NETWORK.splitlines() if line]) <= 16
     assert (tmp_path / "model.pth").is_file()
+
+
+def test_a_network_is_compiled_as_shown(tmp_path: Path) -> None:
+    assert outcome(COMPILED, tmp_path) == "True\n"
 
 
 def test_torch_reads_it_as_shown(tmp_path: Path, torch: Any) -> None:
