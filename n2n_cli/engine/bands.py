@@ -18,7 +18,7 @@ from n2n_cli.engine.pool import Pool
 from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.nn.geometry import Geometry
 
-_VALUES, _LEAST_ROWS = 2**20, 16
+VALUES, LEAST_ROWS = 2**20, 16
 """Values that are made for a band, about, and rows, at least: a row or two more go in on either side."""
 _TIMES = 3
 """A band takes the memory of so many such arrays, at most."""
@@ -79,7 +79,7 @@ class Bands:
         """
         n, c, h, w = y.shape
         by_row, fair = n * w * max(c, width), -(-h // (2 * self._threads))
-        rows = max(min(_LEAST_ROWS + 2 * halo, fair), min(_VALUES // max(1, by_row), fair), 1)
+        rows = max(min(LEAST_ROWS + 2 * halo, fair), min(VALUES // max(1, by_row), fair), 1)
         rows += -rows % period
         self._fill(y, task, rows, _TIMES * min(h, rows + halo) * by_row + beside)
         return y

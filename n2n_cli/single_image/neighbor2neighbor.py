@@ -149,9 +149,13 @@ class Adapter:
         return max(noise_correlation(_stacked([x for x, _ in self._windows]), _stacked(self._denoised)))
 
     def step(self) -> None:
-        """Take one."""
+        """Take one step."""
         optimizer = self.model.optimizer
         optimizer.lr = min(LEARNING_RATE * GROWTH**optimizer.steps, LAST_RATE)
+        self.model.step(*self.batch())
+
+    def batch(self) -> tuple[Array, Array]:
+        """The input and the target (see `target_of`) of the next step."""
         x, learned = self.crops.at(self.crops.draw(BATCH, self.side), self.side)
         x, mask = with_channels(x, self._channels), self._spread(cells(learned))
         drawn = draw_neighbours(len(x), *mask.shape[2:], rng=self._rng)
@@ -162,7 +166,7 @@ class Adapter:
             cut, (guessed, differing, _) = ~cells(~self.crops.clipping(denoised)), _parts(target)
             np.copyto(guessed, self._before.predict(first), where=cut)
             np.copyto(differing, 0, where=cut)
-        self.model.step(first, target)
+        return first, target
 
     def held_out(self) -> float:
         """By how much the model errs more than at first, in the held-out blocks; not a number where there are none."""

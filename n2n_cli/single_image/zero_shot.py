@@ -227,10 +227,13 @@ class ZeroShotLearner:
         self._held_out = self._scaled(windows)
 
     def step(self) -> None:
-        """Take one."""
+        """Take one step."""
+        self.trainer.step(*self.batch())
+
+    def batch(self) -> tuple[Array, Array]:
+        """Scaled crops, and a mask of the differences that are learned from: the next step's input and target."""
         x, learned = self.crops.at(self.crops.draw(BATCH, self._side), self._side)
-        mask = _inside(cells(learned)).astype(np.float32)
-        self.trainer.step(self._scaled(x), mask)
+        return self._scaled(x), _inside(cells(learned)).astype(np.float32)
 
     def in_processes(self) -> AbstractContextManager[None]:
         """Take the steps of the block with processes in place of threads."""

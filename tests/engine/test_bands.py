@@ -25,8 +25,8 @@ from tests.nn.unet import unet
 @pytest.fixture(autouse=True, params=[1, 3])
 def rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Bands of so many rows, or the next number that a layer allows."""
-    monkeypatch.setattr(bands, "_LEAST_ROWS", request.param)
-    monkeypatch.setattr(bands, "_VALUES", 1)
+    monkeypatch.setattr(bands, "LEAST_ROWS", request.param)
+    monkeypatch.setattr(bands, "VALUES", 1)
     return int(request.param)
 
 
