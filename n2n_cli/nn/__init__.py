@@ -1,36 +1,37 @@
-"""The framework: layers, losses and optimisers in NumPy. Arrays in, arrays out; no files, no clock, no terminal.
+"""The deep-learning framework: layers, losses and optimisers in NumPy.
 
-Arrays are (N, C, H, W), names and argument order are those of `torch.nn`.
+Arrays are (N, C, H, W); names and argument order follow `torch.nn`. Nothing here reads files, the clock or the
+terminal.
 
-What a network is made of:
+Layers and networks:
 
-module           Parameter and Module, what every layer and container is
-containers       Sequential: modules one after the other
-geometry         shapes of outputs, and the pixels that they depend on
-skips            Residual and SkipConcat: modules with a path around them
-conv             the convolution
-transpose_conv   the convolution that enlarges
-upsampling       enlarging by repetition
-pooling          the largest value of every window
-shuffle          pixels to channels and back
+module           Parameter and Module, the base of layers and containers
+containers       Sequential
+geometry         output shapes and receptive fields
+skips            Residual and SkipConcat: containers with a skip connection
+conv             convolution
+transpose_conv   transposed convolution
+upsampling       nearest-neighbour upsampling
+pooling          max pooling
+shuffle          pixel shuffle and unshuffle
 activations      ReLU, LeakyReLU, Sigmoid
-functional       the pure array functions behind the layers, in adjoint pairs
-init             how weights start
+functional       pure array functions behind the layers, in adjoint pairs
+init             weight initialisation
 he               He initialisation of a whole network
-freezing         parameters that do not learn
-spec             a network as tables of a TOML file
+freezing         frozen parameters
+spec             networks built from the tables of a TOML file
 arguments        checks of constructor arguments
-state            arrays of a saved state, fitted by name
+state            loading of saved arrays by name
 
-How it learns:
+Training:
 
 losses           MSE, L1
-optimizer        what every optimiser is
+optimizer        base class of the optimisers
 optim            SGD, gradient clipping; all optimisers can be imported from here
 adam             Adam, AdamW
 muon             Muon
-schedules        the learning rate from step to step
-averaging        the mean of the weights over the last steps
+schedules        learning-rate schedules
+averaging        moving average of the weights
 """
 
 from n2n_cli.nn.activations import LeakyReLU, ReLU, Sigmoid

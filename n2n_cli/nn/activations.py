@@ -1,4 +1,4 @@
-"""Activation functions: layers that act on every value by itself."""
+"""Activation functions: element-wise layers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from n2n_cli.nn.module import Module
 
 
 class ReLU(Module):
-    """max(x, 0). The gradient at 0 is 0, as in PyTorch."""
+    """max(x, 0); the gradient at 0 is 0, as in PyTorch."""
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> the same shape."""
@@ -24,7 +24,9 @@ class ReLU(Module):
 
 
 class LeakyReLU(Module):
-    """x where it is above 0, negative_slope * x elsewhere. The gradient at 0 is the slope, as in PyTorch.
+    """x where x > 0, negative_slope * x elsewhere.
+
+    The gradient at 0 is negative_slope, as in PyTorch.
 
     Parameters
     ----------
@@ -34,7 +36,7 @@ class LeakyReLU(Module):
     Raises
     ------
     ArgumentError
-        From the constructor, when the slope is out of range.
+        From the constructor, if the slope is out of range.
     """
 
     def __init__(self, negative_slope: float = 0.01) -> None:
@@ -49,7 +51,7 @@ class LeakyReLU(Module):
 
     def backward(self, grad_output: Array) -> Array:
         """The output gradient where x > 0, negative_slope times it elsewhere."""
-        (y,) = self.use_up()  # above 0 where x is
+        (y,) = self.use_up()  # y > 0 exactly where x > 0
         self.check_gradient(grad_output.shape, y.shape)
         return np.where(y > 0, grad_output, self.negative_slope * grad_output)
 
@@ -58,11 +60,11 @@ class LeakyReLU(Module):
 
 
 class Sigmoid(Module):
-    """1 / (1 + exp(-x)), for any x without overflow."""
+    """1 / (1 + exp(-x)), without overflow for any x."""
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> the same shape, values in [0, 1]."""
-        with np.errstate(over="ignore"):  # exp may be infinite: its reciprocal is the 0 that it should be
+        with np.errstate(over="ignore"):  # exp may be infinite; its reciprocal is then 0, as it should be
             return self.keep(1 / (1 + np.exp(-x)))
 
     def backward(self, grad_output: Array) -> Array:

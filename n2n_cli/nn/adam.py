@@ -1,4 +1,4 @@
-"""Adam and AdamW."""
+"""Adam and AdamW optimisers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from n2n_cli.nn.optimizer import BELOW_1, Optimizer
 
 
 class Adam(Optimizer):
-    """Steps of a size that does not depend on the gradient's: its mean over the root of its mean square.
+    """Adam: the mean gradient divided by the root of the mean squared gradient.
 
     At step t = 1, 2, ...: m = beta1 * m + (1 - beta1) * gradient; v = beta2 * v + (1 - beta2) * gradient^2;
     parameter -= lr * m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps).
@@ -22,11 +22,11 @@ class Adam(Optimizer):
     Parameters
     ----------
     betas : (float, float)
-        How much of m and of v stays at a step, each at least 0 and below 1.
+        Decay rates of m and v, each at least 0 and below 1.
     eps : float
-        Above 0: it bounds the step where gradients vanish.
+        Above 0. Bounds the step where gradients vanish.
     weight_decay : float
-        At least 0. Its product with the parameter is added to the gradient.
+        At least 0. weight_decay * parameter is added to the gradient.
 
     References
     ----------
@@ -64,9 +64,18 @@ class Adam(Optimizer):
             self._follow(parameter, grad, m, v, change)
 
     def _follow(self, parameter: Array, grad: Array, m: Array, v: Array, change: Array) -> None:
-        """Change a parameter by its gradient, its mean with those before, what else is kept, and a scratch array."""
+        """Update a parameter in place.
+
+        Parameters
+        ----------
+        parameter, grad : array
+        m, v : array
+            The parameter's entries of `exp_avg` (already updated) and `exp_avg_sq`.
+        change : array
+            Scratch memory.
+        """
         beta1, beta2 = self.betas
-        # Both corrections in two numbers, as at the end of the paper's section 2: fewer passes over the arrays.
+        # Bias corrections as two scalars, as at the end of the paper's section 2: fewer passes over the arrays.
         root = math.sqrt(1 - beta2**self.steps)
         lr, eps = float(self.lr) * root / (1 - beta1**self.steps), self.eps * root
 
@@ -83,7 +92,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam, whose weight decay makes the parameters smaller by themselves: parameter *= 1 - lr * weight_decay.
+    """Adam with decoupled weight decay: parameter *= 1 - lr * weight_decay.
 
     References
     ----------

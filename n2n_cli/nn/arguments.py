@@ -1,4 +1,4 @@
-"""Checks of what a layer or an optimiser is constructed with; one wording for all of them."""
+"""Checks of constructor arguments, with one wording for all layers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ IntOrPair: TypeAlias = "int | tuple[int, int] | list[int]"
 
 
 def integer(name: str, value: object, low: int) -> int:
-    """`value` as an int that is at least `low`; `ArgumentError` otherwise. True and False are not numbers here."""
+    """Return `value` as an int of at least `low`, or raise `ArgumentError`.
+
+    Booleans are rejected.
+    """
     needed = f"a whole number of at least {low}"
     if isinstance(value, bool):
         raise ArgumentError(name, value, needed)
@@ -27,7 +30,7 @@ def integer(name: str, value: object, low: int) -> int:
 
 
 def pair(name: str, value: object, low: int) -> tuple[int, int]:
-    """`value` as (rows, columns), each at least `low`: a single number stands for both."""
+    """Return `value`, one int or two, as (rows, columns), each at least `low`."""
     if isinstance(value, tuple | list):
         if len(value) != 2:
             raise ArgumentError(name, value, "one whole number, or two: rows and columns")
@@ -37,20 +40,23 @@ def pair(name: str, value: object, low: int) -> tuple[int, int]:
 
 
 def flag(name: str, value: object) -> bool:
-    """`value` if it is True or False; `ArgumentError` otherwise."""
+    """Return `value` if it is a bool, or raise `ArgumentError`."""
     if not isinstance(value, bool):
         raise ArgumentError(name, value, "true or false")
     return value
 
 
 def positive(name: str, value: object) -> float:
-    """`value` as a finite float above zero; `ArgumentError` otherwise."""
+    """Return `value` as a finite float above 0, or raise `ArgumentError`."""
     return number(name, value, "a finite number above 0", lambda value: value > 0)
 
 
 def number(name: str, value: object, needed: str, fits: Callable[[float], bool]) -> float:
-    """`value` as a float, if it is a finite number that fits; `ArgumentError`, which says what is needed, otherwise."""
-    largest = sys.float_info.max  # a whole number may be larger still
+    """Return `value` as a float if it is finite and `fits(value)` is true.
+
+    Otherwise raise `ArgumentError`, with `needed` as the description of a valid value.
+    """
+    largest = sys.float_info.max  # an int may be larger than any float
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= largest or not fits(value):
         raise ArgumentError(name, value, needed)
     return float(value)

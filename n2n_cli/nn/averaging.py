@@ -1,4 +1,7 @@
-"""The mean of a network's weights over its last steps, which denoises better than the weights themselves."""
+"""Exponential moving average of the weights.
+
+Averaged weights denoise better than those of the last step.
+"""
 
 from __future__ import annotations
 
@@ -14,29 +17,29 @@ from n2n_cli.nn.state import fit
 
 
 class MovingAverage:
-    """An exponential moving average of parameters.
+    """Exponential moving average of parameters.
 
-    After every step: average = d * average + (1 - d) * parameter. After step t = 0, 1, ... d is
-    min(decay, (1 + t) / (10 + t)), so that the weights of the start are soon forgotten.
+    After every step, average = d * average + (1 - d) * parameter. At step t = 0, 1, ... d is
+    min(decay, (1 + t) / (10 + t)), so that the initial weights lose their influence quickly.
 
     Parameters
     ----------
     params : iterable of (name, Parameter)
-        As `Module.named_parameters()` gives them. The average starts as they are.
+        As returned by `Module.named_parameters()`. The average starts with their current values.
     decay : float
-        At least 0 and below 1; 0.999 is a mean over about the last thousand steps.
+        At least 0 and below 1; 0.999 averages over about the last thousand steps.
 
     Attributes
     ----------
     updates : int
-        How many steps it has seen.
+        Number of calls of `update`.
     weights : dict of arrays
-        The average of each parameter, by name: a state dict of the network.
+        Averaged parameters by name: a state dict of the network.
 
     References
     ----------
-    Polyak and Juditsky (1992), "Acceleration of stochastic approximation by averaging"; the smaller decay at the start
-    is that of `tf.train.ExponentialMovingAverage`.
+    Polyak and Juditsky (1992), "Acceleration of stochastic approximation by averaging"; the smaller decay of the first
+    steps follows `tf.train.ExponentialMovingAverage`.
     """
 
     def __init__(self, params: Iterable[tuple[str, Parameter]], decay: float = 0.999) -> None:
@@ -48,22 +51,22 @@ class MovingAverage:
         self._applied = False
 
     def update(self) -> None:
-        """Take the parameters of one more step into the average."""
+        """Update the average with the current parameters."""
         if self._applied:
             raise RuntimeError("the parameters are the average itself inside `applied`; update it outside")
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         for name, parameter in self._parameters.items():
-            # As a difference: the error of a rounded `decay` would add up over as many steps as the average is long.
+            # As a difference: the rounding error of `decay` would accumulate over as many steps as the average spans.
             change = parameter.data - self.weights[name]
             change *= 1 - decay
             self.weights[name] += change
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Let the parameters have the average's values inside the block, and their own again after it.
+        """Set the parameters to the average in the block, and restore them after.
 
-        The arrays stay the same, so all that shares them sees the average.
+        The values are written in place, so everything that shares the arrays sees the average.
         """
         if self._applied:
             raise RuntimeError("the average is applied already")
@@ -77,16 +80,16 @@ class MovingAverage:
             self._applied = False
 
     def state_dict(self) -> dict[str, Any]:
-        """What a later average needs in order to go on as this one would: plain values and copies of arrays."""
+        """State needed to continue the average: plain values and array copies."""
         return {"updates": self.updates, "weights": {name: values.copy() for name, values in self.weights.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave; nothing is changed unless everything fits.
+        """Load a `state_dict`; nothing is changed unless every entry fits.
 
         Raises
         ------
         CheckpointError
-            Names what is missing, unexpected, misshapen or out of range at once: the first eight, if there are more.
+            Lists missing, unexpected, misshapen and out-of-range entries, up to eight of them.
         """
         problems = [f"`{name}` is missing" for name in ("updates", "weights") if name not in state]
         problems += [f"`{name}` is unexpected" for name in state if name not in ("updates", "weights")]

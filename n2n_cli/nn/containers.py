@@ -1,4 +1,4 @@
-"""Modules one after the other. `skips` has containers whose input also goes past their modules."""
+"""Sequential container; containers with skip connections are in `skips`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from n2n_cli.nn.module import Module
 
 
 class Sequential(Module):
-    """Modules one after the other. Its state dict has the keys of the same `torch.nn.Sequential`.
+    """Modules applied one after the other.
+
+    The state dict has the same keys as that of a `torch.nn.Sequential`.
 
     Parameters
     ----------
     *modules : Module
-        Each may stand in it once: a module keeps what the backward pass needs of one forward pass only.
+        Each may occur only once: a module stores the values of one forward pass for its backward pass.
     """
 
     def __init__(self, *modules: Module) -> None:
@@ -40,13 +42,13 @@ class Sequential(Module):
         return self._modules[i]
 
     def forward(self, x: Array) -> Array:
-        """The output of the last module."""
+        """Output of the last module."""
         for module in self._modules:
             x = module.forward(x)
         return x
 
     def backward(self, grad_output: Array) -> Array:
-        """The gradient with respect to the first module's input."""
+        """Gradient with respect to the first module's input."""
         for i, module in reversed(list(enumerate(self._modules))):
             try:
                 grad_output = module.backward(grad_output)

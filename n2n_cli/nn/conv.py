@@ -40,7 +40,10 @@ class Convolution(Module):
         self.dilation = arguments.pair("dilation", dilation, 1)
 
     def _draw(self, first: int, second: int, bias: bool, rng: np.random.Generator | None, dtype: DTypeLike) -> None:
-        """Draw weight, (first, second, K_h, K_w), and bias; the number of inputs is counted as PyTorch counts it."""
+        """Draw the weight, of shape (first, second, K_h, K_w), and the bias.
+
+        The fan-in is `second * K_h * K_w`, as in PyTorch.
+        """
         rng = rng or np.random.default_rng()
         fan_in = second * self.kernel_size[0] * self.kernel_size[1]
         self.weight = Parameter(uniform_fan_in((first, second, *self.kernel_size), fan_in, rng=rng, dtype=dtype))
@@ -58,11 +61,11 @@ class Conv2d(Convolution):
     kernel_size, stride, padding, dilation : int or (rows, columns)
         In pixels; the padding is zeros.
     bias : bool
-        Whether a constant is added to every output channel.
+        If True, a learned constant is added to every output channel.
     rng : numpy.random.Generator, optional
         Draws weight and bias, uniform in +-1/sqrt(fan_in), fan_in = in_channels * K_h * K_w, as PyTorch does.
     dtype : dtype
-        Of the parameters: float32 in use, float64 for gradient checks.
+        Dtype of the parameters: float32 in use, float64 for gradient checks.
 
     Attributes
     ----------
@@ -72,13 +75,13 @@ class Conv2d(Convolution):
     Raises
     ------
     ArgumentError
-        From the constructor, when an argument is out of range.
+        From the constructor, if an argument is out of range.
     ShapeError
-        From `forward`, when `x` is not (N, in_channels, H, W) or is smaller than the kernel.
+        From `forward`, if `x` is not (N, in_channels, H, W) or is smaller than the kernel.
 
     References
     ----------
-    Dumoulin and Visin (2016), arXiv:1603.07285, relation 15: size of the output.
+    Dumoulin and Visin (2016), arXiv:1603.07285, relation 15: output size.
     """
 
     def __init__(
@@ -98,7 +101,10 @@ class Conv2d(Convolution):
         self._draw(self.out_channels, self.in_channels, bias, rng, dtype)
 
     def forward(self, x: Array) -> Array:
-        """(N, C_in, H, W) -> (N, C_out, H_out, W_out), H_out = (H + 2*padding - dilation*(K - 1) - 1) // stride + 1."""
+        """(N, C_in, H, W) -> (N, C_out, H_out, W_out).
+
+        H_out = (H + 2*padding - dilation*(K - 1) - 1) // stride + 1.
+        """
         patches = F.unfold(
             x, self.kernel_size, self.stride, self.padding, self.dilation
         )  # (N, H_out, W_out, C_in, K, K)
@@ -109,7 +115,7 @@ class Conv2d(Convolution):
         return np.moveaxis(y, -1, 1)
 
     def backward(self, grad_output: Array) -> Array:
-        """Gradient with respect to `x`; the parameters' own is added to their `grad`."""
+        """Gradient with respect to `x`; adds the parameter gradients to `grad`."""
         patches, x_shape = self.use_up()
         self.check_gradient(grad_output.shape, self.output_shape(x_shape))
         self.weight.grad += np.tensordot(grad_output, patches, axes=([0, 2, 3], [0, 1, 2]))

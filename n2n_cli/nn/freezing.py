@@ -1,4 +1,4 @@
-"""Which parameters of a network stay as they are while the others learn."""
+"""Frozen parameters, which training does not change."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from n2n_cli.nn.functional import Array
 
 
 def frozen_parameters(network: Module, patterns: Sequence[str]) -> set[str]:
-    """The names of the parameters that patterns freeze.
+    """Names of the parameters that match the patterns.
 
     Parameters
     ----------
+    network : Module
     patterns : sequence of str
-        Shell patterns, of parameters as a state dict names them ("0.2.weight") or of layers as `n2n info` names them
-        ("0.2"): these freeze all that is in the layer.
+        Shell patterns for parameter names, as in a state dict ("0.2.weight"), or for layer names, as in `n2n info`
+        ("0.2"), which freeze every parameter of the layer.
 
     Raises
     ------
     ArgumentError
-        When a pattern matches nothing, or all of them match everything.
+        If a pattern matches nothing, or if together they match every parameter.
     """
     names = [name for name, _ in network.named_parameters()]
     frozen: set[str] = set()
@@ -37,13 +38,16 @@ def frozen_parameters(network: Module, patterns: Sequence[str]) -> set[str]:
 
 
 def trainable(network: Module, patterns: Sequence[str]) -> list[tuple[Array, Array]]:
-    """(parameter, gradient) of every parameter that is not frozen, for an optimiser, which so never sees the others."""
+    """(parameter, gradient) pairs of the parameters that are not frozen.
+
+    An optimiser that is given these never sees the frozen ones.
+    """
     frozen = frozen_parameters(network, patterns)
     return [(value.data, value.grad) for name, value in network.named_parameters() if name not in frozen]
 
 
 def _with_layers(name: str) -> Iterable[str]:
-    """A parameter's name, and those of the layers that it is in: 0.2.weight, 0.2, 0."""
+    """Name of a parameter and of the layers around it: 0.2.weight, 0.2, 0."""
     while name:
         yield name
         name = name.rpartition(".")[0]

@@ -1,7 +1,7 @@
-"""Pure array functions in adjoint pairs. Nothing here keeps state, reads a file or knows a layer.
+"""Pure array functions in adjoint pairs.
 
-Arrays have the shape (N, C, H, W). For every pair `f`, `g` below and any arrays of fitting shape,
-<f(x), u> = <x, g(u)>: `g` is the gradient of `f`.
+Arrays have the shape (N, C, H, W). For every pair `f`, `g` below and any arrays of matching shape,
+<f(x), u> = <x, g(u)>: `g` is the backward pass of `f`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ Shape: TypeAlias = tuple[int, ...]
 
 
 def conv_output_size(size: int, kernel_size: int, stride: int, padding: int, dilation: int) -> int:
-    """Number of places, along one axis, where a kernel fits; zero or less where it does not fit at all.
+    """Output size of a convolution along one axis.
+
+    Zero or negative if the input is smaller than the kernel.
 
     References
     ----------
@@ -28,7 +30,9 @@ def conv_output_size(size: int, kernel_size: int, stride: int, padding: int, dil
 
 
 def unfold(x: Array, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Array:
-    """Every patch of `x` that a kernel sees, as a read-only view of the padded `x`.
+    """Patches of `x` under every kernel position, a view of the padded `x`.
+
+    The view is read-only.
 
     Parameters
     ----------
@@ -57,13 +61,13 @@ def unfold(x: Array, kernel_size: Pair, stride: Pair, padding: Pair, dilation: P
 
 
 def fold(patches: Array, x_shape: Shape, stride: Pair, padding: Pair, dilation: Pair) -> Array:
-    """Adjoint of `unfold`: adds every patch back where it was taken from.
+    """Adjoint of `unfold`: add every patch back where it was taken from.
 
     Parameters
     ----------
     patches : (N, H_out, W_out, C, K_h, K_w) array
     x_shape : (N, C, H, W)
-        Shape of the array that `unfold` took the patches from.
+        Shape of the input of `unfold`.
 
     Returns
     -------
@@ -82,13 +86,19 @@ def fold(patches: Array, x_shape: Shape, stride: Pair, padding: Pair, dilation: 
 
 
 def upsample(x: Array, scale_factor: Pair) -> Array:
-    """(N, C, H, W) -> (N, C, H*rows, W*columns): every pixel becomes a block of equal pixels."""
+    """Repeat every pixel as a block of rows x columns equal pixels.
+
+    (N, C, H, W) -> (N, C, H*rows, W*columns).
+    """
     rows, columns = scale_factor
     return x.repeat(rows, axis=2).repeat(columns, axis=3)
 
 
 def block_sum(u: Array, scale_factor: Pair) -> Array:
-    """(N, C, H*rows, W*columns) -> (N, C, H, W): the sum of every block. Adjoint of `upsample`."""
+    """Sum of every block of rows x columns pixels; adjoint of `upsample`.
+
+    (N, C, H*rows, W*columns) -> (N, C, H, W).
+    """
     rows, columns = scale_factor
     n, c, h, w = u.shape
     sums: Array = u.reshape(n, c, h // rows, rows, w // columns, columns).sum(axis=(3, 5))
@@ -96,9 +106,10 @@ def block_sum(u: Array, scale_factor: Pair) -> Array:
 
 
 def pixel_unshuffle(x: Array, factor: int) -> Array:
-    """(N, C, H*factor, W*factor) -> (N, C * factor^2, H, W): the pixels of a block become channels, row by row.
+    """Move the pixels of every factor x factor block to channels, row by row.
 
-    The channels of one channel's block follow each other, as in PyTorch.
+    (N, C, H*factor, W*factor) -> (N, C * factor^2, H, W). The factor^2 channels made from one input channel are
+    consecutive, as in PyTorch.
     """
     n, c, h, w = x.shape
     blocks = x.reshape(n, c, h // factor, factor, w // factor, factor)
@@ -106,7 +117,10 @@ def pixel_unshuffle(x: Array, factor: int) -> Array:
 
 
 def pixel_shuffle(x: Array, factor: int) -> Array:
-    """(N, C * factor^2, H, W) -> (N, C, H*factor, W*factor). Adjoint and inverse of `pixel_unshuffle`."""
+    """Adjoint and inverse of `pixel_unshuffle`.
+
+    (N, C * factor^2, H, W) -> (N, C, H*factor, W*factor).
+    """
     n, c, h, w = x.shape
     packed = x.reshape(n, c // factor**2, factor, factor, h, w)
     return packed.transpose(0, 1, 4, 2, 5, 3).reshape(n, c // factor**2, h * factor, w * factor)

@@ -1,4 +1,7 @@
-"""Shapes: output sizes, and the input pixels that outputs depend on. Axis 0 is rows (H), axis 1 is columns (W)."""
+"""Output shapes and receptive fields of modules.
+
+Axis 0 is rows (H), axis 1 is columns (W).
+"""
 
 from __future__ import annotations
 
@@ -11,43 +14,49 @@ from n2n_cli.nn.functional import Shape
 
 
 class Geometry:
-    """The shapes of a module that keeps the shape and treats every pixel by itself; other modules override this."""
+    """Geometry of an element-wise module; other modules override its methods."""
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Shape of the output for an input of `shape` (N, C, H, W).
+        """Output shape for an input of `shape` (N, C, H, W).
 
         Raises
         ------
         ShapeError
-            Names this module, the shape it got and the shape it needs.
+            If the module does not accept the shape; names the module and the shape it needs.
         """
         self.check_shape(shape)
         return shape
 
     def step(self, axis: int) -> Fraction:
-        """Input pixels per output pixel along an axis: 2 for a stride of 2, 1/2 for upsampling by 2."""
+        """Input pixels per output pixel along an axis.
+
+        2 for a stride of 2, 1/2 for upsampling by 2.
+        """
         return Fraction(1)
 
     def period(self, axis: int) -> int:
-        """The smallest shift of the input, in pixels, that only shifts the output."""
+        """Smallest shift of the input, in pixels, that only shifts the output."""
         return 1
 
     def input_span(self, start: int, stop: int, axis: int) -> tuple[int, int]:
-        """First and last-plus-one input row (or column) that the outputs `start` to `stop - 1` depend on.
+        """Input rows or columns that the outputs `start` to `stop - 1` depend on.
 
-        It may reach beyond the image on either side, into the padding.
+        Returned as (first, last + 1). The range may extend beyond the image on either side, into the padding.
         """
         return start, stop
 
     def check_shape(self, shape: Shape, channels: int | None = None) -> None:
-        """Raise `ShapeError` unless `shape` is (N, C, H, W), with so many channels if a number is given."""
+        """Raise `ShapeError` unless `shape` is (N, C, H, W).
+
+        If `channels` is given, C has to equal it.
+        """
         if len(shape) != 4 or (channels is not None and shape[1] != channels) or 0 in shape[1:]:
             needed = "C" if channels is None else channels
             raise ShapeError(f"{self} got an input of shape {shape}, it needs (N, {needed}, H, W)")
 
 
 class Composition(Geometry):
-    """The shapes of modules one after the other."""
+    """Geometry of modules applied one after the other."""
 
     def __init__(self, modules: Sequence[Geometry]) -> None:
         self._modules = modules
@@ -64,7 +73,8 @@ class Composition(Geometry):
         return math.prod((module.step(axis) for module in self._modules), start=Fraction(1))
 
     def period(self, axis: int) -> int:
-        # A shift of s input pixels is s / step pixels before a module, and has to be a multiple of its own period.
+        # A shift by s pixels of the network's input shifts a module's input by s / step pixels, where step is the
+        # product of the steps before it; that has to be a multiple of the module's own period.
         step, period = Fraction(1), 1
         for module in self._modules:
             period = math.lcm(period, (step * module.period(axis)).numerator)
@@ -78,5 +88,5 @@ class Composition(Geometry):
 
 
 def placed(error: ShapeError, position: int) -> ShapeError:
-    """The same error, naming the position of the module in its Sequential."""
+    """The same error with the module's position in its Sequential."""
     return ShapeError(f"layer {position}: {error.message}", hint=error.hint)

@@ -1,4 +1,4 @@
-"""The start of a deep network whose layers are to keep the spread of their values."""
+"""He initialisation of a network, which keeps the variance across layers."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from n2n_cli.nn.transpose_conv import TransposeConv2d
 
 
 def start_as_he(network: Module, *, rng: np.random.Generator) -> None:
-    """Draw all weights of convolutions by `he_normal`, for the activation that follows each, and set biases to zero."""
+    """Draw the weights of all convolutions by `he_normal`; set biases to zero.
+
+    The variance depends on the activation that follows each convolution.
+    """
     for layer, following in _convolutions(network):
         slope = following.negative_slope if isinstance(following, LeakyReLU) else float(not isinstance(following, ReLU))
         weight = layer.weight.data
-        # An output of a transposed convolution sees, of each input channel, one tap in every stride.
+        # Each output of a transposed convolution uses only one in stride^2 kernel taps per input channel.
         inputs = len(weight) / np.prod(layer.stride) if isinstance(layer, TransposeConv2d) else weight.shape[1]
         fan_in = max(1, round(inputs * weight.shape[2] * weight.shape[3]))
         weight[...] = he_normal(weight.shape, fan_in, slope=slope, rng=rng, dtype=weight.dtype)
@@ -28,7 +31,7 @@ def start_as_he(network: Module, *, rng: np.random.Generator) -> None:
 
 
 def _convolutions(module: Module) -> Iterator[tuple[Convolution, Module | None]]:
-    """Every convolution inside, in order, with the module that stands behind it in the same container."""
+    """Every convolution, in order, with the module after it in its container."""
     children = [child for _, child in module.children()]
     for child, following in itertools.pairwise([*children, None]):
         if isinstance(child, Convolution):

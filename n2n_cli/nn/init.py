@@ -1,4 +1,4 @@
-"""How weights start."""
+"""Weight initialisation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from n2n_cli.nn.functional import Array, Shape
 
 
 class _Undrawn:
-    """Draws nothing but zeros."""
+    """Generator that returns zeros."""
 
     def uniform(self, low: float, high: float, size: Shape) -> Array:
         return np.zeros(size, np.float32)
@@ -22,32 +22,33 @@ class _Undrawn:
 
 
 UNDRAWN = cast("np.random.Generator", _Undrawn())
-"""Stands for a generator where a network's weights come from a file: to draw them, and to import what draws, costs more
-time than a small picture takes."""
+"""Used instead of a random generator where the weights are loaded from a file: drawing them, and importing
+`numpy.random`, would take longer than denoising a small image."""
 
 
 def uniform_fan_in(shape: Shape, fan_in: int, *, rng: np.random.Generator, dtype: DTypeLike) -> Array:
-    """Draw from U(-b, b) with b = 1/sqrt(fan_in), PyTorch's default for weights and biases of a convolution.
+    """Draw from U(-b, b), b = 1/sqrt(fan_in), as PyTorch's convolutions do.
 
-    Drawn in float64 and then rounded, so that float32 and float64 networks of one seed start alike.
+    Drawn in float64 and then rounded, so that float32 and float64 networks with the same seed have the same weights.
     """
     bound = 1 / math.sqrt(fan_in)
     return rng.uniform(-bound, bound, size=shape).astype(dtype, copy=False)
 
 
 def he_normal(shape: Shape, fan_in: int, *, slope: float = 0, rng: np.random.Generator, dtype: DTypeLike) -> Array:
-    """Draw from a normal distribution of variance 2 / ((1 + slope^2) * fan_in): outputs vary as much as inputs.
+    """Draw from a normal distribution of variance 2 / ((1 + slope^2) * fan_in).
 
-    Drawn in float64 and then rounded, so that float32 and float64 networks of one seed start alike.
+    The outputs of a layer then have the same variance as its inputs. Drawn in float64 and then rounded, so that float32
+    and float64 networks with the same seed have the same weights.
 
     Parameters
     ----------
     shape : tuple of int
-        Of the weight. Biases start at zero in this scheme.
+        Shape of the weight. Biases start at zero in this scheme.
     fan_in : int
-        Inputs of an output value: C_in * K_h * K_w.
+        Number of inputs per output value: C_in * K_h * K_w.
     slope : float
-        Of the activation that follows, for negative values: 0 for ReLU, LeakyReLU's own, 1 where none follows.
+        Slope of the following activation for negative values: 0 for ReLU, `negative_slope` for LeakyReLU, 1 for none.
 
     References
     ----------

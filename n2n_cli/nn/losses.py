@@ -15,7 +15,7 @@ class Loss:
         self._kept: Array | None = None
 
     def forward(self, prediction: Array, target: Array) -> float:
-        """The loss of a batch; both arrays have the same shape."""
+        """Loss of a batch; both arrays have the same shape."""
         raise NotImplementedError
 
     def backward(self) -> Array:
@@ -63,7 +63,8 @@ class MSE(Loss):
 class L1(Loss):
     """Mean absolute error over every element, as `torch.nn.L1Loss`.
 
-    From noisy targets it learns their median, where MSE learns their mean: for noise that replaces some pixels.
+    With noisy targets the network learns their median, with MSE their mean; the median suits impulse noise, which
+    replaces some of the pixels.
     """
 
     def forward(self, prediction: Array, target: Array) -> float:
@@ -71,7 +72,7 @@ class L1(Loss):
         return float(np.mean(np.abs(self._error(prediction, target)), dtype=np.float64))
 
     def backward(self) -> Array:
-        """1/n where the prediction is too high, -1/n where it is too low, 0 where it is right."""
+        """sign(prediction - target) / n, n being the number of elements."""
         error = self._use_up()
         grad: Array = np.sign(error) * (1 / error.size)
         return grad

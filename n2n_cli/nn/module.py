@@ -16,18 +16,18 @@ Kept = TypeVar("Kept")
 
 
 class Parameter:
-    """An array that training changes, and the gradient of the loss with respect to it (same shape and dtype)."""
+    """A trainable array and its gradient, of the same shape and dtype."""
 
     def __init__(self, data: Array) -> None:
         self.data = data
-        self.grad = np.zeros(data.shape, data.dtype)  # unlike `zeros_like` it costs nothing until it is used
+        self.grad = np.zeros(data.shape, data.dtype)  # unlike `zeros_like`, allocates no pages until it is used
 
 
 class Differentiable:
-    """Values that a forward pass keeps for its backward pass.
+    """Storage of the values that a backward pass needs from its forward pass.
 
-    In training mode `forward` keeps what `backward` needs, and `backward` uses it up, so that nothing stale can be
-    read; in eval mode nothing is kept.
+    In training mode `forward` stores what `backward` needs, and `backward` takes it out again, so that no stale values
+    can be read; in eval mode nothing is stored.
     """
 
     def __init__(self) -> None:
@@ -35,18 +35,21 @@ class Differentiable:
         self._kept: tuple[Any, ...] | None = None
 
     def keep(self, first: Kept, *others: Any) -> Kept:
-        """Keep values for `backward`, in training mode. Returns `first`, so that a layer can return what it keeps."""
+        """Store values for `backward` in training mode; return `first`.
+
+        A layer can so store and return its output in one statement.
+        """
         if self.training:
             self._kept = (first, *others)
         return first
 
     def use_up(self) -> tuple[Any, ...]:
-        """The values that `forward` kept; they can be had once.
+        """Return the stored values and remove them.
 
         Raises
         ------
         RuntimeError
-            When there was no `forward` in training mode before it.
+            If there was no `forward` in training mode before.
         """
         kept, self._kept = self._kept, None
         if kept is None:
@@ -60,9 +63,9 @@ class Differentiable:
 
 
 class Module(Differentiable, Geometry):
-    """A differentiable step of a network: arrays of shape (N, C, H, W) in, arrays of shape (N, C', H', W') out.
+    """Base class of layers and containers: (N, C, H, W) -> (N, C', H', W').
 
-    A subclass gives `forward` and `backward` and, where they differ from the identity, the four methods on shapes:
+    A subclass defines `forward` and `backward` and, unless it is element-wise, the four methods of its geometry:
     `output_shape`, `step`, `period` and `input_span`.
     """
 
@@ -72,22 +75,24 @@ class Module(Differentiable, Geometry):
         Raises
         ------
         ShapeError
-            When the module does not take arrays of the shape of `x`.
+            If the module does not accept the shape of `x`.
         """
         self.output_shape(x.shape)
         return self.forward(x)
 
     def forward(self, x: Array) -> Array:
-        """The output for a batch `x` of shape (N, C, H, W)."""
+        """Output for a batch `x` of shape (N, C, H, W)."""
         raise NotImplementedError(f"{type(self).__name__} has no `forward`")
 
     def backward(self, grad_output: Array) -> Array:
-        """The gradient with respect to the last `forward`'s input; parameters' gradients are added to their `grad`.
+        """Gradient with respect to the input of the last `forward`.
+
+        Adds the gradient of every parameter to its `grad`.
 
         Parameters
         ----------
         grad_output : array
-            Gradient of the loss with respect to the output, of the output's shape.
+            Gradient of the loss with respect to the output, in the output's shape.
         """
         raise TrainingError(
             f"{type(self).__name__} cannot be trained: it has no `backward`",
@@ -97,7 +102,7 @@ class Module(Differentiable, Geometry):
     # Parameters
 
     def children(self) -> Iterator[tuple[str, Module]]:
-        """The modules directly inside this one, by name."""
+        """Direct submodules, by name."""
         yield from ((name, value) for name, value in vars(self).items() if isinstance(value, Module))
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
@@ -109,25 +114,28 @@ class Module(Differentiable, Geometry):
             yield from child.named_parameters(f"{prefix}{name}.")
 
     def param(self) -> list[tuple[Array, Array]]:
-        """(parameter, gradient) of every parameter: the arrays themselves, which an optimiser changes in place."""
+        """(parameter, gradient) of every parameter.
+
+        The arrays themselves, not copies: an optimiser changes them in place.
+        """
         return [(parameter.data, parameter.grad) for _, parameter in self.named_parameters()]
 
     def zero_grad(self) -> None:
-        """Set every gradient to zero; `backward` adds to what is there."""
+        """Set every gradient to zero; `backward` accumulates."""
         for _, grad in self.param():
             grad.fill(0)
 
     def state_dict(self) -> dict[str, Array]:
-        """A copy of every parameter, by name."""
+        """Copies of all parameters, by name."""
         return {name: parameter.data.copy() for name, parameter in self.named_parameters()}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Copy `state` into the parameters; nothing is changed unless everything fits.
+        """Load a `state_dict`; nothing is changed unless every entry fits.
 
         Raises
         ------
         CheckpointError
-            Names missing, unexpected, misshapen and non-finite entries: the first eight, if there are more.
+            Lists missing, unexpected, misshapen and non-finite entries, up to eight of them.
         """
         own = {name: parameter.data for name, parameter in self.named_parameters()}
         fitting, problems = fit(own, state)
@@ -139,7 +147,10 @@ class Module(Differentiable, Geometry):
     # Modes
 
     def train(self, mode: bool = True) -> Self:
-        """Keep what `backward` needs from now on (or, with `mode=False`, stop keeping it). Returns the module."""
+        """Switch to training mode, or to eval mode if `mode` is False.
+
+        Returns the module.
+        """
         self.training = mode
         self._kept = None
         for _, child in self.children():
@@ -147,7 +158,7 @@ class Module(Differentiable, Geometry):
         return self
 
     def eval(self) -> Self:
-        """The same as `train(False)`: nothing is kept, `backward` is not possible."""
+        """Switch to eval mode: nothing is stored, `backward` is not possible."""
         return self.train(False)
 
     def __repr__(self) -> str:

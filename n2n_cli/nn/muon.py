@@ -1,4 +1,4 @@
-"""Muon: steps along orthogonal matrices."""
+"""Muon optimiser."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from n2n_cli.nn.adam import AdamW
 from n2n_cli.nn.functional import Array
 
 _A, _B, _C = 3.4445, -4.7750, 2.0315
-"""Of Newton-Schulz: chosen so that small singular values grow as fast as can be, not so that all come to 1."""
+"""Newton-Schulz coefficients, chosen for the fastest growth of small singular values rather than convergence to 1."""
 _ITERATIONS = 5
 
 
 class Muon(AdamW):
-    """Steps in which all directions of a weight's matrix count alike: its mean gradient with singular values near 1.
+    """Muon: steps along the orthogonalised mean gradient of each weight matrix.
 
-    At each step, for a weight that is seen as a matrix (C_out, C_in*K*K): m = beta1 * m + (1 - beta1) * gradient;
-    weight -= lr * 0.2 * sqrt(max(rows, columns)) * orthogonal(beta1 * m + (1 - beta1) * gradient). The factor makes its
-    entries about as large as those of an Adam step, so that learning rates are alike too. Biases follow AdamW.
+    At each step, for a weight reshaped to a matrix (C_out, C_in*K*K): m = beta1 * m + (1 - beta1) * gradient;
+    weight -= lr * 0.2 * sqrt(max(rows, columns)) * orthogonal(beta1 * m + (1 - beta1) * gradient). The factor makes the
+    entries of a step about as large as those of Adam, so that similar learning rates work. Biases are updated by AdamW.
 
     Parameters
     ----------
     betas : (float, float)
-        How much of the mean gradient, and of the mean square of those of biases, stays at a step, each at least 0 and
-        below 1.
+        Decay rates of the mean gradient and, for biases, of the mean squared gradient, each at least 0 and below 1.
     eps : float
-        Above 0. Of AdamW.
+        Above 0. As in AdamW, for biases.
     weight_decay : float
         At least 0. As in AdamW.
 
@@ -47,7 +46,7 @@ class Muon(AdamW):
         weight_decay: float = 0.1,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
-        # Matrices need no mean square; a mere slice would keep its memory.
+        # Matrices need no mean square; the copy is there because a slice would keep the memory allocated.
         squares = self.kept["exp_avg_sq"]
         self.kept["exp_avg_sq"] = [array[:0].copy() if array.ndim > 1 else array for array in squares]
 
@@ -64,10 +63,10 @@ class Muon(AdamW):
 
 
 def orthogonal(matrix: Array) -> Array:
-    """A matrix with the same singular vectors, and singular values from about 0.7 to 1.2 where they were not tiny.
+    """Approximately orthogonalise a matrix by Newton-Schulz iterations.
 
-    Five iterations of Newton and Schulz, beginning with the matrix over its norm:
-    X = a*X + (b*X@X.T + c*(X@X.T)^2) @ X.
+    Singular vectors are kept; singular values become about 0.7 to 1.2, unless they were tiny. Five iterations, starting
+    with the matrix divided by its Frobenius norm: X = a*X + (b*X@X.T + c*(X@X.T)^2) @ X.
 
     Parameters
     ----------

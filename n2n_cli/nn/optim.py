@@ -1,7 +1,7 @@
-"""How parameters follow their gradients. An optimiser reads like its formula.
+"""Optimisers.
 
-The formulas, their order and their defaults are PyTorch's. Parameters are changed in place, each array by itself: laid
-out in one flat array a step takes longer, for the copies there and back.
+Formulas, argument order and defaults are PyTorch's. Parameters are updated in place, one array at a time: with all
+parameters in one flat array a step takes longer, because they have to be copied there and back.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ __all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Muon", "clip_gradient_norm"]
 class SGD(Optimizer):
     """Stochastic gradient descent: parameter -= lr * gradient.
 
-    With momentum the gradient is followed by way of a buffer, which starts as the first gradient:
-    buffer = momentum * buffer + (1 - dampening) * gradient; parameter -= lr * buffer; or, with `nesterov`,
+    With momentum, a buffer starts as the first gradient and is updated by
+    buffer = momentum * buffer + (1 - dampening) * gradient; then parameter -= lr * buffer or, with `nesterov`,
     parameter -= lr * (gradient + momentum * buffer).
 
     Parameters
@@ -33,9 +33,9 @@ class SGD(Optimizer):
     momentum : float
         At least 0 and below 1.
     weight_decay : float
-        At least 0. Its product with the parameter is added to the gradient.
+        At least 0. weight_decay * parameter is added to the gradient.
     nesterov : bool
-        Needs a momentum, and no dampening.
+        Use Nesterov momentum; requires a momentum and no dampening.
     dampening : float
         At least 0 and below 1.
 
@@ -86,30 +86,30 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {"SGD": SGD, "Adam": Adam, "AdamW": Ada
 
 
 def clip_gradient_norm(params: Iterable[tuple[Array, Array]], max_norm: float) -> float:
-    """Make all gradients smaller by one factor, in place, where their common norm is above `max_norm`.
+    """Scale all gradients in place if their total norm exceeds `max_norm`.
 
     The factor is max_norm / (norm + 1e-6), as in `torch.nn.utils.clip_grad_norm_`.
 
     Parameters
     ----------
     params : iterable of (parameter, gradient)
-        As `Module.param()` gives them.
+        As returned by `Module.param()`.
     max_norm : float
         Above 0.
 
     Returns
     -------
     float
-        The root of the sum of all gradients' squares, before.
+        Total 2-norm of the gradients before clipping.
 
     Raises
     ------
     TrainingError
-        When that is not finite; the gradients are then as they were.
+        If the norm is not finite; the gradients are then unchanged.
     """
     max_norm = arguments.positive("max_norm", max_norm)
     grads = [grad for _, grad in params]
-    # In float64, where a float32's square is finite; and not by BLAS, whose sums depend on its number of threads.
+    # In float64, where the square of a float32 is finite; without BLAS, whose sums depend on its number of threads.
     with np.errstate(over="ignore"):
         norm = math.sqrt(sum(float(np.square(grad, dtype=np.float64).sum()) for grad in grads))
     if not math.isfinite(norm):

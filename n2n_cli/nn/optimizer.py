@@ -1,4 +1,4 @@
-"""What every optimiser is: parameters, a learning rate, and a state that a later training goes on from."""
+"""Base class of the optimisers."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ BELOW_1 = "a number of at least 0 and below 1"
 
 
 class Optimizer:
-    """Changes parameters in place.
+    """Base class: parameters that are updated in place, and the optimiser state.
 
     Parameters
     ----------
     params : iterable of (parameter, gradient)
-        As `Module.param()` gives them: pairs of arrays of the same shape.
+        As returned by `Module.param()`: pairs of arrays of the same shape.
     lr : float
-        Learning rate, above 0. It may be set between steps, also to 0.
+        Learning rate, above 0. It may be changed between steps, also to 0.
     weight_decay : float
-        At least 0. Its product with the parameter is added to the gradient.
+        At least 0. weight_decay * parameter is added to the gradient.
     keeps : sequence of str
-        Names of what is kept from step to step: for each, an array like every parameter, zero at first.
+        Names of the state arrays. Each holds one array per parameter, of the parameter's shape, initially zero.
 
     Attributes
     ----------
     steps : int
-        How many were taken, with those that a loaded state has behind it.
+        Number of steps taken, including those of a loaded state.
     kept : dict of lists of arrays
+        State arrays by name, one array per parameter.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Optimizer:
         self._spare, self._change = self._scratch(), self._scratch()
 
     def step(self) -> None:
-        """Change every parameter once, by the gradient that stands beside it; the gradients stay as they are."""
+        """Update every parameter once by its gradient; gradients are unchanged."""
         raise NotImplementedError
 
     def zero_grad(self) -> None:
@@ -57,26 +58,26 @@ class Optimizer:
             grad.fill(0)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a later optimiser needs in order to go on as this one would: plain values and copies of arrays."""
+        """State needed to continue training: plain values and array copies."""
         state: dict[str, Any] = {"lr": float(self.lr)}
         if self.kept:
             state["steps"] = self.steps
         return state | {name: [array.copy() for array in arrays] for name, arrays in self.kept.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave; nothing is changed unless everything fits.
+        """Load a `state_dict`; nothing is changed unless every entry fits.
 
         Raises
         ------
         CheckpointError
-            Names what is missing, unexpected, misshapen or out of range at once: the first eight, if there are more.
+            Lists missing, unexpected, misshapen and out-of-range entries, up to eight of them.
         """
         known = ["lr", "steps", *self.kept] if self.kept else ["lr"]
         problems = [f"`{name}` is missing" for name in known if name not in state]
         problems += [f"`{name}` is unexpected" for name in state if name not in known]
         lr, steps = self.lr, self.steps
         try:
-            # A schedule may end at 0.
+            # A schedule may end with a learning rate of 0.
             lr = arguments.number("lr", state.get("lr", lr), AT_LEAST_0, lambda value: value >= 0)
         except ArgumentError as error:
             problems.append(error.message)
@@ -104,7 +105,7 @@ class Optimizer:
             array[...] = fitting[name]
 
     def _decayed(self, parameter: Array, grad: Array, spare: Array) -> Array:
-        """The gradient that the parameter shall follow: grad + weight_decay * parameter."""
+        """Gradient with weight decay: grad + weight_decay * parameter."""
         if not self.weight_decay:
             return grad
         np.multiply(parameter, self.weight_decay, out=spare)
@@ -112,6 +113,9 @@ class Optimizer:
         return spare
 
     def _scratch(self) -> list[Array]:
-        """Arrays like the parameters, all in one memory, which so stays in the processor's cache."""
+        """Scratch arrays in the shapes of the parameters.
+
+        All share the same memory, which therefore stays in the processor's cache.
+        """
         memory = np.empty(max((parameter.nbytes for parameter, _ in self.params), default=0), np.uint8)
         return [np.ndarray(parameter.shape, parameter.dtype, memory) for parameter, _ in self.params]

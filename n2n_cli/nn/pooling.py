@@ -16,21 +16,23 @@ from n2n_cli.nn.module import Module
 
 
 class MaxPool2d(Module):
-    """The largest value of each window, as `torch.nn.MaxPool2d`; among equal ones the gradient goes to the first.
+    """Maximum of each window, as `torch.nn.MaxPool2d`.
+
+    If several values of a window are equal to the maximum, the first gets the gradient.
 
     Parameters
     ----------
     kernel_size : int or (rows, columns)
         Size of the window, in pixels.
     stride : int or (rows, columns), optional
-        From one window to the next, in pixels; by default the window's size.
+        Distance between windows, in pixels; by default `kernel_size`.
 
     Raises
     ------
     ArgumentError
-        From the constructor, when an argument is out of range.
+        From the constructor, if an argument is out of range.
     ShapeError
-        From `forward`, when `x` is smaller than a window.
+        From `forward`, if `x` is smaller than a window.
     """
 
     def __init__(self, kernel_size: IntOrPair, stride: IntOrPair | None = None) -> None:
@@ -42,12 +44,12 @@ class MaxPool2d(Module):
         """(N, C, H, W) -> (N, C, H_out, W_out), H_out = (H - K) // stride + 1."""
         windows = F.unfold(x, self.kernel_size, self.stride, (0, 0), (1, 1))  # (N, H_out, W_out, C, K, K)
         values = windows.reshape(*windows.shape[:4], math.prod(self.kernel_size))
-        first = values.argmax(axis=-1)[..., None]  # (N, H_out, W_out, C, 1): position of the largest value
+        first = values.argmax(axis=-1)[..., None]  # (N, H_out, W_out, C, 1): index of the first maximum
         self.keep(first, x.shape)
         return np.moveaxis(np.take_along_axis(values, first, axis=-1)[..., 0], -1, 1)
 
     def backward(self, grad_output: Array) -> Array:
-        """Gradient with respect to `x`: that of every window goes to its first largest value."""
+        """Gradient with respect to `x`, routed to the first maximum of a window."""
         first, x_shape = self.use_up()
         self.check_gradient(grad_output.shape, self.output_shape(x_shape))
         windows = np.zeros((*first.shape[:4], math.prod(self.kernel_size)), grad_output.dtype)

@@ -1,6 +1,7 @@
-"""The learning rate from step to step: pure functions of the step, so that a resumed training needs nothing but it.
+"""Learning-rate schedules.
 
-A schedule is written down as a table, `{"name": "cosine", "warmup": 500, "floor": 0.01}`: the form a TOML file holds.
+A schedule is a pure function of the step, so a resumed training needs no other state. It is described by a table, as in
+a TOML file: `{"name": "cosine", "warmup": 500, "floor": 0.01}`.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ UNITS = ("step", "epoch")
 
 
 class ScheduleError(N2NError):
-    """A table does not describe a schedule, or the schedule does not fit the training.
+    """Invalid schedule table, or a schedule that does not fit the training.
 
     Attributes
     ----------
     key : str or None
-        Which key of the table; None for the table as a whole.
+        Invalid key of the table; None for the table as a whole.
     """
 
     exit_code = 2
@@ -36,14 +37,14 @@ class ScheduleError(N2NError):
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """What part of a training's learning rate each of its steps takes.
+    """Base class of the schedules: a factor of the learning rate at every step.
 
     Parameters
     ----------
     warmup : int
-        How many steps (or epochs) the learning rate first rises in equal parts; the schedule proper takes the rest.
+        Steps (or epochs) of linear warm-up; the schedule proper covers the rest of the training.
     by : str
-        "step" or "epoch": what is counted, and what the learning rate stays the same for.
+        "step" or "epoch": unit of time, within which the learning rate is constant.
     """
 
     name: ClassVar[str]
@@ -56,27 +57,30 @@ class Schedule:
             raise ArgumentError("by", self.by, " or ".join(f'"{unit}"' for unit in UNITS))
 
     def course(self, step: int, total: int) -> float:
-        """The part of the learning rate at a step, 0 to total - 1, of a training without warm-up: from 0 to 1."""
+        """Factor of the learning rate, 0 to 1, at a step of 0 to total - 1.
+
+        The steps of the warm-up are not counted.
+        """
         raise NotImplementedError
 
     def lr(self, peak: float, step: int, total: int, *, epoch_steps: int = 1) -> float:
-        """The learning rate of a step.
+        """Learning rate at a step.
 
         Parameters
         ----------
         peak : float
-            The training's learning rate, of which the schedule takes parts.
+            Configured learning rate, which the schedule multiplies by its factor.
         step : int
-            Of the whole training, 0 to total - 1.
+            Step of the whole training, 0 to total - 1.
         total : int
-            Steps of the whole training.
+            Number of steps of the whole training.
         epoch_steps : int
-            Steps of an epoch, for a schedule by epoch.
+            Steps per epoch, for a schedule by epoch.
 
         Raises
         ------
         ScheduleError
-            When the warm-up leaves nothing of the training.
+            If the warm-up is as long as the training or longer.
         """
         if not 0 <= step < total:
             raise ArgumentError("step", step, f"a whole number from 0 to {total - 1}")
@@ -93,12 +97,12 @@ class Schedule:
         return peak * self.course(step - self.warmup, total - self.warmup)
 
     def table(self) -> dict[str, Any]:
-        """The table from which `build` makes the same schedule, with every argument."""
+        """Table of all arguments, from which `build` makes the same schedule."""
         return {"name": self.name, **asdict(self)}
 
 
 class Constant(Schedule):
-    """The learning rate as it is."""
+    """Constant learning rate."""
 
     name = "constant"
 
@@ -108,7 +112,7 @@ class Constant(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Step(Schedule):
-    """The learning rate times `factor` after every `every` steps (or epochs)."""
+    """Learning rate multiplied by `factor` every `every` steps (or epochs)."""
 
     name = "step"
     every: int
@@ -125,7 +129,7 @@ class Step(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Cosine(Schedule):
-    """Half a cosine from the learning rate down to `floor` times the learning rate.
+    """Half a cosine from the learning rate down to `floor` times that.
 
     References
     ----------
@@ -145,20 +149,20 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class OneCycle(Schedule):
-    """Up to the learning rate and down to nearly nothing, by half a cosine each.
+    """Rise to the learning rate, then fall to nearly 0, half a cosine each.
 
     Parameters
     ----------
     pct_start : float
-        What part of the training goes up.
+        Fraction of the training in which the learning rate rises.
     div_factor : float
-        It starts at the learning rate over this, at least 1,
+        At least 1. The schedule starts at the learning rate divided by this.
     final_div_factor : float
-        and ends at that start over this, at least 1.
+        At least 1. The schedule ends at its starting value divided by this.
 
     References
     ----------
-    Smith and Topin (2018), arXiv:1708.07120; `torch.optim.lr_scheduler.OneCycleLR`, whose momentum stays here.
+    Smith and Topin (2018), arXiv:1708.07120; `torch.optim.lr_scheduler.OneCycleLR` without its momentum cycle.
     """
 
     name = "one-cycle"
@@ -182,7 +186,9 @@ class OneCycle(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class RampDown(Schedule):
-    """The learning rate as it is, and over the last `part` of the training (0.5 + cos(pi t)/2)^2 of it, 0 <= t < 1.
+    """Constant learning rate with a cosine ramp-down at the end.
+
+    Over the last fraction `part` of the training the factor is (0.5 + cos(pi t)/2)^2, 0 <= t < 1.
 
     References
     ----------
@@ -205,12 +211,14 @@ SCHEDULES: dict[str, type[Schedule]] = {kind.name: kind for kind in (Constant, S
 
 
 def build(table: Mapping[str, Any]) -> Schedule:
-    """The schedule that a table describes: its `name`, one of `SCHEDULES`, and that schedule's arguments.
+    """Build a schedule from its table.
+
+    The table has a `name`, one of `SCHEDULES`, and the arguments of that schedule.
 
     Raises
     ------
     ScheduleError
-        For an unknown name or argument (with the nearest known one), a missing or an impossible argument.
+        For an unknown name or argument (suggests the nearest known one), or a missing or invalid argument.
     """
     name = table.get("name")
     if name is None:
@@ -232,6 +240,6 @@ def build(table: Mapping[str, Any]) -> Schedule:
 
 
 def _fall(start: float, end: float, way: float) -> float:
-    """From `start` to `end` by half a cosine, after a part `way` of it."""
-    # cos(x/2)^2 is (1 + cos x)/2, and not zero before the end, however many steps there are.
+    """Half a cosine from `start` to `end`, at the fraction `way` of it."""
+    # cos(x/2)^2 equals (1 + cos x)/2, but does not round to zero before the end, however many steps there are.
     return end + (start - end) * math.cos(math.pi / 2 * way) ** 2

@@ -1,4 +1,4 @@
-"""Pixel shuffle and unshuffle: pixels to channels and back, without loss."""
+"""Pixel shuffle and unshuffle: rearrange pixels to channels and back."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from n2n_cli.nn.module import Module
 
 
 class PixelUnshuffle(Module):
-    """Make the pixels of every square block channels of one pixel, as `torch.nn.PixelUnshuffle`.
+    """Rearrange square blocks of pixels to channels, as `torch.nn.PixelUnshuffle`.
 
-    In front of a network it lets every convolution work on small pictures that have lost nothing (Zhang, Zuo, Zhang
-    2018, arXiv:1710.04026).
+    As the first layer it lets every convolution work at a lower resolution without losing information (Zhang, Zuo,
+    Zhang 2018, arXiv:1710.04026).
 
     Parameters
     ----------
@@ -25,9 +25,9 @@ class PixelUnshuffle(Module):
     Raises
     ------
     ArgumentError
-        From the constructor, when the factor is out of range.
+        From the constructor, if the factor is out of range.
     ShapeError
-        From `forward`, when height and width of `x` are not multiples of the factor.
+        From `forward`, if height or width of `x` is not a multiple of the factor.
     """
 
     def __init__(self, downscale_factor: int) -> None:
@@ -35,12 +35,15 @@ class PixelUnshuffle(Module):
         self.downscale_factor = arguments.integer("downscale_factor", downscale_factor, 1)
 
     def forward(self, x: Array) -> Array:
-        """(N, C, H, W) -> (N, C * factor^2, H / factor, W / factor): channel c * factor^2 + row * factor + column."""
+        """(N, C, H, W) -> (N, C * factor^2, H / factor, W / factor).
+
+        Pixel (row, column) of a block of channel c becomes channel c * factor^2 + row * factor + column.
+        """
         self.keep(self.output_shape(x.shape))
         return F.pixel_unshuffle(x, self.downscale_factor)
 
     def backward(self, grad_output: Array) -> Array:
-        """Gradient with respect to `x`: every value goes back to its place."""
+        """Gradient with respect to `x`: the inverse rearrangement."""
         (shape,) = self.use_up()
         self.check_gradient(grad_output.shape, shape)
         return F.pixel_shuffle(grad_output, self.downscale_factor)
@@ -66,10 +69,10 @@ class PixelUnshuffle(Module):
 
 
 class PixelShuffle(Module):
-    """Make channels of one pixel the pixels of a square block, as `torch.nn.PixelShuffle`: undoes a PixelUnshuffle.
+    """Rearrange channels to square blocks of pixels, as `torch.nn.PixelShuffle`.
 
-    After a convolution it is an upsampling that costs no more than the convolution on the small picture (Shi et al.
-    2016, arXiv:1609.05158).
+    The inverse of PixelUnshuffle. After a convolution it is a learned upsampling that costs no more than the
+    convolution at low resolution (Shi et al. 2016, arXiv:1609.05158).
 
     Parameters
     ----------
@@ -79,9 +82,9 @@ class PixelShuffle(Module):
     Raises
     ------
     ArgumentError
-        From the constructor, when the factor is out of range.
+        From the constructor, if the factor is out of range.
     ShapeError
-        From `forward`, when the channels of `x` are not a multiple of the factor's square.
+        From `forward`, if the number of channels of `x` is not a multiple of the factor squared.
     """
 
     def __init__(self, upscale_factor: int) -> None:
@@ -89,12 +92,15 @@ class PixelShuffle(Module):
         self.upscale_factor = arguments.integer("upscale_factor", upscale_factor, 1)
 
     def forward(self, x: Array) -> Array:
-        """(N, C * factor^2, H, W) -> (N, C, H * factor, W * factor); input channels in the order of PixelUnshuffle."""
+        """(N, C * factor^2, H, W) -> (N, C, H * factor, W * factor).
+
+        The input channels are in the order of PixelUnshuffle.
+        """
         self.keep(self.output_shape(x.shape))
         return F.pixel_shuffle(x, self.upscale_factor)
 
     def backward(self, grad_output: Array) -> Array:
-        """Gradient with respect to `x`: every value goes back to its place."""
+        """Gradient with respect to `x`: the inverse rearrangement."""
         (shape,) = self.use_up()
         self.check_gradient(grad_output.shape, shape)
         return F.pixel_unshuffle(grad_output, self.upscale_factor)

@@ -1,4 +1,4 @@
-"""Containers whose input also goes past their modules: the parts of residual networks and U-Nets."""
+"""Containers with a skip connection, for residual networks and U-Nets."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from n2n_cli.nn.module import Module
 
 
 class _Bypass(Module):
-    """A Sequential of modules, and a path around it.
+    """Base class: a Sequential of modules with a skip connection around it.
 
-    Their state dicts have the keys of a subclass of `torch.nn.Sequential`: "2.0.weight" for the first module of one
-    that is itself number 2.
+    State dict keys are those of a subclass of `torch.nn.Sequential`: "2.0.weight" for the first module of a container
+    at position 2.
 
     Parameters
     ----------
     *modules : Module
-        Together they keep height and width.
+        As a whole they keep height and width.
     """
 
     def __init__(self, *modules: Module) -> None:
@@ -51,7 +51,10 @@ class _Bypass(Module):
         return self._joined_shape(shape, self._inner.output_shape(shape))
 
     def _joined_shape(self, shape: Shape, made: Shape) -> Shape:
-        """Shape of the output, from those of the input and of the modules' output; `ShapeError` if they differ."""
+        """Output shape, from the input shape and that of the modules' output.
+
+        Raises `ShapeError` if they do not match.
+        """
         if made[2:] != shape[2:]:
             rows, columns = self.period(0), self.period(1)
             broken = shape[2] % rows or shape[3] % columns
@@ -60,7 +63,7 @@ class _Bypass(Module):
         return shape
 
     def _refusal(self, shape: Shape, made: Shape, needed: str) -> ShapeError:
-        # Its own name alone: written out with all its modules, a network would hide the message.
+        # Only the name of the class: a repr with all modules would hide the message.
         name = type(self).__name__
         return ShapeError(f"{name} got an input of shape {shape}, of which its modules make {made}; {needed}")
 
@@ -76,17 +79,21 @@ class _Bypass(Module):
 
 
 class Residual(_Bypass):
-    """The input, and what the modules make of it, added: x + modules(x) (He et al. 2016, arXiv:1512.03385).
+    """Residual connection: x + modules(x).
 
     Parameters
     ----------
     *modules : Module
-        Together they keep channels, height and width.
+        As a whole they keep channels, height and width.
 
     Raises
     ------
     ShapeError
-        From `forward`, when they do not.
+        From `forward`, if the modules change the shape.
+
+    References
+    ----------
+    He et al. (2016), arXiv:1512.03385.
     """
 
     def forward(self, x: Array) -> Array:
@@ -96,7 +103,7 @@ class Residual(_Bypass):
         return x + change
 
     def backward(self, grad_output: Array) -> Array:
-        """The output gradient plus the modules' input gradient."""
+        """Output gradient plus the input gradient of the modules."""
         (shape,) = self.use_up()
         self.check_gradient(grad_output.shape, shape)
         return grad_output + self._inner.backward(grad_output)
@@ -108,30 +115,33 @@ class Residual(_Bypass):
 
 
 class SkipConcat(_Bypass):
-    """What the modules make of the input, and behind its channels the input's own: concatenate(modules(x), x).
+    """Skip connection by concatenation of channels: concatenate(modules(x), x).
 
-    One in another, with layers that halve and double the picture inside, they are a U-Net (Ronneberger, Fischer, Brox
-    2015, arXiv:1505.04597).
+    Nested, with layers that downsample and upsample by 2 inside, these form a U-Net (Ronneberger, Fischer, Brox 2015,
+    arXiv:1505.04597).
 
     Parameters
     ----------
     *modules : Module
-        Together they keep height and width.
+        As a whole they keep height and width.
 
     Raises
     ------
     ShapeError
-        From `forward`, when they do not.
+        From `forward`, if the modules change height or width.
     """
 
     def forward(self, x: Array) -> Array:
-        """(N, C, H, W) -> (N, C_made + C, H, W), the C_made channels of the modules' output first."""
+        """(N, C, H, W) -> (N, C_made + C, H, W).
+
+        The C_made channels of the modules' output come first.
+        """
         made = self._inner.forward(x)
         self.keep(self._joined_shape(x.shape, made.shape), made.shape[1])
         return np.concatenate([made, x], axis=1)
 
     def backward(self, grad_output: Array) -> Array:
-        """The gradient of the input's own channels plus the modules' input gradient."""
+        """Gradient of the concatenated input plus that from the modules."""
         shape, split = self.use_up()
         self.check_gradient(grad_output.shape, shape)
         return grad_output[:, split:] + self._inner.backward(grad_output[:, :split])

@@ -1,6 +1,7 @@
-"""A network written down as tables, one a layer: `{"type": "ReLU"}`. The form a TOML file holds.
+"""Networks built from tables, as in a TOML file.
 
-A container's modules are a list of such tables: `{"type": "Residual", "layers": [{"type": "ReLU"}]}`.
+Each layer has one table: `{"type": "ReLU"}`. A container has a list of such tables:
+`{"type": "Residual", "layers": [{"type": "ReLU"}]}`.
 """
 
 from __future__ import annotations
@@ -36,18 +37,18 @@ LAYERS: dict[str, type[Module]] = {
 }
 
 MAX_NESTED = 16
-"""Containers that may stand one in another: a network is copied and run by functions that call themselves."""
+"""Maximum nesting depth of containers: networks are copied and run by recursive functions."""
 
 
 class SpecError(N2NError):
-    """A table does not describe a layer.
+    """Invalid table of a layer.
 
     Attributes
     ----------
     position : int
-        Which table of the list.
+        Index of the table in the list.
     key : str or None
-        Which key of the table, or of a layer in it ("layers[1].stride"); None for the table as a whole.
+        Invalid key of the table or of a nested layer ("layers[1].stride"); None for the table as a whole.
     """
 
     exit_code = 2
@@ -61,25 +62,28 @@ class SpecError(N2NError):
 def build(
     specs: Sequence[LayerSpec], *, rng: np.random.Generator | None = None, dtype: DTypeLike = np.float32
 ) -> Sequential:
-    """The network that `specs` describe, its weights drawn by `rng`.
+    """Build the network that `specs` describe, with weights drawn by `rng`.
 
     Parameters
     ----------
     specs : sequence of mappings
-        Each has `type`, one of `LAYERS`, and that layer's arguments by name; a container has `layers`, which is such a
-        sequence itself.
+        Each has `type`, one of `LAYERS`, and the arguments of that layer by name; a container has `layers`, which is
+        itself such a sequence.
+    rng : numpy.random.Generator, optional
+    dtype : dtype
+        Dtype of the parameters.
 
     Raises
     ------
     SpecError
-        For an unknown type or argument (with the nearest known one), a missing or an impossible argument.
+        For an unknown type or argument (suggests the nearest known one), or a missing or invalid argument.
     """
     drawn = _Drawn(rng or np.random.default_rng(), dtype)
     return Sequential(*(_layer(spec, i, drawn, 0) for i, spec in enumerate(specs)))
 
 
 class _Drawn(NamedTuple):
-    """How weights are drawn."""
+    """Arguments for drawing the weights."""
 
     rng: np.random.Generator
     dtype: DTypeLike
@@ -116,7 +120,7 @@ def _layer(spec: LayerSpec, position: int, drawn: _Drawn, depth: int) -> Module:
 
 
 def _inner(specs: Any, position: int, drawn: _Drawn, depth: int) -> list[Module]:
-    """The modules of the container that stands at `position`."""
+    """Modules of the container at `position`."""
     if depth > MAX_NESTED:
         raise SpecError(f"containers are nested more than {MAX_NESTED} deep", position, "layers")
     whole = isinstance(specs, Sequence) and bool(specs) and all(isinstance(spec, Mapping) for spec in specs)

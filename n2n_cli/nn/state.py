@@ -1,4 +1,4 @@
-"""Arrays of a saved state, fitted to those of a network or an optimiser by name."""
+"""Matching of saved arrays, by name, to those of a network or an optimiser."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from n2n_cli.nn.functional import Array
 
 
 def fit(own: Mapping[str, Array], found: Mapping[str, Any]) -> tuple[dict[str, Array], list[str]]:
-    """Arrays found in a file, in the dtypes of `own`, and all that does not fit.
+    """Saved arrays converted to the dtypes of `own`, and a list of problems.
 
     Parameters
     ----------
     own, found : mappings of names to arrays
+        Arrays of the network or optimiser, and the saved ones.
 
     Returns
     -------
     dict of arrays, list of str
-        The arrays that fit; and a line for each name that is missing, unexpected, no array of numbers, of another
-        shape or not finite.
+        Arrays that fit, and one line for each entry that is missing, unexpected, not a numeric array, misshapen or not
+        finite.
     """
     fitting: dict[str, Array] = {}
     problems = [f"`{name}` is missing" for name in own if name not in found]
@@ -35,7 +36,7 @@ def fit(own: Mapping[str, Array], found: Mapping[str, Any]) -> tuple[dict[str, A
         elif values.shape != array.shape:
             problems.append(f"`{name}` has shape {values.shape}, the network needs {array.shape}")
         else:
-            with np.errstate(over="ignore"):  # what is too large for the dtype is no longer finite
+            with np.errstate(over="ignore"):  # values too large for the dtype become infinite
                 fitting[name] = values.astype(array.dtype)
             if not np.isfinite(fitting[name]).all():
                 problems.append(f"`{name}` holds values that are not finite")

@@ -16,24 +16,26 @@ from n2n_cli.nn.functional import Array, Pair, Shape
 
 
 class TransposeConv2d(Convolution):
-    """Put a kernel, times its value, at the place of every pixel, and add up: as `torch.nn.ConvTranspose2d`.
+    """Transposed convolution, as `torch.nn.ConvTranspose2d`.
 
-    It is the gradient of a `Conv2d` of the same weight with respect to its input.
+    The gradient of a `Conv2d` with the same weight with respect to its input: every input pixel adds the kernel, scaled
+    by the pixel's value, to the output.
 
     Parameters
     ----------
     in_channels, out_channels : int
     kernel_size, stride, padding, dilation : int or (rows, columns)
-        In pixels, as in the convolution: the kernels of neighbours are `stride` apart, `padding` is cut off all round.
+        In pixels, as in the convolution: the kernels of neighbouring pixels are `stride` apart, and `padding` pixels
+        are removed from every side of the output.
     output_padding : int or (rows, columns)
-        Pixels that are added at the bottom and the right, below the stride or the dilation: a convolution with a stride
-        gives one size for several, and this says which it was.
+        Pixels added at the bottom and the right, fewer than the stride or the dilation. A strided convolution maps
+        several input sizes to the same output size; this selects one of them.
     bias : bool
-        Whether a constant is added to every output channel.
+        If True, a learned constant is added to every output channel.
     rng : numpy.random.Generator, optional
         Draws weight and bias, uniform in +-1/sqrt(out_channels * K_h * K_w), as PyTorch does.
     dtype : dtype
-        Of the parameters: float32 in use, float64 for gradient checks.
+        Dtype of the parameters: float32 in use, float64 for gradient checks.
 
     Attributes
     ----------
@@ -43,13 +45,13 @@ class TransposeConv2d(Convolution):
     Raises
     ------
     ArgumentError
-        From the constructor, when an argument is out of range.
+        From the constructor, if an argument is out of range.
     ShapeError
-        From `forward`, when `x` is not (N, in_channels, H, W) or the padding leaves nothing of it.
+        From `forward`, if `x` is not (N, in_channels, H, W) or the padding removes the whole output.
 
     References
     ----------
-    Dumoulin and Visin (2016), arXiv:1603.07285, relation 14: size of the output.
+    Dumoulin and Visin (2016), arXiv:1603.07285, relation 14: output size.
     """
 
     def __init__(
@@ -85,11 +87,11 @@ class TransposeConv2d(Convolution):
         return y
 
     def backward(self, grad_output: Array) -> Array:
-        """Gradient with respect to `x`; the parameters' own is added to their `grad`."""
+        """Gradient with respect to `x`; adds the parameter gradients to `grad`."""
         (x,) = self.use_up()
         self.check_gradient(grad_output.shape, self.output_shape(x.shape))
         patches = F.unfold(grad_output, self.kernel_size, self.stride, self.padding, self.dilation)
-        patches = patches[:, : x.shape[2], : x.shape[3]]  # (N, H, W, C_out, K, K); output padding may hold one more
+        patches = patches[:, : x.shape[2], : x.shape[3]]  # (N, H, W, C_out, K, K); output padding may add one more
         self.weight.grad += np.tensordot(x, patches, axes=([0, 2, 3], [0, 1, 2]))
         if self.bias is not None:
             self.bias.grad += grad_output.sum(axis=(0, 2, 3))
@@ -105,7 +107,7 @@ class TransposeConv2d(Convolution):
         return (shape[0], self.out_channels, h, w)
 
     def _extra(self, axis: int) -> int:
-        """Output pixels along an axis for an input of one pixel; perhaps none, or less."""
+        """Output size along an axis for an input of one pixel; may be below 1."""
         reach = self.dilation[axis] * (self.kernel_size[axis] - 1)
         return reach + 1 + self.output_padding[axis] - 2 * self.padding[axis]
 
@@ -113,13 +115,14 @@ class TransposeConv2d(Convolution):
         return Fraction(1, self.stride[axis])
 
     def input_span(self, start: int, stop: int, axis: int) -> tuple[int, int]:
-        # Which taps hit an output repeats every `stride` outputs, one input on: so the first and the last of them tell.
+        # The taps that contribute to an output repeat every `stride` outputs, shifted by one input pixel, so the first
+        # and the last `stride` outputs determine the span.
         stride, reach = self.stride[axis], range(self.kernel_size[axis])
         ends = {*range(start, min(stop, start + stride)), *range(max(start, stop - stride), stop)}
         places = [i + self.padding[axis] - t * self.dilation[axis] for i in ends for t in reach]
         inputs = [place // stride for place in places if place % stride == 0]
-        # Much padding, or kernels with gaps between them: a part of the picture gives these outputs only if it goes on
-        # to where they lie, whatever they depend on.
+        # With large padding, or gaps between the kernels, outputs may depend on fewer inputs than this; but a crop of
+        # the input has to extend to their position for its output to contain them.
         first, last = start // stride, -((self._extra(axis) - stop) // stride) + 1
         return min([first, *inputs]), max([last, *(i + 1 for i in inputs)])
 

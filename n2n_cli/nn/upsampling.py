@@ -12,14 +12,15 @@ from n2n_cli.nn.module import Module
 
 
 class NearestUpsampling(Module):
-    """Repeat every pixel `scale_factor` times along rows and columns, as `torch.nn.UpsamplingNearest2d`.
+    """Repeat every pixel along rows and columns, as `torch.nn.UpsamplingNearest2d`.
 
-    Followed by a convolution it is a learned upsampling without the checkerboard of a transposed convolution
+    Followed by a convolution it is a learned upsampling without the checkerboard artefacts of a transposed convolution
     (Odena, Dumoulin, Olah 2016, doi:10.23915/distill.00003).
 
     Parameters
     ----------
     scale_factor : int or (rows, columns)
+        Number of repetitions of a pixel along each axis.
     """
 
     def __init__(self, scale_factor: IntOrPair = 2) -> None:
@@ -32,7 +33,7 @@ class NearestUpsampling(Module):
         return F.upsample(x, self.scale_factor)
 
     def backward(self, grad_output: Array) -> Array:
-        """Gradient with respect to `x`: every pixel gathers the gradients of its copies."""
+        """Gradient with respect to `x`: the sum over the copies of each pixel."""
         (shape,) = self.use_up()
         self.check_gradient(grad_output.shape, shape)
         return F.block_sum(grad_output, self.scale_factor)
