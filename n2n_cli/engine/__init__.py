@@ -1,39 +1,39 @@
-"""Fast execution of networks: fused kernels, memory pools, tapes, threads, tiles and worker processes.
+"""Fast execution of networks.
 
-`compile` makes an executor of a network, as `torch.compile` does. Results are those of the layers in `n2n_cli.nn` up to
-rounding; a layer that has no kernel here runs as it is written.
+`compile` turns a network into an executor, as `torch.compile` does. Results equal those of the layers in `n2n_cli.nn`
+up to rounding; a layer without a kernel here runs its own `forward` and `backward`.
 
 Kernels:
 
-kernel          base classes, and modules that run as they are written
-fusion          choice of the kernels
-containers      kernels one after the other, and paths around them
+kernel          base classes, and the kernel of a module without one of its own
+fusion          choice of the kernels, fusing neighbouring modules
+containers      kernels of Sequential, Residual and SkipConcat
 elementwise     activation functions
 rearrangement   upsampling, pixel shuffle and max pooling
-transpose_conv  transposed convolutions
-fused_conv      base of the fused convolutions
-convolution     convolutions of any kind
+transpose_conv  transposed convolution
+fused_conv      base class of the fused convolutions
+convolution     general convolutions, by im2col
 winograd        3x3 convolutions by Winograd's algorithm
 narrow          convolutions with few output channels
-upsampling      convolutions of an upsampled image, computed on the small one
+upsampling      convolutions of an upsampled image, at low resolution
 doubling        upsampling by 2 followed by a 3x3 convolution
-channels_last   operations on (N, H, W, C) arrays that the kernels share
+channels_last   operations on (N, H, W, C) arrays
 bordered        images with a border of zeros
-sizes           sizes of the arrays that a network makes, and micro-batches
+sizes           array sizes of a network, and micro-batches
 
 Execution:
 
-executor        training steps and outputs, on several threads
-replica         a thread's own copy of the kernels
-gradients       the gradients of all parameters in one array
-pool            reusable memory
-tape            recorded NumPy calls
-bands           one large image, layer by layer, on several threads
+executor        training steps and inference on several threads
+replica         per-thread copies of the kernels
+gradients       all gradients in one flat array
+pool            memory pools
+tape            record and replay of NumPy calls
+bands           one large image, layer by layer, in bands of rows
 tiling          images of any size, tile by tile
-tiles           tiles, and the pixels that they depend on
-tile_plan       choice of the tiles
-workers         training steps in processes of their own
-shared_step     memory that two processes share for a step
+tiles           tiles and their receptive fields
+tile_plan       choice of the tile size
+workers         training steps in worker processes
+shared_step     shared memory for a training step
 """
 
 from n2n_cli.engine.executor import Executor
@@ -46,19 +46,19 @@ __all__ = ["Executor", "Kernel", "TrainableKernel", "compile", "kernel_of"]
 
 
 def kernel_of(network: Module) -> TrainableKernel:
-    """The kernel that computes what a network computes, up to rounding; it uses the network's own parameters."""
+    """Kernel of a network; it uses the network's own parameters."""
     return kernel_for(network, Shared())
 
 
 def compile(network: Module, *, threads: int = 1) -> Executor:
-    """The executor of a network.
+    """Compile a network to an executor.
 
     Parameters
     ----------
     network : Module
-        Its layers keep their parameters, which the executor reads, and whose gradients it adds up.
+        The executor uses its parameters and accumulates their gradients.
     threads : int
-        Including the caller's. Results do not depend on it but for rounding.
+        Number of threads, including the caller's. Results do not depend on it, except for rounding.
 
     Returns
     -------

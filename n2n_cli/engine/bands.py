@@ -1,8 +1,9 @@
-"""A network on a large picture, one layer after the other, each in bands of rows that threads share.
+"""Layer-by-layer execution on a large image, in bands of rows.
 
-Tiles that go through the whole network see, around what comes out of them, all that it depends on: of a network that
-sees far, several times what they give. A band of one layer sees a row or two. What is kept between layers is whole; all
-else is as small as a band, and stays in a cache.
+The threads share the bands of each layer. A tile that passes through the whole network needs the receptive field around
+its output as input; for a network with a large receptive field that is several times the size of the output. A band of
+a single layer needs only a row or two more. Only the outputs of layers are stored for the whole image; all temporaries
+have the size of a band and stay in the cache.
 """
 
 from __future__ import annotations
@@ -19,26 +20,26 @@ from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.nn.geometry import Geometry
 
 VALUES, LEAST_ROWS = 2**20, 16
-"""Values that are made for a band, about, and rows, at least: a row or two more go in on either side."""
+"""Approximate number of values per band, and minimum number of rows, which keeps the share of halo rows small."""
 _TIMES = 3
-"""A band takes the memory of so many such arrays, at most."""
+"""Maximum memory of a band, in arrays of the band's size."""
 
 
 class Bands:
-    """How layers make their outputs.
+    """Computes the outputs of layers band by band, on several threads.
 
     Parameters
     ----------
     share : function
-        share(task, items) does task(item) for every item, on all threads, each with a pool of its own.
+        share(task, items) calls task(item) for every item, on all threads, each with its own pool.
     pool : Pool
-        Where the outputs lie.
+        Memory of the outputs.
     threads : int
-        That share.
+        Number of threads.
     dtype : dtype
-        Of all outputs.
+        Dtype of all outputs.
     advance : function
-        Told, by any thread, how many values were filled.
+        Progress callback: receives the number of values filled; called from any thread.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Bands:
         self._share, self._pool, self._threads, self._dtype, self._advance = share, pool, threads, dtype, advance
 
     def empty(self, shape: Shape) -> Array:
-        """An array (N, C, H, W) for an output, channels-last in memory."""
+        """Uninitialised output array (N, C, H, W), channels-last in memory."""
         n, c, h, w = shape
         return self._pool.empty((n, h, w, c), self._dtype).transpose(0, 3, 1, 2)
 
@@ -66,16 +67,21 @@ class Bands:
         halo: int = 0,
         beside: int = 0,
     ) -> Array:
-        """Let task(rows) fill y[:, :, rows], (N, C, H, W), band by band, each but the last of whole periods.
+        """Fill y, (N, C, H, W), band by band; return y.
 
         Parameters
         ----------
+        y : (N, C, H, W) array
+        task : function
+            task(rows) fills y[:, :, rows].
+        period : int
+            The height of every band but the last is a multiple of this.
         width : int
-            Values that the task makes for a pixel of y, where they are more than C.
+            Values that the task computes per pixel of y, if more than C.
         halo : int
-            Rows that it makes and that are not wanted.
+            Extra rows that the task computes for a band.
         beside : int
-            Values that it makes for a band of any height.
+            Values that the task needs for a band of any height.
         """
         n, c, h, w = y.shape
         by_row, fair = n * w * max(c, width), -(-h // (2 * self._threads))
@@ -85,7 +91,7 @@ class Bands:
         return y
 
     def _fill(self, y: Array, task: Callable[[slice], None], rows: int, values: int) -> None:
-        """Fill y in bands of so many rows, each of which takes the memory of so many values."""
+        """Fill y in bands of `rows` rows, each with a memory of `values` values."""
         n, c, h, w = y.shape
 
         def one(part: slice) -> None:
@@ -95,15 +101,25 @@ class Bands:
         self._share(one, [slice(start, min(start + rows, h)) for start in range(0, h, rows)])
 
     def of(self, layer: Callable[[Array], Array], geometry: Geometry, x: Array, *, width: int = 0) -> Array:
-        """The output of a layer, of which `geometry` knows what it does to shapes; `width` is as in `fill`."""
+        """Output of a layer for x.
+
+        Parameters
+        ----------
+        layer : function
+        geometry : Geometry
+            Geometry of the layer.
+        x : (N, C, H, W) array
+        width : int
+            As in `fill`.
+        """
         y, h = self.empty(geometry.output_shape(x.shape)), x.shape[2]
         period, step = geometry.period(0), geometry.step(0)
         start, stop = geometry.input_span(0, 1, 0)
-        room = stop - start  # what the layer needs to work at all, also where it sees little but padding
+        room = stop - start  # minimum input height of the layer, also where it covers mostly padding
 
         def one(rows: slice) -> None:
             first, last = geometry.input_span(rows.start, rows.stop, 0)
-            # In whole periods, so that strides fall on the same rows as in the whole picture.
+            # Multiples of the period, so that strides fall on the same rows as in the whole image.
             first = max(0, min(first, h - room) // period * period)
             last = min(h, max(last + -last % period, first + room))
             part = layer(x[:, :, first:last])
@@ -120,20 +136,20 @@ class Bands:
 
 
 class Counting(Bands):
-    """Nothing is filled, but what it would take is counted.
+    """Dry run that fills nothing and measures work and peak memory.
 
     Parameters
     ----------
     threads : int
     itemsize : int
-        Bytes of a value.
+        Bytes per value.
 
     Attributes
     ----------
     values : int
-        That would have been filled.
+        Number of values that would have been filled.
     memory : int
-        Bytes that would have been in use at a time, at most.
+        Peak memory, in bytes.
     """
 
     def __init__(self, threads: int = 1, itemsize: int = 4) -> None:
@@ -143,7 +159,7 @@ class Counting(Bands):
 
     def empty(self, shape: Shape) -> Array:
         size = math.prod(shape) * self._itemsize
-        base = np.zeros(1, np.uint8)  # which all views of the array keep
+        base = np.zeros(1, np.uint8)  # all views of the array keep a reference to it
         self._live += size
         weakref.finalize(base, self._gone, size).atexit = False
         return np.ndarray(shape, np.uint8, base, 0, (0,) * len(shape))

@@ -1,7 +1,8 @@
-"""Images with a border of zeros, one pixel wide, rows first: (H + 2, N, W + 2, C), C-contiguous.
+"""Images with a border of zeros, one pixel wide, and rows as the first axis.
 
-The zeros are what a 3x3 kernel sees beyond an image. Each of its taps then is a shift of the whole memory, and since
-the rows come before the images, the patches that its rows meet follow each other for all images at once.
+Their shape is (H + 2, N, W + 2, C), C-contiguous. The zeros are the padding of a 3x3 convolution, so that each kernel
+tap is a constant offset in memory. Because rows come before images, the patches under one kernel row are contiguous for
+all images at once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from n2n_cli.nn.functional import Array, Shape
 
 
 class Bordered(NamedTuple):
-    """An image with its border, as neighbouring kernels hand it to each other."""
+    """Image with its border, as passed between neighbouring kernels."""
 
     padded: Array
 
@@ -27,7 +28,10 @@ class Bordered(NamedTuple):
 
 
 def with_border(x: Array | Bordered) -> Array:
-    """(N, C, H, W) -> (H + 2, N, W + 2, C): a copy, or the array that was handed over with its border; floats."""
+    """(N, C, H, W) -> (H + 2, N, W + 2, C), of a floating-point dtype.
+
+    A copy, or the array itself if it already has a border.
+    """
     if isinstance(x, Bordered):
         return x.padded
     n, c, h, w = x.shape

@@ -1,7 +1,7 @@
-"""The pieces that the fast layers are put together from: arrays (N, H, W, C), C-contiguous, memory from the pool.
+"""Building blocks of the kernels, on channels-last arrays.
 
-Arithmetic runs over whole arrays; what only moves values is left to copies, which NumPy does several times faster than
-arithmetic on short runs.
+Arrays are (N, H, W, C), C-contiguous, with memory from the pool. Arithmetic runs over whole arrays; values are moved by
+copies only, which NumPy does several times faster than arithmetic on short runs.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from n2n_cli.nn.functional import Array, Pair, Shape
 from n2n_cli.system.blas import small_product
 
 _LEAST_ROWS, _LEAST_ROWS_ADDED = 16, 96
-"""Rows that BLAS has to take unpacked, so that pieces are faster; where their products are added, it takes more."""
+"""Minimum rows per piece for which splitting a product is faster; the second if the products of the pieces are summed.
+BLAS multiplies small enough pieces without first packing the matrices."""
 
 
 def channels_last(x: Array) -> Array:
-    """(N, C, H, W) -> (N, H, W, C), C-contiguous; a view where the memory already lies that way."""
+    """(N, C, H, W) -> (N, H, W, C), C-contiguous; a view where possible."""
     x_nhwc = x.transpose(0, 2, 3, 1)
     if x_nhwc.flags.c_contiguous:
         return x_nhwc
@@ -34,7 +35,7 @@ def channels_first(x_nhwc: Array) -> Array:
 
 
 def empty_nchw(shape: Shape, dtype: DTypeLike) -> Array:
-    """An array of shape (N, C, H, W) whose values are arbitrary, channels-last in memory."""
+    """Uninitialised array of shape (N, C, H, W), channels-last in memory."""
     n, c, h, w = shape
     return channels_first(empty((n, h, w, c), dtype))
 
@@ -50,20 +51,22 @@ def im2col(
     ones: bool,
     rows_first: bool = False,
 ) -> Array:
-    """What a kernel sees at each of its places, one row a place: the taps row by row, each with its channels.
+    """Patches under every kernel position, one patch per row of a matrix.
+
+    A patch lists the taps row by row, each with its channels.
 
     Parameters
     ----------
     x : (N, H, W, C) array
     kernel_size, stride, dilation : (rows, columns)
     before : (rows, columns)
-        Zeros that stand above and left of `x`; as many as are needed stand below and right of it.
+        Zero padding above and left of `x`; below and right of it as much as needed is added.
     output_size : (rows, columns)
-        Number of places along each axis.
+        Number of kernel positions along each axis.
     ones : bool
-        Whether each row ends with a one, which a bias is multiplied with.
+        If True, each row ends with a one, which is multiplied with the bias.
     rows_first : bool
-        Whether the places are in the order (rows, N, columns) instead of (N, rows, columns).
+        If True, positions are in the order (rows, N, columns) instead of (N, rows, columns).
 
     Returns
     -------
@@ -76,7 +79,7 @@ def im2col(
     by_row = c * seen.shape[2]
     columns = empty((n * h_out * w_out, width + ones), x.dtype)
     by_place = width + ones
-    # What lies next to each other is copied as one run.
+    # Values that are contiguous in memory are copied as one run.
     run, runs = (kw * c, 1) if dw == 1 else (c, kw)
     shape = (n, h_out, w_out, kh, runs, run)
     windows = strided(seen, shape, (by_row * seen.shape[1], by_row * sh, c * sw, by_row * dh, c * dw, 1))
@@ -89,7 +92,7 @@ def im2col(
 
 
 def col2im(patches: Array, x_shape: Shape, stride: Pair, before: Pair, dilation: Pair) -> Array:
-    """Adjoint of `im2col` without its ones: adds every value back where it was taken from.
+    """Adjoint of `im2col` (without ones): sum the patches into an image.
 
     Parameters
     ----------
@@ -110,7 +113,7 @@ def col2im(patches: Array, x_shape: Shape, stride: Pair, before: Pair, dilation:
             if rows and columns:
                 part = patches[:, rows[0], columns[0], i, j]
                 parts.append((x[:, rows[1], columns[1]], part, part.shape == x_shape))
-    parts.sort(key=lambda part: not part[2])  # one that reaches every pixel makes zeros needless
+    parts.sort(key=lambda part: not part[2])  # a tap that covers every pixel makes it unnecessary to clear x
     if parts and parts[0][2]:
         do(np.copyto, parts[0][0], parts[0][1])
         del parts[0]
@@ -122,9 +125,9 @@ def col2im(patches: Array, x_shape: Shape, stride: Pair, before: Pair, dilation:
 
 
 def padded(x: Array, before: Pair, size: Pair) -> Array:
-    """`x`, (N, H, W, C), with zeros around it, cut or filled up to `size`.
+    """Zero-pad `x`, (N, H, W, C), by `before` and crop or extend it to `size`.
 
-    `x` itself where nothing is added, though it may be larger.
+    Returns `x` itself, which may be larger than `size`, if no padding is needed.
     """
     n, h, w, c = x.shape
     (top, left), (rows, columns) = before, size
@@ -140,7 +143,10 @@ def padded(x: Array, before: Pair, size: Pair) -> Array:
 
 
 def relu_in_place(x: Array, *, mask: bool) -> Array | None:
-    """Set what is below zero to zero; what is not a number stays so. Returns where it is above, as bool, if asked."""
+    """Apply ReLU in place; NaN stays NaN.
+
+    Returns the boolean mask x > 0 if `mask` is True.
+    """
     do(np.clip, x, 0, np.inf, out=x)  # three times as fast as `maximum`
     if not mask:
         return None
@@ -160,7 +166,10 @@ def product(a: Array, b: Array) -> Array:
 
 
 def products(a: Array, b: Array, out: Array) -> None:
-    """Matrix products, (..., M, K) and (..., K, N) -> (..., M, N), of matrices whose rows are C-contiguous."""
+    """Matrix products of stacks of matrices: a @ b.
+
+    (..., M, K) and (..., K, N) -> (..., M, N). The rows of the matrices are C-contiguous.
+    """
     (*outer, m, k), n = a.shape, b.shape[-1]
     rows, split = _pieces(m, k, n, _LEAST_ROWS)
     if split:
@@ -171,7 +180,10 @@ def products(a: Array, b: Array, out: Array) -> None:
 
 
 def products_over_rows(a: Array, b: Array, out: Array) -> None:
-    """The products (..., K, M) and (..., M, N) -> (..., K, N), of a, (..., M, K), and b, both of C-contiguous rows."""
+    """Matrix products of stacks of matrices, the first transposed: a.T @ b.
+
+    (..., M, K) and (..., M, N) -> (..., K, N). The rows of a and b are C-contiguous.
+    """
     (*outer, m, k), n = a.shape, b.shape[-1]
     rows, split = _pieces(m, k, n, _LEAST_ROWS_ADDED)
     if not split:
@@ -187,9 +199,11 @@ def products_over_rows(a: Array, b: Array, out: Array) -> None:
 
 
 def _pieces(m: int, k: int, n: int, least: int) -> tuple[int, int]:
-    """Rows of the pieces that (M, k) is cut into for products with n columns, and those that are in pieces so long.
+    """Split of a matrix (m, k) into pieces of rows for a product with n columns.
 
-    No pieces where BLAS takes the whole unpacked, or fewer than `least` rows.
+    Returns the rows per piece, and the number of rows in pieces of that size; the remaining rows are a smaller piece.
+    The second number is 0 if the matrix is not split: BLAS multiplies it whole without packing, or would multiply fewer
+    than `least` rows without packing.
     """
     unpacked = rows_unpacked(k, n)
     if unpacked < least or m <= unpacked:
@@ -199,12 +213,15 @@ def _pieces(m: int, k: int, n: int, least: int) -> tuple[int, int]:
 
 
 def rows_unpacked(k: int, n: int) -> int:
-    """Rows of a matrix (M, k) that BLAS multiplies with (k, n) without packing them first; 0 where it always packs."""
+    """Maximum M for which BLAS multiplies (M, k) by (k, n) without packing.
+
+    0 if it always packs the matrices first.
+    """
     return small_product() // max(1, k * n)
 
 
 def total(x: Array, *, axis: int | tuple[int, ...]) -> Array:
-    """Sum over some axes."""
+    """Sum over the given axes."""
     axes = (axis,) if isinstance(axis, int) else axis
     sums = empty(tuple(size for i, size in enumerate(x.shape) if i not in axes), x.dtype)
     do(np.add.reduce, x, axis=axis, out=sums)
@@ -212,18 +229,24 @@ def total(x: Array, *, axis: int | tuple[int, ...]) -> Array:
 
 
 def strided(x: Array, shape: Shape, strides: Shape) -> Array:
-    """A view of a C-contiguous array, strides in elements. Unlike `as_strided` it refuses to leave its memory."""
+    """View of a C-contiguous array, with strides in elements.
+
+    Unlike `as_strided`, it raises an error if the view would exceed the array's memory.
+    """
     return np.ndarray(shape, x.dtype, x.data, 0, tuple(stride * x.itemsize for stride in strides))
 
 
 def _seen(kernel_size: Pair, stride: Pair, output_size: Pair, dilation: Pair) -> Pair:
-    """Size of the padded picture that all places of a kernel see together."""
+    """Size of the padded image that all kernel positions cover together."""
     rows, columns = (stride[a] * (output_size[a] - 1) + dilation[a] * (kernel_size[a] - 1) + 1 for a in (0, 1))
     return rows, columns
 
 
 def _overlap(places: int, size: int, stride: int, offset: int) -> tuple[slice, slice] | None:
-    """Of the pixels place * stride + offset: which places hit the picture, and which pixels those are."""
+    """Kernel positions whose pixel, position * stride + offset, is in the image.
+
+    Returns slices of the positions and of the pixels, or None if there are none.
+    """
     first = max(0, -(offset // stride))
     last = min(places - 1, (size - 1 - offset) // stride)
     if last < first:

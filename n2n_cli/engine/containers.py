@@ -1,4 +1,4 @@
-"""Kernels of containers: kernels one after the other, and paths around them."""
+"""Kernels of containers: Sequential, Residual and SkipConcat."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ from n2n_cli.nn.skips import Residual, SkipConcat
 
 
 class Step(NamedTuple):
-    """A kernel that computes what the modules up to number `last` compute, from where the step before it ends."""
+    """Kernel of one or several modules of a Sequential, up to index `last`.
+
+    The first of them is the module after the `last` one of the previous step.
+    """
 
     last: int
     kernel: TrainableKernel
 
 
 class Chain(TrainableKernel):
-    """The kernels of a Sequential."""
+    """Kernels of a Sequential, applied one after the other."""
 
     def __init__(self, network: Sequential, steps: Sequence[Step]) -> None:
         super().__init__(network)
@@ -44,7 +47,7 @@ class Chain(TrainableKernel):
             try:
                 x = kernel.forward_inside(x)
             except ShapeError:
-                self.geometry.output_shape(shape)  # names the module
+                self.geometry.output_shape(shape)  # raises an error that names the module
                 raise
         return x
 
@@ -64,8 +67,8 @@ class Chain(TrainableKernel):
                 first.accumulate(grad_output)
             except ShapeError as error:
                 raise placed(error, last) from None
-            for _, kernel in self._steps[: self._first]:  # they have nothing to learn
-                kernel.train(kernel.training)  # drops what they kept
+            for _, kernel in self._steps[: self._first]:  # they have no parameters
+                kernel.train(kernel.training)  # discards the stored values
 
     def _back(self, grad_output: Array, steps: Sequence[Step]) -> Array:
         for last, kernel in reversed(steps):
@@ -77,7 +80,7 @@ class Chain(TrainableKernel):
 
 
 class _Bypass(TrainableKernel):
-    """A chain of kernels, and a path around it."""
+    """Base class: a chain of kernels with a skip connection around it."""
 
     def __init__(self, network: Residual | SkipConcat, inner: Chain) -> None:
         super().__init__(network)
@@ -105,7 +108,7 @@ class ResidualKernel(_Bypass):
         return bands.fill(y, add)
 
     def backward(self, grad_output: Array) -> Array:
-        """The output gradient plus that of the inner kernels' input."""
+        """Output gradient plus the input gradient of the inner kernels."""
         (shape,) = self.use_up()
         self.check_gradient(grad_output.shape, shape)
         return _sum(grad_output, self._inner.backward(grad_output))
@@ -120,7 +123,10 @@ class SkipConcatKernel(_Bypass):
     """concatenate(inner(x), x) along the channels."""
 
     def forward(self, x: Array) -> Array:
-        """(N, C, H, W) -> (N, C_made + C, H, W), the C_made channels of the inner kernels' output first."""
+        """(N, C, H, W) -> (N, C_made + C, H, W).
+
+        The C_made channels of the inner kernels' output come first.
+        """
         shape = self.geometry.output_shape(x.shape)
         made = self._inner(x)
         split = made.shape[1]
@@ -141,7 +147,7 @@ class SkipConcatKernel(_Bypass):
         return bands.fill(y, join)
 
     def backward(self, grad_output: Array) -> Array:
-        """The gradient of the input's own channels plus that of the inner kernels' input."""
+        """Gradient of the concatenated input plus that from the inner kernels."""
         made, own = self._parts(grad_output)
         return _sum(own, self._inner.backward(made))
 

@@ -1,4 +1,4 @@
-"""Convolutions of any kind, by products with patches."""
+"""General convolutions, by im2col and matrix products."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ from n2n_cli.nn.functional import Array, Pair, Shape
 
 
 class ColumnConv(FusedConv):
-    """A convolution of any kind, and perhaps a ReLU: one product with all patches."""
+    """Any convolution with optional ReLU, as one product with all patches."""
 
     gradient_order = (0, 2, 3, 1)
 
     def _make_matrices(self) -> tuple[Array, ...]:
-        """There, (K_h * K_w * C_in (+ 1), C_out), and back, (C_out, K_h * K_w * C_in)."""
+        """Filters of the forward and the backward pass.
+
+        Forward (K_h * K_w * C_in (+ 1), C_out), the last row being the bias; backward (C_out, K_h * K_w * C_in).
+        """
         weight = np.moveaxis(self.conv.weight.data, 1, -1)  # (C_out, K_h, K_w, C_in)
         return self._there_and_back(weight.reshape(self.conv.out_channels, -1))
 
@@ -69,10 +72,11 @@ class ColumnConv(FusedConv):
 
 
 class RowConv(FusedConv):
-    """A convolution of stride 1, and perhaps a ReLU: a product for each row of the kernel.
+    """Convolution of stride 1 with optional ReLU, one product per kernel row.
 
-    The patches of one kernel row are a K_h-th as much to copy as whole ones. Where the rows of the pictures come before
-    the images, the patches that a kernel row meets follow each other in memory, and the products only have to be added.
+    Patches of one kernel row have 1/K_h of the size of whole patches, so less is copied. With image rows as the first
+    axis, before the images of the batch, the patches under each kernel row are contiguous in memory, and the outputs
+    are the sums of the products.
     """
 
     gradient_order = (2, 3, 1, 0)
@@ -83,7 +87,11 @@ class RowConv(FusedConv):
         self._back: Pair = (reach[0] - conv.padding[0], reach[1] - conv.padding[1])  # zeros around the output gradient
 
     def _make_matrices(self) -> tuple[Array, ...]:
-        """(K_h, K_w * C_in (+ 1), C_out), the bias behind the first row; and turned round, (K_h, K_w * C_out, C_in)."""
+        """Filters of each kernel row, for the forward and the backward pass.
+
+        Forward (K_h, K_w * C_in (+ 1), C_out), the last row of the first matrix being the bias; backward, rotated by
+        180 degrees, (K_h, K_w * C_out, C_in).
+        """
         conv, (kh, kw) = self.conv, self.conv.kernel_size
         c, c_out = conv.in_channels, conv.out_channels
         filters = np.zeros((kh, kw * c + (conv.bias is not None), c_out), conv.weight.data.dtype)
@@ -124,19 +132,22 @@ class RowConv(FusedConv):
         return channels_first(self._summed(patches, self._matrices()[1], (n, h, w, c)))
 
     def _patches(self, x: Array, before: Pair, size: Pair, *, ones: bool) -> Array:
-        """(N, H, W, C) -> (rows * N * W_out, K_w * C (+ 1)): what one row of the kernel sees, rows first."""
+        """Patches under one kernel row, with image rows as the first axis.
+
+        (N, H, W, C) -> (rows * N * W_out, K_w * C (+ 1)).
+        """
         conv = self.conv
         rows = size[0] + conv.dilation[0] * (conv.kernel_size[0] - 1)
         across = (1, conv.kernel_size[1])
         return im2col(x, across, (1, 1), before, (rows, size[1]), (1, conv.dilation[1]), ones=ones, rows_first=True)
 
     def _met(self, patches: Array, n: int, h: int, w: int) -> list[Array]:
-        """The patches that each row of the kernel meets: (H_out * N * W_out, ...) each."""
+        """Patches under each kernel row, (H_out * N * W_out, ...) each; views."""
         steps = [i * self.conv.dilation[0] * n * w for i in range(self.conv.kernel_size[0])]
         return [patches[step : step + h * n * w] for step in steps]
 
     def _summed(self, patches: Array, filters: Array, shape: Shape) -> Array:
-        """The sum of the products of all rows of the kernel: (N, H, W, C)."""
+        """Sum of the products over all kernel rows: (N, H, W, C)."""
         n, h, w, c = shape
         met = self._met(patches, n, h, w)
         so_far = product(met[0], filters[0]).reshape(h, n, w, c)

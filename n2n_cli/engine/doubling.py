@@ -1,4 +1,4 @@
-"""Upsampling by 2 followed by a 3x3 convolution, the pair that decoders are made of."""
+"""Upsampling by 2 followed by a 3x3 convolution, as in decoders."""
 
 from __future__ import annotations
 
@@ -27,32 +27,33 @@ from n2n_cli.nn.geometry import Composition
 from n2n_cli.nn.upsampling import NearestUpsampling
 
 _ALONG = np.array([[1, 1, 1], [0, 0, 1], [-1, 0, 0]], np.float32)
-"""s, and what d[i] is multiplied with for 2i - 1 and for 2i: w2 and -w0; from w0, w1, w2."""
+"""(3, 3): maps w0, w1, w2 to s, and to the factors of d[i] in outputs 2i - 1 and 2i, w2 and -w0."""
 _ORDER = [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0), (1, 1), (1, 2), (2, 1), (2, 2)]  # of (rows, columns)
 _KINDS = np.stack([np.kron(_ALONG[i], _ALONG[j]) for i, j in _ORDER])
-"""(9, 9): the nine small kernels' weights, from the 3x3 kernel's."""
+"""(9, 9): maps the taps of the 3x3 kernel to the nine factors, in the order of `_ORDER`."""
 _PAIRS = np.array([[[1, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]]], np.float32)
-"""(phase, tap, 3): what x[i-1] and x[i] are multiplied with for 2i - 1 and for 2i, from w0, w1, w2."""
+"""(phase, tap, 3): maps w0, w1, w2 to the factors of x[i-1] and x[i] in outputs 2i - 1 and 2i."""
 
 
 class DoubledConv(FusedConv):
-    """`UpsampledConv` for a scale of 2 and a 3x3 kernel, with fewer products than the phases have.
+    """`UpsampledConv` for scale 2 and a 3x3 kernel, with fewer multiplications.
 
-    Along one axis, pixel i of the small picture becomes the pixels 2i and 2i + 1, which the taps w0, w1, w2 make into
-    w0 x[i-1] + (w1 + w2) x[i] and (w0 + w1) x[i] + w2 x[i+1]. With s = w0 + w1 + w2 and d[i] = x[i] - x[i-1] that is
-    s x[i] - w0 d[i] and s x[i] + w2 d[i+1]: three products instead of four. Beyond the picture x is 0. The idea is
-    Winograd's (Lavin and Gray 2016, arXiv:1509.09308).
+    Along one axis, pixel i of the input is repeated as pixels 2i and 2i + 1. With the taps w0, w1, w2, the outputs at
+    these are w0 x[i-1] + (w1 + w2) x[i] and (w0 + w1) x[i] + w2 x[i+1]. With s = w0 + w1 + w2 and d[i] = x[i] - x[i-1]
+    they are s x[i] - w0 d[i] and s x[i] + w2 d[i+1]: three products instead of four. Outside the image x is 0. The idea
+    is Winograd's (Lavin and Gray 2016, arXiv:1509.09308).
 
-    Done along both axes that leaves 9 of 16 products, but more to add up: so it is on the way back, where there are two
-    products to one addition. On the way there it is done along rows, and columns go by their phases: 12 of 16.
+    Along both axes this takes 9 instead of 16 products, but more additions. The backward pass does so, since it has two
+    products per addition. The forward pass does so along the vertical axis only and computes the phases along the
+    horizontal axis directly: 12 instead of 16 products.
 
-    All arrays are rows first. The pixels x[i-1] and x[i] (or d[i]) give 2i - 1 and 2i, so windows that reach one pixel
-    beyond the small picture on either side give the large one with a border of one pixel, in order.
+    All arrays have rows as their first axis. Pixels x[i-1] and x[i] (or d[i]) determine outputs 2i - 1 and 2i, so
+    windows that extend one pixel beyond the input on either side give the output with a border of one pixel, in order.
 
     Attributes
     ----------
     gives_border : bool
-        Whether the next kernel takes the output with its border of zeros: see `bordered`.
+        True if the next kernel takes the output with its border of zeros: see `bordered`.
     """
 
     gives_border = False
@@ -70,7 +71,7 @@ class DoubledConv(FusedConv):
         return Bordered(self._with_border(x)) if self.gives_border else self.forward(x)
 
     def _with_border(self, x: Array | Bordered) -> Array:
-        """(N, C_in, H, W) -> (2H + 2, N, 2W + 2, C_out), the border zero."""
+        """(N, C_in, H, W) -> (2H + 2, N, 2W + 2, C_out), with a border of zeros."""
         conv = self.conv
         conv.check_shape(self.upsampling.output_shape(x.shape), conv.in_channels)
         (n, c, h, w), c_out = x.shape, conv.out_channels
@@ -124,9 +125,12 @@ class DoubledConv(FusedConv):
         return grads, x_shape
 
     def _before_relu(self, grad_output: Array | Bordered, above: Array | None) -> Array:
-        """(N, C_out, 2H, 2W) -> (2H + 2, N, 2W + 2, C_out), zero in the border and where the ReLU let nothing pass."""
+        """Gradient before the ReLU, with a border of zeros.
+
+        (N, C_out, 2H, 2W) -> (2H + 2, N, 2W + 2, C_out).
+        """
         if isinstance(grad_output, Bordered):
-            if above is not None:  # whatever the border holds, the mask is zero there
+            if above is not None:  # the border may hold any values, but the mask is zero there
                 return masked(grad_output.padded, above)
             grad_output = inside(grad_output.padded)
         n, c, h, w = grad_output.shape
@@ -140,7 +144,7 @@ class DoubledConv(FusedConv):
         return grad_y
 
     def _inputs(self, padded: Array, below: Array) -> Iterator[Array]:
-        """The picture, its differences across, down, and both, one after the other in memory."""
+        """Image, its horizontal, vertical and mixed differences, each contiguous."""
         for source in (padded[1:-1], below):
             rows, n, columns, c = source.shape
             compact = empty((rows, n, columns - 2, c), source.dtype)
@@ -163,12 +167,19 @@ class DoubledConv(FusedConv):
         return level.transpose(1, 3, 0, 2)
 
     def _parts(self, matrix: Array) -> tuple[Array, ...]:
-        """(1, 2, 2 and 4 times C_out, C_in): for the picture, its differences across, down, and both."""
+        """Factors of the image, its horizontal, vertical and mixed differences.
+
+        Views of the matrix with 1, 2, 2 and 4 times C_out rows and C_in columns.
+        """
         c_out = self.conv.out_channels
         return matrix[:c_out], matrix[c_out : 3 * c_out], matrix[3 * c_out : 5 * c_out], matrix[5 * c_out :]
 
     def _make_matrices(self) -> tuple[Array, ...]:
-        """Back (9 * C_out, C_in); there, for x (2 * C_in (+ 1), 2 * C_out), for both rows (2, 2 * C_in, 2 * C_out)."""
+        """Filters of the backward pass, and two of the forward pass.
+
+        Backward (9 * C_out, C_in); forward for x, (2 * C_in (+ 1), 2 * C_out), and for its vertical differences, in
+        both output rows, (2, 2 * C_in, 2 * C_out).
+        """
         conv, c, c_out = self.conv, self.conv.in_channels, self.conv.out_channels
         weight = conv.weight.data.transpose(2, 3, 0, 1)  # (3, 3, C_out, C_in)
         by_kind = (_KINDS @ weight.reshape(9, -1)).reshape(-1, c)
@@ -181,11 +192,18 @@ class DoubledConv(FusedConv):
 
 
 def _column_pairs(x: Array, *, ones: bool) -> Array:
-    """(H, N, W + 2, C) -> (H * N * (W + 1), 2C (+ 1)): each pixel, but for the first, with the one before it."""
+    """Pairs of horizontally neighbouring pixels, x[i-1] and x[i].
+
+    (H, N, W + 2, C) -> (H * N * (W + 1), 2C (+ 1)).
+    """
     _, n, columns, _ = x.shape
     return im2col(x, (1, 2), (1, 1), (0, 0), (n, columns - 1), (1, 1), ones=ones)
 
 
 def _images_at_once(n: int, unpacked: int) -> int:
-    """The largest divisor of `n` up to `unpacked`, the number of images that BLAS takes as they are; `n` if it is 0."""
+    """Number of images per matrix product.
+
+    The largest divisor of `n` up to `unpacked`, the number of images that BLAS multiplies without packing; `n` if that
+    is 0.
+    """
     return max((k for k in range(1, min(n, unpacked) + 1) if n % k == 0), default=max(1, n))

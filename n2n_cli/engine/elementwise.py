@@ -1,4 +1,7 @@
-"""Kernels of activation functions. The output lies in memory as the input does."""
+"""Kernels of activation functions.
+
+The output has the same memory layout as the input.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from n2n_cli.nn.functional import Array
 
 
 class _Elementwise(TrainableKernel):
-    """A function of every value by itself; keeps its output."""
+    """Base class of element-wise functions; stores its output for backward."""
 
     tapes = True
 
@@ -42,7 +45,7 @@ class ReLUKernel(_Elementwise):
     """`nn.ReLU`."""
 
     def _fill(self, y: Array, x: Array) -> None:
-        do(np.copyto, y, 0)  # `maximum` of two arrays is several times faster than that of an array and a number
+        do(np.copyto, y, 0)  # `maximum` of two arrays is several times faster than of an array and a scalar
         do(np.maximum, x, y, out=y)
 
     def _fill_gradient(self, grad: Array, y: Array, grad_output: Array) -> None:
@@ -85,6 +88,6 @@ class SigmoidKernel(_Elementwise):
 
 
 def _exp(x: Array, *, out: Array) -> None:
-    """exp(x), infinite where it is too large: a Sigmoid's reciprocal of it is then the 0 that it should be."""
+    """exp(x), infinite on overflow, so that the Sigmoid is 0 there."""
     with np.errstate(over="ignore"):
         np.exp(x, out=out)

@@ -1,7 +1,7 @@
-"""The executor of a compiled network: training steps and outputs, on several threads.
+"""Executor of a compiled network, on several threads.
 
-Each thread has a copy of the kernels that shares the parameters, and memory of its own. NumPy lets other threads run
-while it computes; BLAS should then use one thread for each of ours: see `system.blas`.
+Each thread has its own memory and its own copy of the kernels, which shares the parameters. NumPy releases Python's
+lock while it computes; BLAS should then use a single thread per call: see `system.blas`.
 """
 
 from __future__ import annotations
@@ -35,24 +35,25 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 VALUES_AT_ONCE = 5 * 48 * 32 * 32
-"""Values in the largest array of a micro-batch in training: as many as stay in a core's cache."""
+"""Values in the largest array of a micro-batch in training, chosen to fit into the cache of a core."""
 
 
 class Executor:
-    """Runs a compiled network on several threads. `engine.compile` makes it.
+    """Runs a compiled network on several threads; created by `engine.compile`.
 
     Parameters
     ----------
     kernel : Kernel
     parameters : sequence of Parameter
-        All that the kernel uses. Their gradients are added up here.
+        All parameters of the kernel. Their gradients are accumulated in `grad`.
     threads : int
-        Including the caller's. They are started when there is work, and end when the executor is dropped.
+        Number of threads, including the caller's. The others start at the first use and end when the executor is
+        garbage-collected.
 
     Attributes
     ----------
     between : function
-        Called before each part of the work, by the thread that does it. An error that it raises ends the work.
+        Called before each item of work, on the thread that processes it. An exception from it stops the work.
     """
 
     def __init__(self, kernel: Kernel, parameters: Sequence[Parameter], *, threads: int = 1) -> None:
@@ -61,8 +62,8 @@ class Executor:
         self.between: Callable[[], None] = lambda: None
         self._layout = GradientLayout(self.parameters, kernel)
         self._replicas: list[Replica] = []
-        self._pools: list[PackedPool] = []  # of threads that share a replica's kernels
-        self.last_plan: tuple[object, Plan] | None = None  # of `tile_plan`: for small images, to plan takes long
+        self._pools: list[PackedPool] = []  # of the threads that use the first replica's kernels in `in_bands`
+        self.last_plan: tuple[object, Plan] | None = None  # cache of `tile_plan`: planning is slow for small images
         self._start_threads()
 
     def _start_threads(self) -> None:
@@ -70,11 +71,12 @@ class Executor:
         self._process = os.getpid()
 
     def __call__(self, x: Array) -> Array:
-        """The network's output for a batch of images whose size it keeps, all at once on this thread.
+        """Output for a batch of images, computed on this thread in one forward pass.
 
         Parameters
         ----------
         x : (N, C, H, W) array
+            Of a size that the network preserves.
 
         Returns
         -------
@@ -86,12 +88,15 @@ class Executor:
     def map(
         self, task: Callable[[Replica, Item], Result], items: Sequence[Item], *, training: bool = False
     ) -> list[Result]:
-        """task(replica, item) for every item, on all threads; the results in the items' order."""
+        """Call task(replica, item) for all items, on all threads.
+
+        Results are in the order of the items.
+        """
         replicas = self._following(min(self.threads, len(items)), training=training)
         return self._share([(replica.pool, partial(task, replica)) for replica in replicas], items)
 
     def _following(self, count: int, *, training: bool) -> list[Replica]:
-        """So many replicas, in the mode that is asked for and with the parameters' values."""
+        """`count` replicas in training or eval mode, with current parameters."""
         while len(self._replicas) < count:
             self._replicas.append(Replica(self.kernel, self.parameters))
         for replica in self._replicas[:count]:
@@ -99,7 +104,7 @@ class Executor:
         return self._replicas[:count]
 
     def in_bands(self, x: Array) -> Array:
-        """The network's output for one large image, of which all threads compute a part of each layer.
+        """Output for a large image, with each layer computed by all threads.
 
         Parameters
         ----------
@@ -108,7 +113,7 @@ class Executor:
         Returns
         -------
         (N, C, H, W) array
-            Its memory may be used again by the next call.
+            The next call may overwrite it.
         """
         (first,) = self._following(1, training=False)
         while len(self._pools) < self.threads - 1:
@@ -127,7 +132,10 @@ class Executor:
         return first.kernel.in_bands(x, bands)
 
     def _share(self, tasks: Sequence[tuple[Pool, Callable[[Item], Result]]], items: Sequence[Item]) -> list[Result]:
-        """The results of the tasks of several threads, each with a pool, for the items, in the items' order."""
+        """Process the items on one thread for each (pool, task) pair.
+
+        Each item is processed by one of the tasks. Results are in the order of the items.
+        """
         results: list[Result | None] = [None] * len(items)
         waiting = iter(range(len(items)))
 
@@ -138,15 +146,15 @@ class Executor:
                         self.between()
                         results[i] = task(items[i])
                 except BaseException:
-                    list(waiting)  # nobody begins anything more
+                    list(waiting)  # no thread starts another item
                     raise
 
         tasks = tasks[: len(items)]
-        if self._process != os.getpid():  # a fork takes no threads along
+        if self._process != os.getpid():  # threads do not survive a fork
             self._start_threads()
         futures: list[Future[None]] = []
         try:
-            # The caller's thread works too. The others get its context: NumPy's error state is part of it.
+            # The caller's thread works too. The others get a copy of its context, which holds NumPy's error state.
             for each in tasks[1:]:
                 futures.append(self._threads.submit(contextvars.copy_context().run, partial(work, *each)))
             for each in tasks[:1]:
@@ -158,27 +166,27 @@ class Executor:
         return results  # type: ignore[return-value]  # every place is filled, or an error was raised
 
     def release(self) -> None:
-        """Give the memory that the replicas have worked in back to the system; small shapes' tapes keep theirs."""
+        """Return the replicas' working memory to the system, except for tapes."""
         for pool in (*(replica.pool for replica in self._replicas), *self._pools):
             pool.trim()
 
     def accumulate(self, x: Array, target: Array, criterion: Loss) -> float:
-        """Add the gradients of the loss of a batch to the parameters'; returns the loss.
+        """Add the gradients of a batch's loss to the parameters; return the loss.
 
-        The batch goes through in micro-batches, cut and added up in the same way for any number of threads: the
-        result is the same to the last bit.
+        The batch is split into micro-batches, whose gradients are summed in the same order for any number of threads:
+        the result does not depend on it, to the last bit.
 
         Parameters
         ----------
         x, target : (N, C, H, W) arrays
-            N at least 1.
+            N is at least 1.
         criterion : Loss
             A mean over the batch.
 
         Raises
         ------
         ShapeError
-            When the batch is empty, or has more or fewer targets.
+            If the batch is empty, or the number of targets differs.
         """
         if not len(x) == len(target) > 0:
             raise ShapeError(
@@ -194,14 +202,20 @@ class Executor:
         return math.fsum(losses)
 
     def groups(self, shape: Shape) -> list[list[slice]]:
-        """A batch of `shape`, cut into groups of micro-batches: the images that go through together."""
+        """Split a batch of `shape` into groups of micro-batches.
+
+        Each slice is a micro-batch: images that are processed together.
+        """
         parts = micro_batches(shape[0], VALUES_AT_ONCE / self.kernel.most_values(shape))
         return [parts[group] for group in cut(len(parts), LEAST_PARTS)]
 
     def gradients_of(
         self, groups: Sequence[Sequence[slice]], x: Array, target: Array, criterion: Loss
     ) -> tuple[list[Array], list[float]]:
-        """The gradients of some groups of a batch, in one array each, and their parts of the loss."""
+        """Gradients of some groups of a batch, and their shares of the loss.
+
+        The gradients of a group are one flat array.
+        """
 
         def one_group(replica: Replica, group: Sequence[slice]) -> tuple[Array, float]:
             loss, value = copy.copy(criterion), 0.0

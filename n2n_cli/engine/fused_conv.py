@@ -1,7 +1,7 @@
-"""Fused convolutions: their common base, and matrices made of the parameters.
+"""Base class of the fused convolutions, and their parameter matrices.
 
-Arrays are channels-last inside, memory comes from the thread's pool, a bias is a product with a column of ones, and a
-ReLU is computed in place where its input was just made.
+Arrays are channels-last internally, memory comes from the thread's pool, the bias is multiplied with a column of ones,
+and a ReLU is applied in place to the output of the convolution.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from n2n_cli.nn.module import Module, Parameter
 
 
 class Derived:
-    """Matrices, and the values of the parameters that they were made from. The threads' copies of a kernel share it."""
+    """Matrices derived from parameters, and the values they were derived from.
+
+    Shared by the copies of a kernel on all threads.
+    """
 
     def __init__(self) -> None:
         self.matrices: tuple[Array, ...] = ()
@@ -34,7 +37,7 @@ class Derived:
 
 
 class Shared:
-    """The derived matrices of a network that is compiled, by the kind of kernel and its parameters."""
+    """Derived matrices of a compiled network, by kernel kind and parameters."""
 
     def __init__(self) -> None:
         self._derived: dict[tuple[object, ...], Derived] = {}
@@ -44,27 +47,27 @@ class Shared:
 
 
 class FusedConv(TrainableKernel):
-    """Base of the fast convolutions: the parameters as matrices, an optional ReLU, gradients of the parameters.
+    """Base class of the convolutions with an optional ReLU.
 
     Parameters
     ----------
     geometry : Geometry
-        Shapes of the modules that it computes.
+        Geometry of the modules that the kernel replaces.
     conv : Conv2d
         Holds the parameters.
     relu : ReLU, optional
-        Computed in place behind the convolution.
+        Applied in place after the convolution.
     shared : Shared
-        Matrices of the parameters, which kernels of the same kind and parameters share.
+        Derived matrices, shared by kernels of the same kind with the same parameters.
 
     Attributes
     ----------
     last : Module
-        The module whose output is the kernel's: the ReLU, or the convolution where there is none.
+        Module whose output is the kernel's output: the ReLU, or the convolution if there is none.
     taps : (rows, columns)
-        Size of the kernel that the input's patches are multiplied with.
+        Size of the kernel that is multiplied with the patches of the input.
     gradient_order : tuple of int
-        Axes of the weight, (C_out, C_in, K_h, K_w), in the order that its gradient lies in.
+        Memory order of the axes of the weight's gradient, (C_out, C_in, K_h, K_w), outermost first.
     """
 
     tapes = learns = True
@@ -83,19 +86,22 @@ class FusedConv(TrainableKernel):
 
     @property
     def _width(self) -> int:
-        """Columns of the matrix without the bias."""
+        """Number of columns of the matrix, without the bias."""
         return self.conv.in_channels * self.taps[0] * self.taps[1]
 
     @property
     def _kind(self) -> tuple[object, ...]:
-        """Equal for kernels that make the same matrices of the same parameters."""
+        """Key that is equal for kernels which derive the same matrices."""
         return (type(self),)
 
     def _matrices(self) -> tuple[Array, ...]:
-        """The parameters as the products need them: always the same arrays, whose values follow theirs."""
+        """Derived matrices, up to date with the parameters.
+
+        Always the same arrays, updated in place.
+        """
         derived, now = self._derived, [parameter.data for _, parameter in self.conv.named_parameters()]
         if not derived.matrices or derived.matrices[0].dtype != now[0].dtype:
-            # Copies, though some are only views of the weight: they are written to when the weights change.
+            # Copies, because some are views of the weight: they are overwritten when the weights change.
             made = (np.array(matrix, now[0].dtype, order="C") for matrix in self._make_matrices())
             derived.matrices = tuple(made)
         elif all(map(np.array_equal, derived.made_from, now)):
@@ -106,7 +112,7 @@ class FusedConv(TrainableKernel):
         return derived.matrices
 
     def _make_again(self, matrices: tuple[Array, ...]) -> None:
-        """Write what `_make_matrices` gives to the arrays that it gave before."""
+        """Update the arrays of an earlier `_make_matrices` in place."""
         for matrix, made in zip(matrices, self._make_matrices(), strict=True):
             matrix[...] = made
 
@@ -114,7 +120,7 @@ class FusedConv(TrainableKernel):
         self._matrices()
 
     def in_bands(self, x: Array, bands: Bands) -> Array:
-        return bands.of(self, self.geometry, x, width=self.conv.weight.data[0].size)  # values of a patch
+        return bands.of(self, self.geometry, x, width=self.conv.weight.data[0].size)  # values per patch
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.conv})"
@@ -123,7 +129,10 @@ class FusedConv(TrainableKernel):
         raise NotImplementedError
 
     def _there_and_back(self, filters: Array) -> tuple[Array, ...]:
-        """From (rows, K): (K (+ 1), rows), the bias, repeated as often as it takes, below it; and `filters`."""
+        """Forward and backward matrices from filters of shape (rows, K).
+
+        Forward (K (+ 1), rows), the last row being the bias, repeated to fill it; backward the filters themselves.
+        """
         if self.conv.bias is None:
             return filters.T, filters
         bias = np.resize(self.conv.bias.data, (1, len(filters)))
@@ -134,25 +143,28 @@ class FusedConv(TrainableKernel):
             do(np.add, parameter.grad, grad, out=parameter.grad)
 
     def backward(self, grad_output: Array) -> Array:
-        """Gradient with respect to the input; the convolution's own is added to its `grad`."""
+        """Gradient with respect to the input; adds the parameter gradients."""
         grads, x_shape = self._accumulate(grad_output)
         return self._input_gradient(grads, x_shape)
 
     def accumulate(self, grad_output: Array) -> None:
-        """What `backward` does, but for the input's gradient."""
+        """Add the parameter gradients, without computing the input gradient."""
         self._accumulate(grad_output)
 
     def _accumulate(self, grad_output: Array) -> tuple[tuple[Array, ...], Shape]:
-        """Add the parameters' gradients; gives the gradients of the products, and the input's shape."""
+        """Add the parameter gradients.
+
+        Returns the gradients with respect to the products, and the input shape.
+        """
         raise NotImplementedError
 
     def _input_gradient(self, grads: tuple[Array, ...], x_shape: Shape) -> Array:
-        """The input's gradient, from what `_accumulate` gave."""
+        """Input gradient, from the results of `_accumulate`."""
         raise NotImplementedError
 
 
 def masked(grad: Array, above: Array | None) -> Array:
-    """The gradient before a ReLU, in a new array; `grad` itself where there was none."""
+    """Gradient before a ReLU, in a new array; `grad` itself if `above` is None."""
     if above is None:
         return grad
     passed = empty(grad.shape, grad.dtype)

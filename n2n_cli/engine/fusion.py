@@ -1,6 +1,6 @@
-"""Choice of the kernels that compute what a network's modules compute.
+"""Choice of the kernels for a network, fusing neighbouring modules.
 
-Results are those of the modules up to rounding. Parameters, their gradients and their names are the modules' own.
+Results equal those of the modules up to rounding. Kernels use the parameters and gradients of the modules.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from n2n_cli.nn.transpose_conv import TransposeConv2d
 from n2n_cli.nn.upsampling import NearestUpsampling
 
 _NARROW = 16
-"""Output channels up to which `NarrowConv` is the faster one."""
+"""Maximum output channels for which `NarrowConv` is faster."""
 
 _WIDE = 48
-"""Values in one row of a patch from which on `RowConv` is the faster one."""
+"""Minimum values in one row of a patch for which `RowConv` is faster."""
 
 _DEEP = 16
-"""Channels from which on `WinogradConv` is the faster one."""
+"""Minimum channels for which `WinogradConv` is faster."""
 
 _KERNELS: dict[type[Module], Callable[[Any], TrainableKernel]] = {
     ReLU: ReLUKernel,
@@ -49,17 +49,17 @@ _KERNELS: dict[type[Module], Callable[[Any], TrainableKernel]] = {
     PixelUnshuffle: ShuffleKernel,
     TransposeConv2d: TransposeConvKernel,
 }
-"""Kernels of layers by themselves. A subclass, which may compute something else, runs as it is written."""
+"""Kernels of single layers, by exact type: a subclass may compute something else, so it runs its own code."""
 
 
 def kernel_for(module: Module, shared: Shared) -> TrainableKernel:
-    """The kernel of one module.
+    """Kernel of one module.
 
     Parameters
     ----------
     module : Module
     shared : Shared
-        Where the kernels of one network keep the matrices that they make of its parameters.
+        Derived matrices of the whole network.
     """
     kind = type(module)
     if isinstance(module, Conv2d) and kind is Conv2d:
@@ -74,7 +74,7 @@ def kernel_for(module: Module, shared: Shared) -> TrainableKernel:
 
 
 def fuse(modules: Sequence[Module], shared: Shared) -> list[Step]:
-    """The steps that compute what `modules` compute one after the other, neighbours jointly where that is faster."""
+    """Kernels for consecutive modules, fusing neighbours where that is faster."""
     steps: list[Step] = []
     i = 0
     while i < len(modules):
@@ -105,7 +105,7 @@ def fuse(modules: Sequence[Module], shared: Shared) -> list[Step]:
 
 
 def _convolution(conv: Conv2d, relu: ReLU | None, shared: Shared, *, after_doubling: bool = False) -> FusedConv:
-    """The fastest kernel of a convolution, and perhaps a ReLU behind it."""
+    """Fastest kernel of a convolution with an optional ReLU."""
     if relu is None and conv.out_channels <= _NARROW < conv.in_channels and _keeps_size(conv):
         narrow = BorderedNarrowConv if after_doubling and conv.kernel_size == (3, 3) else NarrowConv
         return narrow(conv, conv, None, shared)
@@ -117,7 +117,7 @@ def _convolution(conv: Conv2d, relu: ReLU | None, shared: Shared, *, after_doubl
 
 
 def _by_windows(conv: Conv2d) -> bool:
-    """True where Winograd's algorithm saves more products than its transforms take."""
+    """True if Winograd's algorithm saves more than its transforms cost."""
     return (
         conv.kernel_size == (3, 3)
         and conv.stride == conv.dilation == (1, 1)
@@ -127,7 +127,7 @@ def _by_windows(conv: Conv2d) -> bool:
 
 
 def _by_rows(conv: Conv2d) -> bool:
-    """True where whole patches are large and overlap, so that rows of patches are less to copy."""
+    """True if patches are large and overlap, so that `RowConv` copies less."""
     return (
         conv.stride == (1, 1)
         and conv.kernel_size[0] > 1
@@ -137,7 +137,7 @@ def _by_rows(conv: Conv2d) -> bool:
 
 
 def _keeps_size(conv: Conv2d) -> bool:
-    """True for stride 1, no dilation, and an odd kernel with the padding that keeps an image's size."""
+    """True for an undilated convolution of stride 1 with "same" padding."""
     return (
         conv.stride == conv.dilation == (1, 1)
         and conv.kernel_size[0] == 2 * conv.padding[0] + 1

@@ -1,4 +1,7 @@
-"""The gradients of all parameters in one array, which is faster to clear, to copy and to add up."""
+"""Gradients of all parameters in one flat array.
+
+One array is faster to clear, copy and sum than many.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,14 @@ from n2n_cli.nn.module import Parameter
 
 
 class GradientLayout:
-    """Where the gradient of each parameter lies in one array: one behind the other, in the order of their axes.
+    """Layout of the gradients of all parameters in one flat array.
 
     Parameters
     ----------
     parameters : sequence of Parameter
+        In the order of their gradients in the array.
     kernel : Kernel
-        Says in which order of its axes each gradient is made.
+        Defines the memory order of the axes of each gradient.
     """
 
     def __init__(self, parameters: Sequence[Parameter], kernel: Kernel) -> None:
@@ -31,11 +35,11 @@ class GradientLayout:
         self._dtype = np.result_type(np.float32, *(parameter.grad for parameter in parameters))
 
     def zeros(self) -> Array:
-        """The array, all zeros."""
+        """New flat array of zeros."""
         return np.zeros(self._ends[-1], self._dtype)
 
     def split(self, flat: Array) -> list[Array]:
-        """The part of each parameter, as a view of the parameter's shape."""
+        """Views of the flat array, one per parameter, in the parameter's shape."""
         parts = zip(self._axes, self._shapes, itertools.pairwise(self._ends), strict=True)
         return [
             flat[start:stop].reshape([shape[axis] for axis in order]).transpose(back)

@@ -1,4 +1,4 @@
-"""Kernels: the steps of a compiled network."""
+"""Base classes of kernels, the steps of a compiled network."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from n2n_cli.nn.module import Differentiable, Module, Parameter
 
 
 class Kernel(Differentiable):
-    """One step of a compiled network, which computes what one or several neighbouring modules compute.
+    """One step of a compiled network, replacing one or several modules.
 
-    A kernel by itself predicts; a `TrainableKernel` also has a backward pass. Its parameters are those of the modules.
+    A kernel has a forward pass; a `TrainableKernel` also has a backward pass. It uses the parameters of the modules.
 
     Parameters
     ----------
     geometry : Geometry
-        The shapes of what it computes.
+        Geometry of the modules that the kernel replaces.
 
     Attributes
     ----------
     tapes : bool
-        True where its passes can be recorded on a tape: see `tape`.
+        True if its passes can be recorded on a tape: see `tape`.
     learns : bool
-        True where it has parameters.
+        True if it has parameters.
     """
 
     tapes: bool = False
@@ -38,39 +38,43 @@ class Kernel(Differentiable):
         self.geometry = geometry
 
     def forward(self, x: Array) -> Array:
-        """The output for a batch `x` of shape (N, C, H, W)."""
+        """Output for a batch `x` of shape (N, C, H, W)."""
         raise NotImplementedError
 
     def __call__(self, x: Array) -> Array:
         return self.forward(x)
 
     def in_bands(self, x: Array, bands: Bands) -> Array:
-        """The same in eval mode, for a large `x`: see `bands`."""
+        """Output in eval mode for a large `x`, computed in bands: see `bands`."""
         return bands.of(self, self.geometry, x)
 
     def children(self) -> Iterator[Kernel]:
-        """The kernels directly inside this one."""
+        """Direct sub-kernels."""
         return (value for value in vars(self).values() if isinstance(value, Kernel) and value is not self)
 
     def train(self, mode: bool) -> None:
-        """Switch to training mode, or to eval mode; values that were kept are dropped."""
+        """Switch to training or eval mode; discard the stored values."""
         self.training, self._kept = mode, None
         for child in self.children():
             child.train(mode)
 
     def prepare(self) -> None:
-        """Bring up to date what is derived from the parameters, before passes that are run from a tape."""
+        """Update the matrices derived from the parameters.
+
+        Called before passes, because a taped pass does not do so.
+        """
         for child in self.children():
             child.prepare()
 
     def most_values(self, shape: Shape) -> int:
-        """Values in the largest array made of one image, for batches of `shape`."""
+        """Values per image in the largest array, for batches of `shape`."""
         return most_values(self.geometry, shape)
 
     def gradient_orders(self) -> Iterator[tuple[Parameter, tuple[int, ...]]]:
-        """The axes of parameters in the order that their gradients are made in, the outermost first.
+        """Memory order of the axes of parameters' gradients, outermost first.
 
-        What adds gradients up lays them out so. Parameters that are left out have the order of their own axes.
+        Gradient buffers use the same order, which makes summing them faster. A parameter that is not listed has the
+        order of its own axes.
         """
         for child in self.children():
             yield from child.gradient_orders()
@@ -80,27 +84,36 @@ class Kernel(Differentiable):
 
 
 class TrainableKernel(Kernel):
-    """A kernel with a backward pass. In training mode `forward` keeps what that needs."""
+    """Kernel with a backward pass.
+
+    In training mode `forward` stores the values that `backward` needs.
+    """
 
     def backward(self, grad_output: Array) -> Array:
-        """The gradient with respect to the last `forward`'s input; parameters' gradients are added to their `grad`."""
+        """Gradient with respect to the input of the last `forward`.
+
+        Adds the gradient of every parameter to its `grad`.
+        """
         raise NotImplementedError
 
     def forward_inside(self, x: Any) -> Any:
-        """`forward` inside a chain, where neighbouring kernels may hand over arrays in a form of their own."""
+        """`forward` inside a chain.
+
+        Neighbouring kernels may pass arrays in another layout than (N, C, H, W).
+        """
         return self.forward(x)
 
     def backward_inside(self, grad_output: Any) -> Any:
-        """`backward` inside a chain."""
+        """`backward` inside a chain: see `forward_inside`."""
         return self.backward(grad_output)
 
     def accumulate(self, grad_output: Array) -> None:
-        """`backward` without the input's gradient, for the first layer of a network."""
+        """`backward` without the input gradient, for the first layer of a network."""
         self.backward(grad_output)
 
 
 class PlainKernel(TrainableKernel):
-    """A module that the engine has no kernel for: it runs as it is written."""
+    """Kernel of a module without one of its own: calls the module."""
 
     def __init__(self, module: Module) -> None:
         super().__init__(module)

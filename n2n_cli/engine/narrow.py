@@ -19,20 +19,21 @@ from n2n_cli.nn.functional import Array, Shape
 Index: TypeAlias = tuple[EllipsisType, slice, slice]
 
 _PIECE = 512
-"""Pixels in one of the small products of `_planes`."""
+"""Pixels per matrix product in `_planes`."""
 
 
 class NarrowConv(FusedConv):
-    """A convolution that keeps the size and has few outputs: product first, then shifted additions.
+    """Size-preserving convolution with few outputs: product, then shifted sums.
 
-    The patches of the input would be K*K*C_in wide; the products at every pixel, and the patches of the output
-    gradient, are only K*K*C_out wide. They lie in planes, one a tap and output, so that additions run along rows.
+    Patches of the input would have K*K*C_in values per pixel; the products at every pixel, and the patches of the
+    output gradient, have only K*K*C_out. They are stored in planes, one per tap and output channel, so that additions
+    run along rows.
     """
 
     gradient_order = (2, 3, 0, 1)
 
     def _make_matrices(self) -> tuple[Array, ...]:
-        """(C_in, K_h * K_w * C_out)."""
+        """Filters, (C_in, K_h * K_w * C_out)."""
         return (self.conv.weight.data.transpose(1, 2, 3, 0).reshape(self.conv.in_channels, -1),)
 
     def forward(self, x: Array) -> Array:
@@ -61,7 +62,7 @@ class NarrowConv(FusedConv):
         matrix = planes.reshape(math.prod(planes.shape[:3]), n * h * w)  # (K_h*K_w*C_out, N*H*W)
         grad_weight = product(matrix, rows).reshape(*conv.kernel_size, conv.out_channels, c)
         self._add_gradient(conv.weight, grad_weight.transpose(2, 3, 0, 1))
-        whole = planes[conv.padding].reshape(conv.out_channels, n * h * w)  # of the tap in the middle
+        whole = planes[conv.padding].reshape(conv.out_channels, n * h * w)  # the centre tap's planes
         self._add_gradient(conv.bias, total(whole, axis=1))
         return (matrix.T,), x_shape
 
@@ -70,7 +71,10 @@ class NarrowConv(FusedConv):
         return channels_first(product(grads[0], self._matrices()[0].T).reshape(n, h, w, c))
 
     def _shifts(self, h: int, w: int) -> Iterator[tuple[int, int, Index, Index]]:
-        """Tap by tap: the pixels (of planes (..., H, W)) that it is multiplied with, and those that it adds to."""
+        """For every tap (i, j), indices of its input and its output pixels.
+
+        They index arrays of shape (..., H, W).
+        """
         (kh, kw), (ph, pw) = self.conv.kernel_size, self.conv.padding
         for i in range(kh):
             for j in range(kw):
@@ -82,10 +86,10 @@ class NarrowConv(FusedConv):
 
 
 class BorderedNarrowConv(NarrowConv):
-    """A `NarrowConv` of 3x3 on an image that lies with its border of zeros: see `bordered`.
+    """3x3 `NarrowConv` of an image with a border of zeros: see `bordered`.
 
-    A shift by a tap is a shift of the whole memory there, so that additions run along all of it at once. Places in the
-    border get results too, which nobody looks at.
+    There the shift of a tap is a constant offset in memory, so that one addition covers the whole array. Pixels of the
+    border get results too, which are not used.
     """
 
     def forward(self, x: Array | Bordered) -> Array:
@@ -135,27 +139,34 @@ class BorderedNarrowConv(NarrowConv):
         return inside(self._bordered_gradient(grads, x_shape))
 
     def _bordered_gradient(self, grads: tuple[Array, ...], x_shape: Shape) -> Array:
-        """The input's gradient, (H + 2, N, W + 2, C_in), with arbitrary values in the border."""
+        """Input gradient, (H + 2, N, W + 2, C_in); border values are arbitrary."""
         n, c, h, w = x_shape
         return product(grads[0], self._matrices()[0].T).reshape(h + 2, n, w + 2, c)
 
 
 def _steps(n: int, w: int) -> tuple[int, list[int]]:
-    """In pixels of a bordered picture's memory: where its inside starts, and how far away each tap of 3x3 is."""
+    """Offsets in a bordered image's memory, in pixels.
+
+    Returns the offset of the first pixel inside the border, and the offsets of the nine taps from their pixel.
+    """
     by_row = n * (w + 2)
     return by_row + 1, [dy * by_row + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
 
 
 def _pixels(y: Array, n: int, h: int, w: int) -> Array:
-    """(C, all from the first pixel inside to the last) -> (C, H, N, W), a view."""
+    """View of the pixels inside the border, (C, M) -> (C, H, N, W).
+
+    M counts the pixels from the first to the last one inside the border.
+    """
     size = y.itemsize
     return np.ndarray((len(y), h, n, w), y.dtype, y.data, 0, (y.strides[0], n * (w + 2) * size, (w + 2) * size, size))
 
 
 def _planes(rows: Array, matrix: Array) -> Array:
-    """(M, C) and (P, C) -> (P, M): the transposed product, in pieces that OpenBLAS does not copy before it multiplies.
+    """Transposed product, (M, C) and (P, C) -> (P, M), in small pieces.
 
-    That holds for up to a million multiplications in a small product, and halves the time of all of them.
+    OpenBLAS multiplies matrices without packing them first if the product takes at most a million multiplications,
+    which halves the total time.
     """
     m, c = rows.shape
     planes = empty((len(matrix), m), np.result_type(rows, matrix))
