@@ -1,7 +1,7 @@
-"""Memory that is used again: a pool of blocks that arrays are cut from.
+"""Memory pools: blocks of memory that arrays are allocated from and reuse.
 
-A fresh large array costs more than filling it: the system hands out its pages one by one, at the first touch of each. A
-network needs arrays of the same sizes at every step, so the fast kernels ask for them here.
+Allocating a large array costs more than filling it, because of the page faults at the first access to each page. A
+network needs arrays of the same sizes at every step, so the kernels allocate them here.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from numpy.typing import DTypeLike, NDArray
 from n2n_cli.nn.functional import Array, Shape
 
 _ALIGNMENT = 64
-"""Bytes: a cache line, and the widest load of the processors of today."""
+"""Alignment of arrays, in bytes: a cache line, and the widest vector load of current processors."""
 
 _LARGE = 2**18
-"""Bytes from which on a `PackedPool` packs an array."""
+"""Minimum size, in bytes, of arrays that a `PackedPool` packs."""
 
 _local = threading.local()
 
 
 class Pool:
-    """Blocks of memory. One is free when no array uses it any more, so that nothing in use is ever written over.
+    """Pool of memory blocks, each of which is free once no array uses it.
 
-    A pool belongs to one thread at a time; its arrays may go anywhere.
+    Memory in use is never reused. A pool belongs to one thread at a time; its arrays may be used by any.
     """
 
     def __init__(self) -> None:
         self._blocks: dict[int, list[Block]] = {}  # by size, in bytes
 
     def empty(self, shape: Shape, dtype: DTypeLike) -> Array:
-        """An array whose values are arbitrary, as `numpy.empty`."""
+        """Uninitialised array, as `numpy.empty`."""
         kind = np.dtype(dtype)
         size = _rounded(math.prod(shape) * kind.itemsize)
         block = self._free(size)
@@ -47,7 +47,7 @@ class Pool:
         return np.ndarray(shape, kind, block.whole, block.start)
 
     def _free(self, size: int) -> Block | None:
-        """A free block of the size, or else the smallest one that is not twice as large."""
+        """Free block of the size, or else the smallest less than twice as large."""
         for block in self._blocks.get(size, ()):
             if _users(block) == _NONE:
                 return block
@@ -58,28 +58,28 @@ class Pool:
         return None
 
     def trim(self) -> None:
-        """Give the memory of free blocks back to the system."""
+        """Return the memory of free blocks to the system."""
         for size, blocks in self._blocks.items():
             self._blocks[size] = [block for block in blocks if _users(block) != _NONE]
 
     def find(self, array: Array) -> Block | None:
-        """The block that an array is cut from; None for an array of other memory."""
+        """Block that an array is allocated from; None if it is not of this pool."""
         return next((block for blocks in self._blocks.values() for block in blocks if array.base is block.whole), None)
 
     @property
     def held(self) -> int:
-        """Bytes of the system's memory that it has used and not given back."""
+        """Memory that the pool holds, in bytes."""
         return sum(len(block.whole) for blocks in self._blocks.values() for block in blocks)
 
 
 class PackedPool(Pool):
-    """A pool where large arrays lie close together: each in the first gap that has room, whatever was there before.
+    """Pool that packs large arrays into slabs, each into the first gap that fits.
 
-    What a network makes of a large picture comes in many sizes, of which few are in use at a time. Blocks that keep
-    their size take more than twice as much as lies here; and so much again is lost, block by block, in the memory of an
-    allocator when the next picture is of another shape.
+    The arrays of a network on a large image have many sizes, of which few are in use at a time. Blocks of fixed sizes
+    would take more than twice the memory; and as much again would be lost to fragmentation of the allocator when the
+    next image has another shape.
 
-    It is not for a tape, whose arrays keep their places when they are gone.
+    Not suitable for a tape, whose arrays need their memory after they were garbage-collected.
     """
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ class PackedPool(Pool):
         self._expected = 0
 
     def expect(self, size: int) -> None:
-        """Say how many bytes will be in use at a time, at most: then they are one slab from the start."""
+        """Announce the peak memory, in bytes, so that it is allocated as one slab."""
         self._expected = size
 
     def empty(self, shape: Shape, dtype: DTypeLike) -> Array:
@@ -100,19 +100,22 @@ class PackedPool(Pool):
         self._tidy()
         block = next((found for slab in self._slabs if (found := slab.take(size))), None)
         if block is None:
-            # More than is asked for, so that soon it is enough for all; what no array reaches costs nothing.
+            # Larger than requested, so that few slabs are needed; pages that no array uses cost nothing.
             self._slabs.append(_Slab(max(size, sum(slab.size for slab in self._slabs) // 2)))
             block = self._slabs[-1].take(size)
             assert block is not None
         return np.ndarray(shape, kind, block.whole, block.start)
 
     def _tidy(self) -> None:
-        """See which blocks are free; where all are, one slab takes the place of several, which have more gaps."""
+        """Find free blocks; if all are free, replace several slabs by one.
+
+        One slab has fewer gaps than several.
+        """
         for slab in self._slabs:
             slab.tidy()
         size = sum(slab.size for slab in self._slabs)
         if (len(self._slabs) > 1 or size < self._expected) and not any(slab.blocks for slab in self._slabs):
-            self._slabs.clear()  # before more is asked for
+            self._slabs.clear()  # before more memory is requested
             self._slabs.append(_Slab(max(size, self._expected)))
 
     def trim(self) -> None:
@@ -131,29 +134,29 @@ class PackedPool(Pool):
 
 
 class _Slab:
-    """A stretch of memory, that goes back to the system with the last array.
+    """Contiguous memory, which returns to the system with its last array.
 
     Attributes
     ----------
     size, reach : int
-        Bytes, and the end of those that some block had: the system has given no more than these.
+        Size in bytes, and the highest end of any block so far: the system has allocated pages only up to there.
     blocks : list of (int, Block)
-        In use, with their places in the slab, in order.
+        Blocks in use with their offsets in the slab, in order.
     """
 
     def __init__(self, size: int) -> None:
         self.size, self.reach = size, 0
         self.blocks: list[tuple[int, Block]] = []
-        # Large as it is, allocators take it from the system by itself, which has it back when it is free.
+        # Allocators map memory of this size separately and return it to the system once it is freed.
         self._memory = np.empty(size + _ALIGNMENT, np.uint8)
         self._start = -self._memory.ctypes.data % _ALIGNMENT
 
     def take(self, size: int) -> Block | None:
-        """A block in the first gap of such a size."""
+        """Allocate a block in the first gap that is large enough."""
         start = 0
         for i, (place, block) in enumerate([*self.blocks, (self.size, None)]):
             if place - start >= size:
-                # By way of a view: arrays cut from a slice would refer to all the memory, and keep no block from reuse.
+                # A buffer of its own: arrays based on a slice would refer to the whole memory, not to the block.
                 taken = Block(np.frombuffer(self._memory.data, np.uint8, size, self._start + start), 0)
                 self.blocks.insert(i, (start, taken))
                 self.reach = max(self.reach, start + size)
@@ -162,14 +165,14 @@ class _Slab:
         return None
 
     def tidy(self) -> None:
-        """Forget the blocks that no array uses."""
+        """Remove the blocks that no array uses."""
         self.blocks = [(place, block) for place, block in self.blocks if _users(block) != _NONE]
 
 
 class Block(NamedTuple):
-    """Memory, and the byte of it that arrays start at, a multiple of `_ALIGNMENT`.
+    """Block of memory, and the aligned offset in it at which arrays start.
 
-    An array cut from it refers to `whole`. Who refers to the block instead does not keep it from being used again.
+    Arrays keep a reference to `whole`, which marks the block as in use; a reference to the `Block` does not.
     """
 
     whole: NDArray[np.uint8]
@@ -182,23 +185,23 @@ def _new_block(size: int) -> Block:
 
 
 def _rounded(size: int) -> int:
-    """`size` in bytes, or up to an eighth more, so that arrays of nearly one size share blocks."""
+    """`size` rounded up by at most an eighth, so that similar arrays share blocks."""
     step = (1 << size.bit_length() >> 4) or 1
     return -(-size // step) * step
 
 
 def _users(block: Block) -> int:
-    """References to a block's memory, with those that the block and this function hold."""
+    """Number of references to a block's memory, including internal ones."""
     return sys.getrefcount(block.whole)
 
 
 _NONE = _users(_new_block(0))
-"""`_users` of a block that no array uses. It depends on the version of Python, so it is counted by the same code."""
+"""`_users` of a block that no array uses. It depends on the Python version, so it is measured by the same code."""
 
 
 @contextmanager
 def using(pool: Pool) -> Iterator[None]:
-    """Let this thread's kernels take their memory from `pool` inside the block."""
+    """Let this thread's kernels allocate from `pool` inside the block."""
     before = getattr(_local, "pool", None)
     _local.pool = pool
     try:
@@ -208,13 +211,13 @@ def using(pool: Pool) -> Iterator[None]:
 
 
 def empty(shape: Shape, dtype: DTypeLike) -> Array:
-    """An array whose values are arbitrary, C-contiguous, from this thread's pool if it uses one."""
+    """Uninitialised C-contiguous array, from this thread's pool if it has one."""
     pool: Pool | None = getattr(_local, "pool", None)
     return np.empty(shape, dtype) if pool is None else pool.empty(shape, dtype)
 
 
 def empty_like(x: Array) -> Array:
-    """An array of x's shape and dtype whose values are arbitrary; channels-last in memory if x is."""
+    """Uninitialised array of x's shape and dtype; channels-last in memory if x is."""
     if x.ndim == 4 and not x.flags.c_contiguous and x.transpose(0, 2, 3, 1).flags.c_contiguous:
         n, c, h, w = x.shape
         return empty((n, h, w, c), x.dtype).transpose(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""Kernels that move pixels: nearest-neighbour upsampling, pixel shuffle and max pooling."""
+"""Kernels of nearest-neighbour upsampling, pixel shuffle and max pooling."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class UpsamplingKernel(TrainableKernel):
 
 
 class ShuffleKernel(TrainableKernel):
-    """`nn.PixelShuffle` or `nn.PixelUnshuffle`: each is the other's gradient."""
+    """`nn.PixelShuffle` or `nn.PixelUnshuffle`, each the other's backward pass."""
 
     tapes = True
 
@@ -63,7 +63,7 @@ class ShuffleKernel(TrainableKernel):
         return self._moved(grad_output, x_shape, packs=not self._packs)
 
     def _moved(self, x: Array, shape: Shape, *, packs: bool) -> Array:
-        """Blocks of pixels to channels, or back."""
+        """Rearrange blocks of pixels to channels, or channels to blocks."""
         y, factor = empty_nchw(shape, x.dtype), self._factor
         large, small = (x, y) if packs else (y, x)
         n, c, h, w = large.shape
@@ -114,7 +114,10 @@ class MaxPoolKernel(TrainableKernel):
         return grad
 
     def _taps(self, x: Array, shape: Shape) -> list[Array]:
-        """The values at one place of all windows, for every place, row by row: views (N, C, H_out, W_out)."""
+        """Views of the values at each window position, over all windows.
+
+        (N, C, H_out, W_out) each; positions are row by row.
+        """
         (sh, sw), (_, _, h, w) = self._stride, shape
         return [
             x[:, :, i : i + (h - 1) * sh + 1 : sh, j : j + (w - 1) * sw + 1 : sw]
@@ -123,7 +126,10 @@ class MaxPoolKernel(TrainableKernel):
 
 
 def _firsts(taps: list[Array], largest: Array) -> list[Array]:
-    """For every place in a window, a mask of where its value is the first that equals the window's largest."""
+    """For every window position, a mask of the windows with their maximum there.
+
+    If several values of a window are equal to the maximum, only the first counts.
+    """
     firsts: list[Array] = []
     found = empty_nchw(largest.shape, np.bool_)
     do(np.copyto, found, False)

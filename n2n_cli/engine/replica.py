@@ -1,4 +1,4 @@
-"""A thread's own copy of a compiled network, and passes of small shapes on tape."""
+"""Per-thread copies of a compiled network, with taped passes of small shapes."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from n2n_cli.nn.losses import Loss
 from n2n_cli.nn.module import Parameter
 
 TAPES, TAPED_PIXELS = 8, 24 * 1024
-"""Most shapes whose passes a thread keeps on tape, and most pixels of such a batch: a tape holds on to its memory."""
+"""Maximum number of tapes per thread, and maximum pixels of a taped batch: a tape never frees its memory."""
 
 
 class Replica:
-    """A copy of a kernel that shares the values of its parameters, with memory and gradients of its own.
+    """Copy of a kernel that shares parameter values, with its own gradients.
 
     Parameters
     ----------
     kernel : Kernel
     parameters : sequence of Parameter
     taped_pixels : int
-        Most pixels of a batch whose passes are kept on tape.
+        Maximum pixels of a batch whose passes are taped.
 
     Attributes
     ----------
     pool : PackedPool
-        The memory that its thread works in.
+        Working memory of its thread.
     grads : array
-        The gradients of all parameters.
+        Gradients of all parameters, as one flat array.
     """
 
     def __init__(self, kernel: Kernel, parameters: Sequence[Parameter], *, taped_pixels: int = TAPED_PIXELS) -> None:
@@ -50,12 +50,15 @@ class Replica:
         self.tapes: dict[tuple[object, ...], _TapedPasses | None] = {}
 
     def __call__(self, x: Array) -> Array:
-        """The network's output; its memory may be used again by the next call."""
+        """Output for a batch `x`; the next call may overwrite it."""
         taped = self.taped(x)
         return self.kernel(x) if taped is None else taped.forward(x)
 
     def accumulate(self, x: Array, target: Array, loss: Loss, share: float) -> float:
-        """Add the gradients of `share` times the loss of a few images to the replica's; returns the loss."""
+        """Add the gradients of `share` times a micro-batch's loss to `grads`.
+
+        Returns the loss.
+        """
         assert isinstance(self.kernel, TrainableKernel)
         taped = self.taped(x)
         y = self.kernel(x) if taped is None else taped.forward(x)
@@ -69,7 +72,10 @@ class Replica:
         return value
 
     def follow(self, parameters: Sequence[Parameter], *, training: bool) -> None:
-        """Switch to training or eval mode, and take over the values of the parameters, not copied."""
+        """Switch to training or eval mode and use the values of `parameters`.
+
+        The arrays are shared, not copied.
+        """
         if self.kernel.training != training:
             self.kernel.train(training)
         for own, parameter in zip(self._parameters, parameters, strict=True):
@@ -79,7 +85,10 @@ class Replica:
         self.kernel.prepare()
 
     def taped(self, x: Array) -> _TapedPasses | None:
-        """The passes of x's shape on tape, from the second time on that the shape is met; None where they are not."""
+        """Taped passes for x's shape, or None if they are not taped.
+
+        Passes are taped from the second batch of a shape on.
+        """
         if x.ndim != 4 or not 0 < len(x) * math.prod(x.shape[2:]) <= self.taped_pixels or not self.kernel.tapes:
             return None
         key = (x.shape, x.dtype, self.kernel.training)
@@ -93,7 +102,10 @@ class Replica:
 
 
 class _TapedPasses:
-    """The passes of one shape through a network, on tapes: the backward pass finds what the forward pass has kept."""
+    """Taped forward and backward passes of a network for one input shape.
+
+    Both tapes use the same pool, so the backward pass finds the values that the forward pass stores.
+    """
 
     def __init__(self, kernel: Kernel, grads: Sequence[Array], x: Array) -> None:
         pool = Pool()
@@ -111,7 +123,7 @@ class _TapedPasses:
             with self._backward.recording():
                 kernel.accumulate(self._grad)
             for grad, values in zip(grads, before, strict=True):
-                grad[...] = values  # recording is not a pass, though zero times infinity was added
+                grad[...] = values  # recording must not change them; it may have added NaN, as 0 * inf
 
     def forward(self, x: Array) -> Array:
         np.copyto(self._x, x)

@@ -1,4 +1,4 @@
-"""Memory that two processes share for a training step."""
+"""Shared memory of two processes for a training step."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from n2n_cli.nn.functional import Shape
 
 
 class SharedStep:
-    """The weights, the batch and the gradients of a step, seen by two processes.
+    """Weights, batch and gradients of a training step in shared memory.
 
     Parameters
     ----------
     memory : int
-        Descriptor of a file, which is made as large as it has to be.
+        Descriptor of a file, which is enlarged to the size needed.
     x, target : (N, C, H, W)
         Shapes of all batches.
     groups : int
-        Number of groups that such a batch is cut into.
+        Number of groups that such a batch is split into.
     weights : list of shapes
 
     Attributes
     ----------
     part : (2,) array of int64
-        The groups to compute: the first, and the one behind the last.
+        Range of the groups to compute: first and last + 1.
     losses : (groups,) array of float64
     sums : (groups, size) array of float32
-        The gradients of each group, in one array.
+        Gradients of each group, as one flat array.
     x, target : (N, C, H, W) arrays of float32
     weights : list of arrays of float32
 
     Raises
     ------
     OSError
-        When there is not so much memory.
+        If there is not enough memory.
     """
 
     def __init__(self, memory: int, x: Shape, target: Shape, groups: int, weights: Sequence[Shape]) -> None:
         shapes = x, target, (groups, sum(map(math.prod, weights))), *weights
-        numbers = 2 * (2 + groups)  # of float32, before the arrays
+        numbers = 2 * (2 + groups)  # float32 values that `part` and `losses` take, before the arrays
         size = 4 * (numbers + sum(map(math.prod, shapes)))
-        if hasattr(os, "posix_fallocate"):  # at once: a process that writes to memory that is not there is ended
+        if hasattr(os, "posix_fallocate"):  # reserve now: writing to missing memory kills the process
             os.posix_fallocate(memory, 0, size)
         else:
             os.truncate(memory, size)
@@ -62,7 +62,7 @@ class SharedStep:
 
 
 def shared_file() -> IO[bytes]:
-    """A file without a name; in memory, where the system has such files."""
+    """Open an anonymous file, in memory where the system supports it."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("n2n"), "w+b")
     return tempfile.TemporaryFile()

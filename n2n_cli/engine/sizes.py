@@ -1,4 +1,4 @@
-"""Sizes of the arrays that a network makes, and micro-batches of images that fit into a cache."""
+"""Array sizes of a network, and micro-batches that fit into the cache."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from n2n_cli.nn.geometry import Geometry
 from n2n_cli.nn.skips import Residual, SkipConcat
 
 LEAST_PARTS = 8
-"""Micro-batches that a batch is cut into where it has as many images, so that several threads have work."""
+"""Minimum number of micro-batches per batch (if it has as many images), so that all threads have work."""
 
 
 def most_values(network: Geometry, shape: Shape) -> int:
-    """Values in the largest array that a network makes of one image; `shape` (N, C, H, W) is that of a batch."""
+    """Values per image in the largest array of a network, for a batch shape."""
     if not isinstance(network, Sequential | Residual | SkipConcat):
         return math.prod(network.output_shape(shape)[1:])
     most, inner = math.prod(shape[1:]), shape
@@ -25,11 +25,11 @@ def most_values(network: Geometry, shape: Shape) -> int:
 
 
 def micro_batches(n: int, together: float) -> list[slice]:
-    """The images of each micro-batch of `n` images, of which about so many go `together`."""
+    """Split `n` images into micro-batches of about `together` images."""
     return cut(n, max(LEAST_PARTS, -(-n // max(1, round(together)))))
 
 
 def cut(n: int, count: int) -> list[slice]:
-    """0 to n in at most `count` parts that differ by one at the most."""
+    """Split range(n) into at most `count` slices, nearly equal in length."""
     count = min(n, count)
     return [slice(n * i // count, n * (i + 1) // count) for i in range(count)]

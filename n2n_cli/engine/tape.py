@@ -1,12 +1,12 @@
-"""NumPy calls written down once and run again.
+"""Recording and replay of NumPy calls.
 
-A pass of one shape through a network is the same list of calls on the same memory every time. What Python does between
-them, checks and shapes and views, costs as much as the smallest of them and holds the other threads up; a tape leaves
-it out. (CUDA graphs do the same for a GPU.)
+For a given input shape, a pass through a network is always the same list of calls on the same memory. Python's work
+between them (checks, shapes, views) takes as long as the smallest calls and blocks the other threads; replaying a tape
+skips it. (CUDA graphs do the same for a GPU.)
 
-Only calls made through `do` get on a tape, so a layer that can be taped (`Module.tapes`) does all its work with them,
-on memory from `memory.empty`. Other arrays, such as parameters and their gradients, are noted as they are: a tape holds
-as long as they stay the same arrays, whatever their values.
+Only calls made through `do` are recorded, so a kernel that can be taped (`Kernel.tapes`) makes all its computations
+through it, on memory from `pool.empty`. Other arrays, such as parameters and their gradients, are recorded by
+reference: a tape is valid as long as they remain the same arrays; their values may change.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ _local = threading.local()
 
 
 def do(function: Callable[..., object], *arguments: Any, **named: Any) -> None:
-    """Call a NumPy function that writes its result to an argument, and put the call on this thread's tape, if any."""
+    """Call a NumPy function and record the call on this thread's tape, if any.
+
+    The function has to write its result to one of the arguments.
+    """
     function(*arguments, **named)
     tape: Tape | None = getattr(_local, "tape", None)
     if tape is not None:
@@ -32,13 +35,13 @@ def do(function: Callable[..., object], *arguments: Any, **named: Any) -> None:
 
 
 class Tape:
-    """Calls in their order.
+    """Recorded calls, in order.
 
     Parameters
     ----------
     pool : Pool
-        Where the arrays that are made while recording lie. Its memory is used again within the tape as it is within
-        one pass, and stays the tape's afterwards.
+        Memory of the arrays that are created while recording. Calls reuse it as they do in a pass that is not taped;
+        afterwards it belongs to the tape.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -47,13 +50,16 @@ class Tape:
         self._calls: list[tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]] = []
 
     def add(self, function: Callable[..., object], arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-        """Note a call. Arrays of the pool are noted as places in it: a reference would keep their memory from reuse."""
+        """Record a call.
+
+        Arrays of the pool are recorded by position: a reference would prevent the reuse of their memory.
+        """
         noted = [self._place(value) for value in arguments]
         self._noted.append((function, noted, {name: self._place(value) for name, value in named.items()}))
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Note every `do` of this thread inside the block."""
+        """Record every `do` of this thread inside the block."""
         _local.tape = self
         try:
             with using(self._pool):
@@ -66,7 +72,7 @@ class Tape:
             self._noted.clear()
 
     def run(self) -> None:
-        """Make all calls again."""
+        """Replay all calls."""
         for function, arguments, named in self._calls:
             function(*arguments, **named)
 
@@ -84,7 +90,10 @@ class Tape:
 
 
 class _Place(NamedTuple):
-    """A view of a block of the pool: its first byte in `block.whole`, and how it lies from there."""
+    """Position of an array in a block of the pool.
+
+    `start` is the offset of its first byte in `block.whole`.
+    """
 
     block: Block
     start: int

@@ -1,4 +1,4 @@
-"""Choice of the tiles that an image is cut into: the fastest that fit into the memory."""
+"""Choice of the fastest tiles that fit into the memory limit."""
 
 from __future__ import annotations
 
@@ -15,30 +15,38 @@ from n2n_cli.nn.functional import Shape
 from n2n_cli.system.memory import available_memory
 
 LARGE = 20_000_000
-"""Pixels of a picture that takes as much memory as its tiles."""
+"""Pixels above which an image takes about as much memory as its tiles."""
 MEMORY_A_THREAD, MEMORY_BESIDE_LARGE = 500_000_000, 250_000_000
-"""Bytes that a tile may take while it goes through the network by itself; and beside a large picture."""
+"""Maximum default tile memory per thread, in bytes, if each thread has its own tile; the second for a large image."""
 MEMORY_TOGETHER, MEMORY_TOGETHER_BESIDE_LARGE = 1_000_000_000, 500_000_000
-"""The same for a tile that all threads work on."""
+"""Maximum default tile memory in total, in bytes, if all threads share one tile; the second for a large image."""
 VALUES_AT_ONCE = 10 * 48 * 32 * 32
-"""Values in the largest array of small pictures that go forward together: nothing is kept for a way back, so a cache
-has room for more than in training."""
+"""Values in the largest array of a micro-batch in inference. More than in training fit into the cache, because nothing
+is stored for a backward pass."""
 _LEAST_MEMORY = 100_000_000
-"""Bytes for a tile where nothing was said."""
+"""Minimum default memory per thread, in bytes."""
 _TRIES = 8
-"""Sizes of tiles that are tried, each smaller than the one before, until the memory is enough."""
+"""Maximum number of tile sizes to try, each smaller than the last, until one fits into the memory."""
 _MOST_WORK = 12
-"""Times that tiles may make a pixel, on average."""
+"""Maximum average recomputation per pixel."""
 _BYTES_A_VALUE = 9 * 4
-"""The memory in use at a time is that of nine arrays as large as the largest, at most (measured: three to eight)."""
+"""Bytes per value of the largest array: peak memory is at most that of nine such arrays (measured: three to eight)."""
 
 
 def plan(
     executor: Executor, shape: Shape, tile: int | None, memory: int | None, margin: int, itemsize: int = 4
 ) -> Plan:
-    """The tiles of pictures of `shape`, as `tiling.apply` says; `itemsize` is the bytes of a value.
+    """Choose the tiles for images of `shape`.
 
-    That of the last shape are kept: for small pictures, to plan takes as long as to compute.
+    The last plan is cached: for small images, planning takes as long as computing.
+
+    Parameters
+    ----------
+    executor, tile, memory, margin
+        See `tiling.apply`.
+    shape : (N, C, H, W)
+    itemsize : int
+        Bytes per value.
     """
     geometry = executor.kernel.geometry
     key = (shape, tile, memory, margin, itemsize, executor.threads)
@@ -55,7 +63,7 @@ def plan(
 def _one_by_one(
     executor: Executor, shape: Shape, whole: tuple[slice, slice], tile: int | None, memory: int | None
 ) -> Plan:
-    """Tiles that go through the network each by itself."""
+    """Plan with tiles that pass through the network independently."""
     kernel, geometry = executor.kernel, executor.kernel.geometry
     if tile is not None:
         sides = (tile, tile)
@@ -74,7 +82,10 @@ def _one_by_one(
 def _together(
     executor: Executor, shape: Shape, whole: tuple[slice, slice], memory: int | None, itemsize: int
 ) -> Plan | None:
-    """Tiles that all threads work on together; None where the memory is too little for it."""
+    """Plan with tiles that all threads share, one at a time.
+
+    None if there is too little memory, or the tiles would be so small that overlaps dominate.
+    """
     kernel, geometry = executor.kernel, executor.kernel.geometry
 
     def taken(n: int, h: int, w: int) -> int:
@@ -94,7 +105,7 @@ def _together(
             return None
         tiles = list(tiles_of(geometry, shape, whole, sides, _images_at_once(kernel)))
         if sum(math.prod(part.seen_shape) for part in tiles) > _MOST_WORK * math.prod(shape[2:]) * shape[0]:
-            return None  # smaller ones would take forever
+            return None  # smaller tiles would recompute even more
         most = max(taken(*seen) for seen in {part.seen_shape for part in tiles})
         if most <= memory:
             return Plan(tiles, most, True)
@@ -103,16 +114,16 @@ def _together(
 
 
 def _images_at_once(kernel: Kernel) -> Callable[[Shape], float]:
-    """Images of a shape (N, C, H, W) that go forward together."""
+    """Function that maps a shape (N, C, H, W) to the images per micro-batch."""
     return lambda seen: VALUES_AT_ONCE / kernel.most_values(seen)
 
 
 def _memory(shape: Shape, threads: int, *, together: bool) -> int:
-    """Bytes that the tiles at work may take, where nobody said how many."""
+    """Default memory limit for all tiles that are processed at a time, in bytes."""
     large = shape[2] * shape[3] > LARGE
     if together:
         wanted = MEMORY_TOGETHER_BESIDE_LARGE if large else MEMORY_TOGETHER
     else:
         wanted = (MEMORY_BESIDE_LARGE if large else MEMORY_A_THREAD) * threads
-    # Half of what is free at this moment may be too little, and no reason to give up: it changes.
+    # Never below the minimum, even if half of the available memory is less: that may change at any moment.
     return max(_LEAST_MEMORY * threads, min(wanted, available_memory() // 2))

@@ -1,4 +1,4 @@
-"""Tiles of images: the pixels that come out of each, and the pixels that these depend on."""
+"""Tiles of images: output pixels, and the input pixels they depend on."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from n2n_cli.nn.functional import Pair, Shape
 from n2n_cli.nn.geometry import Geometry
 
 TILE = 128
-"""Side of the output of a tile, in pixels, that is large enough where a network sees little around a pixel: the
-outputs of its layers stay in a cache."""
+"""Side of a tile's output, in pixels, for networks with a small receptive field: layer outputs then fit into the
+cache."""
 SMALL_SURROUNDINGS = TILE // 6
-"""Pixels that a network may see beyond a tile, both sides together, so that `TILE` is large enough."""
+"""Maximum surroundings, in pixels, both sides together, for which tiles of side `TILE` are used."""
 
 
 class Tile(NamedTuple):
-    """Some images of a batch, the pixels that come out of them, and the pixels that go in."""
+    """Tile: some images of a batch, with output and input rows and columns.
+
+    `seen_rows` and `seen_columns` are the input pixels.
+    """
 
     images: slice
     rows: slice
@@ -29,20 +32,20 @@ class Tile(NamedTuple):
 
     @property
     def seen_shape(self) -> tuple[int, ...]:
-        """Images, rows and columns that go in."""
+        """Numbers of images, input rows and input columns."""
         return tuple(part.stop - part.start for part in (self.images, self.seen_rows, self.seen_columns))
 
 
 class Plan(NamedTuple):
-    """How pictures go through a network.
+    """Tiles of a batch of images, and the way to process them.
 
     Attributes
     ----------
     tiles : list of Tile
     memory : int
-        Bytes that the largest of them takes while it goes through the network, at most.
+        Maximum memory for processing the largest tile, in bytes.
     together : bool
-        Whether all threads work on one tile at a time, layer by layer: see `bands`.
+        If True, all threads share one tile at a time, layer by layer (see `bands`); otherwise each has its own.
     """
 
     tiles: list[Tile]
@@ -53,29 +56,29 @@ class Plan(NamedTuple):
 def tile_sides(
     network: Geometry, shape: Shape, whole: tuple[slice, slice], memory: int, workers: int, bytes_a_pixel: float
 ) -> Pair:
-    """Sides of the output of tiles, in pixels.
+    """Choose the sides of a tile's output, (rows, columns) in pixels.
 
-    Where a network sees little beyond a tile, they are `TILE`, as far as the memory goes. Where it sees far, what tiles
-    see together is the cost: the sides are those that give the worker with the most to do the least of it.
+    For a network with a small receptive field both are `TILE`, or less if memory is short. Otherwise the cost of a tile
+    is its input area, and the sides are those that minimise the cost for the busiest worker.
 
     Parameters
     ----------
-    network : Module
+    network : Geometry
     shape : (N, C, H, W)
-        Of the pictures.
+        Shape of the images.
     whole : (slice, slice)
-        Rows and columns that the network sees of them.
+        Rows and columns of the padded images: see `seen_area`.
     memory : int
-        Bytes that the tiles at work may take.
+        Maximum memory of all tiles that are processed at a time, in bytes.
     workers : int
-        Tiles that are at work at a time.
+        Number of tiles that are processed at a time.
     bytes_a_pixel : float
-        That a tile takes, for each pixel that it sees.
+        Memory of a tile per input pixel, in bytes.
 
     Raises
     ------
     MemoryLimitError
-        When the memory is too little for a tile of one period.
+        If there is too little memory for a tile of one period.
     """
     beyond = surroundings(network)
     period = math.lcm(network.period(0), network.period(1))
@@ -100,12 +103,15 @@ def tile_sides(
 
 
 def surroundings(network: Geometry) -> int:
-    """Pixels that a network sees along an axis around one, at most."""
+    """Extra input pixels along an axis for a tile, both sides together."""
     return max(_room(network, axis) - 1 for axis in (0, 1))
 
 
 def _cuts(network: Geometry, size: int, whole: slice, square: int, axis: int) -> Iterator[tuple[int, int, int]]:
-    """Ways to cut an axis into equal parts: how many, of what size, and what the one that sees most of them sees."""
+    """Candidate splits of an axis into equal parts.
+
+    Yields the number of parts, their output size, and the largest input size of any part, in pixels.
+    """
     period, (first, last) = network.period(axis), network.input_span(0, 1, axis)
     before, after = (max(0, pixels) + -max(0, pixels) % period for pixels in (-first, last - 1))
     before_all, behind_all = -whole.start, whole.stop - size
@@ -123,7 +129,11 @@ def _cuts(network: Geometry, size: int, whole: slice, square: int, axis: int) ->
 
 
 def seen_area(network: Geometry, shape: Shape, margin: int) -> tuple[slice, slice]:
-    """The rows and columns that the network sees of pictures of `shape`: 0 is their own first; all in whole periods."""
+    """Rows and columns of images of `shape` after padding.
+
+    Coordinates are relative to the image: padding before it is negative. Starts and sizes are multiples of the
+    network's period.
+    """
     n, channels, h, w = shape
     before = [margin + -margin % network.period(axis) for axis in (0, 1)]
     sizes = _kept_size(network, (n, channels, h + 2 * before[0], w + 2 * before[1]))
@@ -134,7 +144,7 @@ def seen_area(network: Geometry, shape: Shape, margin: int) -> tuple[slice, slic
 def tiles_of(
     network: Geometry, shape: Shape, whole: tuple[slice, slice], sides: Pair, images_at_once: Callable[[Shape], float]
 ) -> Iterator[Tile]:
-    """The tiles of pictures of `shape`; small pictures are taken several together."""
+    """Tiles of images of `shape`; small images share a tile."""
     n, channels, *sizes = shape
     spans = [list(_spans(network, sizes[axis], whole[axis], sides[axis], axis)) for axis in (0, 1)]
     seen = (1, channels, *(max(part.stop - part.start for _, part in spans[axis]) for axis in (0, 1)))
@@ -145,17 +155,20 @@ def tiles_of(
 
 
 def _kept_size(network: Geometry, shape: Shape) -> Pair:
-    """A size in whole periods that has room for pictures of `shape`, and that the network keeps."""
+    """Padded size for images of `shape`, which the network preserves.
+
+    A multiple of the network's period.
+    """
     n, c, h, w = shape
     height, width = h + -h % network.period(0), w + -w % network.period(1)
     try:
         kept = network.output_shape((n, c, height, width))
     except ShapeError as error:
-        # Layers that shrink a picture, before others enlarge it, may find nothing left of a small one.
+        # A network that downsamples before it upsamples may reduce a small image to nothing.
         height, width = max(height, _room(network, 0)), max(width, _room(network, 1))
         try:
             kept = network.output_shape((n, c, height, width))
-        except ShapeError:  # the size was not to blame
+        except ShapeError:  # the size was not the cause
             raise error from None
     if kept != (n, c, height, width):
         raise ShapeError(
@@ -166,22 +179,28 @@ def _kept_size(network: Geometry, shape: Shape) -> Pair:
 
 
 def _room(network: Geometry, axis: int) -> int:
-    """A size in whole periods that leaves no layer without work: it holds all that the first output depends on."""
+    """Input size that is large enough for every layer, a multiple of the period.
+
+    It contains all pixels that the first output depends on.
+    """
     start, stop = network.input_span(0, 1, axis)
     return stop - start + (start - stop) % network.period(axis)
 
 
 def _spans(network: Geometry, size: int, whole: slice, tile: int, axis: int) -> Iterator[tuple[slice, slice]]:
-    """The output pixels of each tile along one axis, and the input pixels, of the `whole`, that give them."""
+    """Output pixels of each tile along one axis, and their input pixels.
+
+    Input pixels are within `whole`.
+    """
     period, room = network.period(axis), _room(network, axis)
     tile += -tile % period
     end = size + -size % period
     for start in range(0, end, tile):
         stop = min(start + tile, end)
         first, last = network.input_span(start, stop, axis)
-        # In whole periods, so that strides fall on the same pixels as in the whole picture.
+        # Multiples of the period, so that strides fall on the same pixels as in the whole image.
         first, last = max(whole.start, first // period * period), min(whole.stop, last + -last % period)
-        if last - first < room:  # at the border, where little but padding is seen: the layers need more to work at all
+        if last - first < room:  # at the border, where most of the input is padding: too small for the layers
             first = max(whole.start, min(first, whole.stop - room))
             last = min(whole.stop, first + room)
         yield slice(start, stop), slice(first, last)

@@ -1,4 +1,4 @@
-"""A network on pictures of any size: padded to a size it keeps, and in tiles that all threads share."""
+"""Tiled inference on images of any size, on several threads."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ def apply(
     after: Callable[[Array], Array] = lambda part: part,
     out: Array | None = None,
 ) -> Array:
-    """The network's output for pictures of any size, from 1x1 on.
+    """Apply a network to images of any size, from 1x1 on.
 
-    Pictures are padded at the bottom and the right, by their mirror image, to a size that the network keeps, and on all
-    sides by a margin. A tile sees all the pixels that its outputs depend on: there are no seams, the result is that of
-    the whole picture.
+    Images are padded by reflection: at the bottom and the right to a size that the network preserves, and on all sides
+    by a margin. The input of a tile contains all pixels that its output depends on, so there are no seams: the result
+    is that of the whole image.
 
     Parameters
     ----------
     executor : Executor
-        Its network keeps the shape of pictures whose sides are multiples of its period, from some size on.
+        Its network has to preserve the shape of sufficiently large images whose sides are multiples of its period.
     x : (N, C, H, W) array
     tile : int, optional
-        Side of a tile's output, in pixels; rounded up to the network's period. By default as `tile_sides` says.
+        Side of a tile's output, in pixels; rounded up to the network's period. By default chosen by `tile_sides`.
     memory : int, optional
-        Bytes that the tiles of all threads may take. By default `MEMORY_A_THREAD` for each, or `MEMORY_TOGETHER`, less
-        beside a large picture, but at most half of what the system can give.
+        Maximum memory for the tiles of all threads, in bytes. By default `MEMORY_A_THREAD` for each thread or
+        `MEMORY_TOGETHER`, less for a large image, but at most half of the available memory.
     margin : int
-        Pixels of the mirror image on each side, at least: the zeros that layers pad with stay away from the picture.
+        Minimum reflection padding on each side, in pixels, which keeps the zero padding of layers away from the image.
     before, after : function
-        What is done to the input and to the output of each tile, so that large pictures need not be converted whole.
+        Applied to the input and the output of each tile, so that large images need not be converted as a whole.
     out : (N, C, H, W) array, optional
-        Takes what `after` gives. By default of the network's dtype.
+        Receives the results of `after`. By default a new array of the network's dtype.
 
     Returns
     -------
@@ -57,9 +57,9 @@ def apply(
     Raises
     ------
     ShapeError
-        When the network does not take such pictures, or does not keep their channels and size.
+        If the network does not accept such images, or does not preserve their channels and size.
     MemoryLimitError
-        When the memory is too little for the smallest tile.
+        If there is too little memory for the smallest tile.
     """
     parameters = [parameter.data for parameter in executor.parameters]
     n, _, h, w = x.shape
@@ -77,7 +77,7 @@ def apply(
     def one_tile(through: Callable[[Array], Array], part: Tile) -> None:
         y = through(before(_seen(x[part.images], part.seen_rows, part.seen_columns)))
         inner = y[:, :, _within(part.rows, part.seen_rows), _within(part.columns, part.seen_columns)]
-        target = out[part.images, :, part.rows, part.columns]  # ends where the picture ends
+        target = out[part.images, :, part.rows, part.columns]  # the last tiles end where the image ends
         target[...] = after(inner[:, :, : target.shape[2], : target.shape[3]])
 
     def one_alone(replica: Replica, part: Tile) -> None:
@@ -91,19 +91,19 @@ def apply(
                 one_tile(executor.in_bands, part)
     else:
         executor.map(one_alone, tiles)
-    if h * w > LARGE:  # to write the picture takes as much
+    if h * w > LARGE:  # writing the image takes as much memory
         executor.release()
         give_memory_back()
     return out
 
 
 def _seen(x: Array, rows: slice, columns: slice) -> Array:
-    """x[:, :, rows, columns], x going on before its start and behind its end as in a mirror."""
+    """x[:, :, rows, columns], with x extended by reflection at its edges."""
     h, w = x.shape[2:]
     if min(rows.start, columns.start) >= 0 and rows.stop <= h and columns.stop <= w:
         return x[:, :, rows, columns]
     places = _mirrored(h, rows), _mirrored(w, columns)
-    # `take` copies all of an array that does not lie in its axes' order, so no more than is seen may reach it.
+    # `take` first copies an array that is not C-contiguous, so pass it only the pixels that are needed.
     near = [slice(int(part.min()), int(part.max()) + 1) for part in places]
     seen: Array = x[:, :, near[0], near[1]]
     for axis, part in enumerate(places):
@@ -112,7 +112,7 @@ def _seen(x: Array, rows: slice, columns: slice) -> Array:
 
 
 def _mirrored(size: int, span: slice) -> Array:
-    """Where along an axis of such a size lies what a mirror at its ends shows at each of the places in the span."""
+    """Indices along an axis of `size` pixels for a span, reflected at both ends."""
     places = np.arange(span.start, span.stop) % (2 * size)
     nearest: Array = np.minimum(places, 2 * size - 1 - places)
     return nearest

@@ -1,4 +1,4 @@
-"""Transposed convolution: one product, whose patches are added where they overlap."""
+"""Transposed convolution: one product, whose overlapping patches are summed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TransposeConvKernel(TrainableKernel):
         return channels_first(y)
 
     def backward(self, grad_output: Array) -> Array:
-        """Gradient with respect to `x`; the parameters' own is added to their `grad`."""
+        """Gradient with respect to `x`; adds the parameter gradients to `grad`."""
         columns, filters, x_shape = self._accumulate(grad_output)
         n, c, h, w = x_shape
         return channels_first(product(columns, filters.T).reshape(n, h, w, c))
@@ -47,7 +47,10 @@ class TransposeConvKernel(TrainableKernel):
         self._accumulate(grad_output)
 
     def _accumulate(self, grad_output: Array) -> tuple[Array, Array, Shape]:
-        """Add the parameters' gradients; gives what every kernel sees of the gradient, the filters, and x's shape."""
+        """Add the parameter gradients.
+
+        Returns the patches of the output gradient, the filters, and the input shape.
+        """
         rows, filters, x_shape, shape = self.use_up()
         self.check_gradient(grad_output.shape, shape)
         conv, grad_nhwc, size = self.conv, channels_last(grad_output), (x_shape[2], x_shape[3])
@@ -60,7 +63,7 @@ class TransposeConvKernel(TrainableKernel):
 
     @property
     def _abutting(self) -> bool:
-        """Whether the kernels tile the output, so that there is nothing to add up."""
+        """True if kernels tile the output without overlap, so nothing is summed."""
         return (
             self.conv.kernel_size == self.conv.stride
             and self.conv.dilation == (1, 1)
@@ -68,7 +71,10 @@ class TransposeConvKernel(TrainableKernel):
         )
 
     def _side_by_side(self, patches: Array) -> Array:
-        """(N, H, W, K_h, K_w, C_out) -> (N, C_out, H*K_h, W*K_w), with the bias."""
+        """Arrange patches side by side and add the bias.
+
+        (N, H, W, K_h, K_w, C_out) -> (N, C_out, H*K_h, W*K_w).
+        """
         n, h, w, kh, kw, c = patches.shape
         y, patches = empty((n, h, kh, w, kw, c), patches.dtype), patches.swapaxes(2, 3)
         if self.conv.bias is None:

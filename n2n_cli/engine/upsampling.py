@@ -1,4 +1,4 @@
-"""Fast convolutions of an upsampled picture, on the small picture."""
+"""Convolutions of an upsampled image, computed at low resolution."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from n2n_cli.nn.upsampling import NearestUpsampling
 
 
 class UpsampledConv(FusedConv):
-    """Nearest upsampling, a convolution and perhaps a ReLU in one, on the small picture.
+    """Nearest-neighbour upsampling, convolution and optional ReLU, fused.
 
-    Of the pixels that one tap row of the large kernel sees, several are copies of one small pixel, so their weights can
-    be added beforehand. How they fall together depends on where in its block of copies an output pixel lies, its phase:
-    each phase has a small kernel of its own, and one product does all of them (Aitken et al. 2017, arXiv:1707.02937).
-    For a scale of 2 and a 3x3 kernel that is four 2x2 kernels, 16 multiplications instead of 36.
+    Several taps of the kernel fall on copies of the same input pixel, so their weights can be summed beforehand. Which
+    taps fall together depends on the position of the output pixel in its block of copies, its phase: each phase has its
+    own small kernel, and one product computes all of them (Aitken et al. 2017, arXiv:1707.02937). For scale 2 and a 3x3
+    kernel these are four 2x2 kernels: 16 multiplications instead of 36.
     """
 
     def __init__(self, upsampling: NearestUpsampling, conv: Conv2d, relu: ReLU | None, shared: Shared) -> None:
@@ -37,7 +37,7 @@ class UpsampledConv(FusedConv):
         super().__init__(Composition((upsampling, conv)), conv, relu, shared)
         self.rows, self.columns = (_Phases(upsampling.scale_factor[a], conv.kernel_size[a]) for a in (0, 1))
         self.taps = (self.rows.taps, self.columns.taps)
-        # Which taps of the large kernel add up to a tap of a small one: (fh * th * fw * tw, K_h * K_w) of 0 and 1.
+        # Taps of the original kernel that are summed to each tap of a phase: (fh * th * fw * tw, K_h * K_w) of 0 and 1.
         self._sums = np.kron(self.rows.sums, self.columns.sums).astype(np.float32)
 
     def forward(self, x: Array) -> Array:
@@ -92,7 +92,11 @@ class UpsampledConv(FusedConv):
         return (*super()._kind, self.scale_factor)
 
     def _make_matrices(self) -> tuple[Array, ...]:
-        """The small kernels of all phases: there, (th * tw * C_in (+ 1), fh * fw * C_out), and back, without bias."""
+        """Kernels of all phases, for the forward and the backward pass.
+
+        Forward (th * tw * C_in (+ 1), fh * fw * C_out), the last row being the bias; backward the transpose, without
+        the bias.
+        """
         conv, (fh, fw), (th, tw) = self.conv, self.scale_factor, self.taps
         c_out, c = conv.out_channels, conv.in_channels
         small = conv.weight.data.reshape(c_out * c, -1) @ self._sums.T
@@ -101,20 +105,20 @@ class UpsampledConv(FusedConv):
 
 
 class _Phases:
-    """Along one axis, how a kernel of odd size on an upsampled picture falls on the small one.
+    """Phases of an odd-sized kernel on an upsampled image, along one axis.
 
     Attributes
     ----------
     taps : int
-        Small pixels that any phase sees.
+        Maximum number of input pixels under the kernel of any phase: the size of the phase kernels.
     starts : list of int
-        For each phase, where its window starts, in windows from the first.
+        For each phase, index of its first window.
     spread : int
-        How many windows there are more than small pixels.
+        Number of windows minus number of input pixels.
     before : int
-        Zeros before the small picture.
+        Zero padding before the first input pixel.
     sums : (scale_factor * taps, kernel_size) array of 0 and 1
-        Which taps of the large kernel add up to a tap of a phase's kernel.
+        Taps of the original kernel that are summed to each tap of a phase kernel.
     """
 
     def __init__(self, scale_factor: int, kernel_size: int) -> None:

@@ -23,19 +23,19 @@ from n2n_cli.engine.tape import do
 from n2n_cli.nn.functional import Array, Shape
 
 _OUTPUTS, _KINDS = 4, 6
-"""Outputs of a window along an axis; and pixels of it, of which there are as many numbers."""
+"""Outputs per window along an axis, m = 4; and its pixels, which equals the number of transformed values, m + 2 = 6."""
 _POINTS = (0, 1, -1, -1 / 2, 2)
-"""Where polynomials are evaluated, besides at infinity. Errors of float32 are about 4 times those of the plain
-convolution, and 6 times with the usual (0, 1, -1, 2, -2)."""
+"""Evaluation points of the polynomials, besides infinity. Rounding errors in float32 are about 4 times those of a
+direct convolution; with the usual points (0, 1, -1, 2, -2), 6 times."""
 _ONES = 1
-"""The kind of the point 1, which is part of every output, once."""
+"""Index of the point 1, whose value has the factor 1 in every output: the bias is added there."""
 
 _VALUES_AT_ONCE, _ROWS_AT_ONCE = 2**19, 8
-"""Of all kinds together, where nothing is kept; and rows of windows, at least, unless a picture has fewer."""
+"""Transformed values per block in inference; and minimum rows of windows per block, unless the image has fewer."""
 
 
 def _evaluated(coefficients: int) -> Array:
-    """(6, coefficients): what takes a polynomial's coefficients to its values at the points."""
+    """Matrix, (6, coefficients), that evaluates a polynomial at the points."""
     infinity = [[0.0] * (coefficients - 1) + [1.0]]
     return np.concatenate([np.vander(_POINTS, coefficients, increasing=True), infinity])
 
@@ -43,34 +43,37 @@ def _evaluated(coefficients: int) -> Array:
 _GRADIENT = _evaluated(_OUTPUTS)  # (6, 4)
 _OUTPUT = _GRADIENT.T
 _FILTERS = np.kron(_evaluated(3), _evaluated(3))
-"""(36, 9): for both axes, the kinds (rows, columns) from the taps (rows, columns)."""
+"""(36, 9): filter transform along both axes, from the taps (rows, columns) to the kinds (rows, columns)."""
 _INPUT = np.linalg.inv(_evaluated(_KINDS)).T  # (6, 6)
 _FIRST, _LAST = _INPUT.T[:_OUTPUTS], _INPUT.T[_OUTPUTS:]
 _BETWEEN = np.concatenate([np.pad(_LAST, ((0, _OUTPUTS - len(_LAST)), (0, 0))), _FIRST], axis=1)
-"""(4, 12): the gradient of a window's first four pixels, of which the one before it sees two, from both windows'
-kinds."""
+"""(4, 12): maps the kinds of two neighbouring windows to the gradient of the first four pixels of the second, two of
+which belong to both."""
 
 
 class WinogradConv(FusedConv):
-    """A 3x3 convolution of stride 1, and perhaps a ReLU: 36 products for sixteen outputs instead of 144.
+    """3x3 convolution of stride 1 with optional ReLU, by Winograd's F(4x4, 3x3).
 
-    Along an axis, a window of six pixels d gives the four outputs A^T ((G g) * (B^T d)) of the taps g: the six numbers
-    of d and of g are multiplied one by one. G and A evaluate polynomials with the taps, or four outputs, as
-    coefficients, at five points and at infinity, and B^T is what takes values at six points to coefficients,
-    transposed: the convolution is a product of polynomials, seen backwards. Done along both axes, a window of 6x6
-    pixels is 36 numbers, and each of these kinds is a matrix product over the channels by itself. Windows overlap by
-    two (Lavin and Gray 2016, arXiv:1509.09308, F(4x4, 3x3); points as Barabasz et al. 2018, arXiv:1803.10986, choose
-    them).
+    It takes 36 products for sixteen outputs instead of 144. Along one axis, a window of six pixels d and the taps g
+    give four outputs, A^T ((G g) * (B^T d)): the six transformed values of d and g are multiplied element by element.
+    G and A evaluate polynomials at five points and at infinity, with the taps or four outputs as coefficients; B^T is
+    the transpose of the matrix that maps the values at the six points to coefficients: the convolution is the adjoint
+    of a product of polynomials. Along both axes, a window of 6x6 pixels has 36 transformed values, its kinds, and each
+    kind is a separate matrix product over the channels. Windows overlap by two pixels (Lavin and Gray 2016,
+    arXiv:1509.09308; points as in Barabasz et al. 2018, arXiv:1803.10986).
 
-    What is done along an axis is a matrix product too, with the windows as they lie in memory: they are not copied, and
-    BLAS does it several times as fast as additions of whole arrays. An array of kinds is (kind along the rows, window,
-    kind along the columns, C).
+    The transforms along an axis are matrix products too, on strided views of the windows: these are not copied, and
+    BLAS is several times faster than additions of whole arrays. An array of kinds has the shape (kind along the rows,
+    window, kind along the columns, C).
     """
 
     gradient_order = (2, 3, 1, 0)
 
     def _make_matrices(self) -> tuple[Array, ...]:
-        """There, (6, 6, C_in, C_out), and back, (6, 6, C_out, C_in)."""
+        """Transformed filters of the forward and the backward pass.
+
+        Forward (6, 6, C_in, C_out); backward (6, 6, C_out, C_in).
+        """
         weight = self.conv.weight.data
         c_out, c, _, _ = weight.shape
         there = np.empty((_KINDS, _KINDS, c, c_out), weight.dtype)
@@ -79,7 +82,7 @@ class WinogradConv(FusedConv):
         return matrices
 
     def _make_again(self, matrices: tuple[Array, ...]) -> None:
-        # In place: fresh memory of this size would take several times as long as all else, at every step.
+        # In place: allocating memory of this size at every step would take several times as long as the rest.
         there, back = matrices
         taps = self.conv.weight.data.reshape(-1, 9).T
         np.matmul(_FILTERS.astype(back.dtype), taps, out=back.reshape(len(_FILTERS), -1))
@@ -115,9 +118,14 @@ class WinogradConv(FusedConv):
         return len(_FILTERS) * max(self.conv.in_channels, self.conv.out_channels)
 
     def _fill(self, y: Array, x: Array, start: int, stop: int) -> None:
-        """Fill rows `start` to `stop` of y, (N, H_out, W_out, C_out), from x, (N, C_in, H, W).
+        """Compute rows `start` to `stop` of the output in eval mode.
 
-        Some windows at a time, so that the numbers stay in a cache: nothing is kept for a way back.
+        Windows are processed in blocks, so that the kinds stay in the cache.
+
+        Parameters
+        ----------
+        y : (N, H_out, W_out, C_out) array
+        x : (N, C_in, H, W) array
         """
         n, _, w, _ = y.shape
         matrices = self._matrices()[0]
@@ -132,24 +140,34 @@ class WinogradConv(FusedConv):
             del part
 
     def _input_kinds(self, x: Array, rows: slice, columns: slice) -> Array:
-        """Of the windows that some rows and columns of the output need, from x, (N, C, H, W): (6, M, 6, C)."""
+        """Kinds of the windows for some rows and columns of the output.
+
+        (N, C, H, W) -> (6, M, 6, C).
+        """
         x_nhwc = x.transpose(0, 2, 3, 1)
         before, size = [], []
         for axis, (part, padding) in enumerate(zip((rows, columns), self.conv.padding, strict=True), 1):
             size.append(_OUTPUTS * _windows(part.stop - part.start) + _KINDS - _OUTPUTS)
-            first = part.start - padding  # of the picture
+            first = part.start - padding  # in the image
             before.append(max(0, -first))
             x_nhwc = x_nhwc[(slice(None),) * axis + (slice(max(0, first), max(0, first + size[-1])),)]
         dtype = np.result_type(x, self.conv.weight.data, np.float32)
         return _kinds(padded(x_nhwc, (before[0], before[1]), (size[0], size[1])), _INPUT.astype(dtype))
 
     def _outputs(self, kinds: Array, matrices: Array, shape: Shape) -> Array:
-        """What the filters' matrices make of kinds, (6, M, 6, C_in), for an output (N, C_out, H, W).
+        """Multiply kinds by the filters and transform the results to outputs.
+
+        Parameters
+        ----------
+        kinds : (6, M, 6, C_in) array
+        matrices : (6, 6, C_in, C_out) array
+        shape : (N, C_out, H, W)
+            Shape of the output.
 
         Returns
         -------
         (N, rows, columns, C_out) array
-            Of whole windows.
+            H and W rounded up to whole windows.
         """
         n, c_out, h, w = shape
         by_kind = empty((_KINDS, kinds.shape[1], _KINDS, c_out), np.result_type(kinds, matrices))
@@ -201,7 +219,10 @@ def _windows(outputs: int) -> int:
 
 
 def _blocks(n: int, start: int, stop: int, w: int, at_once: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Images, rows and columns of `n` outputs (start to stop, w), about so many windows; whole images if they fit."""
+    """Split outputs into blocks of about `at_once` windows.
+
+    Yields slices of images, rows (`start` to `stop`) and columns (0 to `w`). Blocks are whole images if these fit.
+    """
     down, across = _windows(stop - start), _windows(w)
     images = max(1, min(n, at_once // max(1, down * across)))
     down = min(down, max(_ROWS_AT_ONCE, at_once // max(1, across)))
@@ -217,11 +238,14 @@ def _blocks(n: int, start: int, stop: int, w: int, at_once: int) -> Iterator[tup
 
 
 def _kinds(x: Array, matrix: Array) -> Array:
-    """What `matrix`, (6, K), makes of windows of K pixels along both axes, four apart: (N, H, W, C) -> (6, M, 6, C)."""
+    """Transform all windows along both axes: (N, H, W, C) -> (6, M, 6, C).
+
+    Windows have K x K pixels and are four pixels apart; `matrix` has the shape (6, K).
+    """
     x = channels_last(channels_first(x))
     (n, h, w, c), (_, k) = x.shape, matrix.shape
     rows, columns = ((size - k) // _OUTPUTS + 1 for size in (h, w))
-    # The columns first, whose products are small, while there are few.
+    # Along the columns first: these products are small and slower per value, so do them while there are few.
     by_column = empty((n, h, columns, _KINDS, c), matrix.dtype)
     windows = strided(x, (n, h, columns, k, c), (h * w * c, w * c, _OUTPUTS * c, c, 1))
     do(np.matmul, matrix, windows, out=by_column)
@@ -233,9 +257,9 @@ def _kinds(x: Array, matrix: Array) -> Array:
 
 
 def _add_up(kinds: Array, out: Array) -> None:
-    """The gradient of the pixels along an axis, from that of their windows' kinds, C-contiguous.
+    """Gradient of the pixels along an axis, from the gradients of the kinds.
 
-    (..., windows, 6, X) -> (..., 4 windows + 2, X)
+    The adjoint of the transform: (..., windows, 6, X) -> (..., 4 * windows + 2, X). `kinds` is C-contiguous.
     """
     *outer, count, _, x = kinds.shape
     end = _OUTPUTS * count

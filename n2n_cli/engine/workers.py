@@ -1,7 +1,7 @@
-"""Replicas in worker processes, for short steps.
+"""Training steps in worker processes, for small networks and batches.
 
-Between any two of NumPy's calls a thread needs Python's lock. Where calls take microseconds, threads lose more time by
-waiting for each other than a second one saves; processes have a lock each.
+Between NumPy calls a thread needs Python's global lock. If calls take only microseconds, threads lose more time waiting
+for the lock than a second thread saves; each process has its own lock.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ from n2n_cli.system.blas import one_blas_thread
 from n2n_cli.system.worker_process import Connection, WorkerProcess, function_name
 
 _SPINNING = 2e-3
-"""Time, in seconds, in which to check without a pause for what is nearly there."""
+"""Busy-waiting time for a message before sleeping, in seconds."""
 _PAUSE = 0.1
-"""Time, in seconds, between two checks whether to stop."""
+"""Interval of the calls of `between` while waiting for a worker, in seconds."""
 
 
 class ProcessExecutor(Executor):
-    """A network and its copies, of which all but one are in worker processes.
+    """Executor that computes gradients in worker processes.
 
-    Gradients are those that threads compute, to the last bit: a batch is cut and added up in the same way. Workers
-    start at the first step, for batches of that shape, and take their part as soon as they are ready; until then, for
-    other batches, and if they are lost, this process computes all. They end with `close`, or with this process.
+    Gradients equal those of threads to the last bit: a batch is split and summed in the same way. Workers start at the
+    first step, for batches of its shape, and take part as soon as they are ready. Until then, for batches of other
+    shapes, and if a worker is lost, this process computes their share. Workers end with `close`, or with this process.
 
     Parameters
     ----------
     kernel : Kernel
     parameters : sequence of Parameter
     criterion : Loss
-        The gradients of any other loss are computed by this process alone.
+        Gradients of any other loss are computed by this process alone.
     parts : Parts
-        The same network and loss, for a worker to make.
+        Creates the same network and loss in a worker.
     processes : int
-        Including this one.
+        Number of processes, including this one.
 
     Attributes
     ----------
     workers : list of StepWorker
-        Those that were started.
+        Workers that were started.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class ProcessExecutor(Executor):
                 sums += found[0]
                 losses += found[1]
         except BaseException:
-            self.close()  # they may be in the middle of something
+            self.close()  # they may be in the middle of a step
             raise
         return sums, losses
 
@@ -88,21 +88,21 @@ class ProcessExecutor(Executor):
         dtypes = {array.dtype for array in (x, target, *(parameter.data for parameter in self.parameters))}
         if dtypes != {np.dtype(np.float32)} or os.name != "posix" or not sys.executable:
             return
-        with suppress(OSError):  # there is no memory left, or there are too many processes
+        with suppress(OSError):  # out of memory, or too many processes
             while len(self.workers) < min(self._processes, groups) - 1:
                 self.workers.append(StepWorker(self.parameters, self._parts, x.shape, target.shape, groups))
 
     def close(self) -> None:
-        """End the workers; the next step starts others."""
+        """End the workers; the next step starts new ones."""
         workers, self.workers, self._started = self.workers, [], False
         for worker in workers:
             worker.close()
 
 
 class Parts(NamedTuple):
-    """An executor and a loss that another process can make, by make(*arguments).
+    """Executor and loss that another process can create by make(*arguments).
 
-    Nothing but the name of `make` and plain values goes from one process to the other, and no pickled objects.
+    Only the name of `make` and plain values are sent to the other process, no pickled objects.
     """
 
     make: Callable[..., tuple[Executor, Loss]]
@@ -110,17 +110,17 @@ class Parts(NamedTuple):
 
 
 class StepWorker:
-    """A process that computes the gradients of parts of batches.
+    """Worker process that computes the gradients of parts of batches.
 
-    It gets an empty line when it is to begin, and sends one when it is done: what was written to the shared memory
-    before is then there, on any processor.
+    It receives an empty line to begin and sends one when done: values written to the shared memory before are then
+    visible to the other process, on any processor.
 
     Attributes
     ----------
     pid : int
-        The process's number.
+        Process id.
     is_lost : bool
-        The process is gone.
+        True if the process has ended.
     """
 
     def __init__(self, parameters: Sequence[Parameter], parts: Parts, x: Shape, target: Shape, groups: int) -> None:
@@ -136,23 +136,23 @@ class StepWorker:
                 memory,
                 *shapes,
                 files=[memory],
-                quiet=True,  # this process repeats what a worker fails to do, and reports if that fails again
+                quiet=True,  # this process repeats a worker's failed step, and reports if it fails again
             )
         self.pid = self._process.pid
 
     def fits(self, x: Array, target: Array) -> bool:
-        """True for batches like those that it was started for."""
+        """True for float32 batches of the shapes it was started for."""
         shapes = self._step.x.shape, self._step.target.shape
         return (x.shape, target.shape) == shapes and x.dtype == target.dtype == np.float32
 
     def ready(self) -> bool:
-        """True once it has started, until it is lost."""
+        """True once the worker has started, until it is lost."""
         if not (self._is_ready or self.is_lost) and self._process.has_news():
             self._answered()
         return self._is_ready
 
     def begin(self, parameters: Sequence[Parameter], x: Array, target: Array, part: slice) -> None:
-        """Let it work on some groups of a batch."""
+        """Start the computation of some groups of a batch."""
         for shared, parameter in zip(self._step.weights, parameters, strict=True):
             np.copyto(shared, parameter.data)
         np.copyto(self._step.x, x)
@@ -161,9 +161,9 @@ class StepWorker:
         self._process.send()
 
     def end(self, part: slice, between: Callable[[], None]) -> tuple[list[Array], list[float]] | None:
-        """Wait for its gradients and losses; None when it is lost.
+        """Wait for the gradients and losses; None if the worker is lost.
 
-        Meanwhile, `between` is called now and then.
+        Meanwhile, `between` is called at intervals.
         """
         while not self._process.has_news(_PAUSE, spinning=_SPINNING):
             between()
@@ -177,7 +177,7 @@ class StepWorker:
         return self._is_ready
 
     def close(self) -> None:
-        """End it at once: it has nothing to save."""
+        """End the worker at once: it has nothing to save."""
         self._process.end()
 
 
@@ -191,15 +191,16 @@ def compute_steps(
     groups: int,
     weights: Sequence[Shape],
 ) -> None:
-    """Compute gradients in a worker, a step for each line of its parent.
+    """Main function of a worker: compute gradients, one step per line received.
 
-    Each is answered by a line.
+    Each line from the parent is answered by a line when the step is done.
 
     Parameters
     ----------
     parent : Connection
     make : str
-        Name of the function that makes an executor, whose float32 parameters get the parent's values, and a loss.
+        Name of the function that creates an executor and a loss. The executor's parameters, float32, are set to the
+        parent's values.
     arguments : sequence
         Arguments of `make`.
     memory : int
@@ -213,7 +214,7 @@ def compute_steps(
         parameter.data = shared
     batch_groups = executor.groups(step.x.shape)
     parent.send()
-    with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():  # the loss shows it
+    with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():  # overflow is visible in the loss
         while parent.has_news(None, spinning=_SPINNING) and parent.receive() is not None:
             part = slice(*step.part.tolist())
             sums, losses = executor.gradients_of(batch_groups[part], step.x, step.target, criterion)
