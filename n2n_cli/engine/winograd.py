@@ -245,7 +245,7 @@ def _kinds(x: Array, matrix: Array) -> Array:
     x = channels_last(channels_first(x))
     (n, h, w, c), (_, k) = x.shape, matrix.shape
     rows, columns = ((size - k) // _OUTPUTS + 1 for size in (h, w))
-    # Along the columns first: these products are small and slower per value, so do them while there are few.
+    # Along the columns first, whose products are small and slow: windows overlap, so there are fewer rows before.
     by_column = empty((n, h, columns, _KINDS, c), matrix.dtype)
     windows = strided(x, (n, h, columns, k, c), (h * w * c, w * c, _OUTPUTS * c, c, 1))
     do(np.matmul, matrix, windows, out=by_column)
