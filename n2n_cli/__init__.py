@@ -15,7 +15,7 @@ noise         noise models, noise level, noise correlation
 config        TOML files that describe a network and its training
 checkpoints   `.pth` files and what they hold
 data          training pairs
-distributed   training on several MPI ranks
+distributed   work shared by several processes: MPI ranks, shards
 models        Model, and the models bundled with the package
 single_image  self-supervised learning from single noisy pictures
 evaluation    scores and comparison sheets
