@@ -77,7 +77,7 @@ class Clipping:
 
 
 def _cut_cells(picture: Picture) -> tuple[int, int, int]:
-    """Number of 2x2 cells with an all-black channel, an all-white one, and of all.
+    """Numbers of 2x2 cells: with an all-black channel, with an all-white one, all.
 
     Cells with a fully transparent pixel are left out.
     """

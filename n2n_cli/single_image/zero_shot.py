@@ -129,7 +129,7 @@ class ZeroShot(TrainableKernel, Geometry):
 
     def __init__(self, network: Sequential) -> None:
         super().__init__(self)
-        # Compiled twice: a kernel keeps the values of one forward pass for its backward pass, and here are two.
+        # Compiled twice: a kernel keeps the values of one forward pass for its backward pass, and there are two.
         shared = Shared()
         self._network, self._twin = kernel_for(network, shared), kernel_for(network, shared)
 

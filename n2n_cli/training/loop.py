@@ -145,7 +145,7 @@ class _Training:
                     loss = self.model.step(*batch)
                 except TrainingError as error:
                     raise self._failed(progress.step + 1, error.message) from None
-                seconds += time.perf_counter() - began  # without the time that the reader of the records takes
+                seconds += time.perf_counter() - began  # without the time that the consumer of the records takes
                 progress.step += 1
                 progress.loss += loss * size
                 seen += size

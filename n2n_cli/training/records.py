@@ -40,7 +40,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Step:
-    """A step is done.
+    """A step is finished.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Epoch:
-    """An epoch is done, measured and saved: one line of `metrics.jsonl`.
+    """An epoch is finished, evaluated and saved: one line of `metrics.jsonl`.
 
     Attributes
     ----------
