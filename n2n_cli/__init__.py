@@ -1,25 +1,27 @@
-"""n2n: a denoiser that learns from noisy pictures alone, on a deep-learning framework in NumPy.
+"""n2n: a Noise2Noise denoiser on a deep-learning framework in NumPy.
 
-`Model`, `denoise` and `nn` are loaded when they are first asked for, so that the command line's help answers at once.
+It learns from noisy pictures alone, without clean ones.
+
+`Model`, `denoise` and `nn` are imported on first access, so that `n2n --help` starts fast.
 
 Packages, each importing only from those above it:
 
 errors        errors a user may meet, each with a hint
-system        the machine: cores, memory, BLAS, files, locks
-nn            the framework: layers, losses, optimisers, in plain NumPy
-engine        fast execution of networks
-images        image files
+system        the machine: cores, memory, BLAS, files, locks, processes
+nn            the framework: layers, losses and optimisers in plain NumPy
+engine        fast execution of networks: kernels, tiling, workers
+images        reading and writing of image files
 noise         noise models, noise level, noise correlation
 config        TOML files that describe a network and its training
 checkpoints   `.pth` files and what they hold
 data          training pairs
-distributed   work that several processes share
-models        Model, and the models that come with the package
-single_image  learning from one picture
+distributed   work shared by several processes: MPI ranks, shards
+models        Model, and the models bundled with the package
+single_image  self-supervised learning from single noisy pictures
 evaluation    scores and comparison sheets
 training      the training loop, its records and run folders
-denoising     one picture, many files, arrays
-sweeps        many trainings, to find the best value of a setting
+denoising     denoising of pictures, many files, and arrays
+sweeps        grid search over settings
 plots         figures of trainings and sweeps
 info          facts for `n2n info`
 cli           the command line

@@ -1,4 +1,4 @@
-"""`python -m n2n_cli`: the command line, where the `n2n` script is not on the path."""
+"""`python -m n2n_cli`: the command line without the `n2n` script on the path."""
 
 from n2n_cli.cli.app import main
 

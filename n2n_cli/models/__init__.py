@@ -1,10 +1,10 @@
-"""Models: networks with the way they are trained, and the weights that come with the package.
+"""Models: networks with optimiser and loss, and the bundled weights.
 
 model          Model: network, optimiser, loss and checkpoint
-trainer        Trainer: steps of an optimiser
-predictor      Predictor: denoises images of any size
-channels       images of other channels than a network's
-choice         which checkpoint a name stands for
-exporting      checkpoints without training state, and means of several
-self_ensemble  average over flips and rotations
+trainer        Trainer: optimiser steps, alone, on workers or on several ranks
+predictor      Predictor: a compiled network that denoises images of any size
+channels       adapts images to a network with another number of channels
+choice         finds the checkpoint that a name stands for
+exporting      checkpoints without training state, and averages of several
+self_ensemble  average over eight flips and rotations
 """

@@ -1,4 +1,4 @@
-"""Images of other channels than a network's."""
+"""Adapt images to a network with another number of channels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from n2n_cli.nn.geometry import Geometry
 
 
 def with_channels(x: Array, channels: int) -> Array:
-    """(N, C, H, W) for a network of so many channels: gray repeated, or each channel an image by itself."""
+    """Convert (N, C, H, W) images for a network that takes `channels` channels.
+
+    A gray image is repeated along the channels. Of other images, each channel becomes a gray image of its own.
+    """
     own = x.shape[1]
     if own == channels:
         return x
@@ -23,17 +26,17 @@ def with_channels(x: Array, channels: int) -> Array:
 
 
 class ForChannels(Kernel, Geometry):
-    """A network for images of other channels than its own.
+    """A network for images with another number of channels than its own.
 
-    Gray goes through as equal channels and comes back as their mean; of other images each channel goes through by
-    itself.
+    A gray image is repeated along the network's channels, and the output is their mean. Of other images, each channel
+    is processed on its own.
 
     Parameters
     ----------
     inner : Kernel
-        Keeps channels, height and width.
+        The network; its output has the shape of its input.
     own, channels : int
-        The images' channels and the network's.
+        Number of channels of the images, and of the network.
     """
 
     def __init__(self, inner: Kernel, own: int, channels: int) -> None:
@@ -58,7 +61,10 @@ class ForChannels(Kernel, Geometry):
         return bands.fill(y, lambda rows: self._average(made[:, :, rows], y[:, :, rows]))
 
     def _by_channel(self, inner: Array, shape: Shape) -> Array:
-        """(N * own, channels, H, W) -> (N, own, H, W, channels), a view of a channels-last array."""
+        """View of a channels-last array with the images' channels as an axis.
+
+        (N * own, channels, H, W) -> (N, own, H, W, channels).
+        """
         return inner.transpose(0, 2, 3, 1).reshape(*shape, self._channels)
 
     def _average(self, made: Array, y: Array) -> None:

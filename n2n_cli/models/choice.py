@@ -1,4 +1,7 @@
-"""Which checkpoint a name stands for: a file, a bundled model, or the newest training's."""
+"""Find the checkpoint that a name stands for.
+
+A name is a file or a bundled model; without one, it is the newest training's best checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,10 @@ FOLDER = Path(__file__).parent
 DEFAULT = "photo"
 
 RUNS = Path("runs")
-"""The folder, in the current one, of runs that were given no folder of their own."""
+"""Default parent of run folders, in the current folder."""
 
 LAST, BEST = "last.pth", "best.pth"
-"""The checkpoints in a run folder: of the last epoch, and of the one with the highest validation PSNR."""
+"""File names of checkpoints in a run folder: the last epoch's, and that with the highest validation PSNR."""
 
 
 @dataclass(frozen=True)
@@ -27,19 +30,19 @@ class Choice:
 
 
 def bundled_models() -> dict[str, Path]:
-    """Checkpoints that come with the package, by name."""
+    """Paths of the checkpoints that come with the package, by name."""
     return {path.stem: path for path in sorted(FOLDER.glob("*.pth"))}
 
 
 def choose_model(named: str | None) -> Choice:
-    """The checkpoint that a user means: a file, or the name of a bundled model.
+    """Find a checkpoint by its path or by the name of a bundled model.
 
     Without a name it is the best checkpoint of the newest run in `runs/`, if there is one; else the bundled default.
 
     Raises
     ------
     CheckpointError
-        When there is none.
+        When there is no model to choose.
     """
     bundled = bundled_models()
     if named is not None:
@@ -56,7 +59,7 @@ def choose_model(named: str | None) -> Choice:
 
 
 def newest_checkpoint(runs: Path | None = None) -> Path:
-    """The best checkpoint of the run that wrote one last.
+    """Find the best checkpoint of the run that was saved last.
 
     Raises
     ------
@@ -65,9 +68,9 @@ def newest_checkpoint(runs: Path | None = None) -> Path:
     """
     runs = RUNS if runs is None else runs
     found = []
-    with suppress(OSError):  # no runs, or not ours to see
+    with suppress(OSError):  # no such folder, or no permission
         for folder in runs.iterdir():
-            with suppress(OSError):  # the same for one of them
+            with suppress(OSError):  # likewise for one run
                 found.append(((folder / LAST).stat().st_mtime, folder))
     if not found:
         raise CheckpointError(

@@ -1,4 +1,4 @@
-"""A checkpoint without what only training needs, or the mean of several.
+"""Export checkpoints without their training state, or the mean of several.
 
 References
 ----------
@@ -24,20 +24,20 @@ _FACTS = ("epoch", "psnr", "noisy_psnr")
 
 
 def export(source: Path, target: Path, *, average: Sequence[Path] = (), half: bool = False) -> None:
-    """Write the weights, the configuration and the scores of a checkpoint, and nothing else.
+    """Write the weights, configuration and scores of a checkpoint to a new one.
 
     Parameters
     ----------
     average : sequence of Path
-        Checkpoints of the same network: what is written is the mean of their weights and those of `source`. It has the
-        configuration of `source`, and the scores of none.
+        Checkpoints of the same network. The mean of their weights and those of `source` is written, with the
+        configuration of `source` and without scores, which are those of no single checkpoint.
     half : bool
-        Whether weights are stored as float16, in half the bytes; they are computed with as float32 all the same.
+        Store weights as float16, in half the bytes. Computation remains in float32.
 
     Raises
     ------
     CheckpointError, ConfigError
-        When a source cannot be read or is of another network, the target cannot be written, or a weight is too large
+        When a source cannot be read or holds another network, the target cannot be written, or a weight is too large
         for float16.
     """
     tree = read_checkpoint(source)
@@ -49,7 +49,7 @@ def export(source: Path, target: Path, *, average: Sequence[Path] = (), half: bo
     if average:
         weights = _mean_weights(network, average)
     if half:
-        with np.errstate(over="ignore"):  # told of below
+        with np.errstate(over="ignore"):  # reported below
             weights = {name: values.astype(np.float16) for name, values in weights.items()}
         large = [name for name, values in weights.items() if not np.isfinite(values).all()]
         if large:
@@ -63,7 +63,7 @@ def export(source: Path, target: Path, *, average: Sequence[Path] = (), half: bo
 
 
 def _mean_weights(network: Module, others: Sequence[Path]) -> dict[str, Array]:
-    """The mean of the weights that a network has and those of checkpoints of the same network."""
+    """Mean of a network's weights and those of checkpoints of the same network."""
     means, kind = network.state_dict(), repr(network)
     for path in others:
         tree = read_checkpoint(path)

@@ -1,4 +1,7 @@
-"""Model: a network with the way it is trained; from a configuration, from a checkpoint, to a checkpoint."""
+"""Model: a network with its optimiser, loss and checkpoints.
+
+A model is built from layers, from a configuration or from a checkpoint. It trains, denoises, and saves itself.
+"""
 
 from __future__ import annotations
 
@@ -36,21 +39,23 @@ class Model:
     network : Module
         (N, C, H, W) -> (N, C, H, W), in [0, 1].
     optimizer : Optimizer
-        Of the network's parameters.
+        Optimiser of the network's parameters.
     criterion : Loss
+        The loss that training minimises.
     config : Config, optional
-        The configuration that it was built from; saved with it, so that `from_checkpoint` can build it again.
+        The configuration that the network was built from. It is saved with the weights, so that `from_checkpoint` can
+        build the network again.
     threads : int, optional
-        By default one for each core that this process may use. Results do not depend on it but for rounding.
+        Number of threads. Default: one per available core. Results do not depend on it, except for rounding.
 
     Attributes
     ----------
     facts : dict
-        Other contents of its checkpoint (its epoch, its validation PSNR), as they stood there; empty for a new model.
+        Other contents of the model's checkpoint, as epoch and validation PSNR; empty for a new model.
     trainer : Trainer
-        Takes the steps.
+        Takes the training steps.
     predictor : Predictor
-        Denoises.
+        Denoises images.
     """
 
     def __init__(
@@ -81,7 +86,7 @@ class Model:
         Raises
         ------
         ConfigError
-            When it was built from a network and not from a configuration.
+            When the model was built from a network and not from a configuration.
         """
         if self._config is None:
             raise ConfigError(
@@ -107,26 +112,29 @@ class Model:
 
     @property
     def average(self) -> MovingAverage | None:
-        """The moving average of the weights, where the configuration asks for one."""
+        """The moving average of the weights; None if the configuration has none."""
         return self.trainer.average
 
     @property
     def channels(self) -> int:
-        """Channels of the images that the network takes; raises `ShapeError` as `Predictor.channels` does."""
+        """Number of channels of the images that the network takes.
+
+        Raises `ShapeError` as `Predictor.channels` does.
+        """
         return self.predictor.channels
 
     @property
     def threads(self) -> int:
-        """Threads that it computes with."""
+        """Number of threads that the model computes with."""
         return self.predictor.threads
 
     def predict_as_ensemble(self) -> None:
-        """Let each prediction from now on be the average over eight flips and rotations of the image."""
+        """Average all later predictions over eight flips and rotations of the image."""
         self.predictor = self.predictor.as_ensemble()
 
     @classmethod
     def from_config(cls, config: Config, *, threads: int | None = None) -> Self:
-        """A model with new weights, drawn from the configuration's seed."""
+        """Build a model with new weights, drawn with the configuration's seed."""
         return cls._built(config, np.random.default_rng(config.train.seed), threads)
 
     @classmethod
@@ -140,12 +148,12 @@ class Model:
 
     @classmethod
     def from_checkpoint(cls, path: Path | str, config: Config | None = None, *, threads: int | None = None) -> Self:
-        """The model that a checkpoint holds.
+        """Build the model of a checkpoint, with its weights.
 
         Parameters
         ----------
         path : path
-            A checkpoint of this program; or, where `config` says what network it fits, any state dict in PyTorch's
+            A checkpoint of this program. With `config`, which describes the network, also any state dict in PyTorch's
             zip format.
 
         Raises
@@ -153,7 +161,7 @@ class Model:
         CheckpointError
             When the file cannot be read, is not safe to read, or does not fit the network.
         ConfigError
-            When the checkpoint's own configuration is wrong.
+            When the configuration in the checkpoint is invalid.
         """
         tree = read_checkpoint(path)
         model = cls._built(config_in(tree, path) if config is None else config, UNDRAWN, threads)
@@ -161,7 +169,7 @@ class Model:
         return model
 
     def step(self, noisy: Array, target: Array) -> float:
-        """One step of the optimiser on one batch, as `Trainer.step`; returns the batch's loss before it."""
+        """Take one optimiser step on a batch, as `Trainer.step`; return its loss."""
         return self.trainer.step(noisy, target)
 
     def train(
@@ -173,12 +181,12 @@ class Model:
         *,
         rng: np.random.Generator | None = None,
     ) -> list[float]:
-        """Learn from pairs in memory, in a new random order each epoch.
+        """Train on pairs in memory, in a new random order each epoch.
 
         Parameters
         ----------
         input, target : (N, C, H, W) arrays
-            Two noisy views of the same pictures, in [0, 1] but for their noise.
+            Two noisy versions of the same pictures, in [0, 1] apart from their noise.
         num_epochs, batch_size : int
         rng : numpy.random.Generator, optional
             Draws the order.
@@ -191,9 +199,9 @@ class Model:
         Raises
         ------
         ArgumentError
-            When a number is not whole, or out of range.
+            When a number is not an integer or out of range.
         ShapeError
-            When the arrays do not have four axes, differ in shape, hold nothing, or do not fit the network.
+            When the arrays do not have four axes, differ in shape, are empty, or do not fit the network.
         TrainingError
             When the loss is not finite.
         """
@@ -215,30 +223,35 @@ class Model:
         return losses
 
     def predict(self, images: Array, **options: Any) -> Array:
-        """Denoise (N, C, H, W) images of any size, with the options of `Predictor.predict`."""
+        """Denoise (N, C, H, W) images of any size; options as `Predictor.predict`."""
         return self.predictor.predict(images, **options)
 
     def is_finite(self) -> bool:
-        """Whether weights, their average and the optimiser's state are: no training goes on from others."""
+        """True if weights, their average and the optimiser's state are all finite.
+
+        Training cannot continue from other values.
+        """
         own = [parameter for parameter, _ in self.network.param()]
         averaged = [] if self.average is None else self.average.weights.values()
         kept = itertools.chain(*self.optimizer.kept.values())
         return all(np.isfinite(values).all() for values in itertools.chain(own, averaged, kept))
 
     def averaged(self) -> AbstractContextManager[None]:
-        """Let the network have the averaged weights inside the block; its own where there is no average."""
+        """Give the network the averaged weights, if there are any, inside the block."""
         return nullcontext() if self.average is None else self.average.applied()
 
     def save(self, path: Path | str, *, resumable: bool = True, **facts: Any) -> None:
-        """Write a checkpoint: `torch.load(path, weights_only=True)["model"]` fits the same `torch.nn.Sequential`.
+        """Write a checkpoint that PyTorch can read.
+
+        `torch.load(path, weights_only=True)["model"]` is a state dict of the same `torch.nn.Sequential`.
 
         Parameters
         ----------
         resumable : bool
-            Whether a training can go on from it: it then holds the optimiser's state, and, where the weights are
-            averaged, the network's own beside the average.
+            Include all that resuming a training needs: the optimiser's state and, if weights are averaged, the weights
+            before averaging.
         **facts : plain values or arrays
-            What else the checkpoint shall hold.
+            Other contents of the checkpoint.
         """
         own = self.network.state_dict()
         tree: dict[str, Any] = {"model": own if self.average is None else self.average.weights, **facts}
@@ -252,7 +265,9 @@ class Model:
         write_checkpoint(path, tree)
 
     def load(self, path: Path | str) -> None:
-        """Take over the weights (and, if it is one of this program's checkpoints, the optimiser) of a file.
+        """Load the weights of a checkpoint and, if present, its optimiser state.
+
+        Only a resumable checkpoint of this program has optimiser state.
 
         Raises
         ------
@@ -265,12 +280,12 @@ class Model:
             self.optimizer.load_state_dict(tree["optimizer"])
 
     def resume(self, path: Path | str) -> dict[str, Any]:
-        """Be as the model was that saved a resumable checkpoint; gives the facts that it holds.
+        """Restore the state that a resumable checkpoint holds; return its facts.
 
         Raises
         ------
         CheckpointError
-            When it is none, or does not fit.
+            When the file is not a resumable checkpoint, or does not fit the network.
         """
         tree = read_checkpoint(path)
         check_resumable(tree, path, averaged=self.average is not None)

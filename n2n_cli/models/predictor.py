@@ -22,18 +22,18 @@ from n2n_cli.system.cpu import available_cores
 
 
 class Predictor:
-    """Denoises images of any size.
+    """A compiled network that denoises images of any size.
 
     Parameters
     ----------
     kernel : Kernel
-        Keeps channels, height and width.
+        The compiled network; its output has the shape of its input.
     parameters : sequence of Parameter
-        All that the kernel uses.
+        All parameters of the kernel.
     channels : int, optional
-        Channels of the images that it takes; by default as `channels_of` says.
+        Number of channels of the images. Default: see `channels_of`.
     threads : int, optional
-        By default one for each core that this process may use. Results do not depend on it but for rounding.
+        Number of threads. Default: one per available core. Results do not depend on it, except for rounding.
     """
 
     def __init__(
@@ -50,32 +50,32 @@ class Predictor:
 
     @classmethod
     def of(cls, network: Module, channels: int | None = None, *, threads: int | None = None) -> Predictor:
-        """The predictor of a network."""
+        """Compile a network into a predictor."""
         parameters = [parameter for _, parameter in network.named_parameters()]
         return cls(engine.kernel_of(network), parameters, channels, threads=threads)
 
     @property
     def channels(self) -> int:
-        """Channels of the images that it takes.
+        """Number of channels of the images.
 
         Raises
         ------
         ShapeError
-            When none were given, and the network takes no images of 1 to 4 channels, or does not keep their size.
+            When no number was given, and the network takes no images of 1 to 4 channels or changes their size.
         """
         return channels_of(self.executor.kernel.geometry) if self._channels is None else self._channels
 
     @property
     def threads(self) -> int:
-        """Threads that it computes with."""
+        """Number of threads that the predictor computes with."""
         return self.executor.threads
 
     def as_ensemble(self) -> Predictor:
-        """A predictor whose output is the average over eight flips and rotations of the image."""
+        """Predictor that averages over eight flips and rotations of the image."""
         return self._with(SelfEnsemble(self.executor.kernel), self.channels)
 
     def for_channels(self, channels: int) -> Predictor:
-        """A predictor for images of other channels: gray for a network of colours, or any channels one by one."""
+        """Predictor for images with another number of channels; see `ForChannels`."""
         if channels == self.channels:
             return self
         if channels not in self._for_channels:
@@ -101,27 +101,27 @@ class Predictor:
         Parameters
         ----------
         images : (N, C, H, W) array
-            In [0, 1], or what `before` brings there.
+            In [0, 1], or in a range that `before` maps to it.
         before, after : function
-            Applied to the input and to the output of the network, a tile at a time.
+            Applied to the input and to the output of the network, tile by tile.
         out : (N, C, H, W) array, optional
-            Takes the result of `after`.
+            Receives the result of `after`.
         memory : int, optional
-            Bytes that may be taken beside `images` and `out`; by default as `engine.tiling.apply` says.
+            Maximum memory besides `images` and `out`, in bytes. Default: see `engine.tiling.apply`.
         margin : int
-            Pixels of the images' mirror image that the network sees around them.
+            Width of the mirror padding around the images, in pixels.
 
         Returns
         -------
         (N, C, H, W) array
-            The network's output; a network without a final Sigmoid may leave [0, 1].
+            The network's output. Without a final Sigmoid, values may lie outside [0, 1].
 
         Raises
         ------
         ShapeError
             When the array does not fit the network.
         MemoryLimitError
-            When `memory` does not hold the smallest tile.
+            When `memory` is too small for the smallest tile.
         """
         if images.ndim != 4:
             raise ShapeError(f"`predict` got an array of shape {images.shape}, it needs (N, C, H, W)")
@@ -138,14 +138,16 @@ class Predictor:
 
 
 def channels_of(network: Geometry) -> int:
-    """The first of 3, 1, 2 and 4 channels of which a network takes images, and keeps them and their size.
+    """Number of channels of the images that a network takes and returns.
+
+    The first of 3, 1, 2 and 4 for which the output has the shape of the input.
 
     Raises
     ------
     ShapeError
-        When there is none.
+        When none of them fits.
     """
-    for channels in (3, 1, 2, 4):  # RGB and gray before what only a configuration asks for
+    for channels in (3, 1, 2, 4):  # RGB and gray first: 2 and 4 are rare
         shape = (1, channels, 64 * network.period(0), 64 * network.period(1))
         with suppress(ShapeError):
             if network.output_shape(shape) == shape:

@@ -1,4 +1,6 @@
-"""Self-ensemble: the average over the eight flips and rotations of an image errs less than each of them.
+"""Self-ensemble: average over the eight flips and rotations of an image.
+
+The errors of the eight outputs are partly independent, so that their average has a lower error than each of them.
 
 References
 ----------
@@ -23,12 +25,14 @@ _SIDES = (2, 3)  # axes of the height and the width
 
 
 class SelfEnsemble(Kernel, Geometry):
-    """The average of a network's outputs for the eight flips and rotations of its input, each rotated back.
+    """Average of a network's outputs for the eight flips and rotations of its input.
+
+    Each output is flipped and rotated back before averaging.
 
     Parameters
     ----------
     inner : Kernel
-        Keeps the height and width of images whose sides are whole periods.
+        The network. It keeps the height and width of images whose sides are multiples of its period.
     """
 
     def __init__(self, inner: Kernel) -> None:
@@ -51,7 +55,7 @@ class SelfEnsemble(Kernel, Geometry):
         return total
 
     def _add(self, way: int, total: Array, x: Array, bands: Bands) -> None:
-        """Add the part of one flip or rotation to the average; the first one begins it."""
+        """Add one of the eight outputs to the average; the first overwrites `total`."""
         y = undo_flip_rotate(self._inner.in_bands(flip_rotate(x, way, _SIDES), bands), way, _SIDES)
 
         def add(rows: slice) -> None:
@@ -71,7 +75,7 @@ class SelfEnsemble(Kernel, Geometry):
 
     def input_span(self, start: int, stop: int, axis: int) -> tuple[int, int]:
         period = self.period(axis)
-        start, stop = start // period * period, stop + -stop % period  # so that they are the same when turned
+        start, stop = start // period * period, stop + -stop % period  # whole periods stay aligned when rotated
         spans = [self._inner.geometry.input_span(start, stop, own) for own in (0, 1)]
         reach = max(max(start - first, last - stop) for first, last in spans)
         return start - reach, stop + reach

@@ -1,4 +1,4 @@
-"""Trainer: steps of an optimiser, alone, on worker processes or together with other ranks."""
+"""Trainer: optimiser steps, alone, on workers or with other ranks."""
 
 from __future__ import annotations
 
@@ -24,23 +24,25 @@ if TYPE_CHECKING:
 
 
 class Trainer:
-    """Changes the parameters of a network, a batch at a time.
+    """Trains the parameters of a network, one batch per step.
 
     Parameters
     ----------
     executor : Executor
+        The compiled network.
     optimizer : Optimizer
-        Of the executor's parameters, or of some of them.
+        Optimiser of all or some of the executor's parameters.
     criterion : Loss
+        The loss that training minimises.
     average : MovingAverage, optional
-        Of the parameters; it takes in every step.
+        Moving average of the parameters, updated in every step.
     clip_norm : float
-        Common norm that the gradients are clipped to; 0: they are not.
+        Maximum common norm of the gradients; 0 for no clipping.
 
     Attributes
     ----------
     ranks : Ranks
-        Processes that learn together; by default this one alone.
+        Processes that train together. Default: this one alone.
     """
 
     def __init__(
@@ -57,33 +59,33 @@ class Trainer:
         self.ranks: Ranks = ALONE
 
     def step(self, noisy: Array, target: Array) -> float:
-        """Take one step of the optimiser on one batch; returns the batch's loss before the step.
+        """Take one optimiser step on a batch; return the loss before the step.
 
         Parameters
         ----------
         noisy, target : (N, C, H, W) arrays
-            In [0, 1] but for their noise. Where several ranks learn together, this rank's part of the batch, which may
+            In [0, 1] apart from their noise. If several ranks train together, this rank's part of the batch, which may
             be empty.
 
         Raises
         ------
         TrainingError
-            When the loss is not finite; the parameters are then as they were.
+            When the loss is not finite. The parameters are not changed.
         StopError
-            When the executor's `between` raises it, on any rank; the same.
+            When the executor's `between` raises it on any rank. The parameters are not changed.
         """
-        for parameter in self.executor.parameters:  # also those that are frozen, which the optimiser does not know
+        for parameter in self.executor.parameters:  # also the frozen ones, which the optimiser does not hold
             parameter.grad.fill(0)
         loss = 0.0
         if len(noisy) or self.ranks.count == 1:
-            with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():  # the loss tells
+            with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():  # checked by the loss
                 loss = self.executor.accumulate(noisy, target, self.criterion)
         loss = self.ranks.add_up(loss, len(noisy))
         if not math.isfinite(loss):
             raise TrainingError(f"the loss is {loss}", hint="try a smaller learning rate")
         if self.clip_norm:
             clip_gradient_norm(self.optimizer.params, self.clip_norm)
-        with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():  # the next loss tells
+        with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():  # checked by the next loss
             self.optimizer.step()
             if self.average is not None:
                 self.average.update()
@@ -91,12 +93,15 @@ class Trainer:
 
     @contextmanager
     def in_processes(self, parts: Parts) -> Iterator[None]:
-        """Take the steps of the block with worker processes in place of threads; see `engine.workers`."""
+        """Train with worker processes instead of threads inside the block.
+
+        See `engine.workers`.
+        """
         alone = self.executor
         if alone.threads == 1:
             yield
             return
-        from n2n_cli.engine.workers import ProcessExecutor  # here: to import what starts processes takes time
+        from n2n_cli.engine.workers import ProcessExecutor  # here, as the import is slow
 
         self.executor = shared = ProcessExecutor(alone.kernel, alone.parameters, self.criterion, parts, alone.threads)
         shared.between = alone.between
@@ -107,9 +112,10 @@ class Trainer:
             shared.close()
 
     def join(self, ranks: Ranks, network: Module) -> None:
-        """Learn together with the same network on other ranks from now on; all begin as the first one's is.
+        """Train together with the same network on other ranks from now on.
 
-        The gradients become parts of one array, which the ranks add up at each step.
+        All ranks take over the state of the first. The gradients become views of one array, which the ranks sum at each
+        step.
         """
         self.ranks = ranks
         if ranks.count == 1:

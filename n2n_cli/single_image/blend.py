@@ -1,4 +1,8 @@
-"""A weighted average of two denoisers."""
+"""Weighted average of two denoisers.
+
+Both run on the same tile, so the average needs no second pass over the picture. Its weight, `share`, is the fraction of
+the first denoiser in the result; `blend_weights` estimates it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,10 @@ from n2n_cli.nn.geometry import Geometry
 
 
 def blended(first: Predictor, second: Predictor, share: float) -> Predictor:
-    """The predictor whose output is share * first + (1 - share) * second; both take images of the same channels."""
+    """Predictor that returns share * first + (1 - share) * second.
+
+    Both predictors take images of the same number of channels.
+    """
     kernel = Blend(first.executor.kernel, second.executor.kernel, share)
     parameters = [*first.executor.parameters, *second.executor.parameters]
     return Predictor(kernel, parameters, first.channels, threads=first.threads)
@@ -29,7 +36,7 @@ class Blend(Kernel, Geometry):
     first, second : Kernel
         Both keep channels, height and width.
     share : float
-        In [0, 1].
+        Weight of the first, in [0, 1].
     """
 
     def __init__(self, first: Kernel, second: Kernel, share: float) -> None:

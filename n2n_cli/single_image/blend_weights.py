@@ -1,11 +1,16 @@
-"""How much of each of two denoisers is best, told from the noisy picture.
+"""Estimate the best weights of a blend of two denoisers from the noisy picture.
 
-A model that learned from many pictures knows what pictures are like; a network that learned from this one alone knows
-its noise. How much of each a blend of them should have, the picture tells: see `best_share`.
+A model that was trained on many pictures knows what pictures look like; a network that learned from this picture alone
+knows its noise. Their blend is share * first + (1 - share) * second. The share is fitted by least squares, as in
+stacking (Wolpert): both denoisers predict hidden pixels, and the noisy values of these are the targets, whose
+independent noise does not bias the fit. If hiding a pixel loses too much, Stein's risk estimate gives a second value,
+with the noise variance from `noise_curve`. `best_share` says how the two are combined.
 
 References
 ----------
 Wolpert (1992), "Stacked generalization", Neural Networks 5(2).
+Batson and Royer (2019), "Noise2Self", arXiv:1901.11365: prediction of hidden pixels.
+Ramani, Blu, Unser (2008), "Monte-Carlo SURE", IEEE TIP 17(9): Stein's estimate with numerical derivatives.
 """
 
 from __future__ import annotations
@@ -24,27 +29,28 @@ from n2n_cli.single_image.risk_estimate import NUDGE, hide
 from n2n_cli.system.progress import advance
 
 _MOST = 32
-"""Crops that are looked at, about, of a large picture."""
+"""Approximate maximum number of crops that are evaluated, on a large picture."""
 _LOOKS = 4
-"""Times that pixels of a crop are hidden, one in sixteen of those that may be."""
+"""Number of times that pixels of a crop are hidden; each time one in sixteen."""
 _SEEN = 0.4
-"""Of the error of guesses, in mean squares, the part that comes of not seeing the pixel, up to which they tell enough.
-Measured on photographs: up to 0.5 where the noise has a deviation of 10 grey levels or more, above 0.65 where of 4; at
-0.48 they were wrong once."""
+"""Fraction of the mean squared prediction error that is due to not seeing the pixel, up to which predictions of hidden
+pixels alone are reliable. Measured on photographs: up to 0.5 for noise with a standard deviation of 10 grey levels or
+more, above 0.65 for 4 grey levels; at 0.48 they were wrong once."""
 _WHITE, _SHIFTS = 0.125, ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0))
-"""Correlation of pixels so far apart, up to which a residual is white. Measured likewise: below 0.1, and 0.1 to 0.3."""
+"""Maximum correlation of a residual that counts as white, and the shifts (rows, columns) at which it is measured, in
+pixels. Measured on the same photographs: below 0.1 for the stronger noise, 0.1 to 0.3 for the weaker."""
 _STANDS_OUT, _LEAST = 4, 0.2
-"""Standard deviations, and grey levels of 1, by which an impulse differs at least from each pixel around it."""
+"""Minimum difference of an impulse from each pixel around it: in standard deviations of the noise, and in [0, 1]."""
 _IMPULSES = 0.006
-"""Share of pixels that stand out, above which they are noise. Of photographs it is at most 0.004."""
+"""Fraction of outlying pixels above which they are impulse noise. In photographs it is at most 0.004."""
 _GUESSING = 5 / 6
-"""Of the time, what guesses take: ten passes through the networks of twelve."""
+"""Fraction of the time that predictions of hidden pixels take: ten of twelve forward passes."""
 _RIM = 16
-"""Pixels at the border of a crop that are not guessed: networks see the zeros there that they pad with."""
+"""Width of a crop's border that is left out, in pixels: the networks' zero padding affects it."""
 
 
 class _Seen(NamedTuple):
-    """A crop, what both make of it, and where its noise was cut off."""
+    """A crop, the outputs of both denoisers, and the mask of clipped pixels."""
 
     x: Array
     one: Array
@@ -61,32 +67,33 @@ def best_share(
     rng: np.random.Generator,
     seconds: float | None = None,
 ) -> float:
-    """The share of the first denoiser, in [0, 1], in the blend that errs least.
+    """Weight of the first denoiser in the blend with the lowest estimated risk.
 
-    Guesses of hidden pixels tell it, which needs to know nothing of the noise. They do not see what a denoiser makes of
-    detail that a pixel alone tells. Where that is more than the noise (hiding a pixel then changes much, or what the
-    second removes is not white), Stein's estimate has a say, too, with a variance that is told by brightness, and the
-    larger share counts; but not on impulses, which have no such variance. Both look everywhere, not only where nothing
-    was learned: a network of few weights remembers little of a pixel, and one bright detail may count for more than all
-    the rest. Where noise was cut off at black or white, pixels tell nothing: there, the blend should be as the first,
-    unless that keeps the noise.
+    Predictions of hidden pixels give the share without any knowledge of the noise. But they ignore detail that only the
+    pixel itself shows. If that detail outweighs the noise (hiding a pixel changes the output much, or the residual of
+    the second denoiser is not white), Stein's estimate is computed, too, with a noise variance that depends on
+    brightness, and the larger share counts. It is not used on impulse noise, which has no such variance.
+
+    Crops are taken from the whole picture, not only from held-out blocks: a network of few weights memorises little of
+    a pixel, and one bright detail may weigh more than all the rest. Pixels whose noise was clipped at black or white
+    say nothing about the clean picture: there, the blend should equal the first denoiser, unless that keeps the noise.
 
     Parameters
     ----------
     first, second : functions
-        (N, C, H, W) -> the same; the second keeps no noise.
+        (N, C, H, W) -> the same shape; the second keeps no noise.
     crops : Crops
     side : int
-        Of the crops that are looked at, in pixels.
+        Side of the evaluated crops, in pixels.
     rng : numpy.random.Generator
-        Chooses the pixels.
+        Draws the order of the crops, the hidden pixels and the perturbations.
     seconds : float, optional
-        That it may take: crops that are left then are not looked at, but one is.
+        Time limit; remaining crops are skipped, but one is always evaluated.
 
     Returns
     -------
     float
-        1 where the two do the same.
+        In [0, 1]; 1 if both denoisers give the same, unless the first keeps the noise of clipped pixels.
     """
     rim = min(_RIM, side // 4)
     inner = (..., slice(rim, side - rim), slice(rim, side - rim))
@@ -132,7 +139,7 @@ def _removed(
     *,
     rng: np.random.Generator,
 ) -> _LeastSquares:
-    """What Stein's estimate says of both, of `inner` of the crops."""
+    """Least-squares sums of the share that minimises Stein's estimate, inside `inner`."""
     removed = _LeastSquares()
     for x, one, other, cut in seen:
         signs = rng.choice(np.array([-1, 1], np.float32), x.shape)
@@ -143,7 +150,10 @@ def _removed(
 
 
 def _stand_out(x: Array, variance: Array) -> float:
-    """The share of pixels, inside (N, C, H, W), of which a channel is far from all pixels around it, on one side."""
+    """Fraction of outlying pixels of (N, C, H, W), without its border.
+
+    A pixel is outlying if one of its channels is far above, or far below, all eight pixels around it.
+    """
     h, w = x.shape[2:]
     around = [x[:, :, i : h - 2 + i, j : w - 2 + j] for i in range(3) for j in range(3) if (i, j) != (1, 1)]
     far = np.maximum(_LEAST, _STANDS_OUT * np.sqrt(variance))
@@ -153,7 +163,13 @@ def _stand_out(x: Array, variance: Array) -> float:
 
 
 def largest_correlation(residuals: Sequence[Array]) -> float:
-    """The largest absolute correlation of pixels that are one or two apart, of crops (N, C, H, W) with a mean of 0."""
+    """Largest absolute correlation of pixels at distance one or two.
+
+    Parameters
+    ----------
+    residuals : sequence of (N, C, H, W) arrays
+        With a mean of 0.
+    """
     squares = sum(float(np.square(r, dtype=np.float64).mean()) for r in residuals)
     if squares == 0:
         return 0.0
@@ -168,13 +184,25 @@ def largest_correlation(residuals: Sequence[Array]) -> float:
 
 
 class _LeastSquares:
-    """The share, in [0, 1], for which share * apart comes closest to a difference."""
+    """Least-squares fit of share * apart to difference, with share in [0, 1]."""
 
     def __init__(self) -> None:
         self._across = self._squares = self._cut = 0.0
 
     def add(self, apart: Array, difference: Array, cut: Array, more: Array | float = 0.0) -> None:
-        """Arrays (N, C, ...), `cut` perhaps of one channel; `more` is added to the product of the first two."""
+        """Add (N, C, ...) arrays to the sums.
+
+        Parameters
+        ----------
+        apart : array
+            First minus second denoiser.
+        difference : array
+            Target minus second denoiser.
+        cut : bool array
+            Clipped pixels; may have one channel only.
+        more : array or float
+            Added to the product of the first two: the derivative term of Stein's estimate.
+        """
         apart = apart.astype(np.float64)
         self._across += float(np.where(cut, 0, apart * difference + more).sum())
         squares = np.square(apart)
@@ -183,8 +211,14 @@ class _LeastSquares:
         self._cut += cut_off
 
     def share(self, as_first: bool) -> float:
-        """`as_first` where the blend should be as the first of them where noise was cut off."""
+        """The fitted share.
+
+        Parameters
+        ----------
+        as_first : bool
+            Fit the blend to the first denoiser at clipped pixels; otherwise these are ignored.
+        """
         cut = self._cut if as_first else 0.0
         squares = self._squares + cut
         told = min(max(self._across, 0.0), self._squares)
-        return (told + cut) / squares if squares else float(as_first)  # they do the same, or nothing tells of them
+        return (told + cut) / squares if squares else float(as_first)  # both give the same, or all pixels are clipped

@@ -1,8 +1,9 @@
-"""Where a picture's noise was cut off at black or white.
+"""Detection of pixels whose noise was clipped at black or white.
 
-What noise remains there is of one side and has a mean of its own. Whoever learns from noisy targets learns that mean,
-too: black becomes gray. So a model that knows better should not learn there, nor be judged by what the pixels there
-are.
+Clipped noise has one sign only, so its mean is not 0. A network that learns from noisy targets learns this mean, too:
+black becomes dark gray. Therefore a model that already denoises such pixels must not learn from them, nor be judged by
+their noisy values. A pixel counts as clipped if its denoised value is within a few standard deviations of black or
+white, in a picture in which whole 2x2 cells are black or white.
 """
 
 from __future__ import annotations
@@ -16,30 +17,32 @@ from n2n_cli.images import Picture
 from n2n_cli.nn.functional import Array
 
 _FEW = 2e-4
-"""Share of 2x2 cells that are wholly black, or wholly white, up to which nothing counts as cut off there: impulses, of
-up to a tenth of the pixels, rarely fill a cell."""
+"""Fraction of 2x2 cells that are wholly black, or wholly white, up to which a picture counts as not clipped there.
+Impulse noise on up to a tenth of the pixels rarely fills a cell."""
 _REACH = 2.5
-"""Standard deviations from black or white, up to which noise counts as cut off. At that distance one pixel in 160 is,
-which moves their mean by 0.002 standard deviations."""
+"""Distance from black or white, in standard deviations of the noise, up to which a pixel counts as clipped. At that
+distance one pixel in 160 is clipped, which moves the mean by 0.002 standard deviations."""
 _KEPT = 0.25
-"""Of the noise's variance, what a denoiser removes at least where it was cut off, in mean squares, if it keeps none:
-black is left with a half."""
+"""Mean square that a denoiser must remove at clipped pixels so as not to count as keeping the noise, as a fraction of
+the noise variance. Noise clipped at black has a mean square of half the variance."""
 
 
 class Clipping:
-    """Where noise was cut off, told from the denoised picture: noisy pixels would choose themselves by their noise.
+    """Mask of the pixels whose noise was clipped, computed from the denoised picture.
+
+    The denoised picture is used because a mask from the noisy one would depend on the noise of the pixels it selects.
 
     Parameters
     ----------
     pictures : sequence of Picture
-        Of the same kind: one, or the parts of one. Floats beyond [0, 1] tell that nothing was cut off.
+        Of the same kind: one, or the parts of one. If they have floats outside [0, 1], nothing was clipped.
     sigma : float
         Standard deviation of the noise, in [0, 1].
 
     Attributes
     ----------
     black, white : bool
-        Whether anything was cut off there.
+        True if noise was clipped at that end of the range.
     """
 
     def __init__(self, pictures: Sequence[Picture], sigma: float) -> None:
@@ -49,11 +52,11 @@ class Clipping:
 
     @property
     def found(self) -> bool:
-        """Whether anything was cut off."""
+        """True if noise was clipped at black or at white."""
         return self.black or self.white
 
     def __call__(self, denoised: Array) -> Array:
-        """(N, C, H, W) -> (N, 1, H, W) bool array: where noise of any channel was cut off."""
+        """(N, C, H, W) -> (N, 1, H, W) bool array: pixels with a clipped channel."""
         margin = _REACH * self._sigma
         cut = np.zeros((len(denoised), 1, *denoised.shape[2:]), bool)
         if self.black:
@@ -63,13 +66,21 @@ class Clipping:
         return cut
 
     def is_kept(self, removed: Array) -> bool:
-        """Whether a denoiser keeps the noise, from what it removes of any pixels where that was cut off."""
+        """True if a denoiser keeps the noise of clipped pixels.
+
+        Parameters
+        ----------
+        removed : array
+            Noisy minus denoised values of clipped pixels, in any shape; without values the result is False.
+        """
         return bool(len(removed) and np.square(removed, dtype=np.float64).mean() < _KEPT * self._sigma**2)
 
 
 def _cut_cells(picture: Picture) -> tuple[int, int, int]:
-    """2x2 cells of which a channel is all black, those of which one is all white, and all of them; invisible ones left
-    out."""
+    """Numbers of 2x2 cells: with an all-black channel, with an all-white one, all.
+
+    Cells with a fully transparent pixel are left out.
+    """
     pixels = picture.pixels
     h, w, channels = (pixels.shape[0] // 2 * 2, pixels.shape[1] // 2 * 2, pixels.shape[2])
     visible = np.ones((h // 2, w // 2), bool) if picture.alpha is None else cells(picture.alpha[:h, :w] > 0)

@@ -1,4 +1,9 @@
-"""The denoiser of one picture: the model that was chosen, or one that learns from the picture first."""
+"""The denoiser of one picture: a given model, or one that learns from it first.
+
+"zs-n2n" trains a small network on the picture alone (`zero_shot`). "adapt" fine-tunes a copy of the given model to the
+picture (`neighbor2neighbor`), trains such a small network beside it, and blends the two with the weights that
+`blend_weights` estimates from the noisy picture. Without a method, the model is used as it is.
+"""
 
 from __future__ import annotations
 
@@ -23,29 +28,30 @@ Method: TypeAlias = Literal["zs-n2n", "adapt"]
 METHODS: tuple[Method, ...] = ("zs-n2n", "adapt")
 
 LEARNING = 0.95
-"""Of the time that a picture takes where it is learned from, about, the part that learning takes."""
+"""Approximate fraction of a picture's time that learning takes, if there is any."""
 _LITTLE = 0.05
-"""A share of a blend that is not worth the time it takes."""
+"""Weight in a blend below which a denoiser is left out, as not worth its time."""
 _NO_BETTER = "nothing learned from it lowered the held-out loss; the model stayed as it is"
 _CORRELATED = (
     "what the model removes is correlated between neighbouring pixels; nothing was learned, the model stayed as it is"
 )
 _FIT, _LEARN = 0.4, 0.85
-"""Of the time, and of a user's seconds: when fitting ends, and when learning ends; the rest is for the shares."""
+"""Fractions of the total time, or of the time limit, at which fine-tuning and training the small network end. The rest
+is for the blend weights."""
 _MANY = 10**6
-"""Steps that are no limit: a user's seconds are over before, or the held-out loss stops falling."""
+"""Number of steps that is never reached: the time limit or early stopping comes first."""
 
 
 @dataclass
 class Denoiser:
-    """A model, and what is told of how it was made.
+    """A model, and a report of how it was made.
 
     Attributes
     ----------
     notes : list of str
-        For the user.
+        Messages for the user.
     learned : list of Learned
-        What came of learning, for each network that the model is a blend of.
+        Result of the training of each network in the blend.
     """
 
     model: Model | Predictor
@@ -66,21 +72,22 @@ def learn_to_denoise(
     Parameters
     ----------
     method : "zs-n2n", "adapt" or None
-        Zero-Shot Noise2Noise, which begins with nothing; or the model, fitted by the loss of Neighbor2Neighbor, and
-        blended with the former where that helps; or the model as it is.
+        Zero-Shot Noise2Noise, which starts from random weights; or the model, fine-tuned with the loss of
+        Neighbor2Neighbor and blended with the former where that helps; or the model as it is.
     parts : sequence of Picture
-        The picture, or those that it was taken apart into.
+        The picture, or the parts that it was split into.
     model : Model, optional
-        What is fitted to the picture, by a copy. "zs-n2n" alone does without.
+        The model of which a copy is fine-tuned. Only "zs-n2n" needs none.
     seconds : float, optional
-        That learning may take. By default, as many steps as the method's own `EFFORT` says.
+        Time limit of learning. Default: the number of steps of the method's own `EFFORT`.
     threads : int, optional
-        Of what begins with nothing, as in `Model`; while it learns, processes. What is fitted has the model's own.
+        Number of threads of the small network, as in `Model`; as many processes while it learns. The fine-tuned copy
+        uses the model's own number.
 
     Raises
     ------
     ArgumentError
-        When there is no model, and one is needed.
+        When a model is needed and there is none.
     """
     if method == "zs-n2n":
         return _learned_from_nothing(parts, seconds, threads)
@@ -90,7 +97,7 @@ def learn_to_denoise(
 
 
 def _learned_from_nothing(parts: Sequence[Picture], seconds: float | None, threads: int | None) -> Denoiser:
-    from n2n_cli.single_image import zero_shot  # here, as below: a model as it is starts without
+    from n2n_cli.single_image import zero_shot  # here and below: not needed for a model that is used as it is
     from n2n_cli.single_image.learner import Crops
 
     if min(min(part.pixels.shape[:2]) for part in parts) < zero_shot.MIN_SIDE:
@@ -104,7 +111,7 @@ def _learned_from_nothing(parts: Sequence[Picture], seconds: float | None, threa
 
 
 def _adapted(model: Model, parts: Sequence[Picture], seconds: float | None) -> Denoiser:
-    """The model, fitted to the picture; and as much as helps of a network that learned from the picture alone."""
+    """The fine-tuned model, blended with a network trained on the picture alone."""
     from n2n_cli.noise.correlation import LIMIT
     from n2n_cli.single_image import neighbor2neighbor as neighbors
     from n2n_cli.single_image import zero_shot
@@ -122,7 +129,7 @@ def _adapted(model: Model, parts: Sequence[Picture], seconds: float | None) -> D
         return Denoiser(model, [_CORRELATED])
 
     def left(part: float) -> float | None:
-        """Seconds until this part of all is over."""
+        """Seconds until this fraction of the time limit is over."""
         return None if seconds is None else max(0.0, part * seconds - (time.perf_counter() - began))
 
     with part_of_work(_FIT):

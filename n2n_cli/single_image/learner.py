@@ -1,7 +1,8 @@
-"""Learning from the one picture that is to be denoised: where its crops come from, and when to stop.
+"""Training on one picture: random crops, held-out blocks and early stopping.
 
-A part of the picture is held out, in blocks that are spread over it: nothing is learned from its targets. When the
-held-out loss no longer falls, all that is left to learn is the noise. The clean picture is never asked; nobody has it.
+Blocks that are spread over the picture are held out: their pixels are never targets of the training. The loss on them
+is measured every few steps with the averaged weights. When it no longer falls, the network would only learn the noise,
+and training stops with the weights of the lowest held-out loss. The clean picture is never used; there is none.
 """
 
 from __future__ import annotations
@@ -23,29 +24,30 @@ from n2n_cli.single_image.clipping import Clipping
 from n2n_cli.system.progress import advance, unreported
 
 BLOCK, EDGE = 16, 4
-"""Pixels: side of a held-out block; and from the picture's border to the first, so that all around them is seen."""
+"""Side of a held-out block, and distance of the first from the picture's border, in pixels. The distance lets networks
+see all that surrounds a block."""
 _PLACE, _PLACES = 64, 8
-"""Pixels: side of a place where the noise is told; and places, at most, along an axis."""
+"""Side of a window for the noise estimate, in pixels, and maximum number of windows along an axis."""
 PART, _MOST = 16, 128
-"""One block in so many is held out, and at most so many in all."""
+"""One block in `PART` is held out, and at most `_MOST` in all."""
 _LEAST_DEVIATION = 1e-6
-"""Of pictures, in [0, 1]; one that has less is flat."""
+"""Standard deviation, in [0, 1], below which a picture counts as constant."""
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How long is learned from a picture.
+    """Limits of a training on one picture.
 
     Attributes
     ----------
     steps : int
-        At most.
+        Maximum number of steps.
     seconds : float
-        At most, from the start; the step at hand is finished.
+        Maximum time from the start, in seconds; a step that has begun is finished.
     every : int
-        Steps from one look at the held-out loss to the next.
+        Number of steps between two measurements of the held-out loss.
     patience : int
-        Looks without a new lowest loss after which it is enough.
+        Number of measurements without a new lowest loss after which training stops.
     """
 
     steps: int
@@ -56,20 +58,20 @@ class Effort:
 
 @dataclass(frozen=True)
 class Learned:
-    """What came of it.
+    """Result of a training on one picture.
 
     Attributes
     ----------
     weights : dict of arrays
-        The averaged weights at the lowest held-out loss; those after the last step where nothing is held out.
+        The averaged weights at the lowest held-out loss; those after the last step if nothing is held out.
     steps : int
-        That were taken.
+        Number of steps taken.
     first, best : float
-        The held-out loss before the first step and the lowest; not a number where nothing is held out.
+        Held-out loss before the first step, and the lowest one; NaN if nothing is held out.
     share : float
-        Of the denoiser, in [0, 1], that is what was learned.
+        Weight of this network in the blend that denoises, in [0, 1].
     who : str
-        Learned it, for the user.
+        Name of the network in the report to the user.
     """
 
     weights: dict[str, Array]
@@ -91,22 +93,22 @@ def learn(
     average: MovingAverage,
     effort: Effort,
 ) -> Learned:
-    """Take steps until the held-out loss stops falling, or the effort is spent.
+    """Train until the held-out loss stops falling or a limit is reached.
 
     Parameters
     ----------
     step : function
-        Takes one.
+        Takes one step.
     held_out : function
-        The loss of the network as it is; not a number where nothing is held out.
+        Returns the held-out loss of the network with its current weights; NaN if nothing is held out.
     average : MovingAverage
-        Of the network's weights; it is what is looked at.
+        Moving average of the network's weights; the held-out loss is measured with it.
     effort : Effort
 
     Returns
     -------
     Learned
-        With copies of the average's weights.
+        With copies of the averaged weights.
     """
     began = time.perf_counter()
     done, taken, since_best = 0.0, 0, 0
@@ -134,7 +136,7 @@ def learn(
             best, since_best, weights = loss, 0, _copied(average)
         else:
             since_best += 1
-    if taken % effort.every and taken < effort.steps:  # the seconds are over; what came since the last look counts too
+    if taken % effort.every and taken < effort.steps:  # out of time: measure the steps since the last time, too
         with average.applied():
             loss = _looked(held_out)
         if loss < best or math.isnan(first):
@@ -153,26 +155,27 @@ def _copied(average: MovingAverage) -> dict[str, Array]:
 
 
 class Crops:
-    """Crops of pictures, and which of their pixels are held out.
+    """Crops of pictures, with masks of their held-out pixels.
 
     Parameters
     ----------
     pictures : sequence of Picture
-        Of the same channels: one, or the parts of one. They are read crop by crop, never held as floats.
+        With the same number of channels: one, or the parts of one. They are converted to floats crop by crop, to save
+        memory.
     rng : numpy.random.Generator
         Draws the held-out blocks, and the crops.
     part : int
-        One block in so many is held out.
+        One block in `part` is held out.
 
     Attributes
     ----------
     channels : int
     least : int
-        The shortest side, in pixels.
+        Shortest side of all pictures, in pixels.
     mean, deviation : float
-        Of all pixels, in [0, 1]; the deviation is never 0.
+        Mean and standard deviation of all pixels, in [0, 1]; the deviation of constant pictures is given as 1.
     held : list of (picture, row, column)
-        The first pixels of the held-out blocks.
+        Upper left pixels of the held-out blocks.
     """
 
     def __init__(self, pictures: Sequence[Picture], *, rng: np.random.Generator, part: int = PART) -> None:
@@ -197,7 +200,7 @@ class Crops:
         self.mean, self.deviation = self._moments()
 
     def _moments(self) -> tuple[float, float]:
-        """Mean and standard deviation, of at most about a million pixels of each picture."""
+        """Mean and standard deviation, from at most about 2**20 pixels per picture."""
         total, squares, count = 0.0, 0.0, 0
         for picture in self._pictures:
             stride = max(1, math.ceil(math.sqrt(picture.pixels.shape[0] * picture.pixels.shape[1] / 2**20)))
@@ -209,7 +212,10 @@ class Crops:
 
     @cached_property
     def sigma(self) -> float:
-        """Standard deviation of white noise, in [0, 1]: the median of what places that are spread over it tell."""
+        """Standard deviation of white noise, in [0, 1].
+
+        The median of the estimates in windows that are spread over the pictures.
+        """
         told = []
         for picture in self._pictures:
             h, w = picture.pixels.shape[:2]
@@ -222,11 +228,11 @@ class Crops:
 
     @cached_property
     def clipping(self) -> Clipping:
-        """Where noise was cut off."""
+        """Detector of clipped pixels."""
         return Clipping(self._pictures, self.sigma)
 
     def at(self, places: Sequence[tuple[int, int, int]], side: int) -> tuple[Array, Array]:
-        """The square crops at (picture, row, column), and where they are not held out.
+        """Square crops at (picture, row, column), and masks of pixels not held out.
 
         Returns
         -------
@@ -243,13 +249,16 @@ class Crops:
         return crops.transpose(0, 3, 1, 2), learned
 
     def draw(self, count: int, side: int) -> list[tuple[int, int, int]]:
-        """Places of crops, anywhere in the pictures."""
+        """Draw places of crops, uniform over the pictures' area."""
         numbers = self._rng.choice(len(self._pictures), count, p=self._shares)
         places = self._rng.integers(self._sides[numbers] - side + 1)
         return [(i, top, left) for i, (top, left) in zip(numbers.tolist(), places.tolist(), strict=True)]
 
     def spread(self, most: int, side: int, step: int) -> list[tuple[int, int, int]]:
-        """Places of crops, spread evenly: a step apart, or where those are too many, about `most` of them."""
+        """Evenly spread places of crops.
+
+        They are at most `step` pixels apart; if these were too many, about `most` places are spread over the pictures.
+        """
         places = []
         for i, ((h, w), part) in enumerate(zip(self._sides.tolist(), self._shares.tolist(), strict=True)):
             rows, columns = (1 + math.ceil((size - side) / step) for size in (h, w))
@@ -260,7 +269,17 @@ class Crops:
         return places
 
     def around(self, i: int, block: Pair, side: int) -> Pair:
-        """The even place of a crop of picture `i`, of an even side, with the block of that place near its middle."""
+        """Place of a crop of picture `i` with a held-out block near its centre.
+
+        Row and column are even, so that the 2x2 cells of the crop are cells of the picture.
+
+        Parameters
+        ----------
+        block : (int, int)
+            Row and column of the block's upper left pixel.
+        side : int
+            Side of the crop, even, in pixels.
+        """
         h, w = self._pictures[i].pixels.shape[:2]
         top, left = (
             min(max(0, start + BLOCK // 2 - side // 2), size - side) // 2 * 2
@@ -270,18 +289,24 @@ class Crops:
 
 
 def _block_count(size: int) -> int:
-    """Blocks along an axis of so many pixels."""
+    """Number of whole blocks along an axis of `size` pixels."""
     return max(0, (size - 2 * EDGE) // BLOCK)
 
 
 def _block_numbers(size: int) -> Array:
-    """The number of the block, from 1 on, that each pixel along an axis lies in; around them, 0 and one more."""
+    """Number of each pixel's block along an axis, from 1.
+
+    Pixels before the first block have 0, and those after the last one number more than it.
+    """
     numbers: Array = np.clip((np.arange(size) - EDGE) // BLOCK + 1, 0, _block_count(size) + 1)
     return numbers
 
 
 class MaskedSquares(Loss):
-    """Mean of mask * prediction^2 over every element of the prediction; the mask, (N, 1, H, W), is the target."""
+    """Mean of mask * prediction^2 over every element of the prediction.
+
+    The target is the mask, (N, 1, H, W), of zeros and ones.
+    """
 
     def forward(self, prediction: Array, target: Array) -> float:
         masked = prediction * target

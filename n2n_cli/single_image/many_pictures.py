@@ -1,4 +1,14 @@
-"""The model that learns from many single noisy pictures, with Neighbor2Neighbor's loss."""
+"""Model that learns from many single noisy pictures, by Neighbor2Neighbor.
+
+Ordinary Noise2Noise needs two noisy shots of each scene. Here both come from one shot: each 2x2 cell gives one random
+pixel to the network's input and an adjacent one to its target, two half-sized pictures with independent noise. A
+regularisation term corrects for the different positions of the two pixels.
+
+References
+----------
+Huang, Li, Jia, Lu, Liu (2021), "Neighbor2Neighbor: Self-Supervised Denoising from Single Noisy Images",
+arXiv:2101.02824, algorithm 1.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +22,24 @@ from n2n_cli.single_image.neighbor2neighbor import target_of
 
 
 class SingleImageModel(Model):
-    """A model that learns from crops of single noisy pictures; its criterion is to be a `NeighborLoss`.
+    """Model that learns from crops of single noisy pictures.
 
-    One drawn neighbour of every 2x2 pixels is what the network sees, the other its target. What the two differ by in
-    the denoised crop, they may differ by in the guess, too; for that, the crop is denoised as far as the network can by
-    now, and nothing is learned through it.
+    Its criterion must be a `NeighborLoss`. One drawn pixel of each 2x2 cell goes to the input, another to the target.
+    The two may differ by as much as they do in the denoised crop; for this term of the loss, the crop is denoised with
+    the current weights, and no gradient flows through it.
     """
 
     def step(self, noisy: Array, target: Array) -> float:
-        """One step of the optimiser on one batch of `SinglePairs`; returns the batch's loss before the step.
+        """Take one optimiser step on a batch of `SinglePairs`; return its loss.
+
+        The loss is that before the step.
 
         Parameters
         ----------
         noisy : (N, C, 2H, 2W) array
-            Crops.
+            Noisy crops.
         target : (N, 2, H, W) array
-            Which pixels of every cell are drawn.
+            Numbers of the two drawn pixels of each cell.
 
         Raises
         ------

@@ -1,11 +1,12 @@
-"""Neighbor2Neighbor: a trained network, fitted to the one noisy picture that it is to denoise.
+"""Neighbor2Neighbor: fine-tuning of a trained network to one noisy picture.
 
-Of every 2x2 cell of a picture two pixels that touch are drawn: two half-sized pictures of nearly the same content with
-independent noise, from one of which the network learns to guess the other. Nearly: what two neighbours differ by in the
-denoised picture, the guess may differ by, too.
+Two adjacent pixels are drawn from each 2x2 cell of the picture y. They form two half-sized pictures g1(y) and g2(y) of
+nearly the same content with independent noise, and the network f learns to predict g2 from g1. As the content is not
+quite the same, a regularisation term lets f(g1) differ from g2 by as much as the same pixels differ in the denoised
+picture f(y). Training stops when the estimated risk on held-out blocks no longer falls (`risk_estimate`).
 
-Where noise was cut off at black or white its mean is not 0, and neighbours would teach it. There, what the network was
-before tells the target, unless that keeps the noise.
+Noise that was clipped at black or white has a mean other than 0, which the network would learn from its neighbours. At
+such pixels, the output of the original network is the target, unless that network keeps the noise.
 
 References
 ----------
@@ -35,29 +36,32 @@ from n2n_cli.single_image.learner import BLOCK, Crops, Effort, Learned, learn
 from n2n_cli.single_image.risk_estimate import Risk, Window, window
 
 WEIGHT = 1.0
-"""Of the second part of the loss: the paper's for real noise."""
+"""Weight of the regularisation term of the loss: the paper's for real noise."""
 EFFORT = Effort(steps=150, every=10, patience=3)
 SIDE, BATCH = 128, 2
-"""Side of crops in pixels, and crops of a step."""
+"""Side of the training crops, in pixels, and number of crops per step."""
 LEARNING_RATE, GROWTH, LAST_RATE = 1e-5, 1.05, 5e-4
-"""The learning rate grows with every step: a picture like those that the model knows needs a little, and gets worse by
-more, which ends it; a picture of another kind gets better for long."""
+"""First learning rate, its growth factor per step, and its maximum. A picture like the training pictures needs a few
+small steps, and early stopping ends the training before larger ones do harm; a picture of another kind keeps improving
+and gets larger steps."""
 DECAY = 0.9
 _PART = 4
-"""One block in so many is held out: what is learned is little, and has to be told from chance."""
+"""One block in `_PART` is held out: improvements are small, and many blocks separate them from chance."""
 _WINDOWS = 8
-"""Crops, at most, that the held-out loss is taken on."""
+"""Maximum number of crops on which the held-out loss is measured."""
 
 
 class NeighborLoss(Loss):
-    """Mean of mask * (|f(g1) - g2|^2 + weight * |f(g1) - g2 - (g1(f(y)) - g2(f(y)))|^2) over all elements of f(g1).
+    """The loss of Neighbor2Neighbor, masked.
 
-    Its target has, behind one another in the channels, g2, the difference g1(f(y)) - g2(f(y)), and the mask of one
-    channel: see `target_of`. Through the difference nothing is learned, as in the paper.
+    mask * (|f(g1) - g2|^2 + weight * |f(g1) - g2 - (g1(f(y)) - g2(f(y)))|^2), mean over all elements of f(g1). The
+    target holds, concatenated along the channels, g2, the difference g1(f(y)) - g2(f(y)), and the mask of one channel:
+    see `target_of`. No gradient flows through the difference, as in the paper.
 
     Parameters
     ----------
     weight : float
+        Weight of the regularisation term.
     """
 
     def __init__(self, weight: float = WEIGHT) -> None:
@@ -84,39 +88,51 @@ class NeighborLoss(Loss):
 
 
 def target_of(second: Array, denoised: Array, drawn: Array, mask: Array) -> Array:
-    """What `NeighborLoss` compares with: g2, what the denoised crops' neighbours differ by, and the mask."""
+    """Target of `NeighborLoss`: (N, 2C + 1, H, W), concatenated along the channels.
+
+    Parameters
+    ----------
+    second : (N, C, H, W) array
+        g2, the second drawn pixel of each cell of the noisy crops.
+    denoised : (N, C, 2H, 2W) array
+        f(y), the denoised crops.
+    drawn : (2, N, 1, 1, H, W) array
+        The drawn pixels, of `draw_neighbours`.
+    mask : (N, 1, H, W) array
+        Cells that are learned from.
+    """
     one, other = neighbours(denoised, drawn)
     return np.concatenate([second, one - other, mask.astype(second.dtype)], axis=1)
 
 
 def _parts(target: Array) -> tuple[Array, Array, Array]:
-    """Views of what `target_of` puts behind one another."""
+    """Views of the three parts of the target: g2, the difference, the mask."""
     c = target.shape[1] // 2
     return target[:, :c], target[:, c:-1], target[:, -1:]
 
 
 class Adapter:
-    """Steps of the method that fit a copy of a model to pictures, and how well it guesses pixels that are held out.
+    """Fine-tunes a copy of a model to pictures, and measures its held-out risk.
 
-    The method's loss says little of a fit to whole pictures: it falls, too, where the network forgets them for halved
-    ones. So what is held out is measured on the picture as it is: see `risk`.
+    The method's own loss is no measure of the result: it is taken on half-sized pictures, and also falls when the
+    network gets worse on full-sized ones. Therefore the risk is estimated on full-sized crops: see `risk_estimate`.
 
     Parameters
     ----------
     model : Model
-        Stays as it is.
+        Not modified.
     pictures : sequence of Picture
-        Of the same channels: one, or the parts of one.
+        With the same number of channels: one, or the parts of one.
     rng : numpy.random.Generator
-        Draws the crops, the neighbours and what is held out.
+        Draws the crops, the neighbours and the held-out blocks.
 
     Attributes
     ----------
     crops : Crops
     possible : bool
-        Whether the pictures are large enough to learn from them, and to tell whether that made it better.
+        True if the pictures are large enough for crops and for held-out blocks.
     side : int
-        Of crops, in pixels; 0 where the pictures are too small for the network.
+        Side of crops, in pixels; 0 if the pictures are too small for the network.
     """
 
     def __init__(self, model: Model, pictures: Sequence[Picture], *, rng: np.random.Generator) -> None:
@@ -132,30 +148,32 @@ class Adapter:
         self.side = min(SIDE, self.crops.least) // whole * whole
         self._windows = self._held_out_windows() if self.side else []
         self.possible = bool(self._windows)
-        self._denoised = [self.model.predict(x) for x, _ in self._windows]  # as yet by the model as it was
+        self._denoised = [self.model.predict(x) for x, _ in self._windows]  # by the model before fine-tuning
         self._cuts = self._knows_better()
         looked_at = [self._looked_at(x, held, y) for (x, held), y in zip(self._windows, self._denoised, strict=True)]
         self._risk = Risk(looked_at, self.crops.sigma if looked_at else math.nan)
 
     def learn(self, effort: Effort = EFFORT) -> Learned:
-        """Fit `self.model`; its held-out loss is then at most what it was."""
+        """Fine-tune `self.model`; its held-out loss does not rise."""
         learned = learn(self.step, self.held_out, self._average, effort)
         self.model.network.load_state_dict(learned.weights)
         return replace(learned, who="the model")
 
     def correlation(self) -> float:
-        """Of what the model removed before it was fitted, between neighbouring pixels; not a number where the pictures
-        are too small."""
+        """Correlation between neighbouring pixels of the part that the model removes.
+
+        Measured before fine-tuning; NaN if the pictures are too small.
+        """
         return max(noise_correlation(_stacked([x for x, _ in self._windows]), _stacked(self._denoised)))
 
     def step(self) -> None:
-        """Take one step."""
+        """Take one training step."""
         optimizer = self.model.optimizer
         optimizer.lr = min(LEARNING_RATE * GROWTH**optimizer.steps, LAST_RATE)
         self.model.step(*self.batch())
 
     def batch(self) -> tuple[Array, Array]:
-        """The input and the target (see `target_of`) of the next step."""
+        """Draw the input and the target (see `target_of`) of the next step."""
         x, learned = self.crops.at(self.crops.draw(BATCH, self.side), self.side)
         x, mask = with_channels(x, self._channels), self._spread(cells(learned))
         drawn = draw_neighbours(len(x), *mask.shape[2:], rng=self._rng)
@@ -169,11 +187,14 @@ class Adapter:
         return first, target
 
     def held_out(self) -> float:
-        """By how much the model errs more than at first, in the held-out blocks; not a number where there are none."""
+        """Estimated risk in the held-out blocks minus that before fine-tuning.
+
+        NaN if there are no held-out blocks.
+        """
         return self._risk(self.model.predict)
 
     def _held_out_windows(self) -> list[tuple[Array, Array]]:
-        """Crops around held-out blocks, of the network's channels, and where they are held out."""
+        """Crops around held-out blocks, with the network's channels, and their masks."""
         side, corners = self.side, list[tuple[int, int, int]]()
         for i, row, column in self.crops.held:
             room = side - BLOCK
@@ -184,7 +205,7 @@ class Adapter:
         return [(with_channels(crop, self._channels), ~learned[0, 0]) for crop, learned in found]
 
     def _knows_better(self) -> bool:
-        """Whether noise was cut off, and the model removes it where it was."""
+        """True if noise was clipped, and the model removes it at clipped pixels."""
         if not self._windows or not self.crops.clipping.found:
             return False
         removed = [
@@ -198,11 +219,11 @@ class Adapter:
         return window(x, held & ~cut, held & cut, rng=self._rng)
 
     def _spread(self, mask: Array) -> Array:
-        """A mask a crop, for crops as `with_channels` makes them."""
+        """Repeat the masks for crops that `with_channels` has split by channel."""
         alone = self._channels == 1 < self.crops.channels
         return np.repeat(mask, self.crops.channels, axis=0) if alone else mask
 
 
 def _stacked(crops: Sequence[Array]) -> Picture:
-    """Crops (N, C, H, W) above one another."""
+    """One picture of the crops (N, C, H, W), stacked vertically."""
     return Picture(np.concatenate([np.moveaxis(x, 1, -1).reshape(-1, x.shape[3], x.shape[1]) for x in crops]))

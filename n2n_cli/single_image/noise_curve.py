@@ -1,4 +1,9 @@
-"""The variance of a picture's noise, by brightness: photons make more where it is bright, clipping takes some away.
+"""Noise variance of a picture as a function of its brightness.
+
+Photon noise grows with brightness, and clipping reduces the variance near black and white, so that one number for the
+whole picture is not enough. In each 2x2 cell, the difference of the two diagonals has neither mean nor slope of the
+picture: it is almost only noise. Cells are sorted by denoised brightness into levels of equal count, and the median
+magnitude of the differences gives the variance of each level. Between the levels, it is interpolated.
 
 References
 ----------
@@ -16,19 +21,19 @@ from n2n_cli.nn.functional import Array
 from n2n_cli.noise.level import deviation
 
 _LEVELS, _LEAST = 8, 64
-"""Levels of brightness, at most, each of as many cells of 2x2 pixels, and of so many at least."""
+"""Maximum number of brightness levels, and minimum number of 2x2 cells in each."""
 
 
 class NoiseCurve:
-    """Variance by brightness, told from what is left of cells of 2x2 pixels without their mean and slopes.
+    """Noise variance by brightness, estimated from differences within 2x2 cells.
 
-    Of each level of brightness the median tells it, so that cells with edges in them do not count; texture does. Noise
-    that neighbours share is told too small.
+    The median makes the estimate robust against the few cells with edges in them, but not against texture, which counts
+    as noise. Noise that is correlated between neighbouring pixels is underestimated.
 
     Parameters
     ----------
     noisy, denoised : sequence of (N, C, H, W) arrays
-        Crops, the sides even, and what tells their brightness.
+        Crops with even sides, and the same crops denoised, which give the brightness.
     """
 
     def __init__(self, noisy: Sequence[Array], denoised: Sequence[Array]) -> None:
@@ -39,18 +44,18 @@ class NoiseCurve:
         ]
 
     def __call__(self, denoised: Array) -> Array:
-        """(N, C, H, W) -> the variance of the noise of each pixel."""
+        """(N, C, H, W) -> noise variance of each pixel, of the same shape."""
         return np.stack(
             [np.interp(denoised[:, c], levels, variances) for c, (levels, variances) in enumerate(self._curves)], axis=1
         )
 
 
 def _by_channel(cells: Sequence[Array]) -> list[Array]:
-    """The values of each channel."""
+    """All values of each channel, flattened."""
     return [np.concatenate([part[:, c].ravel() for part in cells]) for c in range(cells[0].shape[1])]
 
 
 def _curve(left: Array, light: Array) -> tuple[list[float], list[float]]:
-    """Brightnesses that rise, and the variance at each."""
+    """Mean brightness of each level, ascending, and the noise variance there."""
     parts = np.array_split(np.argsort(light, kind="stable"), max(1, min(_LEVELS, len(light) // _LEAST)))
     return [float(light[part].mean()) for part in parts], [deviation(left[part]) ** 2 for part in parts]

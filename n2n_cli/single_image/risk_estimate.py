@@ -1,9 +1,11 @@
-"""How far a denoiser is from the clean picture, told from the noisy one alone, where nothing was learned from it.
+"""Estimate a denoiser's risk without ground truth.
 
-Two ways, and a denoiser has to be better by both. Stein's estimate tells the squared error where noise is white, but
-for a constant: |f(y) - y|^2 + 2 variance * df/dy, the derivatives told by small random changes of the picture. And some
-pixels get a neighbour's value, and the denoiser has to guess what they were, which needs no variance. Both take the
-noise of neighbours for independent, and err in ways of their own where it is not.
+The risk is the mean squared error against the unknown clean picture. It is estimated on held-out pixels of the noisy
+picture in two ways, and a denoiser counts as better only if both agree. Stein's unbiased risk estimate (SURE) gives the
+risk up to a constant as |f(y) - y|^2 + 2 variance * df/dy; the derivative is estimated by random perturbations of y
+(Monte-Carlo SURE). The second way needs no variance: some pixels are replaced by a neighbour's value, and the denoiser
+predicts the hidden value from its surroundings (Noise2Self). Both assume that the noise is independent between pixels,
+and are biased in different ways where it is not.
 
 References
 ----------
@@ -23,19 +25,32 @@ import numpy as np
 from n2n_cli.nn.functional import Array
 
 NUDGE = 0.01
-"""What pictures are changed by, to see how outputs follow."""
+"""Size of the perturbation that estimates the derivative, with pixels in [0, 1]."""
 _FOLLOWS = 0.4
-"""Above it, what is removed says little of the noise."""
+"""Mean derivative above which the removed part says little about the noise."""
 _KEPT = 0.5
-"""Share of what a denoiser should remove below which it keeps the noise."""
+"""Fraction of the expected removed mean square below which a denoiser counts as keeping the noise."""
 _APART, _LOOKS = 4, 2
-"""Pixels between those that are hidden at a time, and how often others are."""
+"""Distance of the pixels that are hidden at a time, in pixels, and number of such draws per crop."""
 _AROUND = np.array([(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)])
 
 
 class Window(NamedTuple):
-    """A crop, (N, C, H, W), where it is looked at and where its pixels tell nothing, (H, W), signs, and copies with
-    hidden pixels and their places."""
+    """A crop with held-out pixels, and what its risk estimate needs.
+
+    Attributes
+    ----------
+    x : (N, C, H, W) array
+        The noisy crop.
+    held : (H, W) bool array
+        Held-out pixels on which the risk is estimated.
+    silent : (H, W) bool array
+        Held-out pixels whose noisy values say nothing about the clean ones, because their noise was clipped.
+    signs : (N, C, H, W) array
+        Random signs of the perturbation.
+    hidden : list of ((N, C, H, W) array, (H, W) bool array)
+        Copies of the crop with hidden pixels, and the places of these.
+    """
 
     x: Array
     held: Array
@@ -45,24 +60,26 @@ class Window(NamedTuple):
 
 
 def window(x: Array, held: Array, silent: Array, *, rng: np.random.Generator) -> Window:
-    """What is looked at of crops (N, C, H, W) where `held`, (H, W), says so, and of `silent` pixels elsewhere."""
+    """Draw the signs and the hidden pixels of a `Window`; see its attributes."""
     signs = rng.choice(np.array([-1, 1], np.float32), x.shape)
     return Window(x, held, silent, signs, [hide(x, held, rng=rng) for _ in range(_LOOKS)])
 
 
 def hide(x: Array, among: Array, *, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Put a neighbour's value in the place of some pixels, four apart on both axes, the same of all channels.
+    """Replace some pixels by the value of a random neighbour.
+
+    The pixels lie on a grid of distance four with a random offset; all channels use the same pixels and neighbours.
 
     Parameters
     ----------
     x : (N, C, H, W) array
     among : (H, W) bool array
-        Where pixels may be hidden; never at the border.
+        Where pixels may be hidden. Border pixels never are.
 
     Returns
     -------
     (N, C, H, W) array, (H, W) bool array
-        The picture, and which of its pixels were hidden.
+        The picture with the replaced pixels, and the mask of these.
     """
     grid = np.zeros(among.shape, bool)
     grid[int(rng.integers(_APART)) :: _APART, int(rng.integers(_APART)) :: _APART] = True
@@ -76,21 +93,23 @@ def hide(x: Array, among: Array, *, rng: np.random.Generator) -> tuple[Array, Ar
 
 
 class Risk:
-    """By how much a denoiser errs more than the first that was asked about, told in the worse of both ways.
+    """Estimated risk of a denoiser minus that of the first one measured.
 
-    Below 0 only for one that is better by both; 0 for the first. Where pixels tell nothing, because their noise was cut
-    off, the first is taken for right: whatever another makes of them counts as its error.
+    The larger of the two estimates counts, so that the result is negative only for a denoiser that is better by both.
+    It is 0 for the first denoiser. Pixels whose noise was clipped have no estimate: there, the output of the first
+    denoiser stands for the ground truth, and the squared difference from it is added.
 
     Parameters
     ----------
     windows : sequence of Window
     sigma : float
-        Standard deviation of the noise as texture allows to tell it; not a number where the picture is too small.
+        Standard deviation of the noise, estimated from smooth places of the picture; NaN if it is too small for that.
 
     Attributes
     ----------
     variance : float
-        Of the noise, as the first denoiser tells it: see `tell_variance`. Not a number before that.
+        Noise variance, estimated with the first denoiser: see `tell_variance`. NaN before the first call, or if that
+        gives none.
     """
 
     def __init__(self, windows: Sequence[Window], sigma: float) -> None:
@@ -101,7 +120,7 @@ class Risk:
         self.variance = math.nan
 
     def __call__(self, denoise: Callable[[Array], Array]) -> float:
-        """The difference of mean squares; not a number where there is nothing to look at."""
+        """Difference of mean squared errors; NaN if there are no windows."""
         if not self._windows:
             return math.nan
         measured, silent = self._measured(denoise)
@@ -115,7 +134,14 @@ class Risk:
         return (told * self._count + _squares(silent - self._silent)) / (self._count + len(silent))
 
     def _measured(self, denoise: Callable[[Array], Array]) -> tuple[tuple[float, float, float], Array]:
-        """The mean square of what is removed, that of wrong guesses, and the mean derivative; and silent pixels."""
+        """Measure a denoiser on all windows.
+
+        Returns
+        -------
+        (removed, guessed, follows), array
+            Mean square of the removed part, mean squared error of the predictions of hidden pixels, and mean derivative
+            of an output pixel by its own input; and the denoised values of the silent pixels.
+        """
         removed = guessed = follows = 0.0
         guesses = 0
         made = list[Array]()
@@ -133,19 +159,20 @@ class Risk:
 
 
 def tell_variance(sigma: float, removed: float, follows: float) -> float:
-    """Variance of the noise; not a number where a denoiser's derivatives say nothing of how it deals with the noise.
+    """Noise variance, estimated from the part that a denoiser removes.
 
-    A denoiser removes, in the mean square, variance * (1 - 2 * follows) + its own error. Where it removes most of what
-    there is, the error is little beside the noise, and this tells its variance also where that depends on the
-    brightness; elsewhere, it is told from smooth places. One that smooths small changes and keeps the noise, which is
-    of another kind than it knows, removes less than half of that: then it is not a number.
+    The removed mean square is variance * (1 - 2 * follows) plus the denoiser's own squared error. If the derivative is
+    small, the denoiser removes most of the noise and its own error is small beside it; the equation then gives the mean
+    variance, also of noise that depends on brightness. Otherwise the variance is `sigma` squared. A denoiser that
+    smooths small perturbations and still keeps noise, of a kind that it was not trained for, removes less than half of
+    the expected mean square. Its derivative says nothing about how it treats the noise, and the result is NaN.
 
     Parameters
     ----------
     sigma : float
-        Standard deviation as smooth places tell it; not a number where the picture is too small.
+        Standard deviation of the noise, estimated from smooth places; NaN if the picture is too small.
     removed, follows : float
-        The mean square of what a denoiser removes, and the mean derivative of an output by its own input.
+        Mean square of the removed part, and mean derivative of an output pixel by its own input.
     """
     if removed < _KEPT * sigma**2 * (1 - 2 * follows):
         return math.nan

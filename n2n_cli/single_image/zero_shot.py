@@ -1,8 +1,9 @@
-"""Zero-Shot Noise2Noise: a small network that learns to denoise one picture from that picture alone.
+"""Zero-Shot Noise2Noise: a small network trained on the noisy picture alone.
 
-A noisy picture is halved twice, by the means of either diagonal of its 2x2 cells. The two halves show the same picture
-with independent noise, so a network can learn to guess one from the other; that what it makes of the whole picture,
-halved, agrees with what it makes of the halves, lets it do for the whole what it learned on them.
+The picture is downsampled twice: to the means of one diagonal of its 2x2 cells, and to those of the other. The two
+half-sized pictures show the same content with independent noise, so a network learns to predict one from the other
+(residual loss). A consistency loss makes the denoised picture, downsampled, agree with the denoised half-sized
+pictures, so that the network also works at full size. Held-out blocks decide when to stop (`learner`).
 
 References
 ----------
@@ -40,20 +41,24 @@ from n2n_cli.system.cpu import available_cores
 
 WIDTH, SLOPE = 48, 0.2
 BEYOND = 2
-"""Pixels that the network sees beyond one, on each side."""
+"""Radius of the network's receptive field, in pixels: those it sees on each side of one."""
 MIN_SIDE = 4 * BEYOND + 2
-"""Pixels of a side of a crop, at least, so that there is something to compare."""
+"""Minimum side of a crop, in pixels: below it, the loss has no elements."""
 
 EFFORT = Effort(steps=3000, every=150, patience=3)
 SIDE, BATCH = 32, 4
-"""Side of crops in pixels, and crops of a step: of as many pixels, many steps of few small crops learn more."""
+"""Side of the training crops, in pixels, and number of crops per step. For the same number of pixels, many steps on few
+small crops give the lower loss."""
 LEARNING_RATE, BETAS, DECAY = 3e-3, (0.9, 0.99), 0.998
 DEVIATION = 0.25
-"""What the pictures' standard deviation is made for the network, so that dark pictures are learned as bright ones."""
+"""Standard deviation that the picture is scaled to, so that dark pictures are learned like bright ones."""
 
 
 def halves(x: Array) -> Array:
-    """(N, C, H, W) -> (2N, C, H/2, W/2): the means of all diagonals / of the 2x2 cells, then those of the others."""
+    """(N, C, H, W) -> (2N, C, H/2, W/2): means of the diagonals of each 2x2 cell.
+
+    The first N are the means of the diagonals that rise to the right, the others those of the falling ones.
+    """
     n, c, h, w = x.shape
     out = empty_nchw((2 * n, c, h // 2, w // 2), x.dtype)
     for part, first, second in _diagonals(x):
@@ -64,7 +69,10 @@ def halves(x: Array) -> Array:
 
 
 def halves_adjoint(u: Array) -> Array:
-    """(2N, C, H/2, W/2) -> (N, C, H, W): half of each value goes to the two pixels that it is the mean of."""
+    """(2N, C, H/2, W/2) -> (N, C, H, W): the adjoint of `halves`.
+
+    Each of the two pixels of a mean gets half of its value.
+    """
     n, (c, h, w) = len(u) // 2, u.shape[1:]
     out = empty_nchw((n, c, 2 * h, 2 * w), u.dtype)
     for part, first, second in _diagonals(out):
@@ -75,7 +83,10 @@ def halves_adjoint(u: Array) -> Array:
 
 
 def _diagonals(x: Array) -> Iterator[tuple[int, Array, Array]]:
-    """Of each diagonal, the pixels in the upper row of the cells and those in the lower row: views (N, C, H/2, W/2)."""
+    """Number of each diagonal, with views of its upper and of its lower pixels.
+
+    The views have shape (N, C, H/2, W/2).
+    """
     yield 0, x[:, :, ::2, 1::2], x[:, :, 1::2, ::2]
     yield 1, x[:, :, ::2, ::2], x[:, :, 1::2, 1::2]
 
@@ -83,7 +94,10 @@ def _diagonals(x: Array) -> Iterator[tuple[int, Array, Array]]:
 def noise_network(
     channels: int, *, rng: np.random.Generator | None = None, dtype: DTypeLike = np.float32
 ) -> Sequential:
-    """The network of the paper, which guesses the noise of a picture, of all but two border pixels."""
+    """The network of the paper, which predicts the noise of a picture.
+
+    It has no padding: the output lacks two pixels at each border.
+    """
     return Sequential(*_layers(channels, 0, rng, dtype))
 
 
@@ -98,28 +112,29 @@ def _layers(channels: int, padding: int, rng: np.random.Generator | None, dtype:
 
 
 class ZeroShot(TrainableKernel, Geometry):
-    """From noisy crops, the four differences whose mean square is half of the method's loss.
+    """The four differences of the loss, for noisy crops.
 
-    With y1, y2 the two halves of a crop y, f the network, D1, D2 the two ways to halve: y1 - f(y1) - y2 and
-    y2 - f(y2) - y1, then y1 - f(y1) - D1(y - f(y)) and y2 - f(y2) - D2(y - f(y)). Nothing is padded: there are
-    differences wherever the network sees only the crop.
+    Their mean square is half of the method's loss. D1 and D2 downsample, y1 = D1(y) and y2 = D2(y) are the half-sized
+    pictures of a crop y, and f is the network, which predicts noise. The residual loss has y1 - f(y1) - y2 and
+    y2 - f(y2) - y1, the consistency loss y1 - f(y1) - D1(y - f(y)) and y2 - f(y2) - D2(y - f(y)). There is no padding:
+    the differences exist where the receptive field lies inside the crop.
 
     Parameters
     ----------
     network : Sequential
-        Of `noise_network`, without padding.
+        A result of `noise_network`, without padding.
     """
 
     tapes = True
 
     def __init__(self, network: Sequential) -> None:
         super().__init__(self)
-        # Compiled twice: a kernel keeps what the backward pass of one forward pass needs, and there are two.
+        # Compiled twice: a kernel keeps the values of one forward pass for its backward pass, and there are two.
         shared = Shared()
         self._network, self._twin = kernel_for(network, shared), kernel_for(network, shared)
 
     def forward(self, x: Array) -> Array:
-        """(N, C, H, W), the sides even -> (N, 4C, H/2 - 4, W/2 - 4)."""
+        """(N, C, H, W) with even sides -> (N, 4C, H/2 - 4, W/2 - 4)."""
         n, c = x.shape[:2]
         shape = self.output_shape(x.shape)
         y = halves(x)  # (2N, C, H/2, W/2)
@@ -151,7 +166,7 @@ class ZeroShot(TrainableKernel, Geometry):
             do(np.copyto, grad_halved[own], second)
         do(np.negative, grad_noise, out=grad_noise)
         self._network.accumulate(grad_noise)
-        self._twin.accumulate(halves_adjoint(grad_halved))  # two minus signs meet
+        self._twin.accumulate(halves_adjoint(grad_halved))  # two minus signs cancel
 
     def output_shape(self, shape: Shape) -> Shape:
         self.check_shape(shape)
@@ -171,7 +186,11 @@ def _inside(x: Array) -> Array:
 
 
 def denoiser(learned: Sequential, channels: int, mean: float, scale: float, *, threads: int | None = None) -> Predictor:
-    """The predictor that takes from images the noise that a network has learned on (image - mean) * scale."""
+    """Predictor that subtracts the predicted noise from images.
+
+    The network was trained on (image - mean) * scale; the scaling is folded into its first and last layers. The result
+    is the average over eight flips and rotations.
+    """
     layers = _layers(channels, 1, UNDRAWN, np.float32)
     for layer, module in zip(layers, learned, strict=True):
         layer.load_state_dict(module.state_dict())
@@ -184,33 +203,33 @@ def denoiser(learned: Sequential, channels: int, mean: float, scale: float, *, t
 
 
 def unchanging(channels: int, *, threads: int | None = None) -> Predictor:
-    """A predictor that returns every image as it is: its weights are zeros."""
+    """Predictor that returns every image unchanged: its weights are zeros."""
     return Predictor.of(Residual(*_layers(channels, 1, UNDRAWN, np.float32)), channels, threads=threads)
 
 
 def learning_parts(channels: int) -> tuple[Executor, MaskedSquares]:
-    """The executor that learns, with weights of zeros, and its loss: what a worker process makes again."""
+    """Training executor with weights of zeros, and its loss, rebuilt in each worker."""
     return zero_shot_executor(noise_network(channels, rng=UNDRAWN)), MaskedSquares()
 
 
 def zero_shot_executor(network: Sequential, *, threads: int = 1) -> Executor:
-    """The executor of the method's loss on a network of `noise_network`."""
+    """Executor of the method's differences for a result of `noise_network`."""
     parameters = [parameter for _, parameter in network.named_parameters()]
     return Executor(ZeroShot(network), parameters, threads=threads)
 
 
 class ZeroShotLearner:
-    """Steps of the method on crops of pictures, and its loss on what is held out of them.
+    """Trains the network on crops of pictures, and measures its held-out loss.
 
     Parameters
     ----------
     crops : Crops
-        Of pictures of which no side is shorter than `MIN_SIDE`: one, or the parts of one.
+        Crops of one picture, or of the parts of one; no side is shorter than `MIN_SIDE`.
     rng : numpy.random.Generator
         Draws the weights.
     threads : int, optional
-        By default one for each core that this process may use; `learn` has as many processes in their place. Results
-        do not depend on it but for rounding.
+        Number of threads; `learn` uses as many processes instead. Default: one per available core. Results do not
+        depend on it, except for rounding.
     """
 
     def __init__(self, crops: Crops, *, rng: np.random.Generator, threads: int | None = None) -> None:
@@ -227,27 +246,33 @@ class ZeroShotLearner:
         self._held_out = self._scaled(windows)
 
     def step(self) -> None:
-        """Take one step."""
+        """Take one training step."""
         self.trainer.step(*self.batch())
 
     def batch(self) -> tuple[Array, Array]:
-        """Scaled crops, and a mask of the differences that are learned from: the next step's input and target."""
+        """Draw the next step's input and target.
+
+        Returns
+        -------
+        (N, C, H, W) array, (N, 1, H/2 - 4, W/2 - 4) array
+            Scaled crops, and the mask of the differences that are learned from.
+        """
         x, learned = self.crops.at(self.crops.draw(BATCH, self._side), self._side)
         return self._scaled(x), _inside(cells(learned)).astype(np.float32)
 
     def in_processes(self) -> AbstractContextManager[None]:
-        """Take the steps of the block with processes in place of threads."""
+        """Train with processes instead of threads inside the block."""
         return self.trainer.in_processes(Parts(learning_parts, (self.crops.channels,)))
 
     def held_out(self) -> float:
-        """The loss on the held-out blocks; not a number where there are none."""
+        """The loss on the held-out blocks; NaN if there are none."""
         if not len(self._held_out):
             return math.nan
         with one_blas_thread():
             return 2 * float(np.mean(np.square(self._executor(self._held_out)), dtype=np.float64))
 
     def learn(self, effort: Effort = EFFORT) -> tuple[Predictor, Learned]:
-        """The predictor that was learned, for the pictures' channels, and how the learning went."""
+        """Train the network; return its predictor, and a report of the training."""
         with self.in_processes():
             learned = learn(self.step, self.held_out, self.average, effort)
         self.network.load_state_dict(learned.weights)

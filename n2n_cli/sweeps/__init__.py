@@ -1,7 +1,7 @@
-"""Many trainings, to find the best value of a setting.
+"""Grid search over one or two settings, with one training per point.
 
-grid     the configurations of a sweep
-sweep    the trainings of a grid, several at a time
+grid     points of the grid, with their configurations
+sweep    runs the trainings of a grid, several at a time
 workers  trainings in worker processes
-results  results of the trainings, and the best of them
+results  results of the trainings, and the best one
 """

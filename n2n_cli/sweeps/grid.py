@@ -17,7 +17,7 @@ from n2n_cli.errors import UsageError
 MOST_POINTS = 10_000
 _MOST_KEYS = 2
 _LONGEST = 60
-"""Most characters of a value in a folder's name."""
+"""Maximum length of a value in a folder's name, in characters."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,11 @@ class Point:
     values : dict
         The values that are set, by dotted name.
     name : str
-        The same in one line for the user.
+        The same in one line, for the user.
     folder : str
-        The name of its run folder.
+        Name of the run folder.
+    config : Config
+        Configuration with these values.
     """
 
     values: Mapping[str, Any]
@@ -41,7 +43,7 @@ class Point:
 
 
 def points_of(config: Config, grid: Sequence[tuple[str, Sequence[Any]]]) -> list[Point]:
-    """The points of a grid: each value of the first key with each of the second.
+    """List the points of a grid: all combinations of the keys' values.
 
     Parameters
     ----------
@@ -51,9 +53,9 @@ def points_of(config: Config, grid: Sequence[tuple[str, Sequence[Any]]]) -> list
     Raises
     ------
     ConfigError
-        When a configuration does not take a value.
+        When a value is not valid in the configuration.
     UsageError
-        When a key or a value comes twice, or there are too many.
+        When a key or a value occurs twice, or there are too many.
     """
     names = [name for name, _ in grid]
     if not 1 <= len(names) <= _MOST_KEYS or len({*names}) < len(names):
@@ -68,7 +70,7 @@ def points_of(config: Config, grid: Sequence[tuple[str, Sequence[Any]]]) -> list
         given = dict(zip(names, values, strict=True))
         one = config.override_all((name, value, f"--param {name} --values") for name, value in given.items())
         flat = {f"{section}.{key}": value for section, table in one.tables().items() for key, value in table.items()}
-        settings = {name: flat.get(name, value) for name, value in given.items()}  # as understood: 1e-3 is 0.001
+        settings = {name: flat.get(name, value) for name, value in given.items()}  # as parsed: 1e-3 is 0.001
         folder = ",".join(f"{name}={_in_a_name(value)}" for name, value in settings.items())
         if folder in points:
             raise UsageError(f"`{points[folder].name}` comes twice among the values", hint="name each value once")
@@ -77,14 +79,14 @@ def points_of(config: Config, grid: Sequence[tuple[str, Sequence[Any]]]) -> list
 
 
 def text(value: Any) -> str:
-    """A value in its shortest form that `--set` takes."""
+    """Shortest form of a value that `--set` accepts."""
     if isinstance(value, float) and float(f"{value:g}") == value:
         return f"{value:g}"
     return value if isinstance(value, str) else shown(value)
 
 
 def _in_a_name(value: Any) -> str:
-    """A value as part of a file's name; a checksum stands for what is left out."""
+    """A value as part of a file name; a checksum replaces what is left out."""
     whole = text(value)
     name = re.sub(r"[^\w.+-]+", "-", whole)
     if name != whole.replace(":", "-") or len(name) > _LONGEST:

@@ -1,4 +1,4 @@
-"""Results of the trainings of a sweep, and the best of them."""
+"""Results of the trainings of a sweep, and the best one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from n2n_cli.training.run_folder import Run
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a point.
+    """Result of a point.
 
     Attributes
     ----------
@@ -27,20 +27,21 @@ class Result:
     status : "done", "diverged", "failed" or "unfinished"
     psnr, pooled_psnr : float or None
         Validation PSNR after the best epoch of a training that is done, in dB: the mean of each picture's PSNR, and the
-        PSNR of the mean error.
+        PSNR of the mean squared error over all pictures.
     best_epoch : int or None
+        Number of that epoch, from 1.
     last_psnr, loss : float or None
-        After the last finished epoch, and during it.
+        Validation PSNR after the last finished epoch, in dB, and mean training loss in it.
     noisy_psnr, noisy_pooled_psnr : float or None
-        Before denoising, in dB.
+        Validation PSNR before denoising, in dB.
     epochs : int
         Number of finished epochs.
     seconds : float
-        The time that they took.
+        Time that the training has taken.
     run : str
-        The run's folder.
+        Path of the run folder.
     reason : str or None
-        Why it is not done.
+        Why the training is not done.
     """
 
     values: Mapping[str, Any]
@@ -64,9 +65,10 @@ class Result:
 
 
 def result_of(point: Point, run: Run, status: str, reason: str | None = None) -> Result:
-    """The result of a point, from the metrics in its run folder.
+    """Read the result of a point from the metrics in its run folder.
 
-    A training without metrics is not done: they are lost, and its last checkpoint has them.
+    A training that is done but has lost its metrics counts as unfinished: resuming it restores them from the last
+    checkpoint.
     """
     history: History = []
     with suppress(DataError):  # no epoch yet
@@ -93,7 +95,7 @@ def result_of(point: Point, run: Run, status: str, reason: str | None = None) ->
 
 
 def best_of(results: Iterable[Result]) -> Result | None:
-    """The done result with the highest validation PSNR; the first of equal ones."""
+    """The finished training with the highest validation PSNR; the first of equals."""
     return max((result for result in results if result.psnr is not None), key=lambda r: r.psnr or 0.0, default=None)
 
 
@@ -109,7 +111,7 @@ def as_json(results: Sequence[Result]) -> str:
 
 
 def as_csv(results: Sequence[Result]) -> str:
-    """All results as comma-separated values: a header, and a row for each."""
+    """All results as comma-separated values: a header and one row per result."""
     rows = io.StringIO()
     records = [result.record() for result in results]
     writer = csv.DictWriter(rows, [*records[0]], lineterminator="\n")

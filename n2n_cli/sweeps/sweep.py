@@ -1,4 +1,4 @@
-"""Sweeps: the trainings of a grid, several at a time, in a folder."""
+"""Run the trainings of a grid, several at a time, in one folder."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from n2n_cli.system.memory import available_memory
 from n2n_cli.training.run_folder import Run, create_run
 
 JOB_MEMORY = 1_000_000_000
-"""Memory that one training is assumed to take, in bytes, where the number of jobs is not given."""
+"""Assumed memory of one training, in bytes, if the number of jobs is not given."""
 _TICK = 0.1
-"""Time between two checks whether to stop, in seconds."""
+"""Interval between two checks for a stop request, in seconds."""
 _FINAL = ("done", "diverged")
 _ELSEWHERE = "another folder: `--out FOLDER`, or `--force` to begin anew"
 
@@ -39,7 +39,7 @@ class Sweep:
     Parameters
     ----------
     folder : path
-        May hold a part of the same sweep, or other points: what is finished is not done again.
+        May hold a part of the same sweep, or other points; finished trainings are not repeated.
     points : sequence of Point
     force : bool
         Start over. Existing files stay until `run` is called.
@@ -47,14 +47,14 @@ class Sweep:
     Attributes
     ----------
     results : dict of Result
-        By the point's folder.
+        Results by the point's folder.
 
     Raises
     ------
     UsageError
         When the folder of a point holds a training of another configuration.
     ConfigError
-        When the configuration in it cannot be read.
+        When a configuration in the folder cannot be read.
     """
 
     def __init__(self, folder: Path, points: Sequence[Point], *, force: bool = False) -> None:
@@ -63,32 +63,32 @@ class Sweep:
 
     @property
     def best(self) -> Result | None:
-        """The point with the highest validation PSNR, of those that are done."""
+        """The finished training with the highest validation PSNR."""
         return best_of(self.results.values())
 
     @property
     def left(self) -> list[Point]:
-        """The points that are neither done nor diverged."""
+        """Points whose training is neither done nor diverged."""
         return [point for point in self.points if self.results[point.folder].status not in _FINAL]
 
     def run(
         self, *, jobs: int | None = None, threads: int | None = None, stop: Callable[[], bool] = lambda: False
     ) -> Generator[tuple[Point, Message]]:
-        """Do the trainings that are left, several at a time, each in a process of its own.
+        """Run the remaining trainings, several at a time, each in its own process.
 
         Parameters
         ----------
         jobs : int, optional
-            Number of trainings at a time. Default: one per core, fewer where memory is short.
+            Number of simultaneous trainings. Default: one per core, fewer if memory is short.
         threads : int, optional
-            Number of threads that compute, of all jobs together. Default: one per core. Results do not depend on it but
+            Total number of computing threads of all jobs. Default: one per core. Results do not depend on it, except
             for rounding.
         stop : function
             Once it returns True, running trainings are saved, and the sweep ends.
 
         Yields
         ------
-        The messages of each training; its Ended when its result is in `results` and on the disk.
+        The messages of each training. Its Ended comes after its result is in `results` and on disk.
 
         Raises
         ------
@@ -101,7 +101,7 @@ class Sweep:
         """
         create_run(self.folder, force=True)
         with locked(self.folder / "lock", "sweep"):
-            self.results = self._found()  # another sweep may have ended
+            self.results = self._found()  # another sweep may have finished meanwhile
             self._check_data()
             if self._force:
                 self._clear()
@@ -146,13 +146,13 @@ class Sweep:
         self._write()
 
     def _found(self) -> dict[str, Result]:
-        """The results of earlier sittings, which do not count where all is to start over."""
+        """Results of earlier sessions; all are unfinished if `force` is set."""
         results = {}
         for point in self.points:
             run, status, reason = self._run(point), "unfinished", None
             if not self._force:
                 _check_same(run, point)
-                with suppress(OSError, ValueError, TypeError, KeyError):  # missing or damaged: the training ends again
+                with suppress(OSError, ValueError, TypeError, KeyError):  # missing or damaged: the training runs again
                     ending = json.loads(_ending(run).read_text(encoding="utf-8"))
                     if ending["status"] in _FINAL:
                         status, reason = ending["status"], ending["reason"]
@@ -168,7 +168,10 @@ class Sweep:
         self.results = self._found()
 
     def _check_data(self) -> None:
-        """Open the data of all trainings, so that errors are raised before they begin."""
+        """Open the data once, so that errors are raised before trainings start.
+
+        Does nothing if the trainings use different data.
+        """
         left = self.left
         if left and all(point.config.data == left[0].config.data for point in left):
             config = left[0].config
@@ -185,12 +188,12 @@ class Sweep:
 
 
 def default_jobs(trainings: int, cores: int, memory: int) -> int:
-    """Number of trainings at a time, for so many cores and bytes of memory."""
+    """Default number of simultaneous trainings, from cores and memory in bytes."""
     return max(1, min(trainings, cores, memory // JOB_MEMORY))
 
 
 def _ending(run: Run) -> Path:
-    """The file with the end of a point's training, once it has ended."""
+    """File that records the status of a point's training once it has ended."""
     return run.folder / "ending.json"
 
 

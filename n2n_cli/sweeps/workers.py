@@ -18,9 +18,9 @@ from n2n_cli.training.records import Epoch, Finished, Started, Step, Stopped
 from n2n_cli.training.run_folder import Run
 
 PATIENCE = 10.0
-"""Time, in seconds, that a process has to end once its training has."""
+"""Maximum time that a process takes to exit after its training, in seconds."""
 _STEP_INTERVAL = 0.5
-"""Least time between two reported steps, in seconds."""
+"""Minimum interval between two reported steps, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Ended:
     ----------
     status : "done", "diverged", "failed" or "unfinished"
     reason, hint : str or None
-        Why it has diverged or failed, and what to do.
+        Why the training has diverged or failed, and what to do.
     trace : str
-        The traceback of the error that it failed with, if there was one.
+        Traceback of the error, if there was one.
     """
 
     status: str
@@ -49,15 +49,15 @@ _KINDS = {kind.__name__: kind for kind in (Started, Step, Epoch, Ended)}
 class Worker(WorkerProcess):
     """A process that trains the network of a configuration.
 
-    It resumes what its run folder holds. It stops, saving first, when this process hangs up or is gone.
+    It resumes the run in the folder, if there is one. It saves and stops when this process hangs up or is gone.
 
     Parameters
     ----------
     config : Config
     run : Run
-        A folder that exists.
+        An existing folder.
     threads : int
-        Number of threads that compute.
+        Number of computing threads.
     """
 
     def __init__(self, config: Config, run: Run, threads: int) -> None:
@@ -66,7 +66,7 @@ class Worker(WorkerProcess):
     def message(self) -> Message:
         """Wait for the next message; the last is an Ended.
 
-        A process that ends without one has failed: the system may have ended it.
+        A process that exits without one has failed; the system may have killed it.
         """
         line = self.receive()
         if line is None:
@@ -98,7 +98,7 @@ def train_and_report(parent: Connection, tables: dict[str, Any], folder: str, th
                 report(Ended("done" if isinstance(record, Finished) else "unfinished"))
             else:
                 report(record)
-    except Exception as error:  # also what nobody foresaw: the other trainings are not to blame
+    except Exception as error:  # also unexpected errors: the other trainings continue
         report(ended_by(error))
 
 

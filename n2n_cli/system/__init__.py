@@ -1,13 +1,13 @@
 """The machine and its operating system: cores, memory, BLAS, files, processes.
 
-cpu             processor cores, and the processor's name and vector instructions
-memory          memory that the process may still take
-control_groups  limits that Linux control groups set
-blas            the BLAS library that NumPy multiplies with
-atomic_files    files that appear whole or not at all
-locks           locks on files that keep other processes out
+cpu             processor cores, the processor's name and vector instructions
+memory          available memory
+control_groups  Linux control groups, which limit cores and memory
+blas            the BLAS library of NumPy and its threads
+atomic_files    files that are written whole or not at all
+locks           file locks between processes
 json_lines      records as lines of JSON
 stopping        requests to stop work
 progress        progress of long work
-worker_process  functions that run in processes of their own
+worker_process  functions that run in worker processes
 """

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from n2n_cli.errors import N2NError
 
 @contextmanager
 def writing(path: Path | str, error_type: type[N2NError]) -> Iterator[None]:
-    """Make the system's errors in the block name the file and what to do.
+    """Convert operating system errors inside the block into errors with a hint.
 
     Raises
     ------
     error_type
-        In place of an OSError.
+        Instead of an OSError; names the file and says what to do.
     """
     try:
         yield
@@ -35,18 +35,18 @@ def writing(path: Path | str, error_type: type[N2NError]) -> Iterator[None]:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a binary file that replaces `path`, by rename, at the end of the block.
 
-    Until then it has a hidden name in the same folder; on an error it is removed and the old `path` is untouched. Data
-    and folder are on the disk (fsync) when the block is left.
+    Until then it has a hidden name in the same folder. On an error it is removed, and the old file at `path` is
+    unchanged. At the end, data and folder are flushed to disk (fsync).
 
     Raises
     ------
     OSError
-        The system's own: no such folder, no permission, no space. Also when `path` is a folder, a device or
+        When the folder does not exist, permission or space is missing, or `path` is a folder, a device or
         write-protected.
     """
     path = Path(os.path.realpath(path))  # write through a symbolic link, as `cp` does
     _check_replaceable(path)
-    # The name is cut: with what is put around it, a long one would be too long for the file system.
+    # The name is shortened: a long one with prefix and suffix could be too long for the file system.
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:50]}.", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -64,7 +64,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def _check_replaceable(path: Path) -> None:
-    """Refuse what `cp` would not overwrite, and devices, which a rename would remove."""
+    """Refuse files that `cp` would not overwrite, and devices.
+
+    A rename would replace a device by a file.
+    """
     if path.exists() and not path.is_file() and not path.is_dir():
         raise OSError(errno.EINVAL, "Not a regular file", str(path))
     with suppress(FileNotFoundError):
@@ -72,8 +75,8 @@ def _check_replaceable(path: Path) -> None:
 
 
 def _mode(path: Path) -> int:
-    """Permissions of the replaced file, or those of the process's new files."""
-    try:  # mkstemp's own are 0600
+    """Permissions of the replaced file, or the default ones of a new file."""
+    try:  # mkstemp sets 0600
         return path.stat().st_mode & 0o7777
     except OSError:
         mask = os.umask(0)

@@ -1,7 +1,7 @@
-"""The BLAS library that NumPy multiplies with.
+"""The BLAS library of NumPy's matrix products.
 
-BLAS libraries have threads of their own. This program's threads each call BLAS, so it has to keep to one thread a call:
-two levels of threads would fight for the cores, and OpenBLAS lets only one caller in at a time.
+BLAS libraries have threads of their own. This program's threads all call BLAS, so BLAS has to use one thread per call:
+two levels of threads would compete for the cores, and multi-threaded OpenBLAS serves only one caller at a time.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ _SMALL_KERNELS = {"SkylakeX", "Cooperlake", "Sapphirerapids", "SapphireRapids"}
 
 
 def prepare_blas(cpu_info: Path = CPU_INFO) -> None:
-    """Set variables for OpenBLAS, before NumPy is imported; a user's own stay.
+    """Set environment variables for OpenBLAS, before NumPy is imported.
 
-    OpenBLAS's threads would only be in the way. On AMD processors with AVX-512, its older versions choose kernels that
-    do not use it and reach half the rate; newer ones choose as is done here.
+    Variables that the user has set are kept.
+
+    OpenBLAS gets one thread: see above. On AMD processors with AVX-512, older versions of OpenBLAS choose kernels
+    without AVX-512, which reach half the rate; newer ones choose the kernels that are set here.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     facts = cpu_facts(cpu_info)
@@ -36,16 +38,16 @@ def prepare_blas(cpu_info: Path = CPU_INFO) -> None:
 
 
 def sgemm_rate(size: int = 1024, seconds: float = 0.3, *, threads: int = 1) -> float:
-    """Measure floating-point operations per second of float32 matrix products.
+    """Measure the rate of float32 matrix products, in FLOP/s.
 
     Parameters
     ----------
     size : int
         Rows and columns of the matrices.
     seconds : float
-        Time to measure for; the best of the products counts.
+        Time to measure for; the fastest product counts.
     threads : int
-        Each multiplies matrices of its own, at the same time; BLAS uses one thread for each.
+        Number of threads that multiply at the same time, each its own matrices and with one BLAS thread.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -69,7 +71,7 @@ class OpenBlas:
     ----------
     version : str
     kernel : str
-        Its kernels' processor: those of "SkylakeX" and "Cooperlake" use AVX-512, of "Haswell" and "Zen" AVX2.
+        Processor type of its kernels: "SkylakeX" and "Cooperlake" use AVX-512, "Haswell" and "Zen" AVX2.
     """
 
     def __init__(self, library: ctypes.CDLL, prefix: str, suffix: str) -> None:
@@ -79,7 +81,7 @@ class OpenBlas:
 
     @property
     def threads(self) -> int:
-        """Threads that a call uses."""
+        """Number of threads per call."""
         return int(self._function("get_num_threads")())
 
     @threads.setter
@@ -99,7 +101,7 @@ class OpenBlas:
 def open_blas() -> OpenBlas | None:
     """The OpenBLAS that NumPy uses; None if it uses another library."""
     with suppress(OSError, ImportError):
-        # A look-up in the extension module finds the symbols of the libraries that it was linked with.
+        # A lookup in the extension module also finds the symbols of the libraries that it is linked with.
         library = ctypes.CDLL(str(import_module("numpy._core._multiarray_umath").__file__))
         for prefix in ("scipy_", ""):
             for suffix in ("64_", ""):
@@ -110,11 +112,11 @@ def open_blas() -> OpenBlas | None:
 
 @cache
 def small_product() -> int:
-    """Most multiplications of a matrix product that BLAS computes without packing.
+    """Maximum size of a matrix product that BLAS computes without packing.
 
-    OpenBLAS has such kernels with AVX-512 (interface/gemm.c and kernel/x86_64/sgemm_small_kernel_permit_*.c); 0 where
-    it always packs. Packed matrices lie in memory that threads take turns to use, so larger products are better made
-    in pieces.
+    The size is the number of multiplications; 0 if BLAS always packs. OpenBLAS has such kernels with AVX-512
+    (interface/gemm.c and kernel/x86_64/sgemm_small_kernel_permit_*.c). Packed matrices lie in memory that threads use
+    in turns, so larger products are faster in pieces.
     """
     library = open_blas()
     return 1_000_000 if library is not None and library.kernel in _SMALL_KERNELS else 0
@@ -122,7 +124,7 @@ def small_product() -> int:
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Let BLAS use one thread a call inside the block."""
+    """Limit BLAS to one thread per call inside the block."""
     library = open_blas()
     if library is None:
         yield

@@ -1,4 +1,4 @@
-"""Linux control groups, which limit a process's cores and memory."""
+"""Linux control groups, which limit the cores and memory of a process."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def control_groups(controller: str, root: Path, own: Path) -> Iterator[Path]:
             if version_2 or controller in controllers.split(","):
                 base = root if version_2 else root / controller
                 folder = base / path.lstrip("/")
-                # The base at last, where the path is not there: a container's own group is its root.
+                # Ends with the base, for paths that do not exist: in a container, its own group is the root.
                 yield from (group for group in (folder, *folder.parents) if group.is_relative_to(base))

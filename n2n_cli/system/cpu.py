@@ -27,18 +27,18 @@ def affinity() -> frozenset[int]:
 
 
 def available_cores(groups: Path = GROUPS, own_groups: Path = OWN_GROUPS) -> int:
-    """Number of cores that this process may use, by its affinity and quota."""
+    """Number of cores available to this process, by its affinity and quota."""
     quota = min((_cores_of(group) for group in control_groups("cpu", groups, own_groups)), default=math.inf)
     return max(1, math.ceil(min(len(affinity()), quota)))
 
 
 def processor(source: Path = CPU_INFO) -> str:
-    """The processor's name, as the system gives it."""
+    """The processor's name, as the system reports it."""
     return cpu_facts(source).get("model name", platform.machine())
 
 
 def cpu_features(source: Path = CPU_INFO) -> list[str]:
-    """The processor's vector instructions, oldest first; empty where not Linux."""
+    """The processor's vector instructions, oldest first; empty except on Linux."""
     facts = cpu_facts(source)
     flags = facts.get("flags", facts.get("Features", "")).split()  # x86, ARM
     return [name for name in _VECTORS if name in flags]
@@ -46,16 +46,16 @@ def cpu_features(source: Path = CPU_INFO) -> list[str]:
 
 @cache
 def cpu_facts(source: Path = CPU_INFO) -> dict[str, str]:
-    """Facts that Linux gives about the first processor."""
+    """Entries of Linux's `/proc/cpuinfo` about the first core."""
     with suppress(OSError), source.open(encoding="utf-8", errors="replace") as file:
-        # The first paragraph alone: on a large machine, the system takes its time for the others.
+        # Only the first paragraph: on a large machine, reading all of them is slow.
         lines = [line.partition(":") for line in takewhile(str.strip, file)]
         return {name.strip(): value.strip() for name, _, value in lines}
     return {}
 
 
 def _cores_of(group: Path) -> float:
-    """Cores' worth of time that a control group grants; infinite if it has no limit."""
+    """CPU quota of a control group, in cores; infinite if it has no limit."""
     for read in (_cores_2, _cores_1):
         with suppress(OSError, ValueError):
             return read(group)

@@ -11,7 +11,7 @@ from typing import Any
 def json_line(record: Mapping[str, Any]) -> str:
     """A record of plain values as one line of JSON.
 
-    A number that JSON lacks, as the infinite PSNR of equal pictures, becomes null.
+    Numbers that JSON cannot hold, as the infinite PSNR of equal pictures, become null.
     """
     return json.dumps(_finite(record), allow_nan=False)
 

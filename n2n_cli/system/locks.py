@@ -1,4 +1,4 @@
-"""Locks on files that keep other processes out, and end with their process."""
+"""File locks between processes; a lock ends with its process."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ except ImportError:  # Windows
 def locked(path: Path, what: str = "training") -> Iterator[None]:
     """Hold a folder's lock inside the block.
 
-    Its file exists as long, and names the process that holds it.
+    The lock file exists for as long, and names the process that holds the lock.
 
     Parameters
     ----------
     path : path
-        The lock's file, in the folder that is written to.
+        The lock file, in the locked folder.
     what : str
-        The work that writes to the folder, for the error message.
+        Name of the work that writes to the folder, for the error message.
 
     Raises
     ------
     UsageError
-        When another process holds it, or the file cannot be made.
+        When another process holds the lock, or the file cannot be created.
     """
     descriptor = _take(path, what)
     try:
-        with suppress(OSError):  # on a full disk it is a lock without a holder's name
+        with suppress(OSError):  # on a full disk, the lock does not name its holder
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
         yield
@@ -60,7 +60,7 @@ def file_locked(descriptor: int) -> Iterator[None]:
 
 
 def _take(path: Path, what: str) -> int:
-    """The file, open and locked."""
+    """Open and lock the file."""
     while True:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
@@ -80,13 +80,13 @@ def _take(path: Path, what: str) -> int:
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # its holder removed it when it was open here, but not yet locked: there may be a new one
+        os.close(descriptor)  # its holder removed it after it was opened here and before it was locked: try again
 
 
 def _lock(descriptor: int, *, wait: bool) -> bool:
     """Lock an open file; returns False when another process holds it.
 
-    Systems and file systems without such locks grant all.
+    On systems and file systems without such locks, it always succeeds.
     """
     if fcntl is None:
         return True

@@ -1,4 +1,4 @@
-"""Memory that the process may still take, and giving freed memory back."""
+"""Available memory, and return of freed memory to the system."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from n2n_cli.system.control_groups import GROUPS, OWN_GROUPS, control_groups
 
 _UNKNOWN_MEMORY = 4_000_000_000
-"""Memory that is assumed to be free, in bytes, where the system does not report it."""
+"""Assumed available memory, in bytes, if the system does not report it."""
 
 
 def available_memory(
@@ -25,13 +25,13 @@ def available_memory(
 
 
 def give_memory_back() -> None:
-    """Return freed memory, which GNU's allocator may keep, to the system."""
-    with suppress(OSError, AttributeError, TypeError):  # other systems' libraries
+    """Return freed memory, which the GNU allocator may keep, to the system."""
+    with suppress(OSError, AttributeError, TypeError):  # other C libraries have no such function
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def _bytes_of(group: Path) -> float:
-    """Bytes that a control group still grants; infinite if it has no limit."""
+    """Remaining memory of a control group, in bytes; infinite without a limit."""
     for limit, used, reclaimable in (
         ("memory.max", "memory.current", "inactive_file"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -43,7 +43,7 @@ def _bytes_of(group: Path) -> float:
 
 
 def _cached(group: Path, name: str) -> int:
-    """Bytes of cached files, which count as used and are freed when needed."""
+    """Size of cached files, in bytes: they count as used, but are freed on demand."""
     with suppress(OSError, ValueError):
         for line in (group / "memory.stat").read_text().splitlines():
             if line.startswith(f"{name} "):

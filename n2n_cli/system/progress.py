@@ -1,7 +1,8 @@
-"""Progress of long work, reported to whoever listens.
+"""Progress of long work, reported to a listener.
 
-Work calls `advance`, however deep inside other work; only who shows progress and who knows the parts of its work say
-more. The listener belongs to the context (`contextvars`) of the work, which its threads share.
+Work calls `advance`, at any depth inside other work. A caller that divides its work into parts weights them with
+`part_of_work`, and a progress bar receives the sum through `reported_to`. The listener belongs to the context
+(`contextvars`) of the work, which its threads share.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ _listener: ContextVar[Callable[[float], None]] = ContextVar("_listener", default
 
 
 def advance(part: float) -> None:
-    """Report that a part of the work is done; all parts of a piece of work add up to 1. Any thread may call it."""
+    """Report that a fraction of the work is done.
+
+    All fractions of a piece of work add up to 1. Any thread may call it.
+    """
     _listener.get()(part)
 
 
 @contextmanager
 def reported_to(listener: Callable[[float], None]) -> Iterator[None]:
-    """Let the listener hear of the progress of the work inside the block."""
+    """Send the progress of the work inside the block to a listener."""
     token = _listener.set(listener)
     try:
         yield
@@ -30,7 +34,13 @@ def reported_to(listener: Callable[[float], None]) -> Iterator[None]:
 
 @contextmanager
 def part_of_work(share: float) -> Iterator[None]:
-    """Count the work inside the block as a part of the work around it; `share` is in [0, 1]."""
+    """Weight the progress inside the block.
+
+    Parameters
+    ----------
+    share : float
+        Fraction of the surrounding work, in [0, 1].
+    """
     outer = _listener.get()
     with reported_to(lambda part: outer(share * part)):
         yield
@@ -38,6 +48,9 @@ def part_of_work(share: float) -> Iterator[None]:
 
 @contextmanager
 def unreported() -> Iterator[None]:
-    """Report no progress of the work inside the block: it is a step of work that reports by itself."""
+    """Suppress progress inside the block.
+
+    For a step of work that reports its progress itself.
+    """
     with reported_to(lambda part: None):
         yield

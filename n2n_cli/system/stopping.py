@@ -1,4 +1,4 @@
-"""Requests to stop work: a step that has begun is finished, unless it is slow."""
+"""Stop requests: a step that has begun is finished, unless it is slow."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import time
 from collections.abc import Callable
 
 PATIENCE = 1.0
-"""Time, in seconds, that a step has to end once training is asked to stop; a slower one is given up."""
+"""Maximum time from a stop request to the end of the step, in seconds; a slower step is abandoned."""
 
 
 class StopError(Exception):
-    """The work was asked to stop. Its caller catches this."""
+    """Work ends early because of a stop request. Its caller catches this."""
 
 
 class Stopping:
-    """A request to stop work, and its time.
+    """A stop request and its time.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Stopping:
         self._since: float | None = None
 
     def after_a_step(self) -> None:
-        """Stop if it was asked for.
+        """Stop if there is a request.
 
         Raises
         ------
@@ -37,7 +37,7 @@ class Stopping:
             raise StopError
 
     def within_a_step(self) -> None:
-        """Stop if it was asked for more than `PATIENCE` ago.
+        """Stop if there is a request that is older than `PATIENCE`.
 
         Raises
         ------

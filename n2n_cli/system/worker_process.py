@@ -1,8 +1,7 @@
 """Functions that run in worker processes and exchange lines with their parent.
 
-A worker is a fresh interpreter: it finds the same packages as its parent, but knows nothing of the parent's program.
-It runs one function, which is found by its module and name. Parent and worker each notice when the other is gone: the
-pipe from there then ends.
+A worker is a fresh interpreter with the import path of its parent, but without its state. It runs one function, which
+is found by module and name. Parent and worker each notice when the other exits, as the pipe from it then ends.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _PROGRAM = "import sys; sys.path[:] = {path!r}; from {module} import run_worker;
 
 
 class Connection:
-    """Lines to and from another process.
+    """Exchange of lines with another process.
 
     Parameters
     ----------
@@ -34,28 +33,28 @@ class Connection:
         self._incoming, self._outgoing = incoming, outgoing
 
     def fileno(self) -> int:
-        """The file descriptor that can be read when a line has arrived."""
+        """File descriptor that becomes readable when a line arrives."""
         return self._incoming.fileno()
 
     def send(self, line: bytes = b"") -> None:
-        """Send a line without line breaks; does nothing when nobody receives it."""
+        """Send a line without line breaks; ignored if the other process has exited."""
         with suppress(BrokenPipeError):
             self._outgoing.write(line + b"\n")
 
     def receive(self) -> bytes | None:
-        """Wait for the next line; None when the other process is gone."""
+        """Wait for the next line; None if the other process has exited."""
         line = self._incoming.readline()
         return line[:-1] if line.endswith(b"\n") else None
 
     def has_news(self, seconds: float | None = 0, *, spinning: float = 0) -> bool:
-        """Wait until `receive` returns at once.
+        """Wait until there is something to receive; return False on timeout.
 
         Parameters
         ----------
         seconds : float or None
             Maximum waiting time; None for no maximum.
         spinning : float
-            Seconds before it in which the pipe is checked again and again, which notices a line sooner.
+            Time of busy waiting before that, in seconds, which notices a line sooner.
         """
         poll = select.poll()
         poll.register(self, select.POLLIN)
@@ -69,19 +68,19 @@ class Connection:
 class WorkerProcess(Connection):
     """A process that runs `work(parent, *arguments)`; `parent` is a Connection.
 
-    Signals that ask a whole group of processes to end do not reach it, nor do those of a terminal: they are for the
-    parent, which decides.
+    Signals to the process group or from the terminal, as Ctrl-C, do not reach the worker: the parent receives them and
+    decides.
 
     Parameters
     ----------
     work : function
-        Found by its module and name in the worker.
+        A function that the worker can import by module and name.
     arguments : plain values
-        Numbers, texts, None, and lists and tables of these, as JSON can hold them. A tuple arrives as a list.
+        Values that JSON can hold: numbers, strings, None, and lists and dicts of these. A tuple arrives as a list.
     files : sequence of int
         File descriptors that the worker inherits, under the same numbers.
     quiet : bool
-        Drop what the worker writes to stderr.
+        Discard the worker's stderr.
 
     Attributes
     ----------
@@ -120,7 +119,7 @@ class WorkerProcess(Connection):
         self.send(json.dumps([function_name(work), arguments]).encode())
 
     def hang_up(self) -> None:
-        """Send no more lines, which the worker notices; its own still arrive."""
+        """Close the pipe to the worker, which notices; its own lines still arrive."""
         self._outgoing.close()
 
     def end(self, patience: float = 0) -> int:
@@ -129,7 +128,7 @@ class WorkerProcess(Connection):
         Returns
         -------
         int
-            Its exit code; if a signal ended it, minus the signal's number.
+            The exit code, or minus the number of the signal that ended the worker.
         """
         self.hang_up()
         with suppress(subprocess.TimeoutExpired):
@@ -140,14 +139,14 @@ class WorkerProcess(Connection):
 
 
 def function_name(function: Callable[..., object]) -> str:
-    """The name by which `pkgutil.resolve_name` finds a function in another process."""
+    """Name with which `pkgutil.resolve_name` finds a function in another process."""
     return f"{function.__module__}:{function.__qualname__}"
 
 
 def run_worker() -> None:
-    """Run the function that the parent's first line names."""
+    """Run the function that the first line from the parent names."""
     with os.fdopen(0, "rb", buffering=0) as words, os.fdopen(os.dup(1), "wb", buffering=0) as answers:
-        os.dup2(2, 1)  # whatever prints, prints no answer
+        os.dup2(2, 1)  # print() must not write to the pipe
         parent = Connection(words, answers)
         line = parent.receive()
         if line is not None:

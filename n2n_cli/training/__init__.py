@@ -1,9 +1,9 @@
 """Training: the loop, its records, run folders and history.
 
-loop           trains a network: a generator of records
-records        records that training yields, and the progress that a checkpoint keeps
-session        files, ranks and requests to stop of one training
-run_folder     run folders
-initial_model  the model that a training begins with
+loop           the training loop, a generator of records
+records        records that training yields, and the progress in a checkpoint
+session        files, ranks and stop requests of one training
+run_folder     run folders and the files in them
+initial_model  the model that a training starts with
 history        metrics of a finished run
 """

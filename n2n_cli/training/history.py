@@ -1,4 +1,4 @@
-"""How a training went, as its run's `metrics.jsonl` says it."""
+"""Training history, read from a run's `metrics.jsonl`."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ History: TypeAlias = list[dict[str, float]]
 """The finished epochs, in order; each holds at least the names in `NEEDED`."""
 
 NEEDED = ("epoch", "loss", "noisy_psnr", "psnr", "lr")
-"""Of every line: PSNR in dB, before and after denoising; the learning rate of the epoch's last step."""
+"""Names that every line has. `noisy_psnr` and `psnr` are in dB, before and after denoising; `lr` is the learning rate
+of the epoch's last step."""
 
 
 def read_history(source: Path) -> History:
-    """The epochs of a run folder, or of a file like its `metrics.jsonl`.
+    """Read the epochs of a run folder, or of a file like its `metrics.jsonl`.
 
     Returns
     -------
     list of dict
-        The numbers of each line; the PSNR of equal pictures, which JSON cannot hold, is infinite.
+        The numbers of each line. A null is read as an infinite PSNR (of equal pictures), or as NaN for other numbers.
 
     Raises
     ------
     DataError
-        When there is no such file, it cannot be read, it holds no epoch, or a line is damaged.
+        When the file does not exist, cannot be read, holds no epoch, or has a damaged line.
     """
     path = Run(source).metrics if source.is_dir() else source
     try:
@@ -69,5 +70,5 @@ def _is_number(value: Any) -> bool:
 
 
 def _of_null(name: str) -> float:
-    """What JSON could not hold."""
+    """The number that JSON cannot hold and stores as null."""
     return math.inf if name.endswith("psnr") else math.nan

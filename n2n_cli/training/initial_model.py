@@ -1,4 +1,7 @@
-"""What a training begins with: new weights or those of a checkpoint, and the loss that its pictures need."""
+"""The model that a training starts with, and its loss.
+
+Its weights are new or those of a checkpoint; the kind of training data decides the loss.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +17,20 @@ from n2n_cli.single_image.neighbor2neighbor import NeighborLoss
 
 
 def config_to_tune(checkpoint: str) -> Config:
-    """The configuration that a checkpoint was trained with, of a training that begins with its weights.
+    """Configuration for fine-tuning a checkpoint.
 
-    Without the warm-up, which is for new weights, and may be longer than the whole of a fine-tuning.
+    That of the checkpoint, with its weights as initial ones. There is no warm-up, which is for new weights and may be
+    longer than the whole fine-tuning, and no layer is frozen.
 
     Parameters
     ----------
     checkpoint : str
-        Its path, or the name of a bundled model.
+        Path of the checkpoint, or name of a bundled model.
 
     Raises
     ------
     CheckpointError, ConfigError
-        When it cannot be read, or does not say how it was trained.
+        When the checkpoint cannot be read or holds no configuration.
     """
     path = choose_model(checkpoint).path
     config = config_in(read_checkpoint(path), path)
@@ -35,22 +39,22 @@ def config_to_tune(checkpoint: str) -> Config:
 
 
 def starting_model(config: Config, *, threads: int | None = None, resumed: bool = False) -> Model:
-    """The model that a training begins with: its weights are new, or those that `train.init` names.
+    """Build the model with new weights or with those that `train.init` names.
 
     Parameters
     ----------
     resumed : bool
-        Whether the weights will be those of the run's own checkpoint: what it once began with may be gone.
+        The run's own checkpoint will be loaded. `train.init` is then ignored, as its file may no longer exist.
 
     Raises
     ------
     CheckpointError
-        When the weights cannot be read; names what does not fit the configuration's network.
+        When the weights cannot be read or do not fit the configuration's network.
     """
     kind = SingleImageModel if config.data.kind == "single" else Model
     if config.train.init and not resumed:
         model = kind.from_checkpoint(choose_model(config.train.init).path, config, threads=threads)
-        model.facts.clear()  # how well it once did says nothing about this training
+        model.facts.clear()  # its scores say nothing about this training
     else:
         model = kind.from_config(config, threads=threads)
     if kind is SingleImageModel:

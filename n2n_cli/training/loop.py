@@ -1,4 +1,7 @@
-"""Training: a generator of records, which the progress bar, the log and the tests read."""
+"""The training loop, a generator of records.
+
+The progress bar, the log and the tests all read the same records.
+"""
 
 from __future__ import annotations
 
@@ -44,39 +47,39 @@ def train(
     ----------
     config : Config
     run : Run
-        A folder that exists. Once the data are ready, an earlier run in it is removed and it gets the resolved
-        configuration; after every epoch the checkpoints and a line of metrics.
+        An existing folder. Once the data are loaded, an earlier run in it is removed and the resolved configuration is
+        written; after every epoch, the checkpoints and a line of metrics.
     threads : int, optional
-        That compute; by default one for each core that this process may use, shared with other ranks on its host.
-        Results do not depend on it but for rounding.
+        Number of computing threads. Default: one per available core, shared with other ranks on the same host. Results
+        do not depend on it, except for rounding.
     resume : bool
-        Whether to go on from the run's last checkpoint, to the same weights as without the interruption. A run that
-        has none yet begins anew.
+        Continue from the run's last checkpoint, with the same final weights as without the interruption. A run without
+        a checkpoint starts from the beginning.
     checkpoint_minutes : float
-        After which the last checkpoint is written again in the middle of an epoch, too.
+        Maximum age of the last checkpoint, in minutes; an older one is also replaced in the middle of an epoch.
     stop : function
-        Asked again and again, by any thread: once it says so, the step is finished (a slow one is given up), a
+        Polled repeatedly, by any thread. Once it returns True, the step is finished (a slow one is abandoned), a
         checkpoint is written, and training ends.
     ranks : Ranks
-        That train together, each on its part of every batch; the first writes the files. They all take the records,
-        inside `ranks.together`; the weights are those of a training alone but for rounding.
+        Processes that train together, each on its part of every batch; the first writes the files. Each must iterate
+        over the records, inside `ranks.together`. The weights are those of a single process, except for rounding.
 
     Yields
     ------
-    Started, then for every epoch its Steps and an Epoch, then Finished; or, where it was stopped, Stopped.
+    Started, then for every epoch its Steps and an Epoch, then Finished; or Stopped if training was stopped.
 
     Raises
     ------
     TrainingError
-        When the loss is not finite, at once, or a file cannot be written. The last checkpoint stays.
+        As soon as the loss is not finite, or when a file cannot be written. The last checkpoint is kept.
     CheckpointError
-        When a checkpoint cannot be written, and the one before it stays; or when it cannot be gone on from.
+        When a checkpoint cannot be written, and the one before it is kept; or when it cannot be resumed from.
     DataError, ImageError, CheckpointError
         When the data cannot be used.
     UsageError
         When an earlier run cannot be removed, or another training writes to the folder.
     ConfigError
-        When the schedule does not fit the training.
+        When the learning rate schedule does not fit the length of the training.
     """
     session = Session(run, checkpoint_minutes, stop, ranks)
     with session.locked():
@@ -119,7 +122,7 @@ class _Training:
         yield Finished(self.session.run.best, self.noisy, -math.inf if progress.best is None else progress.best)
 
     def _epoch(self) -> Iterator[Record]:
-        """Take the rest of an epoch, evaluate the model, and save it."""
+        """Train for the rest of an epoch, evaluate the model, and save it."""
         progress, train = self.progress, self.config.train
         pairs, epoch = self.data.train, progress.epoch
         order: Array = np.random.default_rng([train.seed, epoch]).permutation(len(pairs))
@@ -142,7 +145,7 @@ class _Training:
                     loss = self.model.step(*batch)
                 except TrainingError as error:
                     raise self._failed(progress.step + 1, error.message) from None
-                seconds += time.perf_counter() - began  # what a slow reader of the records takes is not training
+                seconds += time.perf_counter() - began  # without the time that the consumer of the records takes
                 progress.step += 1
                 progress.loss += loss * size
                 seen += size
@@ -183,7 +186,7 @@ class _Training:
             When weights or errors are not finite.
         """
         self._check_finite()
-        with self.model.averaged(), np.errstate(over="ignore", invalid="ignore"):  # the errors tell
+        with self.model.averaged(), np.errstate(over="ignore", invalid="ignore"):  # checked by the errors
             errors = []
             for error in self.held_out.errors(self.model):
                 errors.append(error)
@@ -199,8 +202,8 @@ class _Training:
         self.session.save_last(self.model, self.progress, self.noisy)
 
     def _check_finite(self) -> None:
-        # A step's loss, taken before it, may be finite where what it leaves is not. Saved, that would replace the last
-        # checkpoint that can be gone on from.
+        # The loss of a step is computed before its update, so it may be finite while the updated weights are not.
+        # Saving those would replace the last checkpoint that training can resume from.
         if not self.model.is_finite():
             raise self._failed(self.progress.step, "after it weights or output are not finite")
 
@@ -221,7 +224,10 @@ class _Training:
 
 
 def _check_sizes(model: Model, pairs: Pairs) -> None:
-    """See that the network keeps the training pictures' size; pair files bring their own."""
+    """Check that the network's output has the training pictures' size.
+
+    Pair files have a size of their own, which may not fit the network.
+    """
     shape = pairs.batch([0])[0].shape
     needed = f"{model.network.period(0)}x{model.network.period(1)}"
     if model.network.output_shape(shape) != shape:

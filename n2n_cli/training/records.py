@@ -1,4 +1,4 @@
-"""What a training tells while it runs, and what it has to know to go on."""
+"""Records that training yields, and the progress that resuming needs."""
 
 from __future__ import annotations
 
@@ -12,18 +12,22 @@ from n2n_cli.errors import CheckpointError
 
 @dataclass(frozen=True)
 class Started:
-    """Everything is ready.
+    """Data and model are ready, and training starts.
 
     Attributes
     ----------
+    epochs : int
+        Number of epochs of the whole training.
     steps : int
-        In an epoch.
+        Number of steps per epoch.
     done : int
-        Steps that an earlier sitting has taken.
+        Number of steps taken by earlier sessions.
+    parameters : int
+        Number of trainable and frozen weights.
     noisy_psnr : float
-        Of the validation pictures before denoising, in dB.
+        PSNR of the validation pictures before denoising, in dB.
     notes : tuple of str
-        For the user, about the data.
+        Messages for the user about the data.
     """
 
     epochs: int
@@ -36,7 +40,17 @@ class Started:
 
 @dataclass(frozen=True)
 class Step:
-    """A step is done; `loss` is the mean so far in this epoch, `images_per_second` that of this epoch's steps."""
+    """A step is finished.
+
+    Attributes
+    ----------
+    epoch, step : int
+        Number of the epoch, and of the step in it, from 1.
+    loss : float
+        Mean over this epoch's pairs so far.
+    images_per_second : float
+        Mean rate of this epoch's steps so far.
+    """
 
     epoch: int
     step: int
@@ -46,26 +60,26 @@ class Step:
 
 @dataclass(frozen=True)
 class Epoch:
-    """An epoch is done, measured and saved: one line of `metrics.jsonl`.
+    """An epoch is finished, evaluated and saved: one line of `metrics.jsonl`.
 
     Attributes
     ----------
     loss : float
         Mean over the epoch's pairs.
     noisy_psnr, psnr : float
-        Of the validation pictures before and after denoising, in dB: mean of each picture's PSNR.
+        PSNR of the validation pictures before and after denoising, in dB: mean of each picture's PSNR.
     noisy_pooled_psnr, pooled_psnr : float
-        The same with the error averaged over all pictures first, in dB.
+        PSNR of the mean squared error over all validation pictures, before and after denoising, in dB.
     best : bool
-        Whether every earlier epoch had a lower `psnr`.
+        True if every earlier epoch had a lower `psnr`.
     lr : float
-        Learning rate of its last step.
+        Learning rate of the last step.
     images_per_second : float
-        Of the training steps alone.
+        Rate of the training steps, without evaluation.
     loading : float
-        What part of their time they waited for pictures.
+        Fraction of the training steps' time spent waiting for pictures.
     seconds : float
-        That training has taken, all sittings together.
+        Time that training has taken in all sessions.
     """
 
     epoch: int
@@ -84,7 +98,15 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Finished:
-    """Training is over. `checkpoint` is the best epoch's, with the validation PSNR it reached, in dB."""
+    """Training is finished.
+
+    Attributes
+    ----------
+    checkpoint : Path
+        Checkpoint of the best epoch.
+    noisy_psnr, psnr : float
+        PSNR of the validation pictures before denoising and in the best epoch, in dB.
+    """
 
     checkpoint: Path
     noisy_psnr: float
@@ -93,7 +115,15 @@ class Finished:
 
 @dataclass(frozen=True)
 class Stopped:
-    """Training was asked to stop, and can go on from `checkpoint`: so many steps of this epoch are done."""
+    """Training was stopped on request, and can be resumed.
+
+    Attributes
+    ----------
+    checkpoint : Path
+        Checkpoint to resume from.
+    epoch, step : int
+        Number of the current epoch, from 1, and of its finished steps.
+    """
 
     checkpoint: Path
     epoch: int
@@ -105,18 +135,21 @@ Record: TypeAlias = Started | Step | Epoch | Finished | Stopped
 
 @dataclass
 class Progress:
-    """How far a training has come; with the weights, all that going on needs: orders and noise come from the seed.
+    """Progress of a training.
+
+    Together with the weights and the optimiser's state it is all that resuming needs: the order of the pictures and
+    their noise follow from seed and epoch.
 
     Attributes
     ----------
     epoch : int
-        That is being taken, from 1.
+        Current epoch, from 1.
     step : int
-        Steps of it that are done.
+        Number of finished steps of this epoch.
     loss : float
-        Sum over the pairs of these steps.
+        Sum of the loss over the pairs of these steps.
     seconds : float
-        That training has taken.
+        Time that training has taken.
     best : float or None
         Highest validation PSNR of an epoch, in dB.
     history : list of dict
@@ -132,12 +165,12 @@ class Progress:
 
     @classmethod
     def of(cls, facts: dict[str, Any], path: Path) -> Progress:
-        """What a checkpoint's facts say.
+        """Read the progress from a checkpoint's facts.
 
         Raises
         ------
         CheckpointError
-            When they do not say it.
+            When the facts hold no valid progress.
         """
         found = facts.get("progress")
         if not isinstance(found, dict) or found.keys() != asdict(cls()).keys() or not _is_progress(**found):
@@ -149,7 +182,7 @@ class Progress:
 
 
 def _is_progress(epoch: Any, step: Any, loss: Any, seconds: Any, best: Any, history: Any) -> bool:
-    """Whether such values can be those of a `Progress`."""
+    """Check types and ranges of the values of a `Progress`."""
     return (
         (type(epoch), type(step)) == (int, int)
         and isinstance(history, list)

@@ -1,4 +1,4 @@
-"""Run folders: where a training puts what it makes, and where `denoise` finds it again."""
+"""Run folders: checkpoints, configuration and metrics of one training each."""
 
 from __future__ import annotations
 
@@ -43,17 +43,19 @@ class Run:
 
     @property
     def lock(self) -> Path:
-        """Is there while a training writes to the folder."""
+        """Lock file, present while a training writes to the folder."""
         return self.folder / "lock"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other trainings out of the folder inside the block; what a killed one left half written is removed.
+        """Lock the folder inside the block.
+
+        Also removes temporary files that a killed training left.
 
         Raises
         ------
         UsageError
-            When another training writes to it.
+            When another training holds the lock.
         """
         with locked(self.lock):
             for path in self._files():
@@ -63,12 +65,14 @@ class Run:
             yield
 
     def write(self, path: Path, text: str) -> None:
-        """Give one of its text files this text, whole, by rename; a file that has it already is not touched.
+        """Replace a text file of the run, whole, by rename.
+
+        A file that already holds the text is not touched.
 
         Raises
         ------
         TrainingError
-            When it cannot be written; an older one is then intact.
+            When the file cannot be written; its old content is then intact.
         """
         content = text.encode()
         with suppress(OSError):
@@ -78,18 +82,18 @@ class Run:
             file.write(content)
 
     def append(self, path: Path, text: str) -> None:
-        """Add a text to the end of one of its text files, whole or not at all.
+        """Append to a text file of the run, whole or not at all.
 
         Raises
         ------
         TrainingError
-            When it cannot be written; the file is then as it was.
+            When the file cannot be written; its old content is then intact.
         """
         with writing(path, TrainingError), path.open("ab", buffering=0) as file:
             end = file.seek(0, os.SEEK_END)
             try:
                 left = memoryview(text.encode())
-                while left:  # a disk that becomes full takes a part
+                while left:  # a nearly full disk takes a part only
                     left = left[file.write(left) :]
                 os.fsync(file.fileno())
             except BaseException:
@@ -115,26 +119,28 @@ class Run:
                 ) from None
 
     def _files(self) -> tuple[Path, ...]:
-        # The order in which they are removed: as long as the last checkpoint is there, the run can be gone on with; and
-        # a configuration without it is that of a run that has just begun.
+        # In order of removal. As long as the last checkpoint exists, the run can be resumed; a configuration without a
+        # checkpoint would be that of a run that has just started.
         return self.config, self.last, self.best, self.metrics
 
 
 def create_run(folder: Path | None, *, name: str = "run", force: bool = False) -> Run:
-    """Make a run folder: `folder`, or the next free `runs/NAME-1`, `runs/NAME-2`, ...
+    """Create a run folder.
+
+    Without `folder`, it is the next free one of `runs/NAME-1`, `runs/NAME-2`, ...
 
     Parameters
     ----------
     folder : path, optional
     name : str
-        Names the folder where none is given.
+        NAME of the new folder, if `folder` is None.
     force : bool
-        Whether `folder` may hold an earlier run. Its files stay until the new one calls `Run.clear`.
+        Accept a `folder` with an earlier run. Its files stay until `Run.clear` is called.
 
     Raises
     ------
     UsageError
-        When `folder` holds a run already, or cannot be made or written to.
+        When `folder` already holds a run, or cannot be created or written to.
     """
     try:
         if folder is None:
@@ -145,7 +151,7 @@ def create_run(folder: Path | None, *, name: str = "run", force: bool = False) -
             raise UsageError(
                 f"`{folder}` holds a run already", hint="another `--out`, or `--force` to replace what is there"
             )
-        tempfile.TemporaryFile(dir=folder).close()  # a folder that cannot be written is told of now, not after an epoch
+        tempfile.TemporaryFile(dir=folder).close()  # fails now, not after an epoch, if not writable
     except OSError as error:
         raise UsageError(
             f"the run folder `{folder or RUNS}` cannot be written: {error.strerror}",
@@ -155,12 +161,14 @@ def create_run(folder: Path | None, *, name: str = "run", force: bool = False) -
 
 
 def resumed_run(folder: Path) -> Run:
-    """The run in a folder, to go on with: from its last checkpoint or, where it has none yet, from its configuration.
+    """Find the run to resume in a folder.
+
+    It continues from its last checkpoint or, if there is none yet, starts with its configuration.
 
     Raises
     ------
     UsageError
-        When the folder holds neither.
+        When the folder holds neither checkpoint nor configuration.
     """
     run = Run(folder)
     if not run.last.is_file() and not run.config.is_file():
@@ -176,8 +184,8 @@ def _next_free(name: str) -> Path:
     while True:
         try:
             (RUNS / f"{name}-{number}").mkdir(parents=True)
-        except FileExistsError:  # also another process's, made a moment ago
-            if not RUNS.is_dir():  # a file, or a link to nowhere
+        except FileExistsError:  # perhaps just created by another process
+            if not RUNS.is_dir():  # a file, or a broken link
                 raise
             number += 1
         else:

@@ -1,4 +1,4 @@
-"""The session of a training: its run folder, the ranks that share it, and requests to stop."""
+"""Session of a training: run folder, ranks and stop requests."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ CHECKPOINT_MINUTES = 5.0
 
 
 class Session:
-    """Writes a training's files, once for all ranks, and stops it when that is asked for.
+    """Writes a training's files, once for all ranks, and stops it on request.
 
     Parameters
     ----------
     run : Run
-        A folder that exists.
+        An existing folder.
     checkpoint_minutes : float
-        Minutes after which the last checkpoint is written again in the middle of an epoch, too.
+        Maximum age of the last checkpoint, in minutes; an older one is also replaced in the middle of an epoch.
     stop : function
-        True once the training is to stop. It may be called by any thread.
+        Returns True once the training is to stop. Any thread may call it.
     ranks : Ranks
         Processes that train together; the first writes the files.
     """
@@ -49,27 +49,30 @@ class Session:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other trainings out of the run folder inside the block."""
+        """Lock the run folder inside the block."""
         with self.run.locked() if self.ranks.first else nullcontext():
             yield
 
     def can_resume(self) -> bool:
-        """True where the run has a checkpoint; the folder is locked, and other ranks may not see it."""
+        """True if the run has a checkpoint.
+
+        The first rank checks for all: others may have no access to the folder. The folder must be locked.
+        """
         return self.ranks.from_first(self.run.last.is_file)
 
     def resume(self, model: Model, steps: int) -> Progress:
-        """Read the progress of the run from its last checkpoint, which the model takes over.
+        """Load the run's last checkpoint into the model; return its progress.
 
         Parameters
         ----------
         model : Model
         steps : int
-            Steps of an epoch.
+            Number of steps per epoch.
 
         Raises
         ------
         CheckpointError
-            When it does not fit.
+            When the checkpoint does not fit the training.
         """
         progress = self.ranks.from_first(lambda: self._read_progress(model, steps))
         self._earlier = progress.seconds
@@ -91,7 +94,10 @@ class Session:
         return progress
 
     def begin(self, config: Config, progress: Progress, *, resumed: bool) -> None:
-        """Prepare the run folder: remove an earlier run, or the metrics of epochs that are taken again."""
+        """Prepare the run folder.
+
+        A new training removes an earlier run; a resumed one removes the metrics of epochs that it repeats.
+        """
         self.ranks.from_first(lambda: self._begin_files(config, progress, resumed))
         self.ranks.watch(self._stop)
 
@@ -100,34 +106,34 @@ class Session:
         if not resumed:
             run.clear()
         elif progress.history or run.metrics.exists():
-            # Lines that were written after the checkpoint are of an epoch that is now taken again.
+            # Lines written after the checkpoint belong to an epoch that is now repeated.
             run.write(run.metrics, "".join(json_line(line) + "\n" for line in progress.history))
         if progress.epoch <= config.train.epochs:
             run.write(run.config, config.to_toml())
 
     @property
     def seconds(self) -> float:
-        """Seconds that the training has taken, in all its sessions."""
+        """Time that the training has taken in all its sessions, in seconds."""
         return self._earlier + time.perf_counter() - self._began
 
     def within_a_step(self) -> None:
-        """Raise `StopError` if the training was asked to stop some time ago."""
+        """Raise `StopError` if the stop request is older than `PATIENCE`."""
         self._stopping.within_a_step()
 
     def after_a_step(self) -> None:
-        """Raise `StopError` on all ranks if one of them was asked to stop."""
+        """Raise `StopError` on all ranks if one of them has a stop request."""
         self.ranks.after_a_step(self._stopping)
 
     def after_a_picture(self) -> None:
-        """Raise `StopError` if this rank was asked to stop."""
+        """Raise `StopError` if this rank has a stop request."""
         self._stopping.after_a_step()
 
     def stopped(self, error: StopError) -> None:
-        """Let the other ranks stop, too."""
+        """Stop the other ranks, too."""
         self.ranks.stop(error)
 
     def is_due(self) -> bool:
-        """True when the last checkpoint is older than it may be."""
+        """True if the last checkpoint is older than its maximum age."""
         return time.perf_counter() - self._saved >= 60 * self._minutes
 
     def save_epoch(self, model: Model, epoch: Epoch) -> None:
