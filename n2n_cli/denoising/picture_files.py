@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -53,8 +54,16 @@ def denoise_files(
                 _denoise_file(model, outcome, options)
         except Exception as error:  # also an unexpected one: it must not stop the other tasks
             outcome.status, outcome.error = "failed", error
+            _release(error)
         outcome.seconds = time.perf_counter() - started
         yield outcome
+
+
+def _release(error: BaseException | None) -> None:
+    """Clear the frames of an error and its causes, which keep the file open and its pixels in memory."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 def _denoise_file(model: Model | None, outcome: Outcome, options: DenoiseOptions) -> None:

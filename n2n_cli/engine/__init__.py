@@ -64,4 +64,4 @@ def compile(network: Module, *, threads: int = 1) -> Executor:
     -------
     Executor
     """
-    return Executor(kernel_of(network), [parameter for _, parameter in network.named_parameters()], threads=threads)
+    return Executor(kernel_of(network), network.parameters(), threads=threads)

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
+from threading import RLock
 from typing import TypeVar
 
 import numpy as np
@@ -52,6 +53,8 @@ class Executor:
 
     Attributes
     ----------
+    lock : RLock
+        Held during a training step or a prediction: threads that share an executor take turns.
     between : function
         Called before each item of work, on the thread that processes it. An exception from it stops the work.
     """
@@ -63,7 +66,8 @@ class Executor:
         self._layout = GradientLayout(self.parameters, kernel)
         self._replicas: list[Replica] = []
         self._pools: list[PackedPool] = []  # of the threads that use the first replica's kernels in `in_bands`
-        self.last_plan: tuple[object, Plan] | None = None  # cache of `tile_plan`: planning is slow for small images
+        self._last_plan: tuple[object, Plan] | None = None
+        self.lock = RLock()
         self._start_threads()
 
     def _start_threads(self) -> None:
@@ -82,8 +86,15 @@ class Executor:
         -------
         (N, C, H, W) array
         """
-        (y,) = self.map(lambda replica, part: replica(part).copy(), [x])
+        with self.lock:
+            (y,) = self.map(lambda replica, part: replica(part).copy(), [x])
         return y
+
+    def planned(self, key: object, make: Callable[[], Plan]) -> Plan:
+        """The plan that `make` gives; the last one is kept by its key, since planning is slow for small images."""
+        if self._last_plan is None or self._last_plan[0] != key:
+            self._last_plan = key, make()
+        return self._last_plan[1]
 
     def map(
         self, task: Callable[[Replica, Item], Result], items: Sequence[Item], *, training: bool = False
@@ -193,12 +204,13 @@ class Executor:
                 f"a batch of shape {x.shape} came with targets of shape {target.shape}; they must be alike"
             )
         groups = self.groups(x.shape)
-        sums, losses = self.gradients_of(groups, x, target, criterion)
-        total = sums[0]
-        for i in range(1, len(groups)):
-            total += sums[i]
-        for parameter, part in zip(self.parameters, self._layout.split(total), strict=True):
-            parameter.grad += part
+        with self.lock:
+            sums, losses = self.gradients_of(groups, x, target, criterion)
+            total = sums[0]
+            for i in range(1, len(groups)):
+                total += sums[i]
+            for parameter, part in zip(self.parameters, self._layout.split(total), strict=True):
+                parameter.grad += part
         return math.fsum(losses)
 
     def groups(self, shape: Shape) -> list[list[slice]]:

@@ -79,7 +79,7 @@ class FusedConv(TrainableKernel):
         self.last: Module = relu or conv
         self.has_relu = relu is not None
         self.taps: Pair = conv.kernel_size
-        self._derived = shared.derived(self._kind, [parameter for _, parameter in conv.named_parameters()])
+        self._derived = shared.derived(self._kind, conv.parameters())
 
     def gradient_orders(self) -> Iterator[tuple[Parameter, tuple[int, ...]]]:
         yield self.conv.weight, self.gradient_order

@@ -118,7 +118,6 @@ class PlainKernel(TrainableKernel):
     def __init__(self, module: Module) -> None:
         super().__init__(module)
         self.module, self.learns = module, bool(module.param())
-        self.train(module.training)
 
     def forward(self, x: Array) -> Array:
         return self.module.forward(x)

@@ -48,16 +48,17 @@ def plan(
     itemsize : int
         Bytes per value.
     """
-    geometry = executor.kernel.geometry
-    key = (shape, tile, memory, margin, itemsize, executor.threads)
-    if executor.last_plan is None or executor.last_plan[0] != key:
+
+    def make() -> Plan:
+        geometry = executor.kernel.geometry
         whole = seen_area(geometry, shape, margin)
         pixels = math.prod(part.stop - part.start for part in whole)
         found = None
         if tile is None and pixels > TAPED_PIXELS and surroundings(geometry) > SMALL_SURROUNDINGS:
             found = _together(executor, shape, whole, memory, itemsize)
-        executor.last_plan = key, found or _one_by_one(executor, shape, whole, tile, memory)
-    return executor.last_plan[1]
+        return found or _one_by_one(executor, shape, whole, tile, memory)
+
+    return executor.planned((shape, tile, memory, margin, itemsize, executor.threads), make)
 
 
 def _one_by_one(

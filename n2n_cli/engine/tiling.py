@@ -85,14 +85,16 @@ def apply(
         one_tile(replica, part)
         advance(share(part))
 
-    if together:
-        for part in tiles:
-            with part_of_work(share(part)):
-                one_tile(executor.in_bands, part)
-    else:
-        executor.map(one_alone, tiles)
-    if h * w > LARGE:  # writing the image takes as much memory
-        executor.release()
+    with executor.lock:
+        if together:
+            for part in tiles:
+                with part_of_work(share(part)):
+                    one_tile(executor.in_bands, part)
+        else:
+            executor.map(one_alone, tiles)
+        if h * w > LARGE:  # writing the image takes as much memory
+            executor.release()
+    if h * w > LARGE:
         give_memory_back()
     return out
 

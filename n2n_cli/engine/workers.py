@@ -18,6 +18,7 @@ import numpy as np
 from n2n_cli.engine.executor import Executor
 from n2n_cli.engine.kernel import Kernel
 from n2n_cli.engine.shared_step import SharedStep, shared_file
+from n2n_cli.engine.sizes import cut
 from n2n_cli.nn import Loss, Parameter
 from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.system.blas import one_blas_thread
@@ -70,8 +71,7 @@ class ProcessExecutor(Executor):
                 self._start(len(groups), x, target)
             fitting = criterion is self._criterion
             workers = [worker for worker in self.workers if fitting and worker.fits(x, target) and worker.ready()]
-            count = len(workers) + 1
-            own, *others = (slice(len(groups) * i // count, len(groups) * (i + 1) // count) for i in range(count))
+            own, *others = cut(len(groups), len(workers) + 1)
             for worker, part in zip(workers, others, strict=True):
                 worker.begin(self.parameters, x, target, part)
             sums, losses = super().gradients_of(groups[own], x, target, criterion)

@@ -35,13 +35,14 @@ class ForChannels(Kernel, Geometry):
     ----------
     inner : Kernel
         The network; its output has the shape of its input.
-    own, channels : int
+    image_channels, network_channels : int
         Number of channels of the images, and of the network.
     """
 
-    def __init__(self, inner: Kernel, own: int, channels: int) -> None:
+    def __init__(self, inner: Kernel, image_channels: int, network_channels: int) -> None:
         super().__init__(self)
-        self._inner, self._own, self._channels, self.tapes = inner, own, channels, inner.tapes
+        self._inner, self.tapes = inner, inner.tapes
+        self._own, self._channels = image_channels, network_channels
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> the same shape."""

@@ -77,7 +77,7 @@ class Model:
             clip_norm = config.train.clip_norm
             if config.train.average:
                 average = MovingAverage(network.named_parameters(), config.train.average)
-        self.trainer = Trainer(self.executor, optimizer, criterion, average=average, clip_norm=clip_norm)
+        self.trainer = Trainer(self.predictor.executor, optimizer, criterion, average=average, clip_norm=clip_norm)
 
     @property
     def config(self) -> Config:
@@ -98,7 +98,7 @@ class Model:
     @property
     def executor(self) -> Executor:
         """The compiled network."""
-        return self.predictor.executor
+        return self.trainer.executor
 
     @property
     def optimizer(self) -> Optimizer:
@@ -144,7 +144,12 @@ class Model:
         params = trainable(network, train.freeze)
         own = {"momentum": train.momentum} if train.optimizer == "SGD" else {"betas": train.betas}
         optimizer = OPTIMIZERS[train.optimizer](params, lr=train.lr, weight_decay=train.weight_decay, **own)
-        return cls(network, optimizer, LOSSES[train.loss](), config, threads=threads)
+        return cls(network, optimizer, cls._criterion_of(config), config, threads=threads)
+
+    @staticmethod
+    def _criterion_of(config: Config) -> Loss:
+        """The loss that a configuration names."""
+        return LOSSES[config.train.loss]()
 
     @classmethod
     def from_checkpoint(cls, path: Path | str, config: Config | None = None, *, threads: int | None = None) -> Self:

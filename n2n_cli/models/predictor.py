@@ -51,7 +51,7 @@ class Predictor:
     @classmethod
     def of(cls, network: Module, channels: int | None = None, *, threads: int | None = None) -> Predictor:
         """Compile a network into a predictor."""
-        parameters = [parameter for _, parameter in network.named_parameters()]
+        parameters = network.parameters()
         return cls(engine.kernel_of(network), parameters, channels, threads=threads)
 
     @property

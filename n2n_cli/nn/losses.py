@@ -6,13 +6,11 @@ import numpy as np
 
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn.functional import Array
+from n2n_cli.nn.module import Differentiable
 
 
-class Loss:
+class Loss(Differentiable):
     """Distance of a prediction from its target, and the gradient of that distance."""
-
-    def __init__(self) -> None:
-        self._kept: Array | None = None
 
     def forward(self, prediction: Array, target: Array) -> float:
         """Loss of a batch; both arrays have the same shape."""
@@ -36,14 +34,7 @@ class Loss:
             )
         if prediction.size == 0:
             raise ShapeError(f"{self} got an empty prediction of shape {prediction.shape}")
-        self._kept = prediction - target
-        return self._kept
-
-    def _use_up(self) -> Array:
-        kept, self._kept = self._kept, None
-        if kept is None:
-            raise RuntimeError(f"{self}.backward() needs a forward() before it")
-        return kept
+        return self.keep(prediction - target)
 
 
 class MSE(Loss):
@@ -55,7 +46,7 @@ class MSE(Loss):
 
     def backward(self) -> Array:
         """2/n (prediction - target), n being the number of elements."""
-        error = self._use_up()
+        (error,) = self.use_up()
         grad: Array = error * (2 / error.size)
         return grad
 
@@ -73,7 +64,7 @@ class L1(Loss):
 
     def backward(self) -> Array:
         """sign(prediction - target) / n, n being the number of elements."""
-        error = self._use_up()
+        (error,) = self.use_up()
         grad: Array = np.sign(error) * (1 / error.size)
         return grad
 

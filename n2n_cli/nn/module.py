@@ -113,6 +113,10 @@ class Module(Differentiable, Geometry):
         for name, child in self.children():
             yield from child.named_parameters(f"{prefix}{name}.")
 
+    def parameters(self) -> list[Parameter]:
+        """All parameters, in the order of `named_parameters`."""
+        return [parameter for _, parameter in self.named_parameters()]
+
     def param(self) -> list[tuple[Array, Array]]:
         """(parameter, gradient) of every parameter.
 

@@ -310,11 +310,11 @@ class MaskedSquares(Loss):
 
     def forward(self, prediction: Array, target: Array) -> float:
         masked = prediction * target
-        self._kept = masked
+        self.keep(masked)
         return float(np.mean(np.square(masked), dtype=np.float64))
 
     def backward(self) -> Array:
         """2/n mask * prediction, the mask being 0 or 1."""
-        masked = self._use_up()
+        (masked,) = self.use_up()
         grad: Array = masked * (2 / masked.size)
         return grad

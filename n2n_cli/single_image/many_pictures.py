@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from n2n_cli.config import Config
 from n2n_cli.data.neighbour_sampling import neighbours
 from n2n_cli.data.single_pairs import drawn_in
 from n2n_cli.models.model import Model
+from n2n_cli.nn import Loss
 from n2n_cli.nn.functional import Array
-from n2n_cli.single_image.neighbor2neighbor import target_of
+from n2n_cli.single_image.neighbor2neighbor import NeighborLoss, target_of
 
 
 class SingleImageModel(Model):
@@ -28,6 +30,10 @@ class SingleImageModel(Model):
     The two may differ by as much as they do in the denoised crop; for this term of the loss, the crop is denoised with
     the current weights, and no gradient flows through it.
     """
+
+    @staticmethod
+    def _criterion_of(config: Config) -> Loss:
+        return NeighborLoss()
 
     def step(self, noisy: Array, target: Array) -> float:
         """Take one optimiser step on a batch of `SinglePairs`; return its loss.

@@ -77,12 +77,12 @@ class NeighborLoss(Loss):
         error = prediction - guessed
         unlike = error - differing
         value = np.square(error) + self.weight * np.square(unlike)
-        self._kept = mask * (error + self.weight * unlike)
+        self.keep(mask * (error + self.weight * unlike))
         return float(np.mean(mask * value, dtype=np.float64))
 
     def backward(self) -> Array:
         """2/n mask * (f(g1) - g2 + weight * (f(g1) - g2 - difference))."""
-        kept = self._use_up()
+        (kept,) = self.use_up()
         grad: Array = kept * np.asarray(2 / kept.size, kept.dtype)
         return grad
 

@@ -214,7 +214,7 @@ def learning_parts(channels: int) -> tuple[Executor, MaskedSquares]:
 
 def zero_shot_executor(network: Sequential, *, threads: int = 1) -> Executor:
     """Executor of the method's differences for a result of `noise_network`."""
-    parameters = [parameter for _, parameter in network.named_parameters()]
+    parameters = network.parameters()
     return Executor(ZeroShot(network), parameters, threads=threads)
 
 

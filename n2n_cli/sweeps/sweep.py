@@ -111,7 +111,9 @@ class Sweep:
                 yield from self._trainings(working, jobs, threads or available_cores(), stop)
             finally:
                 for _, worker in working.values():
-                    worker.end()
+                    worker.hang_up()  # all save at the same time
+                for _, worker in working.values():
+                    worker.end(PATIENCE)
 
     def _trainings(
         self, working: dict[Any, tuple[Point, Worker]], jobs: int | None, threads: int, stop: Callable[[], bool]

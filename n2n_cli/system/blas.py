@@ -11,10 +11,11 @@ import math
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from n2n_cli.system.cpu import CPU_INFO, cpu_facts
@@ -76,6 +77,7 @@ class OpenBlas:
 
     def __init__(self, library: ctypes.CDLL, prefix: str, suffix: str) -> None:
         self._library, self._prefix, self._suffix = library, prefix, suffix
+        self._lock, self._limits, self._before = Lock(), 0, 1
         self.version = " ".join(self._text("get_config").split()[:2])
         self.kernel = self._text("get_corename")
 
@@ -87,6 +89,21 @@ class OpenBlas:
     @threads.setter
     def threads(self, number: int) -> None:
         self._function("set_num_threads")(ctypes.c_int(number))
+
+    @contextmanager
+    def one_thread(self) -> Iterator[None]:
+        """Limit calls to one thread; of overlapping blocks the last to end restores the number."""
+        with self._lock:
+            if self._limits == 0:
+                self._before, self.threads = self.threads, 1
+            self._limits += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._limits -= 1
+                if self._limits == 0:
+                    self.threads = self._before
 
     def _function(self, name: str) -> Any:
         return getattr(self._library, f"{self._prefix}openblas_{name}{self._suffix}")
@@ -126,12 +143,5 @@ def small_product() -> int:
 def one_blas_thread() -> Iterator[None]:
     """Limit BLAS to one thread per call inside the block."""
     library = open_blas()
-    if library is None:
+    with nullcontext() if library is None else library.one_thread():
         yield
-        return
-    before = library.threads
-    library.threads = 1
-    try:
-        yield
-    finally:
-        library.threads = before

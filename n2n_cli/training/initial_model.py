@@ -13,7 +13,6 @@ from n2n_cli.config import Config
 from n2n_cli.models.choice import choose_model
 from n2n_cli.models.model import Model
 from n2n_cli.single_image.many_pictures import SingleImageModel
-from n2n_cli.single_image.neighbor2neighbor import NeighborLoss
 
 
 def config_to_tune(checkpoint: str) -> Config:
@@ -57,6 +56,4 @@ def starting_model(config: Config, *, threads: int | None = None, resumed: bool 
         model.facts.clear()  # its scores say nothing about this training
     else:
         model = kind.from_config(config, threads=threads)
-    if kind is SingleImageModel:
-        model.trainer.criterion = NeighborLoss()
     return model

@@ -256,3 +256,14 @@ def test_a_task_is_announced_before_its_progress() -> None:
         outcomes = list(denoise_files(HALF_GRAY, tasks, DenoiseOptions(), begin=calls.append))
     assert [outcome.status for outcome in outcomes] == ["done", "done"]
     assert calls == [tasks[0], 1.0, tasks[1], 1.0]
+
+
+def test_failed_pictures_leave_no_file_open() -> None:
+    open_files = Path("/proc/self/fd")
+    if not open_files.exists():
+        pytest.skip("this system does not list open files")
+    tasks = [DenoiseTask(gray("a.png"), Path(f"{i}.png")) for i in range(5)]
+    before = len(list(open_files.iterdir()))
+    outcomes = list(denoise_files(HALF_GRAY, tasks, DenoiseOptions(max_memory=1)))
+    assert [outcome.status for outcome in outcomes] == ["failed"] * 5
+    assert len(list(open_files.iterdir())) == before

@@ -92,7 +92,7 @@ def test_paths_past_no_module(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_it_can_be_stopped_between_two_bands(threads: int, rng: np.random.Generator) -> None:
-    replicas = engine.compile(Sequential(Conv2d(3, 3, 3, padding=1, rng=rng)), threads=threads)
+    executor = engine.compile(Sequential(Conv2d(3, 3, 3, padding=1, rng=rng)), threads=threads)
     asked = 0
 
     def stop() -> None:
@@ -101,7 +101,7 @@ def test_it_can_be_stopped_between_two_bands(threads: int, rng: np.random.Genera
         if asked == 4:
             raise StopError
 
-    replicas.between = stop
+    executor.between = stop
     with pytest.raises(StopError):
-        replicas.in_bands(rng.normal(size=(1, 3, 40, 5)))
+        executor.in_bands(rng.normal(size=(1, 3, 40, 5)))
     assert asked < 10

@@ -115,12 +115,12 @@ def test_the_memory_of_an_ensemble_is_what_was_counted(threads: int, size: Pair,
     check_memory(executor_of(SelfEnsemble(engine.kernel_of(network)), network, threads=threads), (1, 3, *size))
 
 
-def check_memory(replicas: engine.Executor, shape: tuple[int, ...]) -> None:
+def check_memory(executor: engine.Executor, shape: tuple[int, ...]) -> None:
     memory = 700_000_000
-    found = plan(replicas, shape, None, memory, 0)
+    found = plan(executor, shape, None, memory, 0)
     assert found.together
-    apply(replicas, np.random.default_rng(0).random(shape).astype(np.float32), memory=memory)
-    held = sum(pool.held for pool in (replicas._replicas[0].pool, *replicas._pools))
+    apply(executor, np.random.default_rng(0).random(shape).astype(np.float32), memory=memory)
+    held = sum(pool.held for pool in (executor._replicas[0].pool, *executor._pools))
     assert found.memory / 40 < held <= found.memory <= memory
 
 

@@ -125,7 +125,7 @@ class Spy(Module):
         self.seen: list[Pair] = []
 
     def __deepcopy__(self, memo: object) -> Spy:
-        return self  # the replicas' copies report to one list
+        return self  # the executor' copies report to one list
 
     def forward(self, x: Array) -> Array:
         self.seen.append((x.shape[2], x.shape[3]))
@@ -188,11 +188,11 @@ def test_the_tiles_of_a_large_picture_are_the_whole_and_leave_no_memory(
     network.eval()
     whole = network(x[:, :, :168, :188])
     monkeypatch.setattr(tiling, "LARGE", 100)
-    replicas = engine.compile(network, threads=2)
-    tiled = apply(replicas, x[:, :, :168, :188], tile=160)  # large enough not to be taped
+    executor = engine.compile(network, threads=2)
+    tiled = apply(executor, x[:, :, :168, :188], tile=160)  # large enough not to be taped
     np.testing.assert_allclose(tiled, whole, atol=1e-12)
-    assert replicas._replicas
-    assert not any(replica.pool.held for replica in replicas._replicas)
+    assert executor._replicas
+    assert not any(replica.pool.held for replica in executor._replicas)
 
 
 def test_a_border_takes_no_copy_of_the_picture() -> None:
@@ -241,9 +241,9 @@ def test_wrong_channels_are_named(rng: np.random.Generator) -> None:
 
 def test_the_memory_of_a_tile_is_what_was_counted(rng: np.random.Generator) -> None:
     network = founding(rng)
-    replicas, memory = engine.compile(network), 10_000_000
-    apply(replicas, rng.random((1, 3, 400, 500)).astype(np.float32), memory=memory)
-    (replica,) = replicas._replicas
+    executor, memory = engine.compile(network), 10_000_000
+    apply(executor, rng.random((1, 3, 400, 500)).astype(np.float32), memory=memory)
+    (replica,) = executor._replicas
     assert memory / 10 < replica.pool.held <= replica.pool._expected <= memory
 
 
@@ -265,11 +265,11 @@ def test_threads_together_make_the_whole_and_tell_how_far_they_are(
 ) -> None:
     monkeypatch.setattr("n2n_cli.engine.tile_plan.TAPED_PIXELS", 0)
     network, x = unet(rng, np.float32), rng.uniform(size=(1, 3, 150, 90)).astype(np.float32)
-    replicas = engine.compile(network, threads=threads)
+    executor = engine.compile(network, threads=threads)
     told: list[float] = []
-    assert plan(replicas, x.shape, None, memory, 0).together
+    assert plan(executor, x.shape, None, memory, 0).together
     with reported_to(told.append):
-        y = apply(replicas, x, memory=memory)
+        y = apply(executor, x, memory=memory)
     assert y == pytest.approx(apply(engine.compile(network), x, tile=10**6), abs=1e-5)
     assert len(told) > 20
     assert min(told) > 0

@@ -56,11 +56,11 @@ def batch(rng: np.random.Generator, n: int = 10) -> tuple[Array, Array]:
     return x, target
 
 
-def accumulated(replicas: Executor, x: Array, target: Array, criterion: Loss = _MSE) -> tuple[float, list[Array]]:
-    for parameter in replicas.parameters:
+def accumulated(executor: Executor, x: Array, target: Array, criterion: Loss = _MSE) -> tuple[float, list[Array]]:
+    for parameter in executor.parameters:
         parameter.grad.fill(0)
-    loss = replicas.accumulate(x, target, criterion)
-    return loss, [parameter.grad.copy() for parameter in replicas.parameters]
+    loss = executor.accumulate(x, target, criterion)
+    return loss, [parameter.grad.copy() for parameter in executor.parameters]
 
 
 def assert_same(found: tuple[float, list[Array]], wanted: tuple[float, list[Array]]) -> None:
@@ -74,74 +74,74 @@ def network(rng: np.random.Generator) -> Module:
 
 
 @pytest.fixture
-def replicas(network: Module) -> Iterator[ProcessExecutor]:
+def executor(network: Module) -> Iterator[ProcessExecutor]:
     with closing(processes(network, 3)) as made:
         yield made
 
 
-def await_workers(replicas: ProcessExecutor, x: Array, target: Array) -> list[StepWorker]:
+def await_workers(executor: ProcessExecutor, x: Array, target: Array) -> list[StepWorker]:
     """Take steps until all are there."""
     until = time.monotonic() + 60
     while True:
-        accumulated(replicas, x, target)
-        if all(worker.ready() for worker in replicas.workers):
-            return replicas.workers
+        accumulated(executor, x, target)
+        if all(worker.ready() for worker in executor.workers):
+            return executor.workers
         assert time.monotonic() < until, "the workers do not start"
 
 
-def images_computed_here(replicas: ProcessExecutor, x: Array, target: Array, wanted: tuple[float, list[Array]]) -> int:
+def images_computed_here(executor: ProcessExecutor, x: Array, target: Array, wanted: tuple[float, list[Array]]) -> int:
     _MSE.images.clear()
-    assert_same(accumulated(replicas, x, target), wanted)
+    assert_same(accumulated(executor, x, target), wanted)
     return sum(_MSE.images)
 
 
 def test_gradients_with_workers_are_those_without(
-    network: Module, replicas: ProcessExecutor, rng: np.random.Generator
+    network: Module, executor: ProcessExecutor, rng: np.random.Generator
 ) -> None:
     x, target = batch(rng, 8)
     wanted = accumulated(engine.compile(network), x, target)
-    assert_same(accumulated(replicas, x, target), wanted)  # nobody is there yet, or somebody is
-    assert len(await_workers(replicas, x, target)) == 2
-    assert images_computed_here(replicas, x, target, wanted) == 2  # of 8
+    assert_same(accumulated(executor, x, target), wanted)  # nobody is there yet, or somebody is
+    assert len(await_workers(executor, x, target)) == 2
+    assert images_computed_here(executor, x, target, wanted) == 2  # of 8
     for values, _ in network.param():
         values *= np.float32(0.9)
     x, target = batch(rng, 8)
-    assert_same(accumulated(replicas, x, target), accumulated(engine.compile(network), x, target))
+    assert_same(accumulated(executor, x, target), accumulated(engine.compile(network), x, target))
 
 
 def test_a_batch_of_another_shape_is_computed_without_workers(
-    network: Module, replicas: ProcessExecutor, rng: np.random.Generator
+    network: Module, executor: ProcessExecutor, rng: np.random.Generator
 ) -> None:
     x, target = batch(rng)
-    await_workers(replicas, x, target)
-    assert_same(accumulated(replicas, x[:7], target[:7]), accumulated(engine.compile(network), x[:7], target[:7]))
+    await_workers(executor, x, target)
+    assert_same(accumulated(executor, x[:7], target[:7]), accumulated(engine.compile(network), x[:7], target[:7]))
     doubles = x.astype(np.float64), target.astype(np.float64)
-    assert_same(accumulated(replicas, *doubles), accumulated(engine.compile(network), *doubles))
+    assert_same(accumulated(executor, *doubles), accumulated(engine.compile(network), *doubles))
 
 
 def test_the_part_of_a_lost_worker_is_computed_here(
-    network: Module, replicas: ProcessExecutor, rng: np.random.Generator
+    network: Module, executor: ProcessExecutor, rng: np.random.Generator
 ) -> None:
     x, target = batch(rng, 8)
     wanted = accumulated(engine.compile(network), x, target)
-    first, _ = await_workers(replicas, x, target)
+    first, _ = await_workers(executor, x, target)
     os.kill(first.pid, signal.SIGKILL)
-    assert images_computed_here(replicas, x, target, wanted) == 2 + 3
-    assert images_computed_here(replicas, x, target, wanted) == 4  # the other one is still there
+    assert images_computed_here(executor, x, target, wanted) == 2 + 3
+    assert images_computed_here(executor, x, target, wanted) == 4  # the other one is still there
 
 
 def test_a_worker_that_ends_before_it_is_ready_is_not_waited_for(
-    network: Module, replicas: ProcessExecutor, rng: np.random.Generator
+    network: Module, executor: ProcessExecutor, rng: np.random.Generator
 ) -> None:
     x, target = batch(rng)
     wanted = accumulated(engine.compile(network), x, target)
     began = time.monotonic()
-    accumulated(replicas, x, target)
-    assert replicas.workers
-    for worker in replicas.workers:
+    accumulated(executor, x, target)
+    assert executor.workers
+    for worker in executor.workers:
         os.kill(worker.pid, signal.SIGKILL)
     for _ in range(3):
-        assert_same(accumulated(replicas, x, target), wanted)
+        assert_same(accumulated(executor, x, target), wanted)
     assert time.monotonic() < began + 30
 
 
@@ -163,41 +163,41 @@ def test_a_worker_that_fails_prints_nothing(
     x, target = batch(rng)
     wanted, criterion = accumulated(engine.compile(network), x, target), FailsElsewhere()
     until = time.monotonic() + 60
-    with closing(processes(network, 3, criterion)) as replicas:
-        assert_same(accumulated(replicas, x, target, criterion), wanted)
-        assert len(replicas.workers) == 2
-        while not all(worker.is_lost for worker in replicas.workers):
-            assert_same(accumulated(replicas, x, target, criterion), wanted)
+    with closing(processes(network, 3, criterion)) as executor:
+        assert_same(accumulated(executor, x, target, criterion), wanted)
+        assert len(executor.workers) == 2
+        while not all(worker.is_lost for worker in executor.workers):
+            assert_same(accumulated(executor, x, target, criterion), wanted)
             assert time.monotonic() < until
     assert capfd.readouterr() == ("", "")
 
 
 def test_another_loss_is_computed_without_workers(
-    network: Module, replicas: ProcessExecutor, rng: np.random.Generator
+    network: Module, executor: ProcessExecutor, rng: np.random.Generator
 ) -> None:
     x, target = batch(rng)
-    await_workers(replicas, x, target)
-    assert_same(accumulated(replicas, x, target, L1()), accumulated(engine.compile(network), x, target, L1()))
+    await_workers(executor, x, target)
+    assert_same(accumulated(executor, x, target, L1()), accumulated(engine.compile(network), x, target, L1()))
 
 
-def test_a_stop_ends_the_workers(replicas: ProcessExecutor, rng: np.random.Generator) -> None:
+def test_a_stop_ends_the_workers(executor: ProcessExecutor, rng: np.random.Generator) -> None:
     x, target = batch(rng)
-    processes = [worker.pid for worker in await_workers(replicas, x, target)]
+    processes = [worker.pid for worker in await_workers(executor, x, target)]
 
     def stop() -> None:
         raise StopError
 
-    replicas.between = stop
+    executor.between = stop
     with pytest.raises(StopError):
-        accumulated(replicas, x, target)
+        accumulated(executor, x, target)
     assert not any(map(is_there, processes))
-    replicas.between = lambda: None
-    await_workers(replicas, x, target)  # others
+    executor.between = lambda: None
+    await_workers(executor, x, target)  # others
 
 
-def test_a_stop_is_noticed_while_waiting_for_a_worker(replicas: ProcessExecutor, rng: np.random.Generator) -> None:
+def test_a_stop_is_noticed_while_waiting_for_a_worker(executor: ProcessExecutor, rng: np.random.Generator) -> None:
     x, target = batch(rng)
-    first, _ = await_workers(replicas, x, target)
+    first, _ = await_workers(executor, x, target)
     os.kill(first.pid, signal.SIGSTOP)
     asked = 0
 
@@ -207,9 +207,9 @@ def test_a_stop_is_noticed_while_waiting_for_a_worker(replicas: ProcessExecutor,
         if asked > 4:  # more often than the parts that are done here
             raise StopError
 
-    replicas.between = stop
+    executor.between = stop
     with pytest.raises(StopError):
-        accumulated(replicas, x, target)
+        accumulated(executor, x, target)
 
 
 def is_there(pid: int) -> bool:
@@ -232,9 +232,9 @@ def test_gradients_where_no_worker_can_start(
     elif why == "no interpreter":
         monkeypatch.setattr(sys, "executable", "")
     network, (x, target) = founding(rng, np.float64 if why == "float64" else np.float32), batch(rng)
-    with closing(processes(network, 2)) as replicas:
-        assert_same(accumulated(replicas, x, target), accumulated(engine.compile(network), x, target))
-        assert replicas.workers == []
+    with closing(processes(network, 2)) as executor:
+        assert_same(accumulated(executor, x, target), accumulated(engine.compile(network), x, target))
+        assert executor.workers == []
 
 
 def refuse(*arguments: object, **named: object) -> None:
@@ -263,15 +263,15 @@ from n2n_cli.single_image.zero_shot import learning_parts
 print("once", flush=True)
 rng = np.random.default_rng(0)
 alone, criterion = learning_parts(3)
-replicas = ProcessExecutor(alone.kernel, alone.parameters, criterion, Parts(learning_parts, (3,)), 2)
+executor = ProcessExecutor(alone.kernel, alone.parameters, criterion, Parts(learning_parts, (3,)), 2)
 x, target = rng.uniform(size=(8, 3, 16, 16)).astype(np.float32), np.ones((8, 1, 4, 4), np.float32)
-replicas.accumulate(x, target, criterion)
-(worker,) = replicas.workers
+executor.accumulate(x, target, criterion)
+(worker,) = executor.workers
 while not worker.ready():
-    replicas.accumulate(x, target, criterion)
+    executor.accumulate(x, target, criterion)
 print(worker.pid, flush=True)
 while "on" in sys.argv:
-    replicas.accumulate(x, target, criterion)
+    executor.accumulate(x, target, criterion)
 """
 """A plain script, which closes nothing; given "on", it does not end."""
 

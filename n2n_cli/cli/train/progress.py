@@ -56,7 +56,7 @@ def show_bar(records: Iterable[Record]) -> None:
                     steps, epochs = record.steps, record.epochs
                     for line in _introduction(record):
                         progress.console.print(printable(line))
-                    # Not as a step of the bar: the time left would count what an earlier sitting has done.
+                    # Not as a step of the bar: the time left would count what an earlier session has done.
                     progress.reset(task, total=steps * epochs, completed=record.done)
                 case Step():
                     progress.update(
@@ -91,7 +91,7 @@ def _introduction(record: Started) -> Iterator[str]:
 
 def _line(record: Epoch) -> str:
     waiting = f" ({record.loading:.0%} of the time waiting for pictures)" if record.loading >= _MUCH_WAITING else ""
-    # An epoch whose steps were all taken in an earlier sitting has no rate.
+    # An epoch whose steps were all taken in an earlier session has no rate.
     rate = f", {record.images_per_second:.0f} images/s{waiting}" if record.images_per_second else ""
     return (
         f"epoch {record.epoch}/{record.epochs}: loss {record.loss:.5f}, validation PSNR {record.psnr:.2f} dB"

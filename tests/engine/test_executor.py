@@ -7,6 +7,7 @@ import threading
 import time
 import warnings
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -16,10 +17,12 @@ from n2n_cli.engine.gradients import GradientLayout
 from n2n_cli.engine.pool import Pool, empty
 from n2n_cli.engine.replica import Replica
 from n2n_cli.engine.sizes import LEAST_PARTS, micro_batches, most_values
+from n2n_cli.engine.tiling import apply
 from n2n_cli.errors import ArgumentError, ShapeError
 from n2n_cli.nn import MSE, Conv2d, Module, PixelUnshuffle, Residual, Sequential, Sigmoid, SkipConcat
 from n2n_cli.nn.functional import Array
 from tests.nn.founding import founding
+from tests.nn.unet import unet
 
 
 def batch(rng: np.random.Generator, n: int = 11) -> tuple[Array, Array]:
@@ -56,10 +59,10 @@ def test_the_number_of_threads_changes_nothing(rng: np.random.Generator) -> None
 
 def test_gradients_are_added_to_what_is_there(rng: np.random.Generator) -> None:
     network, (x, target) = founding(rng), batch(rng)
-    replicas = engine.compile(network, threads=2)
-    replicas.accumulate(x, target, MSE())
+    executor = engine.compile(network, threads=2)
+    executor.accumulate(x, target, MSE())
     once = gradients(network)
-    replicas.accumulate(x, target, MSE())
+    executor.accumulate(x, target, MSE())
     for grad, other in zip(gradients(network), once, strict=True):
         assert grad == pytest.approx(2 * other, rel=1e-12)
 
@@ -82,11 +85,11 @@ def test_new_weights_and_the_mode_reach_every_copy(rng: np.random.Generator) -> 
 
 def test_new_weights_reach_the_matrices_of_all_threads(rng: np.random.Generator) -> None:
     network = Sequential(Conv2d(32, 32, 3, rng=rng))
-    replicas = engine.compile(network, threads=2)
+    executor = engine.compile(network, threads=2)
     x = rng.normal(size=(1, 32, 8, 8)).astype(np.float32)
-    before = replicas.map(lambda replica, _: replica(x).copy(), range(4))
+    before = executor.map(lambda replica, _: replica(x).copy(), range(4))
     network.load_state_dict({name: values + 1 for name, values in network.state_dict().items()})
-    after = replicas.map(lambda replica, _: replica(x).copy(), range(4))
+    after = executor.map(lambda replica, _: replica(x).copy(), range(4))
     for outputs in (before, after):
         assert all(np.array_equal(y, outputs[0]) for y in outputs)
     assert after[0] == pytest.approx(network(x), abs=1e-3)
@@ -96,10 +99,10 @@ def test_convolutions_that_share_a_weight_keep_their_own_biases(rng: np.random.G
     first, second, third = (Conv2d(16, 16, 3, padding=1, bias=i < 2, rng=rng) for i in range(3))
     second.weight = third.weight = first.weight
     x = rng.normal(size=(1, 16, 6, 6)).astype(np.float32)
-    replicas = engine.compile(Sequential(first, second, third))
+    executor = engine.compile(Sequential(first, second, third))
     wanted = third(second(first(x)))
     for _ in range(3):  # not on a tape, then on one
-        (y,) = replicas.map(lambda replica, item: replica(item).copy(), [x])
+        (y,) = executor.map(lambda replica, item: replica(item).copy(), [x])
         assert y == pytest.approx(wanted, abs=1e-5)
 
 
@@ -125,16 +128,16 @@ def test_an_error_in_a_thread_reaches_the_caller(rng: np.random.Generator) -> No
     def task(replica: Replica, item: int) -> int:
         return 1 // (item - 3)
 
-    replicas, seen = engine.compile(founding(rng), threads=2), []
+    executor, seen = engine.compile(founding(rng), threads=2), []
 
     def noted(replica: Replica, item: int) -> int:
         seen.append(item)
         return task(replica, item)
 
     with pytest.raises(ZeroDivisionError):
-        replicas.map(noted, list(range(500)))
+        executor.map(noted, list(range(500)))
     assert len(seen) < 500, "the rest is not begun"
-    assert replicas.map(lambda replica, item: item, [1, 2]) == [1, 2]
+    assert executor.map(lambda replica, item: item, [1, 2]) == [1, 2]
 
 
 def test_nobody_is_still_at_work_when_an_error_is_raised(rng: np.random.Generator) -> None:
@@ -217,20 +220,20 @@ def test_a_network_without_parameters(rng: np.random.Generator) -> None:
 
 
 def test_threads_and_memory_go_with_the_replicas(rng: np.random.Generator) -> None:
-    replicas, (x, target) = engine.compile(founding(rng), threads=3), batch(rng)
+    executor, (x, target) = engine.compile(founding(rng), threads=3), batch(rng)
     for _ in range(3):
-        replicas.accumulate(x, target, MSE())
+        executor.accumulate(x, target, MSE())
     both_are_here = threading.Barrier(2, timeout=20)
 
     def seen(replica: Replica, item: int) -> tuple[threading.Thread, weakref.ref[Pool]]:
         both_are_here.wait()
         return threading.current_thread(), weakref.ref(replica.pool)
 
-    found = replicas.map(seen, [0, 1])
+    found = executor.map(seen, [0, 1])
     threads = [thread for thread, _ in found if thread is not threading.main_thread()]
     held = [reference for _, reference in found]
     assert threads
-    del replicas
+    del executor
     for thread in threads:
         thread.join(timeout=20)
         assert not thread.is_alive()
@@ -244,11 +247,11 @@ from n2n_cli.nn import Conv2d, Sequential
 from n2n_cli import engine
 
 warnings.simplefilter("ignore")  # Python 3.12 warns of a fork in a process with threads
-replicas = engine.compile(Sequential(Conv2d(3, 4, 3, rng=np.random.default_rng(0))), threads=2)
+executor = engine.compile(Sequential(Conv2d(3, 4, 3, rng=np.random.default_rng(0))), threads=2)
 pictures = np.zeros((6, 1, 3, 5, 6), np.float32)
-before = replicas.map(lambda replica, x: replica(x).copy(), pictures)
+before = executor.map(lambda replica, x: replica(x).copy(), pictures)
 child = os.fork()
-after = replicas.map(lambda replica, x: replica(x).copy(), pictures)
+after = executor.map(lambda replica, x: replica(x).copy(), pictures)
 assert all(map(np.array_equal, before, after))
 if child:
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
@@ -272,3 +275,34 @@ def test_gradients_lie_in_the_order_that_kernels_make_them_in(rng: np.random.Gen
         assert part.shape == parameter.data.shape
         assert part.transpose(order).flags.c_contiguous
         assert np.shares_memory(part, flat)
+
+
+class Halved(Module):
+    """A layer that the engine has no kernel for."""
+
+    def forward(self, x: Array) -> Array:
+        return self.keep(x / 2)
+
+    def backward(self, grad_output: Array) -> Array:
+        self.use_up()
+        return grad_output / 2
+
+
+def test_a_network_in_eval_mode_can_be_trained(rng: np.random.Generator) -> None:
+    network = Sequential(Conv2d(3, 3, 1, rng=rng), Halved()).eval()
+    x, target = batch(rng)
+    loss = engine.compile(network).accumulate(x, target, MSE())
+    assert loss == pytest.approx(MSE()(network(x), target))
+    assert not network.training
+    assert all(grad.any() for grad in gradients(network))
+
+
+@pytest.mark.parametrize("size", [(12, 16), (300, 200)])
+def test_threads_that_share_an_executor_take_turns(size: tuple[int, int], rng: np.random.Generator) -> None:
+    executor = engine.compile(unet(rng, np.float32), threads=2)
+    images: list[Array] = [rng.random((1, 3, *size), dtype=np.float32) for _ in range(8)]
+    wanted = [apply(executor, x) for x in images]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda x: apply(executor, x), images))
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
