@@ -19,6 +19,7 @@ init             how weights start
 he               He initialisation of a whole network
 freezing         parameters that do not learn
 spec             a network as tables of a TOML file
+gradient_check   gradients by central differences
 arguments        checks of constructor arguments
 
 How it learns:
@@ -35,6 +36,7 @@ averaging        the mean of the weights over the last steps
 from n2n_cli.nn.activations import LeakyReLU, ReLU, Sigmoid
 from n2n_cli.nn.containers import Sequential
 from n2n_cli.nn.conv import Conv2d
+from n2n_cli.nn.gradient_check import check_gradients
 from n2n_cli.nn.losses import L1, MSE, Loss
 from n2n_cli.nn.module import Module, Parameter
 from n2n_cli.nn.optim import SGD, Adam, AdamW, Muon
@@ -68,4 +70,5 @@ __all__ = [
     "Sigmoid",
     "SkipConcat",
     "TransposeConv2d",
+    "check_gradients",
 ]
