@@ -8,5 +8,6 @@ atomic_files    files that appear whole or not at all
 locks           locks on files that keep other processes out
 json_lines      records as lines of JSON
 stopping        requests to stop work
+plugins         Python files of a user that register layers, losses and noise models
 worker_process  functions that run in processes of their own
 """

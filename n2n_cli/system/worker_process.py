@@ -1,8 +1,8 @@
 """Functions that run in worker processes and exchange lines with their parent.
 
-A worker is a fresh interpreter: it finds the same packages as its parent, but knows nothing of the parent's program.
-It runs one function, which is found by its module and name. Parent and worker each notice when the other is gone: the
-pipe from there then ends.
+A worker is a fresh interpreter: it finds the same packages and loads the same plugins as its parent, but knows nothing
+else of the parent's program. It runs one function, which is found by its module and name; what that prints goes to
+stderr. Parent and worker each notice when the other is gone: the pipe from there then ends.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
+from pathlib import Path
 from typing import IO, Any, Concatenate, cast
+
+from n2n_cli.system.plugins import load_plugin, loaded_plugins
 
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from {module} import run_worker; run_worker()"
 
@@ -117,7 +120,7 @@ class WorkerProcess(Connection):
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self.pid = self._process.pid
         super().__init__(cast("IO[bytes]", self._process.stdout), cast("IO[bytes]", self._process.stdin))
-        self.send(json.dumps([function_name(work), arguments]).encode())
+        self.send(json.dumps([loaded_plugins(), function_name(work), arguments]).encode())
 
     def hang_up(self) -> None:
         """Send no more lines, which the worker notices; its own still arrive."""
@@ -146,9 +149,12 @@ def function_name(function: Callable[..., object]) -> str:
 
 def run_worker() -> None:
     """Run the function that the parent's first line names."""
-    with os.fdopen(0, "rb", buffering=0) as words, os.fdopen(1, "wb", buffering=0) as answers:
+    pipes = os.fdopen(0, "rb", buffering=0), os.fdopen(1, "wb", buffering=0)
+    with pipes[0] as words, pipes[1] as answers, redirect_stdout(sys.stderr):
         parent = Connection(words, answers)
         line = parent.receive()
         if line is not None:
-            name, arguments = json.loads(line)
+            plugins, name, arguments = json.loads(line)
+            for path in plugins:
+                load_plugin(Path(path))
             pkgutil.resolve_name(name)(parent, *arguments)
