@@ -182,7 +182,7 @@ class _Training:
                 try:
                     size = len(numbers[progress.step])
                     loss = self.model.step(*batch)
-                except TrainingError as error:
+                except DivergenceError as error:
                     raise self._failed(progress.step + 1, error.message) from None
                 seconds += time.perf_counter() - began  # what a slow reader of the records takes is not training
                 progress.step += 1
