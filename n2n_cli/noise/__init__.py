@@ -9,15 +9,15 @@ gaussian     normal noise: of each value by itself, or such as neighbours share
 poisson      noise of counted photons, alone and with a camera's own
 replaced     noise that takes the place of pixels: lost ones, wrong colours, letters
 pixelate     the noise of shrinking a picture by single pixels
-parsing      a noise model from its text
+parsing      noise models by name
 lettering    random letters, for the text noise
 level        noise level of a picture
 correlation  spatial correlation of noise
 """
 
 from n2n_cli.noise.gaussian import Gaussian, Grain
-from n2n_cli.noise.model import NoiseModel, Strength
-from n2n_cli.noise.parsing import NOISE_MODELS, parse_noise
+from n2n_cli.noise.model import NoiseModel, Strength, within
+from n2n_cli.noise.parsing import NOISE_MODELS, parse_noise, register_noise
 from n2n_cli.noise.pixelate import Pixelate
 from n2n_cli.noise.poisson import Poisson, PoissonGaussian
 from n2n_cli.noise.replaced import Bernoulli, Impulse, Text
@@ -35,4 +35,6 @@ __all__ = [
     "Strength",
     "Text",
     "parse_noise",
+    "register_noise",
+    "within",
 ]

@@ -49,7 +49,7 @@ class NoiseModel:
     strengths: ClassVar[int] = 1
     """Numbers behind its name."""
     scale: int = 1
-    floor: str
+    floor: str = "the variance of the noise"
 
     def __init__(self, *strengths: Strength) -> None:
         raise NotImplementedError
