@@ -114,7 +114,9 @@ def evaluate(
     if count is not None and data is None:
         raise UsageError("`--crops` needs the pictures to cut from", hint="add `--data FOLDER`")
     path = choose_model(str(checkpoint)).path
-    model = Model.from_checkpoint(path, load_config(config) if config else None, threads=given_threads or ranks.threads)
+    model = Model.from_checkpoint(
+        path, load_config(config, plugins=True) if config else None, threads=given_threads or ranks.threads
+    )
     if ensemble:
         model.predict_as_ensemble()
     if noise is not None:

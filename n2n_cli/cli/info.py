@@ -68,7 +68,7 @@ def info(
         return
     network = None
     if source is not None:
-        network = describe_source(source, load_config(config) if config else None)
+        network = describe_source(source, load_config(config, plugins=True) if config else None)
     system = describe_system()
     if as_json:
         result(json_line({**asdict(system), "network": None if network is None else asdict(network)}))

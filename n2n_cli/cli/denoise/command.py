@@ -217,7 +217,7 @@ def denoise(
     denoiser = None
     if options.learning != "zs-n2n":
         chosen = choose_model(model)
-        network = load_config(config) if config else None
+        network = load_config(config, plugins=True) if config else None
         denoiser = Model.from_checkpoint(chosen.path, network, threads=options.threads)
         if ensemble:
             denoiser.predict_as_ensemble()

@@ -102,7 +102,7 @@ def sweep(
     given_threads = thread_count(threads)
     passes = None if epochs is None else number(epochs)
     flags = {"data.source": ("--data", data), "train.epochs": ("--epochs", passes)}
-    base = overridden(load_config(config), flags, assignments)
+    base = overridden(load_config(config, plugins=True), flags, assignments)
     grid = _grid(params, values)
     folder = out or Path("runs") / "-".join(
         ["sweep", Path(config).stem, *(name.rpartition(".")[2] for name, _ in grid)]
