@@ -86,7 +86,13 @@ class Commands(TyperGroup):
 def _anywhere() -> list[TyperOption]:
     flags = [
         TyperOption(
-            param_decls=[name, *words], is_flag=True, default=False, expose_value=False, callback=_remember, help=told
+            param_decls=[name, *words],
+            is_flag=True,
+            default=False,
+            is_eager=True,  # it is for the loading of plugins, too
+            expose_value=False,
+            callback=_remember,
+            help=told,
         )
         for name, (words, told) in _ANYWHERE.items()
     ]
@@ -97,7 +103,7 @@ def _anywhere() -> list[TyperOption]:
         is_eager=True,  # the values of other options may be names that it registers
         expose_value=False,
         callback=_load,
-        help="Python file of layers, losses and noise models to load; repeatable.",
+        help="Python file with layers, losses or noise models; repeatable.",
         show_default="none",
     )
     return [*flags, plugin]
