@@ -65,8 +65,13 @@ def load_config(name: str, *, plugins: bool = False) -> Config:
         raise ConfigError(f"`{name}` cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:  # ValueError: also not UTF-8, or a number of too many digits
         raise ConfigError(f"`{name}` is not TOML: {error}") from None
-    if plugins and name.removesuffix(".toml") not in shipped:
-        for plugin in _plugins(tables.pop(PLUGINS, []), name):
+    if plugins and PLUGINS in tables:
+        if name.removesuffix(".toml") in shipped:
+            raise ConfigError(
+                f"`{name}` has the name of a shipped configuration, but `{PLUGINS}`, which are not loaded",
+                hint=f"if you trust the file, name it by its path: `./{name}`",
+            )
+        for plugin in _plugins(tables.pop(PLUGINS), name):
             load_plugin(path.parent / plugin)
     return Config.from_tables(tables, name)
 
