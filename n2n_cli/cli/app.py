@@ -114,9 +114,10 @@ def _remember(_: Any, option: Any, given: bool) -> None:
         setattr(settings, option.name, True)
 
 
-def _load(_: Any, option: Any, given: Sequence[str]) -> None:
-    for path in given or ():
-        load_plugin(Path(path))
+def _load(ctx: Any, option: Any, given: Sequence[str]) -> None:
+    if not ctx.resilient_parsing:  # a shell completes the words
+        for path in given or ():
+            load_plugin(Path(path))
 
 
 def _report(error: Exception) -> int:

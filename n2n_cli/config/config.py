@@ -57,7 +57,7 @@ class Config:
         if PLUGINS in tables:
             raise ConfigError(
                 f"`{origin}`: `{PLUGINS}` is not allowed here: only a file that `--config` names may load them",
-                hint="if you trust them: `--plugin FILE.py`",
+                hint="without the key, `--plugin FILE.py` loads them",
             )
         for name, table in tables.items():
             if name not in known:

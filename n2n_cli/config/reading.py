@@ -14,6 +14,9 @@ from n2n_cli.config.toml_text import shown
 from n2n_cli.errors import ConfigError
 from n2n_cli.system.plugins import load_plugin
 
+RUN_CONFIG = "config.toml"
+"""Name of the configuration that a training writes to its run folder."""
+
 MAX_BYTES = 1_000_000
 _MAX_DOTS = 200  # tomllib takes seconds for a key of thousands of parts
 _BETWEEN_DOTS = re.compile(rb"[=,#\[\]{}\n]")
@@ -35,7 +38,8 @@ def load_config(name: str, *, plugins: bool = False) -> Config:
     name : str
     plugins : bool
         Load the files that its top-level key `plugins` lists, which runs their code: for a file that the user named as
-        a configuration. A file with the name of a shipped configuration loads none: the user may have meant that one.
+        a configuration. With the name of a shipped configuration, which the user may have meant, or of the one in a
+        run folder, which n2n writes without the key, a file that has it is refused.
 
     Raises
     ------
@@ -66,10 +70,10 @@ def load_config(name: str, *, plugins: bool = False) -> Config:
     except (ValueError, RecursionError) as error:  # ValueError: also not UTF-8, or a number of too many digits
         raise ConfigError(f"`{name}` is not TOML: {error}") from None
     if plugins and PLUGINS in tables:
-        if name.removesuffix(".toml") in shipped:
+        if name.removesuffix(".toml") in shipped or path.name == RUN_CONFIG:
             raise ConfigError(
-                f"`{name}` has the name of a shipped configuration, but `{PLUGINS}`, which are not loaded",
-                hint=f"if you trust the file, name it by its path: `./{name}`",
+                f"`{name}` has the name of a shipped configuration, or of a run's: its `{PLUGINS}` are not loaded",
+                hint="if you trust the file, give it another name",
             )
         for plugin in _plugins(tables.pop(PLUGINS), name):
             load_plugin(path.parent / plugin)

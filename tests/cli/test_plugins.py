@@ -184,7 +184,7 @@ def test_an_option_of_a_command_knows_what_a_plugin_behind_it_registers() -> Non
 
 def refused_key(origin: str) -> tuple[int, str, str]:
     message = f"`{origin}`: `plugins` is not allowed here: only a file that `--config` names may load them"
-    return 2, message, "if you trust them: `--plugin FILE.py`"
+    return 2, message, "without the key, `--plugin FILE.py` loads them"
 
 
 def test_a_checkpoint_loads_no_plugin(here: Path) -> None:
@@ -221,17 +221,33 @@ def test_a_configuration_that_is_looked_at_loads_no_plugin() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("train",), ("train", "--config", "default"), ("sweep", "--param", "train.lr", "--values", "1")]
+    ("name", "words"),
+    [
+        ("default", ("train",)),
+        ("default", ("train", "--config", "default")),
+        ("unet.toml", ("train", "--config", "unet.toml")),
+        ("default", ("sweep", "--param", "train.lr", "--values", "1")),
+        ("theirs/config.toml", ("eval", "tiny.pth", "--config", "theirs/config.toml")),
+    ],
 )
-def test_a_file_with_the_name_of_a_shipped_configuration_loads_no_plugin(words: tuple[str, ...], here: Path) -> None:
-    (here / "default").write_text('plugins = ["my.py"]\n' + OWN)
+def test_a_file_named_as_another_configuration_loads_no_plugin(name: str, words: tuple[str, ...], here: Path) -> None:
+    (here / "theirs").mkdir()
+    (here / name).write_text(f'plugins = ["{here}/my.py"]\n' + OWN)
     code, message, hint = failure(*words)
-    told = "`default` has the name of a shipped configuration, but `plugins`, which are not loaded"
+    told = f"`{name}` has the name of a shipped configuration, or of a run's: its `plugins` are not loaded"
     assert (code, message[-len(told) :]) == (2, told)
-    assert hint == "if you trust the file, name it by its path: `./default`"
+    assert hint == "if you trust the file, give it another name"
     assert loaded_plugins() == []
-    answer = n2n("train", "--config", "./default", "--epochs", "1")
-    assert answer.code == 0, answer.err
+
+
+def test_a_shell_that_completes_words_loads_no_plugin(here: Path) -> None:
+    (here / "log.py").write_text("open('log', 'w').close()\n")
+    for typed in ("n2n --plugin log.py den", "n2n denoise --plugin log.py --rec"):
+        asked = {"_N2N_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+        program = Path(sys.executable).with_name("n2n")
+        done = subprocess.run([program], capture_output=True, text=True, check=False, env=environment(**asked))
+        assert typed.split()[-1] in done.stdout
+    assert not (here / "log").exists()
 
 
 # Names that are not registered
