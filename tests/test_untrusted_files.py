@@ -41,6 +41,8 @@ def unsafe(source: str) -> list[str]:
                 found.append(name)
             case ast.Call(func=ast.Attribute(ast.Name("builtins"), name)):
                 found.append(name)
+            case ast.Call(func=ast.Attribute(attr=("exec_module" | "load_module" | "run_path") as name)):
+                found.append(name)
             case ast.Call(func=ast.Attribute(ast.Name("np" | "numpy"), "load"), keywords=keywords) if not any(
                 keyword.arg == "allow_pickle" for keyword in keywords
             ):
@@ -63,6 +65,8 @@ def unsafe(source: str) -> list[str]:
         ("x = eval('1')", ["eval"]),
         ("def f():\n    exec('1')", ["exec"]),
         ("builtins.eval('1')", ["eval"]),
+        ("SourceFileLoader('a', 'a.py').exec_module(module)", ["exec_module"]),
+        ("spec.loader.load_module()", ["load_module"]),
         ("np.load(f)", ["np.load"]),
         ("numpy.load(f, mmap_mode='r')", ["np.load"]),
         ("np.load(f, allow_pickle=True)", ["allow_pickle"]),
@@ -75,11 +79,13 @@ def test_unsafe_calls_are_found(source: str, found: list[str]) -> None:
     assert unsafe(source) == found
 
 
-def test_the_package_has_no_unsafe_calls() -> None:
+def test_the_package_has_no_unsafe_calls_except_to_load_plugins() -> None:
     root = Path(n2n_cli.__file__).parent
     files = sorted(root.rglob("*.py"))
     assert {root / "checkpoints" / "file.py", root / "checkpoints" / "pth" / "program.py"} <= set(files)
-    assert {str(file): unsafe(file.read_text()) for file in files if unsafe(file.read_text())} == {}
+    found = {str(file.relative_to(root)): unsafe(file.read_text()) for file in files if unsafe(file.read_text())}
+    # A plugin is code, which the user names; tests/cli/test_plugins.py sees that no checkpoint names one.
+    assert found == {"system/plugins.py": ["exec_module"]}
 
 
 # Names

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from n2n_cli.config import Config
-from n2n_cli.errors import CheckpointError
+from n2n_cli.config.config import UnregisteredError
+from n2n_cli.errors import CheckpointError, ConfigError
 
 _NO_FACTS = ("model", "optimizer", "config", "own_weights", "averaged_steps")
 
@@ -29,7 +30,11 @@ def config_in(tree: Any, path: Path | str) -> Config:
             f"`{path}` holds weights but not the network they belong to",
             hint="name its configuration: `--config ee559`",
         )
-    return Config.from_tables(tree["config"], os.fspath(path))
+    try:
+        return Config.from_tables(tree["config"], os.fspath(path))
+    except UnregisteredError as error:  # no mistyped name: it was registered when the checkpoint was written
+        hint = "`n2n --plugin FILE.py ...` loads the file that defines it"
+        raise ConfigError(error.message, hint=hint) from None
 
 
 def facts_in(tree: Any) -> dict[str, Any]:

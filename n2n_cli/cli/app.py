@@ -6,6 +6,7 @@ import io
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -27,6 +28,7 @@ from n2n_cli.cli.train.command import train
 from n2n_cli.cli.train.sources import TrainCommand
 from n2n_cli.errors import N2NError
 from n2n_cli.system.blas import prepare_blas
+from n2n_cli.system.plugins import load_plugin
 
 _ANYWHERE = {  # options that may stand before the command or behind it
     "quiet": (("--quiet", "-q"), "Print only results and errors."),
@@ -87,17 +89,40 @@ class Commands(TyperGroup):
 
 
 def _anywhere() -> list[TyperOption]:
-    return [
+    flags = [
         TyperOption(
-            param_decls=[name, *words], is_flag=True, default=False, expose_value=False, callback=_remember, help=told
+            param_decls=[name, *words],
+            is_flag=True,
+            default=False,
+            is_eager=True,  # it is for the loading of plugins, too
+            expose_value=False,
+            callback=_remember,
+            help=told,
         )
         for name, (words, told) in _ANYWHERE.items()
     ]
+    plugin = TyperOption(
+        param_decls=["plugins", "--plugin"],
+        metavar="FILE.py",
+        multiple=True,
+        is_eager=True,  # the values of other options may be names that it registers
+        expose_value=False,
+        callback=_load,
+        help="Python file with layers, losses or noise models; repeatable.",
+        show_default="none",
+    )
+    return [*flags, plugin]
 
 
 def _remember(_: Any, option: Any, given: bool) -> None:
     if given:
         setattr(settings, option.name, True)
+
+
+def _load(ctx: Any, option: Any, given: Sequence[str]) -> None:
+    if not ctx.resilient_parsing:  # a shell completes the words
+        for path in given or ():
+            load_plugin(Path(path))
 
 
 def _report(error: Exception) -> int:

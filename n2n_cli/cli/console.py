@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from n2n_cli.errors import N2NError, printable
+from n2n_cli.system.plugins import loaded_plugins
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -138,7 +139,8 @@ def explain(error: Exception) -> tuple[str, str | None]:
     if isinstance(error, OSError):
         place = "" if error.filename is None else f"`{error.filename}`: "
         return f"{place}{error.strerror or error}", "`n2n --debug ...` shows where"
-    return f"{type(error).__name__}: {error}", "this is a fault of n2n; `n2n --debug ...` shows where"
+    whose = "n2n or of a plugin" if loaded_plugins() else "n2n"
+    return f"{type(error).__name__}: {error}", f"this is a fault of {whose}; `n2n --debug ...` shows where"
 
 
 def complain(message: str, hint: str | None = None) -> None:

@@ -127,7 +127,7 @@ def config_option(text: str) -> Config:
     from n2n_cli.config import load_config
 
     with named("--config", text):
-        return load_config(text)
+        return load_config(text, plugins=True)
 
 
 # Options that several commands share

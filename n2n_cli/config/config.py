@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
-from n2n_cli.config.keys import DEAD_LEAVES
+from n2n_cli.config.keys import DEAD_LEAVES, UnknownNameError
 from n2n_cli.config.tables import DataConfig, NetworkConfig, TrainConfig
 from n2n_cli.config.toml_text import plain, shown, to_toml
 from n2n_cli.errors import ArgumentError, ConfigError, ShapeError, did_you_mean
@@ -24,6 +24,13 @@ MAX_WEIGHTS = 100_000_000
 
 _SECTIONS = {"network": NetworkConfig, "data": DataConfig, "train": TrainConfig}
 _SCHEDULE = "schedule"
+PLUGINS = "plugins"
+"""Key of a list of files to load, which is no part of a configuration: see `reading`."""
+_OTHERS = "`--plugin FILE.py` loads others"
+
+
+class UnregisteredError(ConfigError):
+    """There is no layer, loss or noise model of that name: perhaps a plugin defines it."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,11 @@ class Config:
             that does not keep a picture's size.
         """
         known = [*_SECTIONS, _SCHEDULE]
+        if PLUGINS in tables:
+            raise ConfigError(
+                f"`{origin}`: `{PLUGINS}` is not allowed here: only a file that `--config` names may load them",
+                hint="without the key, `--plugin FILE.py` loads them",
+            )
         for name, table in tables.items():
             if name not in known:
                 raise ConfigError(f"`{origin}`: unknown key `{name}`", hint=did_you_mean(str(name), known))
@@ -108,6 +120,10 @@ class Config:
         (item,) = (item for item in fields(table) if item.name == key)
         try:
             checked = item.metadata["check"](value)
+        except UnknownNameError as error:
+            raise UnregisteredError(
+                f"`{origin}`: `{name}` is {shown(value)}, it must be {error}", hint=_OTHERS
+            ) from None
         except ValueError as error:
             raise ConfigError(f"`{origin}`: `{name}` is {shown(value)}, it must be {error}") from None
         return replace(self, **{section: replace(table, **{key: checked})})
@@ -144,7 +160,10 @@ class Config:
             out = network.output_shape(whole)
         except SpecError as error:
             key = f"network.layers[{error.position}]" + (f".{error.key}" if error.key else "")
-            raise ConfigError(f"`{origin}`: `{key}`: {error.message}", hint=error.hint) from None
+            message = f"`{origin}`: `{key}`: {error.message}"
+            if error.is_unknown_type:
+                raise UnregisteredError(message, hint=f"{error.hint} ({_OTHERS})") from None
+            raise ConfigError(message, hint=error.hint) from None
         except ShapeError as error:
             raise ConfigError(f"`{origin}`: `network.layers` do not fit together: {error.message}") from None
         except (MemoryError, ValueError):  # ValueError is from NumPy, for an impossible size of an array

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from n2n_cli.errors import ArgumentError
 from n2n_cli.nn.spec import LayerSpec
-from n2n_cli.noise import parse_noise
+from n2n_cli.noise import NOISE_MODELS, parse_noise
 
 DEAD_LEAVES = "dead-leaves"
 """Name of the built-in pictures as a data source."""
@@ -20,6 +20,10 @@ KINDS = ("pictures", "pairs", "bursts", "single")
 """Kinds of data sources, see `DataConfig`."""
 
 Check: TypeAlias = Callable[[Any], Any]
+
+
+class UnknownNameError(ValueError):
+    """There is no class of that name: perhaps a plugin defines it."""
 
 
 def whole(low: int, high: int) -> Check:
@@ -80,6 +84,18 @@ def one_of(choices: Iterable[str]) -> Check:
     return check
 
 
+def registered(names: Mapping[str, object]) -> Check:
+    """The name of a class that is registered when the value is checked."""
+
+    def check(value: Any) -> str:
+        try:
+            return one_of(names)(value)  # type: ignore[no-any-return]
+        except ValueError as error:
+            raise UnknownNameError(str(error)) from None
+
+    return check
+
+
 def source(value: Any) -> str:
     """A data source: the built-in pictures, or a path."""
     if not isinstance(value, str) or not value or "\0" in value or not _is_unicode(value):
@@ -111,7 +127,8 @@ def noise(value: Any) -> str:
     try:
         parse_noise(value if isinstance(value, str) else repr(value))
     except ArgumentError as error:
-        raise ValueError(error.needed) from None
+        known = str(value).partition(":")[0] in NOISE_MODELS
+        raise (ValueError if known else UnknownNameError)(error.needed) from None
     return str(value)
 
 

@@ -9,8 +9,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from n2n_cli.config.config import Config
+from n2n_cli.config.config import PLUGINS, Config
+from n2n_cli.config.toml_text import shown
 from n2n_cli.errors import ConfigError
+from n2n_cli.system.plugins import load_plugin
+
+RUN_CONFIG = "config.toml"
+"""Name of the configuration that a training writes to its run folder."""
 
 MAX_BYTES = 1_000_000
 _MAX_DOTS = 200  # tomllib takes seconds for a key of thousands of parts
@@ -25,13 +30,23 @@ def shipped_configs() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"), key=lambda path: path.stem)}
 
 
-def load_config(name: str) -> Config:
+def load_config(name: str, *, plugins: bool = False) -> Config:
     """A configuration from the path of a TOML file, or the name of a shipped one.
+
+    Parameters
+    ----------
+    name : str
+    plugins : bool
+        Load the files that its top-level key `plugins` lists, which runs their code: for a file that the user named as
+        a configuration. With the name of a shipped configuration, which the user may have meant, or of the one in a
+        run folder, which n2n writes without the key, a file that has it is refused.
 
     Raises
     ------
     ConfigError
         When there is no such file, it is not TOML, or a key is wrong.
+    PluginError
+        When a plugin cannot be loaded.
     """
     path, shipped = Path(name), shipped_configs()
     try:
@@ -54,7 +69,24 @@ def load_config(name: str) -> Config:
         raise ConfigError(f"`{name}` cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:  # ValueError: also invalid UTF-8, or a number with too many digits
         raise ConfigError(f"`{name}` is not TOML: {error}") from None
+    if plugins and PLUGINS in tables:
+        if name.removesuffix(".toml") in shipped or path.name == RUN_CONFIG:
+            raise ConfigError(
+                f"`{name}` has the name of a shipped configuration, or of a run's: its `{PLUGINS}` are not loaded",
+                hint="if you trust the file, give it another name",
+            )
+        for plugin in _plugins(tables.pop(PLUGINS), name):
+            load_plugin(path.parent / plugin)
     return Config.from_tables(tables, name)
+
+
+def _plugins(value: Any, origin: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) and "\0" not in item for item in value):
+        raise ConfigError(
+            f"`{origin}`: `{PLUGINS}` is {shown(value)}, it must be a list of Python files",
+            hint='for example `plugins = ["my_layers.py"]`',
+        )
+    return value
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:

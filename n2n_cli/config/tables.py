@@ -130,7 +130,7 @@ class TrainConfig:
     weight_decay: float = keys.key(keys.from_0_to_below(10), 0.0)
     clip_norm: float = keys.key(keys.from_0_to_below(1e9), 0.0)
     average: float = keys.key(keys.from_0_to_below(1), 0.0)
-    loss: str = keys.key(keys.one_of(LOSSES), "MSE")
+    loss: str = keys.key(keys.registered(LOSSES), "MSE")
     seed: int = keys.key(keys.whole(0, 2**63 - 1), 0)
     init: str = keys.key(keys.path, "")
     freeze: tuple[str, ...] = keys.key(keys.patterns, ())

@@ -8,17 +8,10 @@ from typing import Any
 import numpy as np
 
 from n2n_cli.engine.bordered import Bordered, clear_border, inside, with_border
-from n2n_cli.engine.channels_last import (
-    channels_first,
-    channels_last,
-    im2col,
-    product,
-    relu_in_place,
-    rows_unpacked,
-    total,
-)
+from n2n_cli.engine.channels_last import channels_first, channels_last, im2col, relu_in_place, total
 from n2n_cli.engine.fused_conv import FusedConv, Shared, masked
 from n2n_cli.engine.pool import empty
+from n2n_cli.engine.products import product, rows_unpacked
 from n2n_cli.engine.tape import do
 from n2n_cli.nn.activations import ReLU
 from n2n_cli.nn.conv import Conv2d

@@ -10,9 +10,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from n2n_cli.engine.bordered import Bordered, inside, with_border
-from n2n_cli.engine.channels_last import channels_first, channels_last, product, total
+from n2n_cli.engine.channels_last import channels_first, channels_last, total
 from n2n_cli.engine.fused_conv import FusedConv
 from n2n_cli.engine.pool import empty
+from n2n_cli.engine.products import product
 from n2n_cli.engine.tape import do
 from n2n_cli.nn.functional import Array, Shape
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from n2n_cli.engine.channels_last import channels_first, channels_last, col2im, im2col, product, total
+from n2n_cli.engine.channels_last import channels_first, channels_last, col2im, im2col, total
 from n2n_cli.engine.kernel import TrainableKernel
 from n2n_cli.engine.pool import empty
+from n2n_cli.engine.products import product
 from n2n_cli.engine.tape import do
 from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.nn.transpose_conv import TransposeConv2d

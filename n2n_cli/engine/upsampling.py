@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from n2n_cli.engine.channels_last import (
-    channels_first,
-    channels_last,
-    col2im,
-    im2col,
-    product,
-    relu_in_place,
-    total,
-)
+from n2n_cli.engine.channels_last import channels_first, channels_last, col2im, im2col, relu_in_place, total
 from n2n_cli.engine.fused_conv import FusedConv, Shared, masked
 from n2n_cli.engine.pool import empty
+from n2n_cli.engine.products import product
 from n2n_cli.engine.tape import do
 from n2n_cli.nn.activations import ReLU
 from n2n_cli.nn.conv import Conv2d

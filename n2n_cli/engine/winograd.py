@@ -7,48 +7,27 @@ from collections.abc import Iterator
 import numpy as np
 
 from n2n_cli.engine.bands import Bands
-from n2n_cli.engine.channels_last import (
-    channels_first,
-    channels_last,
-    padded,
-    products,
-    products_over_rows,
-    relu_in_place,
-    strided,
-    total,
-)
+from n2n_cli.engine.channels_last import channels_first, channels_last, padded, relu_in_place, total
 from n2n_cli.engine.fused_conv import FusedConv, masked
 from n2n_cli.engine.pool import empty
+from n2n_cli.engine.products import products, products_over_rows
 from n2n_cli.engine.tape import do
+from n2n_cli.engine.winograd_transforms import (
+    FILTERS,
+    GRADIENT,
+    INPUT,
+    KINDS,
+    ONES,
+    OUTPUT,
+    OUTPUTS,
+    add_windows,
+    transformed,
+    windows,
+)
 from n2n_cli.nn.functional import Array, Shape
-
-_OUTPUTS, _KINDS = 4, 6
-"""Outputs per window along an axis, m = 4; and its pixels, which equals the number of transformed values, m + 2 = 6."""
-_POINTS = (0, 1, -1, -1 / 2, 2)
-"""Evaluation points of the polynomials, besides infinity. Rounding errors in float32 are about 4 times those of a
-direct convolution; with the usual points (0, 1, -1, 2, -2), 6 times."""
-_ONES = 1
-"""Index of the point 1, whose value has the factor 1 in every output: the bias is added there."""
 
 _VALUES_AT_ONCE, _ROWS_AT_ONCE = 2**19, 8
 """Transformed values per block in inference; and minimum rows of windows per block, unless the image has fewer."""
-
-
-def _evaluated(coefficients: int) -> Array:
-    """Matrix, (6, coefficients), that evaluates a polynomial at the points."""
-    infinity = [[0.0] * (coefficients - 1) + [1.0]]
-    return np.concatenate([np.vander(_POINTS, coefficients, increasing=True), infinity])
-
-
-_GRADIENT = _evaluated(_OUTPUTS)  # (6, 4)
-_OUTPUT = _GRADIENT.T
-_FILTERS = np.kron(_evaluated(3), _evaluated(3))
-"""(36, 9): filter transform along both axes, from the taps (rows, columns) to the kinds (rows, columns)."""
-_INPUT = np.linalg.inv(_evaluated(_KINDS)).T  # (6, 6)
-_FIRST, _LAST = _INPUT.T[:_OUTPUTS], _INPUT.T[_OUTPUTS:]
-_BETWEEN = np.concatenate([np.pad(_LAST, ((0, _OUTPUTS - len(_LAST)), (0, 0))), _FIRST], axis=1)
-"""(4, 12): maps the kinds of two neighbouring windows to the gradient of the first four pixels of the second, two of
-which belong to both."""
 
 
 class WinogradConv(FusedConv):
@@ -76,8 +55,8 @@ class WinogradConv(FusedConv):
         """
         weight = self.conv.weight.data
         c_out, c, _, _ = weight.shape
-        there = np.empty((_KINDS, _KINDS, c, c_out), weight.dtype)
-        matrices = there, np.empty((_KINDS, _KINDS, c_out, c), weight.dtype)
+        there = np.empty((KINDS, KINDS, c, c_out), weight.dtype)
+        matrices = there, np.empty((KINDS, KINDS, c_out, c), weight.dtype)
         self._make_again(matrices)
         return matrices
 
@@ -85,7 +64,7 @@ class WinogradConv(FusedConv):
         # In place: allocating memory of this size at every step would take several times as long as the rest.
         there, back = matrices
         taps = self.conv.weight.data.reshape(-1, 9).T
-        np.matmul(_FILTERS.astype(back.dtype), taps, out=back.reshape(len(_FILTERS), -1))
+        np.matmul(FILTERS.astype(back.dtype), taps, out=back.reshape(len(FILTERS), -1))
         np.copyto(there, back.swapaxes(2, 3))
 
     def forward(self, x: Array) -> Array:
@@ -108,14 +87,14 @@ class WinogradConv(FusedConv):
         return bands.fill(
             y,
             lambda rows: self._fill(y_nhwc, x, rows.start, rows.stop),
-            period=_OUTPUTS,
+            period=OUTPUTS,
             width=x.shape[1],
             beside=4 * max(_VALUES_AT_ONCE, _ROWS_AT_ONCE * self._values_of_a_window),
         )
 
     @property
     def _values_of_a_window(self) -> int:
-        return len(_FILTERS) * max(self.conv.in_channels, self.conv.out_channels)
+        return len(FILTERS) * max(self.conv.in_channels, self.conv.out_channels)
 
     def _fill(self, y: Array, x: Array, start: int, stop: int) -> None:
         """Compute rows `start` to `stop` of the output in eval mode.
@@ -147,12 +126,12 @@ class WinogradConv(FusedConv):
         x_nhwc = x.transpose(0, 2, 3, 1)
         before, size = [], []
         for axis, (part, padding) in enumerate(zip((rows, columns), self.conv.padding, strict=True), 1):
-            size.append(_OUTPUTS * _windows(part.stop - part.start) + _KINDS - _OUTPUTS)
+            size.append(OUTPUTS * windows(part.stop - part.start) + KINDS - OUTPUTS)
             first = part.start - padding  # in the image
             before.append(max(0, -first))
             x_nhwc = x_nhwc[(slice(None),) * axis + (slice(max(0, first), max(0, first + size[-1])),)]
         dtype = np.result_type(x, self.conv.weight.data, np.float32)
-        return _kinds(padded(x_nhwc, (before[0], before[1]), (size[0], size[1])), _INPUT.astype(dtype))
+        return transformed(padded(x_nhwc, (before[0], before[1]), (size[0], size[1])), INPUT.astype(dtype))
 
     def _outputs(self, kinds: Array, matrices: Array, shape: Shape) -> Array:
         """Multiply kinds by the filters and transform the results to outputs.
@@ -170,52 +149,48 @@ class WinogradConv(FusedConv):
             H and W rounded up to whole windows.
         """
         n, c_out, h, w = shape
-        by_kind = empty((_KINDS, kinds.shape[1], _KINDS, c_out), np.result_type(kinds, matrices))
+        by_kind = empty((KINDS, kinds.shape[1], KINDS, c_out), np.result_type(kinds, matrices))
         products(kinds.swapaxes(1, 2), matrices, by_kind.swapaxes(1, 2))
         del kinds
         if self.conv.bias is not None:
-            do(np.add, by_kind[_ONES, :, _ONES], self.conv.bias.data, out=by_kind[_ONES, :, _ONES])
-        rows, columns = _windows(h), _windows(w)
-        matrix = _OUTPUT.astype(by_kind.dtype)
-        width = columns * _KINDS * c_out
-        by_row = empty((n, rows, _OUTPUTS, width), by_kind.dtype)
-        do(np.matmul, matrix, by_kind.reshape(_KINDS, n, rows, width).transpose(1, 2, 0, 3), out=by_row)
+            do(np.add, by_kind[ONES, :, ONES], self.conv.bias.data, out=by_kind[ONES, :, ONES])
+        rows, columns = windows(h), windows(w)
+        matrix = OUTPUT.astype(by_kind.dtype)
+        width = columns * KINDS * c_out
+        by_row = empty((n, rows, OUTPUTS, width), by_kind.dtype)
+        do(np.matmul, matrix, by_kind.reshape(KINDS, n, rows, width).transpose(1, 2, 0, 3), out=by_row)
         del by_kind
-        y = empty((n, rows * _OUTPUTS, columns, _OUTPUTS, c_out), by_row.dtype)
-        do(np.matmul, matrix, by_row.reshape(n, rows * _OUTPUTS, columns, _KINDS, c_out), out=y)
-        return y.reshape(n, rows * _OUTPUTS, columns * _OUTPUTS, c_out)
+        y = empty((n, rows * OUTPUTS, columns, OUTPUTS, c_out), by_row.dtype)
+        do(np.matmul, matrix, by_row.reshape(n, rows * OUTPUTS, columns, KINDS, c_out), out=y)
+        return y.reshape(n, rows * OUTPUTS, columns * OUTPUTS, c_out)
 
     def _accumulate(self, grad_output: Array) -> tuple[tuple[Array, ...], Shape]:
         kinds, above, x_shape, shape = self.use_up()
         _, c_out, h, w = shape
         self.last.check_gradient(grad_output.shape, shape)
         grad_y = masked(channels_last(grad_output), above)
-        whole = padded(grad_y, (0, 0), (_OUTPUTS * _windows(h), _OUTPUTS * _windows(w)))
-        grads = _kinds(whole, _GRADIENT.astype(np.result_type(whole, kinds)))
-        by_kind = empty((_KINDS, _KINDS, x_shape[1], c_out), grads.dtype)
+        whole = padded(grad_y, (0, 0), (OUTPUTS * windows(h), OUTPUTS * windows(w)))
+        grads = transformed(whole, GRADIENT.astype(np.result_type(whole, kinds)))
+        by_kind = empty((KINDS, KINDS, x_shape[1], c_out), grads.dtype)
         products_over_rows(kinds.swapaxes(1, 2), grads.swapaxes(1, 2), by_kind)
         by_tap = empty((9, x_shape[1] * c_out), grads.dtype)
-        do(np.matmul, _FILTERS.T.astype(grads.dtype), by_kind.reshape(len(_FILTERS), -1), out=by_tap)
+        do(np.matmul, FILTERS.T.astype(grads.dtype), by_kind.reshape(len(FILTERS), -1), out=by_tap)
         self._add_gradient(self.conv.weight, by_tap.reshape(3, 3, x_shape[1], c_out).transpose(3, 2, 0, 1))
-        self._add_gradient(self.conv.bias, total(grads[_ONES, :, _ONES], axis=0))
+        self._add_gradient(self.conv.bias, total(grads[ONES, :, ONES], axis=0))
         return (grads,), x_shape
 
     def _input_gradient(self, grads: tuple[Array, ...], x_shape: Shape) -> Array:
         (n, c, h, w), (top, left) = x_shape, self.conv.padding
-        rows, columns = map(_windows, self.conv.output_shape(x_shape)[2:])
+        rows, columns = map(windows, self.conv.output_shape(x_shape)[2:])
         matrices = self._matrices()[1]
-        kinds = empty((_KINDS, n * rows, columns, _KINDS, c), grads[0].dtype)
-        products(grads[0].swapaxes(1, 2), matrices, kinds.reshape(_KINDS, n * rows * columns, _KINDS, c).swapaxes(1, 2))
-        height, width = (_OUTPUTS * count + _KINDS - _OUTPUTS for count in (rows, columns))
-        by_row = empty((n * rows, _KINDS, width, c), kinds.dtype)
-        _add_up(kinds, by_row.swapaxes(0, 1))
+        kinds = empty((KINDS, n * rows, columns, KINDS, c), grads[0].dtype)
+        products(grads[0].swapaxes(1, 2), matrices, kinds.reshape(KINDS, n * rows * columns, KINDS, c).swapaxes(1, 2))
+        height, width = (OUTPUTS * count + KINDS - OUTPUTS for count in (rows, columns))
+        by_row = empty((n * rows, KINDS, width, c), kinds.dtype)
+        add_windows(kinds, by_row.swapaxes(0, 1))
         grad_x = empty((n, height, width, c), kinds.dtype)
-        _add_up(by_row.reshape(n, rows, _KINDS, width * c), grad_x.reshape(n, height, width * c))
+        add_windows(by_row.reshape(n, rows, KINDS, width * c), grad_x.reshape(n, height, width * c))
         return channels_first(grad_x[:, top : top + h, left : left + w])
-
-
-def _windows(outputs: int) -> int:
-    return -(-outputs // _OUTPUTS)
 
 
 def _blocks(n: int, start: int, stop: int, w: int, at_once: int) -> Iterator[tuple[slice, slice, slice]]:
@@ -223,50 +198,15 @@ def _blocks(n: int, start: int, stop: int, w: int, at_once: int) -> Iterator[tup
 
     Yields slices of images, rows (`start` to `stop`) and columns (0 to `w`). Blocks are whole images if these fit.
     """
-    down, across = _windows(stop - start), _windows(w)
+    down, across = windows(stop - start), windows(w)
     images = max(1, min(n, at_once // max(1, down * across)))
     down = min(down, max(_ROWS_AT_ONCE, at_once // max(1, across)))
     across = min(across, max(1, at_once // max(1, down)))
     for image in range(0, n, images):
-        for row in range(start, stop, _OUTPUTS * down):
-            for column in range(0, w, _OUTPUTS * across):
+        for row in range(start, stop, OUTPUTS * down):
+            for column in range(0, w, OUTPUTS * across):
                 yield (
                     slice(image, min(image + images, n)),
-                    slice(row, min(row + _OUTPUTS * down, stop)),
-                    slice(column, min(column + _OUTPUTS * across, w)),
+                    slice(row, min(row + OUTPUTS * down, stop)),
+                    slice(column, min(column + OUTPUTS * across, w)),
                 )
-
-
-def _kinds(x: Array, matrix: Array) -> Array:
-    """Transform all windows along both axes: (N, H, W, C) -> (6, M, 6, C).
-
-    Windows have K x K pixels and are four pixels apart; `matrix` has the shape (6, K).
-    """
-    x = channels_last(channels_first(x))
-    (n, h, w, c), (_, k) = x.shape, matrix.shape
-    rows, columns = ((size - k) // _OUTPUTS + 1 for size in (h, w))
-    # Along the columns first, whose products are small and slow: windows overlap, so there are fewer rows before.
-    by_column = empty((n, h, columns, _KINDS, c), matrix.dtype)
-    windows = strided(x, (n, h, columns, k, c), (h * w * c, w * c, _OUTPUTS * c, c, 1))
-    do(np.matmul, matrix, windows, out=by_column)
-    width = columns * _KINDS * c
-    windows = strided(by_column, (n, rows, k, width), (h * width, _OUTPUTS * width, width, 1))
-    kinds = empty((_KINDS, n, rows, width), matrix.dtype)
-    do(np.matmul, matrix, windows, out=kinds.transpose(1, 2, 0, 3))
-    return kinds.reshape(_KINDS, n * rows * columns, _KINDS, c)
-
-
-def _add_up(kinds: Array, out: Array) -> None:
-    """Gradient of the pixels along an axis, from the gradients of the kinds.
-
-    The adjoint of the transform: (..., windows, 6, X) -> (..., 4 * windows + 2, X). `kinds` is C-contiguous.
-    """
-    *outer, count, _, x = kinds.shape
-    end = _OUTPUTS * count
-    first, between, last = (matrix.astype(kinds.dtype) for matrix in (_FIRST, _BETWEEN, _LAST))
-    do(np.matmul, first, kinds[..., 0, :, :], out=out[..., :_OUTPUTS, :])
-    if count > 1:
-        steps = [stride // kinds.itemsize for stride in kinds.strides]
-        pairs = strided(kinds, (*outer, count - 1, 2 * _KINDS, x), tuple(steps))
-        do(np.matmul, between, pairs, out=out[..., _OUTPUTS:end, :].reshape(*outer, count - 1, _OUTPUTS, x))
-    do(np.matmul, last, kinds[..., -1, :, :], out=out[..., end:, :])

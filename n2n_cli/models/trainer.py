@@ -12,7 +12,7 @@ import numpy as np
 
 from n2n_cli.distributed.ranks import ALONE, Ranks
 from n2n_cli.engine.executor import Executor
-from n2n_cli.errors import TrainingError
+from n2n_cli.errors import DivergenceError
 from n2n_cli.nn import Loss, Module, Optimizer
 from n2n_cli.nn.averaging import MovingAverage
 from n2n_cli.nn.functional import Array
@@ -82,7 +82,7 @@ class Trainer:
                 loss = self.executor.accumulate(noisy, target, self.criterion)
         loss = self.ranks.add_up(loss, len(noisy))
         if not math.isfinite(loss):
-            raise TrainingError(f"the loss is {loss}", hint="try a smaller learning rate")
+            raise DivergenceError(f"the loss is {loss}", hint="try a smaller learning rate")
         if self.clip_norm:
             clip_gradient_norm(self.optimizer.params, self.clip_norm)
         with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():  # checked by the next loss

@@ -20,6 +20,8 @@ init             weight initialisation
 he               He initialisation of a whole network
 freezing         frozen parameters
 spec             networks built from the tables of a TOML file
+registering      names of a user's own layers and losses
+gradient_check   gradients by central differences
 arguments        checks of constructor arguments
 state            loading of saved arrays by name
 
@@ -37,13 +39,15 @@ averaging        moving average of the weights
 from n2n_cli.nn.activations import LeakyReLU, ReLU, Sigmoid
 from n2n_cli.nn.containers import Sequential
 from n2n_cli.nn.conv import Conv2d
-from n2n_cli.nn.losses import L1, MSE, Loss
+from n2n_cli.nn.gradient_check import check_gradients
+from n2n_cli.nn.losses import L1, MSE, Loss, register_loss
 from n2n_cli.nn.module import Module, Parameter
 from n2n_cli.nn.optim import SGD, Adam, AdamW, Muon
 from n2n_cli.nn.optimizer import Optimizer
 from n2n_cli.nn.pooling import MaxPool2d
 from n2n_cli.nn.shuffle import PixelShuffle, PixelUnshuffle
 from n2n_cli.nn.skips import Residual, SkipConcat
+from n2n_cli.nn.spec import register_layer
 from n2n_cli.nn.transpose_conv import TransposeConv2d
 from n2n_cli.nn.upsampling import NearestUpsampling
 
@@ -70,4 +74,7 @@ __all__ = [
     "Sigmoid",
     "SkipConcat",
     "TransposeConv2d",
+    "check_gradients",
+    "register_layer",
+    "register_loss",
 ]

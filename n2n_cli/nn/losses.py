@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import TypeVar
+
 import numpy as np
 
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.module import Differentiable
+from n2n_cli.nn.registering import RegistrationError, register
+
+LossKind = TypeVar("LossKind", bound="type[Loss]")
 
 
 class Loss(Differentiable):
-    """Distance of a prediction from its target, and the gradient of that distance."""
+    """Distance of a prediction from its target, and the gradient of that distance.
+
+    It is a mean over the images of a batch: batches are computed in parts, each with a copy of the loss.
+    """
 
     def forward(self, prediction: Array, target: Array) -> float:
         """Loss of a batch; both arrays have the same shape."""
         raise NotImplementedError
 
     def backward(self) -> Array:
-        """Gradient of the last `forward` with respect to `prediction`."""
+        """Gradient of the last `forward` with respect to `prediction`, in an array of its own."""
         raise NotImplementedError
 
     def __call__(self, prediction: Array, target: Array) -> float:
@@ -70,3 +79,25 @@ class L1(Loss):
 
 
 LOSSES: dict[str, type[Loss]] = {"MSE": MSE, "L1": L1}
+
+
+def register_loss(cls: LossKind) -> LossKind:
+    """Let configurations find a loss by the name of its class: `loss = "MyLoss"`. Usable as a decorator.
+
+    Parameters
+    ----------
+    cls : subclass of Loss
+        With `forward` and `backward`, and a constructor that needs no arguments.
+
+    Raises
+    ------
+    RegistrationError
+        When the class is not fit, or the name is taken.
+    """
+    if isinstance(cls, type) and any(
+        parameter.default is parameter.empty and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        for parameter in inspect.signature(cls).parameters.values()
+    ):
+        raise RegistrationError(f"the loss `{cls.__name__}` has a constructor that needs arguments: give them defaults")
+    register(LOSSES, "loss", getattr(cls, "__name__", ""), cls, Loss, ("forward", "backward"))
+    return cls

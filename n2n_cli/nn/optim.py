@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from n2n_cli.errors import ArgumentError, TrainingError
+from n2n_cli.errors import ArgumentError, DivergenceError
 from n2n_cli.nn import arguments
 from n2n_cli.nn.adam import Adam, AdamW
 from n2n_cli.nn.functional import Array
@@ -104,7 +104,7 @@ def clip_gradient_norm(params: Iterable[tuple[Array, Array]], max_norm: float) -
 
     Raises
     ------
-    TrainingError
+    DivergenceError
         If the norm is not finite; the gradients are then unchanged.
     """
     max_norm = arguments.positive("max_norm", max_norm)
@@ -113,7 +113,7 @@ def clip_gradient_norm(params: Iterable[tuple[Array, Array]], max_norm: float) -
     with np.errstate(over="ignore"):
         norm = math.sqrt(sum(float(np.square(grad, dtype=np.float64).sum()) for grad in grads))
     if not math.isfinite(norm):
-        raise TrainingError(f"the norm of the gradients is {norm}", hint="try a smaller learning rate")
+        raise DivergenceError(f"the norm of the gradients is {norm}", hint="try a smaller learning rate")
     factor = max_norm / (norm + 1e-6)
     if factor < 1:
         for grad in grads:

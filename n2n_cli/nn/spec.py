@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -19,22 +19,24 @@ from n2n_cli.nn.containers import Sequential
 from n2n_cli.nn.conv import Conv2d
 from n2n_cli.nn.module import Module
 from n2n_cli.nn.pooling import MaxPool2d
+from n2n_cli.nn.registering import register
 from n2n_cli.nn.shuffle import PixelShuffle, PixelUnshuffle
 from n2n_cli.nn.skips import Residual, SkipConcat
 from n2n_cli.nn.transpose_conv import TransposeConv2d
 from n2n_cli.nn.upsampling import NearestUpsampling
 
 LayerSpec: TypeAlias = Mapping[str, Any]
+Layer = TypeVar("Layer", bound=type[Module])
 
-CONTAINERS: dict[str, type[Module]] = {layer.__name__: layer for layer in (Residual, SkipConcat, Sequential)}
 LAYERS: dict[str, type[Module]] = {
     layer.__name__: layer
     for layer in (
         *(Conv2d, TransposeConv2d, NearestUpsampling, PixelUnshuffle, PixelShuffle, MaxPool2d),
         *(ReLU, LeakyReLU, Sigmoid),
-        *CONTAINERS.values(),
+        *(Residual, SkipConcat, Sequential),
     )
 }
+_BUILT_IN = frozenset(LAYERS)
 
 MAX_NESTED = 16
 """Maximum nesting depth of containers: networks are copied and run by recursive functions."""
@@ -49,6 +51,8 @@ class SpecError(N2NError):
         Index of the table in the list.
     key : str or None
         Invalid key of the table or of a nested layer ("layers[1].stride"); None for the table as a whole.
+    is_unknown_type : bool
+        The table, or one in it, has a `type` that no layer has.
     """
 
     exit_code = 2
@@ -57,6 +61,30 @@ class SpecError(N2NError):
         super().__init__(message, hint=hint)
         self.position = position
         self.key = key
+
+    @property
+    def is_unknown_type(self) -> bool:
+        return self.key is not None and self.key.rpartition(".")[2] == "type"
+
+
+def register_layer(cls: Layer) -> Layer:
+    """Let configurations find a layer by the name of its class: `type = "MyLayer"`. Usable as a decorator.
+
+    The constructor's arguments, except `rng` and `dtype`, are then keys of the layer's table; modules that it takes as
+    `*modules` are the tables in `layers`.
+
+    Parameters
+    ----------
+    cls : subclass of Module
+        With `forward`; to be trained, it needs `backward`, too.
+
+    Raises
+    ------
+    RegistrationError
+        When the class is not fit, or the name is taken.
+    """
+    register(LAYERS, "layer", getattr(cls, "__name__", ""), cls, Module, ("forward",))
+    return cls
 
 
 def build(
@@ -98,8 +126,9 @@ def _layer(spec: LayerSpec, position: int, drawn: _Drawn, depth: int) -> Module:
         hint = did_you_mean(str(kind), list(LAYERS))
         raise SpecError(f"there is no layer of type {kind!r}", position, "type", hint=hint)
     parameters = inspect.signature(layer).parameters
-    container = kind in CONTAINERS
-    known = [name for name, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    container = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
+    ours = {name: value for name, value in drawn._asdict().items() if name in parameters}
+    known = [name for name, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD and name not in ours]
     needed = [name for name in known if parameters[name].default is inspect.Parameter.empty]
     if container:
         known = needed = ["layers"]
@@ -114,9 +143,13 @@ def _layer(spec: LayerSpec, position: int, drawn: _Drawn, depth: int) -> Module:
     if container:
         return layer(*_inner(given["layers"], position, drawn, depth + 1))
     try:
-        return layer(**given, **(drawn._asdict() if "rng" in parameters else {}))
+        return layer(**given, **ours)
     except ArgumentError as error:
         raise SpecError(f"{error.value!r} is not {error.needed}", position, error.name) from None
+    except Exception as error:
+        if kind in _BUILT_IN:
+            raise
+        raise SpecError(f"{kind} cannot be made: {type(error).__name__}: {error}", position, None) from error
 
 
 def _inner(specs: Any, position: int, drawn: _Drawn, depth: int) -> list[Module]:

@@ -16,8 +16,8 @@ correlation  spatial correlation of noise
 """
 
 from n2n_cli.noise.gaussian import Gaussian, Grain
-from n2n_cli.noise.model import NoiseModel, Strength
-from n2n_cli.noise.parsing import NOISE_MODELS, parse_noise
+from n2n_cli.noise.model import NoiseModel, Strength, within
+from n2n_cli.noise.parsing import NOISE_MODELS, parse_noise, register_noise
 from n2n_cli.noise.pixelate import Pixelate
 from n2n_cli.noise.poisson import Poisson, PoissonGaussian
 from n2n_cli.noise.replaced import Bernoulli, Impulse, Text
@@ -35,4 +35,6 @@ __all__ = [
     "Strength",
     "Text",
     "parse_noise",
+    "register_noise",
+    "within",
 ]

@@ -49,7 +49,7 @@ class NoiseModel:
     strengths: ClassVar[int] = 1
     """Number of strengths in its text."""
     scale: int = 1
-    floor: str
+    floor: str = "the variance of the noise"
 
     def __init__(self, *strengths: Strength) -> None:
         raise NotImplementedError

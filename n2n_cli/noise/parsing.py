@@ -1,10 +1,12 @@
-"""A noise model from its text."""
+"""Noise models by name."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from n2n_cli.errors import ArgumentError
+from n2n_cli.nn.registering import RegistrationError, register
 from n2n_cli.noise.gaussian import Gaussian, Grain
 from n2n_cli.noise.model import NoiseModel, Strength
 from n2n_cli.noise.pixelate import Pixelate
@@ -14,6 +16,30 @@ from n2n_cli.noise.replaced import Bernoulli, Impulse, Text
 NOISE_MODELS: dict[str, type[NoiseModel]] = {
     model.name: model for model in (Gaussian, Grain, Poisson, PoissonGaussian, Bernoulli, Impulse, Text, Pixelate)
 }
+Kind = TypeVar("Kind", bound=type[NoiseModel])
+
+
+def register_noise(cls: Kind) -> Kind:
+    """Let configurations find a noise model by its `name`: `noise = "mine:25"`. Usable as a decorator.
+
+    Parameters
+    ----------
+    cls : subclass of NoiseModel
+        With `draw`, `name`, `example` and `needed`; its constructor takes as many strengths as `strengths` says.
+
+    Raises
+    ------
+    RegistrationError
+        When the class is not fit, or the name is taken.
+    """
+    shown = getattr(cls, "__name__", repr(cls))
+    for attribute in ("name", "example", "needed"):
+        if not isinstance(getattr(cls, attribute, None), str):
+            raise RegistrationError(f"the noise model `{shown}` needs a `{attribute}`, a text")
+    if ":" in cls.name:
+        raise RegistrationError(f"the noise model `{shown}` has the name `{cls.name}`: it must be without `:`")
+    register(NOISE_MODELS, "noise model", cls.name, cls, NoiseModel, ("__init__", "draw"))
+    return cls
 
 
 def parse_noise(text: str) -> NoiseModel:

@@ -9,5 +9,6 @@ locks           file locks between processes
 json_lines      records as lines of JSON
 stopping        requests to stop work
 progress        progress of long work
+plugins         Python files of a user that register layers, losses and noise models
 worker_process  functions that run in worker processes
 """

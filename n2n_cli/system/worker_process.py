@@ -1,7 +1,8 @@
 """Functions that run in worker processes and exchange lines with their parent.
 
-A worker is a fresh interpreter with the import path of its parent, but without its state. It runs one function, which
-is found by module and name. Parent and worker each notice when the other exits, as the pipe from it then ends.
+A worker is a fresh interpreter with the import path and the plugins of its parent, but without its state. It runs one
+function, which is found by module and name. Parent and worker each notice when the other exits, as the pipe from it
+then ends.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, Any, Concatenate, cast
+
+from n2n_cli.system.plugins import load_plugin, loaded_plugins
 
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from {module} import run_worker; run_worker()"
 
@@ -116,7 +120,7 @@ class WorkerProcess(Connection):
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self.pid = self._process.pid
         super().__init__(cast("IO[bytes]", self._process.stdout), cast("IO[bytes]", self._process.stdin))
-        self.send(json.dumps([function_name(work), arguments]).encode())
+        self.send(json.dumps([loaded_plugins(), function_name(work), arguments]).encode())
 
     def hang_up(self) -> None:
         """Close the pipe to the worker, which notices; its own lines still arrive."""
@@ -150,5 +154,7 @@ def run_worker() -> None:
         parent = Connection(words, answers)
         line = parent.receive()
         if line is not None:
-            name, arguments = json.loads(line)
+            plugins, name, arguments = json.loads(line)
+            for path in plugins:
+                load_plugin(Path(path))
             pkgutil.resolve_name(name)(parent, *arguments)

@@ -143,7 +143,7 @@ class _Training:
                 try:
                     size = len(numbers[progress.step])
                     loss = self.model.step(*batch)
-                except TrainingError as error:
+                except DivergenceError as error:
                     raise self._failed(progress.step + 1, error.message) from None
                 seconds += time.perf_counter() - began  # without the time that the consumer of the records takes
                 progress.step += 1

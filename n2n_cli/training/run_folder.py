@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from n2n_cli.config.reading import RUN_CONFIG
 from n2n_cli.errors import TrainingError, UsageError
 from n2n_cli.models.choice import BEST, LAST, RUNS
 from n2n_cli.system.atomic_files import replacing, writing
@@ -34,7 +35,7 @@ class Run:
     @property
     def config(self) -> Path:
         """The resolved configuration; training with it again makes the same run."""
-        return self.folder / "config.toml"
+        return self.folder / RUN_CONFIG
 
     @property
     def metrics(self) -> Path:

@@ -422,7 +422,11 @@ def test_a_network_may_start_as_he(rng: np.random.Generator) -> None:
 @pytest.mark.parametrize(
     ("spec", "message", "hint"),
     [
-        ({"type": "Conv3d"}, "[1].type`: there is no layer of type 'Conv3d'", "did you mean `Conv2d`?"),
+        (
+            {"type": "Conv3d"},
+            "[1].type`: there is no layer of type 'Conv3d'",
+            "did you mean `Conv2d`? (`--plugin FILE.py` loads others)",
+        ),
         (
             {},
             "[1]`: the layer has no `type`",

@@ -5,18 +5,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from n2n_cli.engine.channels_last import (
-    channels_first,
-    channels_last,
-    col2im,
-    im2col,
-    product,
-    products,
-    products_over_rows,
-    relu_in_place,
-    strided,
-    total,
-)
+from n2n_cli.engine.channels_last import channels_first, channels_last, col2im, im2col, relu_in_place, strided, total
+from n2n_cli.engine.products import product, products, products_over_rows
 from n2n_cli.nn import functional as F
 from tests.nn.cases import ConvCase, conv_cases, some_examples
 
@@ -104,7 +94,7 @@ def test_product_in_pieces(m: int, k: int, n: int, small: int) -> None:
     rng = np.random.default_rng(m)
     a, b = rng.normal(size=(m, k)), rng.normal(size=(k, n))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("n2n_cli.engine.channels_last.small_product", lambda: small)
+        patch.setattr("n2n_cli.engine.products.small_product", lambda: small)
         for left, right in ((a, b), (np.asfortranarray(a), b), (a, np.asfortranarray(b)), (a[::-1], b)):
             assert product(left, right) == pytest.approx(left @ right, abs=1e-12)
 
@@ -118,7 +108,7 @@ def test_products_in_pieces(j: int, m: int, k: int, n: int, small: int) -> None:
     rng = np.random.default_rng(m)
     a, b, c = (rng.normal(size=shape) for shape in ((j, m, k), (j, k, n), (j, m, n)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("n2n_cli.engine.channels_last.small_product", lambda: small)
+        patch.setattr("n2n_cli.engine.products.small_product", lambda: small)
         there, over = np.full((j, m, n), np.nan), np.full((j, k, n), np.nan)
         products(a, b, there)
         products_over_rows(a, c, over)

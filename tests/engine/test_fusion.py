@@ -348,7 +348,7 @@ def test_winograd_s_form_is_as_exact_as_the_weights(dtype: DTypeLike, rng: np.ra
 def test_images_that_go_through_one_product_together(
     n: int, at_once: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("n2n_cli.engine.channels_last.small_product", lambda: at_once * 7 * 2 * 3 * 2 * 4)
+    monkeypatch.setattr("n2n_cli.engine.products.small_product", lambda: at_once * 7 * 2 * 3 * 2 * 4)
     check([NearestUpsampling(2), conv(3, 4, dtype=np.float64)], (n, 3, 5, 6), np.float64)
 
 

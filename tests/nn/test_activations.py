@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 from n2n_cli.errors import ArgumentError, ShapeError
 from n2n_cli.nn import LeakyReLU, Module, ReLU, Sigmoid
 from n2n_cli.nn.functional import Shape
-from tests.gradients import check_gradients
+from n2n_cli.nn.gradient_check import check_gradients
 
 both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 

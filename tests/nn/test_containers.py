@@ -10,7 +10,7 @@ import pytest
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import Conv2d, NearestUpsampling, ReLU, Sequential, Sigmoid
 from n2n_cli.nn.functional import Array
-from tests.gradients import check_gradients
+from n2n_cli.nn.gradient_check import check_gradients
 
 
 def small(rng: np.random.Generator) -> Sequential:

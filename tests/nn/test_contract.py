@@ -11,7 +11,7 @@ import pytest
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import Module
 from n2n_cli.nn.functional import Array
-from tests.gradients import check_gradients
+from n2n_cli.nn.gradient_check import check_gradients
 from tests.nn.cases import LAYERS, SHAPE, Make
 
 pytestmark = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)

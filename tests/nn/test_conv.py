@@ -9,7 +9,7 @@ import pytest
 from n2n_cli.errors import ArgumentError, ShapeError
 from n2n_cli.nn import Conv2d
 from n2n_cli.nn.functional import Shape
-from tests.gradients import check_gradients
+from n2n_cli.nn.gradient_check import check_gradients
 from tests.nn.cases import CONV_CASES
 
 cases = pytest.mark.parametrize(("arguments", "shape"), CONV_CASES.values(), ids=CONV_CASES)

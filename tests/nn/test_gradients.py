@@ -1,4 +1,4 @@
-"""The judge judged: a wrong gradient must not pass `check_gradients`."""
+"""Wrong gradients do not pass `check_gradients`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from n2n_cli.nn import Conv2d, ReLU
-from n2n_cli.nn.functional import Array
-from tests.gradients import check_gradients
+from n2n_cli.nn.functional import Array, Shape
+from n2n_cli.nn.gradient_check import GradientError, check_gradients
 
 
 class Leaky(ReLU):
@@ -32,15 +32,28 @@ class Unbiased(Conv2d):
 
 
 def test_the_worst_entry_is_named(rng: np.random.Generator) -> None:
-    with pytest.raises(AssertionError, match=re.escape("Leaky() input[1, 2, 0, 3]: the gradient is ")):
+    with pytest.raises(GradientError, match=re.escape("Leaky() input[1, 2, 0, 3]: the gradient is ")):
         check_gradients(Leaky(), rng.normal(size=(2, 3, 4, 5)))
 
 
 def test_a_wrong_parameter_gradient_is_found(rng: np.random.Generator) -> None:
-    with pytest.raises(AssertionError, match=r"bias\[\d\]: the gradient is .*, it must be "):
+    with pytest.raises(GradientError, match=r"bias\[\d\]: the gradient is .*, it must be "):
         check_gradients(Unbiased(3, 4, 2, rng=rng, dtype=np.float64), rng.normal(size=(2, 3, 4, 5)))
 
 
 def test_float32_is_refused(rng: np.random.Generator) -> None:
-    with pytest.raises(AssertionError, match="weight is float32"):
+    with pytest.raises(GradientError, match="weight is float32"):
         check_gradients(Conv2d(3, 4, 2, rng=rng), rng.normal(size=(2, 3, 4, 5)))
+
+
+class Halving(ReLU):
+    """Says that its output is half as high as it is."""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (*shape[:2], shape[2] // 2, shape[3])
+
+
+def test_an_output_of_another_shape_than_output_shape_says_is_found(rng: np.random.Generator) -> None:
+    message = "Halving(): `forward` gives (2, 3, 4, 5), `output_shape` says (2, 3, 2, 5)"
+    with pytest.raises(GradientError, match=f"^{re.escape(message)}$"):
+        check_gradients(Halving(), rng.normal(size=(2, 3, 4, 5)))

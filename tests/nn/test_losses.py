@@ -7,8 +7,8 @@ import pytest
 
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import MSE, Loss
+from n2n_cli.nn.gradient_check import check_same_gradient, numeric_gradient
 from n2n_cli.nn.losses import L1, LOSSES
-from tests.gradients import assert_same_gradient, numeric_gradient
 
 every_loss = pytest.mark.parametrize("kind", [MSE, L1])
 
@@ -29,7 +29,7 @@ def test_gradients(kind: type[Loss], rng: np.random.Generator) -> None:
     loss = kind()
     loss(prediction, target)
     got = loss.backward()
-    assert_same_gradient("prediction", got, numeric_gradient(lambda: kind()(prediction, target), prediction))
+    check_same_gradient("prediction", got, numeric_gradient(lambda: kind()(prediction, target), prediction))
 
 
 @every_loss

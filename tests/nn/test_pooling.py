@@ -14,7 +14,7 @@ from n2n_cli.errors import ArgumentError, ShapeError
 from n2n_cli.nn import MaxPool2d
 from n2n_cli.nn import functional as F
 from n2n_cli.nn.functional import Pair
-from tests.gradients import check_gradients
+from n2n_cli.nn.gradient_check import check_gradients
 from tests.nn.cases import pairs, some_examples
 
 

@@ -14,7 +14,7 @@ from n2n_cli.errors import ArgumentError, ShapeError
 from n2n_cli.nn import PixelShuffle, PixelUnshuffle
 from n2n_cli.nn import functional as F
 from n2n_cli.nn.functional import Shape
-from tests.gradients import check_gradients
+from n2n_cli.nn.gradient_check import check_gradients
 from tests.nn.cases import some_examples
 
 

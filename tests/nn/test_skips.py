@@ -20,8 +20,8 @@ from n2n_cli.nn import (
     Sigmoid,
     SkipConcat,
 )
+from n2n_cli.nn.gradient_check import check_gradients
 from tests.engine.compiled import Compiled
-from tests.gradients import check_gradients
 from tests.nn.unet import NAMES, unet
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from n2n_cli.errors import ArgumentError, ShapeError
 from n2n_cli.nn import Conv2d, TransposeConv2d
 from n2n_cli.nn.functional import Pair
-from tests.gradients import check_gradients
+from n2n_cli.nn.gradient_check import check_gradients
 from tests.nn.cases import pairs, some_examples
 
 CASES: dict[str, dict[str, Any]] = {

@@ -10,7 +10,7 @@ import pytest
 from n2n_cli.errors import ArgumentError, ShapeError
 from n2n_cli.nn import NearestUpsampling
 from n2n_cli.nn.functional import Shape
-from tests.gradients import check_gradients
+from n2n_cli.nn.gradient_check import check_gradients
 
 
 @pytest.mark.parametrize("scale_factor", [1, 2, 3, (2, 3), (3, 1)])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from n2n_cli.errors import ArgumentError
 from n2n_cli.images.pixels import to_float
 from n2n_cli.nn.functional import Array
+from n2n_cli.nn.registering import RegistrationError
 from n2n_cli.noise import (
     NOISE_MODELS,
     Bernoulli,
@@ -24,8 +26,11 @@ from n2n_cli.noise import (
     Strength,
     Text,
     parse_noise,
+    register_noise,
+    within,
 )
 from tests.nn.cases import some_examples
+from tests.registries import restored
 
 models = pytest.mark.parametrize(
     "model",
@@ -258,6 +263,56 @@ def test_a_strength_out_of_range(texts: list[str], needed: str) -> None:
         message = f"`noise` is {text!r}, it must be `{example}`, {needed}"
         with pytest.raises(ArgumentError, match="^" + re.escape(message) + "$"):
             parse_noise(text)
+
+
+class Speckle(NoiseModel):
+    """Noise in proportion to the brightness."""
+
+    name, example, needed = "speckle", "speckle:0.2", "from 0 to 1"
+
+    def __init__(self, strength: Strength | float) -> None:
+        self.strength = within(self, strength, 0, 1)
+
+    def draw(self, source: Array, *, rng: np.random.Generator) -> Array:
+        clean = self.clean(source)
+        noise = rng.standard_normal(clean.shape, dtype=np.float32)
+        view: Array = clean + np.float32(self.strength.draw(rng)) * clean * noise
+        return view
+
+
+def test_a_registered_noise_model_is_known_by_its_name(rng: np.random.Generator) -> None:
+    with restored():
+        assert register_noise(Speckle) is Speckle
+        model = parse_noise("speckle:0.1-0.3")
+        assert isinstance(model, Speckle)
+        assert model.strength == Strength(0.1, 0.3)
+        assert model.draw(np.zeros((4, 5, 3), np.uint8), rng=rng).dtype == np.float32
+        with pytest.raises(ArgumentError, match=r"it must be `speckle:0\.2`, from 0 to 1$"):
+            parse_noise("speckle:2")
+        with pytest.raises(RegistrationError, match=r"^the name `speckle` is taken: there is a noise model"):
+            register_noise(Speckle)
+    with pytest.raises(ArgumentError, match="must be a noise model and its strength"):
+        parse_noise("speckle:0.2")
+
+
+@pytest.mark.parametrize(
+    ("bases", "own", "message"),
+    [
+        ((Gaussian,), {}, "the name `gaussian` is taken: there is a noise model `gaussian` already"),
+        ((Speckle,), {"name": "a:b"}, "the noise model `Mine` has the name `a:b`: it must be without `:`"),
+        ((Speckle,), {"needed": None}, "the noise model `Mine` needs a `needed`, a text"),
+        ((NoiseModel,), {}, "the noise model `Mine` needs a `name`, a text"),
+        (
+            (NoiseModel,),
+            {"name": "a", "example": "a:1", "needed": "1"},
+            "the noise model `Mine` has no method `__init__`",
+        ),
+        ((), {"name": "a", "example": "a:1", "needed": "1"}, "`Mine` cannot be registered as a noise model: "),
+    ],
+)
+def test_noise_models_that_cannot_be_registered(bases: tuple[type, ...], own: dict[str, Any], message: str) -> None:
+    with pytest.raises(RegistrationError, match=f"^{re.escape(message)}"):
+        register_noise(type("Mine", bases, own))
 
 
 def test_the_floor_of_the_loss() -> None:

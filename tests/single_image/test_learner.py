@@ -12,10 +12,10 @@ import pytest
 from n2n_cli.images import Picture
 from n2n_cli.nn.averaging import MovingAverage
 from n2n_cli.nn.functional import Array
+from n2n_cli.nn.gradient_check import numeric_gradient
 from n2n_cli.nn.module import Parameter
 from n2n_cli.single_image.learner import BLOCK, EDGE, Crops, Effort, MaskedSquares, learn
 from n2n_cli.system.progress import reported_to
-from tests.gradients import numeric_gradient
 from tests.pictures import numbered
 
 

@@ -13,9 +13,9 @@ from n2n_cli.images import Picture
 from n2n_cli.models.model import Model
 from n2n_cli.nn import MSE, SGD, Conv2d, Residual, Sequential
 from n2n_cli.nn.functional import Array
+from n2n_cli.nn.gradient_check import check_same_gradient, numeric_gradient
 from n2n_cli.single_image.learner import Effort
 from n2n_cli.single_image.neighbor2neighbor import Adapter, NeighborLoss, target_of
-from tests.gradients import assert_same_gradient, numeric_gradient
 
 
 def model(channels: int = 3, kernel_size: int = 3) -> Model:
@@ -53,7 +53,7 @@ def test_the_gradient_of_the_loss(rng: np.random.Generator) -> None:
     criterion(guess, target)
     wanted = numeric_gradient(lambda: criterion(guess, target), guess)
     criterion(guess, target)
-    assert_same_gradient("the guess", criterion.backward(), wanted, tolerance=1e-6)
+    check_same_gradient("the guess", criterion.backward(), wanted, tolerance=1e-6)
 
 
 def test_targets_of_another_shape_are_refused(rng: np.random.Generator) -> None:

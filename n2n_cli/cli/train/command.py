@@ -17,6 +17,7 @@ from n2n_cli.cli.signals import StopSignals
 from n2n_cli.cli.train.progress import show_bar, show_lines
 from n2n_cli.cli.train.sources import check_same_kind, left_off, picture_flags
 from n2n_cli.errors import UsageError, counted
+from n2n_cli.system.plugins import loaded_plugins
 
 if TYPE_CHECKING:
     from n2n_cli.config import Config
@@ -218,4 +219,5 @@ def _what_is_left(run: Run) -> str:
 
 
 def _how_to_go_on(run: Run) -> str:
-    return f"`n2n train --resume {shlex.quote(str(run.folder))}` goes on"
+    plugins = "".join(f" --plugin {shlex.quote(path)}" for path in loaded_plugins())
+    return f"`n2n train --resume {shlex.quote(str(run.folder))}{plugins}` goes on"

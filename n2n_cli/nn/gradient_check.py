@@ -1,0 +1,75 @@
+"""Gradients by central differences, to test a `backward`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from n2n_cli.errors import N2NError
+from n2n_cli.nn.functional import Array
+from n2n_cli.nn.module import Module
+
+
+class GradientError(N2NError, AssertionError):
+    """A backward pass does not compute the gradient of its forward pass."""
+
+
+def check_gradients(layer: Module, x: Array) -> None:
+    """Compare `backward` with central differences: every entry of the input and of each parameter, in float64.
+
+    The function differentiated is <weights, layer(x)>, the weights drawn from a fixed seed.
+
+    Parameters
+    ----------
+    layer : Module
+        Its parameters are of float64. It is in training mode afterwards.
+    x : (N, C, H, W) array
+        A small input, with a different size on each axis. Where `layer` is not smooth, such as a ReLU at 0, no entry
+        should be within 1e-5 of that place.
+
+    Raises
+    ------
+    GradientError
+        Names the worst entry, its gradient and the right one; also when a gradient or the output has a wrong shape, or
+        a parameter a wrong dtype.
+    """
+    x = x.astype(np.float64)
+    y = layer.train()(x)
+    if y.shape != layer.output_shape(x.shape):
+        raise GradientError(f"{layer}: `forward` gives {y.shape}, `output_shape` says {layer.output_shape(x.shape)}")
+    weights = np.random.default_rng(1).normal(size=y.shape)
+    layer.zero_grad()
+    got = {"input": (x, layer.backward(weights))}
+    for name, parameter in layer.named_parameters():
+        if parameter.data.dtype != np.float64:
+            raise GradientError(f"{name} is {parameter.data.dtype}: check gradients in float64")
+        got[name] = parameter.data, parameter.grad
+    layer.eval()
+    for name, (array, gradient) in got.items():
+        wanted = numeric_gradient(lambda: float(np.vdot(weights, layer(x))), array)
+        check_same_gradient(f"{layer} {name}", gradient, wanted)
+    layer.train()
+
+
+def numeric_gradient(value: Callable[[], float], array: Array, step: float = 1e-5) -> Array:
+    """(value(+step) - value(-step)) / (2 step) for every entry of `array`, which `value` reads and this changes."""
+    gradient = np.empty_like(array)
+    for index in np.ndindex(array.shape):
+        middle = array[index]
+        array[index] = middle + step
+        above = value()
+        array[index] = middle - step
+        gradient[index] = (above - value()) / (2 * step)
+        array[index] = middle
+    return gradient
+
+
+def check_same_gradient(name: str, got: Array, wanted: Array, tolerance: float = 1e-7) -> None:
+    """Raise `GradientError` unless every entry agrees within `tolerance` times the largest one wanted."""
+    if got.shape != wanted.shape:
+        raise GradientError(f"{name}: the gradient has shape {got.shape}, it needs {wanted.shape}")
+    error = np.abs(got - wanted)
+    worst = tuple(int(i) for i in np.unravel_index(error.argmax(), error.shape))
+    if not error[worst] <= tolerance * np.abs(wanted).max():  # also for nan
+        raise GradientError(f"{name}{list(worst)}: the gradient is {got[worst]:.9g}, it must be {wanted[worst]:.9g}")
