@@ -196,6 +196,10 @@ class Config:
         }
         return tables | {_SCHEDULE: self.schedule.table()}
 
+    def flat(self) -> dict[str, Any]:
+        """Plain values by dotted key ("train.lr")."""
+        return {f"{section}.{key}": value for section, table in self.tables().items() for key, value in table.items()}
+
     def to_toml(self) -> str:
         """Text of a TOML file, from which `load_config` makes the same configuration."""
         return to_toml(self.tables())

@@ -10,6 +10,7 @@ import numpy as np
 
 from n2n_cli.config import Config
 from n2n_cli.distributed.ranks import ALONE, Ranks
+from n2n_cli.distributed.same_data import opened_in_turn
 from n2n_cli.evaluation.evaluation_set import EvaluationBatch, EvaluationSet, open_evaluation_set
 from n2n_cli.evaluation.metrics import decibel, mean_squared_error, ssim
 from n2n_cli.models.model import Model
@@ -164,8 +165,7 @@ def evaluate(
             config, source, clean, noise, crops=crops, seed=seed, clip=clip, threads=model.threads
         )
 
-    # The first rank of a host generates the built-in pictures and caches them for the others.
-    return Scores(model, ranks.in_turn(opened) if source is None else opened(), ranks)
+    return Scores(model, opened_in_turn(config.data.source if source is None else source, opened, ranks), ranks)
 
 
 def _scored_together(model: Model, batches: Iterator[EvaluationBatch], ranks: Ranks) -> Iterator[Score]:

@@ -10,7 +10,7 @@ import numpy as np
 from n2n_cli.errors import ArgumentError
 from n2n_cli.nn import arguments
 from n2n_cli.nn.functional import Array
-from n2n_cli.nn.optimizer import BELOW_1, Optimizer
+from n2n_cli.nn.optimizer import Optimizer
 
 
 class Adam(Optimizer):
@@ -42,11 +42,11 @@ class Adam(Optimizer):
         weight_decay: float = 0,
     ) -> None:
         super().__init__(params, lr, weight_decay, keeps=("exp_avg", "exp_avg_sq"))
-        two = f"two numbers, each {BELOW_1}"
+        two = "two numbers, each a number of at least 0 and below 1"
         if not isinstance(betas, tuple | list) or len(betas) != 2:
             raise ArgumentError("betas", betas, two)
         try:
-            beta1, beta2 = (arguments.number("betas", beta, two, lambda value: 0 <= value < 1) for beta in betas)
+            beta1, beta2 = (arguments.below_1("betas", beta) for beta in betas)
         except ArgumentError:
             raise ArgumentError("betas", betas, two) from None
         self.betas = beta1, beta2

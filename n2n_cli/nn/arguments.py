@@ -51,6 +51,11 @@ def positive(name: str, value: object) -> float:
     return number(name, value, "a finite number above 0", lambda value: value > 0)
 
 
+def below_1(name: str, value: object) -> float:
+    """Return `value` as a float if it is at least 0 and below 1; raise `ArgumentError` otherwise."""
+    return number(name, value, "a number of at least 0 and below 1", lambda value: 0 <= value < 1)
+
+
 def number(name: str, value: object, needed: str, fits: Callable[[float], bool]) -> float:
     """Return `value` as a float if it is finite and `fits(value)` is true.
 

@@ -43,8 +43,7 @@ class MovingAverage:
     """
 
     def __init__(self, params: Iterable[tuple[str, Parameter]], decay: float = 0.999) -> None:
-        needed = "a number of at least 0 and below 1"
-        self.decay = arguments.number("decay", decay, needed, lambda value: 0 <= value < 1)
+        self.decay = arguments.below_1("decay", decay)
         self.updates = 0
         self._parameters = dict(params)
         self.weights = {name: parameter.data.copy() for name, parameter in self._parameters.items()}

@@ -16,7 +16,7 @@ from n2n_cli.nn import arguments
 from n2n_cli.nn.adam import Adam, AdamW
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.muon import Muon
-from n2n_cli.nn.optimizer import BELOW_1, Optimizer
+from n2n_cli.nn.optimizer import Optimizer
 
 __all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Muon", "clip_gradient_norm"]
 
@@ -53,8 +53,8 @@ class SGD(Optimizer):
         nesterov: bool = False,
         dampening: float = 0,
     ) -> None:
-        self.momentum = arguments.number("momentum", momentum, BELOW_1, lambda value: 0 <= value < 1)
-        self.dampening = arguments.number("dampening", dampening, BELOW_1, lambda value: 0 <= value < 1)
+        self.momentum = arguments.below_1("momentum", momentum)
+        self.dampening = arguments.below_1("dampening", dampening)
         self.nesterov = arguments.flag("nesterov", nesterov)
         if self.nesterov and (not self.momentum or self.dampening):
             raise ArgumentError("nesterov", nesterov, "false where there is no momentum, or a dampening")

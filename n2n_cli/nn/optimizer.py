@@ -13,7 +13,6 @@ from n2n_cli.nn.functional import Array
 from n2n_cli.nn.state import fit
 
 AT_LEAST_0 = "a finite number of at least 0"
-BELOW_1 = "a number of at least 0 and below 1"
 
 
 class Optimizer:

@@ -112,10 +112,20 @@ def learn(
     """
     began = time.perf_counter()
     done, taken, since_best = 0.0, 0, 0
-    first = best = _looked(held_out)
-    weights = _copied(average)
-    if math.isnan(first):
-        best = math.inf
+    with unreported():
+        first = held_out()
+    best, weights = math.inf if math.isnan(first) else first, _copied(average)
+
+    def improved() -> bool:
+        """Measure the held-out loss of the average; keep the average if it is the best."""
+        nonlocal best, weights
+        with average.applied(), unreported():
+            loss = held_out()
+        if loss >= best and not math.isnan(first):
+            return False
+        best, weights = loss, _copied(average)
+        return True
+
     while taken < effort.steps and since_best < effort.patience:
         seconds = time.perf_counter() - began
         if seconds >= effort.seconds:
@@ -130,24 +140,11 @@ def learn(
             done = part
         if taken % effort.every and taken < effort.steps:
             continue
-        with average.applied():
-            loss = _looked(held_out)
-        if loss < best or math.isnan(first):
-            best, since_best, weights = loss, 0, _copied(average)
-        else:
-            since_best += 1
+        since_best = 0 if improved() else since_best + 1
     if taken % effort.every and taken < effort.steps:  # out of time: measure the steps since the last time, too
-        with average.applied():
-            loss = _looked(held_out)
-        if loss < best or math.isnan(first):
-            best, weights = loss, _copied(average)
+        improved()
     advance(max(0.0, 1 - done))
     return Learned(weights, taken, first, math.nan if math.isnan(first) else best)
-
-
-def _looked(held_out: Callable[[], float]) -> float:
-    with unreported():
-        return held_out()
 
 
 def _copied(average: MovingAverage) -> dict[str, Array]:

@@ -69,7 +69,7 @@ def points_of(config: Config, grid: Sequence[tuple[str, Sequence[Any]]]) -> list
     for values in product(*(values for _, values in grid)):
         given = dict(zip(names, values, strict=True))
         one = config.override_all((name, value, f"--param {name} --values") for name, value in given.items())
-        flat = {f"{section}.{key}": value for section, table in one.tables().items() for key, value in table.items()}
+        flat = one.flat()
         settings = {name: flat.get(name, value) for name, value in given.items()}  # as parsed: 1e-3 is 0.001
         folder = ",".join(f"{name}={_in_a_name(value)}" for name, value in settings.items())
         if folder in points:

@@ -205,10 +205,7 @@ def _check_same(run: Run, point: Point) -> None:
         if run.last.is_file():
             raise UsageError(f"`{run.folder}` holds a run without its `{run.config.name}`", hint=_ELSEWHERE)
         return
-    theirs, ours = (
-        {f"{section}.{key}": value for section, table in config.tables().items() for key, value in table.items()}
-        for config in (load_config(str(run.config)), point.config)
-    )
+    theirs, ours = load_config(str(run.config)).flat(), point.config.flat()
     for key in [*ours, *theirs]:
         if theirs.get(key) != ours.get(key):
             raise UsageError(
