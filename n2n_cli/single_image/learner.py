@@ -121,7 +121,7 @@ def learn(
         nonlocal best, weights
         with average.applied(), unreported():
             loss = held_out()
-        if loss >= best and not math.isnan(first):
+        if not (loss < best or math.isnan(first)):  # also where it is not a number
             return False
         best, weights = loss, _copied(average)
         return True
