@@ -1,8 +1,8 @@
 """Noise models: what turns a clean picture into the noisy ones that a network learns from.
 
-A model is written `name:strength`, as in `gaussian:25`; of a range, as in `gaussian:0-50`, every view has a strength of
-its own. A model draws independent noisy views of a clean picture and never clips or rounds them: that would give the
-noise a mean, which Noise2Noise then learns (Lehtinen et al. 2018, section 2).
+A model is written `name:strength`, as in `gaussian:25`; of a range, every view has a strength of its own, uniform in
+`gaussian:0-50` and log-uniform in `gaussian:1~50`. A model draws independent noisy views of a clean picture and never
+clips or rounds them: that would give the noise a mean, which Noise2Noise then learns (Lehtinen et al. 2018, section 2).
 
 model        what all of them have
 gaussian     normal noise: of each value by itself, or such as neighbours share

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,20 +15,34 @@ from n2n_cli.nn.functional import Array
 
 @dataclass(frozen=True)
 class Strength:
-    """A number, or a range that every view draws one from, all equally likely."""
+    """A number, or a range from which every view draws one.
+
+    Parameters
+    ----------
+    low, high : float
+    log : bool
+        Whether the logarithm is uniform, so that each octave is as likely as the next; otherwise the number is.
+    """
 
     low: float
     high: float
+    log: bool = False
 
     def draw(self, rng: np.random.Generator) -> float:
-        return self.low if self.low == self.high else float(rng.uniform(self.low, self.high))
+        if self.low == self.high:
+            return self.low
+        if self.log:
+            return math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
+        return float(rng.uniform(self.low, self.high))
 
     def mean_square(self) -> float:
         """Of what is drawn."""
+        if self.log and self.low < self.high:
+            return (self.high**2 - self.low**2) / (2 * math.log(self.high / self.low))
         return (self.low**2 + self.low * self.high + self.high**2) / 3
 
     def __str__(self) -> str:
-        return f"{self.low:g}" if self.low == self.high else f"{self.low:g}-{self.high:g}"
+        return f"{self.low:g}" if self.low == self.high else f"{self.low:g}{'~' if self.log else '-'}{self.high:g}"
 
 
 class NoiseModel:

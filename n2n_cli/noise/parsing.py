@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from n2n_cli.errors import ArgumentError
 from n2n_cli.noise.gaussian import Gaussian, Grain
 from n2n_cli.noise.model import NoiseModel, Strength
@@ -17,7 +15,10 @@ NOISE_MODELS: dict[str, type[NoiseModel]] = {
 
 
 def parse_noise(text: str) -> NoiseModel:
-    """The noise model that `text` names: `gaussian:25`, `gaussian:0-50`, `poisson-gaussian:30,5`, `pixelate:8`.
+    """The noise model that a text names.
+
+    `gaussian:25` has one strength, `gaussian:0-50` draws it from a range, `gaussian:1~50` uniformly in its logarithm,
+    and `poisson-gaussian:30,5` has two.
 
     Raises
     ------
@@ -41,8 +42,13 @@ def parse_noise(text: str) -> NoiseModel:
 
 
 def _strength(text: str) -> Strength:
-    """A number or a range of two; neither is negative."""
-    parts: Sequence[str] = text.split("-")
+    """A number, or a range of two, of which neither is negative: `-` for uniform, `~` for log-uniform."""
+    if "~" in text:
+        low, high = map(float, text.split("~"))
+        if not low > 0:
+            raise ValueError(text)
+        return Strength(low, high, log=True)
+    parts = text.split("-")
     try:
         numbers = [float(part) for part in parts]
     except ValueError:  # the sign of an exponent is no range: 1e-3
