@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from n2n_cli.errors import ArgumentError
+from n2n_cli.noise.compression import Jpeg, Rounded
 from n2n_cli.noise.gaussian import Gaussian, Grain
 from n2n_cli.noise.model import NoiseModel, Strength
 from n2n_cli.noise.pixelate import Pixelate
 from n2n_cli.noise.poisson import Poisson, PoissonGaussian
 from n2n_cli.noise.replaced import Bernoulli, Impulse, Text
+from n2n_cli.noise.structured import Blurred, Row
 
 NOISE_MODELS: dict[str, type[NoiseModel]] = {
-    model.name: model for model in (Gaussian, Grain, Poisson, PoissonGaussian, Bernoulli, Impulse, Text, Pixelate)
+    model.name: model
+    for model in (
+        *(Gaussian, Grain, Poisson, PoissonGaussian, Blurred, Row),
+        *(Rounded, Jpeg, Bernoulli, Impulse, Text, Pixelate),
+    )
 }
 
 
