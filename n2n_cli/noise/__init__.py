@@ -9,6 +9,7 @@ model        interface of all noise models, and their strengths
 gaussian     normal noise: independent, or correlated between neighbours
 poisson      noise of counted photons, alone and with a camera's own
 structured   noise of microscopes, blurred, and of sensors that are read by rows
+camera       noise of digital cameras
 compression  JPEG artefacts, clipping and rounding to 8 bits
 replaced     noise that takes the place of pixels: lost ones, wrong colours, letters
 pixelate     the noise of shrinking a picture by single pixels
@@ -18,6 +19,7 @@ level        noise level of a picture
 correlation  spatial correlation of noise
 """
 
+from n2n_cli.noise.camera import Camera
 from n2n_cli.noise.compression import Jpeg, Rounded
 from n2n_cli.noise.gaussian import Gaussian, Grain
 from n2n_cli.noise.model import NoiseModel, Strength
@@ -31,6 +33,7 @@ __all__ = [
     "NOISE_MODELS",
     "Bernoulli",
     "Blurred",
+    "Camera",
     "Gaussian",
     "Grain",
     "Impulse",

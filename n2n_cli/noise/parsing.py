@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from n2n_cli.errors import ArgumentError
+from n2n_cli.noise.camera import Camera
 from n2n_cli.noise.compression import Jpeg, Rounded
 from n2n_cli.noise.gaussian import Gaussian, Grain
 from n2n_cli.noise.model import NoiseModel, Strength
@@ -14,7 +15,7 @@ from n2n_cli.noise.structured import Blurred, Row
 NOISE_MODELS: dict[str, type[NoiseModel]] = {
     model.name: model
     for model in (
-        *(Gaussian, Grain, Poisson, PoissonGaussian, Blurred, Row),
+        *(Gaussian, Grain, Poisson, PoissonGaussian, Blurred, Row, Camera),
         *(Rounded, Jpeg, Bernoulli, Impulse, Text, Pixelate),
     )
 }

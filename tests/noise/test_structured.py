@@ -8,9 +8,11 @@ import pytest
 from n2n_cli.data.dead_leaves import dead_leaves
 from n2n_cli.images.pixels import to_float
 from n2n_cli.nn.functional import Array
-from n2n_cli.noise import Blurred, Jpeg, NoiseModel, Rounded, Row
+from n2n_cli.noise import Blurred, Camera, Jpeg, NoiseModel, Rounded, Row
 
-models = pytest.mark.parametrize("model", [Blurred(30, 1), Row(2, 10), Rounded(20), Jpeg(60, 5)], ids=str)
+models = pytest.mark.parametrize(
+    "model", [Blurred(30, 1), Row(2, 10), Camera(0.003), Rounded(20), Jpeg(60, 5)], ids=str
+)
 
 
 @models
