@@ -77,6 +77,10 @@ class NoiseModel:
         """A view to learn from: the same, but for models whose views are not the clean picture in the mean."""
         return self.draw(source, rng=rng)
 
+    def draw_pair(self, source: Array, *, rng: np.random.Generator) -> tuple[Array, Array]:
+        """A view and a target, with independent noise."""
+        return self.draw(source, rng=rng), self.draw_target(source, rng=rng)
+
     def clean(self, source: Array) -> Array:
         """(H*scale, W*scale, C) source -> (H, W, C) float32: what the views are noisy versions of."""
         return to_float(source)

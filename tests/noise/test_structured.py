@@ -31,7 +31,7 @@ def test_views_are_float32_of_the_size_of_the_source_which_stays(
 ) -> None:
     source = to_float(rng.integers(256, size=size, dtype=np.uint8))
     copy = source.copy()
-    for made in (model.draw(source, rng=rng), model.draw_target(source, rng=rng), model.clean(source)):
+    for made in (*model.draw_pair(source, rng=rng), model.clean(source)):
         assert made.shape == size
         assert made.dtype == np.float32
     assert np.array_equal(source, copy)
