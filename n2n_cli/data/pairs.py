@@ -137,11 +137,13 @@ class CropPairs:
         for i, number in enumerate(numbers):
             source = self._source(int(number), epoch)
             rng = generator(self.seed, _NOISE + 10 * self.validation, epoch if self.redraw else 0, int(number))
-            noisy[i] = self.noise.draw(source, rng=rng)
-            if self.validation:
-                target[i] = self.noise.clean(source)
+            if not self.validation and self.target_noise is self.noise:
+                noisy[i], target[i] = self.noise.draw_pair(source, rng=rng)
             else:
-                target[i] = self.target_noise.draw_target(source, rng=rng)
+                noisy[i] = self.noise.draw(source, rng=rng)
+                target[i] = (
+                    self.noise.clean(source) if self.validation else self.target_noise.draw_target(source, rng=rng)
+                )
             if self.augmented:
                 swap = self.target_noise is self.noise
                 augment(noisy[i], target[i], swap=swap, rng=generator(self.seed, _AUGMENT, epoch, int(number)))

@@ -60,7 +60,7 @@ def denoise_files(
 
 
 def _release(error: BaseException | None) -> None:
-    """Clear the frames of an error and its causes, which keep the file open and its pixels in memory."""
+    """Clear the frames of an error, which keep its file open and pixels in memory."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__context__

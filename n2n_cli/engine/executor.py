@@ -91,7 +91,10 @@ class Executor:
         return y
 
     def planned(self, key: object, make: Callable[[], Plan]) -> Plan:
-        """The plan that `make` gives; the last one is kept by its key, since planning is slow for small images."""
+        """Make a plan, or return the last one if its key is the same.
+
+        Planning is slow for small images.
+        """
         if self._last_plan is None or self._last_plan[0] != key:
             self._last_plan = key, make()
         return self._last_plan[1]

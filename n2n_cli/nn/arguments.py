@@ -52,7 +52,7 @@ def positive(name: str, value: object) -> float:
 
 
 def below_1(name: str, value: object) -> float:
-    """Return `value` as a float if it is at least 0 and below 1; raise `ArgumentError` otherwise."""
+    """Return `value` as a float in [0, 1); raise `ArgumentError` otherwise."""
     return number(name, value, "a number of at least 0 and below 1", lambda value: 0 <= value < 1)
 
 

@@ -16,7 +16,9 @@ class GradientError(N2NError, AssertionError):
 
 
 def check_gradients(layer: Module, x: Array) -> None:
-    """Compare `backward` with central differences: every entry of the input and of each parameter, in float64.
+    """Compare `backward` with central differences, in float64.
+
+    Every entry of the input and of each parameter is compared.
 
     The function differentiated is <weights, layer(x)>, the weights drawn from a fixed seed.
 

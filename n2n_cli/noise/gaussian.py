@@ -69,14 +69,14 @@ class Grain(Gaussian):
             shared = min(1, rng.uniform(0, 1.25))
             gray = rng.standard_normal((*shape[:2], 1), dtype=np.float32)
             noise = np.float32(math.sqrt(1 - shared)) * noise + np.float32(math.sqrt(shared)) * gray
-            noise = _blurred(noise, self.blur.draw(rng))
+            noise = blurred(noise, self.blur.draw(rng))
         return noise
 
     def __str__(self) -> str:
         return f"grain:{self.sigma_255},{self.blur}"
 
 
-def _blurred(noise: Array, sigma: float) -> Array:
+def blurred(noise: Array, sigma: float) -> Array:
     """Blur (H, W, C) white noise with periodic edges, keeping its variance."""
     reach = math.ceil(3 * sigma)
     taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma, 1e-3)) ** 2)

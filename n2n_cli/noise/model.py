@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,20 +15,34 @@ from n2n_cli.nn.functional import Array
 
 @dataclass(frozen=True)
 class Strength:
-    """A number, or a range from which a number is drawn uniformly for every view."""
+    """A number, or a range from which a number is drawn for every view.
+
+    Parameters
+    ----------
+    low, high : float
+    log : bool
+        Draw uniformly in the logarithm, so that each octave is as likely as the next.
+    """
 
     low: float
     high: float
+    log: bool = False
 
     def draw(self, rng: np.random.Generator) -> float:
-        return self.low if self.low == self.high else float(rng.uniform(self.low, self.high))
+        if self.low == self.high:
+            return self.low
+        if self.log:
+            return math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
+        return float(rng.uniform(self.low, self.high))
 
     def mean_square(self) -> float:
         """Mean of the square of the drawn number."""
+        if self.log and self.low < self.high:
+            return (self.high**2 - self.low**2) / (2 * math.log(self.high / self.low))
         return (self.low**2 + self.low * self.high + self.high**2) / 3
 
     def __str__(self) -> str:
-        return f"{self.low:g}" if self.low == self.high else f"{self.low:g}-{self.high:g}"
+        return f"{self.low:g}" if self.low == self.high else f"{self.low:g}{'~' if self.log else '-'}{self.high:g}"
 
 
 class NoiseModel:
@@ -61,6 +76,10 @@ class NoiseModel:
     def draw_target(self, source: Array, *, rng: np.random.Generator) -> Array:
         """A view as target; corrected by models whose mean view is not the clean picture."""
         return self.draw(source, rng=rng)
+
+    def draw_pair(self, source: Array, *, rng: np.random.Generator) -> tuple[Array, Array]:
+        """A view and a target, with independent noise."""
+        return self.draw(source, rng=rng), self.draw_target(source, rng=rng)
 
     def clean(self, source: Array) -> Array:
         """(H*scale, W*scale, C) source -> (H, W, C) float32 clean picture of the views."""

@@ -105,7 +105,7 @@ def test_a_missing_file_is_told_with_the_shipped_names(
     with pytest.raises(ConfigError) as caught:
         load_config(name)
     assert caught.value.message == f"there is no configuration `{name}`"
-    assert caught.value.hint == "shipped: default, ee559, ee559-adam, ee559-best, unet, unet-small"
+    assert caught.value.hint == "shipped: default, ee559, ee559-adam, ee559-best, photo, unet, unet-small"
 
 
 def test_a_folder_leads_to_the_configuration_in_it(tmp_path: Path) -> None:
@@ -615,6 +615,7 @@ def test_every_shipped_configuration_loads() -> None:
         "ee559",
         "ee559-adam",
         "ee559-best",
+        "photo",
         "unet",
         "unet-small",
     ]

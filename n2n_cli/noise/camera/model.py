@@ -1,0 +1,94 @@
+"""The noise model `camera`: all stages in their order."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from n2n_cli.images.pixels import LUMA, to_float, to_integer
+from n2n_cli.nn.functional import Array
+from n2n_cli.noise.camera.sensor import Sensor
+from n2n_cli.noise.camera.smoothing import smoothed
+from n2n_cli.noise.camera.tone import ToneCurve
+from n2n_cli.noise.compression import compressed
+from n2n_cli.noise.model import NoiseModel, Strength, within
+
+QUALITIES = 75, 99
+"""Lowest and highest JPEG quality, in libjpeg's scale."""
+
+
+class Camera(NoiseModel):
+    """Noise of a camera's JPEG, every view from a random camera.
+
+    Targets have the sensor's noise, smoothed as the input's, but neither clipping nor JPEG: the tone curve is replaced
+    by its slope, so that their mean is the clean picture.
+
+    Parameters
+    ----------
+    shot : Strength or float
+        Variance of shot noise on a white raw picture, before gains: 0.0002 is about ISO 100, 0.01 ISO 3200.
+    mosaic : bool
+        Bayer mosaic and demosaicing.
+    matrix : bool
+        Colour matrix.
+    curve : bool
+        Tone curve.
+    smoothing, sharpening : bool
+        Noise reduction, and sharpening of brightness.
+    jpeg : bool
+        JPEG, at a random place of its 8x8 grid, of random quality and colour resolution.
+    rounding : bool
+        Clipping and rounding to 8 bits, which JPEG includes.
+
+    References
+    ----------
+    Guo, Yan, Zhang, Zuo, Zhang (2019), "Toward Convolutional Blind Denoising of Real Photographs", arXiv:1807.04686,
+    section 3.1: noise in raw space, demosaicing, response curve, JPEG. The stages' own modules name theirs.
+    """
+
+    name, example = "camera", "camera:0.0001~0.015"
+    needed = "the variance of shot noise on white, from 0.000001 to 0.1"
+    floor = "the variance of the cameras' noise"
+
+    def __init__(
+        self,
+        shot: Strength | float,
+        *,
+        mosaic: bool = True,
+        matrix: bool = True,
+        curve: bool = True,
+        smoothing: bool = True,
+        sharpening: bool = True,
+        jpeg: bool = True,
+        rounding: bool = True,
+    ) -> None:
+        self.shot = within(self, shot, 1e-6, 0.1)
+        self.mosaic, self.matrix, self.curve = mosaic, matrix, curve
+        self.smoothing, self.sharpening = smoothing, sharpening
+        self.jpeg, self.rounding = jpeg, rounding
+
+    def draw(self, source: Array, *, rng: np.random.Generator) -> Array:
+        view = self._noisy(source, clipped=True, rng=rng)
+        if self.jpeg:
+            quality = int(rng.integers(QUALITIES[0], QUALITIES[1] + 1))
+            return compressed(view, quality, rng=rng)
+        return to_float(to_integer(view, np.uint8)) if self.rounding else view
+
+    def draw_target(self, source: Array, *, rng: np.random.Generator) -> Array:
+        return self._noisy(source, clipped=False, rng=rng)
+
+    def _noisy(self, source: Array, *, clipped: bool, rng: np.random.Generator) -> Array:
+        clean = to_float(source)
+        colours = np.broadcast_to(clean, (*clean.shape[:2], 3))
+        curve = ToneCurve.drawn(rng) if self.curve else ToneCurve(1, 0, math.inf)
+        sensor = Sensor.drawn(self.shot.draw(rng), matrix=self.matrix, rng=rng)
+        light = curve.light(colours)
+        noise = sensor.noise(light, mosaic=self.mosaic, rng=rng)
+        noise = curve.display(light + noise) - curve.display(light) if clipped else curve.slope(light) * noise
+        noise = smoothed(noise, smoothing=self.smoothing, sharpening=self.sharpening, rng=rng)
+        view: Array = clean + (noise if clean.shape[2] == 3 else noise @ LUMA)
+        return view
+
+    def __str__(self) -> str:
+        return f"camera:{self.shot}"
