@@ -92,8 +92,10 @@ def train(
     The last line, on stdout, names the checkpoint and its validation PSNR.
 
     Noise models: gaussian:25 (standard deviation in grey levels of 255), poisson:30 (photons on white), pixelate:8
-    (block side in pixels), grain:0-50,0-1, poisson-gaussian:30,5, bernoulli:0.5, impulse:0.3, text:0.25; a strength may
-    be a range, as gaussian:0-50.
+    (block side in pixels), camera:0.0001~0.015 (variance of shot noise on white), grain:0-50,0-1,
+    poisson-gaussian:30,5, blurred:30,0.5, row:2,10, rounded:0-50, jpeg:40-95,0-5, bernoulli:0.5, impulse:0.3,
+    text:0.25; a strength may be a range, gaussian:0-50, or a log-uniform one, gaussian:1~50. A mixture has weights:
+    "mix: 2 gaussian:0-50; 1 poisson:4~1000".
 
     Defaults in parentheses are those of the configuration `default`; --config, a TOML file or a shipped name as ee559,
     has others, and --init those of its checkpoint. --data is a folder or a file of pairs (train_data.pkl). --freeze
