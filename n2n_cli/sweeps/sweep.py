@@ -107,13 +107,17 @@ class Sweep:
                 self._clear()
             self._write()
             working: dict[Any, tuple[Point, Worker]] = {}
+            patience = PATIENCE
             try:
                 yield from self._trainings(working, jobs, threads or available_cores(), stop)
+            except KeyboardInterrupt:  # the second one: the first ends a sweep through `stop`
+                patience = 0.0
+                raise
             finally:
                 for _, worker in working.values():
                     worker.hang_up()  # all save at the same time
                 for _, worker in working.values():
-                    worker.end(PATIENCE)
+                    worker.end(patience)
 
     def _trainings(
         self, working: dict[Any, tuple[Point, Worker]], jobs: int | None, threads: int, stop: Callable[[], bool]

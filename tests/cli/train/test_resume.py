@@ -93,4 +93,4 @@ def test_the_options_that_resume_refuses_are_all_but_two() -> None:
     refused |= {"--init", "--freeze", "--match-exposure", "--align"}
     allowed = {"--data", "--pairs", "--bursts", "--single-image"}  # where the pictures have moved
     allowed |= {"--epochs", "--resume", "--checkpoint-minutes", "--threads"}
-    assert options - {"--help", "--quiet", "--verbose", "--debug"} == refused | allowed
+    assert options - {"--help", "--quiet", "--verbose", "--debug", "--plugin"} == refused | allowed
