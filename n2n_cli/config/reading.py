@@ -48,10 +48,10 @@ def load_config(name: str, *, plugins: bool = False) -> Config:
     PluginError
         When a plugin cannot be loaded.
     """
-    path, shipped = Path(name), shipped_configs()
+    path = Path(name)
     try:
         if not path.is_file():
-            path = shipped.get(name.removesuffix(".toml"), path)
+            path = shipped_configs().get(name.removesuffix(".toml"), path)
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
@@ -60,7 +60,9 @@ def load_config(name: str, *, plugins: bool = False) -> Config:
             raise ConfigError(f"`{name}` has a key of more than {_MAX_DOTS} parts")
         tables = tomllib.loads(content.decode())
     except FileNotFoundError:
-        raise ConfigError(f"there is no configuration `{name}`", hint="shipped: " + ", ".join(shipped)) from None
+        raise ConfigError(
+            f"there is no configuration `{name}`", hint="shipped: " + ", ".join(shipped_configs())
+        ) from None
     except IsADirectoryError:
         raise ConfigError(
             f"`{name}` is a folder, not a configuration", hint=f"perhaps `{path / 'config.toml'}`"
@@ -70,7 +72,7 @@ def load_config(name: str, *, plugins: bool = False) -> Config:
     except (ValueError, RecursionError) as error:  # ValueError: also invalid UTF-8, or a number with too many digits
         raise ConfigError(f"`{name}` is not TOML: {error}") from None
     if plugins and PLUGINS in tables:
-        if name.removesuffix(".toml") in shipped or path.name == RUN_CONFIG:
+        if name.removesuffix(".toml") in shipped_configs() or path.name == RUN_CONFIG:
             raise ConfigError(
                 f"`{name}` has the name of a shipped configuration, or of a run's: its `{PLUGINS}` are not loaded",
                 hint="if you trust the file, give it another name",
