@@ -11,6 +11,7 @@ import pytest
 from n2n_cli.errors import CheckpointError
 from n2n_cli.models.choice import RUNS, newest_checkpoint
 from n2n_cli.training.run_folder import Run, create_run
+from tests.training.test_run_folder import trained
 
 
 @pytest.fixture(autouse=True)
@@ -18,16 +19,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def trained(run: Run, seconds: int, *, best: bool = True) -> Run:
-    """Give a run its checkpoints, the last one written `seconds` after the epoch."""
-    run.folder.mkdir(parents=True, exist_ok=True)
-    if best:
-        run.best.touch()
-    run.last.touch()
-    os.utime(run.last, (seconds, seconds))
-    return run
 
 
 def test_the_newest_run_is_the_one_that_wrote_a_checkpoint_last() -> None:
