@@ -38,7 +38,7 @@ _OTHER_COPY = "take another copy of it; a run of `n2n train` keeps `last.pth` an
 _STATE_DICT = 'save the tensors alone, where PyTorch is: `torch.save(model.state_dict(), "weights.pth")`'
 
 
-def write_checkpoint(path: Path | str, tree: Any) -> None:
+def write_checkpoint(path: Path | str, tree: Any, *, follow_links: bool = True) -> None:
     """Write a nested `tree` that `torch.load(path, weights_only=True)` can read.
 
     The file appears whole, by rename. Equal trees, with keys in the same order, make equal bytes. Arrays keep their
@@ -48,6 +48,8 @@ def write_checkpoint(path: Path | str, tree: Any) -> None:
     ----------
     tree : dict, list, tuple, str, int, float, bool, None or array
         Nested at most `limits.MAX_DEPTH` deep; dict keys are str or int.
+    follow_links : bool
+        See `replacing`.
 
     Raises
     ------
@@ -58,7 +60,7 @@ def write_checkpoint(path: Path | str, tree: Any) -> None:
     """
     try:
         content = Content(tree)
-        with writing(path, CheckpointError), replacing(Path(path)) as file:
+        with writing(path, CheckpointError), replacing(Path(path), follow_links=follow_links) as file:
             content.write(file)
     except Refused as error:
         raise CheckpointError(

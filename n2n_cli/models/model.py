@@ -245,7 +245,7 @@ class Model:
         """Give the network the averaged weights, if there are any, inside the block."""
         return nullcontext() if self.average is None else self.average.applied()
 
-    def save(self, path: Path | str, *, resumable: bool = True, **facts: Any) -> None:
+    def save(self, path: Path | str, *, resumable: bool = True, follow_links: bool = True, **facts: Any) -> None:
         """Write a checkpoint that PyTorch can read.
 
         `torch.load(path, weights_only=True)["model"]` is a state dict of the same `torch.nn.Sequential`.
@@ -255,6 +255,8 @@ class Model:
         resumable : bool
             Include all that resuming a training needs: the optimiser's state and, if weights are averaged, the weights
             before averaging.
+        follow_links : bool
+            Replace the file that a symbolic link leads to; otherwise a link is refused.
         **facts : plain values or arrays
             Other contents of the checkpoint.
         """
@@ -267,7 +269,7 @@ class Model:
                 tree["averaged_steps"] = self.average.updates
         if self._config is not None:
             tree["config"] = self._config.tables()
-        write_checkpoint(path, tree)
+        write_checkpoint(path, tree, follow_links=follow_links)
 
     def load(self, path: Path | str) -> None:
         """Load the weights of a checkpoint and, if present, its optimiser state.

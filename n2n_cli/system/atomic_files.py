@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from n2n_cli.errors import N2NError
+from n2n_cli.system.plain_files import open_plain
 
 
 @contextmanager
@@ -32,11 +32,18 @@ def writing(path: Path | str, error_type: type[N2NError]) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, follow_links: bool = True) -> Iterator[BinaryIO]:
     """Open a binary file that replaces `path`, by rename, at the end of the block.
 
     Until then it has a hidden name in the same folder. On an error it is removed, and the old file at `path` is
     unchanged. At the end, data and folder are flushed to disk (fsync).
+
+    Parameters
+    ----------
+    path : Path
+    follow_links : bool
+        Replace the file that a symbolic link leads to, as `cp` does. Otherwise a link is refused: the choice for a
+        name in a folder that may be a stranger's.
 
     Raises
     ------
@@ -44,7 +51,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         When the folder does not exist, permission or space is missing, or `path` is a folder, a device or
         write-protected.
     """
-    path = Path(os.path.realpath(path))  # write through a symbolic link, as `cp` does
+    if follow_links:
+        path = Path(os.path.realpath(path))
     _check_replaceable(path)
     # The name is shortened: a long one with prefix and suffix could be too long for the file system.
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:50]}.", suffix=".tmp", dir=path.parent)
@@ -68,10 +76,8 @@ def _check_replaceable(path: Path) -> None:
 
     A rename would replace a device by a file.
     """
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise OSError(errno.EINVAL, "Not a regular file", str(path))
     with suppress(FileNotFoundError):
-        os.close(os.open(path, os.O_WRONLY))
+        os.close(open_plain(path, os.O_WRONLY))
 
 
 def _mode(path: Path) -> int:
