@@ -32,7 +32,7 @@ def writing(path: Path | str, error_type: type[N2NError]) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path, *, follow_links: bool = True) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, follow_links: bool = True, mode: int = 0o666) -> Iterator[BinaryIO]:
     """Open a binary file that replaces `path`, by rename, at the end of the block.
 
     Until then it has a hidden name in the same folder. On an error it is removed, and the old file at `path` is
@@ -44,6 +44,8 @@ def replacing(path: Path, *, follow_links: bool = True) -> Iterator[BinaryIO]:
     follow_links : bool
         Replace the file that a symbolic link leads to, as `cp` does. Otherwise a link is refused: the choice for a
         name in a folder that may be a stranger's.
+    mode : int
+        Permissions of a new file, before the umask; a file that is replaced keeps its own.
 
     Raises
     ------
@@ -61,7 +63,7 @@ def replacing(path: Path, *, follow_links: bool = True) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             with suppress(PermissionError):  # memory cards and network shares may have no permissions
-                Path(temporary).chmod(_mode(path))
+                Path(temporary).chmod(_mode(path, mode))
             os.fsync(file.fileno())
         Path(temporary).replace(path)
     except BaseException:
@@ -80,14 +82,14 @@ def _check_replaceable(path: Path) -> None:
         os.close(open_plain(path, os.O_WRONLY))
 
 
-def _mode(path: Path) -> int:
-    """Permissions of the replaced file, or the default ones of a new file."""
+def _mode(path: Path, new: int) -> int:
+    """Permissions of the replaced file, or those of a new file."""
     try:  # mkstemp sets 0600
         return path.stat().st_mode & 0o7777
     except OSError:
         mask = os.umask(0)
         os.umask(mask)
-        return 0o666 & ~mask
+        return new & ~mask
 
 
 def _sync_folder(folder: Path) -> None:
