@@ -6,6 +6,7 @@ A model is built from layers, from a configuration or from a checkpoint. It trai
 from __future__ import annotations
 
 import itertools
+import shlex
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Self
@@ -170,7 +171,7 @@ class Model:
         """
         tree = read_checkpoint(path)
         model = cls._built(config_in(tree, path) if config is None else config, UNDRAWN, threads)
-        model._take(tree, path)
+        model._take(tree, path, hint=_WITH_CONFIG if config is None else _other_network(config))
         return model
 
     def step(self, noisy: Array, target: Array) -> float:
@@ -299,14 +300,22 @@ class Model:
         self._take(tree, path, hint=_GO_ON)
         with naming_file(path, hint=_GO_ON):
             if self.average is not None:
-                self.network.load_state_dict(unwrap_state_dict(tree["own_weights"], path=path))
+                self._load_weights(tree["own_weights"], path)
                 self.average.load_state_dict({"updates": tree["averaged_steps"], "weights": tree["model"]})
             self.optimizer.load_state_dict(tree["optimizer"])
         return self.facts
 
     def _take(self, tree: Any, path: Path | str, *, hint: str = _WITH_CONFIG) -> None:
         with naming_file(path, hint=hint):
-            self.network.load_state_dict(unwrap_state_dict(tree, path=path))
+            self._load_weights(tree, path)
         if self.average is not None:
             self.trainer.average = MovingAverage(self.network.named_parameters(), self.average.decay)
         self.facts = facts_in(tree)
+
+    def _load_weights(self, tree: Any, path: Path | str) -> None:
+        names = dict(self.network.named_parameters())
+        self.network.load_state_dict(unwrap_state_dict(tree, names, path=path))
+
+
+def _other_network(config: Config) -> str:
+    return f"`{config.origin}` describes another network than theirs: `n2n info {shlex.quote(config.origin)}` shows it"
