@@ -38,7 +38,7 @@ _OTHER_COPY = "take another copy of it; a run of `n2n train` keeps `last.pth` an
 _STATE_DICT = 'save the tensors alone, where PyTorch is: `torch.save(model.state_dict(), "weights.pth")`'
 
 
-def write_checkpoint(path: Path | str, tree: Any, *, follow_links: bool = True) -> None:
+def write_checkpoint(path: Path | str, tree: Any, *, follow_links: bool = True, mode: int = 0o666) -> None:
     """Write a nested `tree` that `torch.load(path, weights_only=True)` can read.
 
     The file appears whole, by rename. Equal trees, with keys in the same order, make equal bytes. Arrays keep their
@@ -48,7 +48,7 @@ def write_checkpoint(path: Path | str, tree: Any, *, follow_links: bool = True) 
     ----------
     tree : dict, list, tuple, str, int, float, bool, None or array
         Nested at most `limits.MAX_DEPTH` deep; dict keys are str or int.
-    follow_links : bool
+    follow_links, mode
         See `replacing`.
 
     Raises
@@ -60,7 +60,7 @@ def write_checkpoint(path: Path | str, tree: Any, *, follow_links: bool = True) 
     """
     try:
         content = Content(tree)
-        with writing(path, CheckpointError), replacing(Path(path), follow_links=follow_links) as file:
+        with writing(path, CheckpointError), replacing(Path(path), follow_links=follow_links, mode=mode) as file:
             content.write(file)
     except Refused as error:
         raise CheckpointError(

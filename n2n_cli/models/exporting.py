@@ -19,6 +19,7 @@ from n2n_cli.errors import CheckpointError
 from n2n_cli.nn import Module
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.init import UNDRAWN
+from n2n_cli.system.atomic_files import mode_of_copies
 
 _FACTS = ("epoch", "psnr", "noisy_psnr")
 
@@ -59,7 +60,8 @@ def export(source: Path, target: Path, *, average: Sequence[Path] = (), half: bo
                 hint="leave out `--half`",
             )
     facts = {name: tree[name] for name in _FACTS if isinstance(tree.get(name), int | float) and not average}
-    write_checkpoint(target, {"model": weights, **facts, "config": config.tables()})
+    tree = {"model": weights, **facts, "config": config.tables()}
+    write_checkpoint(target, tree, mode=mode_of_copies(source, *average))
 
 
 def _mean_weights(network: Module, others: Sequence[Path]) -> dict[str, Array]:

@@ -10,6 +10,7 @@ locks           file locks between processes
 json_lines      records as lines of JSON
 stopping        requests to stop work
 progress        progress of long work
+notes           notes for the user from inside the work
 plugins         Python files of a user that register layers, losses and noise models
 worker_process  functions that run in worker processes
 """

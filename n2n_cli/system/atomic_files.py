@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,7 +12,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from n2n_cli.errors import N2NError
+from n2n_cli.system.notes import note
 from n2n_cli.system.plain_files import open_plain
+
+_UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES)
+"""Error numbers of operations that a file system does not have, as those of memory cards and network shares."""
 
 
 @contextmanager
@@ -36,7 +42,8 @@ def replacing(path: Path, *, follow_links: bool = True, mode: int = 0o666) -> It
     """Open a binary file that replaces `path`, by rename, at the end of the block.
 
     Until then it has a hidden name in the same folder. On an error it is removed, and the old file at `path` is
-    unchanged. At the end, data and folder are flushed to disk (fsync).
+    unchanged. At the end, data and folder are flushed to disk (fsync). A file system without permissions or without
+    fsync is a matter of a note.
 
     Parameters
     ----------
@@ -62,15 +69,46 @@ def replacing(path: Path, *, follow_links: bool = True, mode: int = 0o666) -> It
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
-            with suppress(PermissionError):  # memory cards and network shares may have no permissions
+            with _optional(f"`{path.parent}`: its file system lets no permissions be set"):
                 Path(temporary).chmod(_mode(path, mode))
-            os.fsync(file.fileno())
+            sync(file.fileno(), path.parent)
         Path(temporary).replace(path)
     except BaseException:
         with suppress(OSError):
             Path(temporary).unlink()
         raise
     _sync_folder(path.parent)
+
+
+def sync(descriptor: int, folder: Path) -> None:
+    """Flush a file to disk; where the file system of its folder cannot do so, this is a matter of a note."""
+    with _optional(f"`{folder}`: its file system cannot flush files (fsync); a power failure may lose them"):
+        os.fsync(descriptor)
+
+
+def mode_of_copies(*sources: Path | BinaryIO) -> int:
+    """Permissions, before the umask, of a file that is made from others: no wider than theirs, as `cp` does.
+
+    Pipes, devices and what does not exist are left out of account.
+    """
+    mode = 0o666
+    for source in sources:
+        with suppress(OSError):
+            status = source.stat() if isinstance(source, Path) else os.fstat(source.fileno())
+            if stat.S_ISREG(status.st_mode):
+                mode &= status.st_mode | stat.S_IRUSR | stat.S_IWUSR
+    return mode
+
+
+@contextmanager
+def _optional(told: str) -> Iterator[None]:
+    """Turn the error of an operation that a file system does not have into a note."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        note(told)
 
 
 def _check_replaceable(path: Path) -> None:

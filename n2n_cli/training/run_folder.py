@@ -12,7 +12,7 @@ from pathlib import Path
 from n2n_cli.config.reading import RUN_CONFIG
 from n2n_cli.errors import TrainingError, UsageError
 from n2n_cli.models.choice import BEST, LAST, RUNS
-from n2n_cli.system.atomic_files import replacing, writing
+from n2n_cli.system.atomic_files import replacing, sync, writing
 from n2n_cli.system.locks import locked
 from n2n_cli.system.plain_files import check_plain, open_plain, read_plain
 
@@ -109,7 +109,7 @@ class Run:
                 left = memoryview(text.encode())
                 while left:  # a nearly full disk takes a part only
                     left = left[file.write(left) :]
-                os.fsync(file.fileno())
+                sync(file.fileno(), path.parent)
             except BaseException:
                 with suppress(OSError):
                     file.truncate(end)
