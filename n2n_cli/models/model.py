@@ -27,6 +27,7 @@ from n2n_cli.nn.functional import Array
 from n2n_cli.nn.init import UNDRAWN
 from n2n_cli.nn.losses import LOSSES
 from n2n_cli.nn.optim import OPTIMIZERS
+from n2n_cli.nn.state import LARGEST_WEIGHT
 
 _WITH_CONFIG = "pass the configuration that they were trained with: `--config FILE`"
 _GO_ON = "go on with the configuration that the training was begun with"
@@ -233,14 +234,16 @@ class Model:
         return self.predictor.predict(images, **options)
 
     def is_finite(self) -> bool:
-        """True if weights, their average and the optimiser's state are all finite.
+        """True if weights, their average and the optimiser's state are all finite, and no weight is too large to load.
 
         Training cannot continue from other values.
         """
         own = [parameter for parameter, _ in self.network.param()]
         averaged = [] if self.average is None else self.average.weights.values()
         kept = itertools.chain(*self.optimizer.kept.values())
-        return all(np.isfinite(values).all() for values in itertools.chain(own, averaged, kept))
+        return all(np.isfinite(values).all() for values in kept) and all(
+            np.abs(values).max(initial=0) <= LARGEST_WEIGHT for values in itertools.chain(own, averaged)
+        )
 
     def averaged(self) -> AbstractContextManager[None]:
         """Give the network the averaged weights, if there are any, inside the block."""
