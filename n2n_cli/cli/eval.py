@@ -78,12 +78,16 @@ def evaluate(
         model.predict_as_ensemble()
     if noise is not None:
         model.config.override("data.noise", noise, "--noise")  # a wrong one is told of here
+    if data is None and clean is None and ranks.first:
+        tell(f"pictures: held out from {model.config.data.source}")  # the checkpoint names them, not the user
     scores = evaluation.evaluate(
         model, model.config, data, noise, clean=clean, crops=crops, seed=seed, clip=clip, ranks=ranks
     )
     if not ranks.first:
         show_nothing(scores)
         return
+    for note in scores.notes:
+        tell(note)
     tally = evaluation.Tally()
     if as_json:
         show = _print_json
