@@ -42,8 +42,8 @@ def replacing(path: Path, *, follow_links: bool = True, mode: int = 0o666) -> It
     """Open a binary file that replaces `path`, by rename, at the end of the block.
 
     Until then it has a hidden name in the same folder. On an error it is removed, and the old file at `path` is
-    unchanged. At the end, data and folder are flushed to disk (fsync). A file system without permissions or without
-    fsync is a matter of a note.
+    unchanged. At the end, data and folder are flushed to disk (fsync). Where the file system has no permissions or no
+    fsync, the file is written all the same, and a note is sent: see `notes`.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def replacing(path: Path, *, follow_links: bool = True, mode: int = 0o666) -> It
 
 
 def sync(descriptor: int, folder: Path) -> None:
-    """Flush a file to disk; where the file system of its folder cannot do so, this is a matter of a note."""
+    """Flush a file to disk; send a note where the file system of its folder cannot do so."""
     with _optional(f"`{folder}`: its file system cannot flush files (fsync); a power failure may lose them"):
         os.fsync(descriptor)
 
