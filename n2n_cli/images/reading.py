@@ -18,6 +18,7 @@ from n2n_cli.images.png import chunks as png_chunks
 from n2n_cli.images.png import metadata as png_metadata
 from n2n_cli.images.png import pixels as png16
 from n2n_cli.images.sources import MAX_PIXELS, Source, check_size, opened, without_warnings
+from n2n_cli.images.tiff import metadata as tiff_metadata
 from n2n_cli.images.tiff import pages as tiff_pages
 from n2n_cli.images.tiff import pixels as tiff_pixels
 from n2n_cli.nn.functional import Array
@@ -150,11 +151,14 @@ def _png(file: BinaryIO, label: str, max_pixels: int) -> Picture:
     header = png_chunks.read_header(file)
     check_size(label, header.height, header.width, max_pixels)
     chunks = png_chunks.read_chunks(file, header)
-    for content in (content for name, content in chunks.others if name == _ACTL):
-        frames, _ = _FRAMES.unpack(content)
+    for part in (part for part in chunks.others if part.key == _ACTL):
+        frames, _ = _FRAMES.unpack(part.data)
         _refuse_animation(label, frames)
     with without_warnings():
-        metadata, notes = png_metadata.read_metadata(chunks.others)
+        has_key = bool(chunks.contents(b"tRNS"))
+        parts, unfit = png_metadata.fitting(chunks.others, header, transparent=has_key)
+        metadata, notes = png_metadata.read_metadata(parts)
+        notes += unfit
         notes += tuple(f"its {name.decode('latin-1')} chunk is damaged and was left out" for name in chunks.damaged)
         if header.depth < 16:
             image_file = chunks.simple_file()
@@ -188,7 +192,7 @@ def _tiff(file: BinaryIO, label: str, max_pixels: int) -> Iterator[Picture]:
 
 def _tiff_page(label: str, page: tiff_pages.Page, max_pixels: int) -> Picture:
     check_size(label, *page.size, max_pixels)
-    metadata, notes = tiff_pages.read_metadata(page)
+    metadata, notes = tiff_metadata.read_metadata(page)
     layout = tiff_pixels.layout_of(page)
     if layout is not None:
         return depth.read_tiff_page(label, page, layout, metadata, notes)
@@ -212,7 +216,7 @@ def _other(file: BinaryIO, label: str, max_pixels: int) -> Picture:
         if image.format != "MPO":
             _refuse_animation(label, frames)
         image.load()
-        metadata, notes = pillow.read_metadata(image)
+        metadata, notes = pillow.read_metadata(image, file)
         if frames > 1:
             notes += (f"only the first of its {frames} views was read",)
         picture = pillow.picture_of(label, image, metadata, notes)

@@ -10,8 +10,11 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import BinaryIO
+
+from n2n_cli.images.picture import Part
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}  # all that is needed to decode the pixels
@@ -39,15 +42,15 @@ class Chunks:
     ----------
     pixels : list of bytes
         The chunks that are needed to decode the pixels, whole and in order.
-    others : list of (bytes, bytes)
-        Name and content of the other chunks, in order.
+    others : list of Part
+        The other chunks, in order.
     damaged : list of bytes
         Names of other chunks whose checksum is wrong.
     """
 
     header: Header
     pixels: list[bytes] = field(default_factory=list)
-    others: list[tuple[bytes, bytes]] = field(default_factory=list)
+    others: list[Part] = field(default_factory=list)
     damaged: list[bytes] = field(default_factory=list)
 
     def contents(self, name: bytes) -> list[memoryview]:
@@ -57,6 +60,11 @@ class Chunks:
     def simple_file(self) -> io.BytesIO:
         """A PNG file with the same pixels and nothing else."""
         return io.BytesIO(b"".join([SIGNATURE, *self.pixels]))
+
+
+def chunks_of(parts: Iterable[Part]) -> bytes:
+    """Whole chunks, one behind the other."""
+    return b"".join(chunk(bytes(part.key), part.data) for part in parts)
 
 
 def chunk(name: bytes, content: bytes) -> bytes:
@@ -99,8 +107,10 @@ def read_chunks(file: BinaryIO, header: Header) -> Chunks:
     """
     found = Chunks(header)
     found.pixels.append(header_chunk(header))
+    behind = False
     while True:
         name, content, right = _read(file)
+        behind |= name == b"IDAT"
         critical = name in _PIXELS or not name[0] & 32
         if not right and critical:
             raise ValueError(f"the checksum of its {_printable(name)} chunk is wrong")
@@ -111,7 +121,7 @@ def read_chunks(file: BinaryIO, header: Header) -> Chunks:
         elif critical:
             raise ValueError(f"it needs the unknown chunk {_printable(name)}")
         else:
-            found.others.append((name, content))
+            found.others.append(Part(name, content, behind=behind))
         if name == b"IEND":
             return found
 

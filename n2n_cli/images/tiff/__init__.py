@@ -1,7 +1,9 @@
 """TIFF files.
 
 pages      pages of a file and their tags
+entries    directories as stored bytes, read and written
+metadata   metadata of a page
 pixels     pixels at their full depth
 writing    writing files
-directory  writing directories
+directory  writing directories of whole numbers
 """

@@ -1,4 +1,4 @@
-"""Pages of a TIFF file: their tags and metadata.
+"""Pages of a TIFF file and their tags.
 
 References
 ----------
@@ -11,13 +11,11 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import PREFIXES, ImageFileDirectory_v2, TiffImageFile
 
 from n2n_cli.images import exif
-from n2n_cli.images.picture import Metadata
 from n2n_cli.images.tiff.directory import BIG_HEAD
 
 SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
@@ -166,63 +164,8 @@ def read_pages(file: BinaryIO) -> Iterator[Page]:
         offset = following
 
 
-def read_metadata(page: Page) -> tuple[Metadata, tuple[str, ...]]:
-    """Metadata of a page that is rotated upright, and notes on what was left out."""
-    metadata, notes = Metadata(), tuple[str, ...]()
-    try:
-        if found := _exif(page):
-            metadata["exif"] = found.tobytes()
-    except Exception:  # damaged EXIF data may raise any exception
-        notes = (exif.DAMAGED,)
-    for key, tag in (("icc_profile", ICC_PROFILE), ("xmp", XMP)):
-        if data := _bytes(page.tags.get(tag)):
-            metadata[key] = exif.upright_xmp(data) if key == "xmp" and page.orientation > 1 else data  # type: ignore[literal-required]
-    unit = page.tags.get(RESOLUTION_UNIT, 2)
-    x, y = (page.tags.get(tag) for tag in (X_RESOLUTION, Y_RESOLUTION))
-    if page.orientation > 4:
-        x, y = y, x
-    if unit == 1 and (aspect := exif.density(x, y)):
-        metadata["aspect"] = aspect
-    elif unit in (2, 3) and (dpi := exif.dots_per_inch(x, y, unit)):
-        metadata["dpi"] = dpi
-    if page.tags.get(COMPRESSION, RAW) not in (RAW, *LOSSY):
-        metadata["compressed"] = True
-    if page.tags.get(SUBFILE, 0) == 1:
-        metadata["reduced"] = True
-    return metadata, notes
-
-
-def _exif(page: Page) -> Image.Exif:
-    """EXIF data without the orientation."""
-    found = Image.Exif()
-    for tag in exif.DESCRIPTIVE_TAGS & set(page.tags) - {exif.ORIENTATION}:
-        found[tag] = page.tags[tag]
-    for tag in {int(ExifTags.IFD.Exif), int(ExifTags.IFD.GPSInfo)} & set(found):
-        found[tag] = _inner(page, tag, found[tag])
-    inner = found.get(ExifTags.IFD.Exif, {})
-    if ExifTags.IFD.Interop in inner:
-        inner[ExifTags.IFD.Interop] = _inner(page, ExifTags.IFD.Interop, inner[ExifTags.IFD.Interop])
-    return found
-
-
-def _inner(page: Page, tag: int, offset: int) -> dict[int, Any]:
-    tags = _directory(page.head, group=tag)
-    page.file.seek(offset)
-    tags.load(page.file)
-    return dict(tags)
-
-
 def _directory(head: bytes, group: int | None = None) -> ImageFileDirectory_v2:
     """An empty directory, to be loaded from a file with the header `head`."""
     if len(head) < BIG_HEAD:
         return ImageFileDirectory_v2(head, group=group)
     return ImageFileDirectory_v2(b"II\x2b\0" + head[4:], prefix=head[:2], group=group)  # Pillow knows this head only
-
-
-def _bytes(value: Any) -> bytes:
-    """Bytes of a tag, whatever its type."""
-    if isinstance(value, tuple) and len(value) == 1:
-        value = value[0]
-    if isinstance(value, tuple) and all(isinstance(item, int) and 0 <= item < 256 for item in value):
-        value = bytes(value)
-    return value if isinstance(value, bytes) else b""
