@@ -43,7 +43,7 @@ def parsed(data: bytes) -> Directory:
     if data[:4] not in _ORDERS or len(data) < 8:
         raise ValueError("its EXIF data has no header")
     order = _ORDERS[data[:4]]
-    return tiff.read_directory(io.BytesIO(data), struct.unpack(f"{order}I", data[4:8])[0], order)
+    return tiff.read_directory(io.BytesIO(data), struct.unpack(f"{order}I", data[4:8])[0], order, strict=True)
 
 
 def checked(data: bytes) -> tuple[bytes, bool]:
@@ -70,7 +70,9 @@ def checked(data: bytes) -> tuple[bytes, bool]:
         found = [*directories(first)]
         if first.following:
             try:
-                found.append(tiff.read_directory(io.BytesIO(changed), first.following, first.order, tag=-1))
+                found.append(
+                    tiff.read_directory(io.BytesIO(changed), first.following, first.order, tag=-1, strict=True)
+                )
             except ValueError:
                 first.damaged[-1] = 0
         damaged = [directory for directory in found if directory.damaged]

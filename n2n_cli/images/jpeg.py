@@ -8,6 +8,8 @@ ICC.1:2022: B.4.
 
 from __future__ import annotations
 
+import io
+import re
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
@@ -18,6 +20,8 @@ from n2n_cli.images.tiff.entries import Order
 
 _APP0, _APP1, _APP2, _APP11, _APP13, _APP14, _COMMENT = 0xE0, 0xE1, 0xE2, 0xEB, 0xED, 0xEE, 0xFE
 _START_OF_SCAN, _WITHOUT_LENGTH = 0xDA, (0x00, 0x01, *range(0xD0, 0xDA))
+_MARKER, _END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL), b"\xff\xd9"  # within the pixels
+_BLOCK = 2**20  # bytes that are searched at once
 _LONGEST = 65_533  # bytes of a segment's content
 _JFIF = struct.Struct(">5sHBHHBB")  # head, version, unit, densities, size of a thumbnail
 _PER_INCH, _PER_CENTIMETRE = 1, 2  # units of JFIF
@@ -50,6 +54,23 @@ def read_segments(file: BinaryIO) -> Iterator[Part]:
         content = file.read(max(0, int.from_bytes(file.read(2)) - 2))
         if _APP0 <= byte[0] < _APP0 + 16 or byte[0] == _COMMENT:
             yield Part(byte[0], content)
+
+
+def bytes_behind(file: BinaryIO) -> int:
+    """Number of bytes behind the picture, such as a video; `file` is where `read_segments` ended."""
+    at = file.tell()
+    while True:
+        file.seek(at)
+        block = file.read(_BLOCK)
+        if found := _MARKER.search(block):
+            if found[0] == _END:
+                return file.seek(0, io.SEEK_END) - at - found.end()
+            file.seek(at + found.end())
+            at += found.end() + max(2, int.from_bytes(file.read(2)))  # of another scan
+        elif len(block) < _BLOCK:
+            return 0
+        else:
+            at += len(block) - 1
 
 
 def segments_of(parts: Iterable[Part]) -> bytes:
@@ -115,7 +136,8 @@ def _jfif(contents: list[bytes]) -> tuple[Metadata, bool]:
 
 
 def _comments(contents: list[bytes]) -> tuple[Metadata, bool]:
-    return Metadata(texts=tuple(_comment(content) for content in contents if content)), True
+    texts = tuple(_comment(content) for content in contents if content)
+    return (Metadata(texts=texts) if texts else Metadata()), True
 
 
 def _comment(content: bytes) -> Text:

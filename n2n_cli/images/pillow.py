@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -25,6 +26,8 @@ _PLAIN_COLOUR_QUALITY = 90  # from this quality on, JPEG keeps colour at full re
 _BAND = 256  # rows
 _SAMPLED = 16  # rows by which the compression strategy of a PNG is chosen
 _PNG_START, _PNG_END = 33, chunk(b"IEND", b"")  # the first in bytes: a PNG's signature and header
+_BMP_HEADER = 14  # offset of a BMP's header of variable length
+_LONGEST_PROFILE = 2**24  # bytes
 _JPEG_START = 20  # bytes of a JPEG's first marker and its JFIF segment, as Pillow writes them
 _TURN = Image.Transpose
 _UPRIGHT = {2: _TURN.FLIP_LEFT_RIGHT, 3: _TURN.ROTATE_180, 4: _TURN.FLIP_TOP_BOTTOM, 5: _TURN.TRANSPOSE}
@@ -37,9 +40,31 @@ def read_metadata(image: Image.Image, file: BinaryIO) -> tuple[Metadata, tuple[s
     if image.format == "WEBP":
         return webp.read_metadata(webp.read_chunks(file))
     if image.format != "BMP":
-        return jpeg.read_metadata(jpeg.read_segments(file))
-    dpi = exif.dots_per_inch(*image.info.get("dpi", (None, None)))
-    return (Metadata(dpi=dpi) if dpi else Metadata()), ()
+        metadata, notes = jpeg.read_metadata(jpeg.read_segments(file))
+        behind = jpeg.bytes_behind(file) if image.format == "JPEG" else 0
+        return metadata, notes + bytes_behind(behind)
+    metadata = Metadata()
+    if dpi := exif.dots_per_inch(*image.info.get("dpi", (None, None))):
+        metadata["dpi"] = dpi
+    if profile := _bmp_profile(file):
+        metadata["icc_profile"] = profile
+    return metadata, ()
+
+
+def bytes_behind(count: int) -> tuple[str, ...]:
+    """Note on bytes that follow a picture in its file."""
+    return (f"{count:,} bytes behind its picture were left out",) if count else ()
+
+
+def _bmp_profile(file: BinaryIO) -> bytes:
+    """Colour profile of a BMP of version 5; empty if it has none."""
+    file.seek(_BMP_HEADER)
+    header = file.read(124)
+    if len(header) < 124 or int.from_bytes(header[:4], "little") < 124 or header[56:60] != b"DEBM":
+        return b""
+    offset, length = struct.unpack_from("<II", header, 112)
+    file.seek(_BMP_HEADER + offset)
+    return file.read(min(length, _LONGEST_PROFILE))
 
 
 def picture_of(label: str, image: Image.Image, metadata: Metadata, notes: tuple[str, ...]) -> Picture:

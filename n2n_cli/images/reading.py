@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
@@ -151,6 +152,7 @@ def _png(file: BinaryIO, label: str, max_pixels: int) -> Picture:
     header = png_chunks.read_header(file)
     check_size(label, header.height, header.width, max_pixels)
     chunks = png_chunks.read_chunks(file, header)
+    behind = -file.tell() + file.seek(0, io.SEEK_END)
     for part in (part for part in chunks.others if part.key == _ACTL):
         frames, _ = _FRAMES.unpack(part.data)
         _refuse_animation(label, frames)
@@ -158,7 +160,7 @@ def _png(file: BinaryIO, label: str, max_pixels: int) -> Picture:
         has_key = bool(chunks.contents(b"tRNS"))
         parts, unfit = png_metadata.fitting(chunks.others, header, transparent=has_key)
         metadata, notes = png_metadata.read_metadata(parts)
-        notes += unfit
+        notes += unfit + pillow.bytes_behind(behind)
         notes += tuple(f"its {name.decode('latin-1')} chunk is damaged and was left out" for name in chunks.damaged)
         if header.depth < 16:
             image_file = chunks.simple_file()

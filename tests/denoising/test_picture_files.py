@@ -17,7 +17,7 @@ from PIL import Image
 from n2n_cli.denoising.picture_files import denoise_files
 from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask, Outcome
 from n2n_cli.errors import ImageError
-from n2n_cli.images import Picture, read_pages, write_pages
+from n2n_cli.images import Part, Picture, Stored, read_pages, write_pages
 from n2n_cli.models.model import Model
 from n2n_cli.nn import MSE, SGD, Module, Sequential
 from n2n_cli.nn.functional import Array
@@ -224,12 +224,15 @@ def test_a_format_that_cannot_hold_the_picture_is_refused_before_denoising() -> 
     assert parts == []
 
 
-def test_notes_name_their_file_and_come_once() -> None:
-    image = Image.new("P", (6, 4))
-    image.putpalette([1, 2, 3])
-    image.save("a.png")
-    (outcome,) = run(DenoiseTask(Path("a.png"), Path("b.png")))
-    assert outcome.notes == ["a.png: its palette became plain colours"]
+def test_notes_come_once_for_all_pages() -> None:
+    pages = [np.array([[[-3.5], [high]]], np.float32) for high in (1, 2, 2, 1e6)]
+    stored = Stored("TIFF", (Part(330, bytes(4), 4),))
+    write_pages("a.tif", [Picture(page, None, {"stored": stored}) for page in pages])
+    (outcome,) = run(DenoiseTask(Path("a.tif"), Path("b.tif")))
+    assert outcome.notes == [
+        "its SubIFDs would not fit the new file and were left out",
+        "its values, -3.5 to 1, are 0 to 1 for the network (similar on 3 more pages)",
+    ]
 
 
 def test_memory_does_not_grow_with_the_number_of_files() -> None:

@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import BinaryIO, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+from PIL import TiffTags
 
 Order: TypeAlias = Literal["<", ">"]
 
@@ -31,6 +32,9 @@ _INNER: Mapping[int, tuple[int, ...]] = {0: (EXIF, GPS), EXIF: (INTEROPERABILITY
 _OFFSETS = {LONG, 13, LONG8, 18}  # types of such a pointer
 _TYPES = {ORIENTATION: SHORT, X_RESOLUTION: RATIONAL, Y_RESOLUTION: RATIONAL, RESOLUTION_UNIT: SHORT}
 """Types of tags, each with one value, that readers interpret and may fail on."""
+_FAMILY = {1: "bytes", 7: "bytes", 2: "text", 3: "whole", 4: "whole", 8: "whole", 9: "whole", 13: "whole"}
+_FAMILY |= {5: "fraction", 10: "fraction", 11: "fraction", 12: "fraction"}
+"""Kinds of values that programs take for each other, by their type."""
 _HALVES = {5: 4, 10: 4}  # bytes of the numbers of which a rational consists
 _ENDIAN: Mapping[Order, Literal["little", "big"]] = {"<": "little", ">": "big"}
 
@@ -86,7 +90,9 @@ class Directory:
         return Directory(order, entries, {tag: inner.in_order(order) for tag, inner in self.inner.items()})
 
 
-def read_directory(file: BinaryIO, offset: int, order: Order, *, big: bool = False, tag: int = 0) -> Directory:
+def read_directory(
+    file: BinaryIO, offset: int, order: Order, *, big: bool = False, tag: int = 0, strict: bool = False
+) -> Directory:
     """Read a directory and those that it points to; damaged entries are left out.
 
     Its values together take at most as much memory as the file.
@@ -95,6 +101,8 @@ def read_directory(file: BinaryIO, offset: int, order: Order, *, big: bool = Fal
     ----------
     tag : int
         Tag that points to the directory; 0 for a page's own.
+    strict : bool
+        Also leave out entries whose type or number is not that of the standards, as for all directories of EXIF data.
 
     Raises
     ------
@@ -116,19 +124,30 @@ def read_directory(file: BinaryIO, offset: int, order: Order, *, big: bool = Fal
         if length > inline and length <= min(size - place, room):
             file.seek(place)
             data, room = file.read(length), room - length
-        pointer = number in _INNER.get(tag, ())
-        if not 0 < length <= len(data) or (count > 1 and (pointer or number in _TYPES)):
+        if kind in SIZES and count == 0:
+            continue  # a tag without a value
+        if not 0 < length <= len(data) or not _is_right(tag, number, kind, count, strict=strict):
             found.damaged[index] = number
-        elif pointer and kind in _OFFSETS:
+        elif number not in _INNER.get(tag, ()):
+            found.entries[number] = Entry(kind, data[:length])
+        else:
             try:
-                found.inner[number] = read_directory(file, place, order, big=big, tag=number)
+                found.inner[number] = read_directory(file, place, order, big=big, tag=number, strict=True)
             except ValueError:
                 found.damaged[index] = number
-        elif pointer or kind != _TYPES.get(number, kind) or (tag and kind >= LONG8):  # EXIF data has no such types
-            found.damaged[index] = number
-        else:
-            found.entries[number] = Entry(kind, data[:length])
     return found
+
+
+def _is_right(directory: int, tag: int, kind: int, count: int, *, strict: bool) -> bool:
+    """Check the type and the number of values of an entry."""
+    if tag in _INNER.get(directory, ()):
+        return kind in _OFFSETS and count == 1
+    if tag in _TYPES:
+        return kind == _TYPES[tag] and count == 1
+    wanted = TiffTags.lookup(tag, max(directory, 0) or None)
+    if not strict or kind in (BYTE, UNDEFINED) or not wanted.type:
+        return not strict or kind < LONG8
+    return _FAMILY.get(kind) == _FAMILY.get(wanted.type) and (count == 1 or wanted.length != 1 or kind == ASCII)
 
 
 class Row(NamedTuple):

@@ -15,6 +15,7 @@ from PIL import Image
 
 from n2n_cli.config import load_config
 from n2n_cli.denoising.picture import MARGIN
+from n2n_cli.images import Part, Picture, Stored, write_pages
 from n2n_cli.models.model import Model
 from tests.cli import N2N, environment, failure, n2n, photo
 
@@ -86,6 +87,18 @@ def test_what_reading_changed_is_told(here: Path) -> None:
     Image.open(photo(here / "a\nb.png")).convert("P").save("a\nb.png")
     answer = n2n("denoise", *MODEL, "a\nb.png", "out.png")
     assert answer == (0, "", "model: tiny.pth\na\\nb.png: its palette became plain colours\n")
+
+
+def test_a_file_of_many_pages_gets_one_line() -> None:
+    pages = [np.full((2, 3, 3), 300 + page, np.float32) for page in range(30)]
+    stored = Stored("TIFF", (Part(330, bytes(4), 4), Part(65000, b"\1", 7)))
+    write_pages("in.tif", [Picture(page, None, {"stored": stored}) for page in pages])
+    answer = n2n("denoise", *MODEL, "in.tif", "out.tif")
+    assert answer.code == 0
+    assert answer.err.splitlines()[0] == "model: tiny.pth"
+    (line,) = answer.err.splitlines()[1:]
+    assert line.startswith("in.tif: its SubIFDs would not fit the new file and were left out; its values, 300 to")
+    assert line.endswith("(similar on 29 more pages)")
 
 
 def test_names_that_are_no_text() -> None:
