@@ -29,7 +29,7 @@ EXIF, GPS, INTEROPERABILITY = 34665, 34853, 40965
 IPTC = 33723  # bytes, though many programs say that they are 32-bit numbers
 _INNER: Mapping[int, tuple[int, ...]] = {0: (EXIF, GPS), EXIF: (INTEROPERABILITY,)}
 """Tags that point to a directory, by the directory that holds them; 0 is a page's own."""
-_OFFSETS = {LONG, 13, LONG8, 18}  # types of such a pointer
+_OFFSETS, _LONG_OFFSETS = {LONG, 13}, {LONG8, 18}  # types of such a pointer; the latter of BigTIFF alone
 _TYPES = {ORIENTATION: SHORT, X_RESOLUTION: RATIONAL, Y_RESOLUTION: RATIONAL, RESOLUTION_UNIT: SHORT}
 """Types of tags, each with one value, that readers interpret and may fail on."""
 _FAMILY = {1: "bytes", 7: "bytes", 2: "text", 3: "whole", 4: "whole", 8: "whole", 9: "whole", 13: "whole"}
@@ -126,22 +126,25 @@ def read_directory(
             data, room = file.read(length), room - length
         if kind in SIZES and count == 0:
             continue  # a tag without a value
-        if not 0 < length <= len(data) or not _is_right(tag, number, kind, count, strict=strict):
+        if length > len(data) or not _is_right(tag, number, kind, count, big=big, strict=strict):
             found.damaged[index] = number
         elif number not in _INNER.get(tag, ()):
             found.entries[number] = Entry(kind, data[:length])
         else:
             try:
-                found.inner[number] = read_directory(file, place, order, big=big, tag=number, strict=True)
+                at = int.from_bytes(data[:length], endian)
+                found.inner[number] = read_directory(file, at, order, big=big, tag=number, strict=True)
             except ValueError:
                 found.damaged[index] = number
     return found
 
 
-def _is_right(directory: int, tag: int, kind: int, count: int, *, strict: bool) -> bool:
+def _is_right(directory: int, tag: int, kind: int, count: int, *, big: bool, strict: bool) -> bool:
     """Check the type and the number of values of an entry."""
+    if kind not in SIZES:
+        return False
     if tag in _INNER.get(directory, ()):
-        return kind in _OFFSETS and count == 1
+        return kind in (_OFFSETS | _LONG_OFFSETS if big else _OFFSETS) and count == 1
     if tag in _TYPES:
         return kind == _TYPES[tag] and count == 1
     wanted = TiffTags.lookup(tag, max(directory, 0) or None)
