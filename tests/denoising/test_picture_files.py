@@ -225,14 +225,21 @@ def test_a_format_that_cannot_hold_the_picture_is_refused_before_denoising() -> 
 
 
 def test_notes_come_once_for_all_pages() -> None:
-    pages = [np.array([[[-3.5], [high]]], np.float32) for high in (1, 2, 2, 1e6)]
     stored = Stored("TIFF", (Part(330, bytes(4), 4),))
-    write_pages("a.tif", [Picture(page, None, {"stored": stored}) for page in pages])
+    write_pages(
+        "a.tif", [Picture(np.full((2, 3, 3), level, np.uint8), None, {"stored": stored}) for level in (1, 2, 3)]
+    )
     (outcome,) = run(DenoiseTask(Path("a.tif"), Path("b.tif")))
-    assert outcome.notes == [
-        "its SubIFDs would not fit the new file and were left out",
-        "its values, -3.5 to 1, are 0 to 1 for the network (similar on 3 more pages)",
-    ]
+    assert outcome.notes == ["its SubIFDs would not fit the new file and were left out"]
+
+
+def test_of_notes_that_differ_in_numbers_the_first_is_kept() -> None:
+    outcome = Outcome(DenoiseTask(Path("a.tif"), Path("b.tif")))
+    for shares in (["1.5", "-2"], ["3e+06"], ["-2"], ["3e+06"]):
+        outcome.note(f"{share} of 8 differ" for share in shares)
+        outcome.note(["an end"] if outcome.pages == 3 else [])
+        outcome.pages += 1
+    assert outcome.notes == ["1.5 of 8 differ", "-2 of 8 differ (similar on 2 more pages)", "an end"]
 
 
 def test_memory_does_not_grow_with_the_number_of_files() -> None:
