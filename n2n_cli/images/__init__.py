@@ -3,17 +3,22 @@
 picture  a picture in memory: pixels and metadata
 pixels   conversion of stored values to float32 in [0, 1] and back; flips and rotations
 formats  supported formats and what each can hold
+kinds    kinds of files, told by their first bytes
 sources  opening of files and streams, with errors for the user
 reading  reading of pictures
 writing  writing of pictures
 depth    interpretation of a TIFF page's channels: colours, alpha, value range
 pillow   pictures of 8 bits per channel, through Pillow
+jpeg_repair  JPEG files without their damaged segments
 png      16-bit PNG, and metadata of PNG files
 tiff     TIFF of any depth
 exif     EXIF and XMP data and resolutions
+orientation  pictures as stored, and upright
 """
 
 from n2n_cli.images.formats import FORMATS, format_named, format_of, is_lossy
+from n2n_cli.images.kinds import name_of_kind
+from n2n_cli.images.orientation import upright
 from n2n_cli.images.picture import Metadata, Picture, Text
 from n2n_cli.images.reading import picture_size, read_pages, read_picture, read_pixels
 from n2n_cli.images.sources import MAX_PIXELS
@@ -29,10 +34,12 @@ __all__ = [
     "format_named",
     "format_of",
     "is_lossy",
+    "name_of_kind",
     "picture_size",
     "read_pages",
     "read_picture",
     "read_pixels",
+    "upright",
     "write_pages",
     "write_picture",
 ]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 
 from n2n_cli.errors import ImageError
 from n2n_cli.images import exif
 from n2n_cli.images.formats import JPEG_QUALITY
+from n2n_cli.images.orientation import upright
 from n2n_cli.images.picture import Metadata, Picture, Text
 from n2n_cli.images.png.chunks import chunk
 from n2n_cli.images.png.deflate import strategy_for
@@ -24,6 +26,8 @@ _PLAIN_COLOUR_QUALITY = 90  # from this quality on, JPEG keeps colour at full re
 _LONGEST_IN_JPEG = 65_533 - 29  # bytes of XMP data
 _BAND = 256  # rows
 _SAMPLED = 16  # rows by which the compression strategy of a PNG is chosen
+_INCH = 0.0254  # metres
+_BMP_HEADER, _BMP_START, _BIT_FIELDS = 108, 122, 3  # bytes of the header of version 4, bytes before the pixels
 _PNG_START = 33  # bytes of a PNG's signature and header
 
 
@@ -154,12 +158,29 @@ def write(file: BinaryIO, picture: Picture, image_format: str, quality: int | No
         options |= {"lossless": True, "quality": 50} if quality is None else {"quality": quality}
         options["exact"] = True  # keeps the colours of fully transparent pixels
         options["xmp"] = metadata.get("xmp", b"")
-    elif "exif" in options:
-        if exif.loaded(options["exif"]).get(exif.ORIENTATION, 1) > 4 and "dpi" in options:
-            options["dpi"] = options["dpi"][::-1]
-        image.info["exif"] = options["exif"]
-        image = ImageOps.exif_transpose(image)
+    else:
+        picture = upright(picture)  # BMP cannot hold the orientation
+        if picture.alpha is not None:
+            _write_bmp_with_alpha(file, picture.pixels, picture.alpha, picture.metadata)
+            return
+        pixels = picture.pixels
+        image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+        options = {"dpi": picture.metadata["dpi"]} if "dpi" in picture.metadata else {}
     image.save(file, format=image_format, **options)
+
+
+def _write_bmp_with_alpha(file: BinaryIO, pixels: Array, alpha: Array, metadata: Metadata) -> None:
+    """Write RGBA with the header of version 4, which Pillow reads and does not write."""
+    height, width = pixels.shape[:2]
+    bgra = np.empty((height, width, 4), np.uint8)
+    bgra[..., :3] = pixels[..., ::-1]
+    bgra[..., 3] = alpha
+    density = [round(value / _INCH) for value in metadata.get("dpi", (0, 0))]
+    file.write(struct.pack("<2sIHHI", b"BM", _BMP_START + bgra.nbytes, 0, 0, _BMP_START))
+    file.write(struct.pack("<IiiHHIIiiII", _BMP_HEADER, width, height, 1, 32, _BIT_FIELDS, bgra.nbytes, *density, 0, 0))
+    file.write(struct.pack("<4I4s48x", 0xFF0000, 0xFF00, 0xFF, 0xFF000000, b"BGRs"))
+    for row in bgra[::-1]:
+        file.write(row.tobytes())
 
 
 def _some_rows(pixels: Array) -> bytes:
