@@ -17,7 +17,7 @@ orientation  pictures as stored, and upright
 """
 
 from n2n_cli.images.formats import FORMATS, format_named, format_of, is_lossy
-from n2n_cli.images.kinds import name_of_kind
+from n2n_cli.images.kinds import picture_kind, skipped_notes
 from n2n_cli.images.orientation import upright
 from n2n_cli.images.picture import Metadata, Picture, Text
 from n2n_cli.images.reading import picture_size, read_pages, read_picture, read_pixels
@@ -34,11 +34,12 @@ __all__ = [
     "format_named",
     "format_of",
     "is_lossy",
-    "name_of_kind",
+    "picture_kind",
     "picture_size",
     "read_pages",
     "read_picture",
     "read_pixels",
+    "skipped_notes",
     "upright",
     "write_pages",
     "write_picture",

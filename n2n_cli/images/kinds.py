@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import re
 import struct
+import warnings
+from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -12,6 +15,7 @@ from typing import BinaryIO, NamedTuple
 from n2n_cli.errors import ImageError
 from n2n_cli.images.tiff.pages import PHOTOMETRIC, Page, is_tiff, read_pages
 
+READ_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
 READ = "PNG, JPEG, TIFF, WebP and BMP"
 """Names of the formats that are read."""
 START = 512
@@ -35,10 +39,20 @@ _DNG_VERSION, _CFA, _LINEAR_RAW = 50706, 32803, 34892
 
 
 class Kind(NamedTuple):
-    """A kind of file that is not read here: its name, and what its owner can do."""
+    """A kind of file that is not read here.
+
+    Attributes
+    ----------
+    name : str
+    hint : str
+        What its owner can do.
+    is_picture : bool
+        Whether a folder of pictures may hold it for its own sake.
+    """
 
     name: str
     hint: str
+    is_picture: bool = True
 
     @property
     def article(self) -> str:
@@ -70,7 +84,7 @@ _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"#?RADIANCE", Kind("Radiance HDR picture", _MEASURED)),
     (0, b"#?RGBE", Kind("Radiance HDR picture", _MEASURED)),
     (0, b"\x89HDF\r\n\x1a\n", Kind("HDF5 file", _MEASURED)),
-    (0, b"\x93NUMPY", Kind("NumPy array", _MEASURED)),
+    (0, b"\x93NUMPY", Kind("NumPy array", _MEASURED, False)),
     (208, b"MAP ", Kind("MRC file", _MEASURED)),
     (0, b"ZISSRAWFILE", Kind("Zeiss CZI file", _MICROSCOPE)),
     (0, b"\xda\xce\xbe\x0a", Kind("Nikon ND2 file", _MICROSCOPE)),
@@ -83,23 +97,23 @@ _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"II\xbc", Kind("JPEG XR picture", _EXPORT)),
     (0, b"8BPS", Kind("Photoshop file", _EXPORT)),
     (0, b"gimp xcf", Kind("GIMP file", _EXPORT)),
-    (0, b"\0\0\1\0", Kind("Windows icon", _EXPORT)),
+    (0, b"\0\0\1\0", Kind("Windows icon", _EXPORT, False)),
     (0, b"\x01\xda", Kind("SGI picture", _EXPORT)),
     (0, b"DDS ", Kind("DDS texture", _EXPORT)),
     (0, b"qoif", Kind("QOI picture", _EXPORT)),
     (0, b"FLIF", Kind("FLIF picture", _EXPORT)),
     (0, b"BPG\xfb", Kind("BPG picture", _EXPORT)),
-    (0, b"\x8aMNG", Kind("MNG animation", _FRAMES)),
-    (0, b"%PDF", Kind("PDF document", _EXPORT)),
-    (0, b"%!PS", Kind("PostScript document", _EXPORT)),
-    (0, b"\xc5\xd0\xd3\xc6", Kind("PostScript document", _EXPORT)),
-    (0, b"\x1a\x45\xdf\xa3", Kind("Matroska video", _FRAMES)),
-    (0, b"\0\5\x16\7", Kind("file of macOS that lies beside a picture", "name the file without `._`")),
-    (0, b"\x1f\x8b", Kind("gzip file", _UNPACK)),
-    (0, b"BZh", Kind("bzip2 file", _UNPACK)),
-    (0, b"\xfd7zXZ\0", Kind("xz file", _UNPACK)),
-    (0, b"\x28\xb5\x2f\xfd", Kind("Zstandard file", _UNPACK)),
-    (0, b"PK\3\4", Kind("zip file", _UNPACK)),
+    (0, b"\x8aMNG", Kind("MNG animation", _FRAMES, False)),
+    (0, b"%PDF", Kind("PDF document", _EXPORT, False)),
+    (0, b"%!PS", Kind("PostScript document", _EXPORT, False)),
+    (0, b"\xc5\xd0\xd3\xc6", Kind("PostScript document", _EXPORT, False)),
+    (0, b"\x1a\x45\xdf\xa3", Kind("Matroska video", _FRAMES, False)),
+    (0, b"\0\5\x16\7", Kind("file of macOS that lies beside a picture", "name the file without `._`", False)),
+    (0, b"\x1f\x8b", Kind("gzip file", _UNPACK, False)),
+    (0, b"BZh", Kind("bzip2 file", _UNPACK, False)),
+    (0, b"\xfd7zXZ\0", Kind("xz file", _UNPACK, False)),
+    (0, b"\x28\xb5\x2f\xfd", Kind("Zstandard file", _UNPACK, False)),
+    (0, b"PK\3\4", Kind("zip file", _UNPACK, False)),
     (0, b"version https://git-lfs", Kind("pointer to a file in Git LFS", "`git lfs pull`")),
 )
 _BRANDS = (  # major brands of ISO base media files
@@ -107,14 +121,14 @@ _BRANDS = (  # major brands of ISO base media files
     (("heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "mif2", "msf1"), Kind("HEIC picture", _EXPORT)),
     (("crx ",), RAW),
 )
-_VIDEO = Kind("video", _FRAMES)
+_VIDEO = Kind("video", _FRAMES, False)
 _PATTERNS = (
     (re.compile(rb"(?:II\*\0|MM\0\*).{4}(?:CR\x02\0|IIII[TC]waR|MMMMRaw[TC])", re.DOTALL), RAW),
     (re.compile(rb"P[1-7]\s[\s\d#]"), Kind("Netpbm picture", _EXPORT)),
     (re.compile(rb"P[fF]\s\d"), Kind("PFM picture", _MEASURED)),
-    (re.compile(rb"RIFF....AVI ", re.DOTALL), Kind("AVI video", _FRAMES)),
-    (re.compile(rb"\s*(?:<\?xml.{0,200})?<svg\b", re.DOTALL), Kind("SVG drawing", _EXPORT)),
-    (re.compile(rb"\s*<(?:!doctype html|html)\b", re.IGNORECASE), Kind("web page", _NOT_A_PICTURE)),
+    (re.compile(rb"RIFF....AVI ", re.DOTALL), Kind("AVI video", _FRAMES, False)),
+    (re.compile(rb"\s*(?:<\?xml.{0,200})?<svg\b", re.DOTALL), Kind("SVG drawing", _EXPORT, False)),
+    (re.compile(rb"\s*<(?:!doctype html|html)\b", re.IGNORECASE), Kind("web page", _NOT_A_PICTURE, False)),
 )
 
 
@@ -189,23 +203,37 @@ def _area(page: Page) -> int:
 
 
 def _is_raw(page: Page) -> bool:
-    kinds = {found.tags.get(PHOTOMETRIC) for found in (page, *page.inner_pages())}
+    kinds = {kind for found in (page, *page.inner_pages()) for kind in found.integers(PHOTOMETRIC)}
     return bool(kinds & {_CFA, _LINEAR_RAW}) or (_DNG_VERSION in page.tags and page.is_reduced)
 
 
-def name_of_kind(path: Path) -> str | None:
-    """Name of the kind of picture in a file, read here or not; None for a file of another kind."""
+def picture_kind(path: Path) -> str | None:
+    """Name of the kind of picture in a file, read here or not; None for a file that holds no picture."""
     try:
-        with path.open("rb") as file:
-            return _name_of_kind(path, file)
-    except (OSError, ValueError):
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            kind = _kind_of_file(path, file)
+    except Exception:  # damaged files may raise any exception; they are of no kind
         return None
+    return kind if isinstance(kind, str) or kind is None else kind.name if kind.is_picture else None
 
 
-def _name_of_kind(path: Path, file: BinaryIO) -> str | None:
+def _kind_of_file(path: Path, file: BinaryIO) -> Kind | str | None:
     start = file.read(START)
-    kind = foreign_kind(start)
-    if kind is None and format_in(start) == "TIFF":
+    image_format = format_in(start)
+    if image_format == "TIFF" and foreign_kind(start) is None:
         page = next(read_pages(file))
-        kind = RAW if _is_raw(page) or path.suffix.lower() in _RAW_ENDINGS else None
-    return kind.name if kind else format_in(start)
+        return RAW if _is_raw(page) or path.suffix.lower() in _RAW_ENDINGS else image_format
+    return foreign_kind(start) or image_format
+
+
+def skipped_notes(paths: Iterable[Path], place: Path) -> tuple[str, ...]:
+    """A note on the pictures among files that are not read because of their endings; none if there are none."""
+    counts = Counter(kind for path in paths if (kind := picture_kind(path)) is not None)
+    if not counts:
+        return ()
+    names = {name: f"{name} without its ending" if name in READ_FORMATS else name for name in counts}
+    kinds = ", ".join(f"{names[name]} ({count})" for name, count in counts.most_common())
+    total = counts.total()
+    files = "1 picture that is" if total == 1 else f"{total} pictures that are"
+    return (f"{place}: left out {files} not read: {kinds}; export as 16-bit TIFF or PNG, or mend the ending",)

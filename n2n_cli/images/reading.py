@@ -27,7 +27,7 @@ from n2n_cli.images.tiff.blocks import blocks_of, decoded
 from n2n_cli.nn.functional import Array
 
 _ACTL, _FRAMES = b"acTL", struct.Struct(">II")  # chunk of an animated PNG: numbers of frames and of repetitions
-_SHARED, _SHARED_LEAST = 4, 2**20  # pages may hold so many times the bytes of their file together; a minimum in bytes
+_SHARED, _SHARED_LEAST = 4, 2**16  # pages may hold so many times the bytes of their file together; a minimum in bytes
 
 
 def read_picture(source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -212,7 +212,8 @@ def _tiff(file: BinaryIO, label: str, limits: Limits) -> Iterator[Picture]:
 def _tiff_page(label: str, page: tiff_pages.Page, limits: Limits, room: int) -> tuple[Picture, int]:
     """A page, and the bytes of the file that hold its pixels."""
     layout = tiff_pixels.layout_of(page)
-    pixel_bytes = 1 if layout is None else layout.samples * layout.dtype.itemsize
+    # Pillow has up to four channels of 8 bits.
+    pixel_bytes = min(4, page.integer(tiff_pages.SAMPLES, 1)) if layout is None else layout.pixel_bytes
     check_size(label, *page.size, limits, pixel_bytes=pixel_bytes)
     stored = blocks_of(page).stored_bytes
     if stored > room:

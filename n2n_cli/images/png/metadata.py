@@ -16,6 +16,7 @@ from n2n_cli.images.picture import Metadata, Text
 
 _LONGEST_TEXT, _LONGEST_PROFILE = 2**20, 2**24  # bytes; a small file can decompress to any length
 _MOST_TEXT = 2**24  # bytes of all texts of a picture together
+_MOST_UNPACKED = 2**26  # bytes that are decompressed for a picture, whether they are kept or not
 _COLOUR = (b"cHRM", b"cICP", b"gAMA", b"sRGB")
 _XMP = "XML:com.adobe.xmp"
 _INCH = 0.0254  # metres
@@ -38,7 +39,7 @@ class _Reader:
         self._notes: dict[str, None] = {}  # each once, in order
         self._texts: list[Text] = []
         self._colour: list[tuple[bytes, bytes]] = []
-        self._room = _MOST_TEXT
+        self._room, self._unpackable = _MOST_TEXT, _MOST_UNPACKED
 
     def take(self, name: bytes, content: bytes) -> None:
         known: dict[bytes, Callable[[bytes], None]] = {
@@ -72,8 +73,10 @@ class _Reader:
             self._metadata["exif"] = exif.checked(content)
 
     def _profile(self, content: bytes) -> None:
+        if "icc_profile" in self._metadata:
+            raise ValueError
         _, _, packed = content.partition(b"\0")
-        self._metadata["icc_profile"] = _unpacked(packed, _LONGEST_PROFILE)
+        self._metadata["icc_profile"] = self._unpacked(packed, _LONGEST_PROFILE)
 
     def _density(self, content: bytes) -> None:
         x, y, unit = struct.unpack(">IIB", content)
@@ -88,13 +91,13 @@ class _Reader:
 
     def _packed_text(self, content: bytes) -> None:
         keyword, _, packed = content.partition(b"\0")
-        self._add(keyword, _unpacked(packed, _LONGEST_TEXT).decode("latin-1"))
+        self._add(keyword, self._unpacked(packed, _LONGEST_TEXT).decode("latin-1"))
 
     def _international_text(self, content: bytes) -> None:
         keyword, _, rest = content.partition(b"\0")
         is_packed, rest = rest[0], rest[1:]
         language, translated, text = rest[1:].split(b"\0", 2)
-        text = _unpacked(rest[:1] + text, _LONGEST_TEXT) if is_packed else text
+        text = self._unpacked(rest[:1] + text, _LONGEST_TEXT) if is_packed else text
         self._add(keyword, text.decode(), language.decode("ascii"), translated.decode())
 
     def _add(self, keyword: bytes, text: str, language: str = "", translated: str = "") -> None:
@@ -115,20 +118,21 @@ class _Reader:
         else:
             self._texts.append(Text(keyword=key, text=text, language=language, translated=translated))
 
+    def _unpacked(self, packed: bytes, most: int) -> bytes:
+        """Decompress bytes; the first one is the method, always 0."""
+        most = min(most, self._unpackable)
+        unpacker = zlib.decompressobj()
+        data = unpacker.decompress(packed[1:], most + 1)
+        self._unpackable -= min(len(data), self._unpackable)
+        if len(data) > most:
+            raise _TooLongError
+        if packed[:1] != b"\0" or not unpacker.eof:
+            raise ValueError
+        return data
+
 
 class _TooLongError(Exception):
     pass
-
-
-def _unpacked(packed: bytes, most: int) -> bytes:
-    """Decompress bytes; the first one is the method, always 0."""
-    unpacker = zlib.decompressobj()
-    data = unpacker.decompress(packed[1:], most + 1)
-    if len(data) > most:
-        raise _TooLongError
-    if packed[:1] != b"\0" or not unpacker.eof:
-        raise ValueError
-    return data
 
 
 def _raw_profile(text: str) -> bytes:

@@ -38,9 +38,10 @@ OF_PIXELS = {
 """Tags that say how the pixels are to be decoded."""
 YCBCR = 6  # of the tag PhotometricInterpretation
 _REDUCED, _MASK = 1, 4  # flags of the tag NewSubfileType; _MASK: also a value of PhotometricInterpretation
-_MOST_INNER = 64
+_MOST_INNER, _MOST_INTEGERS = 64, 2**16
 _LONG_STACK = 2**32 - 2**24  # bytes
-_IMAGEJ = re.compile(r"ImageJ=.*?\bimages=(\d+)", re.DOTALL)
+_START = 4096  # bytes of a description
+_IMAGEJ = re.compile(rb"ImageJ=.*?\bimages=(\d{1,9})", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -78,40 +79,46 @@ class Page:
         ValueError
             When it has none.
         """
-        height, width = self.tags.get(LENGTH), self.tags.get(WIDTH)
-        if not (isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0):
+        height, width = self.integer(LENGTH, 0), self.integer(WIDTH, 0)
+        if height <= 0 or width <= 0:
             raise ValueError("a page has no size")
         return height, width
 
     @property
     def orientation(self) -> int:
         """1 to 8, as in EXIF data."""
-        value = self.tags.get(exif.ORIENTATION, 1)
-        return value if isinstance(value, int) and 1 <= value <= 8 else 1
+        (value, *_) = self.integers(exif.ORIENTATION) or (1,)
+        return value if 1 <= value <= 8 else 1
 
     @property
     def is_mask(self) -> bool:
         """True if it is the transparency mask of another page."""
-        return self.tags.get(PHOTOMETRIC) == _MASK or _flagged(self.tags, _MASK)
+        return _MASK in self.integers(PHOTOMETRIC) or self._is_flagged(_MASK)
 
     @property
     def is_reduced(self) -> bool:
         """True if it is a smaller version of another picture."""
-        return _flagged(self.tags, _REDUCED)
+        return self._is_flagged(_REDUCED)
+
+    def _is_flagged(self, flag: int) -> bool:
+        (value, *_) = self.integers(SUBFILE) or (0,)
+        return bool(value & flag)
 
     def integer(self, tag: int, default: int) -> int:
         """Value of a tag that is one whole number, or the same for all channels."""
-        value = self.tags.get(tag, default)
-        if isinstance(value, tuple):
-            value = value[0] if len(set(value)) == 1 else None
-        if not isinstance(value, int):
-            raise ValueError(f"tag {tag} is {self.tags.get(tag)}")
-        return value
+        if tag not in self.tags:
+            return default
+        values = set(self.integers(tag))
+        if len(values) != 1:
+            raise ValueError(f"tag {tag} does not hold one whole number")
+        return values.pop()
 
     def integers(self, tag: int) -> tuple[int, ...]:
-        """Whole numbers of a tag; empty if it is absent."""
-        value = self.tags.get(tag, ())
-        return value if isinstance(value, tuple) else (value,)
+        """Whole numbers of a tag; empty if it has none, or more than any picture has channels."""
+        if tag not in self.tags or self.tags.entry(tag).number > _MOST_INTEGERS:
+            return ()
+        values = self.tags.numbers(tag)
+        return tuple(values.tolist()) if values.dtype.kind in "iu" else ()
 
     def kind(self) -> str:
         """Description of its pixels by its tags, for messages."""
@@ -125,11 +132,6 @@ class Page:
             with suppress(ValueError):
                 found.append(Page(self.file, self.head, offset, Tags(self.file, self.head, offset)))
         return found
-
-
-def _flagged(tags: Tags, flag: int) -> bool:
-    value = tags.get(SUBFILE, 0)
-    return isinstance(value, int) and bool(value & flag)
 
 
 def is_tiff(head: bytes) -> bool:
@@ -167,7 +169,8 @@ def read_pages(file: BinaryIO) -> Iterator[Page]:
             last = _noted(last, f"{error}: page {number} and what may follow were left out")
             break
         seen.add(offset)
-        if claim := _IMAGEJ.match(str(page.tags.get(DESCRIPTION, ""))):
+        description = page.tags.raw(DESCRIPTION, _START) if DESCRIPTION in page.tags else b""
+        if claim := _IMAGEJ.match(description):
             claimed = max(claimed, int(claim[1]))
         if not page.is_mask:
             if last is not None:

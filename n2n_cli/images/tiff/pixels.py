@@ -32,6 +32,7 @@ _DEFLATE = (8, 32946)
 _PACKBITS = 32773
 _WITH_PREDICTOR = {_LZW, *_DEFLATE, _LZMA, _ZSTD}
 _BY_LIBTIFF = {_LZW, _LZMA, _ZSTD, _PACKBITS}
+_LONGEST_VALUES = 2**20  # bytes of a tag that describes pixels
 _OLD_JPEG, _LONGEST_OLD_JPEG = 6, 2**28  # value of the tag Compression, and bytes of such a file
 _KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # of the tag SampleFormat
 _TYPES = {"u1", "u2", "u4", "i1", "i2", "i4", "f2", "f4", "f8"}
@@ -62,6 +63,11 @@ class Layout:
     planar: bool
     compression: int
     predictor: int
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of a pixel when it is decoded."""
+        return self.samples * self.dtype.itemsize
 
 
 def layout_of(page: Page) -> Layout | None:
@@ -193,6 +199,8 @@ def pillow_image(page: Page, blocks: Blocks) -> Image.Image:
         When the pixels are damaged or truncated.
     """
     order: Literal["<", ">"] = "<" if page.head[:2] == b"II" else ">"
+    if any(page.tags.entry(tag).length > _LONGEST_VALUES for tag in tags.OF_PIXELS & set(page.tags)):
+        raise ValueError("a tag of its pixels is too long")
     entries: dict[int, Values] = {
         tag: StoredValues(page.tags.entry(tag).type, page.tags.entry(tag).number, page.tags.raw(tag))
         for tag in tags.OF_PIXELS & set(page.tags)

@@ -21,7 +21,20 @@ from n2n_cli.nn.functional import Array
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 """Bytes of a value by its type."""
-_NUMBERS = {3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 11: "f4", 12: "f8", 13: "u4", 16: "u8", 17: "i8", 18: "u8"}
+_NUMBERS = {
+    1: "u1",
+    3: "u2",
+    4: "u4",
+    6: "i1",
+    8: "i2",
+    9: "i4",
+    11: "f4",
+    12: "f8",
+    13: "u4",
+    16: "u8",
+    17: "i8",
+    18: "u8",
+}
 _BYTE, _ASCII, _RATIONAL, _UNDEFINED, _SIGNED_RATIONAL = 1, 2, 5, 7, 10
 _DIRECTORIES = (330, 34665, 34853)  # tags of offsets: SubIFDs, Exif, GPS
 _MOST_ENTRIES = 65_535  # as many as a file that is not a BigTIFF can have
@@ -133,11 +146,11 @@ class Tags(Mapping[int, Any]):
         places = [self._place, *(entry.place for entry in self._entries.values()), *inner]
         return any(start <= place < end for place in places)
 
-    def raw(self, tag: int) -> bytes:
-        """Bytes of a tag's values as stored."""
+    def raw(self, tag: int, most: int | None = None) -> bytes:
+        """Bytes of a tag's values as stored, the first `most` of them."""
         entry = self._entries[tag]
         self._file.seek(entry.place)
-        return self._file.read(entry.length)
+        return self._file.read(entry.length if most is None else min(most, entry.length))
 
     def numbers(self, tag: int) -> Array:
         """Numbers of a tag, in this machine's byte order; empty if there are none."""
