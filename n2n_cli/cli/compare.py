@@ -54,13 +54,13 @@ def compare(
       n2n compare noisy.png denoised.png clean.png -o sheet.png --crop 120,80,64
     """
     from n2n_cli.evaluation import comparison
-    from n2n_cli.images import Picture, format_of, read_picture, write_picture
+    from n2n_cli.images import Picture, format_of, read_picture, upright, write_picture
     from n2n_cli.system.json_lines import json_line
 
     format_of(out)  # a wrong ending is told of before the work
     pictures = []
     for path in (noisy, denoised, *([] if clean is None else [clean])):
-        picture = read_picture(path)
+        picture = upright(read_picture(path))
         for note in (*picture.notes, *([] if picture.alpha is None else ["its transparency is not shown"])):
             tell(f"{path}: {note}")
         pictures.append((path, picture))

@@ -84,6 +84,8 @@ def evaluate(
     if not ranks.first:
         show_nothing(scores)
         return
+    for note in scores.notes:
+        tell(note)
     tally = evaluation.Tally()
     if as_json:
         show = _print_json

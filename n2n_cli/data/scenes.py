@@ -15,7 +15,7 @@ from n2n_cli.data.folders import picture_sizes
 from n2n_cli.data.picture_memory import MAX_BYTES, cropped_note, middle, share_of_sides
 from n2n_cli.data.shots import Scene
 from n2n_cli.errors import DataError, ImageError
-from n2n_cli.images import Picture, read_picture
+from n2n_cli.images import Picture, read_picture, upright
 from n2n_cli.images.pixels import LUMA, to_float
 from n2n_cli.nn.functional import Array, Pair
 
@@ -165,7 +165,7 @@ def _read(
         if path not in sizes:  # reported already
             continue
         try:
-            picture = read_picture(path)
+            picture = upright(read_picture(path))
         except ImageError as error:
             problems.append(error.message)
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from n2n_cli.config import DataConfig
-from n2n_cli.data.folders import check_channels
+from n2n_cli.data.folders import check_channels, notes_on_others, subfolders
 from n2n_cli.data.pairs import HELD_OUT, Dataset, how_often
 from n2n_cli.data.scenes import Shots, read_scenes
 from n2n_cli.data.shot_crops import ShotCrops
@@ -35,6 +35,7 @@ def open_shots(config: DataConfig, channels: int, *, seed: int) -> Dataset:
     shots, notes = read_scenes(
         _scenes(config), smallest=smallest, match_exposure=config.match_exposure, align=config.align
     )
+    notes = notes_on_others(*_folders(config)) + notes
     trained, held_out, how = _split(shots, smallest)
     options = {"redraw": config.redraw, "recrop": config.recrop, "augment": config.augment}
     train = kind(trained, config.pairs, config.size, channels, seed=seed, **options)
@@ -62,6 +63,14 @@ def open_shots(config: DataConfig, channels: int, *, seed: int) -> Dataset:
         f"{start} against {against}, {end}",
     )
     return Dataset(train, validation, notes)
+
+
+def _folders(config: DataConfig) -> list[Path]:
+    """Folders that hold the shots of `_scenes`; none for a table."""
+    source = Path(config.source)
+    if config.kind == "bursts":
+        return subfolders(source)
+    return [source, *([Path(config.second)] if config.second else [])] if source.is_dir() else []
 
 
 def _scenes(config: DataConfig) -> list[Scene]:

@@ -13,7 +13,7 @@ from n2n_cli.checkpoints.file import read_checkpoint
 from n2n_cli.config import DataConfig
 from n2n_cli.config.keys import DEAD_LEAVES
 from n2n_cli.data.built_in import built_in_pictures
-from n2n_cli.data.folders import PAIR_ENDINGS, check_channels, image_files, picture_sizes
+from n2n_cli.data.folders import PAIR_ENDINGS, check_channels, image_files, notes_on_others, picture_sizes
 from n2n_cli.data.pairs import HELD_OUT, ArrayPairs, CropPairs, Dataset, how_often
 from n2n_cli.data.picture_memory import MAX_BYTES, cropped_note, middle, share_of_sides
 from n2n_cli.data.shot_sources import open_shots
@@ -157,7 +157,7 @@ def read_folder(
             f"no picture in `{folder}` is as large as {smallest}x{smallest} pixels",
             hint="a smaller `data.size`, or a noise model that needs fewer source pixels",
         )
-    notes: tuple[str, ...] = ()
+    notes = notes_on_others(folder)
     if len(usable) < len(files):
         notes += (f"{len(files) - len(usable)} of {len(files)} pictures are smaller than {smallest} pixels: left out",)
     if least < 1:

@@ -83,7 +83,10 @@ def _denoise_file(model: Model | None, outcome: Outcome, options: DenoiseOptions
 
     with _reading(task) as source:
         pages = read_pages(
-            source, name=str(task.source) if task.input_stream is None else "stdin", max_pixels=options.max_pixels
+            source,
+            name=str(task.source) if task.input_stream is None else "stdin",
+            max_pixels=options.max_pixels,
+            max_memory=options.max_memory,
         )
         first = next(pages)
         outcome.height, outcome.width = first.pixels.shape[:2]

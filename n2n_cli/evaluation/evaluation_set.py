@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from n2n_cli.config import Config
-from n2n_cli.data.folders import image_files
+from n2n_cli.data.folders import image_files, matched, notes_on_others
 from n2n_cli.data.pairs import CropPairs, Pairs
 from n2n_cli.data.sources import (
     PAIR_FILES,
@@ -52,10 +52,13 @@ class EvaluationSet:
     count : int
         Number of pictures.
     batches : iterator of EvaluationBatch
+    notes : tuple of str
+        Messages for the user.
     """
 
     count: int
     batches: Iterator[EvaluationBatch]
+    notes: tuple[str, ...] = ()
 
 
 def open_evaluation_set(
@@ -119,12 +122,14 @@ def _synthetic_set(
         return _from_pairs(open_dataset(data, channels, seed=config.train.seed, threads=threads).validation)
     if crops is not None:
         noise_model = parse_noise(noise)
-        pictures, _ = read_folder(Path(source), channels, smallest=config.data.size * noise_model.scale)
+        pictures, notes = read_folder(Path(source), channels, smallest=config.data.size * noise_model.scale)
         size = config.data.size
-        return _from_pairs(CropPairs(pictures, crops, size, noise_model, seed=seed or 0, validation=True))
+        pairs = _from_pairs(CropPairs(pictures, crops, size, noise_model, seed=seed or 0, validation=True))
+        return replace(pairs, notes=notes)
     parse_noise(noise)
     files = image_files(Path(source))
-    return EvaluationSet(len(files), _add_noise(files, channels, noise, seed or 0))
+    batches = _add_noise(files, channels, noise, seed or 0)
+    return EvaluationSet(len(files), batches, notes_on_others(Path(source)))
 
 
 def _from_pairs(pairs: Pairs) -> EvaluationSet:
@@ -191,36 +196,36 @@ def _real_pairs(source: str | None, clean: str, channels: int, unused: str) -> E
             f"{unused} cannot be used: the pictures of `{source}` are noisy as they are",
             hint=f"leave out {unused}; or `--clean`, to make the pictures of `--data` noisy",
         )
-    files = image_files(Path(source))
-    _check_pairs(files, Path(clean))
-    return EvaluationSet(len(files), _read_pairs(files, Path(clean), channels))
+    folders = Path(source), Path(clean)
+    pairs = _matched_pairs(*folders)
+    return EvaluationSet(len(pairs), _read_pairs(pairs, channels), notes_on_others(*folders))
 
 
-def _check_pairs(files: list[Path], folder: Path) -> None:
-    """Check that both folders hold pictures of the same names and sizes."""
-    names, clean = {path.name for path in files}, {path.name for path in image_files(folder)}
-    problems = [f"`{name}` has no clean picture" for name in sorted(names - clean)]
-    problems += [f"`{name}` has no noisy picture" for name in sorted(clean - names)]
-    for path in files:
-        if path.name in clean:
-            try:
-                (h, w), (rows, columns) = picture_size(path), picture_size(folder / path.name)
-            except ImageError as error:
-                problems.append(error.message)
-                continue
-            if (h, w) != (rows, columns):
-                problems.append(f"`{path.name}` is {w}x{h} noisy and {columns}x{rows} clean")
+def _matched_pairs(source: Path, folder: Path) -> list[tuple[Path, Path]]:
+    """Noisy and clean pictures of the same names and sizes in two folders."""
+    pairs, noisy_alone, clean_alone = matched(image_files(source), image_files(folder))
+    problems = [f"`{path.name}` has no clean picture" for path in noisy_alone]
+    problems += [f"`{path.name}` has no noisy picture" for path in clean_alone]
+    for noisy, clean in pairs:
+        try:
+            (h, w), (rows, columns) = picture_size(noisy), picture_size(clean)
+        except ImageError as error:
+            problems.append(error.message)
+            continue
+        if (h, w) != (rows, columns):
+            problems.append(f"`{noisy.name}` is {w}x{h} noisy and {columns}x{rows} clean")
     if problems:
         raise DataError(
-            f"`{files[0].parent}` and `{folder}` do not hold the same pictures: " + "; ".join(problems),
+            f"`{source}` and `{folder}` do not hold the same pictures: " + "; ".join(problems),
             hint="a pair is two pictures of the same file name and size (width x height), one in each folder",
         )
+    return pairs
 
 
-def _read_pairs(files: list[Path], folder: Path, channels: int) -> Iterator[EvaluationBatch]:
-    for path in files:
-        noisy, clean = (to_float(read_pixels(file, channels)) for file in (path, folder / path.name))
-        yield _single(path.name, noisy, clean)
+def _read_pairs(pairs: list[tuple[Path, Path]], channels: int) -> Iterator[EvaluationBatch]:
+    for paths in pairs:
+        noisy, clean = (to_float(read_pixels(path, channels)) for path in paths)
+        yield _single(paths[0].name, noisy, clean)
 
 
 def _single(name: str, noisy: Array, clean: Array) -> EvaluationBatch:

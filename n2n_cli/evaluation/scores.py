@@ -100,10 +100,12 @@ class Scores(Iterator[Score]):
     ----------
     total : int
         Number of scores.
+    notes : tuple of str
+        Messages for the user.
     """
 
     def __init__(self, model: Model, evaluation_set: EvaluationSet, ranks: Ranks = ALONE) -> None:
-        self.total = evaluation_set.count
+        self.total, self.notes = evaluation_set.count, evaluation_set.notes
         alone = (score for batch in evaluation_set.batches for score in _scored(model, batch))
         self._scores = alone if ranks.count == 1 else _scored_together(model, evaluation_set.batches, ranks)
 

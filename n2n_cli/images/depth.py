@@ -6,20 +6,18 @@ import numpy as np
 
 from n2n_cli.errors import ImageError
 from n2n_cli.images.picture import Metadata, Picture
-from n2n_cli.images.pixels import flip_rotate
 from n2n_cli.images.tiff import pages as tags
+from n2n_cli.images.tiff.blocks import decoded
 from n2n_cli.images.tiff.pages import Page
 from n2n_cli.images.tiff.pixels import Layout, decode
 from n2n_cli.nn.functional import Array
 
 _WHITE_IS_ZERO, _RGB = 0, 2
 _UNKNOWN, _ASSOCIATED, _UNASSOCIATED = 0, 1, 2  # of the tag ExtraSamples
-_UPRIGHT = (0, 2, 3, 1, 4, 5, 7, 6)
-"""Variants of `flip_rotate` that make a page upright, by its orientation - 1."""
 
 
 def read_tiff_page(label: str, page: Page, layout: Layout, metadata: Metadata, notes: tuple[str, ...]) -> Picture:
-    """Read a page of gray or RGB pixels and rotate it upright.
+    """Read a page of gray or RGB pixels.
 
     Raises
     ------
@@ -38,9 +36,9 @@ def read_tiff_page(label: str, page: Page, layout: Layout, metadata: Metadata, n
             f"{label} has {layout.samples} channels per pixel; only gray or RGB with or without alpha are read",
             hint="save each channel as a picture, or as a page, of its own",
         )
-    pixels = decode(page, layout)
+    pixels, blocks = decoded(page, lambda blocks: decode(page, layout, blocks))
     pixels, noted = _plain_type(pixels)
-    notes += noted
+    notes += blocks.notes + noted
     if page.integer(tags.PHOTOMETRIC, 0) == _WHITE_IS_ZERO:
         if pixels.dtype.kind != "u":
             raise ImageError(
@@ -55,9 +53,6 @@ def read_tiff_page(label: str, page: Page, layout: Layout, metadata: Metadata, n
     if alpha is not None and extra == (_ASSOCIATED,):
         pixels = _divided(pixels, alpha)
         notes += ("its colours were divided by its alpha, which had been multiplied in",)
-    if page.orientation > 1:
-        variant = _UPRIGHT[page.orientation - 1]
-        pixels, alpha = flip_rotate(pixels, variant), None if alpha is None else flip_rotate(alpha, variant)
     pixels, alpha = np.ascontiguousarray(pixels), None if alpha is None else np.ascontiguousarray(alpha)
     value_range, noted = range_of(pixels)
     return Picture(pixels, alpha, metadata, notes + noted, value_range, format="TIFF")

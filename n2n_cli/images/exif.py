@@ -19,7 +19,7 @@ HEAD = b"Exif\0\0"
 ORIENTATION = tiff.ORIENTATION
 DAMAGED = "its EXIF data is damaged and was left out"
 PARTLY_DAMAGED = "a damaged part of its EXIF data was left out"
-DESCRIPTIVE_TAGS = {270, 271, 272, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096)}
+DESCRIPTIVE_TAGS = {270, 271, 272, ORIENTATION, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096)}
 """Tags of a TIFF page that EXIF data have, too: texts, camera, dates, ratings."""
 TEXTS = {"Description": 270, "Software": 305, "Author": 315, "Copyright": 33432, "Comment": 270}
 """Tags for the texts of other formats, by the keywords of PNG."""
@@ -65,7 +65,7 @@ def checked(data: bytes) -> tuple[bytes, bool]:
     whole = True
     for _ in range(4):  # directories may overlap, so that a change of one damages another
         first = parsed(bytes(changed))
-        if not (first.entries or first.inner):
+        if not (first.entries or first.inner or whole):
             raise ValueError("its EXIF data is empty")
         found = [*directories(first)]
         if first.following:

@@ -109,8 +109,9 @@ def read_metadata(parts: Iterable[Part]) -> tuple[Metadata, tuple[str, ...]]:
 
 
 def _exif(contents: list[bytes]) -> tuple[Metadata, bool]:
-    data, whole = exif.checked(b"".join(content.removeprefix(exif.HEAD) for content in contents))
-    return Metadata(exif=data), whole
+    joined = b"".join(content.removeprefix(exif.HEAD) for content in contents)
+    data, whole = exif.checked(joined) if joined else (b"", True)
+    return (Metadata(exif=data) if data else Metadata()), whole
 
 
 def _profile(contents: list[bytes]) -> tuple[Metadata, bool]:

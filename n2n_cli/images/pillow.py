@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -13,6 +14,7 @@ from n2n_cli.errors import ImageError
 from n2n_cli.images import exif, jpeg, webp
 from n2n_cli.images.carrying import Carried
 from n2n_cli.images.formats import JPEG_QUALITY
+from n2n_cli.images.orientation import upright
 from n2n_cli.images.picture import Metadata, Picture
 from n2n_cli.images.png.chunks import chunk, chunks_of
 from n2n_cli.images.png.deflate import strategy_for
@@ -25,14 +27,11 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # of TIFF
 _PLAIN_COLOUR_QUALITY = 90  # from this quality on, JPEG keeps colour at full resolution
 _BAND = 256  # rows
 _SAMPLED = 16  # rows by which the compression strategy of a PNG is chosen
+_INCH = 0.0254  # metres
+_BMP_HEADER, _BMP_START, _BIT_FIELDS = 108, 122, 3  # bytes of the header of version 4, bytes before the pixels
+_BMP_FILE_HEADER, _LONGEST_PROFILE = 14, 2**24  # bytes
 _PNG_START, _PNG_END = 33, chunk(b"IEND", b"")  # the first in bytes: a PNG's signature and header
-_BMP_HEADER = 14  # offset of a BMP's header of variable length
-_LONGEST_PROFILE = 2**24  # bytes
 _JPEG_START = 20  # bytes of a JPEG's first marker and its JFIF segment, as Pillow writes them
-_TURN = Image.Transpose
-_UPRIGHT = {2: _TURN.FLIP_LEFT_RIGHT, 3: _TURN.ROTATE_180, 4: _TURN.FLIP_TOP_BOTTOM, 5: _TURN.TRANSPOSE}
-_UPRIGHT |= {6: _TURN.ROTATE_270, 7: _TURN.TRANSVERSE, 8: _TURN.ROTATE_90}
-"""Changes that make a picture upright, by its orientation."""
 
 
 def read_metadata(image: Image.Image, file: BinaryIO) -> tuple[Metadata, tuple[str, ...]]:
@@ -58,12 +57,12 @@ def bytes_behind(count: int) -> tuple[str, ...]:
 
 def _bmp_profile(file: BinaryIO) -> bytes:
     """Colour profile of a BMP of version 5; empty if it has none."""
-    file.seek(_BMP_HEADER)
+    file.seek(_BMP_FILE_HEADER)
     header = file.read(124)
     if len(header) < 124 or int.from_bytes(header[:4], "little") < 124 or header[56:60] != b"DEBM":
         return b""
     offset, length = struct.unpack_from("<II", header, 112)
-    file.seek(_BMP_HEADER + offset)
+    file.seek(_BMP_FILE_HEADER + offset)
     return file.read(min(length, _LONGEST_PROFILE))
 
 
@@ -156,15 +155,33 @@ def write(file: BinaryIO, picture: Picture, taken: Carried, image_format: str, q
         options["exact"] = True  # keeps the colours of fully transparent pixels
         options |= {key: metadata.get(key, b"") for key in ("exif", "icc_profile", "xmp")}
     else:
-        turned = exif.orientation(metadata["exif"]) if "exif" in metadata else 1
-        image = image if turned == 1 else image.transpose(_UPRIGHT[turned])
-        options["dpi"] = metadata.get("dpi", (0, 0))[:: -1 if turned > 4 else 1]
+        picture = upright(replace(picture, metadata=metadata))  # BMP cannot hold the orientation
+        if picture.alpha is not None:
+            _write_bmp_with_alpha(file, picture.pixels, picture.alpha, picture.metadata)
+            return
+        pixels = picture.pixels
+        image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+        options["dpi"] = picture.metadata.get("dpi", (0, 0))
     image.save(target, format=image_format, **options)
     if image_format == "PNG" and (behind := chunks_of(part for part in taken.parts if part.behind)):
         file.seek(-len(_PNG_END), io.SEEK_END)
         file.write(behind + _PNG_END)
     elif image_format == "WEBP" and taken.parts:
         webp.append_chunks(file, taken.parts)
+
+
+def _write_bmp_with_alpha(file: BinaryIO, pixels: Array, alpha: Array, metadata: Metadata) -> None:
+    """Write RGBA with the header of version 4, which Pillow reads and does not write."""
+    height, width = pixels.shape[:2]
+    bgra = np.empty((height, width, 4), np.uint8)
+    bgra[..., :3] = pixels[..., ::-1]
+    bgra[..., 3] = alpha
+    density = [round(value / _INCH) for value in metadata.get("dpi", (0, 0))]
+    file.write(struct.pack("<2sIHHI", b"BM", _BMP_START + bgra.nbytes, 0, 0, _BMP_START))
+    file.write(struct.pack("<IiiHHIIiiII", _BMP_HEADER, width, height, 1, 32, _BIT_FIELDS, bgra.nbytes, *density, 0, 0))
+    file.write(struct.pack("<4I4s48x", 0xFF0000, 0xFF00, 0xFF, 0xFF000000, b"BGRs"))
+    for row in bgra[::-1]:
+        file.write(row.tobytes())
 
 
 def _some_rows(pixels: Array) -> bytes:

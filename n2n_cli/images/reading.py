@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -12,27 +13,29 @@ import numpy as np
 from PIL import Image
 
 from n2n_cli.errors import ArgumentError, ImageError
-from n2n_cli.images import depth, pillow
-from n2n_cli.images.picture import Picture
+from n2n_cli.images import depth, jpeg_repair, kinds, pillow
+from n2n_cli.images.orientation import orientation_of, upright
+from n2n_cli.images.picture import Metadata, Picture
 from n2n_cli.images.pixels import LUMA, to_float, to_integer
 from n2n_cli.images.png import chunks as png_chunks
 from n2n_cli.images.png import metadata as png_metadata
 from n2n_cli.images.png import pixels as png16
-from n2n_cli.images.sources import MAX_PIXELS, Source, check_size, opened, without_warnings
+from n2n_cli.images.sources import MAX_PIXELS, Limits, Source, check_size, opened, without_warnings
 from n2n_cli.images.tiff import metadata as tiff_metadata
 from n2n_cli.images.tiff import pages as tiff_pages
 from n2n_cli.images.tiff import pixels as tiff_pixels
+from n2n_cli.images.tiff.blocks import blocks_of, decoded
 from n2n_cli.nn.functional import Array
 
 _ACTL, _FRAMES = b"acTL", struct.Struct(">II")  # chunk of an animated PNG: numbers of frames and of repetitions
-_NOT_READ = {b"GIF87a": "GIF", b"GIF89a": "GIF"}
+_SHARED, _SHARED_LEAST = 4, 2**16  # pages may hold so many times the bytes of their file together; a minimum in bytes
 
 
 def read_picture(source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
     """Decode a PNG, JPEG, TIFF, WebP or BMP file.
 
     Palette and 1-bit pictures become RGB or gray, CMYK becomes RGB. Of a camera's file with several views, the first is
-    read. The orientation of a TIFF is applied; that of other formats stays in the EXIF data.
+    read. The pixels are as stored; `orientation.upright` rotates them as the EXIF data says.
 
     Parameters
     ----------
@@ -50,8 +53,7 @@ def read_picture(source: Source, *, name: str | None = None, max_pixels: int = M
         depth that cannot be kept.
     """
     with opened(source, name) as (file, label):
-        pages = _pages(file, label, max_pixels)
-        if _is_tiff(file):
+        if _format(file) == "TIFF":
             with without_warnings():
                 count = sum(1 for _ in tiff_pages.read_pages(file))
             if count > 1:
@@ -59,20 +61,27 @@ def read_picture(source: Source, *, name: str | None = None, max_pixels: int = M
                     f"{label} has {count} frames or pages; only single pictures are read here",
                     hint="save the one to be read as a picture of its own",
                 )
-        return next(pages)
+        return next(_pages(file, label, Limits(max_pixels)))
 
 
-def read_pages(source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Iterator[Picture]:
+def read_pages(
+    source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS, max_memory: int | None = None
+) -> Iterator[Picture]:
     """Read the pages of a TIFF one by one; another picture is a single page.
 
     Parameters and errors are those of `read_picture`; an error is raised when its page is reached.
+
+    Parameters
+    ----------
+    max_memory : int, optional
+        Pictures whose pixels take more memory, in bytes, are refused before they are decoded.
     """
     with opened(source, name) as (file, label):
-        yield from _pages(file, label, max_pixels)
+        yield from _pages(file, label, Limits(max_pixels, max_memory))
 
 
 def read_pixels(source: Source, channels: int, *, name: str | None = None) -> Array:
-    """Read (H, W, channels) pixels; converts gray to RGB, and RGB to luma (ITU-R 601).
+    """Read (H, W, channels) upright pixels; converts gray to RGB, and RGB to luma (ITU-R 601).
 
     Returns
     -------
@@ -88,7 +97,7 @@ def read_pixels(source: Source, channels: int, *, name: str | None = None) -> Ar
     """
     if channels not in (1, 3):
         raise ArgumentError("channels", channels, "1 (gray) or 3 (RGB) to read pictures from image files")
-    picture = read_picture(source, name=name)
+    picture = upright(read_picture(source, name=name))
     pixels = picture.pixels
     if picture.value_range is not None:
         low, high = picture.value_range
@@ -106,54 +115,60 @@ def read_pixels(source: Source, channels: int, *, name: str | None = None) -> Ar
 
 
 def picture_size(source: Source, *, name: str | None = None) -> tuple[int, int]:
-    """(rows, columns) of a picture, or of a TIFF's first page, from the header.
+    """(rows, columns) of an upright picture, or of a TIFF's first page, from the header.
 
     Raises
     ------
     ImageError
         As from `read_picture`, for errors in the header.
     """
-    with opened(source, name) as (file, label):
-        if _is_tiff(file):
-            with without_warnings():
-                page = next(tiff_pages.read_pages(file))
-                height, width = page.size[:: -1 if page.orientation > 4 else 1]
-        elif _is_png(file):
-            header = png_chunks.read_header(file)
+    with opened(source, name) as (file, label), without_warnings():
+        image_format, metadata = _format(file), Metadata()
+        if image_format == "TIFF":
+            page = next(tiff_pages.read_pages(file))
+            kinds.refuse_raw(label, page)
+            height, width = page.size
+            metadata, _ = tiff_metadata.read_metadata(page)
+        elif image_format == "PNG":
+            header = _png_header(file)
             height, width = header.height, header.width
+            with suppress(ValueError):  # damage behind the header is reported when the picture is read
+                metadata, _ = png_metadata.read_metadata(png_chunks.read_chunks(file, header, skip_pixels=True).others)
         else:
-            with without_warnings(), _other_image(file, label) as image:
+            with _other_image(file, label) as (image, whole, _):
                 height, width = image.height, image.width
-        check_size(label, height, width, MAX_PIXELS)
-        return height, width
+                metadata, _ = pillow.read_metadata(image, whole)
+        check_size(label, height, width, Limits())
+        return (width, height) if orientation_of(metadata) > 4 else (height, width)
 
 
-def _pages(file: BinaryIO, label: str, max_pixels: int) -> Iterator[Picture]:
-    if _is_png(file):
-        yield _png(file, label, max_pixels)
-    elif _is_tiff(file):
-        yield from _tiff(file, label, max_pixels)
+def _format(file: BinaryIO) -> str | None:
+    file.seek(0)
+    return kinds.format_in(file.read(kinds.START))
+
+
+def _pages(file: BinaryIO, label: str, limits: Limits) -> Iterator[Picture]:
+    image_format = _format(file)
+    if image_format == "PNG":
+        yield _png(file, label, limits)
+    elif image_format == "TIFF":
+        yield from _tiff(file, label, limits)
     else:
-        yield _other(file, label, max_pixels)
+        yield _other(file, label, limits)
 
 
-def _is_png(file: BinaryIO) -> bool:
-    """True for a PNG; the file is then left behind the signature."""
-    file.seek(0)
-    return file.read(len(png_chunks.SIGNATURE)) == png_chunks.SIGNATURE
+def _png_header(file: BinaryIO) -> png_chunks.Header:
+    file.seek(len(png_chunks.SIGNATURE))
+    return png_chunks.read_header(file)
 
 
-def _is_tiff(file: BinaryIO) -> bool:
-    file.seek(0)
-    return tiff_pages.is_tiff(file.read(8))
-
-
-def _png(file: BinaryIO, label: str, max_pixels: int) -> Picture:
-    header = png_chunks.read_header(file)
-    check_size(label, header.height, header.width, max_pixels)
+def _png(file: BinaryIO, label: str, limits: Limits) -> Picture:
+    header = _png_header(file)
+    pixel_bytes = header.depth * png16.CHANNELS.get(header.colour, 3) // 8
+    check_size(label, header.height, header.width, limits, pixel_bytes=max(1, pixel_bytes))
     chunks = png_chunks.read_chunks(file, header)
     behind = -file.tell() + file.seek(0, io.SEEK_END)
-    for part in (part for part in chunks.others if part.key == _ACTL):
+    for part in (part for part in chunks.others if part.key == _ACTL and len(part.data) == _FRAMES.size):
         frames, _ = _FRAMES.unpack(part.data)
         _refuse_animation(label, frames)
     with without_warnings():
@@ -162,6 +177,8 @@ def _png(file: BinaryIO, label: str, max_pixels: int) -> Picture:
         metadata, notes = png_metadata.read_metadata(parts)
         notes += unfit + pillow.bytes_behind(behind)
         notes += tuple(f"its {name.decode('latin-1')} chunk is damaged and was left out" for name in chunks.damaged)
+        if not chunks.ended:
+            notes += ("it ends behind its pixels: what may follow was left out",)
         if header.depth < 16:
             image_file = chunks.simple_file()
             chunks.pixels.clear()
@@ -178,8 +195,9 @@ def _png(file: BinaryIO, label: str, max_pixels: int) -> Picture:
     return Picture(pixels, alpha, metadata, notes, format="PNG")
 
 
-def _tiff(file: BinaryIO, label: str, max_pixels: int) -> Iterator[Picture]:
+def _tiff(file: BinaryIO, label: str, limits: Limits) -> Iterator[Picture]:
     pages = tiff_pages.read_pages(file)
+    room = max(_SHARED * file.seek(0, io.SEEK_END), _SHARED_LEAST)
     number = 0
     while True:
         with without_warnings():
@@ -187,59 +205,78 @@ def _tiff(file: BinaryIO, label: str, max_pixels: int) -> Iterator[Picture]:
             if page is None:
                 return
             number += 1
+            if number == 1:
+                kinds.refuse_raw(label, page)
             # The first page has no number, since it may be the only one.
-            picture = _tiff_page(label if number == 1 else f"{label}, page {number},", page, max_pixels)
+            name = label if number == 1 else f"{label}, page {number},"
+            picture, stored = _tiff_page(name, page, limits, room)
+            room -= stored
         yield picture
 
 
-def _tiff_page(label: str, page: tiff_pages.Page, max_pixels: int) -> Picture:
-    check_size(label, *page.size, max_pixels)
-    metadata, notes = tiff_metadata.read_metadata(page)
+def _tiff_page(label: str, page: tiff_pages.Page, limits: Limits, room: int) -> tuple[Picture, int]:
+    """A page, and the bytes of the file that hold its pixels."""
     layout = tiff_pixels.layout_of(page)
+    # Pillow has up to four channels of 8 bits.
+    pixel_bytes = min(4, page.integer(tiff_pages.SAMPLES, 1)) if layout is None else layout.pixel_bytes
+    check_size(label, *page.size, limits, pixel_bytes=pixel_bytes)
+    stored = blocks_of(page).stored_bytes
+    if stored > room:
+        raise ImageError(
+            f"{label} shares its pixels with too many pages of the same file", hint="save the pages that are meant"
+        )
+    metadata, notes = tiff_metadata.read_metadata(page)
+    notes = page.notes + notes
     if layout is not None:
-        return depth.read_tiff_page(label, page, layout, metadata, notes)
+        return depth.read_tiff_page(label, page, layout, metadata, notes), stored
     try:
-        image = page.image()
+        image, blocks = decoded(page, lambda blocks: tiff_pixels.pillow_image(page, blocks))
     except SyntaxError:  # from Pillow, for pixels that it does not support
         raise ImageError(
             f"{label} holds pixels of a kind that is not supported ({page.kind()})",
             hint="convert it to gray or RGB of 8 or 16 bits",
         ) from None
     with image:
-        picture = pillow.picture_of(label, image, metadata, notes)
+        picture = pillow.picture_of(label, image, metadata, notes + blocks.notes)
     depth.check_finite(label, picture.pixels)
-    return replace(picture, lossless=page.tags.get(tiff_pages.COMPRESSION) not in tiff_pages.LOSSY)
+    return replace(picture, lossless=page.tags.get(tiff_pages.COMPRESSION) not in tiff_pages.LOSSY), stored
 
 
-def _other(file: BinaryIO, label: str, max_pixels: int) -> Picture:
-    with without_warnings(), _other_image(file, label) as image:
-        check_size(label, image.height, image.width, max_pixels)
+def _other(file: BinaryIO, label: str, limits: Limits) -> Picture:
+    with without_warnings(), _other_image(file, label) as (image, whole, notes):
+        check_size(label, image.height, image.width, limits, pixel_bytes=len(image.getbands()))
         frames = getattr(image, "n_frames", 1)
         if image.format != "MPO":
             _refuse_animation(label, frames)
         image.load()
-        metadata, notes = pillow.read_metadata(image, file)
+        metadata, noted = pillow.read_metadata(image, whole)
+        notes += noted
         if frames > 1:
             notes += (f"only the first of its {frames} views was read",)
         picture = pillow.picture_of(label, image, metadata, notes)
         return replace(picture, lossless=False) if image.format == "WEBP" and _is_lossy_webp(file) else picture
 
 
-def _other_image(file: BinaryIO, label: str) -> Image.Image:
-    """Open a JPEG, WebP or BMP without decoding it."""
+@contextmanager
+def _other_image(file: BinaryIO, label: str) -> Iterator[tuple[Image.Image, BinaryIO, tuple[str, ...]]]:
+    """Open a JPEG, WebP or BMP without decoding it; with the file itself, and notes on what was left out of a JPEG."""
+    image_format, whole, notes = _format(file), file, tuple[str, ...]()
     file.seek(0)
-    start = file.read(6)
-    if start in _NOT_READ:
-        animated = ""
-        file.seek(0)
-        with Image.open(file, formats=["GIF"]) as image:
-            animated = "an animated " if getattr(image, "is_animated", False) else "a "
-        raise ImageError(
-            f"{label} is {animated}{_NOT_READ[start]} picture; supported are PNG, JPEG, TIFF, WebP and BMP",
-            hint="save the picture that is meant as PNG",
-        )
-    file.seek(0)
-    return Image.open(file, formats=["JPEG", "WEBP", "BMP"])
+    try:
+        image = Image.open(file, formats=["JPEG", "WEBP", "BMP"])
+    except Exception:
+        if image_format != "JPEG":
+            raise
+        if (kind := jpeg_repair.unsupported_kind(file)) is not None:
+            raise ImageError(f"{label} is {kind}, which is not supported", hint="save it as PNG or TIFF") from None
+        with suppress(ValueError):
+            whole, damaged = jpeg_repair.without_damage(file)
+        if whole is file:
+            raise
+        image = Image.open(whole, formats=["JPEG"])
+        notes = tuple(dict.fromkeys(f"its {name} is damaged and was left out" for name in damaged))
+    with image:
+        yield image, whole, notes
 
 
 def _is_lossy_webp(file: BinaryIO) -> bool:

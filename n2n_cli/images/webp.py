@@ -35,7 +35,7 @@ def read_metadata(parts: Iterable[Part]) -> tuple[Metadata, tuple[str, ...]]:
     """Metadata from chunks, and notes on what was left out."""
     metadata, others, notes = Metadata(), list[Part](), list[str]()
     for part in parts:
-        if part.key == b"EXIF":
+        if part.key == b"EXIF" and part.data:
             try:
                 metadata["exif"], whole = exif.checked(part.data)
                 notes += [] if whole else [exif.PARTLY_DAMAGED]

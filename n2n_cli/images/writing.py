@@ -91,7 +91,9 @@ def write_pages(
     label = label_of(target, name)
     if format is None:
         if not isinstance(target, (str, Path)):
-            raise ArgumentError("format", format, "named, for a stream has no ending: " + ", ".join(FORMATS.values()))
+            raise ArgumentError(
+                "format", format, "named, for a stream has no ending: " + ", ".join(dict.fromkeys(FORMATS.values()))
+            )
         format = format_of(target)
     elif format not in FORMATS.values():
         raise ArgumentError("format", format, "one of " + ", ".join(dict.fromkeys(FORMATS.values())))

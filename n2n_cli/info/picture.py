@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from n2n_cli.images import FORMATS, format_of, other_names, read_pages
+from n2n_cli.images.kinds import START, foreign_kind, format_in
 from n2n_cli.noise.level import sigma_of
 
-_FIRST_BYTES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _METADATA = {"exif": "EXIF", "icc_profile": "ICC profile", "xmp": "XMP", "photoshop": "IPTC", "texts": "texts"}
 
 
@@ -61,13 +61,14 @@ class PictureFacts:
 
 
 def is_picture(source: str) -> bool:
-    """Tell a picture from other files, by its ending or its first bytes."""
+    """Tell a picture, also one of a kind that is not read, from other files by its ending or its first bytes."""
     path = Path(source)
     if path.suffix.lower() in FORMATS:
         return True
     with suppress(OSError, ValueError), path.open("rb") as file:
-        first = file.read(12)
-        return first.startswith(_FIRST_BYTES) or (first[:4], first[8:]) == (b"RIFF", b"WEBP")
+        start = file.read(START)
+        # A checkpoint is a zip file.
+        return format_in(start) is not None or (foreign_kind(start) is not None and not start.startswith(b"PK"))
     return False
 
 

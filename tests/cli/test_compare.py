@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from n2n_cli.images import Picture, read_picture, write_picture
+from n2n_cli.images import Metadata, Picture, read_picture, write_picture
 from tests.cli import failure, n2n, photo
+from tests.images.pictures import exif_of
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +52,24 @@ def test_transparency_and_other_changes_are_told() -> None:
     answer = n2n("compare", "alpha.png", "denoised.png", "-o", "sheet.png")
     assert answer.code == 0
     assert answer.err == "alpha.png: its transparency is not shown\nsheet: sheet.png\n"
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".tif", ".png", ".webp", ".bmp"])
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_portrait_is_shown_upright_beside_its_denoised_version(orientation: int, ending: str) -> None:
+    shown = np.zeros((60, 40, 3), np.uint8)
+    shown[:30] = 230  # the upper half is bright
+    stored = np.ascontiguousarray(np.rot90(shown) if orientation == 6 else np.rot90(shown, 2))
+    turned: Metadata = {"exif": exif_of(Orientation=orientation)}
+    write_picture("stored.jpg", Picture(stored, None, turned))
+    assert n2n("-q", "denoise", "--strength", "0", "stored.jpg", f"out{ending}").code == 0
+    sheets = []
+    write_picture("shown.png", Picture(shown))
+    for first in ("stored.jpg", "shown.png"):
+        answer = n2n("compare", first, f"out{ending}", "-o", "sheet.png")
+        assert (answer.code, answer.err) == (0, "sheet: sheet.png\n")
+        sheets.append(read_picture("sheet.png").pixels)
+    assert sheets[0].shape == sheets[1].shape
 
 
 def test_crops_change_the_sheet() -> None:

@@ -183,7 +183,10 @@ def test_a_folder_without_pictures(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     error = told(DataError, lambda: read_folder(tmp_path, 3, smallest=8))
     assert error.message == f"the folder `{tmp_path}` holds no pictures"
-    assert error.hint == "looked for .png, .jpg, .jpeg, .tif, .tiff, .webp, .bmp; not in subfolders"
+    assert (
+        error.hint
+        == "looked for .png, .jpg, .jpeg, .jpe, .jfif, .jif, .tif, .tiff, .webp, .bmp, .dib; not in subfolders"
+    )
 
 
 def test_a_source_that_is_no_folder(tmp_path: Path) -> None:

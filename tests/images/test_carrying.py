@@ -113,11 +113,14 @@ def test_a_tag_of_the_old_file_alone_is_named_once() -> None:
     assert described(data) == [{}] * 30
 
 
-def test_a_rotated_page_loses_its_place_on_the_map() -> None:
-    page: Tags = {274: (3, b"\6\0"), 33550: (12, bytes(24)), 34735: (3, bytes(8)), 282: (5, struct.pack("<II", 2, 1))}
-    data, notes = rewritten(tagged(page), "TIFF")
-    assert notes == ("its ModelPixelScale would not fit the new file and were left out",)
-    assert described(data) == [{34735: (3, bytes(8)), 283: (5, struct.pack("<II", 2, 1))}]
+@pytest.mark.parametrize("kind", [3, 4])
+def test_the_orientation_of_a_page_stays(kind: int) -> None:
+    page: Tags = {274: (kind, b"\6\0" + bytes(2 * kind - 6)), 282: (5, struct.pack("<II", 2, 1))}
+    assert described(rewritten(tagged(page), "TIFF")[0]) == [page | {274: (3, b"\6\0")}]
+    jpeg, notes = rewritten(tagged(page), "JPEG")
+    assert notes == ()
+    with Image.open(io.BytesIO(jpeg)) as image:
+        assert image.getexif()[274] == 6
 
 
 def test_every_segment_of_a_jpeg_stays_in_order() -> None:

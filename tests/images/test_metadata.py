@@ -12,9 +12,21 @@ import pytest
 from PIL import ExifTags, Image, ImageOps
 from PIL.TiffImagePlugin import IFDRational
 
-from n2n_cli.images import Metadata, Part, Picture, Stored, Text, picture_size, read_picture, write_picture
+from n2n_cli.images import (
+    Metadata,
+    Part,
+    Picture,
+    Stored,
+    Text,
+    picture_size,
+    read_picture,
+    read_pixels,
+    upright,
+    write_picture,
+)
 from n2n_cli.nn.functional import Array
 from tests.images.pictures import (
+    ALPHA,
     GRAY,
     RGB,
     SRGB,
@@ -130,17 +142,19 @@ def test_the_right_side_stays_up(tmp_path: Path, orientation: int, source: str, 
     quarters = np.kron(np.array([[40, 90], [200, 140]]), np.ones((16, 32))).astype(np.uint8)  # (32, 64)
     Image.fromarray(quarters).save(tmp_path / f"a{source}", exif=exif_of(Orientation=orientation))
     picture = read_picture(tmp_path / f"a{source}")
-    assert picture_size(tmp_path / f"a{source}") == picture.pixels.shape[:2]
+    assert picture.pixels.shape[:2] == (32, 64)  # as stored
+    assert picture_size(tmp_path / f"a{source}") == upright(picture).pixels.shape[:2]
     write_picture(tmp_path / f"b{target}", picture)
 
-    def upright(path: Path) -> Array:
+    def shown(path: Path) -> Array:
         # By its content: Pillow scrambles turned gray TIFFs that it opens by name.
         with Image.open(io.BytesIO(path.read_bytes())) as image:
             return np.asarray(ImageOps.exif_transpose(image).convert("L")).astype(float)
 
-    before, after = upright(tmp_path / f"a{source}"), upright(tmp_path / f"b{target}")
+    before, after = shown(tmp_path / f"a{source}"), shown(tmp_path / f"b{target}")
     assert after.shape == before.shape
     assert np.abs(after - before).max() < (10 if target in (".webp", ".jpg") else 0.5)
+    assert np.abs(read_pixels(tmp_path / f"b{target}", 1)[..., 0] - before).max() < 12
 
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6">\xc3\xa4</rdf></x:xmpmeta>'
@@ -186,12 +200,28 @@ def test_xmp_goes_along(image_format: str) -> None:
     assert through(Picture(RGB, None, {"xmp": XMP}), image_format) == ({"xmp": XMP}, ())
 
 
-def test_xmp_of_a_tiff_that_was_turned_says_so() -> None:
-    metadata, _ = through(Picture(RGB, None, {"xmp": XMP, "exif": exif_of(Orientation=6)}), "TIFF")
-    assert metadata["xmp"] == XMP.replace(b'Orientation="6"', b'Orientation="1"')
+def test_a_picture_that_is_made_upright_says_so() -> None:
+    turned: Metadata = {"xmp": XMP, "exif": exif_of(Orientation=6, Make="maker"), "dpi": (300, 150)}
+    picture = upright(Picture(RGB, ALPHA, turned))
+    assert np.array_equal(picture.pixels, np.rot90(RGB, -1))
+    assert np.array_equal(picture.alpha, np.rot90(ALPHA, -1))  # type: ignore[arg-type]
+    assert picture.metadata["xmp"] == XMP.replace(b'Orientation="6"', b'Orientation="1"')
+    assert picture.metadata["dpi"] == (150, 300)
+    exif = Image.Exif()
+    exif.load(picture.metadata["exif"])
+    assert (exif[ExifTags.Base.Orientation], exif[ExifTags.Base.Make]) == (1, "maker")
+    assert upright(picture) is picture
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
+def test_orientation_goes_along_as_it_is(image_format: str) -> None:
+    turned: Metadata = {"xmp": XMP, "exif": exif_of(Orientation=6), "dpi": (300, 150)}
+    metadata, _ = through(Picture(RGB, None, turned), image_format)
+    assert metadata["xmp"] == XMP
+    assert metadata["dpi"] == pytest.approx((300, 150), abs=0.02)
     exif = Image.Exif()
     exif.load(metadata["exif"])
-    assert ExifTags.Base.Orientation not in exif
+    assert exif[ExifTags.Base.Orientation] == 6
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
@@ -206,8 +236,7 @@ def test_a_resolution_without_a_unit_goes_along(image_format: str, dtype: type) 
 @pytest.mark.parametrize(("orientation", "wanted"), [(3, (300, 150)), (6, (150, 300))])
 def test_a_resolution_turns_with_the_pixels(orientation: int, wanted: tuple[int, int]) -> None:
     picture = Picture(RGB, None, {"dpi": (300, 150), "exif": exif_of(Orientation=orientation)})
-    for image_format in ("TIFF", "BMP"):
-        assert through(picture, image_format)[0]["dpi"] == pytest.approx(wanted, abs=0.02)
+    assert through(picture, "BMP")[0]["dpi"] == pytest.approx(wanted, abs=0.02)
 
 
 def test_the_resolution_of_a_jpeg_is_the_one_it_tells(tmp_path: Path) -> None:

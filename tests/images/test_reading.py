@@ -169,7 +169,7 @@ REFUSED: dict[str, tuple[str, Save, str]] = {
         raw(tiff(1, 1, 16, 8, bytes(6), samples=3)),
         "not supported (bits (16, 16, 16), photometric 8",
     ),
-    "64-bit integers": ("a.tif", raw(tiff(1, 1, 64, 1, bytes(8))), "not supported (bits (64,), photometric 1"),
+    "64-bit integers": ("a.tif", raw(tiff(1, 1, 64, 1, bytes(8))), "not supported (bits 64, photometric 1"),
     "two channels": ("a.tif", raw(tiff(1, 1, 16, 1, bytes(4), samples=2)), "has 2 channels per pixel"),
     "five channels": ("a.tif", raw(tiff(1, 1, 8, 2, bytes(5), samples=5)), "has 5 channels per pixel"),
     "animated PNG": (
@@ -192,7 +192,7 @@ REFUSED: dict[str, tuple[str, Save, str]] = {
     "animated GIF": (
         "a.gif",
         saved(Image.fromarray(GRAY), save_all=True, append_images=[Image.fromarray(255 - GRAY)]),
-        "is an animated GIF picture",
+        "is a GIF picture",
     ),
     "text": ("a.png", raw(b"a picture says more"), "is not a whole PNG, JPEG, TIFF, WebP or BMP picture"),
     "nothing": ("a.png", raw(b""), "is empty"),

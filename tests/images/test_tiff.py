@@ -21,8 +21,20 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
 from n2n_cli.errors import ImageError
-from n2n_cli.images import Part, Picture, Stored, picture_size, read_pages, read_picture, read_pixels, write_pages
+from n2n_cli.images import (
+    Part,
+    Picture,
+    Stored,
+    picture_size,
+    read_pages,
+    read_picture,
+    read_pixels,
+    upright,
+    write_pages,
+)
+from n2n_cli.images.tiff import pages as tiff_pages
 from n2n_cli.images.tiff import writing as tiff_writing
+from n2n_cli.images.tiff.blocks import WRONG_SIZES
 from n2n_cli.images.tiff.directory import Values, directory, head
 from n2n_cli.nn.functional import Array
 from tests.images.pictures import exif_of, mode, tiff
@@ -248,21 +260,89 @@ def test_a_single_picture_is_one_page(rng: np.random.Generator) -> None:
     assert np.array_equal(page.pixels, pixels)
 
 
-def test_pages_that_go_round_in_a_circle() -> None:
-    data = bytearray(tiff(1, 1, 8, 1, b"\7"))
-    struct.pack_into("<I", data, 8 + 2 + 9 * 12, 8)
-    pages = read_pages(io.BytesIO(data), name="it")
-    assert next(pages).pixels.item() == 7
-    with pytest.raises(ImageError, match="its directories form a cycle"):
-        next(pages)
+CHAINS: dict[str, tuple[int, bytes, str]] = {  # place that the first page names as the next, bytes there, the note
+    "in a circle": (8, b"", "its list of pages leads back to an earlier one: page 2 and what may follow were left out"),
+    "behind the end": (2**31, b"", "its list of pages leads behind the end of the file: page 2 and what may follow"),
+    "to zeros": (200, bytes(100), "its list of pages leads to something else: page 2 and what may follow"),
+    "to noise": (200, b"\xff" * 100, "the list of its tags is damaged: page 2 and what may follow"),
+}
 
 
-def test_pictures_that_imagej_wrote_without_directories_are_not_lost_in_silence() -> None:
-    picture = Picture(
-        values("u2", (2, 2, 1)), None, {"exif": exif_of(ImageDescription="ImageJ=1.53t\nimages=3\nslices=3")}
-    )
-    assert "ImageJ says it has 3 pictures, its directories name 1" in refusal(written(picture))
-    assert len(list(read_pages(io.BytesIO(written(picture, picture, picture)), name="it"))) == 3
+@pytest.mark.parametrize(("place", "there", "note"), CHAINS.values(), ids=CHAINS.keys())
+def test_a_chain_of_pages_that_ends_in_damage_costs_no_page_before(place: int, there: bytes, note: str) -> None:
+    data = bytearray(tiff(1, 1, 8, 1, b"\7").ljust(200, b"\0") + there)
+    struct.pack_into("<I", data, 8 + 2 + 9 * 12, place)
+    (page,) = read_pages(io.BytesIO(data), name="it")
+    assert page.pixels.item() == 7
+    (told,) = page.notes
+    assert told.startswith(note)
+    assert read(bytes(data)).pixels.item() == 7
+    assert picture_size(io.BytesIO(data), name="it") == (1, 1)
+
+
+def test_a_first_directory_that_is_cut_is_no_picture() -> None:
+    data = tiff(1, 1, 16, 2, bytes(6), samples=3)
+    assert "its list of pages leads behind the end of the file" in refusal(data[:9])
+    assert "the list of its tags is damaged" in refusal(data[:60])
+    assert "it ends too early" in refusal(data[: 8 + 2 + 9 * 12 + 4 + 2])  # the bits of a channel
+
+
+def imagej(claimed: int, *pages: Array) -> bytes:
+    description = f"ImageJ=1.53t\nimages={claimed}\nslices={claimed}"
+    return written(*(Picture(page, None, {"exif": exif_of(ImageDescription=description)}) for page in pages))
+
+
+def test_a_description_that_claims_more_pictures_than_there_are() -> None:
+    picture = read(imagej(3, values("u2", (2, 2, 1))))
+    assert np.array_equal(picture.pixels, values("u2", (2, 2, 1)))
+    assert picture.notes == ("its description, by ImageJ, claims 3 pictures; the file holds 1",)
+    pages = [values("u2", (2, 2, 1), seed) for seed in range(3)]
+    assert [page.notes for page in read_pages(io.BytesIO(imagej(3, *pages)), name="it")] == [()] * 3
+    found = list(read_pages(io.BytesIO(imagej(9, *pages)), name="it"))
+    assert [page.notes for page in found[:2]] == [()] * 2
+    assert found[2].notes == ("its description, by ImageJ, claims 9 pictures; the file holds 3",)
+
+
+def stack_without_directories(pages: list[Array], claimed: int) -> bytes:
+    """A file as ImageJ writes it above 4 GB: one directory, then all pixels."""
+    height, width = pages[0].shape[:2]
+    tags: dict[int, Values] = {256: width, 257: height, 258: 16, 259: 1, 262: 1, 277: 1, 278: height}
+    tags |= {270: f"ImageJ=1.53t\nimages={claimed}\n", 273: 300, 279: height * width * 2}
+    start = head(8, big=False) + directory(tags, 8, 0, big=False)
+    return start.ljust(300, b"\0") + b"".join(page.tobytes() for page in pages)
+
+
+def test_a_stack_of_imagej_that_no_directory_names_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = [values("u2", (3, 4, 1), seed) for seed in range(5)]
+    found = list(read_pages(io.BytesIO(stack_without_directories(pages, 5)), name="it"))
+    assert all(np.array_equal(page.pixels, wanted) for page, wanted in zip(found, pages, strict=True))
+    short = stack_without_directories(pages, 6)
+    (page,) = read_pages(io.BytesIO(short), name="it")
+    assert page.notes == ("its description, by ImageJ, claims 6 pictures; the file holds 1",)
+    monkeypatch.setattr(tiff_pages, "_LONG_STACK", 100)  # as if it were one of more than 4 GB
+    assert "ImageJ says it has 6 pictures, it holds 5" in refusal(short)
+
+
+def with_tags(data: bytes, changed: dict[int, int]) -> bytes:
+    """A file of `tiff` with other values, as 32 bits, for some of its tags."""
+    file = bytearray(data)
+    for entry in range(10, 10 + 9 * 12, 12):
+        (tag,) = struct.unpack_from("<H", file, entry)
+        if tag in changed:
+            struct.pack_into("<HII", file, entry + 2, 4, 1, changed[tag])
+    return bytes(file)
+
+
+def test_a_transparency_mask_is_left_out_with_a_note() -> None:
+    page, mask = Picture(values("u1", (5, 4, 3))), Picture(values("u1", (5, 4, 1)))
+    for pages in ([page, mask], [page, mask, page, mask, mask]):
+        data = bytearray(written(*pages))
+        one = struct.pack("<HHII", 262, 3, 1, 1)
+        data = data.replace(one, struct.pack("<HHII", 262, 3, 1, 4))
+        found = list(read_pages(io.BytesIO(data), name="it"))
+        assert [found.pixels.shape for found in found] == [(5, 4, 3)] * (len(pages) // 2)
+        assert {page.notes for page in found} == {("its transparency mask was left out",)}
+    assert "it holds no picture, but a transparency mask" in refusal(with_tags(tiff(8, 1, 1, 4, b"\7"), {}))
 
 
 def test_files_above_4_gb_are_bigtiff(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,7 +451,7 @@ def test_white_is_zero_for_floats_is_refused() -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_deep_page_is_turned_as_pillow_turns_a_shallow_one(orientation: int) -> None:
+def test_a_deep_page_becomes_upright_as_pillow_turns_a_shallow_one(orientation: int) -> None:
     deep, shallow = (
         written(Picture(values("u1", (3, 5, 3)).astype(dtype), None, {"exif": exif_of(Orientation=orientation)}))
         for dtype in (np.uint16, np.uint8)
@@ -379,16 +459,15 @@ def test_a_deep_page_is_turned_as_pillow_turns_a_shallow_one(orientation: int) -
     picture = read(deep)
     with Image.open(io.BytesIO(shallow)) as image:
         image.load()
-        assert np.array_equal(picture.pixels, np.asarray(image))
-    assert picture_size(io.BytesIO(deep), name="it") == picture.pixels.shape[:2]
+        assert np.array_equal(upright(picture).pixels, np.asarray(image))
+    assert picture.pixels.shape == (3, 5, 3)
+    assert picture_size(io.BytesIO(deep), name="it") == upright(picture).pixels.shape[:2]
 
 
 DAMAGE: dict[str, tuple[tuple[int, int], int, str]] = {  # tag and count as they are, another value, the reason
     "tiles that are no tiles": ((278, 1), 0, "it has strips or tiles of 4 x 0 pixels"),
-    "strips that are missing": ((278, 1), 2, "it names 1 strips or tiles with 1 sizes, but needs 2"),
+    "strips that are missing": ((278, 1), 2, "it names 1 strips or tiles, but needs 2"),
     "an offset behind the end": ((273, 1), 2**31, "its pixels end too early"),
-    "a strip that is too long": ((279, 1), 2**31, "its pixels end too early, or are said to be longer"),
-    "a strip that is too short": ((279, 1), 9, "its pixels end too early"),
     "no width": ((256, 1), 0, "a page has no size"),
 }
 
@@ -410,16 +489,59 @@ def test_packed_pixels_that_are_damaged() -> None:
     assert "incorrect data check" in refusal(data.replace(packed[-4:], b"\0\0\0\0"))
 
 
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "zstd"])
+@pytest.mark.parametrize("count", [0, 1, 9, 2**31, 2**32 - 1])
+def test_strips_of_a_wrong_size_are_read_with_a_note(compression: str | None, count: int) -> None:
+    pixels = values("u2", (40, 30))
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "TIFF", compression=compression, tiffinfo={278: 40})
+    data = bytearray(file.getvalue())
+    table = struct.unpack_from("<I", data, 4)[0] + 2
+    entry = next(at for at in range(table, len(data), 12) if struct.unpack_from("<H", data, at)[0] == 279)
+    struct.pack_into("<HII", data, entry + 2, 4, 1, count)
+    picture = read(bytes(data))
+    assert np.array_equal(picture.pixels[..., 0], pixels)
+    assert picture.notes == (WRONG_SIZES,) or (compression is None and count > pixels.nbytes)
+
+
 def test_packed_pixels_without_their_checksum() -> None:
     data = by_hand(values("u2", (3, 4, 3)), tile=None, planar=False, packed=True, predictor=1, big=False)
     at = data.index(struct.pack("<HHI", 279, 3, 1)) + 8
-    shorter = struct.pack("<I", struct.unpack_from("<I", data, at)[0] - 4)
-    assert "its pixels end too early" in refusal(data[:at] + shorter + data[at + 4 :])
+    length = struct.unpack_from("<I", data, at)[0]
+    damaged = bytearray(data)
+    struct.pack_into("<I", damaged, at, length - 4)
+    assert read(bytes(damaged)).notes == (WRONG_SIZES,)
+    damaged[16 + length - 4 : 16 + length] = bytes(4)
+    assert "its pixels end too early" in refusal(bytes(damaged))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("planar", [False, True])
+def test_tiles_that_the_tags_of_strips_name(packed: bool, planar: bool) -> None:
+    pixels = values("u2", (40, 50, 3))
+    data = by_hand(pixels, tile=(16, 32), planar=planar, packed=packed, predictor=1, big=False)
+    for tile, strip in ((324, 273), (325, 279)):
+        count = 6 * (3 if planar else 1)
+        for kind in (3, 4):
+            data = data.replace(struct.pack("<HHI", tile, kind, count), struct.pack("<HHI", strip, kind, count))
+    picture = read(data)
+    assert np.array_equal(picture.pixels, pixels)
+    assert picture.notes == ()
+
+
+def test_tiles_that_are_not_stored_are_0() -> None:
+    pixels = values("u2", (32, 32, 1))
+    pixels[:16, 16:] = 0
+    data = bytearray(by_hand(pixels, tile=(16, 16), planar=False, packed=True, predictor=2, big=False))
+    for tag in (324, 325):
+        at = data.index(struct.pack("<HHI", tag, 3, 4)) + 8
+        struct.pack_into("<H", data, struct.unpack_from("<I", data, at)[0] + 2, 0)
+    assert np.array_equal(read(bytes(data)).pixels, pixels)
 
 
 def test_what_pillow_logs_of_a_damaged_file_reaches_nobody(tmp_path: Path) -> None:
     samples = struct.pack("<HHII", 277, 3, 1, 1)
-    (tmp_path / "a.tif").write_bytes(tiff(1, 1, 8, 5, b"\0").replace(samples, struct.pack("<HHII", 277, 3, 1, 99)))
+    (tmp_path / "a.tif").write_bytes(tiff(1, 1, 8, 5, bytes(99)).replace(samples, struct.pack("<HHII", 277, 3, 1, 99)))
     program = """
 import sys
 from n2n_cli.errors import ImageError

@@ -34,7 +34,7 @@ class Header:
     interlaced: bool
 
 
-@dataclass(frozen=True)
+@dataclass
 class Chunks:
     """A PNG file split into its chunks.
 
@@ -46,12 +46,15 @@ class Chunks:
         The other chunks, in order.
     damaged : list of bytes
         Names of other chunks whose checksum is wrong.
+    ended : bool
+        Whether the file has its last chunk, IEND.
     """
 
     header: Header
     pixels: list[bytes] = field(default_factory=list)
     others: list[Part] = field(default_factory=list)
     damaged: list[bytes] = field(default_factory=list)
+    ended: bool = True
 
     def contents(self, name: bytes) -> list[memoryview]:
         """Contents of the pixels' chunks of that name."""
@@ -86,7 +89,7 @@ def read_header(file: BinaryIO) -> Header:
     ValueError
         When it is damaged or invalid.
     """
-    name, content, right = _read(file)
+    name, content, right = _read(file, file.read(8))
     if name != b"IHDR" or len(content) != _HEADER.size or not right:
         raise ValueError("its header is damaged")
     width, height, depth, colour, compression, filtering, interlaced = _HEADER.unpack(content)
@@ -97,8 +100,13 @@ def read_header(file: BinaryIO) -> Header:
     return Header(width, height, depth, colour, bool(interlaced))
 
 
-def read_chunks(file: BinaryIO, header: Header) -> Chunks:
+def read_chunks(file: BinaryIO, header: Header, *, skip_pixels: bool = False) -> Chunks:
     """Read the rest of a file, up to its IEND chunk.
+
+    Parameters
+    ----------
+    skip_pixels : bool
+        Leave out the chunks of the pixels.
 
     Raises
     ------
@@ -109,8 +117,16 @@ def read_chunks(file: BinaryIO, header: Header) -> Chunks:
     found.pixels.append(header_chunk(header))
     behind = False
     while True:
-        name, content, right = _read(file)
-        behind |= name == b"IDAT"
+        start = file.read(8)
+        if not start and behind:
+            found.ended = False
+            found.pixels.append(chunk(b"IEND", b""))
+            return found
+        behind |= start[4:] == b"IDAT"
+        if skip_pixels and start[4:] == b"IDAT":
+            file.seek(int.from_bytes(start[:4], "big") + 4, io.SEEK_CUR)
+            continue
+        name, content, right = _read(file, start)
         critical = name in _PIXELS or not name[0] & 32
         if not right and critical:
             raise ValueError(f"the checksum of its {_printable(name)} chunk is wrong")
@@ -126,9 +142,8 @@ def read_chunks(file: BinaryIO, header: Header) -> Chunks:
             return found
 
 
-def _read(file: BinaryIO) -> tuple[bytes, bytes, bool]:
-    """Name and content of the next chunk, and whether its checksum is right."""
-    head = file.read(8)
+def _read(file: BinaryIO, head: bytes) -> tuple[bytes, bytes, bool]:
+    """Name and content of the chunk that begins with `head`, and whether its checksum is right."""
     if len(head) < 8:
         raise ValueError("it ends too early")
     length, name = struct.unpack(">I4s", head)

@@ -19,6 +19,7 @@ from n2n_cli.images.tiff.entries import Order
 
 _LONGEST_TEXT, _LONGEST_PROFILE = 2**20, 2**24  # bytes; a small file can decompress to any length
 _MOST_TEXT = 2**24  # bytes of all texts of a picture together
+_MOST_UNPACKED = 2**26  # bytes that are decompressed for a picture, whether they are kept or not
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _LAYOUT = {b"acTL", b"fcTL", b"fdAT", b"iDOT"}
 """Chunks that describe how this file stores its pixels (iDOT: Apple's)."""
@@ -73,7 +74,7 @@ class _Reader:
         self._kept: list[Part] = []
         self._notes: dict[str, None] = {}  # each once, in order
         self._texts: list[Text] = []
-        self._room = _MOST_TEXT
+        self._room, self._unpackable = _MOST_TEXT, _MOST_UNPACKED
 
     def take(self, part: Part) -> None:
         name = bytes(part.key).decode("latin-1")
@@ -102,7 +103,7 @@ class _Reader:
             if "icc_profile" in self._metadata:
                 raise ValueError("there is another one")
             _, _, packed = content.partition(b"\0")
-            self._metadata["icc_profile"] = _unpacked(packed, _LONGEST_PROFILE)
+            self._metadata["icc_profile"] = self._unpacked(packed, _LONGEST_PROFILE)
         elif name == b"pHYs":
             x, y, unit = struct.unpack(">IIB", content)
             if unit == 1 and (dpi := exif.dots_per_inch(x * _INCH, y * _INCH)):
@@ -114,6 +115,8 @@ class _Reader:
         return True
 
     def _exif(self, content: bytes) -> bool:
+        if not content:
+            return True
         try:
             data, whole = exif.checked(content)
         except ValueError:
@@ -131,9 +134,9 @@ class _Reader:
         if name == b"iTXt":
             packed, rest = rest[0], rest[1:]
             language, translated, text = rest[1:].split(b"\0", 2)
-            text = _unpacked(rest[:1] + text, _LONGEST_TEXT) if packed else text
+            text = self._unpacked(rest[:1] + text, _LONGEST_TEXT) if packed else text
         else:
-            text = _unpacked(rest, _LONGEST_TEXT) if name == b"zTXt" else rest
+            text = self._unpacked(rest, _LONGEST_TEXT) if name == b"zTXt" else rest
         if len(text) > min(_LONGEST_TEXT, self._room):
             raise _TooLongError
         self._room -= len(text)
@@ -151,6 +154,18 @@ class _Reader:
             self._texts.append(Text(keyword=found[0], text=found[1], language=found[2], translated=found[3]))
         return True
 
+    def _unpacked(self, packed: bytes, most: int) -> bytes:
+        """Decompress bytes; the first one is the method, always 0."""
+        most = min(most, self._unpackable)
+        unpacker = zlib.decompressobj()
+        data = unpacker.decompress(packed[1:], most + 1)
+        self._unpackable -= min(len(data), self._unpackable)
+        if len(data) > most:
+            raise _TooLongError
+        if packed[:1] != b"\0" or not unpacker.eof:
+            raise ValueError("its packed data is damaged")
+        return data
+
 
 class _TooLongError(Exception):
     pass
@@ -158,17 +173,6 @@ class _TooLongError(Exception):
 
 class _ExifError(Exception):
     pass
-
-
-def _unpacked(packed: bytes, most: int) -> bytes:
-    """Decompress bytes; the first one is the method, always 0."""
-    unpacker = zlib.decompressobj()
-    data = unpacker.decompress(packed[1:], most + 1)
-    if len(data) > most:
-        raise _TooLongError
-    if packed[:1] != b"\0" or not unpacker.eof:
-        raise ValueError("its packed data is damaged")
-    return data
 
 
 def _raw_profile(text: bytes, kind: str) -> bytes:

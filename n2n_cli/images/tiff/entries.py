@@ -114,12 +114,12 @@ def read_directory(
     row = struct.Struct(f"{order}HH{'Q' if big else 'I'}{inline}s")
     file.seek(min(offset, size))
     head = file.read(8 if big else 2)
-    length = int.from_bytes(head, endian) * row.size + inline
+    length = int.from_bytes(head, endian) * row.size
     if not head or offset + len(head) + length > size:
         raise ValueError("it ends too early")
-    table = file.read(length)
-    found, room = Directory(order, following=int.from_bytes(table[-inline:], endian), offset=offset), size
-    for index, (number, kind, count, data) in enumerate(row.iter_unpack(table[:-inline])):
+    table, following = file.read(length), file.read(inline)
+    found, room = Directory(order, following=int.from_bytes(following, endian), offset=offset), size
+    for index, (number, kind, count, data) in enumerate(row.iter_unpack(table)):
         place, length = int.from_bytes(data, endian), count * SIZES.get(kind, 0)
         if length > inline and length <= min(size - place, room):
             file.seek(place)
@@ -148,9 +148,12 @@ def _is_right(directory: int, tag: int, kind: int, count: int, *, big: bool, str
     if tag in _TYPES:
         return kind == _TYPES[tag] and count == 1
     wanted = TiffTags.lookup(tag, max(directory, 0) or None)
-    if not strict or kind in (BYTE, UNDEFINED) or not wanted.type:
+    if not strict or not wanted.type:
         return not strict or kind < LONG8
-    return _FAMILY.get(kind) == _FAMILY.get(wanted.type) and (count == 1 or wanted.length != 1 or kind == ASCII)
+    found, family = _FAMILY.get(kind), _FAMILY.get(wanted.type)
+    if found == "bytes":
+        return family in ("bytes", "text")
+    return found == family and (count == 1 or wanted.length != 1 or kind == ASCII)
 
 
 class Row(NamedTuple):

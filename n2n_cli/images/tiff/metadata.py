@@ -22,7 +22,7 @@ from n2n_cli.images.tiff.pages import Page
 SUBFILE, PHOTOSHOP = 254, 34377
 LAYOUT = frozenset(
     {
-        *(256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 277, 278, 279, 284, 288, 289, 292, 293, tiff.ORIENTATION),
+        *(256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 277, 278, 279, 284, 288, 289, 292, 293),
         *(
             317,
             320,
@@ -58,8 +58,6 @@ _NOT_CARRIED = {
     37724: "Photoshop's layers",
     52545: "content credentials (C2PA)",
 }
-_PLACED = {33550: "ModelPixelScale", 33922: "ModelTiepoint", 34264: "ModelTransformation"}
-"""Tags that tell the place of pixels on a map, by their row and column."""
 _SPELT = {
     tags.ICC_PROFILE: {"icc_profile"},
     tags.XMP: {"xmp"},
@@ -73,7 +71,7 @@ _NOT_FROM_EXIF = LAYOUT | {*_NOT_CARRIED} | {*_SPELT} | {SUBFILE, 255, *range(50
 
 
 def read_metadata(page: Page) -> tuple[Metadata, tuple[str, ...]]:
-    """Metadata of a page that is rotated upright, and notes on what was left out."""
+    """Metadata of a page, and notes on what was left out."""
     order: Order = "<" if page.head[:2] == b"II" else ">"
     try:
         found = read_directory(page.file, page.offset, order, big=len(page.head) > 8)
@@ -81,15 +79,13 @@ def read_metadata(page: Page) -> tuple[Metadata, tuple[str, ...]]:
         return Metadata(), ("its metadata is damaged and was left out",)
     notes = list(_damage(found))
     entries = {tag: entry for tag, entry in found.entries.items() if tag not in LAYOUT}
-    dropped = _NOT_CARRIED | (_PLACED if page.orientation > 1 else {})
-    if names := [dropped[tag] for tag in entries if tag in dropped]:
+    if names := [_NOT_CARRIED[tag] for tag in entries if tag in _NOT_CARRIED]:
         notes.append(f"its {', '.join(names)} would not fit the new file and were left out")
-    entries = {tag: entry for tag, entry in entries.items() if tag not in dropped}
-    if page.orientation > 4:
-        _swap(entries, tags.X_RESOLUTION, tags.Y_RESOLUTION)
-    if page.orientation > 1 and tags.XMP in entries:
-        entries[tags.XMP] = Entry(entries[tags.XMP].type, exif.upright_xmp(entries[tags.XMP].data))
-    descriptive = {tag: entry for tag, entry in entries.items() if tag in exif.DESCRIPTIVE_TAGS}
+    entries = {tag: entry for tag, entry in entries.items() if tag not in _NOT_CARRIED}
+    if page.orientation > 1:  # also of a wrong type
+        entries[tiff.ORIENTATION] = exif.entry(order, tiff.SHORT, (page.orientation,))
+    of_exif = exif.DESCRIPTIVE_TAGS - ({tiff.ORIENTATION} if page.orientation == 1 else set())
+    descriptive = {tag: entry for tag, entry in entries.items() if tag in of_exif}
     parts = tuple(Part(tag, data, kind) for tag, (kind, data) in entries.items() if tag not in descriptive)
     metadata = read_stored(Stored("TIFF", parts, order))
     if descriptive or found.inner:
@@ -102,18 +98,13 @@ def read_metadata(page: Page) -> tuple[Metadata, tuple[str, ...]]:
 
 
 def _damage(found: Directory) -> Iterator[str]:
-    damaged = [tag for tag in found.damaged.values() if tag not in LAYOUT or tag == tiff.ORIENTATION]
+    damaged = [tag for tag in found.damaged.values() if tag not in LAYOUT | {tiff.ORIENTATION}]
     if {tiff.EXIF, tiff.GPS} & {*damaged}:
         yield exif.DAMAGED
     if any(directory.damaged for directory in exif.directories(found) if directory is not found):
         yield exif.PARTLY_DAMAGED
     if names := [name_of(tag) for tag in damaged if tag not in (tiff.EXIF, tiff.GPS)]:
         yield f"its {', '.join(names)} is damaged and was left out"
-
-
-def _swap(entries: dict[int, Entry], one: int, other: int) -> None:
-    values = {other: entries.pop(one, None), one: entries.pop(other, None)}
-    entries |= {tag: entry for tag, entry in values.items() if entry is not None}
 
 
 def read_stored(stored: Stored) -> Metadata:
@@ -158,8 +149,6 @@ def directory_of(metadata: Metadata, parts: Iterable[Part], order: Order) -> Dir
     """Directory of a page's metadata, in the byte order of `parts`."""
     found = exif.parsed(metadata["exif"]).in_order(order) if "exif" in metadata else Directory(order)
     carried = {tag: entry for tag, entry in found.entries.items() if tag not in _NOT_FROM_EXIF}
-    if "exif" in metadata and (orientation := exif.orientation(metadata["exif"])) > 1:
-        carried[tiff.ORIENTATION] = exif.entry(order, tiff.SHORT, (orientation,))
     carried |= {int(part.key): Entry(part.type, part.data) for part in parts}
     return Directory(order, carried, found.inner)
 
@@ -173,7 +162,7 @@ def left_of_exif(data: bytes) -> list[str]:
 
 def names(metadata: Metadata, parts: Iterable[Part]) -> list[str]:
     """Names of the tags that another format cannot hold."""
-    return [name_of(int(part.key)) for part in parts if part.key != SUBFILE]
+    return [name_of(int(part.key)) for part in parts if part.key not in (SUBFILE, tiff.ORIENTATION)]
 
 
 def name_of(tag: int) -> str:
