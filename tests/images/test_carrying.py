@@ -305,6 +305,44 @@ def test_a_note_names_what_another_format_cannot_hold() -> None:
     )
 
 
+ONE_BYTE = struct.pack("<HHHIIHHIII", 2, 282, 7, 1, 8, 296, 3, 1, 2, 0)  # a resolution that is a single byte
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "TIFF", "WEBP", "BMP"])
+def test_a_resolution_of_a_wrong_type_is_taken_out(image_format: str) -> None:
+    data, notes = rewritten(png_with((b"eXIf", b"II*\0\x08\0\0\0" + ONE_BYTE)), image_format)
+    assert "a damaged part of its EXIF data was left out" in notes
+    with Image.open(io.BytesIO(data)) as image:
+        assert 282 not in image.getexif()
+        assert np.asarray(image).shape == RGB.shape
+
+
+def test_pages_cannot_hold_more_than_their_file() -> None:
+    length, count = 300_000, 60
+    pages: list[Tags] = [{65000: (7, b"")} for _ in range(count)]
+    data = bytearray(tagged(*pages)) + bytes(length + count)
+    for number in range(count):  # every page names another, overlapping part of the end
+        at = data.index(struct.pack("<HHI", 65000, 7, 0))
+        struct.pack_into("<II", data, at + 4, length, len(data) - length - number)
+    found = list(read_pages(io.BytesIO(data), name="it"))
+    assert len(found) == count
+    kept = sum(len(part.data) for page in found if "stored" in page.metadata for part in page.metadata["stored"].parts)
+    assert length < kept < 5 * len(data)
+    assert found[-1].notes == ("its tag 65000 is damaged and was left out",)
+
+
+def test_pages_may_share_a_profile() -> None:
+    pages: list[Tags] = [{34675: (7, SRGB)}, *({34675: (7, b"")} for _ in range(40))]
+    data = bytearray(tagged(*pages))
+    for _ in range(40):
+        at = data.index(struct.pack("<HHI", 34675, 7, 0))
+        struct.pack_into("<II", data, at + 4, len(SRGB), data.index(SRGB))
+    again, notes = rewritten(bytes(data), "TIFF")
+    assert notes == ()
+    assert described(again) == [{34675: (7, SRGB)}] * 41
+    assert again.count(SRGB) == 1
+
+
 def test_whatever_exif_data_comes_what_is_written_can_be_read() -> None:
     rng = random.Random(0)
     for _ in range(150):

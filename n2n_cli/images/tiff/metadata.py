@@ -16,7 +16,7 @@ from n2n_cli.images import exif, photoshop
 from n2n_cli.images.picture import Metadata, Part, Stored
 from n2n_cli.images.tiff import entries as tiff
 from n2n_cli.images.tiff import pages as tags
-from n2n_cli.images.tiff.entries import Directory, Entry, Order, read_directory
+from n2n_cli.images.tiff.entries import Directory, Entry, Order, Room, read_directory
 from n2n_cli.images.tiff.pages import Page
 
 SUBFILE, PHOTOSHOP = 254, 34377
@@ -70,11 +70,11 @@ _SPELT = {
 _NOT_FROM_EXIF = LAYOUT | {*_NOT_CARRIED} | {*_SPELT} | {SUBFILE, 255, *range(50706, 50742)}  # the last: of raw files
 
 
-def read_metadata(page: Page) -> tuple[Metadata, tuple[str, ...]]:
-    """Metadata of a page, and notes on what was left out."""
+def read_metadata(page: Page, room: Room | None = None) -> tuple[Metadata, tuple[str, ...]]:
+    """Metadata of a page, and notes on what was left out; pages of one file share `room`."""
     order: Order = "<" if page.head[:2] == b"II" else ">"
     try:
-        found = read_directory(page.file, page.offset, order, big=len(page.head) > 8)
+        found = read_directory(page.file, page.offset, order, big=len(page.head) > 8, room=room)
     except ValueError:
         return Metadata(), ("its metadata is damaged and was left out",)
     notes = list(_damage(found))
