@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from n2n_cli.images import read_pages, read_picture, write_pages
+from n2n_cli.images.exif import with_entries
 from tests.images import metadata_table
 from tests.images.metadata_table import IPTC, RESOURCES, XMP
-from tests.images.pictures import RGB, SRGB, Tags, chunk, exif_of, jpeg_with, png_with, tagged, tags_of
+from tests.images.pictures import RGB, SRGB, Tags, chunk, exif_of, jpeg_with, png_with, tagged, tags_of, webp_with
 from tests.torture.metadata import CORPUS, problem_of, random_exif
 
 LAYOUT = {256, 257, 258, 259, 262, 273, 277, 278, 279, 339}
@@ -212,10 +213,28 @@ def test_chunks_of_a_palette_do_not_stay() -> None:
 def test_bytes_behind_a_picture_are_named() -> None:
     progressive = io.BytesIO()
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(progressive, "JPEG", progressive=True)
-    for data in (jpeg_with(), png_with(), progressive.getvalue()):
+    long = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), np.uint8)).save(long, "JPEG", quality=99)
+    assert len(long.getvalue()) > 2**20
+    for data in (jpeg_with(), png_with(), webp_with(), progressive.getvalue(), long.getvalue()):
         assert read_picture(io.BytesIO(data), name="it").notes == ()
         found = read_picture(io.BytesIO(data + b"\xff\xd8 a video \xff\xd9"), name="it")
         assert found.notes == ("13 bytes behind its picture were left out",)
+
+
+def test_a_tiff_has_the_byte_order_of_exif_data_from_elsewhere() -> None:
+    for data, start in zip(CORPUS, (b"II", b"MM"), strict=False):
+        tiff, notes = rewritten(jpeg_with((0xE1, b"Exif\0\0" + data)), "TIFF")
+        assert tiff[:2] == start
+        assert notes == ()
+        assert read_picture(io.BytesIO(tiff), name="it").metadata["dpi"] == pytest.approx((762, 381))
+
+
+def test_xmp_inside_exif_data_goes_into_a_tiff() -> None:
+    exif = with_entries(b"", {700: (1, XMP), 50706: (1, b"\1\4\0\0")})
+    tiff, notes = rewritten(jpeg_with((0xE1, exif)), "TIFF")
+    assert described(tiff) == [{700: (1, XMP)}]
+    assert notes == ("TIFF cannot hold its DNGVersion (50706)",)
 
 
 def test_iptc_data_goes_between_jpeg_and_tiff() -> None:

@@ -58,16 +58,15 @@ _NOT_CARRIED = {
     37724: "Photoshop's layers",
     52545: "content credentials (C2PA)",
 }
+_RESOLUTION = {tags.X_RESOLUTION, tags.Y_RESOLUTION, tags.RESOLUTION_UNIT}
 _SPELT = {
     tags.ICC_PROFILE: {"icc_profile"},
     tags.XMP: {"xmp"},
     PHOTOSHOP: {"photoshop"},
     tiff.IPTC: {"photoshop"},
-    tags.X_RESOLUTION: {"dpi", "aspect"},
-    tags.Y_RESOLUTION: {"dpi", "aspect"},
-    tags.RESOLUTION_UNIT: {"dpi", "aspect"},
+    **{tag: {"dpi", "aspect"} for tag in _RESOLUTION},
 }
-_NOT_FROM_EXIF = LAYOUT | {*_NOT_CARRIED} | {*_SPELT} | {SUBFILE, 255, *range(50706, 50742)}  # the last: of raw files
+_NOT_FROM_EXIF = LAYOUT | {*_NOT_CARRIED} | _RESOLUTION | {SUBFILE, 255, *range(50706, 50742)}  # the last: of raw files
 
 
 def read_metadata(page: Page, room: Room | None = None) -> tuple[Metadata, tuple[str, ...]]:
@@ -156,7 +155,7 @@ def directory_of(metadata: Metadata, parts: Iterable[Part], order: Order) -> Dir
 def left_of_exif(data: bytes) -> list[str]:
     """Names of what is in EXIF data and `directory_of` leaves out."""
     found = exif.parsed(data)
-    names = [name_of(tag) for tag in found.entries if tag in _NOT_FROM_EXIF - LAYOUT - {*_SPELT}]
+    names = [name_of(tag) for tag in found.entries if tag in _NOT_FROM_EXIF - LAYOUT - _RESOLUTION]
     return names + (["EXIF thumbnail"] if found.following else [])
 
 
