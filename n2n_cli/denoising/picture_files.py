@@ -74,7 +74,7 @@ def _denoise_file(model: Model | None, outcome: Outcome, options: DenoiseOptions
     sigmas: list[tuple[float, float]] = []
 
     def one_page(picture: Picture) -> Picture:
-        outcome.note(task.source, picture.notes)
+        outcome.note(picture.notes)
         denoised = _denoise(model, picture, outcome, options)
         if options.estimates:
             sigmas.append((sigma_of(picture), sigma_of(denoised)))
@@ -106,7 +106,7 @@ def _denoise_file(model: Model | None, outcome: Outcome, options: DenoiseOptions
             quality=options.quality,
             name=target,
         )
-    outcome.note(task.target, notes)
+    outcome.note(notes)
     if options.estimates:
         outcome.sigma_before, outcome.sigma_after = (sum(column) / len(column) for column in zip(*sigmas, strict=True))
 
@@ -120,7 +120,7 @@ def _denoise(model: Model | None, picture: Picture, outcome: Outcome, options: D
     share = LEARNING if options.learning else 0.0
     with part_of_work(share):
         denoiser = learn_to_denoise(options.learning, parts, model, seconds=options.seconds, threads=options.threads)
-    outcome.note(outcome.task.source, denoiser.notes)
+    outcome.note(denoiser.notes)
     outcome.learned.extend(denoiser.learned)
     denoised = []
     for part in parts:
@@ -131,7 +131,7 @@ def _denoise(model: Model | None, picture: Picture, outcome: Outcome, options: D
             )
     whole = shuffled_up(picture, denoised, options.pd)
     if options.learning is not None or options.pd > 1 or options.estimates:
-        outcome.note(outcome.task.source, correlation_notes(picture, whole, options.pd))
+        outcome.note(correlation_notes(picture, whole, options.pd))
     return whole
 
 

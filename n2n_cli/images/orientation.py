@@ -13,6 +13,7 @@ import numpy as np
 from n2n_cli.images import exif
 from n2n_cli.images.picture import Metadata, Picture
 from n2n_cli.images.pixels import flip_rotate
+from n2n_cli.images.tiff.entries import SHORT
 
 _VARIANTS = (0, 2, 3, 1, 4, 5, 7, 6)
 """Variants of `flip_rotate` that make a picture upright, by its orientation - 1."""
@@ -20,10 +21,7 @@ _VARIANTS = (0, 2, 3, 1, 4, 5, 7, 6)
 
 def orientation_of(metadata: Metadata) -> int:
     """1 (upright) to 8, as in EXIF data; 1 if it is unknown."""
-    if "exif" not in metadata:
-        return 1
-    value = exif.loaded(metadata["exif"]).get(exif.ORIENTATION)
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+    return exif.orientation(metadata["exif"]) if "exif" in metadata else 1
 
 
 def upright(picture: Picture) -> Picture:
@@ -32,9 +30,7 @@ def upright(picture: Picture) -> Picture:
     if orientation == 1:
         return picture
     metadata, variant = picture.metadata.copy(), _VARIANTS[orientation - 1]
-    found = exif.loaded(metadata["exif"])
-    found[exif.ORIENTATION] = 1
-    metadata["exif"] = exif.HEAD + found.tobytes().removeprefix(exif.HEAD)
+    metadata["exif"] = exif.with_entries(metadata["exif"], {exif.ORIENTATION: (SHORT, (1,))})
     if "xmp" in metadata:
         metadata["xmp"] = exif.upright_xmp(metadata["xmp"])
     if orientation > 4 and "dpi" in metadata:

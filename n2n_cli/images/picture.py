@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 
 from n2n_cli.images.pixels import from_unit, to_float, to_integer, to_unit
+from n2n_cli.images.tiff.entries import Order
 from n2n_cli.nn.functional import Array
 
 
@@ -20,23 +21,64 @@ class Text(TypedDict):
     translated: str
 
 
+class Part(NamedTuple):
+    """One piece of metadata as it is stored in a file.
+
+    Attributes
+    ----------
+    key : bytes or int
+        Name of a PNG's or WebP's chunk, number of a JPEG's marker or a TIFF's tag.
+    data : bytes
+        Content, unchanged.
+    type : int
+        Type of a TIFF tag's values.
+    behind : bool
+        Whether it follows the pixels of a PNG.
+    """
+
+    key: bytes | int
+    data: bytes
+    type: int = 0
+    behind: bool = False
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Metadata as stored in a file, for another file of the same format.
+
+    Attributes
+    ----------
+    format : str
+        Such as ``PNG``.
+    parts : tuple of Part
+        All that does not describe the layout of the file, in order.
+    order : "<" or ">"
+        Byte order of a TIFF, which its parts follow.
+    """
+
+    format: str
+    parts: tuple[Part, ...]
+    order: Order = "<"
+
+
 class Metadata(TypedDict, total=False):
     """Metadata of a picture file; a key is present only if the file has it.
 
-    `exif` (with JPEG's header ``Exif\\0\\0``), `icc_profile` and `xmp` are bytes as stored; `dpi` is (x, y) in dots per
-    inch and `aspect` the same without a unit; `texts` are from PNG; `colour` are PNG's colour chunks (gAMA, cHRM, sRGB,
-    cICP) as (name, data); `compressed` marks a TIFF with compressed pixels, `reduced` a TIFF page that is a thumbnail.
+    `exif` (with JPEG's header ``Exif\\0\\0``), `icc_profile`, `xmp` and `photoshop` (Photoshop's image resources, which
+    hold IPTC data) are bytes as stored; `dpi` is (x, y) in dots per inch and `aspect` the same without a unit; `texts`
+    are PNG's texts and JPEG's comments. `stored` has the same and all else as it is stored: a part is written again
+    unless the key that it belongs to was changed. `compressed` marks a TIFF with compressed pixels.
     """
 
     exif: bytes
     icc_profile: bytes
     xmp: bytes
+    photoshop: bytes
     dpi: tuple[float, float]
     aspect: tuple[float, float]
     texts: tuple[Text, ...]
-    colour: tuple[tuple[bytes, bytes], ...]
+    stored: Stored
     compressed: bool
-    reduced: bool
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from n2n_cli.images.png import chunks as png_chunks
 from n2n_cli.images.png import metadata as png_metadata
 from n2n_cli.images.png import pixels as png16
 from n2n_cli.images.sources import MAX_PIXELS, Limits, Source, check_size, opened, without_warnings
+from n2n_cli.images.tiff import metadata as tiff_metadata
 from n2n_cli.images.tiff import pages as tiff_pages
 from n2n_cli.images.tiff import pixels as tiff_pixels
 from n2n_cli.images.tiff.blocks import blocks_of, decoded
@@ -127,16 +128,16 @@ def picture_size(source: Source, *, name: str | None = None) -> tuple[int, int]:
             page = next(tiff_pages.read_pages(file))
             kinds.refuse_raw(label, page)
             height, width = page.size
-            metadata, _ = tiff_pages.read_metadata(page)
+            metadata, _ = tiff_metadata.read_metadata(page)
         elif image_format == "PNG":
             header = _png_header(file)
             height, width = header.height, header.width
             with suppress(ValueError):  # damage behind the header is reported when the picture is read
                 metadata, _ = png_metadata.read_metadata(png_chunks.read_chunks(file, header, skip_pixels=True).others)
         else:
-            with _other_image(file, label) as (image, _):
+            with _other_image(file, label) as (image, whole, _):
                 height, width = image.height, image.width
-                metadata, _ = pillow.read_metadata(image)
+                metadata, _ = pillow.read_metadata(image, whole)
         check_size(label, height, width, Limits())
         return (width, height) if orientation_of(metadata) > 4 else (height, width)
 
@@ -166,11 +167,15 @@ def _png(file: BinaryIO, label: str, limits: Limits) -> Picture:
     pixel_bytes = header.depth * png16.CHANNELS.get(header.colour, 3) // 8
     check_size(label, header.height, header.width, limits, pixel_bytes=max(1, pixel_bytes))
     chunks = png_chunks.read_chunks(file, header)
-    for content in (content for name, content in chunks.others if name == _ACTL and len(content) == _FRAMES.size):
-        frames, _ = _FRAMES.unpack(content)
+    behind = -file.tell() + file.seek(0, io.SEEK_END)
+    for part in (part for part in chunks.others if part.key == _ACTL and len(part.data) == _FRAMES.size):
+        frames, _ = _FRAMES.unpack(part.data)
         _refuse_animation(label, frames)
     with without_warnings():
-        metadata, notes = png_metadata.read_metadata(chunks.others)
+        has_key = bool(chunks.contents(b"tRNS"))
+        parts, unfit = png_metadata.fitting(chunks.others, header, transparent=has_key)
+        metadata, notes = png_metadata.read_metadata(parts)
+        notes += unfit + pillow.bytes_behind(behind)
         notes += tuple(f"its {name.decode('latin-1')} chunk is damaged and was left out" for name in chunks.damaged)
         if not chunks.ended:
             notes += ("it ends behind its pixels: what may follow was left out",)
@@ -220,7 +225,7 @@ def _tiff_page(label: str, page: tiff_pages.Page, limits: Limits, room: int) -> 
         raise ImageError(
             f"{label} shares its pixels with too many pages of the same file", hint="save the pages that are meant"
         )
-    metadata, notes = tiff_pages.read_metadata(page)
+    metadata, notes = tiff_metadata.read_metadata(page)
     notes = page.notes + notes
     if layout is not None:
         return depth.read_tiff_page(label, page, layout, metadata, notes), stored
@@ -238,13 +243,13 @@ def _tiff_page(label: str, page: tiff_pages.Page, limits: Limits, room: int) -> 
 
 
 def _other(file: BinaryIO, label: str, limits: Limits) -> Picture:
-    with without_warnings(), _other_image(file, label) as (image, notes):
+    with without_warnings(), _other_image(file, label) as (image, whole, notes):
         check_size(label, image.height, image.width, limits, pixel_bytes=len(image.getbands()))
         frames = getattr(image, "n_frames", 1)
         if image.format != "MPO":
             _refuse_animation(label, frames)
         image.load()
-        metadata, noted = pillow.read_metadata(image)
+        metadata, noted = pillow.read_metadata(image, whole)
         notes += noted
         if frames > 1:
             notes += (f"only the first of its {frames} views was read",)
@@ -253,9 +258,9 @@ def _other(file: BinaryIO, label: str, limits: Limits) -> Picture:
 
 
 @contextmanager
-def _other_image(file: BinaryIO, label: str) -> Iterator[tuple[Image.Image, tuple[str, ...]]]:
-    """Open a JPEG, WebP or BMP without decoding it; notes on what was left out of a JPEG."""
-    image_format, notes = _format(file), tuple[str, ...]()
+def _other_image(file: BinaryIO, label: str) -> Iterator[tuple[Image.Image, BinaryIO, tuple[str, ...]]]:
+    """Open a JPEG, WebP or BMP without decoding it; with the file itself, and notes on what was left out of a JPEG."""
+    image_format, whole, notes = _format(file), file, tuple[str, ...]()
     file.seek(0)
     try:
         image = Image.open(file, formats=["JPEG", "WEBP", "BMP"])
@@ -264,16 +269,14 @@ def _other_image(file: BinaryIO, label: str) -> Iterator[tuple[Image.Image, tupl
             raise
         if (kind := jpeg_repair.unsupported_kind(file)) is not None:
             raise ImageError(f"{label} is {kind}, which is not supported", hint="save it as PNG or TIFF") from None
-        try:
+        with suppress(ValueError):
             whole, damaged = jpeg_repair.without_damage(file)
-        except ValueError:
-            whole = None
-        if whole is None:
+        if whole is file:
             raise
         image = Image.open(whole, formats=["JPEG"])
         notes = tuple(dict.fromkeys(f"its {name} is damaged and was left out" for name in damaged))
     with image:
-        yield image, notes
+        yield image, whole, notes
 
 
 def _is_lossy_webp(file: BinaryIO) -> bool:

@@ -6,11 +6,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from n2n_cli.images import FORMATS, format_of, read_pages
+from n2n_cli.images import FORMATS, format_of, other_names, read_pages
 from n2n_cli.images.kinds import START, foreign_kind, format_in
 from n2n_cli.noise.level import sigma_of
 
-_METADATA = {"exif": "EXIF", "icc_profile": "ICC profile", "xmp": "XMP", "texts": "texts", "colour": "colour"}
+_METADATA = {"exif": "EXIF", "icc_profile": "ICC profile", "xmp": "XMP", "photoshop": "IPTC", "texts": "texts"}
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def describe_picture(source: str) -> PictureFacts:
         first.alpha is not None,
         pages,
         first.metadata.get("dpi"),
-        tuple(name for key, name in _METADATA.items() if first.metadata.get(key)),
+        (*(name for key, name in _METADATA.items() if first.metadata.get(key)), *other_names(first.metadata)),
         first.notes,
         sigma_of(first),
     )

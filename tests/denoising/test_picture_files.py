@@ -17,7 +17,7 @@ from PIL import Image
 from n2n_cli.denoising.picture_files import denoise_files
 from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask, Outcome
 from n2n_cli.errors import ImageError
-from n2n_cli.images import Picture, read_pages, write_pages
+from n2n_cli.images import Part, Picture, Stored, read_pages, write_pages
 from n2n_cli.models.model import Model
 from n2n_cli.nn import MSE, SGD, Module, Sequential
 from n2n_cli.nn.functional import Array
@@ -224,12 +224,22 @@ def test_a_format_that_cannot_hold_the_picture_is_refused_before_denoising() -> 
     assert parts == []
 
 
-def test_notes_name_their_file_and_come_once() -> None:
-    image = Image.new("P", (6, 4))
-    image.putpalette([1, 2, 3])
-    image.save("a.png")
-    (outcome,) = run(DenoiseTask(Path("a.png"), Path("b.png")))
-    assert outcome.notes == ["a.png: its palette became plain colours"]
+def test_notes_come_once_for_all_pages() -> None:
+    stored = Stored("TIFF", (Part(330, bytes(4), 4),))
+    write_pages(
+        "a.tif", [Picture(np.full((2, 3, 3), level, np.uint8), None, {"stored": stored}) for level in (1, 2, 3)]
+    )
+    (outcome,) = run(DenoiseTask(Path("a.tif"), Path("b.tif")))
+    assert outcome.notes == ["its SubIFDs would not fit the new file and were left out"]
+
+
+def test_of_notes_that_differ_in_numbers_the_first_is_kept() -> None:
+    outcome = Outcome(DenoiseTask(Path("a.tif"), Path("b.tif")))
+    for shares in (["1.5", "-2"], ["3e+06"], ["-2"], ["3e+06"]):
+        outcome.note(f"{share} of 8 differ" for share in shares)
+        outcome.note(["an end"] if outcome.pages == 3 else [])
+        outcome.pages += 1
+    assert outcome.notes == ["1.5 of 8 differ", "-2 of 8 differ (similar on 2 more pages)", "an end"]
 
 
 def test_memory_does_not_grow_with_the_number_of_files() -> None:

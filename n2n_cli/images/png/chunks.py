@@ -10,8 +10,11 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import BinaryIO
+
+from n2n_cli.images.picture import Part
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}  # all that is needed to decode the pixels
@@ -39,8 +42,8 @@ class Chunks:
     ----------
     pixels : list of bytes
         The chunks that are needed to decode the pixels, whole and in order.
-    others : list of (bytes, bytes)
-        Name and content of the other chunks, in order.
+    others : list of Part
+        The other chunks, in order.
     damaged : list of bytes
         Names of other chunks whose checksum is wrong.
     ended : bool
@@ -49,7 +52,7 @@ class Chunks:
 
     header: Header
     pixels: list[bytes] = field(default_factory=list)
-    others: list[tuple[bytes, bytes]] = field(default_factory=list)
+    others: list[Part] = field(default_factory=list)
     damaged: list[bytes] = field(default_factory=list)
     ended: bool = True
 
@@ -60,6 +63,11 @@ class Chunks:
     def simple_file(self) -> io.BytesIO:
         """A PNG file with the same pixels and nothing else."""
         return io.BytesIO(b"".join([SIGNATURE, *self.pixels]))
+
+
+def chunks_of(parts: Iterable[Part]) -> bytes:
+    """Whole chunks, one behind the other."""
+    return b"".join(chunk(bytes(part.key), part.data) for part in parts)
 
 
 def chunk(name: bytes, content: bytes) -> bytes:
@@ -107,12 +115,14 @@ def read_chunks(file: BinaryIO, header: Header, *, skip_pixels: bool = False) ->
     """
     found = Chunks(header)
     found.pixels.append(header_chunk(header))
+    behind = False
     while True:
         start = file.read(8)
-        if not start and any(part[4:8] == b"IDAT" for part in found.pixels):
+        if not start and behind:
             found.ended = False
             found.pixels.append(chunk(b"IEND", b""))
             return found
+        behind |= start[4:] == b"IDAT"
         if skip_pixels and start[4:] == b"IDAT":
             file.seek(int.from_bytes(start[:4], "big") + 4, io.SEEK_CUR)
             continue
@@ -127,7 +137,7 @@ def read_chunks(file: BinaryIO, header: Header, *, skip_pixels: bool = False) ->
         elif critical:
             raise ValueError(f"it needs the unknown chunk {_printable(name)}")
         else:
-            found.others.append((name, content))
+            found.others.append(Part(name, content, behind=behind))
         if name == b"IEND":
             return found
 

@@ -1,4 +1,4 @@
-"""Pages of a TIFF file: their tags and metadata.
+"""Pages of a TIFF file and their tags.
 
 References
 ----------
@@ -12,13 +12,11 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from PIL import ExifTags, Image
-from PIL.TiffImagePlugin import PREFIXES, ImageFileDirectory_v2
+from PIL.TiffImagePlugin import PREFIXES
 
 from n2n_cli.images import exif
-from n2n_cli.images.picture import Metadata
 from n2n_cli.images.tiff.directory import BIG_HEAD
 from n2n_cli.images.tiff.tags import Tags
 
@@ -193,10 +191,8 @@ def _page(file: BinaryIO, head: bytes, offset: int, seen: set[int]) -> Page:
     found = Tags(file, head, offset)
     if OF_PIXELS & set(found.damaged):
         raise ValueError("it ends too early")
-    notes = [f"its tag {tag} is damaged and was left out" for tag in found.damaged]
-    if not found.whole:
-        notes.append("its list of pages is damaged: what may follow was left out")
-    page = Page(file, head, offset, found, tuple(dict.fromkeys(notes)))
+    notes = () if found.whole else ("its list of pages is damaged: what may follow was left out",)
+    page = Page(file, head, offset, found, notes)
     if seen and not {WIDTH, LENGTH} <= set(page.tags):
         raise ValueError("its list of pages leads to something else")
     return page
@@ -226,62 +222,3 @@ def _imagej_stack(page: Page, claimed: int, found: int) -> Iterator[Page]:
         if claimed * length >= _LONG_STACK and end - start >= 2 * length:
             raise ValueError(f"ImageJ says it has {claimed} pictures, it holds {(end - start) // length}")
     yield _noted(page, f"its description, by ImageJ, claims {claimed} pictures; the file holds {found}")
-
-
-def read_metadata(page: Page) -> tuple[Metadata, tuple[str, ...]]:
-    """Metadata of a page, and notes on what was left out."""
-    metadata, notes = Metadata(), tuple[str, ...]()
-    try:
-        if found := _exif(page):
-            metadata["exif"] = found.tobytes()
-    except Exception:  # damaged EXIF data may raise any exception
-        notes = (exif.DAMAGED,)
-    for key, tag in (("icc_profile", ICC_PROFILE), ("xmp", XMP)):
-        if data := _bytes(page.tags.get(tag)):
-            metadata[key] = data  # type: ignore[literal-required]
-    unit = page.tags.get(RESOLUTION_UNIT, 2)
-    x, y = (page.tags.get(tag) for tag in (X_RESOLUTION, Y_RESOLUTION))
-    if unit == 1 and (aspect := exif.density(x, y)):
-        metadata["aspect"] = aspect
-    elif unit in (2, 3) and (dpi := exif.dots_per_inch(x, y, unit)):
-        metadata["dpi"] = dpi
-    if page.tags.get(COMPRESSION, RAW) not in (RAW, *LOSSY):
-        metadata["compressed"] = True
-    if page.is_reduced:
-        metadata["reduced"] = True
-    return metadata, notes
-
-
-def _exif(page: Page) -> Image.Exif:
-    found = Image.Exif()
-    for tag in exif.DESCRIPTIVE_TAGS & set(page.tags):
-        found[tag] = page.tags[tag]
-    for tag in {int(ExifTags.IFD.Exif), int(ExifTags.IFD.GPSInfo)} & set(found):
-        found[tag] = _inner(page, tag, found[tag])
-    inner = found.get(ExifTags.IFD.Exif, {})
-    if ExifTags.IFD.Interop in inner:
-        inner[ExifTags.IFD.Interop] = _inner(page, ExifTags.IFD.Interop, inner[ExifTags.IFD.Interop])
-    return found
-
-
-def _inner(page: Page, tag: int, offset: int) -> dict[int, Any]:
-    tags = _directory(page.head, group=tag)
-    page.file.seek(offset)
-    tags.load(page.file)
-    return dict(tags)
-
-
-def _directory(head: bytes, group: int | None = None) -> ImageFileDirectory_v2:
-    """An empty directory, to be loaded from a file with the header `head`."""
-    if len(head) < BIG_HEAD:
-        return ImageFileDirectory_v2(head, group=group)
-    return ImageFileDirectory_v2(b"II\x2b\0" + head[4:], prefix=head[:2], group=group)  # Pillow knows this head only
-
-
-def _bytes(value: Any) -> bytes:
-    """Bytes of a tag, whatever its type."""
-    if isinstance(value, tuple) and len(value) == 1:
-        value = value[0]
-    if isinstance(value, tuple) and all(isinstance(item, int) and 0 <= item < 256 for item in value):
-        value = bytes(value)
-    return value if isinstance(value, bytes) else b""
