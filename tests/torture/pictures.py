@@ -70,7 +70,7 @@ def _tiff(rng: random.Random, pixels: Array, **options: object) -> tuple[bytearr
     """A TIFF of any compression, and the places of its entries by their tags."""
     file = io.BytesIO()
     compression = rng.choice([None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "zstd"])
-    Image.fromarray(pixels).save(file, "TIFF", compression=compression, **options)  # type: ignore[arg-type]
+    Image.fromarray(pixels).save(file, "TIFF", compression=compression, **options)
     data = bytearray(file.getvalue())
     table = struct.unpack_from("<I", data, 4)[0]
     (number,) = struct.unpack_from("<H", data, table)
