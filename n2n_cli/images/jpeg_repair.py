@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import functools
 import io
-import struct
-from typing import BinaryIO
+import re
+from typing import BinaryIO, NamedTuple
 
 from PIL import Image
 
 _COMMENT, _SCAN = 0xFE, 0xDA
 _METADATA = {*range(0xE0, 0xF0), _COMMENT}  # APP0 to APP15 and comments
-_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-_LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF}
-_STANDALONE = {0x01, *range(0xD0, 0xD9)}
+_FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+_LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF, 0xF7}  # the last: JPEG-LS
+_MARKER = re.compile(rb"\xff+[\xc0-\xcf\xda-\xdf\xe0-\xef\xf7\xfe]")
 
 
 def without_damage(file: BinaryIO) -> tuple[BinaryIO, tuple[str, ...]]:
-    """The file without those of its metadata segments that Pillow cannot read, and their names.
+    """The file without those of its metadata segments that cannot be read, and their names.
 
     Raises
     ------
@@ -30,11 +30,15 @@ def without_damage(file: BinaryIO) -> tuple[BinaryIO, tuple[str, ...]]:
         When no segment is damaged, or they do not lead to the pixels.
     """
     segments, rest = _split(file)
-    whole = [segment for segment in segments if segment[1] not in _METADATA or _is_readable(segment)]
-    names = tuple(
-        "comment" if segment[1] == _COMMENT else f"APP{segment[1] - 0xE0} segment"
+    whole = [
+        segment.data
         for segment in segments
-        if segment not in whole
+        if segment.marker not in _METADATA or (segment.ends_well and _is_readable(segment.data))
+    ]
+    names = tuple(
+        "comment" if segment.marker == _COMMENT else f"APP{segment.marker - 0xE0} segment"
+        for segment in segments
+        if segment.data not in whole
     )
     if not names:
         raise ValueError
@@ -43,34 +47,44 @@ def without_damage(file: BinaryIO) -> tuple[BinaryIO, tuple[str, ...]]:
 
 def unsupported_kind(file: BinaryIO) -> str | None:
     """Name of a kind of JPEG that Pillow does not decode; None for others."""
-    segments, _ = _split(file)
-    frames = [segment for segment in segments if segment[1] in _FRAMES and len(segment) > 4]
-    if frames and frames[0][1] in _LOSSLESS:
+    try:
+        segments, _ = _split(file)
+    except ValueError:
+        return None
+    frames = [segment for segment in segments if segment.marker in _FRAMES and len(segment.data) > 4]
+    if frames and frames[0].marker in _LOSSLESS:
         return "a lossless JPEG"
-    return f"a JPEG of {frames[0][4]} bits" if frames and frames[0][4] != 8 else None
+    return f"a JPEG of {frames[0].data[4]} bits" if frames and frames[0].data[4] != 8 else None
 
 
-def _split(file: BinaryIO) -> tuple[list[bytes], bytes]:
-    """The segments before the first scan, each with its marker, and all that follows."""
-    file.seek(2)
-    segments = list[bytes]()
+class _Segment(NamedTuple):
+    """A segment with its marker and length, and whether another marker follows it."""
+
+    marker: int
+    data: bytes
+    ends_well: bool
+
+
+def _split(file: BinaryIO) -> tuple[list[_Segment], bytes]:
+    """The segments before the first scan, and all that follows.
+
+    A metadata segment behind which there is no marker has a wrong length: the next marker is searched from its start.
+    """
+    file.seek(0)
+    data = file.read()
+    segments, at = list[_Segment](), 2
     while True:
-        byte = file.read(1)
-        while byte not in (b"\xff", b""):  # junk between segments
-            byte = file.read(1)
-        while byte == b"\xff":  # also fill bytes
-            byte = file.read(1)
-        if not byte:
+        found = _MARKER.search(data, at)
+        if found is None:
             raise ValueError("it ends too early")
-        marker = byte[0]
-        if marker in _STANDALONE or marker == 0:
-            continue
-        length = file.read(2)
-        if marker == _SCAN or len(length) < 2:
-            return segments, b"\xff" + byte + length + file.read()
-        (number,) = struct.unpack(">H", length)
-        content = file.read(max(0, number - 2))
-        segments.append(b"\xff" + byte + length + content)
+        at, marker = found.start(), data[found.end() - 1]
+        start = found.end() - 2  # behind fill bytes
+        if marker == _SCAN:
+            return segments, data[start:]
+        end = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
+        ends_well = data[end : end + 1] == b"\xff"
+        segments.append(_Segment(marker, data[start:end], ends_well))
+        at = end if ends_well or marker not in _METADATA else start + 4
 
 
 def _is_readable(segment: bytes) -> bool:
@@ -87,6 +101,5 @@ def _smallest() -> bytes:
     """A JPEG of one pixel, without the marker of its start and without metadata."""
     file = io.BytesIO()
     Image.new("L", (1, 1)).save(file, "JPEG")
-    file.seek(0)
     segments, rest = _split(file)
-    return b"".join([*(segment for segment in segments if segment[1] not in _METADATA), rest])
+    return b"".join([*(segment.data for segment in segments if segment.marker not in _METADATA), rest])

@@ -136,7 +136,7 @@ def picture_size(source: Source, *, name: str | None = None) -> tuple[int, int]:
             with suppress(ValueError):  # damage behind the header is reported when the picture is read
                 metadata, _ = png_metadata.read_metadata(png_chunks.read_chunks(file, header, skip_pixels=True).others)
         else:
-            with _other_image(file, label) as (image, whole, _):
+            with _other_image(file, label, Limits(), load=False) as (image, whole, _):
                 height, width = image.height, image.width
                 metadata, _ = pillow.read_metadata(image, whole)
         check_size(label, height, width, Limits())
@@ -247,29 +247,32 @@ def _tiff_page(
 
 
 def _other(file: BinaryIO, label: str, limits: Limits) -> Picture:
-    with without_warnings(), _other_image(file, label) as (image, whole, notes):
-        check_size(label, image.height, image.width, limits, pixel_bytes=len(image.getbands()))
-        frames = getattr(image, "n_frames", 1)
-        if image.format != "MPO":
-            _refuse_animation(label, frames)
-        image.load()
+    with without_warnings(), _other_image(file, label, limits) as (image, whole, notes):
         metadata, noted = pillow.read_metadata(image, whole)
         notes += noted
-        if frames > 1:
+        if (frames := getattr(image, "n_frames", 1)) > 1:
             notes += (f"only the first of its {frames} views was read",)
         picture = pillow.picture_of(label, image, metadata, notes)
         return replace(picture, lossless=False) if image.format == "WEBP" and _is_lossy_webp(file) else picture
 
 
 @contextmanager
-def _other_image(file: BinaryIO, label: str) -> Iterator[tuple[Image.Image, BinaryIO, tuple[str, ...]]]:
-    """Open a JPEG, WebP or BMP without decoding it; with the file itself, and notes on what was left out of a JPEG."""
-    image_format, whole, notes = _format(file), file, tuple[str, ...]()
-    file.seek(0)
+def _other_image(
+    file: BinaryIO, label: str, limits: Limits, *, load: bool = True
+) -> Iterator[tuple[Image.Image, BinaryIO, tuple[str, ...]]]:
+    """Open a JPEG, WebP or BMP and, with `load`, decode it.
+
+    Yields
+    ------
+    image, the file itself, and notes on what was left out of a JPEG
+    """
+    whole, notes = file, tuple[str, ...]()
     try:
-        image = Image.open(file, formats=["JPEG", "WEBP", "BMP"])
+        image = _opened_image(file, label, limits, load=load)
+    except ImageError:
+        raise
     except Exception:
-        if image_format != "JPEG":
+        if _format(file) != "JPEG":
             raise
         if (kind := jpeg_repair.unsupported_kind(file)) is not None:
             raise ImageError(f"{label} is {kind}, which is not supported", hint="save it as PNG or TIFF") from None
@@ -277,10 +280,21 @@ def _other_image(file: BinaryIO, label: str) -> Iterator[tuple[Image.Image, Bina
             whole, damaged = jpeg_repair.without_damage(file)
         if whole is file:
             raise
-        image = Image.open(whole, formats=["JPEG"])
+        image = _opened_image(whole, label, limits, load=load)
         notes = tuple(dict.fromkeys(f"its {name} is damaged and was left out" for name in damaged))
     with image:
         yield image, whole, notes
+
+
+def _opened_image(file: BinaryIO, label: str, limits: Limits, *, load: bool) -> Image.Image:
+    file.seek(0)
+    image = Image.open(file, formats=["JPEG", "WEBP", "BMP"])
+    check_size(label, image.height, image.width, limits, pixel_bytes=len(image.getbands()))
+    if load and image.format != "MPO":
+        _refuse_animation(label, getattr(image, "n_frames", 1))
+    if load:
+        image.load()
+    return image
 
 
 def _is_lossy_webp(file: BinaryIO) -> bool:

@@ -121,6 +121,6 @@ def test_portraits_are_scored_upright_and_kinds_that_are_not_read_are_told(tmp_p
 
 
 def test_names_in_two_unicode_forms_are_one(tmp_path: Path) -> None:
-    clean = put(tmp_path / "clean", **{"é": pixels(0, 4, 4, 3)})
+    clean = put(tmp_path / "clean", é=pixels(0, 4, 4, 3))
     noisy = put(tmp_path / "noisy", **{unicodedata.normalize("NFD", "é"): pixels(1, 4, 4, 3)})
     assert len(pairs(noisy, clean)) == 1

@@ -14,6 +14,7 @@ import pytest
 
 from n2n_cli.errors import ImageError
 from n2n_cli.images import Picture, read_pages, read_picture, write_picture
+from n2n_cli.nn.functional import Array
 from tests.images.bombs import BOMBS, sharing_pages
 
 MEMORY = {"tile of 64 MB": 2**28, "tile of 64 MB by LZW": 2**28, "1,000 pages that share a strip of 64 MB": 2**28}
@@ -89,7 +90,8 @@ def test_a_long_stream_is_not_kept_in_memory(tmp_path: Path) -> None:
 def test_pixels_beyond_the_memory_limit_are_refused(ending: str, dtype: type, tmp_path: Path) -> None:
     if ending == ".bmp" and dtype is np.uint16:
         return
-    path, pixels = tmp_path / f"a{ending}", np.zeros((1000, 2000, 3), dtype)
+    path = tmp_path / f"a{ending}"
+    pixels: Array = np.zeros((1000, 2000, 3), dtype)
     write_picture(path, Picture(pixels))
     assert next(read_pages(path, max_memory=pixels.nbytes)).pixels.shape == pixels.shape
     with pytest.raises(ImageError) as caught:

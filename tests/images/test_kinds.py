@@ -147,6 +147,14 @@ def test_a_damaged_segment_of_a_jpeg_costs_itself_alone(damaged: bytes, name: st
     assert picture_size(io.BytesIO(data), name="it") == (16, 24)
 
 
+@pytest.mark.parametrize("length", [2, 9, 40_000, 65_535])
+def test_a_segment_of_a_jpeg_whose_length_is_wrong_costs_itself_alone(length: int) -> None:
+    whole = jpeg()
+    data = whole[:2] + struct.pack(">BBH", 0xFF, 0xED, length) + b"Photoshop 3.0\x00 more" + whole[2:]
+    picture = read_picture(io.BytesIO(data), name="it")
+    assert np.array_equal(picture.pixels, read_picture(io.BytesIO(whole), name="it").pixels)
+
+
 def test_kinds_of_jpeg_that_are_not_decoded() -> None:
     whole = jpeg()
     at = whole.index(b"\xff\xc0")

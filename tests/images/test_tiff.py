@@ -551,7 +551,11 @@ try:
 except ImageError as error:
     print(error.message)
 """  # in a process of its own, for the test runner takes all that is logged here
-    command = [sys.executable, "-c", program, str(tmp_path / "a.tif")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "holds pixels of a kind that is not supported" in done.stdout
-    assert done.stderr == ""
+    file = io.BytesIO()
+    Image.fromarray(values("u1", (40, 30))).save(file, "TIFF", compression="tiff_lzw")
+    (tmp_path / "b.tif").write_bytes(file.getvalue().replace(values("u1", (40, 30)).tobytes()[8:9], b"\xff"))
+    for name, message in (("a", "holds pixels of a kind that is not supported"), ("b", "is not a whole PNG")):
+        command = [sys.executable, "-c", program, str(tmp_path / f"{name}.tif")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert message in done.stdout
+        assert done.stderr == ""

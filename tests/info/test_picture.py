@@ -92,5 +92,5 @@ def test_a_damaged_picture_is_told(tmp_path: Path) -> None:
 def test_a_file_of_another_kind_is_named_and_not_taken_for_a_configuration(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.x").write_bytes(data)
     assert is_picture(str(tmp_path / "a.x"))
-    with pytest.raises(ImageError, match="; supported are PNG, JPEG, TIFF, WebP and BMP$"):
+    with pytest.raises(ImageError, match=r"; supported are PNG, JPEG, TIFF, WebP and BMP$"):
         describe_picture(str(tmp_path / "a.x"))

@@ -219,6 +219,6 @@ def _imagej_stack(page: Page, claimed: int, found: int) -> Iterator[Page]:
         if behind[1] <= end:
             yield from (replace(page, shift=number * length) for number in range(claimed))
             return
-        if claimed * length >= _LONG_STACK:
-            raise ValueError(f"ImageJ says it has {claimed} pictures, it holds {max(0, end - start) // length}")
+        if claimed * length >= _LONG_STACK and end - start >= 2 * length:
+            raise ValueError(f"ImageJ says it has {claimed} pictures, it holds {(end - start) // length}")
     yield _noted(page, f"its description, by ImageJ, claims {claimed} pictures; the file holds {found}")

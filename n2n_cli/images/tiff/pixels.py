@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import io
 import math
+import os
+import threading
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,9 +39,39 @@ _LONGEST_VALUES = 2**20  # bytes of a tag that describes pixels
 _OLD_JPEG, _LONGEST_OLD_JPEG = 6, 2**28  # value of the tag Compression, and bytes of such a file
 _KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # of the tag SampleFormat
 _TYPES = {"u1", "u2", "u4", "i1", "i2", "i4", "f2", "f4", "f8"}
+_STDERR = 2
 _AT_ONCE = 2**24  # bytes that are decompressed at once
 _MOST_SAMPLES = 64
 _HEAD = 8  # bytes of a file's header
+
+
+class _Silence:
+    """Context in which nothing reaches stderr: libtiff prints there what our errors report.
+
+    It holds a lock, as the descriptor is one for all threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stderr = -1
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        with suppress(OSError):  # stderr may be closed
+            self._stderr = os.dup(_STDERR)
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, _STDERR)
+            os.close(nowhere)
+
+    def __exit__(self, *error: object) -> None:
+        if self._stderr >= 0:
+            os.dup2(self._stderr, _STDERR)
+            os.close(self._stderr)
+            self._stderr = -1
+        self._lock.release()
+
+
+_silence = _Silence()
 
 
 @dataclass(frozen=True)
@@ -183,7 +216,7 @@ def _by_libtiff(pieces: list[bytes], rows: list[int], layout: Layout, blocks: Bl
     }
     end = _HEAD + sum(map(len, pieces))
     file = io.BytesIO(b"".join([head(end, big=False), *pieces, directory(entries, end, 0, big=False)]))
-    with TiffImageFile(file) as image:
+    with _silence, TiffImageFile(file) as image:
         image.load()
         return np.asarray(image)
 
@@ -218,8 +251,9 @@ def pillow_image(page: Page, blocks: Blocks) -> Image.Image:
     entries |= {offsets: places.tolist(), counts: blocks.lengths.tolist()}
     end = _HEAD + len(data)
     file = b"".join([head(end, big=False, order=order), data, directory(entries, end, 0, big=False, order=order)])
-    image = TiffImageFile(io.BytesIO(file))
-    image.load()
+    with _silence:
+        image = TiffImageFile(io.BytesIO(file))
+        image.load()
     return image
 
 
