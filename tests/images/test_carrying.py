@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from n2n_cli.images import read_pages, read_picture, write_pages
+from n2n_cli.images import read_pages, read_picture, upright, write_pages
 from n2n_cli.images.exif import with_entries
 from tests.images import metadata_table
 from tests.images.metadata_table import IPTC, RESOURCES, XMP
@@ -298,6 +298,16 @@ def test_exif_data_in_several_segments_is_read_whole() -> None:
     data, notes = rewritten(jpeg_with((0xE1, exif[:60_000]), (0xE1, exif[:6] + exif[60_000:])), "PNG")
     assert notes == ()
     assert (b"eXIf", exif[6:]) in chunks(data)
+
+
+@pytest.mark.parametrize("kind", [3, 4, 9])
+def test_whole_numbers_of_any_length_are_understood(kind: int) -> None:
+    rows = [(274, kind, 1, 6), (282, kind, 1, 300), (283, kind, 1, 150)]
+    exif = struct.pack("<H", 3) + b"".join(struct.pack("<HHII", *row) for row in rows) + bytes(4)
+    picture = read_picture(io.BytesIO(jpeg_with((0xE1, b"Exif\0\0II*\0\x08\0\0\0" + exif))), name="it")
+    assert picture.notes == ()
+    assert picture.metadata["dpi"] == (300, 150)
+    assert np.array_equal(upright(picture).pixels, np.rot90(picture.pixels, -1))
 
 
 def test_damaged_entries_are_taken_out_and_others_stay_in_place() -> None:

@@ -30,7 +30,13 @@ IPTC = 33723  # bytes, though many programs say that they are 32-bit numbers
 _INNER: Mapping[int, tuple[int, ...]] = {0: (EXIF, GPS), EXIF: (INTEROPERABILITY,)}
 """Tags that point to a directory, by the directory that holds them; 0 is a page's own."""
 _OFFSETS, _LONG_OFFSETS = {LONG, 13}, {LONG8, 18}  # types of such a pointer; the latter of BigTIFF alone
-_TYPES = {ORIENTATION: SHORT, X_RESOLUTION: RATIONAL, Y_RESOLUTION: RATIONAL, RESOLUTION_UNIT: SHORT}
+_WHOLE = {SHORT, LONG, 9}
+_TYPES = {
+    ORIENTATION: _WHOLE,
+    X_RESOLUTION: {RATIONAL, *_WHOLE},
+    Y_RESOLUTION: {RATIONAL, *_WHOLE},
+    RESOLUTION_UNIT: _WHOLE,
+}
 """Types of tags, each with one value, that readers interpret and may fail on."""
 _FAMILY = {1: "bytes", 7: "bytes", 2: "text", 3: "whole", 4: "whole", 8: "whole", 9: "whole", 13: "whole"}
 _FAMILY |= {5: "fraction", 10: "fraction", 11: "fraction", 12: "fraction"}
@@ -184,7 +190,7 @@ def _is_right(directory: int, tag: int, kind: int, count: int, *, big: bool, str
     if tag in _INNER.get(directory, ()):
         return kind in (_OFFSETS | _LONG_OFFSETS if big else _OFFSETS) and count == 1
     if tag in _TYPES:
-        return kind == _TYPES[tag] and count == 1
+        return kind in _TYPES[tag] and count == 1
     wanted = TiffTags.lookup(tag, max(directory, 0) or None)
     if not strict or not wanted.type:
         return not strict or kind < LONG8
