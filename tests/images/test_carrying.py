@@ -310,6 +310,31 @@ def test_whole_numbers_of_any_length_are_understood(kind: int) -> None:
     assert np.array_equal(upright(picture).pixels, np.rot90(picture.pixels, -1))
 
 
+def test_unusual_entries_of_cameras_are_no_damage() -> None:
+    zeros, unknown = (0, 0, 0, 0), (1, 0, 1, 206)  # as of Nikon and Sony
+    rows = [(271, 2, 4, 0x31303330), (33723, 4, 3, 12), (37121, 2, 4, 0), unknown, zeros]  # IPTC data as of Kodak
+    exif = struct.pack("<H", len(rows)) + b"".join(struct.pack("<HHII", *row) for row in rows) + bytes(4)
+    segment = (0xE1, b"Exif\0\0II*\0\x08\0\0\0" + exif)
+    data, notes = rewritten(jpeg_with(segment), "JPEG")
+    assert notes == ()
+    assert segment in segments(data)
+
+
+def test_a_text_of_a_wrong_type_stays_in_a_tiff_alone() -> None:
+    page: Tags = {305: (5, bytes(8)), 315: (2, b"me\0")}
+    assert described(rewritten(tagged(page), "TIFF")[0]) == [page]
+    jpeg, notes = rewritten(tagged(page), "JPEG")
+    assert notes == ("JPEG cannot hold its Software (305)",)
+    assert read_picture(io.BytesIO(jpeg), name="it").notes == ()
+
+
+@pytest.mark.parametrize("name", [b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"pHYs", b"tIME"])
+def test_a_chunk_of_a_wrong_length_is_damaged(name: bytes) -> None:
+    data, notes = rewritten(png_with((name, b"")), "PNG")
+    assert notes == (f"its {name.decode()} chunk is damaged and was left out",)
+    assert name not in data
+
+
 def test_damaged_entries_are_taken_out_and_others_stay_in_place() -> None:
     exif = bytearray(CORPUS[0])
     at = exif.index(struct.pack("<HH", 271, 2))

@@ -66,7 +66,7 @@ def read_metadata(page: Page, room: Room | None = None) -> tuple[Metadata, tuple
     if page.orientation > 1:  # also of a wrong type
         entries[tiff.ORIENTATION] = exif.entry(order, tiff.SHORT, (page.orientation,))
     of_exif = exif.DESCRIPTIVE_TAGS - ({tiff.ORIENTATION} if page.orientation == 1 else set())
-    descriptive = {tag: entry for tag, entry in entries.items() if tag in of_exif}
+    descriptive = {tag: entry for tag, entry in entries.items() if tag in of_exif and entry.is_usual(tag)}
     parts = tuple(Part(tag, data, kind) for tag, (kind, data) in entries.items() if tag not in descriptive)
     metadata = read_stored(Stored("TIFF", parts, order))
     if descriptive or found.inner:
