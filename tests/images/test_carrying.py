@@ -230,8 +230,9 @@ def test_a_tiff_has_the_byte_order_of_exif_data_from_elsewhere() -> None:
         assert read_picture(io.BytesIO(tiff), name="it").metadata["dpi"] == pytest.approx((762, 381))
 
 
-def test_xmp_inside_exif_data_goes_into_a_tiff() -> None:
-    exif = with_entries(b"", {700: (1, XMP), 50706: (1, b"\1\4\0\0")})
+@pytest.mark.parametrize("kind", [1, 2])
+def test_xmp_inside_exif_data_goes_into_a_tiff(kind: int) -> None:
+    exif = with_entries(b"", {700: (kind, XMP), 50706: (1, b"\1\4\0\0")})
     tiff, notes = rewritten(jpeg_with((0xE1, exif)), "TIFF")
     assert described(tiff) == [{700: (1, XMP)}]
     assert notes == ("TIFF cannot hold its DNGVersion (50706)",)

@@ -131,6 +131,8 @@ def directory_of(metadata: Metadata, parts: Iterable[Part], order: Order) -> Dir
     found = exif.parsed(metadata["exif"]).in_order(order) if "exif" in metadata else Directory(order)
     carried = {tag: entry for tag, entry in found.entries.items() if tag not in _NOT_FROM_EXIF}
     carried |= {int(part.key): Entry(part.type, part.data) for part in parts}
+    if tags.XMP in carried and carried[tags.XMP].type not in (tiff.BYTE, tiff.UNDEFINED):
+        carried[tags.XMP] = Entry(tiff.BYTE, carried[tags.XMP].data)  # Pillow fails on any other type
     return Directory(order, carried, found.inner)
 
 
