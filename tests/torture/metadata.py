@@ -9,7 +9,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from n2n_cli.errors import N2NError
 from n2n_cli.images import Picture, read_pages, read_picture, write_pages
@@ -82,7 +82,6 @@ def _check(pages: list[Picture]) -> None:
                 exif = image.getexif()
                 for directory in (exif, *(exif.get_ifd(tag) for tag in (34665, 34853, 40965))):
                     dict(directory)
-                ImageOps.exif_transpose(image)
 
 
 def exif_round_trip(count: int) -> Iterator[str]:
