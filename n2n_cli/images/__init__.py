@@ -10,6 +10,7 @@ writing     writing of pictures
 depth       interpretation of a TIFF page's channels: colours, alpha, value range
 pillow      pictures of 8 bits per channel, through Pillow
 jpeg_repair  JPEG files without their damaged segments
+simple_formats  reading of JPEG, WebP and BMP files
 png         16-bit PNG, and metadata of PNG files
 tiff        TIFF of any depth
 exif        EXIF data and resolutions
