@@ -14,7 +14,7 @@ from typing import BinaryIO
 from n2n_cli.denoising.picture import denoise_picture
 from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask, Outcome, output_exists
 from n2n_cli.errors import ImageError
-from n2n_cli.images import Picture, check_holds, format_of, is_lossy, read_pages, write_pages
+from n2n_cli.images import Picture, check_holds, format_of, is_lossy, picture_size, read_pages, write_pages
 from n2n_cli.models.model import Model
 from n2n_cli.noise.correlation import correlation_notes, shuffled_down, shuffled_up
 from n2n_cli.noise.level import sigma_of
@@ -70,7 +70,7 @@ def _denoise_file(model: Model | None, outcome: Outcome, options: DenoiseOptions
     task = outcome.task
     image_format = options.image_format
     if task.output_stream is None and image_format is None:
-        image_format = format_of(task.target)  # raises for an unknown ending, before the work
+        image_format = _format_of_target(task)
     sigmas: list[tuple[float, float]] = []
 
     def one_page(picture: Picture) -> Picture:
@@ -133,6 +133,16 @@ def _denoise(model: Model | None, picture: Picture, outcome: Outcome, options: D
     if options.learning is not None or options.pd > 1 or options.estimates:
         outcome.note(correlation_notes(picture, whole, options.pd))
     return whole
+
+
+def _format_of_target(task: DenoiseTask) -> str:
+    """Format of an output; an unknown ending is reported before the work, and only of a picture that can be read."""
+    try:
+        return format_of(task.target)
+    except ImageError:
+        if task.input_stream is None:
+            picture_size(task.source)
+        raise
 
 
 @contextmanager

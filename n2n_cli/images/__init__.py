@@ -1,23 +1,23 @@
 """Reading and writing of image files.
 
-picture     a picture in memory: pixels and metadata
-pixels      conversion of stored values to float32 in [0, 1] and back; flips and rotations
-formats     supported formats and what each can hold
-kinds       kinds of files, told by their first bytes
-sources     opening of files and streams, with errors for the user
-reading     reading of pictures
-writing     writing of pictures
-depth       interpretation of a TIFF page's channels: colours, alpha, value range
-pillow      pictures of 8 bits per channel, through Pillow
-jpeg_repair  JPEG files without their damaged segments
+picture         a picture in memory: pixels and metadata
+pixels          conversion of stored values to float32 in [0, 1] and back; flips and rotations
+formats         supported formats and what each can hold
+kinds           kinds of files, told by their first bytes
+sources         opening of files and streams, with errors for the user
+reading         reading of pictures
+writing         writing of pictures
+depth           interpretation of a TIFF page's channels: colours, alpha, value range
+pillow          pictures of 8 bits per channel, through Pillow
+jpeg_repair     JPEG files without their damaged segments
 simple_formats  reading of JPEG, WebP and BMP files
-png         16-bit PNG, and metadata of PNG files
-tiff        TIFF of any depth
-exif        EXIF data and resolutions
-photoshop   Photoshop's image resources, with IPTC data
-jpeg, webp  metadata of JPEG and WebP files
-orientation  pictures as stored, and upright
-carrying    choice of the metadata that goes into a file
+png             16-bit PNG, and metadata of PNG files
+tiff            TIFF of any depth
+exif            EXIF data and resolutions
+photoshop       Photoshop's image resources, with IPTC data
+jpeg,           webp  metadata of JPEG and WebP files
+orientation     pictures as stored, and upright
+carrying        choice of the metadata that goes into a file
 """
 
 from n2n_cli.images.carrying import other_names

@@ -229,7 +229,9 @@ def _tiff_page(label: str, page: tiff_pages.Page, limits: Limits, room: int) -> 
         return depth.read_tiff_page(label, page, layout, metadata, notes), stored
     try:
         image, blocks = decoded(page, lambda blocks: libtiff.pillow_image(page, blocks))
-    except SyntaxError:  # from Pillow, for pixels that it does not support
+    except (SyntaxError, OSError) as error:
+        if not isinstance(error, SyntaxError) and page.integer(tiff_pages.COMPRESSION, 1) in libtiff.COMPRESSIONS:
+            raise  # Pillow raises SyntaxError for pixels that it does not support
         raise ImageError(
             f"{label} holds pixels of a kind that is not supported ({page.kind()})",
             hint="convert it to gray or RGB of 8 or 16 bits",

@@ -170,6 +170,13 @@ REFUSED: dict[str, tuple[str, Save, str]] = {
         "not supported (bits (16, 16, 16), photometric 8",
     ),
     "64-bit integers": ("a.tif", raw(tiff(1, 1, 64, 1, bytes(8))), "not supported (bits 64, photometric 1"),
+    "a compression that libtiff lacks": (
+        "a.tif",
+        raw(
+            tiff(1, 1, 8, 3, bytes(8)).replace(struct.pack("<HHII", 259, 3, 1, 1), struct.pack("<HHII", 259, 3, 1, 99))
+        ),
+        "not supported (bits 8, photometric 3, compression 99)",
+    ),
     "two channels": ("a.tif", raw(tiff(1, 1, 16, 1, bytes(4), samples=2)), "has 2 channels per pixel"),
     "five channels": ("a.tif", raw(tiff(1, 1, 8, 2, bytes(5), samples=5)), "has 5 channels per pixel"),
     "animated PNG": (

@@ -23,6 +23,8 @@ from n2n_cli.images.tiff.directory import StoredValues, Values, directory, head
 from n2n_cli.images.tiff.pages import Page
 from n2n_cli.nn.functional import Array
 
+COMPRESSIONS = {1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946, 34925, 50000}
+"""Values of the tag Compression that Pillow's libtiff decodes, in every build of it."""
 _LONGEST_VALUES = 2**20  # bytes of a tag that describes pixels
 _OLD_JPEG, _LONGEST_OLD_JPEG = 6, 2**28  # value of the tag Compression, and bytes of such a file
 _STDERR = 2

@@ -255,3 +255,13 @@ def test_strength_zero_is_the_picture_and_the_report_tells_the_noise(here: Path)
     assert name == "in.png"
     assert before == after
     assert np.array_equal(np.asarray(Image.open("in.png")), np.asarray(Image.open("out.png")))
+
+
+@pytest.mark.parametrize("words", [("a.heic", "out.png"), ("a.heic", "out"), ("a.heic", "photos/0.png", "out")])
+def test_a_picture_of_another_kind_is_named_whatever_its_output(words: tuple[str, ...]) -> None:
+    Path("a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    Path("out").mkdir(exist_ok=True)
+    answer = n2n("denoise", "--model", "tiny.pth", *words)
+    assert answer.code == 1
+    assert "error: `a.heic` is an HEIC picture; supported are PNG, JPEG, TIFF, WebP and BMP\n" in answer.err
+    assert "hint: export it as 16-bit TIFF or as PNG\n" in answer.err or len(words) > 2
