@@ -25,6 +25,7 @@ from n2n_cli.images.tiff import metadata as tiff_metadata
 from n2n_cli.images.tiff import pages as tiff_pages
 from n2n_cli.images.tiff import pixels as tiff_pixels
 from n2n_cli.images.tiff.blocks import blocks_of, decoded
+from n2n_cli.images.tiff.entries import Room
 from n2n_cli.nn.functional import Array
 
 _ACTL, _FRAMES = b"acTL", struct.Struct(">II")  # chunk of an animated PNG: numbers of frames and of repetitions
@@ -197,7 +198,8 @@ def _png(file: BinaryIO, label: str, limits: Limits) -> Picture:
 
 def _tiff(file: BinaryIO, label: str, limits: Limits) -> Iterator[Picture]:
     pages = tiff_pages.read_pages(file)
-    room = max(_SHARED * file.seek(0, io.SEEK_END), _SHARED_LEAST)
+    size = file.seek(0, io.SEEK_END)
+    room, metadata_room = max(_SHARED * size, _SHARED_LEAST), Room(size)
     number = 0
     while True:
         with without_warnings():
@@ -209,12 +211,14 @@ def _tiff(file: BinaryIO, label: str, limits: Limits) -> Iterator[Picture]:
                 kinds.refuse_raw(label, page)
             # The first page has no number, since it may be the only one.
             name = label if number == 1 else f"{label}, page {number},"
-            picture, stored = _tiff_page(name, page, limits, room)
+            picture, stored = _tiff_page(name, page, limits, room, metadata_room)
             room -= stored
         yield picture
 
 
-def _tiff_page(label: str, page: tiff_pages.Page, limits: Limits, room: int) -> tuple[Picture, int]:
+def _tiff_page(
+    label: str, page: tiff_pages.Page, limits: Limits, room: int, metadata_room: Room
+) -> tuple[Picture, int]:
     """A page, and the bytes of the file that hold its pixels."""
     layout = tiff_pixels.layout_of(page)
     # Pillow has up to four channels of 8 bits.
@@ -225,7 +229,7 @@ def _tiff_page(label: str, page: tiff_pages.Page, limits: Limits, room: int) -> 
         raise ImageError(
             f"{label} shares its pixels with too many pages of the same file", hint="save the pages that are meant"
         )
-    metadata, notes = tiff_metadata.read_metadata(page)
+    metadata, notes = tiff_metadata.read_metadata(page, metadata_room)
     notes = page.notes + notes
     if layout is not None:
         return depth.read_tiff_page(label, page, layout, metadata, notes), stored
