@@ -55,6 +55,7 @@ def compare(
     """
     from n2n_cli.evaluation import comparison
     from n2n_cli.images import Picture, format_of, read_picture, upright, write_picture
+    from n2n_cli.system.atomic_files import mode_of_copies
     from n2n_cli.system.json_lines import json_line
 
     format_of(out)  # a wrong ending is told of before the work
@@ -65,7 +66,7 @@ def compare(
             tell(f"{path}: {note}")
         pictures.append((path, picture))
     compared = comparison.compare(pictures, crops)
-    write_picture(out, Picture(compared.draw()))
+    write_picture(out, Picture(compared.draw()), mode=mode_of_copies(*(path for path, _ in pictures)))
     for metrics in compared.metrics:
         result(json_line(asdict(metrics)) if as_json else f"{metrics.picture}: {metrics}")
     tell(f"sheet: {out}")

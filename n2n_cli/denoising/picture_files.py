@@ -19,6 +19,7 @@ from n2n_cli.models.model import Model
 from n2n_cli.noise.correlation import correlation_notes, shuffled_down, shuffled_up
 from n2n_cli.noise.level import sigma_of
 from n2n_cli.single_image.denoiser import LEARNING, learn_to_denoise
+from n2n_cli.system.atomic_files import mode_of_copies
 from n2n_cli.system.progress import advance, part_of_work
 
 
@@ -105,6 +106,7 @@ def _denoise_file(model: Model | None, outcome: Outcome, options: DenoiseOptions
             format=image_format,
             quality=options.quality,
             name=target,
+            mode=mode_of_copies(task.input_stream or task.source),
         )
     outcome.note(notes)
     if options.estimates:

@@ -91,7 +91,7 @@ def draw_sweep(results: Sequence[Result], paths: Sequence[Path]) -> Any:
     results : sequence of Result
         Results of one sweep.
     paths : sequence of path
-        PNG or SVG files to write; existing ones are replaced.
+        PNG or SVG files to write; existing ones are replaced, but symbolic links are refused.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def draw_sweep(results: Sequence[Result], paths: Sequence[Path]) -> Any:
         When matplotlib is not installed, or a file cannot be written.
     """
     along, *others = sorted(results[0].values, key=lambda name: not _is_numeric(results, name))  # a stable sort
-    with drawing(paths, (7, 4.2)) as figure:
+    with drawing(paths, (7, 4.2), follow_links=False) as figure:
         axis = figure.subplots()
         numeric = _is_numeric(results, along)
         ticks = list(dict.fromkeys(text(result.values[along]) for result in results))

@@ -188,9 +188,12 @@ class _Training:
         self._check_finite()
         with self.model.averaged(), np.errstate(over="ignore", invalid="ignore"):  # checked by the errors
             errors = []
-            for error in self.held_out.errors(self.model):
-                errors.append(error)
-                self.session.after_a_picture()
+            try:
+                for error in self.held_out.errors(self.model):
+                    errors.append(error)
+                    self.session.after_a_picture()
+            except DivergenceError:
+                errors.append(math.nan)
         errors = self.held_out.of_all(errors)
         if not np.isfinite(errors).all():
             raise self._failed(self.progress.step, "after it weights or output are not finite")
