@@ -15,7 +15,7 @@ exif     EXIF and XMP data and resolutions
 
 from n2n_cli.images.formats import FORMATS, format_named, format_of, is_lossy
 from n2n_cli.images.picture import Metadata, Picture, Text
-from n2n_cli.images.reading import picture_size, read_pages, read_picture, read_pixels
+from n2n_cli.images.reading import Pages, opened_pages, picture_size, read_pages, read_picture
 from n2n_cli.images.sources import MAX_PIXELS
 from n2n_cli.images.writing import check_holds, write_pages, write_picture
 
@@ -23,16 +23,17 @@ __all__ = [
     "FORMATS",
     "MAX_PIXELS",
     "Metadata",
+    "Pages",
     "Picture",
     "Text",
     "check_holds",
     "format_named",
     "format_of",
     "is_lossy",
+    "opened_pages",
     "picture_size",
     "read_pages",
     "read_picture",
-    "read_pixels",
     "write_pages",
     "write_picture",
 ]
