@@ -18,7 +18,7 @@ from n2n_cli.errors import printable
 if TYPE_CHECKING:
     from n2n_cli.evaluation.scores import Score, Scores, Summary, Tally
 
-_FIGURES = ("noisy_psnr", "psnr", "noisy_ssim", "ssim")
+_FIGURES = ("noisy_psnr", "psnr", "noisy_ssim", "ssim", "noisy_rms", "rms")
 
 
 def evaluate(
@@ -97,6 +97,11 @@ def evaluate(
         tell(
             f"mean of {summary.pictures}: noisy {summary.noisy_psnr:.2f} dB, denoised {summary.psnr:.2f} dB; "
             f"SSIM {summary.noisy_ssim:.4f}, {summary.ssim:.4f}"
+        )
+    if scores.measured:
+        tell(
+            f"measured values: RMS error noisy {summary.noisy_rms:.4g}, denoised {summary.rms:.4g} in their own units; "
+            "PSNR refers to the range of each picture's values"
         )
     tell(
         f"PSNR of the mean error over all pictures: noisy {summary.noisy_pooled_psnr:.2f} dB, "
@@ -180,7 +185,7 @@ def _print_lines(scores: Iterator[Score], tally: Tally) -> None:
 
 
 def _cells(figures: Score | Summary) -> tuple[str, ...]:
-    before, after, *similarities = _texts(figures)
+    before, after, *similarities = _texts(figures)[:4]
     return before, after, f"{figures.psnr - figures.noisy_psnr:+.2f}", *similarities
 
 
@@ -190,4 +195,6 @@ def _texts(figures: Score | Summary) -> tuple[str, ...]:
         f"{figures.psnr:.2f}",
         f"{figures.noisy_ssim:.4f}",
         f"{figures.ssim:.4f}",
+        f"{figures.noisy_rms:.4g}",
+        f"{figures.rms:.4g}",
     )

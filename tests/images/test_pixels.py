@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import DTypeLike
 
-from n2n_cli.images.pixels import flip_rotate, from_unit, to_float, to_integer, to_unit, undo_flip_rotate
+from n2n_cli.images.pixels import flip_rotate, to_float, to_integer, undo_flip_rotate
 
 both_depths = pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 
