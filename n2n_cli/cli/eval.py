@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from n2n_cli.cli.console import result, shows_progress, stderr, tell
-from n2n_cli.cli.options import Ensemble, Json, NetworkConfig, Threads, exclusive, option, requires, whole_number
+from n2n_cli.cli.options import (
+    Ensemble,
+    Json,
+    NetworkConfig,
+    SomeValuesMode,
+    Threads,
+    exclusive,
+    option,
+    requires,
+    whole_number,
+)
 from n2n_cli.cli.ranked import show_nothing
 from n2n_cli.errors import printable
 
@@ -44,6 +54,7 @@ def evaluate(
     seed: Annotated[int | None, option("--seed", "N", whole_number(0), "Seed of crops and noise.", default="0")] = None,
     clip: Annotated[bool, typer.Option("--clip", help="Clip and round noisy pictures to 8 bits, as PNG.")] = False,
     ensemble: Ensemble = False,
+    values: SomeValuesMode = None,
     threads: Threads = None,
     as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values; the means to stderr.")] = False,
@@ -78,8 +89,9 @@ def evaluate(
         model.predict_as_ensemble()
     if noise is not None:
         model.config.override("data.noise", noise, "--noise")  # a wrong one is told of here
+    settings = model.config if values is None else model.config.override("data.values", values, "--values")
     scores = evaluation.evaluate(
-        model, model.config, data, noise, clean=clean, crops=crops, seed=seed, clip=clip, ranks=ranks
+        model, settings, data, noise, clean=clean, crops=crops, seed=seed, clip=clip, ranks=ranks
     )
     if not ranks.first:
         show_nothing(scores)

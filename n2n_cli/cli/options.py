@@ -146,6 +146,10 @@ ValuesMode: TypeAlias = Annotated[
     Literal["auto", "display", "linear", "photons"],
     typer.Option("--values", metavar="KIND", help="Kind of values: auto, display, linear, photons."),
 ]
+SomeValuesMode: TypeAlias = Annotated[
+    Literal["auto", "display", "linear", "photons"] | None,
+    typer.Option("--values", metavar="KIND", help="Kind: auto, display, linear, photons.", show_default=False),
+]
 Out: TypeAlias = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write, or to replace.")]
 Threads: TypeAlias = Annotated[
     int | None,

@@ -38,8 +38,10 @@ _LINE = 0.6
 """The same for measured values, which are not for display anyhow."""
 _LEAST_GAIN = 0.0024
 """Minimum gain of photon counts in a display picture, in ranges: below it, compression and texture look alike."""
-_PLAIN_GAIN, _PLAIN_LINE = 0.02, 0.5
-"""Gain from which texture does not look alike, and the maximum deviation from the line then."""
+_PLAIN_GAIN, _PLAIN_COUNTED = 0.02, 0.5
+"""Gain from which the noise is plainly that of photons, and the maximum deviation from the line then."""
+_UNLIKE_TEXTURE = 0.008
+"""Gain from which the noise is too strong for texture."""
 _WHITE = 3.0
 """Maximum ratio of the noise variances at a distance of two pixels and of one, for photon counts: more is texture."""
 _NOISE_SIDES = (8, 16, 32, 64)  # of the blocks whose means tell a signal from noise, in pixels
@@ -160,10 +162,12 @@ def _is_counted(fit: NoiseFit, planes: Sequence[Array], valid: Sequence[Array], 
     """True if the noise is surely that of counted photons."""
     if fit.gain < _LEAST_GAIN * spread or fit.at(fit.dark) > 0.6 * fit.at(fit.bright):
         return False
-    if fit.gain > _PLAIN_GAIN * spread:
-        return fit.error < _PLAIN_LINE
+    if fit.error > (_COUNTED if fit.gain < _PLAIN_GAIN * spread else _PLAIN_COUNTED):
+        return False
+    if fit.gain > _UNLIKE_TEXTURE * spread:
+        return True
     apart = fit_noise([plane[::2, ::2] for plane in planes], [good[::2, ::2] for good in valid])
-    return fit.error < _COUNTED and apart is not None and apart.mean < _WHITE * fit.mean
+    return apart is not None and apart.mean < _WHITE * fit.mean
 
 
 def _is_noise(planes: Sequence[Array], valid: Sequence[Array], variance: float) -> bool:

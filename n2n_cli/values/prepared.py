@@ -14,8 +14,8 @@ from n2n_cli.values.local_means import BLOCK, LocalMeans, block_sums
 from n2n_cli.values.transform import Values
 
 _BAND = 1 << 20  # values converted at a time
-_OUTLYING = 30.0
-"""Differences above so many standard deviations of the noise do not count in local means: one would outweigh many."""
+_MOST_CHANGE = 4.0
+"""Maximum change of a measured value, in standard deviations of its noise: what stands out more is no noise."""
 
 _FEW_LEVELS = 500
 """Range of integers from which on rounding errors are too small to matter."""
@@ -53,7 +53,7 @@ class Prepared:
         for rows in _bands(pixels.shape):
             part = pixels[rows]
             missing[rows] = values.missing(part)
-            v = values.normalised(np.where(missing[rows], np.asarray(values.low, part.dtype), part))
+            v = values.normalised(np.where(missing[rows], np.asarray(values.low).astype(part.dtype), part))
             seen[rows] = values.seen(v)
         self.kept = int(np.count_nonzero(missing))
         self.missing = missing
@@ -68,16 +68,14 @@ class Prepared:
     def finish(self, denoised: Array, strength: float = 1.0) -> Picture:
         """The picture with pixels from (H, W, C) denoised floats, which are overwritten."""
         own, values, seen = self.own, self.values, self.picture.pixels
+        dtype = own.pixels.dtype
         means = LocalMeans(seen.shape)
         for rows in _bands(seen.shape):
-            removed = seen[rows] - denoised[rows]
-            weights = np.abs(removed) <= _OUTLYING * values.sigma
-            if self.kept:
-                weights &= ~self.missing[rows]
-            signal = values.signal(denoised[rows])
-            # What is outlying has a weight of 0; its difference need not be right.
-            noisy = values.normalised(np.where(weights, own.pixels[rows], np.asarray(values.low, own.pixels.dtype)))
-            means.add(rows.start, noisy - signal, weights.astype(np.float32))
+            most = np.float32(_MOST_CHANGE * values.sigma)
+            signal = values.signal(np.clip(denoised[rows], seen[rows] - most, seen[rows] + most))
+            known = ~self.missing[rows]
+            noisy = values.normalised(np.where(known, own.pixels[rows], np.asarray(values.low).astype(dtype)))
+            means.add(rows.start, noisy - signal, known.astype(np.float32))
             denoised[rows] = signal
         means.smooth()
         for rows in _bands(seen.shape):
