@@ -25,7 +25,7 @@ from n2n_cli.images.formats import FORMATS, format_named, format_of, is_lossy
 from n2n_cli.images.kinds import picture_kind, skipped_notes
 from n2n_cli.images.orientation import upright
 from n2n_cli.images.picture import Metadata, Part, Picture, Stored, Text
-from n2n_cli.images.reading import picture_size, read_pages, read_picture, read_pixels
+from n2n_cli.images.reading import Pages, opened_pages, picture_size, read_pages, read_picture
 from n2n_cli.images.sources import MAX_PIXELS
 from n2n_cli.images.writing import check_holds, write_pages, write_picture
 
@@ -33,6 +33,7 @@ __all__ = [
     "FORMATS",
     "MAX_PIXELS",
     "Metadata",
+    "Pages",
     "Part",
     "Picture",
     "Stored",
@@ -41,12 +42,12 @@ __all__ = [
     "format_named",
     "format_of",
     "is_lossy",
+    "opened_pages",
     "other_names",
     "picture_kind",
     "picture_size",
     "read_pages",
     "read_picture",
-    "read_pixels",
     "skipped_notes",
     "upright",
     "write_pages",

@@ -89,9 +89,9 @@ def other_names(metadata: Metadata) -> list[str]:
 
 def order_of(metadata: Metadata) -> Order:
     """Byte order of stored tags, or of EXIF data."""
-    if "stored" in metadata or "exif" not in metadata:
-        return metadata.get("stored", Stored("", ())).order
-    return exif.parsed(metadata["exif"]).order
+    if "stored" in metadata and metadata["stored"].format == "TIFF":
+        return metadata["stored"].order
+    return exif.parsed(metadata["exif"]).order if "exif" in metadata else "<"
 
 
 def _same(before: Metadata, after: Metadata, keys: set[str]) -> bool:

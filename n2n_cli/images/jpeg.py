@@ -58,19 +58,24 @@ def read_segments(file: BinaryIO) -> Iterator[Part]:
 
 def bytes_behind(file: BinaryIO) -> int:
     """Number of bytes behind the picture, such as a video; `file` is where `read_segments` ended."""
-    at = file.tell()
+    base, size, at = file.tell(), file.seek(0, io.SEEK_END), 0
+    block = _block(file, base)
     while True:
-        file.seek(at)
-        block = file.read(_BLOCK)
-        if found := _MARKER.search(block):
-            if found[0] == _END:
-                return file.seek(0, io.SEEK_END) - at - found.end()
-            file.seek(at + found.end())
-            at += found.end() + max(2, int.from_bytes(file.read(2)))  # of another scan
+        found = _MARKER.search(block, at)
+        if found and found[0] == _END:
+            return size - base - found.end()
+        if found and found.end() + 2 <= len(block):  # of another scan, or tables before it
+            at = found.end() + max(2, int.from_bytes(block[found.end() : found.end() + 2]))
         elif len(block) < _BLOCK:
             return 0
         else:
-            at += len(block) - 1
+            base += found.start() if found else max(at, len(block) - 1)
+            block, at = _block(file, base), 0
+
+
+def _block(file: BinaryIO, at: int) -> bytes:
+    file.seek(at)
+    return file.read(_BLOCK)
 
 
 def segments_of(parts: Iterable[Part]) -> bytes:
@@ -101,8 +106,9 @@ def read_metadata(parts: Iterable[Part]) -> tuple[Metadata, tuple[str, ...]]:
             whole = False
             notes.append(f"its {name} is damaged and was left out")
         kept = kept if whole else [part for part in kept if part not in own]
-    if "exif" in metadata and "dpi" not in metadata:
-        metadata |= exif.resolution_of(exif.parsed(metadata["exif"]))
+    if "exif" in metadata and "dpi" not in metadata and (known := exif.resolution_of(exif.parsed(metadata["exif"]))):
+        metadata.pop("aspect", None)
+        metadata |= known
     if kept:
         metadata["stored"] = Stored("JPEG", tuple(kept))
     return metadata, tuple(notes)

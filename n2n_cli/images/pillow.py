@@ -37,7 +37,8 @@ _JPEG_START = 20  # bytes of a JPEG's first marker and its JFIF segment, as Pill
 def read_metadata(image: Image.Image, file: BinaryIO) -> tuple[Metadata, tuple[str, ...]]:
     """Metadata of a JPEG, WebP or BMP, checked; and notes."""
     if image.format == "WEBP":
-        return webp.read_metadata(webp.read_chunks(file))
+        metadata, notes = webp.read_metadata(webp.read_chunks(file))
+        return metadata, notes + bytes_behind(webp.bytes_behind(file))
     if image.format != "BMP":
         metadata, notes = jpeg.read_metadata(jpeg.read_segments(file))
         behind = jpeg.bytes_behind(file) if image.format == "JPEG" else 0

@@ -5,30 +5,29 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
-from n2n_cli.errors import ArgumentError, ImageError
+from n2n_cli.errors import ImageError
 from n2n_cli.images import depth, kinds, pillow
 from n2n_cli.images.kinds import format_of_file
-from n2n_cli.images.orientation import orientation_of, upright
+from n2n_cli.images.orientation import orientation_of
 from n2n_cli.images.picture import Metadata, Picture
-from n2n_cli.images.pixels import LUMA, to_float, to_integer
 from n2n_cli.images.png import chunks as png_chunks
 from n2n_cli.images.png import metadata as png_metadata
 from n2n_cli.images.png import pixels as png16
 from n2n_cli.images.simple_formats import opened_image, read_simple, refuse_animation
-from n2n_cli.images.sources import MAX_PIXELS, Limits, Source, check_size, opened, without_warnings
+from n2n_cli.images.sources import MAX_PIXELS, Limits, Source, check_size, opened, reading_errors, without_warnings
 from n2n_cli.images.tiff import libtiff
 from n2n_cli.images.tiff import metadata as tiff_metadata
 from n2n_cli.images.tiff import pages as tiff_pages
 from n2n_cli.images.tiff import pixels as tiff_pixels
 from n2n_cli.images.tiff.blocks import blocks_of, decoded
-from n2n_cli.nn.functional import Array
+from n2n_cli.images.tiff.entries import Room
 
 _ACTL, _FRAMES = b"acTL", struct.Struct(">II")  # chunk of an animated PNG: numbers of frames and of repetitions
 _SHARED, _SHARED_LEAST = 4, 2**16  # pages may hold so many times the bytes of their file together; a minimum in bytes
@@ -55,7 +54,7 @@ def read_picture(source: Source, *, name: str | None = None, max_pixels: int = M
         When the file is missing, is not such a picture, is damaged, too large, animated, has several pages, or is of a
         depth that cannot be kept.
     """
-    with opened(source, name) as (file, label):
+    with opened(source, name) as (file, label), reading_errors(label):
         if format_of_file(file) == "TIFF":
             with without_warnings():
                 count = sum(1 for _ in tiff_pages.read_pages(file))
@@ -79,42 +78,45 @@ def read_pages(
     max_memory : int, optional
         Pictures whose pixels take more memory, in bytes, are refused before they are decoded.
     """
-    with opened(source, name) as (file, label):
-        yield from _pages(file, label, Limits(max_pixels, max_memory))
+    with opened_pages(source, name=name, max_pixels=max_pixels, max_memory=max_memory) as pages:
+        yield from pages
 
 
-def read_pixels(source: Source, channels: int, *, name: str | None = None) -> Array:
-    """Read (H, W, channels) upright pixels; converts gray to RGB, and RGB to luma (ITU-R 601).
+@contextmanager
+def opened_pages(
+    source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS, max_memory: int | None = None
+) -> Iterator[Pages]:
+    """Open a picture file, to read its pages and samples of them inside the block.
 
-    Returns
-    -------
-    uint8 or uint16 array, or float32 in [0, 1]
-
-    Raises
-    ------
-    ImageError
-        As from `read_picture`; also when the picture's values have a range of their own, which would give every picture
-        of a data set another scale.
-    ArgumentError
-        When `channels` is neither 1 nor 3.
+    Parameters and errors are those of `read_pages`.
     """
-    if channels not in (1, 3):
-        raise ArgumentError("channels", channels, "1 (gray) or 3 (RGB) to read pictures from image files")
-    picture = upright(read_picture(source, name=name))
-    pixels = picture.pixels
-    if picture.value_range is not None:
-        low, high = picture.value_range
-        raise ImageError(
-            f"`{name or source}` has {pixels.dtype} values from {low:.6g} to {high:.6g}; it needs 8 or 16 bits, or "
-            "floats from 0 to 1",
-            hint="scale all pictures of the set by the same factor, into 0 to 1",
-        )
-    if channels == pixels.shape[2]:
-        return pixels
-    if channels == 3:
-        return np.repeat(pixels, 3, axis=2)
-    luma = to_float(pixels) @ LUMA
-    return luma if pixels.dtype.kind == "f" else to_integer(luma, pixels.dtype)
+    with opened(source, name) as (file, label):
+        yield Pages(file, label, Limits(max_pixels, max_memory))
+
+
+class Pages:
+    """The pages of an open picture file, read one by one."""
+
+    def __init__(self, file: BinaryIO, label: str, limits: Limits) -> None:
+        self._file, self._label, self._limits = file, label, limits
+
+    def __iter__(self) -> Iterator[Picture]:
+        with reading_errors(self._label):
+            yield from _pages(self._file, self._label, self._limits)
+
+    def sample(self, most: int) -> Iterator[Picture]:
+        """Read at most so many pages besides the first, evenly spread over the file, the last among them."""
+        if most < 1 or format_of_file(self._file) != "TIFF":
+            return
+        with reading_errors(self._label), without_warnings():
+            others = list(tiff_pages.read_pages(self._file))[1:]
+        size = self._file.seek(0, io.SEEK_END)
+        step = max(1, -(-len(others) // most))
+        for number in range(len(others) - 1, -1, -step):
+            with reading_errors(self._label), without_warnings():
+                name = f"{self._label}, page {number + 2},"
+                picture, _ = _tiff_page(name, others[number], self._limits, size, Room(size))
+            yield picture
 
 
 def picture_size(source: Source, *, name: str | None = None) -> tuple[int, int]:
@@ -125,7 +127,7 @@ def picture_size(source: Source, *, name: str | None = None) -> tuple[int, int]:
     ImageError
         As from `read_picture`, for errors in the header.
     """
-    with opened(source, name) as (file, label), without_warnings():
+    with opened(source, name) as (file, label), reading_errors(label), without_warnings():
         image_format, metadata = format_of_file(file), Metadata()
         if image_format == "TIFF":
             page = next(tiff_pages.read_pages(file))
@@ -195,7 +197,8 @@ def _png(file: BinaryIO, label: str, limits: Limits) -> Picture:
 
 def _tiff(file: BinaryIO, label: str, limits: Limits) -> Iterator[Picture]:
     pages = tiff_pages.read_pages(file)
-    room = max(_SHARED * file.seek(0, io.SEEK_END), _SHARED_LEAST)
+    size = file.seek(0, io.SEEK_END)
+    room, metadata_room = max(_SHARED * size, _SHARED_LEAST), Room(size)
     number = 0
     while True:
         with without_warnings():
@@ -207,12 +210,14 @@ def _tiff(file: BinaryIO, label: str, limits: Limits) -> Iterator[Picture]:
                 kinds.refuse_raw(label, page)
             # The first page has no number, since it may be the only one.
             name = label if number == 1 else f"{label}, page {number},"
-            picture, stored = _tiff_page(name, page, limits, room)
+            picture, stored = _tiff_page(name, page, limits, room, metadata_room)
             room -= stored
         yield picture
 
 
-def _tiff_page(label: str, page: tiff_pages.Page, limits: Limits, room: int) -> tuple[Picture, int]:
+def _tiff_page(
+    label: str, page: tiff_pages.Page, limits: Limits, room: int, metadata_room: Room
+) -> tuple[Picture, int]:
     """A page, and the bytes of the file that hold its pixels."""
     layout = tiff_pixels.layout_of(page)
     # Pillow has up to four channels of 8 bits.
@@ -223,7 +228,7 @@ def _tiff_page(label: str, page: tiff_pages.Page, limits: Limits, room: int) -> 
         raise ImageError(
             f"{label} shares its pixels with too many pages of the same file", hint="save the pages that are meant"
         )
-    metadata, notes = tiff_metadata.read_metadata(page)
+    metadata, notes = tiff_metadata.read_metadata(page, metadata_room)
     notes = page.notes + notes
     if layout is not None:
         return depth.read_tiff_page(label, page, layout, metadata, notes), stored
@@ -238,5 +243,4 @@ def _tiff_page(label: str, page: tiff_pages.Page, limits: Limits, room: int) -> 
         ) from None
     with image:
         picture = pillow.picture_of(label, image, metadata, notes + blocks.notes)
-    depth.check_finite(label, picture.pixels)
     return replace(picture, lossless=page.tags.get(tiff_pages.COMPRESSION) not in tiff_pages.LOSSY), stored

@@ -20,9 +20,16 @@ _HEAD = 12  # bytes before the first chunk
 _LAYOUT = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"}
 
 
+def bytes_behind(file: BinaryIO) -> int:
+    """Number of bytes behind a picture."""
+    file.seek(4)
+    end = 8 + int.from_bytes(file.read(4), "little")
+    return max(0, file.seek(0, io.SEEK_END) - end - end % 2)
+
+
 def read_chunks(file: BinaryIO) -> Iterator[Part]:
     """Chunks that do not hold pixels."""
-    at, end = _HEAD, file.seek(0, io.SEEK_END)
+    at, end = _HEAD, file.seek(0, io.SEEK_END) - bytes_behind(file)
     while at + 8 <= end:
         file.seek(at)
         name, length = struct.unpack("<4sI", file.read(8))

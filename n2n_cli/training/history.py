@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from n2n_cli.errors import DataError
+from n2n_cli.system.plain_files import read_plain
 from n2n_cli.training.run_folder import Run
 
 History: TypeAlias = list[dict[str, float]]
 """The finished epochs, in order; each holds at least the names in `NEEDED`."""
+
+_LONGEST = 100_000_000
+"""Maximum size of a run's metrics, in bytes: those of 300,000 epochs."""
 
 NEEDED = ("epoch", "loss", "noisy_psnr", "psnr", "lr")
 """Names that every line has. `noisy_psnr` and `psnr` are in dB, before and after denoising; `lr` is the learning rate
@@ -33,7 +37,8 @@ def read_history(source: Path) -> History:
     """
     path = Run(source).metrics if source.is_dir() else source
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        content = read_plain(path, _LONGEST) if source.is_dir() else path.read_bytes()
+        lines = content.decode().splitlines()
     except FileNotFoundError:
         runs = sorted(folder.parent.name for folder in source.glob(f"*/{path.name}"))
         raise DataError(

@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from n2n_cli.images import read_pages, read_picture, write_pages
+from n2n_cli.images.exif import with_entries
 from tests.images import metadata_table
 from tests.images.metadata_table import IPTC, RESOURCES, XMP
-from tests.images.pictures import RGB, SRGB, Tags, chunk, exif_of, jpeg_with, png_with, tagged, tags_of
+from tests.images.pictures import RGB, SRGB, Tags, chunk, exif_of, jpeg_with, png_with, tagged, tags_of, webp_with
 from tests.torture.metadata import CORPUS, problem_of, random_exif
 
 LAYOUT = {256, 257, 258, 259, 262, 273, 277, 278, 279, 339}
@@ -212,10 +213,28 @@ def test_chunks_of_a_palette_do_not_stay() -> None:
 def test_bytes_behind_a_picture_are_named() -> None:
     progressive = io.BytesIO()
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(progressive, "JPEG", progressive=True)
-    for data in (jpeg_with(), png_with(), progressive.getvalue()):
+    long = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), np.uint8)).save(long, "JPEG", quality=99)
+    assert len(long.getvalue()) > 2**20
+    for data in (jpeg_with(), png_with(), webp_with(), progressive.getvalue(), long.getvalue()):
         assert read_picture(io.BytesIO(data), name="it").notes == ()
         found = read_picture(io.BytesIO(data + b"\xff\xd8 a video \xff\xd9"), name="it")
         assert found.notes == ("13 bytes behind its picture were left out",)
+
+
+def test_a_tiff_has_the_byte_order_of_exif_data_from_elsewhere() -> None:
+    for data, start in zip(CORPUS, (b"II", b"MM"), strict=False):
+        tiff, notes = rewritten(jpeg_with((0xE1, b"Exif\0\0" + data)), "TIFF")
+        assert tiff[:2] == start
+        assert notes == ()
+        assert read_picture(io.BytesIO(tiff), name="it").metadata["dpi"] == pytest.approx((762, 381))
+
+
+def test_xmp_inside_exif_data_goes_into_a_tiff() -> None:
+    exif = with_entries(b"", {700: (1, XMP), 50706: (1, b"\1\4\0\0")})
+    tiff, notes = rewritten(jpeg_with((0xE1, exif)), "TIFF")
+    assert described(tiff) == [{700: (1, XMP)}]
+    assert notes == ("TIFF cannot hold its DNGVersion (50706)",)
 
 
 def test_iptc_data_goes_between_jpeg_and_tiff() -> None:
@@ -303,6 +322,44 @@ def test_a_note_names_what_another_format_cannot_hold() -> None:
         "GeoKeyDirectoryTag (34735), GDAL_NODATA (42113), ImageJMetaDataByteCounts (50838), ImageJMetaData (50839), "
         "tag 65000, tag 65001",
     )
+
+
+ONE_BYTE = struct.pack("<HHHIIHHIII", 2, 282, 7, 1, 8, 296, 3, 1, 2, 0)  # a resolution that is a single byte
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "TIFF", "WEBP", "BMP"])
+def test_a_resolution_of_a_wrong_type_is_taken_out(image_format: str) -> None:
+    data, notes = rewritten(png_with((b"eXIf", b"II*\0\x08\0\0\0" + ONE_BYTE)), image_format)
+    assert "a damaged part of its EXIF data was left out" in notes
+    with Image.open(io.BytesIO(data)) as image:
+        assert 282 not in image.getexif()
+        assert np.asarray(image).shape == RGB.shape
+
+
+def test_pages_cannot_hold_more_than_their_file() -> None:
+    length, count = 300_000, 60
+    pages: list[Tags] = [{65000: (7, b"")} for _ in range(count)]
+    data = bytearray(tagged(*pages)) + bytes(length + count)
+    for number in range(count):  # every page names another, overlapping part of the end
+        at = data.index(struct.pack("<HHI", 65000, 7, 0))
+        struct.pack_into("<II", data, at + 4, length, len(data) - length - number)
+    found = list(read_pages(io.BytesIO(data), name="it"))
+    assert len(found) == count
+    kept = sum(len(part.data) for page in found if "stored" in page.metadata for part in page.metadata["stored"].parts)
+    assert length < kept < 5 * len(data)
+    assert found[-1].notes == ("its tag 65000 is damaged and was left out",)
+
+
+def test_pages_may_share_a_profile() -> None:
+    pages: list[Tags] = [{34675: (7, SRGB)}, *({34675: (7, b"")} for _ in range(40))]
+    data = bytearray(tagged(*pages))
+    for _ in range(40):
+        at = data.index(struct.pack("<HHI", 34675, 7, 0))
+        struct.pack_into("<II", data, at + 4, len(SRGB), data.index(SRGB))
+    again, notes = rewritten(bytes(data), "TIFF")
+    assert notes == ()
+    assert described(again) == [{34675: (7, SRGB)}] * 41
+    assert again.count(SRGB) == 1
 
 
 def test_whatever_exif_data_comes_what_is_written_can_be_read() -> None:

@@ -36,6 +36,8 @@ _FAMILY = {1: "bytes", 7: "bytes", 2: "text", 3: "whole", 4: "whole", 8: "whole"
 _FAMILY |= {5: "fraction", 10: "fraction", 11: "fraction", 12: "fraction"}
 """Kinds of values that programs take for each other, by their type."""
 _HALVES = {5: 4, 10: 4}  # bytes of the numbers of which a rational consists
+_MOST_SHARED, _LEAST = 4, 2**16  # times its size that different parts of a file may be read; a minimum in bytes
+_MOST = 2**31  # bytes that may be read again
 _ENDIAN: Mapping[Order, Literal["little", "big"]] = {"<": "little", ">": "big"}
 
 
@@ -90,8 +92,39 @@ class Directory:
         return Directory(order, entries, {tag: inner.in_order(order) for tag, inner in self.inner.items()})
 
 
+class Room:
+    """Limits on the values that all directories of a file hold together, since a small file can name some many times.
+
+    Parameters
+    ----------
+    size : int
+        Size of the file, in bytes.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._different = _MOST_SHARED * size + _LEAST
+        self._all = self._different + _MOST
+        self._seen: set[tuple[int, int]] = set()
+
+    def take(self, place: int, length: int) -> bool:
+        """Account for a part of the file; False if there is no room."""
+        new = 0 if (place, length) in self._seen else length
+        if length > self._all or new > self._different:
+            return False
+        self._seen.add((place, length))
+        self._all, self._different = self._all - length, self._different - new
+        return True
+
+
 def read_directory(
-    file: BinaryIO, offset: int, order: Order, *, big: bool = False, tag: int = 0, strict: bool = False
+    file: BinaryIO,
+    offset: int,
+    order: Order,
+    *,
+    big: bool = False,
+    tag: int = 0,
+    strict: bool = False,
+    room: Room | None = None,
 ) -> Directory:
     """Read a directory and those that it points to; damaged entries are left out.
 
@@ -103,6 +136,8 @@ def read_directory(
         Tag that points to the directory; 0 for a page's own.
     strict : bool
         Also leave out entries whose type or number is not that of the standards, as for all directories of EXIF data.
+    room : Room, optional
+        Shared by the directories of a file.
 
     Raises
     ------
@@ -110,20 +145,23 @@ def read_directory(
         When the file ends within the directory.
     """
     size = file.seek(0, io.SEEK_END)
+    room = room or Room(size)
     inline, endian = 8 if big else 4, _ENDIAN[order]
     row = struct.Struct(f"{order}HH{'Q' if big else 'I'}{inline}s")
     file.seek(min(offset, size))
     head = file.read(8 if big else 2)
     length = int.from_bytes(head, endian) * row.size
-    if not head or offset + len(head) + length > size:
+    if not head or offset + len(head) + length > size or not room.take(offset, length):
         raise ValueError("it ends too early")
     table, following = file.read(length), file.read(inline)
-    found, room = Directory(order, following=int.from_bytes(following, endian), offset=offset), size
+    if strict and len(following) < inline:
+        raise ValueError("it ends too early")
+    found, left = Directory(order, following=int.from_bytes(following, endian), offset=offset), size
     for index, (number, kind, count, data) in enumerate(row.iter_unpack(table)):
         place, length = int.from_bytes(data, endian), count * SIZES.get(kind, 0)
-        if length > inline and length <= min(size - place, room):
+        if inline < length <= min(size - place, left) and room.take(place, length):
             file.seek(place)
-            data, room = file.read(length), room - length
+            data, left = file.read(length), left - length
         if kind in SIZES and count == 0:
             continue  # a tag without a value
         if length > len(data) or not _is_right(tag, number, kind, count, big=big, strict=strict):
@@ -133,7 +171,7 @@ def read_directory(
         else:
             try:
                 at = int.from_bytes(data[:length], endian)
-                found.inner[number] = read_directory(file, at, order, big=big, tag=number, strict=True)
+                found.inner[number] = read_directory(file, at, order, big=big, tag=number, strict=True, room=room)
             except ValueError:
                 found.damaged[index] = number
     return found

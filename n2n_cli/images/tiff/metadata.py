@@ -16,7 +16,7 @@ from n2n_cli.images import exif, photoshop
 from n2n_cli.images.picture import Metadata, Part, Stored
 from n2n_cli.images.tiff import entries as tiff
 from n2n_cli.images.tiff import pages as tags
-from n2n_cli.images.tiff.entries import Directory, Entry, Order, read_directory
+from n2n_cli.images.tiff.entries import Directory, Entry, Order, Room, read_directory
 from n2n_cli.images.tiff.pages import Page
 
 SUBFILE, PHOTOSHOP = 254, 34377
@@ -58,23 +58,22 @@ _NOT_CARRIED = {
     37724: "Photoshop's layers",
     52545: "content credentials (C2PA)",
 }
+_RESOLUTION = {tags.X_RESOLUTION, tags.Y_RESOLUTION, tags.RESOLUTION_UNIT}
 _SPELT = {
     tags.ICC_PROFILE: {"icc_profile"},
     tags.XMP: {"xmp"},
     PHOTOSHOP: {"photoshop"},
     tiff.IPTC: {"photoshop"},
-    tags.X_RESOLUTION: {"dpi", "aspect"},
-    tags.Y_RESOLUTION: {"dpi", "aspect"},
-    tags.RESOLUTION_UNIT: {"dpi", "aspect"},
+    **{tag: {"dpi", "aspect"} for tag in _RESOLUTION},
 }
-_NOT_FROM_EXIF = LAYOUT | {*_NOT_CARRIED} | {*_SPELT} | {SUBFILE, 255, *range(50706, 50742)}  # the last: of raw files
+_NOT_FROM_EXIF = LAYOUT | {*_NOT_CARRIED} | _RESOLUTION | {SUBFILE, 255, *range(50706, 50742)}  # the last: of raw files
 
 
-def read_metadata(page: Page) -> tuple[Metadata, tuple[str, ...]]:
-    """Metadata of a page, and notes on what was left out."""
+def read_metadata(page: Page, room: Room | None = None) -> tuple[Metadata, tuple[str, ...]]:
+    """Metadata of a page, and notes on what was left out; pages of one file share `room`."""
     order: Order = "<" if page.head[:2] == b"II" else ">"
     try:
-        found = read_directory(page.file, page.offset, order, big=len(page.head) > 8)
+        found = read_directory(page.file, page.offset, order, big=len(page.head) > 8, room=room)
     except ValueError:
         return Metadata(), ("its metadata is damaged and was left out",)
     notes = list(_damage(found))
@@ -156,7 +155,7 @@ def directory_of(metadata: Metadata, parts: Iterable[Part], order: Order) -> Dir
 def left_of_exif(data: bytes) -> list[str]:
     """Names of what is in EXIF data and `directory_of` leaves out."""
     found = exif.parsed(data)
-    names = [name_of(tag) for tag in found.entries if tag in _NOT_FROM_EXIF - LAYOUT - {*_SPELT}]
+    names = [name_of(tag) for tag in found.entries if tag in _NOT_FROM_EXIF - LAYOUT - _RESOLUTION]
     return names + (["EXIF thumbnail"] if found.following else [])
 
 
