@@ -90,6 +90,8 @@ def evaluate(
     if noise is not None:
         model.config.override("data.noise", noise, "--noise")  # a wrong one is told of here
     settings = model.config if values is None else model.config.override("data.values", values, "--values")
+    if data is None and clean is None and ranks.first:
+        tell(f"pictures: held out from {model.config.data.source}")  # the checkpoint names them, not the user
     scores = evaluation.evaluate(
         model, settings, data, noise, clean=clean, crops=crops, seed=seed, clip=clip, ranks=ranks
     )

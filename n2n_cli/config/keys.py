@@ -21,6 +21,8 @@ DEAD_LEAVES = "dead-leaves"
 KINDS = ("pictures", "pairs", "bursts", "single")
 """Kinds of data sources, see `DataConfig`."""
 
+_MOST_PATTERNS, _LONGEST_PATTERN = 100, 200
+
 Check: TypeAlias = Callable[[Any], Any]
 
 
@@ -116,6 +118,8 @@ def patterns(value: Any) -> tuple[str, ...]:
     """A list of shell patterns."""
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) and item.isprintable() for item in value):
         raise ValueError('a list of patterns, as ["0.*", "*.bias"]')
+    if len(value) > _MOST_PATTERNS or any(len(item) > _LONGEST_PATTERN for item in value):
+        raise ValueError(f"at most {_MOST_PATTERNS} patterns of at most {_LONGEST_PATTERN} characters")
     return tuple(value)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from n2n_cli.config import Config
+from n2n_cli.config import Config, DataConfig
 from n2n_cli.data.folders import image_files, matched, notes_on_others
 from n2n_cli.data.pairs import CropPairs, Pairs
 from n2n_cli.data.set_values import read_pixels
@@ -29,6 +29,11 @@ from n2n_cli.values.prepared import Prepared
 from n2n_cli.values.transform import Values, parse_values
 
 _BATCH_SIZE = 100
+_PIXELS_AT_ONCE = 2**24
+"""Maximum pixels of a batch of held-out pairs."""
+_MOST_PAIRS, _MOST_PIXELS = 10_000, 2**26
+"""Maximum held-out pairs, and maximum pixels of all of them. Their number comes from the checkpoint, which may be a
+stranger's."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class EvaluationSet:
         Number of pictures.
     batches : iterator of EvaluationBatch
     notes : tuple of str
-        Messages for the user.
+        Messages for the user about the pictures.
     """
 
     count: int
@@ -126,8 +131,7 @@ def _synthetic_set(
     channels = config.network.channels
     noise = config.data.noise if noise is None else noise
     if source is None:
-        data = replace(config.data, noise=noise)
-        return _from_pairs(open_dataset(data, channels, seed=config.train.seed, threads=threads).validation)
+        return _held_out(replace(config.data, noise=noise), channels, seed=config.train.seed, threads=threads)
     if crops is not None:
         noise_model = parse_noise(noise)
         pictures, notes = read_folder(Path(source), channels, smallest=config.data.size * noise_model.scale)
@@ -140,22 +144,40 @@ def _synthetic_set(
     return EvaluationSet(len(files), batches, notes_on_others(Path(source)))
 
 
-def _from_pairs(pairs: Pairs) -> EvaluationSet:
-    """Evaluation set of pairs (noisy, clean), named by their indices."""
+def _held_out(data: DataConfig, channels: int, *, seed: int, threads: int | None) -> EvaluationSet:
+    """Pairs that a training held out, as many as do not take too long."""
+    pixels = (data.size * parse_noise(data.noise).scale) ** 2
+    most = min(_MOST_PAIRS, _MOST_PIXELS // pixels)
+    if most == 0:
+        raise DataError(
+            f"a picture that the training held out has {pixels:,} pixels",
+            hint="name pictures to measure on: `--data FOLDER`",
+        )
+    # No training pair is used; they need not be prepared.
+    limited = replace(data, pairs=1, validation_pairs=min(data.validation_pairs, most))
+    at_once = max(1, min(_BATCH_SIZE, _PIXELS_AT_ONCE // data.size**2))
+    found = _from_pairs(open_dataset(limited, channels, seed=seed, threads=threads).validation, at_once)
+    if limited.validation_pairs == data.validation_pairs:
+        return found
+    return replace(found, notes=(f"only {most:,} of {data.validation_pairs:,} held-out pairs are measured",))
+
+
+def _from_pairs(pairs: Pairs, at_once: int = _BATCH_SIZE) -> EvaluationSet:
+    """Evaluation set of pairs (noisy, clean), named by their indices, in batches of `at_once`."""
     batches = (
         EvaluationBatch(tuple(f"pair {i}" for i in indices), *pairs.batch(indices))
-        for indices in batch_indices(len(pairs))
+        for indices in batch_indices(len(pairs), at_once)
     )
     return EvaluationSet(len(pairs), batches)
 
 
-def batch_indices(count: int) -> list[Array]:
+def batch_indices(count: int, at_once: int = _BATCH_SIZE) -> list[Array]:
     """Split the indices of `count` pairs into the batches that are denoised at a time.
 
-    The batch size is fixed, as the rounding of a result may depend on it.
+    The batch size does not depend on the machine, as the rounding of a result may depend on it.
     """
     indices = np.arange(count)
-    return [indices[start : start + _BATCH_SIZE] for start in range(0, count, _BATCH_SIZE)]
+    return [indices[start : start + at_once] for start in range(0, count, at_once)]
 
 
 def _read_pair_file(path: Path, channels: int) -> Pairs:

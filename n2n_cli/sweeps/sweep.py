@@ -170,7 +170,7 @@ class Sweep:
                 _check_same(run, point)
                 with suppress(OSError, ValueError, TypeError, KeyError):  # missing or damaged: the training runs again
                     ending = json.loads(read_plain(_ending(run), _LONGEST_ENDING))
-                    if ending["status"] in _FINAL:
+                    if ending["status"] in _FINAL and isinstance(ending["reason"], str | None):
                         status, reason = ending["status"], ending["reason"]
             results[point.folder] = result_of(point, run, status, reason)
         return results

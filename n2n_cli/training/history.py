@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from n2n_cli.errors import DataError
 from n2n_cli.system.plain_files import read_plain
+from n2n_cli.training.records import is_number
 from n2n_cli.training.run_folder import Run
 
 History: TypeAlias = list[dict[str, float]]
@@ -60,7 +61,7 @@ def _numbers(line: str, where: str) -> dict[str, float]:
     except (ValueError, RecursionError):
         record = None
     named = record.items() if isinstance(record, dict) else ()
-    numbers = {name: _of_null(name) if value is None else value for name, value in named if _is_number(value)}
+    numbers = {name: _of_null(name) if value is None else value for name, value in named if _fits(name, value)}
     missing = [name for name in NEEDED if name not in numbers]
     if missing:
         raise DataError(
@@ -70,8 +71,11 @@ def _numbers(line: str, where: str) -> dict[str, float]:
     return numbers
 
 
-def _is_number(value: Any) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+def _fits(name: str, value: Any) -> bool:
+    """True for a number; the epoch's is an integer."""
+    if name == "epoch":
+        return is_number(value) and isinstance(value, int)
+    return value is None or is_number(value)
 
 
 def _of_null(name: str) -> float:

@@ -191,7 +191,7 @@ class Progress:
 _MOST = 2**63
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     """True for floats, and for integers that JSON's readers know."""
     return isinstance(value, float) or (type(value) is int and abs(value) < _MOST)
 
@@ -202,7 +202,7 @@ def _is_epoch(line: Any) -> bool:
         isinstance(line, dict)
         and "psnr" in line
         and line.keys() <= Epoch.__annotations__.keys()
-        and all(isinstance(value, bool) if name == "best" else _is_number(value) for name, value in line.items())
+        and all(isinstance(value, bool) if name == "best" else is_number(value) for name, value in line.items())
     )
 
 
@@ -213,7 +213,7 @@ def _is_progress(epoch: Any, step: Any, loss: Any, seconds: Any, best: Any, hist
         and isinstance(history, list)
         and epoch == len(history) + 1
         and 0 <= step < _MOST
-        and all(_is_number(value) and math.isfinite(value) for value in (loss, seconds))
-        and (_is_number(best) if history else best is None)
+        and all(is_number(value) and math.isfinite(value) for value in (loss, seconds))
+        and (is_number(best) if history else best is None)
         and all(map(_is_epoch, history))
     )

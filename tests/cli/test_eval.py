@@ -220,3 +220,10 @@ def test_the_network_of_another_configuration_does_not_fit() -> None:
     assert "`tiny.pth`" in message
     assert "(3, 3, 3, 3)" in message
     assert "(3, 3, 1, 1)" in message
+
+
+def test_pictures_that_only_the_checkpoint_names_are_told() -> None:
+    answer = n2n("eval", "tiny.pth")
+    assert answer.code == 0
+    assert answer.err.startswith("pictures: held out from photos\n")
+    assert "held out" not in n2n("eval", "tiny.pth", "--data", "photos").err
