@@ -157,7 +157,7 @@ def resolution_of(directory: Directory) -> Metadata:
     """The resolution of a directory, as `dpi` or `aspect`; empty if it has none."""
     values = []
     for tag in (tiff.X_RESOLUTION, tiff.Y_RESOLUTION):
-        over, under = directory.entries[tag].numbers(directory.order) if tag in directory.entries else (0, 1)
+        over, under = (*directory.entries[tag].numbers(directory.order), 1)[:2] if tag in directory.entries else (0, 1)
         values.append(over / under if under else 0)
     found = directory.entries.get(tiff.RESOLUTION_UNIT)
     unit = found.numbers(directory.order)[0] if found else 2

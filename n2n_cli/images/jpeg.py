@@ -121,7 +121,7 @@ def _exif(contents: list[bytes]) -> tuple[Metadata, bool]:
 
 
 def _profile(contents: list[bytes]) -> tuple[Metadata, bool]:
-    contents = sorted(contents)  # by their number
+    contents = sorted({*contents})  # by their number; some files have them twice
     if [content[12:14] for content in contents] != [bytes([i + 1, len(contents)]) for i in range(len(contents))]:
         raise ValueError("a segment of the profile is missing")
     return Metadata(icc_profile=b"".join(content[_ICC_HEAD:] for content in contents)), True

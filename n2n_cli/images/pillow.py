@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from n2n_cli.errors import ImageError
+from n2n_cli.errors import ImageError, counted
 from n2n_cli.images import exif, jpeg, webp
 from n2n_cli.images.carrying import Carried
 from n2n_cli.images.formats import JPEG_QUALITY
@@ -53,7 +53,7 @@ def read_metadata(image: Image.Image, file: BinaryIO) -> tuple[Metadata, tuple[s
 
 def bytes_behind(count: int) -> tuple[str, ...]:
     """Note on bytes that follow a picture in its file."""
-    return (f"{count:,} bytes behind its picture were left out",) if count else ()
+    return (f"what follows its picture ({counted(count, 'byte')}) was left out",) if count else ()
 
 
 def _bmp_profile(file: BinaryIO) -> bytes:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from n2n_cli.images import read_pages, read_picture, write_pages
+from n2n_cli.images import read_pages, read_picture, upright, write_pages
 from n2n_cli.images.exif import with_entries
 from tests.images import metadata_table
 from tests.images.metadata_table import IPTC, RESOURCES, XMP
@@ -219,7 +219,7 @@ def test_bytes_behind_a_picture_are_named() -> None:
     for data in (jpeg_with(), png_with(), webp_with(), progressive.getvalue(), long.getvalue()):
         assert read_picture(io.BytesIO(data), name="it").notes == ()
         found = read_picture(io.BytesIO(data + b"\xff\xd8 a video \xff\xd9"), name="it")
-        assert found.notes == ("13 bytes behind its picture were left out",)
+        assert found.notes == ("what follows its picture (13 bytes) was left out",)
 
 
 def test_a_tiff_has_the_byte_order_of_exif_data_from_elsewhere() -> None:
@@ -298,6 +298,41 @@ def test_exif_data_in_several_segments_is_read_whole() -> None:
     data, notes = rewritten(jpeg_with((0xE1, exif[:60_000]), (0xE1, exif[:6] + exif[60_000:])), "PNG")
     assert notes == ()
     assert (b"eXIf", exif[6:]) in chunks(data)
+
+
+@pytest.mark.parametrize("kind", [3, 4, 9])
+def test_whole_numbers_of_any_length_are_understood(kind: int) -> None:
+    rows = [(274, kind, 1, 6), (282, kind, 1, 300), (283, kind, 1, 150)]
+    exif = struct.pack("<H", 3) + b"".join(struct.pack("<HHII", *row) for row in rows) + bytes(4)
+    picture = read_picture(io.BytesIO(jpeg_with((0xE1, b"Exif\0\0II*\0\x08\0\0\0" + exif))), name="it")
+    assert picture.notes == ()
+    assert picture.metadata["dpi"] == (300, 150)
+    assert np.array_equal(upright(picture).pixels, np.rot90(picture.pixels, -1))
+
+
+def test_unusual_entries_of_cameras_are_no_damage() -> None:
+    zeros, unknown = (0, 0, 0, 0), (1, 0, 1, 206)  # as of Nikon and Sony
+    rows = [(271, 2, 4, 0x31303330), (33723, 4, 3, 12), (37121, 2, 4, 0), unknown, zeros]  # IPTC data as of Kodak
+    exif = struct.pack("<H", len(rows)) + b"".join(struct.pack("<HHII", *row) for row in rows) + bytes(4)
+    segment = (0xE1, b"Exif\0\0II*\0\x08\0\0\0" + exif)
+    data, notes = rewritten(jpeg_with(segment), "JPEG")
+    assert notes == ()
+    assert segment in segments(data)
+
+
+def test_a_text_of_a_wrong_type_stays_in_a_tiff_alone() -> None:
+    page: Tags = {305: (5, bytes(8)), 315: (2, b"me\0")}
+    assert described(rewritten(tagged(page), "TIFF")[0]) == [page]
+    jpeg, notes = rewritten(tagged(page), "JPEG")
+    assert notes == ("JPEG cannot hold its Software (305)",)
+    assert read_picture(io.BytesIO(jpeg), name="it").notes == ()
+
+
+@pytest.mark.parametrize("name", [b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"pHYs", b"tIME"])
+def test_a_chunk_of_a_wrong_length_is_damaged(name: bytes) -> None:
+    data, notes = rewritten(png_with((name, b"")), "PNG")
+    assert notes == (f"its {name.decode()} chunk is damaged and was left out",)
+    assert name not in data
 
 
 def test_damaged_entries_are_taken_out_and_others_stay_in_place() -> None:

@@ -27,6 +27,17 @@ _OF_SAMPLES = {b"bKGD", b"sBIT", b"hIST"}
 """Chunks whose length follows the type of the stored pixels."""
 _KNOWN = {b"cHRM", b"gAMA", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"pCAL", b"sCAL", b"sTER", b"oFFs", b"gIFg", b"gIFx"}
 _KNOWN |= {b"iCCP", b"pHYs", b"eXIf", b"tIME", b"sPLT", *_TEXTS, *_OF_SAMPLES}
+_LENGTHS = {
+    b"gAMA": 4,
+    b"cHRM": 32,
+    b"sRGB": 1,
+    b"cICP": 4,
+    b"mDCV": 24,
+    b"cLLI": 8,
+    b"pHYs": 9,
+    b"tIME": 7,
+    b"oFFs": 9,
+}
 _SAFE_TO_COPY = 32  # bit of the last letter of a name: true for any change of the pixels
 _OF_SRGB = {b"sRGB", b"gAMA", b"cHRM"}
 _XMP = b"XML:com.adobe.xmp"
@@ -97,6 +108,8 @@ class _Reader:
 
     def _understood(self, name: bytes, content: bytes) -> bool:
         """Take what a chunk says; False if it cannot be written as it is."""
+        if len(content) != _LENGTHS.get(name, len(content)):
+            raise ValueError("its length is wrong")
         if name == b"eXIf":
             return self._exif(content)
         if name == b"iCCP":

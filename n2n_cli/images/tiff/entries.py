@@ -30,9 +30,15 @@ IPTC = 33723  # bytes, though many programs say that they are 32-bit numbers
 _INNER: Mapping[int, tuple[int, ...]] = {0: (EXIF, GPS), EXIF: (INTEROPERABILITY,)}
 """Tags that point to a directory, by the directory that holds them; 0 is a page's own."""
 _OFFSETS, _LONG_OFFSETS = {LONG, 13}, {LONG8, 18}  # types of such a pointer; the latter of BigTIFF alone
-_TYPES = {ORIENTATION: SHORT, X_RESOLUTION: RATIONAL, Y_RESOLUTION: RATIONAL, RESOLUTION_UNIT: SHORT}
+_WHOLE = {SHORT, LONG, 9}
+_TYPES = {
+    ORIENTATION: _WHOLE,
+    X_RESOLUTION: {RATIONAL, *_WHOLE},
+    Y_RESOLUTION: {RATIONAL, *_WHOLE},
+    RESOLUTION_UNIT: _WHOLE,
+}
 """Types of tags, each with one value, that readers interpret and may fail on."""
-_FAMILY = {1: "bytes", 7: "bytes", 2: "text", 3: "whole", 4: "whole", 8: "whole", 9: "whole", 13: "whole"}
+_FAMILY = {1: "bytes", 2: "bytes", 7: "bytes", 3: "whole", 4: "whole", 8: "whole", 9: "whole", 13: "whole"}
 _FAMILY |= {5: "fraction", 10: "fraction", 11: "fraction", 12: "fraction"}
 """Kinds of values that programs take for each other, by their type."""
 _HALVES = {5: 4, 10: 4}  # bytes of the numbers of which a rational consists
@@ -46,6 +52,10 @@ class Entry(NamedTuple):
 
     type: int
     data: bytes
+
+    def is_usual(self, tag: int) -> bool:
+        """True if EXIF data may have this entry: its type and number of values are those of the standards."""
+        return _is_right(tag, self.type, len(self.data) // SIZES[self.type], strict=True)
 
     def swapped(self) -> Entry:
         """The same values in the other byte order."""
@@ -162,9 +172,9 @@ def read_directory(
         if inline < length <= min(size - place, left) and room.take(place, length):
             file.seek(place)
             data, left = file.read(length), left - length
-        if kind in SIZES and count == 0:
-            continue  # a tag without a value
-        if length > len(data) or not _is_right(tag, number, kind, count, big=big, strict=strict):
+        if count == 0 or (strict and kind not in SIZES):
+            continue  # a tag without a value, or of a type to be ignored
+        if length > len(data) or not _is_right(number, kind, count, directory=tag, big=big, strict=strict):
             found.damaged[index] = number
         elif number not in _INNER.get(tag, ()):
             found.entries[number] = Entry(kind, data[:length])
@@ -177,21 +187,19 @@ def read_directory(
     return found
 
 
-def _is_right(directory: int, tag: int, kind: int, count: int, *, big: bool, strict: bool) -> bool:
-    """Check the type and the number of values of an entry."""
-    if kind not in SIZES:
+def _is_right(tag: int, kind: int, count: int, *, directory: int = 0, big: bool = False, strict: bool = False) -> bool:
+    """Check the type and the number of values of an entry, as `read_directory` does."""
+    if kind not in SIZES or (strict and kind >= LONG8):
         return False
     if tag in _INNER.get(directory, ()):
         return kind in (_OFFSETS | _LONG_OFFSETS if big else _OFFSETS) and count == 1
     if tag in _TYPES:
-        return kind == _TYPES[tag] and count == 1
+        return kind in _TYPES[tag] and count == 1
     wanted = TiffTags.lookup(tag, max(directory, 0) or None)
-    if not strict or not wanted.type:
-        return not strict or kind < LONG8
-    found, family = _FAMILY.get(kind), _FAMILY.get(wanted.type)
-    if found == "bytes":
-        return family in ("bytes", "text")
-    return found == family and (count == 1 or wanted.length != 1 or kind == ASCII)
+    if not strict or not wanted.type or tag == IPTC:
+        return True
+    family = _FAMILY.get(kind)
+    return family == _FAMILY.get(wanted.type) and (count == 1 or wanted.length != 1 or family == "bytes")
 
 
 class Row(NamedTuple):

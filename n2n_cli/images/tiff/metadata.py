@@ -23,25 +23,7 @@ SUBFILE, PHOTOSHOP = 254, 34377
 LAYOUT = frozenset(
     {
         *(256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 277, 278, 279, 284, 288, 289, 292, 293),
-        *(
-            317,
-            320,
-            322,
-            323,
-            324,
-            325,
-            326,
-            327,
-            328,
-            332,
-            334,
-            336,
-            338,
-            339,
-            347,
-            *range(512, 522),
-            *range(529, 533),
-        ),
+        *(317, 320, 332, 334, 336, 338, 339, 347, *range(322, 329), *range(512, 522), *range(529, 533)),
         *(559, 32995, 32996, 32997, 32998, 33421, 33422, *range(34016, 34033), 50674),
     }
 )
@@ -84,7 +66,7 @@ def read_metadata(page: Page, room: Room | None = None) -> tuple[Metadata, tuple
     if page.orientation > 1:  # also of a wrong type
         entries[tiff.ORIENTATION] = exif.entry(order, tiff.SHORT, (page.orientation,))
     of_exif = exif.DESCRIPTIVE_TAGS - ({tiff.ORIENTATION} if page.orientation == 1 else set())
-    descriptive = {tag: entry for tag, entry in entries.items() if tag in of_exif}
+    descriptive = {tag: entry for tag, entry in entries.items() if tag in of_exif and entry.is_usual(tag)}
     parts = tuple(Part(tag, data, kind) for tag, (kind, data) in entries.items() if tag not in descriptive)
     metadata = read_stored(Stored("TIFF", parts, order))
     if descriptive or found.inner:
