@@ -67,6 +67,7 @@ def test_counts_keep_their_mean_and_lose_their_noise(peak: int, offset: int, dty
     before, after = ((frames - (clean + offset))[known] for frames in (noisy.astype(float), denoised.astype(float)))
     share = clean % 1 if peak == 5 and dtype[0] != "f" else np.zeros_like(clean)
     rounding = np.sqrt(np.mean(share * (1 - share)))
+    print(f"error {rms(after) / rms(before):.2f}")  # `pytest -rP` shows it
     assert rms(after) <= np.hypot(LIMITS[peak] * rms(before), rounding)
     assert abs(after.mean()) <= 3 * rms(before) / before.size**0.5
     if offset:
