@@ -29,7 +29,7 @@ def fitted(frame: Array, valid: Array | None = None) -> NoiseFit:
 @pytest.mark.parametrize("read_noise", [0.0, 3.0])
 @pytest.mark.parametrize("gain", [0.5, 1.0, 4.0])
 @pytest.mark.parametrize("peak", [60, 1000])
-def test_fit_finds_gain_and_variance(peak: int, gain: float, read_noise: float, offset: float) -> None:
+def test_fit_finds_gain_and_variance(peak: int, gain: float, read_noise: float, offset: int) -> None:
     rng = np.random.default_rng([peak, offset])
     clean = peak * blobs(256, rng)
     frame = gain * rng.poisson(clean) + offset + rng.normal(0, read_noise, clean.shape)
