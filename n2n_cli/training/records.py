@@ -202,7 +202,10 @@ def _is_epoch(line: Any) -> bool:
         isinstance(line, dict)
         and "psnr" in line
         and line.keys() <= Epoch.__annotations__.keys()
-        and all(isinstance(value, bool) if name == "best" else is_number(value) for name, value in line.items())
+        and all(
+            isinstance(value, bool) if name == "best" else is_number(value) or (name == "rms" and value is None)
+            for name, value in line.items()
+        )
     )
 
 
