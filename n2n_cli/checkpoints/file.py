@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -30,15 +31,14 @@ from n2n_cli.system.atomic_files import replacing, writing
 _END_OF_ZIP = b"PK\x05\x06"
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # the magic number of torch.save before 1.6
 _FORMAT_VERSIONS = range(1, 11)  # as PyTorch's reader
-_PREFIXES = ("module.", "_orig_mod.")
-_MOST_PREFIXES = 8  # removing a million of them from a name would take hours
+_MOST_PREFIXES = 8  # a name may consist of hundreds
 _LONGEST_NAME = 1000
-_WEIGHT_KEYS = ("model", "params_ema", "params", "state_dict")
+_WEIGHT_KEYS = ("model", "params_ema", "params", "state_dict", "model_state_dict")
 _OTHER_COPY = "take another copy of it; a run of `n2n train` keeps `last.pth` and `best.pth`"
 _STATE_DICT = 'save the tensors alone, where PyTorch is: `torch.save(model.state_dict(), "weights.pth")`'
 
 
-def write_checkpoint(path: Path | str, tree: Any) -> None:
+def write_checkpoint(path: Path | str, tree: Any, *, follow_links: bool = True, mode: int = 0o666) -> None:
     """Write a nested `tree` that `torch.load(path, weights_only=True)` can read.
 
     The file appears whole, by rename. Equal trees, with keys in the same order, make equal bytes. Arrays keep their
@@ -48,6 +48,8 @@ def write_checkpoint(path: Path | str, tree: Any) -> None:
     ----------
     tree : dict, list, tuple, str, int, float, bool, None or array
         Nested at most `limits.MAX_DEPTH` deep; dict keys are str or int.
+    follow_links, mode
+        See `replacing`.
 
     Raises
     ------
@@ -58,7 +60,7 @@ def write_checkpoint(path: Path | str, tree: Any) -> None:
     """
     try:
         content = Content(tree)
-        with writing(path, CheckpointError), replacing(Path(path)) as file:
+        with writing(path, CheckpointError), replacing(Path(path), follow_links=follow_links, mode=mode) as file:
             content.write(file)
     except Refused as error:
         raise CheckpointError(
@@ -111,8 +113,20 @@ def read_checkpoint(path: Path | str) -> Any:
         raise CheckpointError(f"`{path}` is damaged: {reason or 'it ends too early'}", hint=_OTHER_COPY) from None
 
 
-def unwrap_state_dict(tree: Any, *, path: Path | str) -> dict[str, Array]:
+def unwrap_state_dict(tree: Any, names: Collection[str], *, path: Path | str) -> dict[str, Array]:
     """The weights in a checkpoint: the tree itself, or under one of the usual keys.
+
+    Programs that wrap a network put a prefix before all names, as `module.`, `model.` or `generator.`. It is removed
+    if the names then are those of the network.
+
+    Parameters
+    ----------
+    tree : object
+        Content of the checkpoint.
+    names : collection of str
+        Names of the network's parameters.
+    path : path
+        Name of the checkpoint in messages.
 
     Raises
     ------
@@ -128,14 +142,16 @@ def unwrap_state_dict(tree: Any, *, path: Path | str) -> dict[str, Array]:
     for name in tree:  # names appear in messages; and 1 and "1" would be the same
         if not isinstance(name, str) or not name.isprintable() or len(name) > _LONGEST_NAME:
             raise CheckpointError(f"`{path}` holds a tensor with the name {_shortened(name)}", hint=_STATE_DICT)
-    state = dict(tree)
-    # Prefixes of DataParallel and torch.compile, in any order of wrapping.
-    for _ in range(_MOST_PREFIXES):
-        prefix = next((p for p in _PREFIXES if all(name.startswith(p) for name in state)), None)
-        if prefix is None:
-            break
-        state = {name.removeprefix(prefix): value for name, value in state.items()}
-    return state
+    prefix = _prefix([*tree], names)
+    return {name.removeprefix(prefix): value for name, value in tree.items()}
+
+
+def _prefix(found: list[str], names: Collection[str]) -> str:
+    """The prefix that all names share and without which most of them are those of the network."""
+    parts = [name.split(".")[:-1] for name in found]
+    shared = [f"{a}." for a, b in takewhile(lambda pair: pair[0] == pair[1], zip(min(parts), max(parts), strict=False))]
+    prefixes = ["".join(shared[:count]) for count in range(min(len(shared), _MOST_PREFIXES) + 1)]
+    return max(prefixes, key=lambda prefix: len({prefix + name for name in names} & {*found}))  # the first of equals
 
 
 def _shortened(name: Any) -> str:

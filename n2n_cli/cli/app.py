@@ -14,7 +14,7 @@ from typer.core import TyperGroup, TyperOption
 
 from n2n_cli import __version__
 from n2n_cli.cli.compare import compare
-from n2n_cli.cli.console import InterruptionError, complain, explain, result, settings
+from n2n_cli.cli.console import InterruptionError, complain, explain, result, settings, tell
 from n2n_cli.cli.denoise.command import denoise
 from n2n_cli.cli.denoise.parsers import DenoiseCommand
 from n2n_cli.cli.eval import evaluate
@@ -28,6 +28,7 @@ from n2n_cli.cli.train.command import train
 from n2n_cli.cli.train.sources import TrainCommand
 from n2n_cli.errors import N2NError
 from n2n_cli.system.blas import prepare_blas
+from n2n_cli.system.notes import noted_to
 from n2n_cli.system.plugins import load_plugin
 
 _ANYWHERE = {  # options that may stand before the command or behind it
@@ -67,7 +68,8 @@ class Commands(TyperGroup):
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal's alphabet lacks is no error
         try:
-            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+            with noted_to(tell):
+                code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         except Exception as error:
             code = _report(error) if tells(error) else int(getattr(error, "exit_code", 1))
         finally:

@@ -10,8 +10,11 @@ from typing import Any, Self
 from n2n_cli.config.keys import DEAD_LEAVES, UnknownNameError
 from n2n_cli.config.tables import DataConfig, NetworkConfig, TrainConfig
 from n2n_cli.config.toml_text import plain, shown, to_toml
+from n2n_cli.engine.sizes import most_values
 from n2n_cli.errors import ArgumentError, ConfigError, ShapeError, did_you_mean
+from n2n_cli.nn import Sequential
 from n2n_cli.nn.freezing import frozen_parameters
+from n2n_cli.nn.functional import Shape
 from n2n_cli.nn.init import UNDRAWN
 from n2n_cli.nn.optim import OPTIMIZERS
 from n2n_cli.nn.schedules import Constant, Schedule, ScheduleError
@@ -20,7 +23,11 @@ from n2n_cli.nn.spec import SpecError
 
 MAX_WEIGHTS = 100_000_000
 """Maximum weights of a network: it is built to be checked, from an untrusted file."""
+MAX_LAYERS = 2000
+"""Maximum layers of a network, with those inside others."""
 
+_MOST_VALUES = 2**48
+"""Maximum values of an array inside a network, for one picture of `data.size`."""
 
 _SECTIONS = {"network": NetworkConfig, "data": DataConfig, "train": TrainConfig}
 _SCHEDULE = "schedule"
@@ -149,15 +156,18 @@ class Config:
                 f"`{origin}`: `network.layers` is missing: a list of tables, one a layer",
                 hint='for example `layers = [{ type = "Conv2d", in_channels = 3, out_channels = 3, kernel_size = 1 }]`',
             )
-        if _weights(self.network.layers) > MAX_WEIGHTS:
-            raise ConfigError(
-                f"`{origin}`: `network.layers` have more than {MAX_WEIGHTS:,} weights",
-                hint="fewer channels, or smaller kernels",
-            )
+        layers, weights = _sizes(self.network.layers)
+        for number, most, what, hint in (
+            (layers, MAX_LAYERS, "layers", "fewer layers"),
+            (weights, MAX_WEIGHTS, "weights", "fewer channels, or smaller kernels"),
+        ):
+            if number > most:
+                raise ConfigError(f"`{origin}`: `network.layers` have more than {most:,} {what}", hint=hint)
         try:
             network = self.network.build(rng=UNDRAWN)
-            whole = (1, self.network.channels, 64 * network.period(0), 64 * network.period(1))
-            out = network.output_shape(whole)
+            periods = [network.period(axis) for axis in (0, 1)]
+            whole = (1, self.network.channels, *(64 * period for period in periods))
+            out = _check_output(network, whole)
         except SpecError as error:
             key = f"network.layers[{error.position}]" + (f".{error.key}" if error.key else "")
             message = f"`{origin}`: `{key}`: {error.message}"
@@ -177,14 +187,16 @@ class Config:
             ) from None
         if out != whole:
             raise ConfigError(
-                f"`{origin}`: `network.layers` turn a picture of shape {whole[1:]} into {out[1:]}; "
+                f"`{origin}`: `network.layers` turn a picture of shape {_shape(whole)} into {_shape(out)}; "
                 "a denoiser has to keep channels and size"
             )
-        period = math.lcm(network.period(0), network.period(1))
+        period = math.lcm(*periods)
         if self.data.size % period:
-            raise ConfigError(f"`{origin}`: `data.size` is {self.data.size}, this network needs a multiple of {period}")
+            raise ConfigError(
+                f"`{origin}`: `data.size` is {self.data.size}, this network needs a multiple of {shown(period)}"
+            )
         try:
-            network.output_shape((1, self.network.channels, self.data.size, self.data.size))
+            _check_output(network, (1, self.network.channels, self.data.size, self.data.size))
         except ShapeError as error:
             raise ConfigError(f"`{origin}`: `data.size` is {self.data.size}: {error.message}") from None
 
@@ -223,17 +235,41 @@ def _check_source(data: DataConfig, origin: str) -> None:
         )
 
 
-def _weights(specs: Any) -> int:
-    """Weights of the convolutions in layer tables; ignores sizes that are not numbers."""
-    total = 0
+def _check_output(network: Sequential, shape: Shape) -> Shape:
+    """Output shape of a network, none of whose arrays is impossibly large.
+
+    Raises
+    ------
+    ShapeError
+    """
+    try:
+        out = network.output_shape(shape)
+        possible = most_values(network, shape) <= _MOST_VALUES
+    except ShapeError:
+        raise
+    except ValueError:  # a number in a message has too many digits
+        possible = False
+    if not possible:
+        raise ShapeError("they make larger pictures than any memory holds")
+    return out
+
+
+def _shape(shape: Shape) -> str:
+    return f"({', '.join(map(shown, shape[1:]))})"
+
+
+def _sizes(specs: Any) -> tuple[int, int]:
+    """Numbers of layers, and of the convolutions' weights, in layer tables; ignores sizes that are not numbers."""
+    layers = total = 0
     for spec in specs if isinstance(specs, list | tuple) else ():
         if isinstance(spec, Mapping):
             kernel = spec.get("kernel_size", 1)
             sizes = [spec.get("in_channels", 1), spec.get("out_channels", 1)]
             sizes += kernel if isinstance(kernel, list) else [kernel, kernel]
             total += math.prod(sizes) if all(type(size) is int and size > 0 for size in sizes) else 0
-            total += _weights(spec.get("layers"))
-    return total
+            inner, weights = _sizes(spec.get("layers"))
+            layers, total = layers + 1 + inner, total + weights
+    return layers, total
 
 
 def _schedule(table: Mapping[str, Any], origin: str) -> Schedule:

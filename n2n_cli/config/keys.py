@@ -12,12 +12,16 @@ from typing import Any, TypeAlias
 from n2n_cli.errors import ArgumentError
 from n2n_cli.nn.spec import LayerSpec
 from n2n_cli.noise import NOISE_MODELS, parse_noise
+from n2n_cli.values.choice import MODES
+from n2n_cli.values.transform import parse_values
 
 DEAD_LEAVES = "dead-leaves"
 """Name of the built-in pictures as a data source."""
 
 KINDS = ("pictures", "pairs", "bursts", "single")
 """Kinds of data sources, see `DataConfig`."""
+
+_MOST_PATTERNS, _LONGEST_PATTERN = 100, 200
 
 Check: TypeAlias = Callable[[Any], Any]
 
@@ -114,6 +118,8 @@ def patterns(value: Any) -> tuple[str, ...]:
     """A list of shell patterns."""
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) and item.isprintable() for item in value):
         raise ValueError('a list of patterns, as ["0.*", "*.bias"]')
+    if len(value) > _MOST_PATTERNS or any(len(item) > _LONGEST_PATTERN for item in value):
+        raise ValueError(f"at most {_MOST_PATTERNS} patterns of at most {_LONGEST_PATTERN} characters")
     return tuple(value)
 
 
@@ -135,6 +141,16 @@ def noise(value: Any) -> str:
 def noise_or_none(value: Any) -> str:
     """A noise model, or an empty text."""
     return "" if value == "" else noise(value)
+
+
+def values(value: Any) -> str:
+    """A way to choose the transform of a picture's values, or a transform."""
+    if value not in MODES:
+        try:
+            parse_values(value)
+        except (ValueError, AttributeError):
+            raise ValueError("one of " + ", ".join(f'"{mode}"' for mode in MODES) + ', or as "linear:0~4095"') from None
+    return str(value)
 
 
 def layers(value: Any) -> tuple[LayerSpec, ...]:

@@ -3,7 +3,8 @@
 sources             training and validation pairs of a configuration
 pairs               numbered pairs, cut from pictures or read from a file
 folders             picture files of a folder
-built_in            the built-in pictures and their cache
+built_in            the built-in pictures
+picture_cache       cache of generated pictures
 dead_leaves         generator of the built-in pictures
 leaves              the leaves of such a picture
 picture_memory      memory limit of a source's pictures

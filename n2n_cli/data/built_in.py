@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from contextlib import suppress
-from pathlib import Path
-
 import numpy as np
 
 from n2n_cli.data.dead_leaves import dead_leaves
+from n2n_cli.data.picture_cache import cache_folder, read_pictures, write_pictures
 from n2n_cli.data.picture_memory import MAX_BYTES
 from n2n_cli.errors import DataError
 from n2n_cli.nn.functional import Array
-from n2n_cli.system.atomic_files import replacing
 from n2n_cli.system.cpu import available_cores
 
 PIXELS = 20 * 2**20
@@ -28,7 +23,7 @@ def built_in_pictures(
 ) -> tuple[list[Array], tuple[str, ...]]:
     """Make or read dead-leaves pictures of at least `smallest` pixels a side.
 
-    They are kept in the user's cache folder.
+    They are kept in the user's cache folder, see `picture_cache`.
 
     Parameters
     ----------
@@ -47,36 +42,21 @@ def built_in_pictures(
             f"built-in pictures of {side}x{side} pixels need more than {MAX_BYTES / 1e9:g} GB",
             hint="a smaller `data.size`, or a noise model that needs fewer source pixels",
         )
-    path = cache_folder() / f"dead-leaves-{VERSION}-{count}x{side}.npy"
+    shape, folder = (count, side, side, 3), cache_folder()
+    path = None if folder is None else folder / f"dead-leaves-{VERSION}-{count}x{side}"
+    pictures = None if path is None else read_pictures(path, shape)
     notes: tuple[str, ...] = ()
-    pictures = _read_cache(path, (count, side, side, 3))
     if pictures is None:
         pictures = dead_leaves(count, side, seed=0, threads=available_cores() if threads is None else threads)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as file:
-                np.save(file, pictures, allow_pickle=False)
-            notes = (f"made {count} dead-leaves pictures of {side}x{side} pixels, kept in `{path}`",)
-        except OSError as error:
-            reason = error.strerror or error
-            notes = (f"made {count} dead-leaves pictures; they could not be kept in `{path}`: {reason}",)
+        made = f"made {count} dead-leaves pictures"
+        if path is None:
+            notes = (f"{made}; they are not kept: this user has no home folder, and no `$XDG_CACHE_HOME`",)
+        else:
+            try:
+                write_pictures(path, pictures)
+                notes = (f"{made} of {side}x{side} pixels, kept in `{path}`",)
+            except OSError as error:
+                notes = (f"{made}; they could not be kept in `{path}`: {error.strerror or error}",)
     if channels == 1:
         pictures = pictures.mean(axis=3, keepdims=True).astype(np.uint8)
     return list(pictures), notes
-
-
-def cache_folder() -> Path:
-    """The user's cache folder: `$XDG_CACHE_HOME/n2n`, or `~/.cache/n2n`."""
-    named = os.environ.get("XDG_CACHE_HOME")
-    try:
-        return Path(named or Path.home() / ".cache") / "n2n"
-    except RuntimeError:  # a user without a home, as in some containers
-        return Path(tempfile.gettempdir()) / "n2n"
-
-
-def _read_cache(path: Path, shape: tuple[int, ...]) -> Array | None:
-    with suppress(OSError, ValueError, EOFError):  # missing or damaged: it is made again
-        pictures: Array = np.load(path, allow_pickle=False)
-        if pictures.shape == shape and pictures.dtype == np.uint8:
-            return pictures
-    return None

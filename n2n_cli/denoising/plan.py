@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from n2n_cli.denoising.tasks import DenoiseTask
-from n2n_cli.errors import ImageError, N2NError, UsageError
+from n2n_cli.errors import ImageError, N2NError, UsageError, listed
 from n2n_cli.images import FORMATS, skipped_notes
 
 ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp"}
@@ -26,7 +26,7 @@ class FolderOptions:
     ----------
     recursive : bool
         Read subfolders too, and write the outputs to the same tree of folders. Links to folders are followed, except
-        to a folder that contains the link.
+        to folders that are read under another name.
     patterns : sequence of str
         Shell patterns: only files of a folder that match at least one are read. By default all pictures.
     suffix : str
@@ -104,6 +104,7 @@ def plan_folder(sources: Sequence[Path], folder: Path, options: FolderOptions) -
         )
     _check_writable(folder, prefix)
     problems: list[N2NError] = []
+    again: list[Path] = []
     found: dict[Path, Path] = {}  # output of each input
     skipped: tuple[str, ...] = ()
     for source in sources:
@@ -111,11 +112,15 @@ def plan_folder(sources: Sequence[Path], folder: Path, options: FolderOptions) -
             walk = _Walk(source, folder, options, problems)
             names = [(source / name, name) for name in walk.files()]
             skipped += skipped_notes(walk.others, source)
+            again += walk.again
         else:
             names = [(source, Path(source.name))]
         for path, name in names:
             found.setdefault(path, folder / _renamed(name, options))
     notes = skipped + (_drop_earlier_outputs(found) if options.suffix else ())
+    if again:
+        links = listed([f"`{link}`" for link in again])
+        notes += (f"not followed, as the pictures there are read under another name: {links}",)
     _check_unique(found)
     if not found and not problems:
         raise _no_pictures(sources, options, skipped)
@@ -126,49 +131,66 @@ def plan_folder(sources: Sequence[Path], folder: Path, options: FolderOptions) -
 class _Walk:
     """Iterate over the pictures in a folder, as paths relative to it.
 
+    Each folder is read once, under its own name rather than that of a link.
+
     Attributes
     ----------
     others : list of Path
         Files that do not have the ending of an image format.
+    again : list of path
+        Links that lead to folders which are read under another name.
     """
 
     def __init__(self, root: Path, output: Path, options: FolderOptions, problems: list[N2NError]) -> None:
         self._root, self._options, self._problems = root, options, problems
         self._output = _identity(output)
         self.others: list[Path] = []
+        self.again: list[Path] = []
 
     def files(self) -> Iterator[Path]:
-        yield from self._below(Path(), ())
-
-    def _below(self, name: Path, above: tuple[object, ...]) -> Iterator[Path]:
-        folder = self._root / name
-        try:
-            own = _identity(folder)
-            if own in above or (above and own == self._output):
-                return
-            with os.scandir(folder) as found:
-                entries = sorted(found, key=lambda entry: os.fsencode(entry.name))
-        except OSError as error:
-            problem = ImageError(
-                f"the folder `{folder}` cannot be read: {error.strerror}", hint="its owner can allow it: `chmod +rx`"
-            )
-            if not above:
-                raise problem from None
-            self._problems.append(problem)
-            return
-        for entry in entries:
-            # Hidden files are temporary files, or `._photo.jpg`, where macOS keeps metadata of photo.jpg.
-            if entry.name.startswith("."):
+        seen: set[tuple[int, int]] = set()
+        folders, links = [Path()], deque[Path]()
+        while folders or links:
+            is_link = not folders
+            name = links.popleft() if is_link else folders.pop()
+            try:
+                own = _identity(self._root / name)
+                if own in seen:
+                    if is_link:
+                        self.again.append(self._root / name)
+                    continue
+                seen.add(own)
+                if own == self._output and name != Path():
+                    continue
+                with os.scandir(self._root / name) as found:
+                    entries = sorted(found, key=lambda entry: os.fsencode(entry.name))
+            except OSError as error:
+                self._failed(name, error)
                 continue
-            if os.path.isdir(entry.path):  # noqa: PTH112 - `is_dir` of the entry raises for a link to itself
-                if self._options.recursive:
-                    yield from self._below(name / entry.name, (*above, own))
-            # A broken link is an input, so that reading it reports the error. Pipes and devices are skipped.
-            elif (entry.is_symlink() or entry.is_file()) and self._matches(entry.name):
-                if Path(entry.name).suffix.lower() in FORMATS:
-                    yield name / entry.name
-                elif entry.is_file():
-                    self.others.append(Path(entry.path))
+            below = list[Path]()
+            for entry in entries:
+                # Hidden files are temporary files, or `._photo.jpg`, where macOS keeps metadata of photo.jpg.
+                if entry.name.startswith("."):
+                    continue
+                if os.path.isdir(entry.path):  # noqa: PTH112 - `is_dir` of the entry raises for a link to itself
+                    if self._options.recursive:
+                        (links if entry.is_symlink() else below).append(name / entry.name)
+                # A broken link is an input, so that reading it reports the error. Pipes and devices are skipped.
+                elif (entry.is_symlink() or entry.is_file()) and self._matches(entry.name):
+                    if Path(entry.name).suffix.lower() in FORMATS:
+                        yield name / entry.name
+                    elif entry.is_file():
+                        self.others.append(Path(entry.path))
+            folders += reversed(below)
+
+    def _failed(self, name: Path, error: OSError) -> None:
+        problem = ImageError(
+            f"the folder `{self._root / name}` cannot be read: {error.strerror}",
+            hint="its owner can allow it: `chmod +rx`",
+        )
+        if name == Path():
+            raise problem from None
+        self._problems.append(problem)
 
     def _matches(self, name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in self._options.patterns or ("*",))

@@ -13,6 +13,7 @@ from n2n_cli.images import MAX_PIXELS
 if TYPE_CHECKING:
     from n2n_cli.single_image.denoiser import Method
     from n2n_cli.single_image.learner import Learned
+    from n2n_cli.values.choice import Mode
 
 
 _NUMBER = re.compile(r"[-+.\de]*\d")
@@ -56,6 +57,8 @@ class DenoiseOptions:
         Skip inputs whose output exists and is not empty.
     estimates : bool
         Estimate the noise level before and after denoising.
+    values : "auto", "display", "linear" or "photons"
+        Transform between a picture's values and what a network sees, see `values.choice`.
     learning : "zs-n2n", "adapt" or None
         Method by which each picture's denoiser learns from that picture, see `learn_to_denoise`. By default none: the
         model is used unchanged.
@@ -74,6 +77,7 @@ class DenoiseOptions:
     max_memory: int | None = None
     skip_existing: bool = False
     estimates: bool = False
+    values: Mode = "auto"
     learning: Method | None = None
     seconds: float | None = None
     threads: int | None = None

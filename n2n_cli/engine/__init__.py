@@ -20,6 +20,7 @@ upsampling           convolutions of an upsampled image, at low resolution
 doubling             upsampling by 2 followed by a 3x3 convolution
 channels_last        operations on (N, H, W, C) arrays
 products             matrix products in pieces that BLAS does not pack
+finite               detection of overflow
 bordered             images with a border of zeros
 sizes                array sizes of a network, and micro-batches
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from n2n_cli.engine.finite import check_finite
 from n2n_cli.engine.kernel import TrainableKernel
 from n2n_cli.engine.pool import empty_like
 from n2n_cli.engine.tape import do
@@ -76,6 +77,8 @@ class SigmoidKernel(_Elementwise):
     """`nn.Sigmoid`."""
 
     def _fill(self, y: Array, x: Array) -> None:
+        if not self.training:
+            do(check_finite, x)
         do(np.negative, x, out=y)
         do(_exp, y, out=y)
         do(np.add, y, 1, out=y)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pkgutil
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
@@ -28,6 +29,8 @@ _SPINNING = 2e-3
 """Busy-waiting time for a message before sleeping, in seconds."""
 _PAUSE = 0.1
 """Interval of the calls of `between` while waiting for a worker, in seconds."""
+_TIMES_AS_LONG = 20
+"""Factor by which a worker may take longer than this process for its part, before it counts as lost."""
 
 
 class ProcessExecutor(Executor):
@@ -47,6 +50,9 @@ class ProcessExecutor(Executor):
         Creates the same network and loss in a worker.
     processes : int
         Number of processes, including this one.
+    patience : float
+        Minimum time that a worker has for its part of a step, in seconds. One that takes longer, as it was stopped
+        (SIGSTOP), is lost.
 
     Attributes
     ----------
@@ -55,10 +61,17 @@ class ProcessExecutor(Executor):
     """
 
     def __init__(
-        self, kernel: Kernel, parameters: Sequence[Parameter], criterion: Loss, parts: Parts, processes: int
+        self,
+        kernel: Kernel,
+        parameters: Sequence[Parameter],
+        criterion: Loss,
+        parts: Parts,
+        processes: int,
+        *,
+        patience: float = 10.0,
     ) -> None:
         super().__init__(kernel, parameters, threads=1)
-        self._criterion, self._parts, self._processes = criterion, parts, processes
+        self._criterion, self._parts, self._processes, self._patience = criterion, parts, processes, patience
         self.workers: list[StepWorker] = []
         self._started = False
 
@@ -72,11 +85,15 @@ class ProcessExecutor(Executor):
             fitting = criterion is self._criterion
             workers = [worker for worker in self.workers if fitting and worker.fits(x, target) and worker.ready()]
             own, *others = cut(len(groups), len(workers) + 1)
+            began = time.perf_counter()
             for worker, part in zip(workers, others, strict=True):
                 worker.begin(self.parameters, x, target, part)
             sums, losses = super().gradients_of(groups[own], x, target, criterion)
+            patience = max(self._patience, _TIMES_AS_LONG * (time.perf_counter() - began))
             for worker, part in zip(workers, others, strict=True):
-                found = worker.end(part, self.between) or super().gradients_of(groups[part], x, target, criterion)
+                found = worker.end(part, self.between, patience) or super().gradients_of(
+                    groups[part], x, target, criterion
+                )
                 sums += found[0]
                 losses += found[1]
         except BaseException:
@@ -120,7 +137,7 @@ class StepWorker:
     pid : int
         Process id.
     is_lost : bool
-        True if the process has ended.
+        True if the process has ended, or took too long and was killed.
     """
 
     def __init__(self, parameters: Sequence[Parameter], parts: Parts, x: Shape, target: Shape, groups: int) -> None:
@@ -160,13 +177,18 @@ class StepWorker:
         self._step.part[:] = part.start, part.stop
         self._process.send()
 
-    def end(self, part: slice, between: Callable[[], None]) -> tuple[list[Array], list[float]] | None:
-        """Wait for the gradients and losses; None if the worker is lost.
+    def end(self, part: slice, between: Callable[[], None], patience: float) -> tuple[list[Array], list[float]] | None:
+        """Wait for the gradients and losses, for `patience` seconds at most; None if the worker is lost.
 
         Meanwhile, `between` is called at intervals.
         """
+        until = time.perf_counter() + patience
         while not self._process.has_news(_PAUSE, spinning=_SPINNING):
             between()
+            if time.perf_counter() >= until:
+                self._is_ready, self.is_lost = False, True
+                self.close()
+                return None
         if not self._answered():
             return None
         return list(self._step.sums[part].copy()), self._step.losses[part].tolist()

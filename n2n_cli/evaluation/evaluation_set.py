@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from n2n_cli.config import Config
+from n2n_cli.config import Config, DataConfig
 from n2n_cli.data.folders import image_files, matched, notes_on_others
 from n2n_cli.data.pairs import CropPairs, Pairs
+from n2n_cli.data.set_values import read_pixels
 from n2n_cli.data.sources import (
     PAIR_FILES,
     find_pair_file,
@@ -18,13 +19,21 @@ from n2n_cli.data.sources import (
     read_folder,
     read_pair_file,
 )
-from n2n_cli.errors import DataError, ImageError, UsageError
-from n2n_cli.images import picture_size, read_pixels
+from n2n_cli.errors import DataError, ImageError, UsageError, listed
+from n2n_cli.images import Picture, picture_size, read_picture, upright
 from n2n_cli.images.pixels import to_float, to_integer
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import parse_noise
+from n2n_cli.values.choice import MODES, Mode, choose_values
+from n2n_cli.values.prepared import Prepared
+from n2n_cli.values.transform import Values, parse_values
 
 _BATCH_SIZE = 100
+_PIXELS_AT_ONCE = 2**24
+"""Maximum pixels of a batch of held-out pairs."""
+_MOST_PAIRS, _MOST_PIXELS = 10_000, 2**26
+"""Maximum held-out pairs, and maximum pixels of all of them. Their number comes from the checkpoint, which may be a
+stranger's."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +43,17 @@ class EvaluationBatch:
     Attributes
     ----------
     names : tuple of str
-    noisy, clean : (N, C, H, W) float32 arrays
-        Black is 0 and white is 1; noisy values may be outside that range.
+    noisy, clean : (N, C, H, W) arrays
+        Black is 0 and white is 1; noisy values may be outside that range. Of a measured picture, `noisy` is what the
+        network sees, and `clean` is in the picture's own units.
+    prepared : Prepared or None
+        The measured picture of a batch of one.
     """
 
     names: tuple[str, ...]
     noisy: Array
     clean: Array
+    prepared: Prepared | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,7 @@ class EvaluationSet:
         Number of pictures.
     batches : iterator of EvaluationBatch
     notes : tuple of str
-        Messages for the user.
+        Messages for the user about the pictures.
     """
 
     count: int
@@ -85,7 +98,7 @@ def open_evaluation_set(
     given = {"--noise": noise, "--crops": crops, "--seed": seed, "--clip": clip or None}
     unused = " and ".join(f"`{option}`" for option, value in given.items() if value is not None)
     if clean is not None:
-        return _real_pairs(source, clean, channels, unused)
+        return _real_pairs(source, clean, config, unused)
     if source is None and config.data.kind != "pictures" and (noise is not None or clip):
         raise UsageError(
             f"{unused} cannot be used: the model was trained on shots, which bring their own noise",
@@ -118,8 +131,7 @@ def _synthetic_set(
     channels = config.network.channels
     noise = config.data.noise if noise is None else noise
     if source is None:
-        data = replace(config.data, noise=noise)
-        return _from_pairs(open_dataset(data, channels, seed=config.train.seed, threads=threads).validation)
+        return _held_out(replace(config.data, noise=noise), channels, seed=config.train.seed, threads=threads)
     if crops is not None:
         noise_model = parse_noise(noise)
         pictures, notes = read_folder(Path(source), channels, smallest=config.data.size * noise_model.scale)
@@ -132,22 +144,40 @@ def _synthetic_set(
     return EvaluationSet(len(files), batches, notes_on_others(Path(source)))
 
 
-def _from_pairs(pairs: Pairs) -> EvaluationSet:
-    """Evaluation set of pairs (noisy, clean), named by their indices."""
+def _held_out(data: DataConfig, channels: int, *, seed: int, threads: int | None) -> EvaluationSet:
+    """Pairs that a training held out, as many as do not take too long."""
+    pixels = (data.size * parse_noise(data.noise).scale) ** 2
+    most = min(_MOST_PAIRS, _MOST_PIXELS // pixels)
+    if most == 0:
+        raise DataError(
+            f"a picture that the training held out has {pixels:,} pixels",
+            hint="name pictures to measure on: `--data FOLDER`",
+        )
+    # No training pair is used; they need not be prepared.
+    limited = replace(data, pairs=1, validation_pairs=min(data.validation_pairs, most))
+    at_once = max(1, min(_BATCH_SIZE, _PIXELS_AT_ONCE // data.size**2))
+    found = _from_pairs(open_dataset(limited, channels, seed=seed, threads=threads).validation, at_once)
+    if limited.validation_pairs == data.validation_pairs:
+        return found
+    return replace(found, notes=(f"only {most:,} of {data.validation_pairs:,} held-out pairs are measured",))
+
+
+def _from_pairs(pairs: Pairs, at_once: int = _BATCH_SIZE) -> EvaluationSet:
+    """Evaluation set of pairs (noisy, clean), named by their indices, in batches of `at_once`."""
     batches = (
         EvaluationBatch(tuple(f"pair {i}" for i in indices), *pairs.batch(indices))
-        for indices in batch_indices(len(pairs))
+        for indices in batch_indices(len(pairs), at_once)
     )
     return EvaluationSet(len(pairs), batches)
 
 
-def batch_indices(count: int) -> list[Array]:
+def batch_indices(count: int, at_once: int = _BATCH_SIZE) -> list[Array]:
     """Split the indices of `count` pairs into the batches that are denoised at a time.
 
-    The batch size is fixed, as the rounding of a result may depend on it.
+    The batch size does not depend on the machine, as the rounding of a result may depend on it.
     """
     indices = np.arange(count)
-    return [indices[start : start + _BATCH_SIZE] for start in range(0, count, _BATCH_SIZE)]
+    return [indices[start : start + at_once] for start in range(0, count, at_once)]
 
 
 def _read_pair_file(path: Path, channels: int) -> Pairs:
@@ -185,7 +215,7 @@ def _as_8_bits(batch: EvaluationBatch) -> EvaluationBatch:
     return replace(batch, noisy=to_float(to_integer(batch.noisy, np.uint8)))
 
 
-def _real_pairs(source: str | None, clean: str, channels: int, unused: str) -> EvaluationSet:
+def _real_pairs(source: str | None, clean: str, config: Config, unused: str) -> EvaluationSet:
     """Pair each noisy picture with the clean picture of the same name in `clean`."""
     if source is None:
         raise UsageError(
@@ -198,7 +228,7 @@ def _real_pairs(source: str | None, clean: str, channels: int, unused: str) -> E
         )
     folders = Path(source), Path(clean)
     pairs = _matched_pairs(*folders)
-    return EvaluationSet(len(pairs), _read_pairs(pairs, channels), notes_on_others(*folders))
+    return EvaluationSet(len(pairs), _read_pairs(pairs, config), notes_on_others(*folders))
 
 
 def _matched_pairs(source: Path, folder: Path) -> list[tuple[Path, Path]]:
@@ -216,16 +246,35 @@ def _matched_pairs(source: Path, folder: Path) -> list[tuple[Path, Path]]:
             problems.append(f"`{noisy.name}` is {w}x{h} noisy and {columns}x{rows} clean")
     if problems:
         raise DataError(
-            f"`{source}` and `{folder}` do not hold the same pictures: " + "; ".join(problems),
+            f"`{source}` and `{folder}` do not hold the same pictures: {listed(problems)}",
             hint="a pair is two pictures of the same file name and size (width x height), one in each folder",
         )
     return pairs
 
 
-def _read_pairs(pairs: list[tuple[Path, Path]], channels: int) -> Iterator[EvaluationBatch]:
-    for paths in pairs:
-        noisy, clean = (to_float(read_pixels(path, channels)) for path in paths)
-        yield _single(paths[0].name, noisy, clean)
+def _read_pairs(pairs: list[tuple[Path, Path]], config: Config) -> Iterator[EvaluationBatch]:
+    channels, trained = config.network.channels, config.data.values
+    for path, other in pairs:
+        picture = upright(read_picture(path))
+        values = parse_values(trained) if ":" in trained else choose_values(picture, (), _mode(trained))[0]
+        if values.measured:
+            yield _measured(path.name, picture, upright(read_picture(other)), values)
+        else:
+            noisy, clean = (to_float(read_pixels(file, channels)) for file in (path, other))
+            yield _single(path.name, noisy, clean)
+
+
+def _mode(text: str) -> Mode:
+    return next(mode for mode in MODES if mode == text)
+
+
+def _measured(name: str, noisy: Picture, clean: Picture, values: Values) -> EvaluationBatch:
+    """Batch of a measured picture, in its own number of channels."""
+    if noisy.pixels.shape[2] != clean.pixels.shape[2]:
+        raise DataError(f"`{name}` is gray in one folder and RGB in the other", hint="convert one of them")
+    prepared = Prepared(noisy, values)
+    batch = _single(name, prepared.picture.pixels, clean.pixels.astype(np.float64))
+    return replace(batch, prepared=prepared)
 
 
 def _single(name: str, noisy: Array, clean: Array) -> EvaluationBatch:

@@ -145,6 +145,12 @@ def format_in(start: bytes) -> str | None:
     return "TIFF" if is_tiff(start) else None
 
 
+def format_of_file(file: BinaryIO) -> str | None:
+    """Format of a picture that is read here, as `format_in`."""
+    file.seek(0)
+    return format_in(file.read(START))
+
+
 def foreign_kind(start: bytes) -> Kind | None:
     """Kind of a file that is not read here, by its first bytes; None if it is unknown, or read here."""
     for place, signature, kind in _SIGNATURES:

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypedDict
 
 import numpy as np
 
-from n2n_cli.images.pixels import from_unit, to_float, to_integer, to_unit
+from n2n_cli.images.pixels import to_float, to_integer
 from n2n_cli.images.tiff.entries import Order
 from n2n_cli.nn.functional import Array
 
@@ -87,15 +87,15 @@ class Picture:
 
     Attributes
     ----------
-    pixels : (H, W, C) array of uint8, uint16, float32, int8, int16, uint32 or int32
+    pixels : (H, W, C) array of integers of 8 to 32 bits, or of floats
         C is 1 for gray and 3 for RGB.
     alpha : (H, W) array of the same type, or None
         Opacity, passed through unchanged.
     metadata : Metadata
     notes : tuple of str
         Changes made while reading, for the user.
-    value_range : (float, float) or None
-        Values that the network sees as 0 and 1. None: 0 and the maximum of uint8 or uint16; 0 and 1 for float32.
+    nodata : float or None
+        Value that stands for missing data, by the file's tags.
     lossless : bool
         Whether the file it was read from holds its pixels without loss.
     format : str
@@ -106,7 +106,7 @@ class Picture:
     alpha: Array | None = None
     metadata: Metadata = field(default_factory=Metadata)
     notes: tuple[str, ...] = ()
-    value_range: tuple[float, float] | None = None
+    nodata: float | None = None
     lossless: bool = True
     format: str = ""
 
@@ -116,14 +116,12 @@ class Picture:
         return self.pixels if self.alpha is None else np.concatenate([self.pixels, self.alpha[..., None]], axis=2)
 
     def to_unit(self, part: Array) -> Array:
-        """Pixels of any shape as float32 in [0, 1]."""
-        return to_float(part) if self.value_range is None else to_unit(part, *self.value_range)
+        """Pixels of any shape as float32; integers are divided by their maximum."""
+        return to_float(part)
 
     def from_unit(self, part: Array) -> Array:
         """The inverse of `to_unit`, rounded to the picture's depth."""
         dtype = self.pixels.dtype
-        if self.value_range is not None:
-            return from_unit(part, *self.value_range, dtype)
         return part.astype(dtype, copy=False) if dtype.kind == "f" else to_integer(part, dtype)
 
     def as_float(self) -> Array:

@@ -12,21 +12,22 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from n2n_cli.errors import ArgumentError, ImageError
-from n2n_cli.images import depth, jpeg_repair, kinds, pillow
-from n2n_cli.images.orientation import orientation_of, upright
+from n2n_cli.errors import ImageError
+from n2n_cli.images import depth, kinds, pillow
+from n2n_cli.images.kinds import format_of_file
+from n2n_cli.images.orientation import orientation_of
 from n2n_cli.images.picture import Metadata, Picture
-from n2n_cli.images.pixels import LUMA, to_float, to_integer
 from n2n_cli.images.png import chunks as png_chunks
 from n2n_cli.images.png import metadata as png_metadata
 from n2n_cli.images.png import pixels as png16
-from n2n_cli.images.sources import MAX_PIXELS, Limits, Source, check_size, opened, without_warnings
+from n2n_cli.images.simple_formats import opened_image, read_simple, refuse_animation
+from n2n_cli.images.sources import MAX_PIXELS, Limits, Source, check_size, opened, reading_errors, without_warnings
+from n2n_cli.images.tiff import libtiff
 from n2n_cli.images.tiff import metadata as tiff_metadata
 from n2n_cli.images.tiff import pages as tiff_pages
 from n2n_cli.images.tiff import pixels as tiff_pixels
 from n2n_cli.images.tiff.blocks import blocks_of, decoded
 from n2n_cli.images.tiff.entries import Room
-from n2n_cli.nn.functional import Array
 
 _ACTL, _FRAMES = b"acTL", struct.Struct(">II")  # chunk of an animated PNG: numbers of frames and of repetitions
 _SHARED, _SHARED_LEAST = 4, 2**16  # pages may hold so many times the bytes of their file together; a minimum in bytes
@@ -53,8 +54,8 @@ def read_picture(source: Source, *, name: str | None = None, max_pixels: int = M
         When the file is missing, is not such a picture, is damaged, too large, animated, has several pages, or is of a
         depth that cannot be kept.
     """
-    with opened(source, name) as (file, label):
-        if _format(file) == "TIFF":
+    with opened(source, name) as (file, label), reading_errors(label):
+        if format_of_file(file) == "TIFF":
             with without_warnings():
                 count = sum(1 for _ in tiff_pages.read_pages(file))
             if count > 1:
@@ -77,42 +78,45 @@ def read_pages(
     max_memory : int, optional
         Pictures whose pixels take more memory, in bytes, are refused before they are decoded.
     """
-    with opened(source, name) as (file, label):
-        yield from _pages(file, label, Limits(max_pixels, max_memory))
+    with opened_pages(source, name=name, max_pixels=max_pixels, max_memory=max_memory) as pages:
+        yield from pages
 
 
-def read_pixels(source: Source, channels: int, *, name: str | None = None) -> Array:
-    """Read (H, W, channels) upright pixels; converts gray to RGB, and RGB to luma (ITU-R 601).
+@contextmanager
+def opened_pages(
+    source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS, max_memory: int | None = None
+) -> Iterator[Pages]:
+    """Open a picture file, to read its pages and samples of them inside the block.
 
-    Returns
-    -------
-    uint8 or uint16 array, or float32 in [0, 1]
-
-    Raises
-    ------
-    ImageError
-        As from `read_picture`; also when the picture's values have a range of their own, which would give every picture
-        of a data set another scale.
-    ArgumentError
-        When `channels` is neither 1 nor 3.
+    Parameters and errors are those of `read_pages`.
     """
-    if channels not in (1, 3):
-        raise ArgumentError("channels", channels, "1 (gray) or 3 (RGB) to read pictures from image files")
-    picture = upright(read_picture(source, name=name))
-    pixels = picture.pixels
-    if picture.value_range is not None:
-        low, high = picture.value_range
-        raise ImageError(
-            f"`{name or source}` has {pixels.dtype} values from {low:.6g} to {high:.6g}; it needs 8 or 16 bits, or "
-            "floats from 0 to 1",
-            hint="scale all pictures of the set by the same factor, into 0 to 1",
-        )
-    if channels == pixels.shape[2]:
-        return pixels
-    if channels == 3:
-        return np.repeat(pixels, 3, axis=2)
-    luma = to_float(pixels) @ LUMA
-    return luma if pixels.dtype.kind == "f" else to_integer(luma, pixels.dtype)
+    with opened(source, name) as (file, label):
+        yield Pages(file, label, Limits(max_pixels, max_memory))
+
+
+class Pages:
+    """The pages of an open picture file, read one by one."""
+
+    def __init__(self, file: BinaryIO, label: str, limits: Limits) -> None:
+        self._file, self._label, self._limits = file, label, limits
+
+    def __iter__(self) -> Iterator[Picture]:
+        with reading_errors(self._label):
+            yield from _pages(self._file, self._label, self._limits)
+
+    def sample(self, most: int) -> Iterator[Picture]:
+        """Read at most so many pages besides the first, evenly spread over the file, the last among them."""
+        if most < 1 or format_of_file(self._file) != "TIFF":
+            return
+        with reading_errors(self._label), without_warnings():
+            others = list(tiff_pages.read_pages(self._file))[1:]
+        size = self._file.seek(0, io.SEEK_END)
+        step = max(1, -(-len(others) // most))
+        for number in range(len(others) - 1, -1, -step):
+            with reading_errors(self._label), without_warnings():
+                name = f"{self._label}, page {number + 2},"
+                picture, _ = _tiff_page(name, others[number], self._limits, size, Room(size))
+            yield picture
 
 
 def picture_size(source: Source, *, name: str | None = None) -> tuple[int, int]:
@@ -123,8 +127,8 @@ def picture_size(source: Source, *, name: str | None = None) -> tuple[int, int]:
     ImageError
         As from `read_picture`, for errors in the header.
     """
-    with opened(source, name) as (file, label), without_warnings():
-        image_format, metadata = _format(file), Metadata()
+    with opened(source, name) as (file, label), reading_errors(label), without_warnings():
+        image_format, metadata = format_of_file(file), Metadata()
         if image_format == "TIFF":
             page = next(tiff_pages.read_pages(file))
             kinds.refuse_raw(label, page)
@@ -136,26 +140,21 @@ def picture_size(source: Source, *, name: str | None = None) -> tuple[int, int]:
             with suppress(ValueError):  # damage behind the header is reported when the picture is read
                 metadata, _ = png_metadata.read_metadata(png_chunks.read_chunks(file, header, skip_pixels=True).others)
         else:
-            with _other_image(file, label, Limits(), load=False) as (image, whole, _):
+            with opened_image(file, label, Limits(), load=False) as (image, whole, _):
                 height, width = image.height, image.width
                 metadata, _ = pillow.read_metadata(image, whole)
         check_size(label, height, width, Limits())
         return (width, height) if orientation_of(metadata) > 4 else (height, width)
 
 
-def _format(file: BinaryIO) -> str | None:
-    file.seek(0)
-    return kinds.format_in(file.read(kinds.START))
-
-
 def _pages(file: BinaryIO, label: str, limits: Limits) -> Iterator[Picture]:
-    image_format = _format(file)
+    image_format = format_of_file(file)
     if image_format == "PNG":
         yield _png(file, label, limits)
     elif image_format == "TIFF":
         yield from _tiff(file, label, limits)
     else:
-        yield _other(file, label, limits)
+        yield read_simple(file, label, limits)
 
 
 def _png_header(file: BinaryIO) -> png_chunks.Header:
@@ -171,7 +170,7 @@ def _png(file: BinaryIO, label: str, limits: Limits) -> Picture:
     behind = -file.tell() + file.seek(0, io.SEEK_END)
     for part in (part for part in chunks.others if part.key == _ACTL and len(part.data) == _FRAMES.size):
         frames, _ = _FRAMES.unpack(part.data)
-        _refuse_animation(label, frames)
+        refuse_animation(label, frames)
     with without_warnings():
         has_key = bool(chunks.contents(b"tRNS"))
         parts, unfit = png_metadata.fitting(chunks.others, header, transparent=has_key)
@@ -234,82 +233,14 @@ def _tiff_page(
     if layout is not None:
         return depth.read_tiff_page(label, page, layout, metadata, notes), stored
     try:
-        image, blocks = decoded(page, lambda blocks: tiff_pixels.pillow_image(page, blocks))
-    except SyntaxError:  # from Pillow, for pixels that it does not support
+        image, blocks = decoded(page, lambda blocks: libtiff.pillow_image(page, blocks))
+    except (SyntaxError, OSError) as error:
+        if not isinstance(error, SyntaxError) and page.integer(tiff_pages.COMPRESSION, 1) in libtiff.COMPRESSIONS:
+            raise  # Pillow raises SyntaxError for pixels that it does not support
         raise ImageError(
             f"{label} holds pixels of a kind that is not supported ({page.kind()})",
             hint="convert it to gray or RGB of 8 or 16 bits",
         ) from None
     with image:
         picture = pillow.picture_of(label, image, metadata, notes + blocks.notes)
-    depth.check_finite(label, picture.pixels)
     return replace(picture, lossless=page.tags.get(tiff_pages.COMPRESSION) not in tiff_pages.LOSSY), stored
-
-
-def _other(file: BinaryIO, label: str, limits: Limits) -> Picture:
-    with without_warnings(), _other_image(file, label, limits) as (image, whole, notes):
-        metadata, noted = pillow.read_metadata(image, whole)
-        notes += noted
-        if (frames := getattr(image, "n_frames", 1)) > 1:
-            notes += (f"only the first of its {frames} views was read",)
-        picture = pillow.picture_of(label, image, metadata, notes)
-        return replace(picture, lossless=False) if image.format == "WEBP" and _is_lossy_webp(file) else picture
-
-
-@contextmanager
-def _other_image(
-    file: BinaryIO, label: str, limits: Limits, *, load: bool = True
-) -> Iterator[tuple[Image.Image, BinaryIO, tuple[str, ...]]]:
-    """Open a JPEG, WebP or BMP and, with `load`, decode it.
-
-    Yields
-    ------
-    image, the file itself, and notes on what was left out of a JPEG
-    """
-    whole, notes = file, tuple[str, ...]()
-    try:
-        image = _opened_image(file, label, limits, load=load)
-    except ImageError:
-        raise
-    except Exception:
-        if _format(file) != "JPEG":
-            raise
-        if (kind := jpeg_repair.unsupported_kind(file)) is not None:
-            raise ImageError(f"{label} is {kind}, which is not supported", hint="save it as PNG or TIFF") from None
-        with suppress(ValueError):
-            whole, damaged = jpeg_repair.without_damage(file)
-        if whole is file:
-            raise
-        image = _opened_image(whole, label, limits, load=load)
-        notes = tuple(dict.fromkeys(f"its {name} is damaged and was left out" for name in damaged))
-    with image:
-        yield image, whole, notes
-
-
-def _opened_image(file: BinaryIO, label: str, limits: Limits, *, load: bool) -> Image.Image:
-    file.seek(0)
-    image = Image.open(file, formats=["JPEG", "WEBP", "BMP"])
-    check_size(label, image.height, image.width, limits, pixel_bytes=len(image.getbands()))
-    if load and image.format != "MPO":
-        _refuse_animation(label, getattr(image, "n_frames", 1))
-    if load:
-        image.load()
-    return image
-
-
-def _is_lossy_webp(file: BinaryIO) -> bool:
-    """True if the first picture is compressed as VP8, not as VP8L (lossless)."""
-    at, name = 12, b""
-    while name not in (b"VP8 ", b"VP8L"):
-        file.seek(at)
-        name, length = struct.unpack("<4sI", file.read(8))
-        at += 8 + length + length % 2
-    return name == b"VP8 "
-
-
-def _refuse_animation(label: str, frames: int) -> None:
-    if frames > 1:
-        raise ImageError(
-            f"{label} is animated, it has {frames} frames; only single pictures are read",
-            hint="save the frames as pictures of their own",
-        )

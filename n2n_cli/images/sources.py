@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -39,17 +39,27 @@ def label_of(place: Source, name: str | None) -> str:
 def opened(source: Source, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
     """Open a seekable file, and give its name for messages.
 
-    Errors in the block become `ImageError`. A stream that is not seekable is copied first, to a file if it is long,
-    unless its first bytes are not those of a picture.
+    Errors of the file become `ImageError`; those of the block only inside `reading_errors`. A stream that is not
+    seekable is copied first, to a file if it is long, unless its first bytes are not those of a picture.
     """
     label = label_of(source, name)
+    with ExitStack() as stack:
+        with reading_errors(label):
+            if isinstance(source, (str, Path)):
+                file: BinaryIO = stack.enter_context(Path(source).open("rb"))
+                hint = "copy it again"
+            else:
+                file = source if source.seekable() else stack.enter_context(_copied(source, label))
+                hint = "see what the program before the pipe says"
+            _check_start(file, label, hint)
+        yield file, label
+
+
+@contextmanager
+def reading_errors(label: str) -> Iterator[None]:
+    """Turn errors of the block, which reads a picture, into `ImageError`."""
     try:
-        if isinstance(source, (str, Path)):
-            with Path(source).open("rb") as file:
-                yield _picture_file(file, label, "copy it again"), label
-        else:
-            with nullcontext(source) if source.seekable() else _copied(source, label) as stream:
-                yield _picture_file(stream, label, "see what the program before the pipe says"), label
+        yield
     except (ImageError, MemoryError):
         raise
     except FileNotFoundError:
@@ -86,14 +96,13 @@ def _copied(stream: BinaryIO, label: str) -> Iterator[BinaryIO]:
         yield copy  # type: ignore[misc]
 
 
-def _picture_file(file: BinaryIO, label: str, hint: str) -> BinaryIO:
+def _check_start(file: BinaryIO, label: str, hint: str) -> None:
     file.seek(0)
     start = file.read(kinds.START)
     if not start:
         raise ImageError(f"{label} is empty", hint=hint)
     _check_kind(label, start)
     file.seek(0)
-    return file
 
 
 def _check_kind(label: str, start: bytes) -> None:

@@ -38,6 +38,7 @@ def write_picture(
     format: str | None = None,
     quality: int | None = None,
     name: str | None = None,
+    mode: int = 0o666,
 ) -> tuple[str, ...]:
     """Write a picture to a file or a stream, whole or not at all.
 
@@ -53,6 +54,8 @@ def write_picture(
         From 1 to 100, for JPEG (default 95; full colour resolution from 90 on) and WebP (default: lossless).
     name : str, optional
         Name of the target in messages, such as ``stdout``; the path by default.
+    mode : int
+        Permissions of a new file, before the umask.
 
     Returns
     -------
@@ -66,7 +69,7 @@ def write_picture(
     ArgumentError
         When `quality` is out of range.
     """
-    return write_pages(target, [picture], format=format, quality=quality, name=name)
+    return write_pages(target, [picture], format=format, quality=quality, name=name, mode=mode)
 
 
 def write_pages(
@@ -76,6 +79,7 @@ def write_pages(
     format: str | None = None,
     quality: int | None = None,
     name: str | None = None,
+    mode: int = 0o666,
 ) -> tuple[str, ...]:
     """Write the pages of a TIFF one by one, or a single picture in another format.
 
@@ -100,7 +104,7 @@ def write_pages(
     left_out: dict[str, None] = {}  # each once, in order
     source = _Source(pages)
     try:
-        with _open(target) as file:
+        with _open(target, mode) as file:
             left_out |= dict.fromkeys(_write(file, label, source, format, quality))
     except (MemoryError, ImageError):
         raise
@@ -137,10 +141,10 @@ class _Source:
 
 
 @contextmanager
-def _open(target: Target) -> Iterator[BinaryIO]:
+def _open(target: Target, mode: int) -> Iterator[BinaryIO]:
     """Open a seekable file that replaces the target if the block has no error."""
     if isinstance(target, (str, Path)):
-        with replacing(Path(target)) as file:
+        with replacing(Path(target), mode=mode) as file:
             yield file
         return
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as spool:

@@ -6,9 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from n2n_cli.images import FORMATS, format_of, other_names, read_pages
+from n2n_cli.images import FORMATS, format_of, opened_pages, other_names
 from n2n_cli.images.kinds import START, foreign_kind, format_in
-from n2n_cli.noise.level import sigma_of
+from n2n_cli.values.choice import SAMPLED, choose_values
+from n2n_cli.values.transform import sigma_of
 
 _METADATA = {"exif": "EXIF", "icc_profile": "ICC profile", "xmp": "XMP", "photoshop": "IPTC", "texts": "texts"}
 
@@ -40,8 +41,11 @@ class PictureFacts:
         Kinds of metadata in the file, such as "EXIF".
     notes : tuple of str
         Changes made by reading.
+    values : str
+        Kind and range of the values, and the noise of measured ones.
     sigma_255 : float
-        Estimated noise level, in grey levels of 255; NaN for a side of less than 16 pixels.
+        Estimated noise level, in grey levels of 255, or of the range of measured values; NaN for a side of less than 16
+        pixels.
     """
 
     source: str
@@ -57,6 +61,7 @@ class PictureFacts:
     dpi: tuple[float, float] | None
     metadata: tuple[str, ...]
     notes: tuple[str, ...]
+    values: str
     sigma_255: float
 
 
@@ -80,9 +85,11 @@ def describe_picture(source: str) -> PictureFacts:
     ImageError
         When the file cannot be read.
     """
-    reader = read_pages(source)
-    first = next(iter(reader))
-    pages = 1 + sum(1 for _ in reader)
+    with opened_pages(source) as file:
+        reader = iter(file)
+        first = next(reader)
+        values, text = choose_values(first, file.sample(SAMPLED))
+        pages = 1 + sum(1 for _ in reader)
     height, width, channels = first.pixels.shape
     dtype = first.pixels.dtype
     return PictureFacts(
@@ -99,5 +106,6 @@ def describe_picture(source: str) -> PictureFacts:
         first.metadata.get("dpi"),
         (*(name for key, name in _METADATA.items() if first.metadata.get(key)), *other_names(first.metadata)),
         first.notes,
-        sigma_of(first),
+        text + (f"; {values.reason}" if values.reason else ""),
+        sigma_of(first, values),
     )

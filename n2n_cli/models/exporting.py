@@ -19,6 +19,7 @@ from n2n_cli.errors import CheckpointError
 from n2n_cli.nn import Module
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.init import UNDRAWN
+from n2n_cli.system.atomic_files import mode_of_copies
 
 _FACTS = ("epoch", "psnr", "noisy_psnr")
 
@@ -42,8 +43,8 @@ def export(source: Path, target: Path, *, average: Sequence[Path] = (), half: bo
     """
     tree = read_checkpoint(source)
     config = config_in(tree, source)
-    weights = unwrap_state_dict(tree, path=source)
     network = config.network.build(rng=UNDRAWN)
+    weights = unwrap_state_dict(tree, dict(network.named_parameters()), path=source)
     with naming_file(source, hint="it is damaged: a checkpoint of `n2n train` holds the configuration of its weights"):
         network.load_state_dict(weights)
     if average:
@@ -58,8 +59,9 @@ def export(source: Path, target: Path, *, average: Sequence[Path] = (), half: bo
                 f"{of} has weights in `{large[0]}` that are too large for float16, which ends at 65,504",
                 hint="leave out `--half`",
             )
-    facts = {name: tree[name] for name in _FACTS if name in tree and not average}
-    write_checkpoint(target, {"model": weights, **facts, "config": config.tables()})
+    facts = {name: tree[name] for name in _FACTS if isinstance(tree.get(name), int | float) and not average}
+    tree = {"model": weights, **facts, "config": config.tables()}
+    write_checkpoint(target, tree, mode=mode_of_copies(source, *average))
 
 
 def _mean_weights(network: Module, others: Sequence[Path]) -> dict[str, Array]:
@@ -68,7 +70,7 @@ def _mean_weights(network: Module, others: Sequence[Path]) -> dict[str, Array]:
     for path in others:
         tree = read_checkpoint(path)
         with naming_file(path, hint="only checkpoints of one network have a mean; `n2n info FILE` shows a network"):
-            weights = unwrap_state_dict(tree, path=path)
+            weights = unwrap_state_dict(tree, dict(network.named_parameters()), path=path)
             if "config" in tree and repr(config_in(tree, path).network.build(rng=UNDRAWN)) != kind:
                 raise CheckpointError("it holds another network")
             network.load_state_dict(weights)

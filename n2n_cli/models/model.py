@@ -6,6 +6,7 @@ A model is built from layers, from a configuration or from a checkpoint. It trai
 from __future__ import annotations
 
 import itertools
+import shlex
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +27,8 @@ from n2n_cli.nn.functional import Array
 from n2n_cli.nn.init import UNDRAWN
 from n2n_cli.nn.losses import LOSSES
 from n2n_cli.nn.optim import OPTIMIZERS
+from n2n_cli.nn.state import LARGEST_WEIGHT
+from n2n_cli.values.transform import Values, parse_values
 
 _WITH_CONFIG = "pass the configuration that they were trained with: `--config FILE`"
 _GO_ON = "go on with the configuration that the training was begun with"
@@ -94,6 +97,12 @@ class Model:
                 hint="`Model.from_config` and `Model.from_checkpoint` give models that have one",
             )
         return self._config
+
+    @property
+    def values(self) -> Values | None:
+        """The transform of the measured values that the model was trained on; None for display pictures."""
+        text = "auto" if self._config is None else self._config.data.values
+        return parse_values(text) if ":" in text else None
 
     @property
     def executor(self) -> Executor:
@@ -170,7 +179,7 @@ class Model:
         """
         tree = read_checkpoint(path)
         model = cls._built(config_in(tree, path) if config is None else config, UNDRAWN, threads)
-        model._take(tree, path)
+        model._take(tree, path, hint=_WITH_CONFIG if config is None else _other_network(config))
         return model
 
     def step(self, noisy: Array, target: Array) -> float:
@@ -232,20 +241,22 @@ class Model:
         return self.predictor.predict(images, **options)
 
     def is_finite(self) -> bool:
-        """True if weights, their average and the optimiser's state are all finite.
+        """True if weights, their average and the optimiser's state are all finite, and no weight is too large to load.
 
         Training cannot continue from other values.
         """
         own = [parameter for parameter, _ in self.network.param()]
         averaged = [] if self.average is None else self.average.weights.values()
         kept = itertools.chain(*self.optimizer.kept.values())
-        return all(np.isfinite(values).all() for values in itertools.chain(own, averaged, kept))
+        return all(np.isfinite(values).all() for values in kept) and all(
+            np.abs(values).max(initial=0) <= LARGEST_WEIGHT for values in itertools.chain(own, averaged)
+        )
 
     def averaged(self) -> AbstractContextManager[None]:
         """Give the network the averaged weights, if there are any, inside the block."""
         return nullcontext() if self.average is None else self.average.applied()
 
-    def save(self, path: Path | str, *, resumable: bool = True, **facts: Any) -> None:
+    def save(self, path: Path | str, *, resumable: bool = True, follow_links: bool = True, **facts: Any) -> None:
         """Write a checkpoint that PyTorch can read.
 
         `torch.load(path, weights_only=True)["model"]` is a state dict of the same `torch.nn.Sequential`.
@@ -255,6 +266,8 @@ class Model:
         resumable : bool
             Include all that resuming a training needs: the optimiser's state and, if weights are averaged, the weights
             before averaging.
+        follow_links : bool
+            Replace the file that a symbolic link leads to; otherwise a link is refused.
         **facts : plain values or arrays
             Other contents of the checkpoint.
         """
@@ -267,7 +280,7 @@ class Model:
                 tree["averaged_steps"] = self.average.updates
         if self._config is not None:
             tree["config"] = self._config.tables()
-        write_checkpoint(path, tree)
+        write_checkpoint(path, tree, follow_links=follow_links)
 
     def load(self, path: Path | str) -> None:
         """Load the weights of a checkpoint and, if present, its optimiser state.
@@ -297,14 +310,22 @@ class Model:
         self._take(tree, path, hint=_GO_ON)
         with naming_file(path, hint=_GO_ON):
             if self.average is not None:
-                self.network.load_state_dict(unwrap_state_dict(tree["own_weights"], path=path))
+                self._load_weights(tree["own_weights"], path)
                 self.average.load_state_dict({"updates": tree["averaged_steps"], "weights": tree["model"]})
             self.optimizer.load_state_dict(tree["optimizer"])
         return self.facts
 
     def _take(self, tree: Any, path: Path | str, *, hint: str = _WITH_CONFIG) -> None:
         with naming_file(path, hint=hint):
-            self.network.load_state_dict(unwrap_state_dict(tree, path=path))
+            self._load_weights(tree, path)
         if self.average is not None:
             self.trainer.average = MovingAverage(self.network.named_parameters(), self.average.decay)
         self.facts = facts_in(tree)
+
+    def _load_weights(self, tree: Any, path: Path | str) -> None:
+        names = dict(self.network.named_parameters())
+        self.network.load_state_dict(unwrap_state_dict(tree, names, path=path))
+
+
+def _other_network(config: Config) -> str:
+    return f"`{config.origin}` describes another network than theirs: `n2n info {shlex.quote(config.origin)}` shows it"

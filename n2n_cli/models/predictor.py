@@ -9,6 +9,7 @@ import numpy as np
 
 from n2n_cli import engine
 from n2n_cli.engine.executor import Executor
+from n2n_cli.engine.finite import check_finite
 from n2n_cli.engine.kernel import Kernel
 from n2n_cli.engine.tiling import apply
 from n2n_cli.errors import ShapeError
@@ -122,6 +123,8 @@ class Predictor:
             When the array does not fit the network.
         MemoryLimitError
             When `memory` is too small for the smallest tile.
+        DivergenceError
+            When a value of the output, or of the input of a Sigmoid, is not finite.
         """
         if images.ndim != 4:
             raise ShapeError(f"`predict` got an array of shape {images.shape}, it needs (N, C, H, W)")
@@ -130,11 +133,16 @@ class Predictor:
                 self.executor,
                 images,
                 before=before,
-                after=after,
+                after=lambda y: after(_checked(y)),
                 out=out,
                 memory=memory,
                 margin=margin,
             )
+
+
+def _checked(output: Array) -> Array:
+    check_finite(output)
+    return output
 
 
 def channels_of(network: Geometry) -> int:

@@ -24,9 +24,11 @@ class Sequential(Module):
 
     def __init__(self, *modules: Module) -> None:
         super().__init__()
+        seen: set[int] = set()
         for i, module in enumerate(modules):
-            if any(module is earlier for earlier in modules[:i]):
+            if id(module) in seen:
                 raise ValueError(f"{module} stands twice in a Sequential (again as number {i}); make a second one")
+            seen.add(id(module))
         self._modules, self._shapes = modules, Composition(modules)
 
     def children(self) -> Iterator[tuple[str, Module]]:

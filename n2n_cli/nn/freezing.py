@@ -26,12 +26,14 @@ def frozen_parameters(network: Module, patterns: Sequence[str]) -> set[str]:
         If a pattern matches nothing, or if together they match every parameter.
     """
     names = [name for name, _ in network.named_parameters()]
-    frozen: set[str] = set()
+    parts = {part for name in names for part in _with_layers(name)}
+    matched: set[str] = set()
     for pattern in patterns:
-        matched = {name for name in names if any(fnmatchcase(part, pattern) for part in _with_layers(name))}
-        if not matched:
+        found = {part for part in parts if fnmatchcase(part, pattern)}
+        if not found:
             raise ArgumentError("freeze", pattern, f"the name or a pattern of parameters, as {_some(names)}")
-        frozen |= matched
+        matched |= found
+    frozen = {name for name in names if not matched.isdisjoint(_with_layers(name))}
     if patterns and len(frozen) == len(names):
         raise ArgumentError("freeze", list(patterns), "patterns that leave a parameter to be learned")
     return frozen

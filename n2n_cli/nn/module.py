@@ -10,7 +10,7 @@ import numpy as np
 from n2n_cli.errors import CheckpointError, ShapeError, TrainingError, listed
 from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.nn.geometry import Geometry
-from n2n_cli.nn.state import fit
+from n2n_cli.nn.state import LARGEST_WEIGHT, fit
 
 Kept = TypeVar("Kept")
 
@@ -139,10 +139,10 @@ class Module(Differentiable, Geometry):
         Raises
         ------
         CheckpointError
-            Lists missing, unexpected, misshapen and non-finite entries, up to eight of them.
+            Lists missing, unexpected, misshapen, non-finite and too large entries, up to eight of them.
         """
         own = {name: parameter.data for name, parameter in self.named_parameters()}
-        fitting, problems = fit(own, state)
+        fitting, problems = fit(own, state, largest=LARGEST_WEIGHT)
         if problems:
             raise CheckpointError(f"the weights do not fit the network: {listed(problems)}")
         for name, values in fitting.items():

@@ -9,20 +9,27 @@ import numpy as np
 
 from n2n_cli.nn.functional import Array
 
+LARGEST_WEIGHT = 1e18
+"""Largest useful weight: products of two larger ones overflow float32, and a ReLU may hide that."""
 
-def fit(own: Mapping[str, Array], found: Mapping[str, Any]) -> tuple[dict[str, Array], list[str]]:
+
+def fit(
+    own: Mapping[str, Array], found: Mapping[str, Any], *, largest: float = np.inf
+) -> tuple[dict[str, Array], list[str]]:
     """Saved arrays converted to the dtypes of `own`, and a list of problems.
 
     Parameters
     ----------
     own, found : mappings of names to arrays
         Arrays of the network or optimiser, and the saved ones.
+    largest : float
+        Maximum of the absolute values.
 
     Returns
     -------
     dict of arrays, list of str
-        Arrays that fit, and one line for each entry that is missing, unexpected, not a numeric array, misshapen or not
-        finite.
+        Arrays that fit, and one line for each entry that is missing, unexpected, not a numeric array, misshapen, not
+        finite or too large.
     """
     fitting: dict[str, Array] = {}
     problems = [f"`{name}` is missing" for name in own if name not in found]
@@ -40,4 +47,6 @@ def fit(own: Mapping[str, Array], found: Mapping[str, Any]) -> tuple[dict[str, A
                 fitting[name] = values.astype(array.dtype)
             if not np.isfinite(fitting[name]).all():
                 problems.append(f"`{name}` holds values that are not finite")
+            elif fitting[name].size and max(fitting[name].max(), -fitting[name].min()) > largest:
+                problems.append(f"`{name}` holds values above {largest:g}, with which nothing can be computed")
     return fitting, problems

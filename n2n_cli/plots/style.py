@@ -63,8 +63,8 @@ def check_ending(path: Path) -> None:
 
 
 @contextmanager
-def drawing(paths: Sequence[Path], inches: tuple[float, float]) -> Iterator[Any]:
-    """Provide a figure to draw in, and save it at the end of the block."""
+def drawing(paths: Sequence[Path], inches: tuple[float, float], *, follow_links: bool = True) -> Iterator[Any]:
+    """Provide a figure to draw in, and save it at the end of the block; `follow_links` as for `replacing`."""
     if not available():
         raise N2NError("matplotlib is not installed", hint=INSTALL)
     import matplotlib
@@ -80,7 +80,7 @@ def drawing(paths: Sequence[Path], inches: tuple[float, float]) -> Iterator[Any]
             ending = path.suffix.lower()[1:]
             # Without the date, the SVG file is reproducible.
             figure.savefig(data, format=ending, metadata={"Date": None} if ending == "svg" else {})
-            with writing(path, N2NError), replacing(path) as file:
+            with writing(path, N2NError), replacing(path, follow_links=follow_links) as file:
                 file.write(data.getbuffer())
 
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from n2n_cli.errors import DivergenceError
 from n2n_cli.images import Picture
 from n2n_cli.nn import Loss
 from n2n_cli.nn.averaging import MovingAverage
@@ -119,7 +121,8 @@ def learn(
     def improved() -> bool:
         """Measure the held-out loss of the average; keep the average if it is the best."""
         nonlocal best, weights
-        with average.applied(), unreported():
+        loss = math.nan
+        with average.applied(), unreported(), suppress(DivergenceError):
             loss = held_out()
         if not (loss < best or math.isnan(first)):  # also where it is not a number
             return False

@@ -21,12 +21,14 @@ from n2n_cli.system.cpu import available_cores
 from n2n_cli.system.json_lines import json_line
 from n2n_cli.system.locks import locked
 from n2n_cli.system.memory import available_memory
+from n2n_cli.system.plain_files import check_plain, read_plain
 from n2n_cli.training.run_folder import Run, create_run
 
 JOB_MEMORY = 1_000_000_000
 """Assumed memory of one training, in bytes, if the number of jobs is not given."""
 _TICK = 0.1
 """Interval between two checks for a stop request, in seconds."""
+_LONGEST_ENDING = 100_000
 _FINAL = ("done", "diverged")
 _ELSEWHERE = "another folder: `--out FOLDER`, or `--force` to begin anew"
 
@@ -52,14 +54,21 @@ class Sweep:
     Raises
     ------
     UsageError
-        When the folder of a point holds a training of another configuration.
+        When the folder of a point holds a training of another configuration, or a file of the sweep is a symbolic
+        link, a pipe or a device.
     ConfigError
         When a configuration in the folder cannot be read.
     """
 
     def __init__(self, folder: Path, points: Sequence[Point], *, force: bool = False) -> None:
         self.folder, self.points, self._force = folder, points, force
+        self._check_files()
         self.results = self._found()
+
+    @property
+    def plots(self) -> list[Path]:
+        """Files for plots of the results."""
+        return [self.folder / "sweep.svg", self.folder / "sweep.png"]
 
     @property
     def best(self) -> Result | None:
@@ -101,6 +110,7 @@ class Sweep:
         """
         create_run(self.folder, force=True)
         with locked(self.folder / "lock", "sweep"):
+            self._check_files()
             self.results = self._found()  # another sweep may have finished meanwhile
             self._check_data()
             if self._force:
@@ -159,8 +169,8 @@ class Sweep:
             if not self._force:
                 _check_same(run, point)
                 with suppress(OSError, ValueError, TypeError, KeyError):  # missing or damaged: the training runs again
-                    ending = json.loads(_ending(run).read_text(encoding="utf-8"))
-                    if ending["status"] in _FINAL:
+                    ending = json.loads(read_plain(_ending(run), _LONGEST_ENDING))
+                    if ending["status"] in _FINAL and isinstance(ending["reason"], str | None):
                         status, reason = ending["status"], ending["reason"]
             results[point.folder] = result_of(point, run, status, reason)
         return results
@@ -182,6 +192,12 @@ class Sweep:
         if left and all(point.config.data == left[0].config.data for point in left):
             config = left[0].config
             open_dataset(config.data, config.network.channels, seed=config.train.seed)
+
+    def _check_files(self) -> None:
+        check_plain([*(self.folder / name for name in ("lock", "sweep.json", "sweep.csv")), *self.plots])
+        for run in map(self._run, self.points):
+            check_plain([run.folder, _ending(run)])
+            run.check()
 
     def _write(self) -> None:
         results = [self.results[point.folder] for point in self.points]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +12,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from n2n_cli.errors import N2NError
+from n2n_cli.system.notes import note
+from n2n_cli.system.plain_files import open_plain
+
+_UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES)
+"""Error numbers of operations that a file system does not have, as those of memory cards and network shares."""
 
 
 @contextmanager
@@ -32,11 +38,21 @@ def writing(path: Path | str, error_type: type[N2NError]) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, follow_links: bool = True, mode: int = 0o666) -> Iterator[BinaryIO]:
     """Open a binary file that replaces `path`, by rename, at the end of the block.
 
     Until then it has a hidden name in the same folder. On an error it is removed, and the old file at `path` is
-    unchanged. At the end, data and folder are flushed to disk (fsync).
+    unchanged. At the end, data and folder are flushed to disk (fsync). A file system without permissions or without
+    fsync is a matter of a note.
+
+    Parameters
+    ----------
+    path : Path
+    follow_links : bool
+        Replace the file that a symbolic link leads to, as `cp` does. Otherwise a link is refused: the choice for a
+        name in a folder that may be a stranger's.
+    mode : int
+        Permissions of a new file, before the umask; a file that is replaced keeps its own.
 
     Raises
     ------
@@ -44,7 +60,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         When the folder does not exist, permission or space is missing, or `path` is a folder, a device or
         write-protected.
     """
-    path = Path(os.path.realpath(path))  # write through a symbolic link, as `cp` does
+    if follow_links:
+        path = Path(os.path.realpath(path))
     _check_replaceable(path)
     # The name is shortened: a long one with prefix and suffix could be too long for the file system.
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:50]}.", suffix=".tmp", dir=path.parent)
@@ -52,9 +69,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
-            with suppress(PermissionError):  # memory cards and network shares may have no permissions
-                Path(temporary).chmod(_mode(path))
-            os.fsync(file.fileno())
+            with _optional(f"`{path.parent}`: its file system lets no permissions be set"):
+                Path(temporary).chmod(_mode(path, mode))
+            sync(file.fileno(), path.parent)
         Path(temporary).replace(path)
     except BaseException:
         with suppress(OSError):
@@ -63,25 +80,54 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     _sync_folder(path.parent)
 
 
+def sync(descriptor: int, folder: Path) -> None:
+    """Flush a file to disk; where the file system of its folder cannot do so, this is a matter of a note."""
+    with _optional(f"`{folder}`: its file system cannot flush files (fsync); a power failure may lose them"):
+        os.fsync(descriptor)
+
+
+def mode_of_copies(*sources: Path | BinaryIO) -> int:
+    """Permissions, before the umask, of a file that is made from others: no wider than theirs, as `cp` does.
+
+    Pipes, devices and what does not exist are left out of account.
+    """
+    mode = 0o666
+    for source in sources:
+        with suppress(OSError):
+            status = source.stat() if isinstance(source, Path) else os.fstat(source.fileno())
+            if stat.S_ISREG(status.st_mode):
+                mode &= status.st_mode | stat.S_IRUSR | stat.S_IWUSR
+    return mode
+
+
+@contextmanager
+def _optional(told: str) -> Iterator[None]:
+    """Turn the error of an operation that a file system does not have into a note."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        note(told)
+
+
 def _check_replaceable(path: Path) -> None:
     """Refuse files that `cp` would not overwrite, and devices.
 
     A rename would replace a device by a file.
     """
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise OSError(errno.EINVAL, "Not a regular file", str(path))
     with suppress(FileNotFoundError):
-        os.close(os.open(path, os.O_WRONLY))
+        os.close(open_plain(path, os.O_WRONLY))
 
 
-def _mode(path: Path) -> int:
-    """Permissions of the replaced file, or the default ones of a new file."""
+def _mode(path: Path, new: int) -> int:
+    """Permissions of the replaced file, or those of a new file."""
     try:  # mkstemp sets 0600
         return path.stat().st_mode & 0o7777
     except OSError:
         mask = os.umask(0)
         os.umask(mask)
-        return 0o666 & ~mask
+        return new & ~mask
 
 
 def _sync_folder(folder: Path) -> None:

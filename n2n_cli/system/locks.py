@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from n2n_cli.errors import UsageError
+from n2n_cli.system.plain_files import open_plain
 
 try:
     import fcntl
@@ -33,7 +34,7 @@ def locked(path: Path, what: str = "training") -> Iterator[None]:
     Raises
     ------
     UsageError
-        When another process holds the lock, or the file cannot be created.
+        When another process holds the lock, or the file cannot be created or is not a plain file.
     """
     descriptor = _take(path, what)
     try:
@@ -63,24 +64,28 @@ def _take(path: Path, what: str) -> int:
     """Open and lock the file."""
     while True:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            descriptor = open_plain(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         except OSError as error:
-            raise UsageError(
-                f"`{path}` cannot be written: {error.strerror}", hint="another folder: `--out FOLDER`"
-            ) from None
+            raise _unwritable(path, error.strerror) from None
         try:
+            if os.fstat(descriptor).st_nlink > 1:  # writing would change the file of the other name, too
+                raise _unwritable(path, "the file has a second name, a hard link")
             if not _lock(descriptor, wait=False):
                 raise UsageError(
                     f"another {what} writes to `{path.parent}`{_holder(descriptor)}",
                     hint="wait for it to end, or take another folder: `--out FOLDER`",
                 )
             with suppress(OSError):
-                if os.path.samestat(os.fstat(descriptor), path.stat()):
+                if os.path.samestat(os.fstat(descriptor), path.lstat()):
                     return descriptor
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)  # its holder removed it after it was opened here and before it was locked: try again
+
+
+def _unwritable(path: Path, reason: str | None) -> UsageError:
+    return UsageError(f"`{path}` cannot be written: {reason}", hint="another folder: `--out FOLDER`")
 
 
 def _lock(descriptor: int, *, wait: bool) -> bool:

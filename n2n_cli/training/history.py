@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from n2n_cli.errors import DataError
+from n2n_cli.system.plain_files import read_plain
+from n2n_cli.training.records import is_number
 from n2n_cli.training.run_folder import Run
 
 History: TypeAlias = list[dict[str, float]]
 """The finished epochs, in order; each holds at least the names in `NEEDED`."""
+
+_LONGEST = 100_000_000
+"""Maximum size of a run's metrics, in bytes: those of 300,000 epochs."""
 
 NEEDED = ("epoch", "loss", "noisy_psnr", "psnr", "lr")
 """Names that every line has. `noisy_psnr` and `psnr` are in dB, before and after denoising; `lr` is the learning rate
@@ -33,7 +38,8 @@ def read_history(source: Path) -> History:
     """
     path = Run(source).metrics if source.is_dir() else source
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        content = read_plain(path, _LONGEST) if source.is_dir() else path.read_bytes()
+        lines = content.decode().splitlines()
     except FileNotFoundError:
         runs = sorted(folder.parent.name for folder in source.glob(f"*/{path.name}"))
         raise DataError(
@@ -55,7 +61,7 @@ def _numbers(line: str, where: str) -> dict[str, float]:
     except (ValueError, RecursionError):
         record = None
     named = record.items() if isinstance(record, dict) else ()
-    numbers = {name: _of_null(name) if value is None else value for name, value in named if _is_number(value)}
+    numbers = {name: _of_null(name) if value is None else value for name, value in named if _fits(name, value)}
     missing = [name for name in NEEDED if name not in numbers]
     if missing:
         raise DataError(
@@ -65,8 +71,11 @@ def _numbers(line: str, where: str) -> dict[str, float]:
     return numbers
 
 
-def _is_number(value: Any) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+def _fits(name: str, value: Any) -> bool:
+    """True for a number; the epoch's is an integer."""
+    if name == "epoch":
+        return is_number(value) and isinstance(value, int)
+    return value is None or is_number(value)
 
 
 def _of_null(name: str) -> float:

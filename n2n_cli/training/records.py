@@ -28,6 +28,9 @@ class Started:
         PSNR of the validation pictures before denoising, in dB.
     notes : tuple of str
         Messages for the user about the data.
+    noisy_rms : float or None
+        Root mean squared error of the validation pictures before denoising, in the units of measured values; None for
+        display pictures.
     """
 
     epochs: int
@@ -36,6 +39,7 @@ class Started:
     parameters: int
     noisy_psnr: float
     notes: tuple[str, ...]
+    noisy_rms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ class Epoch:
         Fraction of the training steps' time spent waiting for pictures.
     seconds : float
         Time that training has taken in all sessions.
+    rms : float or None
+        Root mean squared error after denoising, in the units of measured values; None for display pictures.
     """
 
     epoch: int
@@ -94,6 +100,7 @@ class Epoch:
     images_per_second: float
     loading: float
     seconds: float
+    rms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -181,14 +188,35 @@ class Progress:
         return cls(**found)
 
 
+_MOST = 2**63
+
+
+def is_number(value: Any) -> bool:
+    """True for floats, and for integers that JSON's readers know."""
+    return isinstance(value, float) or (type(value) is int and abs(value) < _MOST)
+
+
+def _is_epoch(line: Any) -> bool:
+    """Check an epoch in a checkpoint: its names and values are written to `metrics.jsonl`."""
+    return (
+        isinstance(line, dict)
+        and "psnr" in line
+        and line.keys() <= Epoch.__annotations__.keys()
+        and all(
+            isinstance(value, bool) if name == "best" else is_number(value) or (name == "rms" and value is None)
+            for name, value in line.items()
+        )
+    )
+
+
 def _is_progress(epoch: Any, step: Any, loss: Any, seconds: Any, best: Any, history: Any) -> bool:
     """Check types and ranges of the values of a `Progress`."""
     return (
         (type(epoch), type(step)) == (int, int)
         and isinstance(history, list)
         and epoch == len(history) + 1
-        and step >= 0
-        and all(isinstance(value, int | float) and math.isfinite(value) for value in (loss, seconds))
-        and (isinstance(best, int | float) if history else best is None)
-        and all(isinstance(line, dict) and isinstance(line.get("psnr"), int | float) for line in history)
+        and 0 <= step < _MOST
+        and all(is_number(value) and math.isfinite(value) for value in (loss, seconds))
+        and (is_number(best) if history else best is None)
+        and all(map(_is_epoch, history))
     )

@@ -12,8 +12,9 @@ from pathlib import Path
 from n2n_cli.config.reading import RUN_CONFIG
 from n2n_cli.errors import TrainingError, UsageError
 from n2n_cli.models.choice import BEST, LAST, RUNS
-from n2n_cli.system.atomic_files import replacing, writing
+from n2n_cli.system.atomic_files import replacing, sync, writing
 from n2n_cli.system.locks import locked
+from n2n_cli.system.plain_files import check_plain, open_plain, read_plain
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,16 @@ class Run:
         """Lock file, present while a training writes to the folder."""
         return self.folder / "lock"
 
+    def check(self) -> None:
+        """Check that the run's files, as far as they exist, are plain files.
+
+        Raises
+        ------
+        UsageError
+            When one of them is a symbolic link, a pipe or a device, which a stranger may have made.
+        """
+        check_plain([*self._files(), self.lock])
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Lock the folder inside the block.
@@ -56,8 +67,9 @@ class Run:
         Raises
         ------
         UsageError
-            When another training holds the lock.
+            When another training holds the lock, or the run's files are not plain files.
         """
+        self.check()
         with locked(self.lock):
             for path in self._files():
                 for left in self.folder.glob(f".{path.name}.*.tmp"):
@@ -68,7 +80,7 @@ class Run:
     def write(self, path: Path, text: str) -> None:
         """Replace a text file of the run, whole, by rename.
 
-        A file that already holds the text is not touched.
+        A file that already holds the text is not touched, unless it has a second name (hard link).
 
         Raises
         ------
@@ -77,9 +89,9 @@ class Run:
         """
         content = text.encode()
         with suppress(OSError):
-            if path.read_bytes() == content:
+            if path.lstat().st_nlink == 1 and read_plain(path, len(content)) == content:
                 return
-        with writing(path, TrainingError), replacing(path) as file:
+        with writing(path, TrainingError), replacing(path, follow_links=False) as file:
             file.write(content)
 
     def append(self, path: Path, text: str) -> None:
@@ -90,13 +102,14 @@ class Run:
         TrainingError
             When the file cannot be written; its old content is then intact.
         """
-        with writing(path, TrainingError), path.open("ab", buffering=0) as file:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        with writing(path, TrainingError), os.fdopen(open_plain(path, flags), "ab", buffering=0) as file:
             end = file.seek(0, os.SEEK_END)
             try:
                 left = memoryview(text.encode())
                 while left:  # a nearly full disk takes a part only
                     left = left[file.write(left) :]
-                os.fsync(file.fileno())
+                sync(file.fileno(), path.parent)
             except BaseException:
                 with suppress(OSError):
                     file.truncate(end)
@@ -141,13 +154,14 @@ def create_run(folder: Path | None, *, name: str = "run", force: bool = False) -
     Raises
     ------
     UsageError
-        When `folder` already holds a run, or cannot be created or written to.
+        When `folder` already holds a run or files that are not plain, or cannot be created or written to.
     """
     try:
         if folder is None:
             return Run(_next_free(name))
         folder.mkdir(parents=True, exist_ok=True)
         run = Run(folder)
+        run.check()
         if not force and any(path.exists() for path in run._files()):
             raise UsageError(
                 f"`{folder}` holds a run already", hint="another `--out`, or `--force` to replace what is there"
@@ -169,9 +183,10 @@ def resumed_run(folder: Path) -> Run:
     Raises
     ------
     UsageError
-        When the folder holds neither checkpoint nor configuration.
+        When the folder holds neither checkpoint nor configuration, or its files are not plain files.
     """
     run = Run(folder)
+    run.check()
     if not run.last.is_file() and not run.config.is_file():
         raise UsageError(
             f"`{folder}` holds no `{run.last.name}` to go on from",

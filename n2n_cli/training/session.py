@@ -141,7 +141,7 @@ class Session:
         if self.ranks.first:
             if epoch.best:
                 facts = {"epoch": epoch.epoch, "psnr": epoch.psnr, "noisy_psnr": epoch.noisy_psnr}
-                model.save(self.run.best, resumable=False, **facts)
+                model.save(self.run.best, resumable=False, follow_links=False, **facts)
             self.run.append(self.run.metrics, json_line(asdict(epoch)) + "\n")
 
     def save_last(self, model: Model, progress: Progress, noisy_psnr: float) -> None:
@@ -151,5 +151,6 @@ class Session:
         progress.seconds = self.seconds
         history = progress.history
         psnr = {"psnr": history[-1]["psnr"]} if history else {}
-        model.save(self.run.last, epoch=len(history), **psnr, noisy_psnr=noisy_psnr, progress=asdict(progress))
+        facts = {"epoch": len(history), **psnr, "noisy_psnr": noisy_psnr, "progress": asdict(progress)}
+        model.save(self.run.last, follow_links=False, **facts)
         self._saved = time.perf_counter()

@@ -39,9 +39,9 @@ def test_a_sheet_and_the_figures_against_the_clean_picture() -> None:
 def test_json_has_an_object_a_picture() -> None:
     answer = n2n("-q", "compare", "noisy.png", "clean.png", "clean.png", "-o", "s.jpg", "--json")
     noisy, denoised = (json.loads(line) for line in answer.out.splitlines())
-    assert list(noisy) == ["picture", "psnr", "ssim", "sigma_255"]
+    assert list(noisy) == ["picture", "psnr", "ssim", "sigma_255", "unit"]
     assert 5 < noisy["psnr"] < 30
-    assert denoised == {"picture": "denoised", "psnr": None, "ssim": pytest.approx(1), "sigma_255": None}
+    assert denoised == {"picture": "denoised", "psnr": None, "ssim": pytest.approx(1), "sigma_255": None, "unit": None}
     (line, _) = n2n("-q", "compare", "noisy.png", "clean.png", "-o", "s.jpg", "--json").out.splitlines()
     assert json.loads(line)["sigma_255"] >= 0
 

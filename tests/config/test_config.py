@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import time
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -619,3 +620,53 @@ def test_every_shipped_configuration_loads() -> None:
         "unet",
         "unet-small",
     ]
+
+
+# Time that a stranger's configuration takes
+
+POINT = {"type": "Conv2d", "in_channels": 3, "out_channels": 3, "kernel_size": 1}
+ENLARGE = {"type": "NearestUpsampling", "scale_factor": 1000}
+
+
+def nested(depth: int) -> list[dict[str, Any]]:
+    inner: list[dict[str, Any]] = [{"type": "ReLU"}] * 150
+    for _ in range(depth):
+        inner = [{"type": "Residual", "layers": inner}, *[{"type": "ReLU"}] * 150]
+    return inner
+
+
+@pytest.mark.parametrize(
+    ("specs", "message"),
+    [
+        ([POINT] * 60_000, "have more than 2,000 layers"),
+        ([POINT, *nested(15)], "have more than 2,000 layers"),
+        (
+            [*[ENLARGE] * 900, *[{**POINT, "stride": 1000}] * 900],
+            "do not fit together: they make larger pictures than any",
+        ),
+        ([ENLARGE] * 1900, "do not fit together: they make larger pictures than any memory holds"),
+        (
+            [*[ENLARGE] * 1900, {**POINT, "in_channels": 4}],
+            "do not fit together: they make larger pictures than any memory",
+        ),
+        ([{**POINT, "stride": 1000}] * 1900, "do not fit together: they make larger pictures than any memory holds"),
+    ],
+    ids=["many", "nested", "up and down", "up", "up and wrong", "down"],
+)
+def test_networks_that_take_too_long_are_refused_at_once(specs: list[dict[str, Any]], message: str) -> None:
+    began = time.monotonic()
+    assert message in layers(*specs).message
+    assert time.monotonic() - began < 5
+
+
+def test_the_largest_network_is_checked_soon() -> None:
+    began = time.monotonic()
+    tables: dict[str, Any] = {"network": {"channels": 3, "layers": [POINT] * 2000}}
+    tables["train"] = {"freeze": ["*[0-9]*[0-9]*[0-9]*b*i*a*s*"] * 100}
+    Config.from_tables(tables, "test")
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("patterns", [["0.*"] * 101, ["*" * 201]], ids=["many", "long"])
+def test_patterns_that_take_too_long_are_refused(patterns: list[str]) -> None:
+    assert "it must be at most 100 patterns of at most 200 characters" in override("train.freeze", patterns).message

@@ -12,7 +12,7 @@ import pytest
 
 from n2n_cli.config import DataConfig
 from n2n_cli.data import built_in, sources
-from n2n_cli.data.built_in import built_in_pictures, cache_folder
+from n2n_cli.data.built_in import built_in_pictures
 from n2n_cli.data.dead_leaves import dead_leaves
 from n2n_cli.data.pairs import Dataset
 from n2n_cli.data.sources import open_dataset
@@ -52,7 +52,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[int], thre
     monkeypatch.setattr(built_in, "LEAST", 4)
     monkeypatch.setattr(sources, "HELD_OUT", 2)
     monkeypatch.setattr(built_in, "dead_leaves", make)
-    return tmp_path / "cache" / "n2n" / f"dead-leaves-{built_in.VERSION}-4x256.npy"
+    return tmp_path / "cache" / "n2n" / f"dead-leaves-{built_in.VERSION}-4x256"
 
 
 def test_built_in_pictures_are_made_once(cache: Path, made: list[int]) -> None:
@@ -75,7 +75,7 @@ def test_built_in_pictures_are_made_on_the_threads_that_are_asked_for(cache: Pat
 def test_larger_crops_get_larger_pictures(cache: Path) -> None:
     pictures, _ = built_in_pictures(300, 3)
     assert [picture.shape for picture in pictures] == [(300, 300, 3)] * 4
-    assert [path.name for path in cache.parent.iterdir()] == [f"dead-leaves-{built_in.VERSION}-4x300.npy"]
+    assert [path.name for path in cache.parent.iterdir()] == [f"dead-leaves-{built_in.VERSION}-4x300"]
 
 
 def test_built_in_pictures_beyond_the_memory() -> None:
@@ -89,11 +89,12 @@ def test_built_in_pictures_beyond_the_memory() -> None:
         lambda path: path.write_bytes(b""),
         lambda path: path.write_bytes(b"no array"),
         lambda path: path.write_bytes(path.read_bytes()[:-1]),
-        lambda path: np.save(path, np.zeros((4, 256, 256, 1), np.uint8)),
-        lambda path: np.save(path, np.zeros((4, 256, 256, 3), np.int8)),
+        lambda path: path.write_bytes(path.read_bytes()[:-1] + b"x"),
+        lambda path: path.write_bytes(path.read_bytes() + b"x"),
         lambda path: path.write_bytes(pickle.dumps([1, 2, 3])),
+        lambda path: path.chmod(0o666),
     ],
-    ids=["empty", "text", "cut off", "other shape", "other dtype", "pickle"],
+    ids=["empty", "text", "cut off", "poisoned", "longer", "pickle", "others may write it"],
 )
 def test_a_damaged_cache_is_made_again(damage: Callable[[Path], Any], cache: Path, made: list[int]) -> None:
     pictures, _ = built_in_pictures(8, 3)
@@ -143,18 +144,14 @@ def test_the_built_in_pictures_are_dead_leaves(tmp_path: Path, monkeypatch: pyte
     np.testing.assert_array_equal(pictures, dead_leaves(1, 256, seed=0))
 
 
-def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", "/some/where")
-    assert cache_folder() == Path("/some/where/n2n")
-    monkeypatch.setenv("HOME", "/home/me")
-    monkeypatch.setenv("XDG_CACHE_HOME", "")
-    assert cache_folder() == Path("/home/me/.cache/n2n")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_folder() == Path("/home/me/.cache/n2n")
-
-    def homeless() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.setattr(Path, "home", homeless)
+def test_pictures_of_a_user_without_a_home_are_not_kept(
+    cache: Path, made: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert cache_folder() == tmp_path / "n2n"
+    monkeypatch.setattr(built_in, "cache_folder", lambda: None)
+    for _ in range(2):
+        pictures, notes = built_in_pictures(8, 3)
+        assert len(pictures) == 4
+        assert notes[0].startswith("made 4 dead-leaves pictures; they are not kept: this user has no home folder")
+    assert made == [4, 4]
+    assert list(tmp_path.iterdir()) == []

@@ -33,7 +33,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def gray(name: str, value: int = 200, size: tuple[int, int] = (4, 6)) -> Path:
-    Image.new("L", size[::-1], value).save(name)
+    """A gray picture of one value but for a pixel, since a constant picture would stay as it is."""
+    image = Image.new("L", size[::-1], value)
+    image.putpixel((0, 0), value + 2)
+    image.save(name)
     return Path(name)
 
 
@@ -42,8 +45,12 @@ def run(*tasks: DenoiseTask, options: DenoiseOptions | None = None) -> list[Outc
 
 
 def value(name: str | Path) -> int:
-    (level,) = set(Image.open(name).get_flattened_data())
+    """The level of all pixels but the first, which is a little brighter."""
+    first, *levels = Image.open(name).get_flattened_data()
+    (level,) = set(levels)
+    assert isinstance(first, int)
     assert isinstance(level, int)
+    assert 1 <= first - level <= 2
     return level
 
 
@@ -147,7 +154,7 @@ def test_a_folder_of_a_tree_is_made_for_a_picture_that_is_good() -> None:
 
 
 def test_every_page_of_a_tiff() -> None:
-    pages = [Picture(np.full((4, 5 + i, 1), 200 - 20 * i, np.uint8)) for i in range(3)]
+    pages = [Picture(np.full((4, 5 + i, 1), 200 - 20 * i, np.uint8)) for i in range(3)]  # constant, each of them
     write_pages(Path("a.tif"), pages)
     done, failed = run(DenoiseTask(Path("a.tif"), Path("b.tif")), DenoiseTask(Path("a.tif"), Path("b.png")))
     assert (done.status, done.pages, done.width) == ("done", 3, 5)
@@ -157,14 +164,15 @@ def test_every_page_of_a_tiff() -> None:
 
 
 def test_from_stream_to_stream_in_the_inputs_format() -> None:
+    source = gray("a.png")
     for image_format in ("PNG", "BMP", "TIFF"):
         data, output_stream = io.BytesIO(), io.BytesIO()
-        Image.new("L", (6, 4), 200).save(data, image_format)
+        Image.open(source).save(data, image_format)
         data.seek(0)
         (outcome,) = run(DenoiseTask(Path("-"), Path("-"), data, output_stream))
         assert outcome.status == "done"
         image = Image.open(output_stream)
-        assert (image.format, image.getpixel((0, 0))) == (image_format, 100)
+        assert (image.format, image.getpixel((1, 0))) == (image_format, 100)
 
 
 def test_a_stream_that_fails_writes_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,24 @@ def test_links_are_followed_but_not_in_circles() -> None:
         "in/nowhere.png",
         "in/x/a.png",
     ]
+
+
+def test_each_folder_is_read_once_under_its_own_name() -> None:
+    touch("in/z/a.png")
+    Path("in/a").symlink_to("z")
+    plan = plan_folder([Path("in")], Path("out"), FolderOptions(recursive=True))
+    assert [task.source for task in plan.tasks] == [Path("in/z/a.png")]
+    assert plan.notes == ("not followed, as the pictures there are read under another name: `in/a`",)
+
+
+def test_folders_that_link_to_each_other_take_no_time() -> None:
+    for i in range(40):  # 2**40 ways to the last
+        touch(f"in/{i}/a.png")
+        for name in ("x", "y"):
+            Path(f"in/{i}/{name}").symlink_to(f"../{i + 1}")
+    began = time.monotonic()
+    assert len(pairs("in", options=FolderOptions(recursive=True))) == 40
+    assert time.monotonic() - began < 5
 
 
 def test_patterns_choose_from_a_folder_but_not_from_files() -> None:

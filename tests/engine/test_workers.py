@@ -45,10 +45,10 @@ def parts() -> tuple[Executor, Loss]:
     return engine.compile(founding(np.random.default_rng(0), np.float32)), MSE()
 
 
-def processes(network: Module, count: int, criterion: Loss = _MSE) -> ProcessExecutor:
+def processes(network: Module, count: int, criterion: Loss = _MSE, patience: float = 10) -> ProcessExecutor:
     make = parts_that_fail if isinstance(criterion, FailsElsewhere) else parts
     parameters = [parameter for _, parameter in network.named_parameters()]
-    return ProcessExecutor(engine.kernel_of(network), parameters, criterion, Parts(make), count)
+    return ProcessExecutor(engine.kernel_of(network), parameters, criterion, Parts(make), count, patience=patience)
 
 
 def batch(rng: np.random.Generator, n: int = 10) -> tuple[Array, Array]:
@@ -128,6 +128,21 @@ def test_the_part_of_a_lost_worker_is_computed_here(
     os.kill(first.pid, signal.SIGKILL)
     assert images_computed_here(executor, x, target, wanted) == 2 + 3
     assert images_computed_here(executor, x, target, wanted) == 4  # the other one is still there
+
+
+def test_a_worker_that_was_stopped_is_not_waited_for(network: Module, rng: np.random.Generator) -> None:
+    x, target = batch(rng, 8)
+    wanted = accumulated(engine.compile(network), x, target)
+    with closing(processes(network, 3, patience=0.5)) as executor:
+        first, second = await_workers(executor, x, target)
+        os.kill(first.pid, signal.SIGSTOP)
+        began = time.monotonic()
+        assert_same(accumulated(executor, x, target), wanted)
+        assert time.monotonic() - began < 20
+        assert (first.is_lost, second.is_lost) == (True, False)
+        with pytest.raises(ProcessLookupError):
+            os.kill(first.pid, 0)
+        assert_same(accumulated(executor, x, target), wanted)
 
 
 def test_a_worker_that_ends_before_it_is_ready_is_not_waited_for(

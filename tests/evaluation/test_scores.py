@@ -376,3 +376,35 @@ def test_scores_are_plain_values(tmp_path: Path) -> None:
     for record in records:
         assert type(record)(**json.loads(json.dumps(asdict(record)))) == record
         assert {type(value) for value in asdict(record).values()} <= {str, int, float}
+
+
+@pytest.mark.parametrize(
+    ("size", "pairs", "wanted"),
+    [(8, 10_001, 10_000), (8, 10_000, 10_000), (1024, 100, 64)],
+)
+def test_a_checkpoint_cannot_ask_for_any_number_of_held_out_pairs(
+    size: int, pairs: int, wanted: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[DataConfig] = []
+
+    def open_spied(data: DataConfig, channels: int, *, seed: int, threads: int | None) -> Dataset:
+        asked.append(data)
+        return open_dataset(replace(data, size=8), channels, seed=seed, threads=threads)
+
+    monkeypatch.setattr("n2n_cli.evaluation.evaluation_set.open_dataset", open_spied)
+    source = write_pictures(tmp_path / "a", level(9, 16, 16, 3), level(9, 16, 16, 3))
+    model, config = scaling(source=source)
+    data = replace(config.data, size=size, pairs=100_000_000, validation_pairs=pairs)
+    found = evaluate(model, replace(config, data=data), None)
+    assert (found.total, asked[0].pairs) == (wanted, 1)
+    note = f"only {wanted:,} of {pairs:,} held-out pairs are measured"
+    assert found.notes == (() if wanted == pairs else (note,))
+
+
+def test_held_out_pictures_that_are_too_large_are_refused() -> None:
+    model, config = scaling(source="dead-leaves")
+    data = replace(config.data, size=1024, noise="pixelate:64")
+    with pytest.raises(DataError) as caught:
+        evaluate(model, replace(config, data=data), None)
+    assert caught.value.message == "a picture that the training held out has 4,294,967,296 pixels"
+    assert caught.value.hint == "name pictures to measure on: `--data FOLDER`"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 import struct
 import zlib
 from collections.abc import Callable
@@ -67,6 +68,18 @@ def sharing_pages(count: int, side: int) -> bytes:
     return head(first, big=False) + bytes(data)
 
 
+def overlapping_tiles(count: int, length: int, *, apart: int, photometric: int, compression: int) -> bytes:
+    """A TIFF of tiles of 16 x 16 pixels, `length` bytes each, of which each begins `apart` bytes behind the last."""
+    side = 16 * math.isqrt(count)
+    tags: dict[int, Values] = {256: side, 257: side, 258: 8, 259: compression, 262: photometric, 277: 1}
+    tags |= {322: 16, 323: 16, 324: [8 + apart * i for i in range(count)], 325: [length] * count}
+    if photometric == 3:
+        tags[320] = [0] * 768
+    data = bytes(length + apart * count)
+    data += bytes(len(data) % 2)
+    return head(8 + len(data), big=False) + data + directory(tags, 8 + len(data), 0, big=False)
+
+
 def png_with(*chunks: bytes) -> bytes:
     data = png(3, 2, 8, 0, b"".join(b"\0" + bytes(row) for row in GRAY.tolist()))
     return data[:33] + b"".join(chunks) + data[33:]
@@ -94,5 +107,10 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "3,000 texts of 4 MB": lambda: png_with(
         *[chunk(b"zTXt", b"a\0\0" + packed) for packed in [zeros(2**22)] for _ in range(3_000)]
     ),
+    "100,000 tiles that share 4 kB": lambda: overlapping_tiles(316**2, 4_096, apart=0, photometric=1, compression=5),
+    "100,000 tiles of a palette that share 4 kB": lambda: overlapping_tiles(
+        316**2, 4_096, apart=0, photometric=3, compression=1
+    ),
+    "100,000 tiles that overlap": lambda: overlapping_tiles(316**2, 4_096, apart=2, photometric=3, compression=5),
     "1,000 pages that share a strip of 64 MB": lambda: sharing_pages(1_000, 8_192),
 }

@@ -12,6 +12,7 @@ import pytest
 from PIL import ExifTags, Image, ImageOps
 from PIL.TiffImagePlugin import IFDRational
 
+from n2n_cli.data.set_values import read_pixels
 from n2n_cli.images import (
     Metadata,
     Part,
@@ -20,7 +21,6 @@ from n2n_cli.images import (
     Text,
     picture_size,
     read_picture,
-    read_pixels,
     upright,
     write_picture,
 )

@@ -25,10 +25,10 @@ from n2n_cli.images import (
     Part,
     Picture,
     Stored,
+    opened_pages,
     picture_size,
     read_pages,
     read_picture,
-    read_pixels,
     upright,
     write_pages,
 )
@@ -376,54 +376,82 @@ def test_a_tiff_of_jpeg_has_lost_something(compression: str | None, lossless: bo
     assert picture.metadata.get("compressed", False) is (compression == "tiff_lzw")
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_values_that_are_no_numbers(bad: float, channels: int) -> None:
+def test_values_that_are_not_finite_come_back_bit_for_bit(channels: int) -> None:
     pixels = np.zeros((30, 40, channels), np.float32)
-    pixels[3:, 2] = bad
-    message = refusal(written(Picture(pixels)))
-    assert message == f"`it` holds {27 * channels} values that are not numbers (NaN) or infinite"
+    pixels[3:, 2], pixels[0, 0], pixels[0, 1] = math.nan, math.inf, -math.inf
+    pixels.view(np.uint32)[3, 2] = 0x7FC12345  # a NaN that holds a message
+    picture = read(written(Picture(pixels)))
+    assert picture.pixels.tobytes() == pixels.tobytes()
+    assert picture.notes == ()
 
 
 def test_floats_from_0_to_1_are_taken_as_they_are() -> None:
     pixels = np.array([[[0.0], [0.25], [1.0]]], np.float32)
     picture = read(written(Picture(pixels)))
-    assert (picture.value_range, picture.notes) == (None, ())
+    assert picture.notes == ()
     assert np.array_equal(picture.as_float(), pixels.transpose(2, 0, 1))
     assert picture.with_float(np.full((1, 1, 3), 1.5, np.float32)).pixels.ravel().tolist() == [1.5] * 3
-    file = io.BytesIO(written(Picture(pixels)))
-    assert read_pixels(file, 3, name="it").tolist() == [[[0] * 3, [0.25] * 3, [1] * 3]]
 
 
 @pytest.mark.parametrize("dtype", ["f4", "i1", "i2", "i4", "u4"])
-def test_other_ranges_are_mapped_and_come_back(dtype: str) -> None:
+def test_values_of_any_range_are_read_as_they_are(dtype: str) -> None:
     pixels = np.array([[[100], [40], [115], [55]]], dtype)
     picture = read(written(Picture(pixels)))
-    assert picture.value_range == (40, 115)
-    assert picture.notes == ("its values, 40 to 115, are 0 to 1 for the network",)
-    floats = picture.as_float()
-    assert floats.dtype == np.float32
-    assert floats.ravel().tolist() == pytest.approx([0.8, 0, 1, 0.2])
-    assert picture.with_float(floats).pixels.ravel().tolist() == [100, 40, 115, 55]
-    message = refusal(written(Picture(pixels)), lambda data: read_pixels(io.BytesIO(data), 1, name="it"))
-    assert message.startswith(f"`it` has {np.dtype(dtype)} values from 40 to 115; it needs 8 or 16 bits")
+    assert np.array_equal(picture.pixels, pixels)
+    assert (picture.notes, picture.nodata) == ((), None)
 
 
-@pytest.mark.parametrize("dtype", ["f4", "i2"])
-def test_a_constant_picture_stays_constant(dtype: str) -> None:
-    picture = read(written(Picture(np.full((2, 3, 1), 7, dtype))))
-    assert (picture.as_float() == 0).all()
-    assert (picture.with_float(picture.as_float()).pixels == 7).all()
-
-
-@pytest.mark.parametrize("bits", [16, 64])
-def test_floats_of_other_lengths_become_32_bits(bits: int) -> None:
-    pixels: Array = np.array([[[0.1], [0.5]]], f"f{bits // 8}")
+@pytest.mark.parametrize("bits", [16, 32, 64])
+def test_floats_keep_their_length(bits: int) -> None:
+    pixels: Array = np.array([[[0.1], [0.5], [-3e4]]], f"f{bits // 8}")
     data = by_hand(pixels, tile=None, planar=False, packed=False, predictor=1, big=False)
     picture = read(data)
-    assert picture.pixels.dtype == np.float32
-    assert np.array_equal(picture.pixels, pixels.astype(np.float32))
-    assert picture.notes == (f"its {bits}-bit floats became 32-bit floats",)
+    assert picture.pixels.dtype == pixels.dtype
+    assert picture.pixels.tobytes() == pixels.tobytes()
+    assert picture.notes == ()
+    again = read(written(picture))
+    assert (again.pixels.dtype, again.pixels.tobytes()) == (pixels.dtype, pixels.tobytes())
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("-9999", -9999), (" -9999 ", -9999), ("-3.4028234663852886e+38", -3.4028234663852886e38)]
+)
+def test_gdal_tag_names_missing_data(text: str, value: float) -> None:
+    assert read(with_gdal_tag(text)).nodata == value
+
+
+def test_gdal_tag_may_be_nan_or_nonsense() -> None:
+    nodata = read(with_gdal_tag("nan")).nodata
+    assert nodata is not None
+    assert math.isnan(nodata)
+    assert read(with_gdal_tag("none")).nodata is None
+    assert read(with_gdal_tag("1 2")).nodata is None
+
+
+def with_gdal_tag(text: str) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((2, 3), np.float32)).save(file, "TIFF", tiffinfo={42113: text})
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("pages", "most", "found"), [(5, 8, [4, 3, 2, 1]), (9, 4, [8, 6, 4, 2]), (5, 1, [4]), (5, 0, []), (1, 8, [])]
+)
+def test_a_sample_is_spread_over_the_pages_and_holds_the_last(pages: int, most: int, found: list[int]) -> None:
+    data = written(*[Picture(np.full((2, 3, 1), page, np.uint16)) for page in range(pages)])
+    with opened_pages(io.BytesIO(data), name="it") as file:
+        assert [int(picture.pixels[0, 0, 0]) for picture in file.sample(most)] == found
+        assert [int(picture.pixels[0, 0, 0]) for picture in file] == list(range(pages))
+
+
+def test_a_sample_does_not_move_the_pages() -> None:
+    data = written(*[Picture(np.full((2, 3, 1), page, np.uint16)) for page in range(4)])
+    with opened_pages(io.BytesIO(data), name="it") as file:
+        pages = iter(file)
+        assert int(next(pages).pixels[0, 0, 0]) == 0
+        assert len(list(file.sample(8))) == 3
+        assert [int(picture.pixels[0, 0, 0]) for picture in pages] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

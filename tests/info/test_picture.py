@@ -39,6 +39,7 @@ def test_every_fact_of_a_colour_picture(tmp_path: Path) -> None:
         dpi=facts.dpi,
         metadata=("ICC profile",),
         notes=(),
+        values="8 bit, display",
         sigma_255=facts.sigma_255,
     )
     assert facts.dpi == pytest.approx((300, 300), abs=0.1)

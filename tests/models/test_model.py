@@ -422,6 +422,24 @@ def test_weights_without_a_network_need_its_configuration(tmp_path: Path, rng: n
     np.testing.assert_array_equal(model.predict(x), other.predict(x))
 
 
+def test_weights_of_a_wrapped_network_are_found(tmp_path: Path, rng: np.random.Generator) -> None:
+    model, x = small_model(), uniform(rng, 1, 3, 5, 7)
+    path = tmp_path / "lightning.ckpt"
+    state = {f"model.net.{name}": value for name, value in model.network.state_dict().items()}
+    write_checkpoint(path, {"epoch": 3, "state_dict": state})
+    other = Model.from_checkpoint(path, small_config())
+    np.testing.assert_array_equal(model.predict(x), other.predict(x))
+
+
+def test_a_hint_does_not_ask_for_the_configuration_that_was_given(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    write_checkpoint(path, {"0.weight": np.ones(1)})
+    with pytest.raises(CheckpointError) as caught:
+        Model.from_checkpoint(path, small_config())
+    assert "do not fit the network" in caught.value.message
+    assert caught.value.hint == "`test` describes another network than theirs: `n2n info test` shows it"
+
+
 def test_what_does_not_fit_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     path, model = tmp_path / "a.pth", small_model()
     before = model.network.state_dict()

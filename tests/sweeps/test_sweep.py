@@ -177,7 +177,14 @@ def test_a_point_with_damaged_files_is_finished_again(photos: Path, tmp_path: Pa
     done(sweep)
     run = sweep.folder / "train.lr=0.5"
     ending = (run / "ending.json").read_text()
-    for text in ("", "{}", "[]", '{"status": "failed", "reason": null}', '{"status": "done"}'):
+    for text in (
+        "",
+        "{}",
+        "[]",
+        '{"status": "failed", "reason": null}',
+        '{"status": "done"}',
+        '{"status": "done", "reason": [1]}',
+    ):
         (run / "ending.json").write_text(text)
         assert statuses(rates(tmp_path / "sweep", config, 0.5)) == ["unfinished"]
     (run / "ending.json").write_text(ending)

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from n2n_cli.system.atomic_files import replacing
+from n2n_cli.system.atomic_files import mode_of_copies, replacing
+from n2n_cli.system.notes import noted_to
+from n2n_cli.training.run_folder import Run
 
 
 @contextmanager
@@ -162,6 +166,52 @@ def test_a_disk_without_permissions_is_written_to(tmp_path: Path, monkeypatch: p
     assert (tmp_path / "file").read_bytes() == b"new"
 
 
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EPERM])
+@pytest.mark.parametrize(("place", "name", "told"), [(Path, "chmod", "permissions"), (os, "fsync", "fsync")])
+def test_what_a_file_system_cannot_do_is_noted_once(
+    place: Any, name: str, told: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(place, name, refuse)
+    notes: list[str] = []
+    with noted_to(notes.append):
+        for content in (b"1", b"2"):
+            write(tmp_path / "file", content)
+            assert (tmp_path / "file").read_bytes() == content
+        Run(tmp_path).append(tmp_path / "lines", "1\n")
+    (note,) = notes
+    assert note.startswith(f"`{tmp_path}`: its file system ")
+    assert told in note
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_copy_is_no_more_public_than_its_sources(tmp_path: Path) -> None:
+    def source(name: str, mode: int) -> Path:
+        path = tmp_path / name
+        path.touch()
+        path.chmod(mode)
+        return path
+
+    private, group, public, fixed = (source(*it) for it in (("a", 0o600), ("b", 0o640), ("c", 0o755), ("d", 0o400)))
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    for sources, mode in (
+        ([private], 0o600),
+        ([fixed], 0o600),
+        ([group], 0o640),
+        ([public], 0o644),
+        ([public, group], 0o640),
+        ([tmp_path / "pipe"], 0o666),
+        ([tmp_path / "absent"], 0o666),
+        ([], 0o666),
+    ):
+        assert mode_of_copies(*sources) == mode, sources
+    with private.open("rb") as stream:
+        assert mode_of_copies(stream) == 0o600
+    assert mode_of_copies(io.BytesIO()) == 0o666
+
+
 @pytest.mark.parametrize("name", ["a" * 255, "ä" * 127, "." * 9])
 def test_every_name_that_the_file_system_takes(tmp_path: Path, name: str) -> None:
     write(tmp_path / name, b"new")
@@ -178,7 +228,7 @@ def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
 
 def test_a_device_or_pipe_is_not_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OSError, match="Not a regular file"):
+    with pytest.raises(OSError, match="not a plain file"):
         write(tmp_path / "pipe", b"new")
     assert (tmp_path / "pipe").is_fifo()
 

@@ -154,7 +154,7 @@ def fuzz_pth(count: int) -> Iterator[str]:
         def read(content: bytes) -> None:
             path.write_bytes(content)
             tree = read_checkpoint(path)
-            network.load_state_dict(unwrap_state_dict(tree, path=path))
+            network.load_state_dict(unwrap_state_dict(tree, network.state_dict(), path=path))
             config_in(tree, path)
 
         yield from fuzz(read, [ours, (folder / "small.pth").read_bytes()], count, words=words, mend=_mend_zip)

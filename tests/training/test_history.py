@@ -30,12 +30,19 @@ def test_numbers_of_a_run_folder_or_of_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NEEDED)
-@pytest.mark.parametrize("value", ["1", True, [1]])
+@pytest.mark.parametrize("value", ["1", True, [1], 10**400])
 def test_each_needed_number_is_missed(name: str, value: object, tmp_path: Path) -> None:
     path = written(tmp_path / "a.jsonl", json.dumps(LINE), json.dumps({**LINE, name: value}))
     with pytest.raises(DataError) as caught:
         read_history(path)
     assert caught.value.message == f"line 2 of `{path}` is not an epoch of a training: it has no number `{name}`"
+
+
+def test_an_epoch_is_counted_by_an_integer(tmp_path: Path) -> None:
+    for number in ("Infinity", "1.0", "null"):
+        path = written(tmp_path / "a.jsonl", json.dumps({**LINE, "epoch": 0}).replace("0", number, 1))
+        with pytest.raises(DataError, match="it has no number `epoch`"):
+            read_history(path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "3", '{"epoch": 1'])

@@ -136,12 +136,11 @@ def _draw(swept: Sweep) -> None:
     from n2n_cli.plots.figures import draw_sweep
     from n2n_cli.plots.style import INSTALL, available
 
-    paths = [swept.folder / "sweep.svg", swept.folder / "sweep.png"]
     if not available():
         tell(f"no plot is drawn: {INSTALL}")
         return
-    draw_sweep([*swept.results.values()], paths)
-    tell(f"plot: {paths[0]}, {paths[1]}")
+    draw_sweep([*swept.results.values()], swept.plots)
+    tell(f"plot: {', '.join(map(str, swept.plots))}")
 
 
 def _print_best(swept: Sweep, best: Result, *, as_json: bool) -> None:

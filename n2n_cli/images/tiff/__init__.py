@@ -6,6 +6,7 @@ metadata   metadata of a page
 tags       values of a directory, read when asked for
 blocks     strips and tiles, their places and sizes
 pixels     pixels at their full depth
+libtiff    decoding by Pillow and its libtiff
 writing    writing files
 directory  writing directories of whole numbers
 """

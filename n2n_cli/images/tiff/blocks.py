@@ -131,6 +131,22 @@ def blocks_of(page: Page) -> Blocks:
     return _checked(page, Blocks(tiled, rows, columns, row_bytes, places, lengths, full))
 
 
+def stored(page: Page, blocks: Blocks, number: int) -> bytes:
+    """Bytes of a strip or tile; empty for one that is not stored.
+
+    Raises
+    ------
+    ValueError
+        When the file ends too early.
+    """
+    length = int(blocks.lengths[number])
+    page.file.seek(int(blocks.places[number]))
+    piece = page.file.read(length)
+    if len(piece) < length:
+        raise ValueError("its pixels end too early")
+    return piece
+
+
 def _stated(page: Page, wanted: int) -> tuple[Array, Array]:
     """Places and lengths as the tags state them; 0 for a length that is absent."""
     by_tile = tags.TILE_OFFSETS in page.tags
@@ -166,4 +182,7 @@ def _checked(page: Page, blocks: Blocks) -> Blocks:
         wrong = bool(bad.any())
         if (~absent & (places >= end)).any():
             raise ValueError("its pixels end too early")
-    return replace(blocks, places=places, lengths=lengths, longest=longest, notes=(WRONG_SIZES,) if wrong else ())
+    found = replace(blocks, places=places, lengths=lengths, longest=longest, notes=(WRONG_SIZES,) if wrong else ())
+    if found.stored_bytes > 2 * end:
+        raise ValueError("its strips or tiles overlap")
+    return found

@@ -10,23 +10,16 @@ TIFF Revision 6.0, Adobe 1992: sections 14 and 15; Adobe Photoshop TIFF Technica
 
 from __future__ import annotations
 
-import io
 import math
-import os
-import threading
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-from PIL import Image
-from PIL.TiffImagePlugin import TiffImageFile
 
 from n2n_cli.images.tiff import pages as tags
-from n2n_cli.images.tiff.blocks import Blocks
-from n2n_cli.images.tiff.directory import StoredValues, Values, directory, head
+from n2n_cli.images.tiff.blocks import Blocks, stored
+from n2n_cli.images.tiff.libtiff import decompressed
 from n2n_cli.images.tiff.pages import Page
 from n2n_cli.nn.functional import Array
 
@@ -35,43 +28,10 @@ _DEFLATE = (8, 32946)
 _PACKBITS = 32773
 _WITH_PREDICTOR = {_LZW, *_DEFLATE, _LZMA, _ZSTD}
 _BY_LIBTIFF = {_LZW, _LZMA, _ZSTD, _PACKBITS}
-_LONGEST_VALUES = 2**20  # bytes of a tag that describes pixels
-_OLD_JPEG, _LONGEST_OLD_JPEG = 6, 2**28  # value of the tag Compression, and bytes of such a file
 _KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # of the tag SampleFormat
 _TYPES = {"u1", "u2", "u4", "i1", "i2", "i4", "f2", "f4", "f8"}
-_STDERR = 2
-_AT_ONCE = 2**24  # bytes that are decompressed at once
+_AT_ONCE, _LEAST = 2**24, 2**11  # bytes that are decompressed at once; of a block, at least
 _MOST_SAMPLES = 64
-_HEAD = 8  # bytes of a file's header
-
-
-class _Silence:
-    """Context in which nothing reaches stderr: libtiff prints there what our errors report.
-
-    It holds a lock, as the descriptor is one for all threads.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._stderr = -1
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-        with suppress(OSError):  # stderr may be closed
-            self._stderr = os.dup(_STDERR)
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, _STDERR)
-            os.close(nowhere)
-
-    def __exit__(self, *error: object) -> None:
-        if self._stderr >= 0:
-            os.dup2(self._stderr, _STDERR)
-            os.close(self._stderr)
-            self._stderr = -1
-        self._lock.release()
-
-
-_silence = _Silence()
 
 
 @dataclass(frozen=True)
@@ -152,17 +112,21 @@ def decode(page: Page, layout: Layout, blocks: Blocks) -> Array:
 
 def _unpacked(page: Page, layout: Layout, blocks: Blocks, numbers: range) -> Iterator[Array | None]:
     """Decompressed bytes of strips or tiles, (rows, bytes) each; None for one that is not stored."""
-    at_once = max(1, _AT_ONCE // (blocks.rows * blocks.row_bytes)) if layout.compression in _BY_LIBTIFF else 1
+    at_once = (
+        max(1, _AT_ONCE // max(_LEAST, blocks.rows * blocks.row_bytes)) if layout.compression in _BY_LIBTIFF else 1
+    )
     for first in range(0, len(numbers), at_once):
         yield from _unpacked_together(page, layout, blocks, numbers[first : first + at_once])
 
 
 def _unpacked_together(page: Page, layout: Layout, blocks: Blocks, chosen: range) -> Iterator[Array | None]:
-    pieces = [_stored(page, blocks, number) for number in chosen]
+    pieces = [stored(page, blocks, number) for number in chosen]
     if layout.compression in _BY_LIBTIFF:
         rows = [_rows(layout, blocks, number) for number in chosen]
-        stored = [i for i, piece in enumerate(pieces) if piece]
-        whole = _by_libtiff([pieces[i] for i in stored], [rows[i] for i in stored], layout, blocks)
+        filled = [(piece, height) for piece, height in zip(pieces, rows, strict=True) if piece]
+        whole = decompressed(
+            [piece for piece, _ in filled], [height for _, height in filled], layout.compression, blocks
+        )
         for piece, height in zip(pieces, rows, strict=True):
             yield whole[:height] if piece else None
             whole = whole[blocks.rows :] if piece else whole
@@ -181,15 +145,6 @@ def _rows(layout: Layout, blocks: Blocks, number: int) -> int:
     return blocks.rows if blocks.tiled else min(blocks.rows, layout.height - number % down * blocks.rows)
 
 
-def _stored(page: Page, blocks: Blocks, number: int) -> bytes:
-    length = int(blocks.lengths[number])
-    page.file.seek(int(blocks.places[number]))
-    piece = page.file.read(length)
-    if len(piece) < length:
-        raise ValueError("its pixels end too early")
-    return piece
-
-
 def _inflated(piece: bytes, longest: int) -> bytes:
     """Decompress zlib data, of at most `longest` bytes, and verify its checksum."""
     unpacker = zlib.decompressobj()
@@ -197,64 +152,6 @@ def _inflated(piece: bytes, longest: int) -> bytes:
     if not unpacker.eof and len(data) <= longest:
         raise ValueError("its pixels end too early")
     return data
-
-
-def _by_libtiff(pieces: list[bytes], rows: list[int], layout: Layout, blocks: Blocks) -> Array:
-    """Decompress strips or tiles, all but the last of equal height, as strips of a gray picture, a pixel per byte."""
-    if not pieces:
-        return np.zeros((0, blocks.row_bytes), np.uint8)
-    entries: dict[int, Values] = {
-        tags.WIDTH: blocks.row_bytes,
-        tags.LENGTH: blocks.rows * (len(rows) - 1) + rows[-1],
-        tags.BITS: 8,
-        tags.COMPRESSION: layout.compression,
-        tags.PHOTOMETRIC: 1,
-        tags.SAMPLES: 1,
-        tags.ROWS_PER_STRIP: blocks.rows,
-        tags.STRIP_OFFSETS: np.cumsum([_HEAD, *map(len, pieces[:-1])]).tolist(),
-        tags.STRIP_COUNTS: [*map(len, pieces)],
-    }
-    end = _HEAD + sum(map(len, pieces))
-    file = io.BytesIO(b"".join([head(end, big=False), *pieces, directory(entries, end, 0, big=False)]))
-    with _silence, TiffImageFile(file) as image:
-        image.load()
-        return np.asarray(image)
-
-
-def pillow_image(page: Page, blocks: Blocks) -> Image.Image:
-    """Decode a page with Pillow, which gets a file of the pixels and of the tags that describe them, and no more.
-
-    Raises
-    ------
-    SyntaxError
-        When Pillow does not support its kind of pixels.
-    ValueError, OSError
-        When the pixels are damaged or truncated.
-    """
-    order: Literal["<", ">"] = "<" if page.head[:2] == b"II" else ">"
-    if any(page.tags.entry(tag).length > _LONGEST_VALUES for tag in tags.OF_PIXELS & set(page.tags)):
-        raise ValueError("a tag of its pixels is too long")
-    entries: dict[int, Values] = {
-        tag: StoredValues(page.tags.entry(tag).type, page.tags.entry(tag).number, page.tags.raw(tag))
-        for tag in tags.OF_PIXELS & set(page.tags)
-    }
-    if page.integer(tags.COMPRESSION, tags.RAW) == _OLD_JPEG:  # parts of it lie anywhere in the file
-        page.file.seek(0)
-        data = page.file.read(_LONGEST_OLD_JPEG + 1)
-        if len(data) > _LONGEST_OLD_JPEG or len(page.head) > _HEAD:
-            raise ValueError("it is too long for an old-style JPEG in TIFF")
-        data, places = data[_HEAD:] + bytes(len(data) % 2), blocks.places
-    else:
-        pieces = [_stored(page, blocks, number) for number in range(len(blocks.places))]
-        data, places = b"".join(pieces), np.cumsum([_HEAD, *map(len, pieces[:-1])])
-    offsets, counts = (tags.TILE_OFFSETS, tags.TILE_COUNTS) if blocks.tiled else (tags.STRIP_OFFSETS, tags.STRIP_COUNTS)
-    entries |= {offsets: places.tolist(), counts: blocks.lengths.tolist()}
-    end = _HEAD + len(data)
-    file = b"".join([head(end, big=False, order=order), data, directory(entries, end, 0, big=False, order=order)])
-    with _silence:
-        image = TiffImageFile(io.BytesIO(file))
-        image.load()
-    return image
 
 
 def _values(data: Array, layout: Layout, width: int) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -17,7 +18,7 @@ from n2n_cli.config import load_config
 from n2n_cli.denoising.picture import MARGIN
 from n2n_cli.images import Part, Picture, Stored, write_pages
 from n2n_cli.models.model import Model
-from tests.cli import N2N, environment, failure, n2n, photo
+from tests.cli import N2N, ended, environment, failure, n2n, photo, start
 
 MODEL = ("--model", "tiny.pth")
 
@@ -255,3 +256,45 @@ def test_strength_zero_is_the_picture_and_the_report_tells_the_noise(here: Path)
     assert name == "in.png"
     assert before == after
     assert np.array_equal(np.asarray(Image.open("in.png")), np.asarray(Image.open("out.png")))
+
+
+@pytest.mark.parametrize("words", [("a.heic", "out.png"), ("a.heic", "out"), ("a.heic", "photos/0.png", "out")])
+def test_a_picture_of_another_kind_is_named_whatever_its_output(words: tuple[str, ...]) -> None:
+    Path("a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    Path("out").mkdir(exist_ok=True)
+    answer = n2n("denoise", "--model", "tiny.pth", *words)
+    assert answer.code == 1
+    assert "error: `a.heic` is an HEIC picture; supported are PNG, JPEG, TIFF, WebP and BMP\n" in answer.err
+    assert "hint: export it as 16-bit TIFF or as PNG\n" in answer.err or len(words) > 2
+
+
+def test_outputs_of_a_private_picture_are_private(here: Path) -> None:
+    (here / "private.png").write_bytes((here / "photos" / "0.png").read_bytes())
+    (here / "private.png").chmod(0o600)
+    (here / "tiny.pth").chmod(0o640)
+    for name, words, mode in (
+        ("out.png", ["denoise", "--model", "tiny.pth", "private.png", "out.png"], 0o600),
+        ("sheet.png", ["compare", "photos/0.png", "private.png", "-o", "sheet.png"], 0o600),
+        ("open.png", ["denoise", "--model", "tiny.pth", "photos/0.png", "open.png"], 0o644),
+        ("half.pth", ["export", "tiny.pth", "half.pth"], 0o640),
+    ):
+        assert n2n(*words).code == 0
+        assert (here / name).stat().st_mode & 0o777 == mode, name
+    (here / "out.png").chmod(0o644)  # an existing output keeps its own permissions
+    assert n2n("denoise", "--model", "tiny.pth", "private.png", "out.png").code == 0
+    assert (here / "out.png").stat().st_mode & 0o777 == 0o644
+    with (here / "private.png").open("rb") as stdin:
+        process = start("denoise", "--model", "tiny.pth", "-", "piped.png", stdin=stdin)
+    assert ended(process)[0] == 0
+    assert (here / "piped.png").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_system_without_permissions_is_noted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    Path("out").mkdir()
+    answer = n2n("denoise", "--model", "tiny.pth", "photos", "out")
+    assert answer.code == 0
+    assert answer.err.count("out`: its file system lets no permissions be set\n") == 1

@@ -1,0 +1,59 @@
+"""Networks whose values overflow: no picture is written, no score is printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from n2n_cli import denoise
+from n2n_cli.config import Config
+from n2n_cli.errors import DivergenceError
+from n2n_cli.models.model import Model
+from tests.cli import failure, n2n, photo
+
+OVERFLOW = "the network's output is not finite: its weights are too large, or damaged"
+
+
+@pytest.fixture(params=["", "Sigmoid", "ReLU", "LeakyReLU"])
+def checkpoint(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkpoint whose last layer is the given one; any of its three convolutions alone does not overflow."""
+    monkeypatch.chdir(tmp_path)
+    photo(tmp_path / "photos" / "a.png", (40, 36, 3))
+    same: dict[str, Any] = {"type": "Conv2d", "in_channels": 3, "out_channels": 3, "kernel_size": 3, "padding": 1}
+    layers = [same, {"type": "ReLU"}, same, {"type": "LeakyReLU"}, same]
+    layers += [{"type": request.param}] if request.param else []
+    model = Model.from_config(Config.from_tables({"network": {"channels": 3, "layers": layers}}, "test"), threads=1)
+    for values, _ in model.network.param():
+        values *= np.float32(1e17)
+    model.save("large.pth")
+    return Path("large.pth")
+
+
+@pytest.mark.parametrize("shape", [(24, 20, 3), (300, 280, 3), (24, 20)], ids=str)
+def test_no_picture_is_written(checkpoint: Path, shape: tuple[int, ...]) -> None:
+    photo(Path("in.png"), shape)
+    for words in ([], ["--ensemble"], ["--strength", "0.5"], ["--threads", "2"]):
+        code, message, hint = failure("denoise", "--model", checkpoint, *words, "in.png", "out.png")
+        assert (code, message, hint) == (
+            1,
+            OVERFLOW,
+            "take another checkpoint, as one of an earlier epoch",
+        )
+        assert not Path("out.png").exists()
+
+
+def test_no_score_is_printed(checkpoint: Path) -> None:
+    for words in ([], ["--json"], ["--csv"], ["--crops", "4"]):
+        answer = n2n("eval", checkpoint, "--data", "photos", "--noise", "gaussian:25", *words)
+        assert answer.code == 1
+        assert f"error: {OVERFLOW}\n" in answer.err
+        assert len(answer.out.splitlines()) <= 1  # the header of a table
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+def test_no_array_is_returned(checkpoint: Path, dtype: type[np.generic]) -> None:
+    with pytest.raises(DivergenceError, match="not finite"):
+        denoise(np.full((24, 20, 3), 0.5 if dtype in (np.float32, np.float64) else 99, dtype), str(checkpoint))
