@@ -32,8 +32,8 @@ def main() -> None:
     blas.prepare_blas()
 
     from n2n_cli.data.folders import image_files
+    from n2n_cli.data.set_values import read_pixels
     from n2n_cli.evaluation.metrics import psnr, ssim
-    from n2n_cli.images import read_pixels
     from n2n_cli.images.pixels import to_float
 
     files = image_files(options.data)[: options.count]

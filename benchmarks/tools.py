@@ -226,7 +226,8 @@ def noisy_pictures(
     `sigma` is in grey levels.
     """
     from n2n_cli.data.folders import image_files
-    from n2n_cli.images import Picture, read_pixels, write_picture
+    from n2n_cli.data.set_values import read_pixels
+    from n2n_cli.images import Picture, write_picture
     from n2n_cli.images.pixels import to_integer
     from n2n_cli.noise import parse_noise
 
@@ -253,8 +254,8 @@ def middle(pixels: Any, side: int | None) -> Any:
 
 
 def _score(picture: Path, clean: Path) -> float:
+    from n2n_cli.data.set_values import read_pixels
     from n2n_cli.evaluation.metrics import psnr
-    from n2n_cli.images import read_pixels
     from n2n_cli.images.pixels import to_float
 
     return psnr(*(np.moveaxis(to_float(read_pixels(path, 3)), -1, 0) for path in (picture, clean)))

@@ -11,7 +11,8 @@ system        the machine: cores, memory, BLAS, files, locks, processes
 nn            the framework: layers, losses and optimisers in plain NumPy
 engine        fast execution of networks: kernels, tiling, workers
 images        reading and writing of image files
-noise         noise models, noise level, noise correlation
+noise         noise models, noise level, noise correlation, variance stabilisation
+values        measured values: reversible transforms for a network
 config        TOML files that describe a network and its training
 checkpoints   `.pth` files and what they hold
 data          training pairs

@@ -5,10 +5,30 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+
+from tests.signals import signals_as_usual, time_limit
+
+SECONDS = 300.0
+"""Maximum time of a test, its fixtures and every wait in it."""
+
+
+@pytest.fixture(autouse=True)
+def limited() -> Iterator[None]:
+    """End a test that takes far too long, whatever it waits for."""
+    with time_limit(SECONDS):
+        yield
+
+
+@pytest.fixture
+def usual_signals() -> Iterator[None]:
+    """Take SIGINT, SIGTERM and SIGHUP as by default, also below nohup and in a background job."""
+    with signals_as_usual():
+        yield
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.cli import environment
+from tests.signals import default_signals
 
 PROGRAM = """
 import os, sys, time
@@ -69,6 +70,7 @@ def launched(ranks: int, *words: str, patch: str = "") -> Iterator[subprocess.Po
         stderr=subprocess.PIPE,
         text=True,
         env=environment(),
+        preexec_fn=default_signals,
     )
     try:
         yield process

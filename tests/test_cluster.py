@@ -15,6 +15,7 @@ import pytest
 from n2n_cli.checkpoints.file import read_checkpoint
 from tests.cli import environment, photo
 from tests.launching import launcher, wait_for
+from tests.signals import default_signals
 from tests.trainings import small_config, write_leaves
 
 pytestmark = pytest.mark.mpi
@@ -167,6 +168,7 @@ def test_a_slurm_job_goes_back_into_the_queue_and_goes_on() -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=default_signals,
     )
     try:
         wait_for("epoch 2/", process=job)

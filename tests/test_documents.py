@@ -17,7 +17,9 @@ from n2n_cli import __version__
 from n2n_cli.checkpoints.file import read_checkpoint
 
 ROOT = Path(__file__).parents[1]
-ARRAY, NETWORK, COMPILED, TORCH = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/API.md").read_text(), re.M | re.S)
+ARRAY, MOVIE, NETWORK, COMPILED, TORCH = re.findall(
+    r"^```python\n(.*?)^```$", (ROOT / "docs/API.md").read_text(), re.M | re.S
+)
 DOCUMENTS = sorted(
     path
     for pattern in ("*.md", "benchmarks/*.md", "data/README.md", "docs/*.md", "n2n_cli/**/*.md")
@@ -36,6 +38,10 @@ def outcome(program: str, folder: Path) -> str:
 
 def test_an_array_is_denoised_as_shown(tmp_path: Path) -> None:
     assert outcome(ARRAY, tmp_path) == "(64, 96, 3) uint8 True\n"
+
+
+def test_a_movie_is_denoised_as_shown(tmp_path: Path) -> None:
+    assert outcome(ARRAY + MOVIE, tmp_path) == "(64, 96, 3) uint8 True\n(5, 64, 96) uint16\n"
 
 
 def test_a_network_is_built_trained_and_saved_as_shown(tmp_path: Path) -> None:

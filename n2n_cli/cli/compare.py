@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from n2n_cli.cli.console import result, tell
-from n2n_cli.cli.options import Json, Out, option
+from n2n_cli.cli.options import Json, Out, ValuesMode, option
 
 
 class Square(NamedTuple):
@@ -40,6 +40,7 @@ def compare(
         list[Square] | None,
         option("--crop", "X,Y,SIZE", _square, "Square to enlarge, in pixels.", default="three"),
     ] = None,
+    values: ValuesMode = "auto",
     as_json: Json = False,
 ) -> None:
     """Draw a contact sheet: a picture before and after denoising.
@@ -54,18 +55,18 @@ def compare(
       n2n compare noisy.png denoised.png clean.png -o sheet.png --crop 120,80,64
     """
     from n2n_cli.evaluation import comparison
-    from n2n_cli.images import Picture, format_of, read_picture, write_picture
+    from n2n_cli.images import Picture, format_of, read_picture, upright, write_picture
     from n2n_cli.system.atomic_files import mode_of_copies
     from n2n_cli.system.json_lines import json_line
 
     format_of(out)  # a wrong ending is told of before the work
     pictures = []
     for path in (noisy, denoised, *([] if clean is None else [clean])):
-        picture = read_picture(path)
+        picture = upright(read_picture(path))
         for note in (*picture.notes, *([] if picture.alpha is None else ["its transparency is not shown"])):
             tell(f"{path}: {note}")
         pictures.append((path, picture))
-    compared = comparison.compare(pictures, crops)
+    compared = comparison.compare(pictures, crops, values)
     write_picture(out, Picture(compared.draw()), mode=mode_of_copies(*(path for path, _ in pictures)))
     for metrics in compared.metrics:
         result(json_line(asdict(metrics)) if as_json else f"{metrics.picture}: {metrics}")

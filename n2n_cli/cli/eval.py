@@ -11,14 +11,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from n2n_cli.cli.console import result, shows_progress, stderr, tell
-from n2n_cli.cli.options import Ensemble, Json, NetworkConfig, Threads, exclusive, option, requires, whole_number
+from n2n_cli.cli.options import (
+    Ensemble,
+    Json,
+    NetworkConfig,
+    SomeValuesMode,
+    Threads,
+    exclusive,
+    option,
+    requires,
+    whole_number,
+)
 from n2n_cli.cli.ranked import show_nothing
 from n2n_cli.errors import printable
 
 if TYPE_CHECKING:
     from n2n_cli.evaluation.scores import Score, Scores, Summary, Tally
 
-_FIGURES = ("noisy_psnr", "psnr", "noisy_ssim", "ssim")
+_FIGURES = ("noisy_psnr", "psnr", "noisy_ssim", "ssim", "noisy_rms", "rms")
 
 
 def evaluate(
@@ -44,6 +54,7 @@ def evaluate(
     seed: Annotated[int | None, option("--seed", "N", whole_number(0), "Seed of crops and noise.", default="0")] = None,
     clip: Annotated[bool, typer.Option("--clip", help="Clip and round noisy pictures to 8 bits, as PNG.")] = False,
     ensemble: Ensemble = False,
+    values: SomeValuesMode = None,
     threads: Threads = None,
     as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values; the means to stderr.")] = False,
@@ -78,10 +89,11 @@ def evaluate(
         model.predict_as_ensemble()
     if noise is not None:
         model.config.override("data.noise", noise, "--noise")  # a wrong one is told of here
+    settings = model.config if values is None else model.config.override("data.values", values, "--values")
     if data is None and clean is None and ranks.first:
         tell(f"pictures: held out from {model.config.data.source}")  # the checkpoint names them, not the user
     scores = evaluation.evaluate(
-        model, model.config, data, noise, clean=clean, crops=crops, seed=seed, clip=clip, ranks=ranks
+        model, settings, data, noise, clean=clean, crops=crops, seed=seed, clip=clip, ranks=ranks
     )
     if not ranks.first:
         show_nothing(scores)
@@ -101,6 +113,11 @@ def evaluate(
         tell(
             f"mean of {summary.pictures}: noisy {summary.noisy_psnr:.2f} dB, denoised {summary.psnr:.2f} dB; "
             f"SSIM {summary.noisy_ssim:.4f}, {summary.ssim:.4f}"
+        )
+    if scores.measured:
+        tell(
+            f"measured values: RMS error noisy {summary.noisy_rms:.4g}, denoised {summary.rms:.4g} in their own units; "
+            "PSNR refers to the range of each picture's values"
         )
     tell(
         f"PSNR of the mean error over all pictures: noisy {summary.noisy_pooled_psnr:.2f} dB, "
@@ -184,7 +201,7 @@ def _print_lines(scores: Iterator[Score], tally: Tally) -> None:
 
 
 def _cells(figures: Score | Summary) -> tuple[str, ...]:
-    before, after, *similarities = _texts(figures)
+    before, after, *similarities = _texts(figures)[:4]
     return before, after, f"{figures.psnr - figures.noisy_psnr:+.2f}", *similarities
 
 
@@ -194,4 +211,6 @@ def _texts(figures: Score | Summary) -> tuple[str, ...]:
         f"{figures.psnr:.2f}",
         f"{figures.noisy_ssim:.4f}",
         f"{figures.ssim:.4f}",
+        f"{figures.noisy_rms:.4g}",
+        f"{figures.rms:.4g}",
     )

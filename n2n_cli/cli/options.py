@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
@@ -141,6 +141,14 @@ Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, one o
 NetworkConfig: TypeAlias = Annotated[  # a Config, whose module is imported only when it is needed
     Any,
     option("--config", "FILE|NAME", config_option, "Network of PyTorch weights.", default="as saved"),
+]
+ValuesMode: TypeAlias = Annotated[
+    Literal["auto", "display", "linear", "photons"],
+    typer.Option("--values", metavar="KIND", help="Kind of values: auto, display, linear, photons."),
+]
+SomeValuesMode: TypeAlias = Annotated[
+    Literal["auto", "display", "linear", "photons"] | None,
+    typer.Option("--values", metavar="KIND", help="Kind: auto, display, linear, photons.", show_default=False),
 ]
 Out: TypeAlias = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write, or to replace.")]
 Threads: TypeAlias = Annotated[

@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 from n2n_cli.errors import ArgumentError
 from n2n_cli.nn.spec import LayerSpec
 from n2n_cli.noise import NOISE_MODELS, parse_noise
+from n2n_cli.values.choice import MODES
+from n2n_cli.values.transform import parse_values
 
 DEAD_LEAVES = "dead-leaves"
 """Name of the built-in pictures as a data source."""
@@ -139,6 +141,16 @@ def noise(value: Any) -> str:
 def noise_or_none(value: Any) -> str:
     """A noise model, or an empty text."""
     return "" if value == "" else noise(value)
+
+
+def values(value: Any) -> str:
+    """A way to choose the transform of a picture's values, or a transform."""
+    if value not in MODES:
+        try:
+            parse_values(value)
+        except (ValueError, AttributeError):
+            raise ValueError("one of " + ", ".join(f'"{mode}"' for mode in MODES) + ', or as "linear:0~4095"') from None
+    return str(value)
 
 
 def layers(value: Any) -> tuple[LayerSpec, ...]:

@@ -75,6 +75,9 @@ class DataConfig:
         Match the brightness of shots to the first of their scene.
     align : bool
         Correct shifts of shots by whole pixels, by cropping them to their common area.
+    values : str
+        "auto", "display", "linear" or "photons": transform between the pictures' values and what the network sees. A
+        training on measured values replaces it by the transform itself, as "linear:91.0~185.0".
     """
 
     source: str = keys.key(keys.source, DEAD_LEAVES)
@@ -93,6 +96,7 @@ class DataConfig:
     second: str = keys.key(keys.path, "")
     match_exposure: bool = keys.key(keys.flag, False)
     align: bool = keys.key(keys.flag, False)
+    values: str = keys.key(keys.values, "auto")
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import unicodedata
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from n2n_cli.errors import DataError, ImageError
-from n2n_cli.images import FORMATS, picture_size
+from n2n_cli.images import FORMATS, picture_size, skipped_notes
 from n2n_cli.nn.functional import Pair
 
 PAIR_ENDINGS = (".pkl", ".pth", ".pt")
@@ -21,17 +24,67 @@ def image_files(folder: Path) -> list[Path]:
     DataError
         When there is no such folder, it may not be read, or it holds no image file.
     """
-    # A hidden `._photo.jpg` holds macOS's metadata of photo.jpg, not a picture.
-    files = [
-        path
-        for path in entries(folder)
-        if path.suffix.lower() in FORMATS and not path.name.startswith(".") and path.is_file()
-    ]
+    files = [path for path in _files(folder) if path.suffix.lower() in FORMATS]
     if not files:
         raise DataError(
-            f"the folder `{folder}` holds no pictures", hint="looked for " + ", ".join(FORMATS) + "; not in subfolders"
+            "; ".join([f"the folder `{folder}` holds no pictures", *notes_on_others(folder)]),
+            hint="looked for " + ", ".join(FORMATS) + "; not in subfolders",
         )
     return files
+
+
+def notes_on_others(*folders: Path) -> tuple[str, ...]:
+    """Notes on pictures directly in folders that `image_files` leaves out, since their formats are not read.
+
+    Raises
+    ------
+    DataError
+        When a folder may not be read.
+    """
+    others = {folder: [path for path in _files(folder) if path.suffix.lower() not in FORMATS] for folder in folders}
+    return tuple(note for folder, paths in others.items() for note in skipped_notes(paths, folder))
+
+
+def _files(folder: Path) -> list[Path]:
+    # A hidden `._photo.jpg` holds macOS's metadata of photo.jpg, not a picture.
+    return [path for path in entries(folder) if not path.name.startswith(".") and path.is_file()]
+
+
+def matched(first: Sequence[Path], second: Sequence[Path]) -> tuple[list[tuple[Path, Path]], list[Path], list[Path]]:
+    """Match files by their names.
+
+    Equal names go first; then those that differ in nothing but the Unicode form of their letters, as names do that
+    macOS has written.
+
+    Returns
+    -------
+    pairs : list of (Path, Path)
+        In the order of `first`.
+    first_alone, second_alone : list of Path
+    """
+    pairs: dict[Path, Path] = {}
+    taken = set[Path]()
+    for key in (lambda path: path.name, lambda path: unicodedata.normalize("NFC", path.name)):
+        free = {key(path): path for path in second if path not in taken}
+        for path in first:
+            if path not in pairs and key(path) in free:
+                pairs[path] = free.pop(key(path))
+                taken.add(pairs[path])
+    ordered = [(path, pairs[path]) for path in first if path in pairs]
+    return ordered, [path for path in first if path not in pairs], [path for path in second if path not in taken]
+
+
+def find_file(folder: Path, name: str) -> Path:
+    """The file of a name, below a folder, in whichever Unicode form the disk has it; else that name itself."""
+    found = folder
+    for part in Path(name).parts:
+        if not os.path.lexists(found / part):
+            with suppress(OSError):
+                wanted = unicodedata.normalize("NFC", part)
+                names = (path.name for path in found.iterdir())
+                part = next((name for name in names if unicodedata.normalize("NFC", name) == wanted), part)
+        found = found / part
+    return found
 
 
 def picture_sizes(paths: Iterable[Path]) -> tuple[dict[Path, Pair], list[str]]:

@@ -15,6 +15,7 @@ from n2n_cli.data.shrinking import shrunk
 from n2n_cli.images.pixels import flip_rotate, to_float, to_integer
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import NoiseModel
+from n2n_cli.values.transform import Values
 
 HELD_OUT = 20
 """Every 20th picture or scene is held out for validation."""
@@ -35,11 +36,15 @@ class Pairs(Protocol):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Pairs for training, pairs (noisy, clean) for validation, and notes for the user."""
+    """Pairs for training, pairs (noisy, clean) for validation, and notes for the user.
+
+    `values` is the transform of measured values; None for display pictures.
+    """
 
     train: Pairs
     validation: Pairs
     notes: tuple[str, ...]
+    values: Values | None = None
 
 
 class Places:

@@ -13,11 +13,13 @@ import numpy as np
 from n2n_cli.data.alignment import Exposure, common_area, measure_exposure, measure_shift
 from n2n_cli.data.folders import picture_sizes
 from n2n_cli.data.picture_memory import MAX_BYTES, cropped_note, middle, share_of_sides
+from n2n_cli.data.set_values import seen_pixels
 from n2n_cli.data.shots import Scene
-from n2n_cli.errors import DataError, ImageError
-from n2n_cli.images import Picture, read_picture
+from n2n_cli.errors import DataError, ImageError, listed
+from n2n_cli.images import Picture, read_picture, upright
 from n2n_cli.images.pixels import LUMA, to_float
 from n2n_cli.nn.functional import Array, Pair
+from n2n_cli.values.transform import Values
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ def read_scenes(
     smallest: int,
     match_exposure: bool = False,
     align: bool = False,
+    values: Values | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> tuple[list[Shots], tuple[str, ...]]:
     """Read the shots of all scenes that are large enough; returns notes for the user.
@@ -107,6 +110,8 @@ def read_scenes(
         Match the brightness of shots to the first of their scene.
     align : bool
         Correct shifts by whole pixels, by cropping all shots to the area common to all.
+    values : Values, optional
+        The transform of measured values.
     max_bytes : int
         Of all shots together; if they are larger, the middle of each is used.
 
@@ -122,7 +127,7 @@ def read_scenes(
     found = _Differences()
     small, least = 0, 1.0
     for scene in scenes:
-        pixels, wrong = _read(scene, sizes, total, smallest, max_bytes)
+        pixels, wrong = _read(scene, sizes, total, smallest, values, max_bytes)
         problems += wrong
         if problems:
             continue  # find the other problems, to report all at once
@@ -137,7 +142,7 @@ def read_scenes(
         kept.append(shots)
     if problems:
         raise DataError(
-            f"{len(problems)} shots cannot be used: " + "; ".join(problems),
+            f"{len(problems)} shots cannot be used: {listed(problems)}",
             hint="mend them, or take them out; shots of a scene are of one size, colour and depth",
         )
     if not kept:
@@ -154,7 +159,7 @@ def read_scenes(
 
 
 def _read(
-    scene: Scene, sizes: dict[Path, Pair], total: int, smallest: int, max_bytes: int
+    scene: Scene, sizes: dict[Path, Pair], total: int, smallest: int, values: Values | None, max_bytes: int
 ) -> tuple[list[Array], list[str]]:
     """The pixels of a scene's shots, cropped to the memory limit, and problems."""
     pixels: list[Array] = []
@@ -165,15 +170,12 @@ def _read(
         if path not in sizes:  # reported already
             continue
         try:
-            picture = read_picture(path)
+            picture = upright(read_picture(path))
         except ImageError as error:
             problems.append(error.message)
             continue
         own, kind = picture.pixels, _kind(picture, sizes[path])
         first = first or (path, kind)
-        if picture.value_range is not None:
-            problems.append(f"`{path}` is {kind}; it needs 8 or 16 bits, or floats from 0 to 1")
-            continue
         if kind != first[1]:
             problems.append(f"`{path}` is {kind}, `{first[0]}` is {first[1]}")
             continue
@@ -182,6 +184,11 @@ def _read(
             problems.append(f"`{path}` is a copy of `{seen[digest]}`, with the same noise")
             continue
         seen[digest] = path
+        try:
+            own = seen_pixels(f"`{path}`", picture, values)
+        except ImageError as error:
+            problems.append(error.message)
+            continue
         share = share_of_sides(total * own.shape[2] * own.itemsize, max_bytes)
         pixels.append(middle(own, share, smallest))
     return pixels, problems

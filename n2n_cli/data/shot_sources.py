@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from n2n_cli.config import DataConfig
-from n2n_cli.data.folders import check_channels
+from n2n_cli.data.folders import check_channels, notes_on_others, subfolders
 from n2n_cli.data.pairs import HELD_OUT, Dataset, how_often
 from n2n_cli.data.scenes import Shots, read_scenes
+from n2n_cli.data.set_values import values_note, values_of_set
 from n2n_cli.data.shot_crops import ShotCrops
 from n2n_cli.data.shot_pairs import ShotPairs
 from n2n_cli.data.shots import Scene, bursts, listed_pairs, paired_folders, single_pictures
@@ -32,9 +33,12 @@ def open_shots(config: DataConfig, channels: int, *, seed: int) -> Dataset:
     single = config.kind == "single"
     kind: type[ShotCrops] = SinglePairs if single else ShotPairs
     smallest = 2 * config.size if single else config.size
+    scenes = _scenes(config)
+    values = values_of_set([path for scene in scenes for path in scene.shots], config.values)
     shots, notes = read_scenes(
-        _scenes(config), smallest=smallest, match_exposure=config.match_exposure, align=config.align
+        scenes, smallest=smallest, match_exposure=config.match_exposure, align=config.align, values=values
     )
+    notes = notes_on_others(*_folders(config)) + notes
     trained, held_out, how = _split(shots, smallest)
     options = {"redraw": config.redraw, "recrop": config.recrop, "augment": config.augment}
     train = kind(trained, config.pairs, config.size, channels, seed=seed, **options)
@@ -50,7 +54,7 @@ def open_shots(config: DataConfig, channels: int, *, seed: int) -> Dataset:
             f"neighbours drawn {redrawn}, {crops}",
             f"{start} of one neighbour against the other, {end}",
         )
-        return Dataset(train, validation, notes)
+        return Dataset(train, validation, values_note(values) + notes, values)
     several = any(len(one.scene.targets(shot)) > 1 for one in held_out for shot, _ in one.scene.pairs)
     against = "the mean of the scene's other shots" if several else "the other shot"
     notes += (
@@ -61,7 +65,15 @@ def open_shots(config: DataConfig, channels: int, *, seed: int) -> Dataset:
         f"pairs of shots taken {redrawn}, {crops}",
         f"{start} against {against}, {end}",
     )
-    return Dataset(train, validation, notes)
+    return Dataset(train, validation, values_note(values) + notes, values)
+
+
+def _folders(config: DataConfig) -> list[Path]:
+    """Folders that hold the shots of `_scenes`; none for a table."""
+    source = Path(config.source)
+    if config.kind == "bursts":
+        return subfolders(source)
+    return [source, *([Path(config.second)] if config.second else [])] if source.is_dir() else []
 
 
 def _scenes(config: DataConfig) -> list[Scene]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import itertools
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from n2n_cli.data.folders import image_files, subfolders
+from n2n_cli.data.folders import find_file, image_files, matched, subfolders
 from n2n_cli.errors import DataError
 from n2n_cli.images import FORMATS
 from n2n_cli.nn.functional import Pair
@@ -17,6 +21,7 @@ from n2n_cli.nn.functional import Pair
 MAX_TABLE = 100_000_000
 """Maximum size of a table of pairs, in bytes."""
 
+_SEPARATORS = (",", ";", "\t")  # of the columns of a table; the first one where all fit alike
 _TABLE = "a row of a table of pairs is two file names, `first.png,second.png`, as seen from the table's folder"
 
 
@@ -55,22 +60,23 @@ def paired_folders(first: Path, second: Path) -> list[Scene]:
             f"`{first}` and `{second}` are the same folder: a picture is no second shot of itself",
             hint="two folders, each with a shot of every scene, or `--single-image` with one",
         )
-    names, others = ({path.name for path in image_files(folder)} for folder in (first, second))
-    lonely = [f"`{second / name}` is missing" for name in sorted(names - others)]
-    lonely += [f"`{first / name}` is missing" for name in sorted(others - names)]
+    pairs, alone, others_alone = matched(image_files(first), image_files(second))
+    lonely = [f"`{second / path.name}` is missing" for path in alone]
+    lonely += [f"`{first / path.name}` is missing" for path in others_alone]
     if lonely:
         raise DataError(
             f"`{first}` and `{second}` do not hold the same pictures: " + "; ".join(lonely),
             hint="two shots of a scene have the same file name, or stand in one row of a table: `--pairs pairs.csv`",
         )
-    return [Scene(name, (first / name, second / name), ((0, 1),)) for name in sorted(names)]
+    return [Scene(one.name, (one, other), ((0, 1),)) for one, other in pairs]
 
 
 def listed_pairs(table: Path) -> list[Scene]:
     """The pairs of a table of two columns: the picture to denoise and its target.
 
     Paths are relative to the table; a first row without pictures is a heading. Pairs that share a picture are one
-    scene.
+    scene. The columns are separated by commas, semicolons or tabs, the text is UTF-8, UTF-16 or Windows-1252, as
+    spreadsheets write it in different countries.
 
     Raises
     ------
@@ -92,7 +98,7 @@ def listed_pairs(table: Path) -> list[Scene]:
         if any("\0" in cell for cell in cells):
             problems.append(f"row {number} has a name that no file can have")
             continue
-        one, other = (table.parent / cell for cell in cells)
+        one, other = (find_file(table.parent, cell) for cell in cells)
         if os.path.realpath(one) == os.path.realpath(other):
             problems.append(f"row {number} names the same picture twice")
             continue
@@ -150,15 +156,42 @@ def _rows(table: Path) -> Iterator[tuple[int, list[str]]]:
             )
         if table.stat().st_size > MAX_TABLE:
             raise DataError(f"`{table}` is too long: a table of pairs has at most {MAX_TABLE:,} bytes", hint=_TABLE)
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
-            yield from ((reader.line_num, row) for row in reader)
+        text = _text(table.read_bytes())
+        reader = _reader(text, max(_SEPARATORS, key=lambda separator: _pairs_by(text, separator)))
+        yield from ((reader.line_num, row) for row in reader)
     except FileNotFoundError:
         raise DataError(f"there is no table of pairs `{table}`", hint=_TABLE) from None
     except OSError as error:
         raise DataError(f"the table of pairs `{table}` cannot be read: {error.strerror}") from None
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"`{table}` is no table of pairs: {error}", hint=_TABLE) from None
+
+
+def _text(data: bytes) -> str:
+    """Text of a table, which does not say how it is encoded."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if b"\0" in data:
+            raise
+        with suppress(UnicodeDecodeError):
+            return data.decode("cp1252")
+        raise error from None
+
+
+def _reader(text: str, separator: str) -> Any:
+    return csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
+
+
+def _pairs_by(text: str, separator: str) -> int:
+    """Number of rows with two cells, if the cells are separated so."""
+    count = 0
+    with suppress(csv.Error):
+        for row in _reader(text, separator):
+            count += len(row) == 2
+    return count
 
 
 def _grouped(pairs: list[tuple[Path, Path]]) -> list[Scene]:

@@ -13,14 +13,15 @@ from n2n_cli.checkpoints.file import read_checkpoint
 from n2n_cli.config import DataConfig
 from n2n_cli.config.keys import DEAD_LEAVES
 from n2n_cli.data.built_in import built_in_pictures
-from n2n_cli.data.folders import PAIR_ENDINGS, check_channels, image_files, picture_sizes
+from n2n_cli.data.folders import PAIR_ENDINGS, check_channels, image_files, notes_on_others, picture_sizes
 from n2n_cli.data.pairs import HELD_OUT, ArrayPairs, CropPairs, Dataset, how_often
 from n2n_cli.data.picture_memory import MAX_BYTES, cropped_note, middle, share_of_sides
+from n2n_cli.data.set_values import read_pixels, values_note, values_of_set
 from n2n_cli.data.shot_sources import open_shots
-from n2n_cli.errors import DataError, ImageError
-from n2n_cli.images import read_pixels
+from n2n_cli.errors import DataError, ImageError, listed
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import parse_noise
+from n2n_cli.values.transform import Values
 
 PAIR_FILES = ("train_data.pkl", "val_data.pkl")
 """Files of the EPFL course, two uint8 arrays (N, C, H, W) each.
@@ -57,11 +58,14 @@ def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int |
             hint="leave `data.target_noise` out",
         )
     crop = config.size * noise.scale
+    values = None
     if config.source == DEAD_LEAVES:
         check_channels(channels)
         pictures, notes = built_in_pictures(crop, channels, threads=threads)
     else:
-        pictures, notes = read_folder(Path(config.source), channels, smallest=crop)
+        folder = Path(config.source)
+        values = values_of_set(image_files(folder), config.values)
+        pictures, notes = read_folder(folder, channels, smallest=crop, values=values)
     if len(pictures) < 2:
         raise DataError(
             f"`{config.source}` holds one usable picture; training needs a second one for validation",
@@ -107,22 +111,24 @@ def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int |
         *(["half of the inputs clipped and rounded to 8 bits, no target"] if config.clip_inputs else []),
         f"the Noise2Noise loss levels off at {target_noise.floor}: validation PSNR is the figure to watch",
     )
-    return Dataset(train, validation, notes)
+    return Dataset(train, validation, values_note(values) + notes, values)
 
 
 def read_folder(
-    folder: Path, channels: int, *, smallest: int, max_bytes: int = MAX_BYTES
+    folder: Path, channels: int, *, smallest: int, values: Values | None = None, max_bytes: int = MAX_BYTES
 ) -> tuple[list[Array], tuple[str, ...]]:
     """Read the pictures of a folder that are at least `smallest` pixels a side.
 
     Parameters
     ----------
+    values : Values, optional
+        The transform of measured values.
     max_bytes : int
         Of all pictures together; if they are larger, the middle of each is used.
 
     Returns
     -------
-    pictures : list of (H, W, channels) integer arrays
+    pictures : list of (H, W, channels) arrays, of integers or of floats
     notes : tuple of str
 
     Raises
@@ -140,7 +146,7 @@ def read_folder(
     pictures, least = [], 1.0
     for path in usable:
         try:
-            pixels = read_pixels(path, channels)
+            pixels = read_pixels(path, channels, values)
         except ImageError as error:
             problems.append(error.message)
             continue
@@ -149,7 +155,7 @@ def read_folder(
         least = min(least, share)
     if problems:
         raise ImageError(
-            f"{len(problems)} of {len(files)} pictures cannot be read: " + "; ".join(problems),
+            f"{len(problems)} of {len(files)} pictures cannot be read: {listed(problems)}",
             hint="mend them, or move them out of the folder",
         )
     if not pictures:
@@ -157,7 +163,7 @@ def read_folder(
             f"no picture in `{folder}` is as large as {smallest}x{smallest} pixels",
             hint="a smaller `data.size`, or a noise model that needs fewer source pixels",
         )
-    notes: tuple[str, ...] = ()
+    notes = notes_on_others(folder)
     if len(usable) < len(files):
         notes += (f"{len(files) - len(usable)} of {len(files)} pictures are smaller than {smallest} pixels: left out",)
     if least < 1:

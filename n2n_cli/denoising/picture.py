@@ -15,6 +15,7 @@ from n2n_cli.models.model import Model
 from n2n_cli.models.predictor import Predictor
 from n2n_cli.nn.functional import Array
 from n2n_cli.system.progress import advance
+from n2n_cli.values.prepared import keep_dark_means
 
 _BLOCK = 1 << 20  # values blended at a time
 _BASE_MEMORY = 100_000_000
@@ -58,12 +59,15 @@ def denoise_picture(
     strength: float = 1,
     max_memory: int | None = None,
 ) -> Picture:
-    """Denoise the pixels of a picture; its depth, alpha and metadata stay.
+    """Denoise the pixels of a display picture; its depth, alpha and metadata stay.
+
+    The mean of dark areas is kept. Floats are not clipped.
 
     Parameters
     ----------
     model : Model
     picture : Picture
+        Of uint8, uint16, or floats from about 0 to 1; see `values` for others.
     strength : float
         Weight of the denoised picture in a blend with the input, from 0 to 1. 0 returns the input unchanged.
     max_memory : int, optional
@@ -97,7 +101,10 @@ def denoise_picture(
             fixed // 10**6 + error.needed + 1,
             hint="a larger `--max-memory`, or fewer `--threads`",
         ) from None
-    return replace(picture, pixels=denoised if strength == 1 else _blend(picture, denoised, strength))
+    result = denoised if strength == 1 else _blend(picture, denoised, strength)
+    if result.dtype.kind == "u":
+        keep_dark_means(pixels, result)
+    return replace(picture, pixels=result)
 
 
 def _as_floats(part: Array) -> Array:

@@ -11,16 +11,13 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from n2n_cli.denoising.picture import denoise_picture
+from n2n_cli.denoising.page import denoise_page
 from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask, Outcome, output_exists
+from n2n_cli.denoising.transforms import Transforms
 from n2n_cli.errors import ImageError
-from n2n_cli.images import Picture, check_holds, format_of, is_lossy, read_pages, write_pages
+from n2n_cli.images import Pages, Picture, check_holds, format_of, is_lossy, opened_pages, picture_size, write_pages
 from n2n_cli.models.model import Model
-from n2n_cli.noise.correlation import correlation_notes, shuffled_down, shuffled_up
-from n2n_cli.noise.level import sigma_of
-from n2n_cli.single_image.denoiser import LEARNING, learn_to_denoise
 from n2n_cli.system.atomic_files import mode_of_copies
-from n2n_cli.system.progress import advance, part_of_work
 
 
 def denoise_files(
@@ -71,21 +68,21 @@ def _denoise_file(model: Model | None, outcome: Outcome, options: DenoiseOptions
     task = outcome.task
     image_format = options.image_format
     if task.output_stream is None and image_format is None:
-        image_format = format_of(task.target)  # raises for an unknown ending, before the work
+        image_format = _format_of_target(task)
     sigmas: list[tuple[float, float]] = []
 
     def one_page(picture: Picture) -> Picture:
-        outcome.note(task.source, picture.notes)
-        denoised = _denoise(model, picture, outcome, options)
-        if options.estimates:
-            sigmas.append((sigma_of(picture), sigma_of(denoised)))
+        outcome.note(picture.notes)
+        page = denoise_page(model, picture, transforms, options)
+        outcome.note(page.notes)
+        outcome.learned += page.learned
+        sigmas.append((page.sigma_before, page.sigma_after))
         outcome.pages += 1
-        return denoised
+        return page.picture
 
-    with _reading(task) as source:
-        pages = read_pages(
-            source, name=str(task.source) if task.input_stream is None else "stdin", max_pixels=options.max_pixels
-        )
+    with _opened(task, options) as file:
+        transforms = Transforms(file.sample, options.values, None if model is None else model.values)
+        pages = iter(file)
         first = next(pages)
         outcome.height, outcome.width = first.pixels.shape[:2]
         image_format = image_format or first.format
@@ -105,33 +102,30 @@ def _denoise_file(model: Model | None, outcome: Outcome, options: DenoiseOptions
             name=target,
             mode=mode_of_copies(task.input_stream or task.source),
         )
-    outcome.note(task.target, notes)
+    outcome.note(transforms.notes())
+    outcome.note(notes)
     if options.estimates:
         outcome.sigma_before, outcome.sigma_after = (sum(column) / len(column) for column in zip(*sigmas, strict=True))
 
 
-def _denoise(model: Model | None, picture: Picture, outcome: Outcome, options: DenoiseOptions) -> Picture:
-    """Denoise one page: split it, learn from it, denoise the parts, join them."""
-    if options.strength == 0:
-        advance(1)
-        return picture
-    parts = shuffled_down(picture, options.pd)
-    share = LEARNING if options.learning else 0.0
-    with part_of_work(share):
-        denoiser = learn_to_denoise(options.learning, parts, model, seconds=options.seconds, threads=options.threads)
-    outcome.note(outcome.task.source, denoiser.notes)
-    outcome.learned.extend(denoiser.learned)
-    denoised = []
-    for part in parts:
-        size = (1 - share) * part.pixels.size / picture.pixels.size
-        with part_of_work(size):
-            denoised.append(
-                denoise_picture(denoiser.model, part, strength=options.strength, max_memory=options.max_memory)
-            )
-    whole = shuffled_up(picture, denoised, options.pd)
-    if options.learning is not None or options.pd > 1 or options.estimates:
-        outcome.note(outcome.task.source, correlation_notes(picture, whole, options.pd))
-    return whole
+@contextmanager
+def _opened(task: DenoiseTask, options: DenoiseOptions) -> Iterator[Pages]:
+    name = str(task.source) if task.input_stream is None else "stdin"
+    with (
+        _reading(task) as source,
+        opened_pages(source, name=name, max_pixels=options.max_pixels, max_memory=options.max_memory) as pages,
+    ):
+        yield pages
+
+
+def _format_of_target(task: DenoiseTask) -> str:
+    """Format of an output; an unknown ending is reported before the work, and only of a picture that can be read."""
+    try:
+        return format_of(task.target)
+    except ImageError:
+        if task.input_stream is None:
+            picture_size(task.source)
+        raise
 
 
 @contextmanager

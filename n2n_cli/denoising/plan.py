@@ -12,7 +12,7 @@ from pathlib import Path
 
 from n2n_cli.denoising.tasks import DenoiseTask
 from n2n_cli.errors import ImageError, N2NError, UsageError, listed
-from n2n_cli.images import FORMATS
+from n2n_cli.images import FORMATS, skipped_notes
 
 ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp"}
 """File ending of each image format, for outputs whose format differs from their input's."""
@@ -106,22 +106,24 @@ def plan_folder(sources: Sequence[Path], folder: Path, options: FolderOptions) -
     problems: list[N2NError] = []
     again: list[Path] = []
     found: dict[Path, Path] = {}  # output of each input
+    skipped: tuple[str, ...] = ()
     for source in sources:
         if os.path.isdir(source):  # noqa: PTH112 - `is_dir` raises for an impossible name; here it is reported when it is read
             walk = _Walk(source, folder, options, problems)
             names = [(source / name, name) for name in walk.files()]
+            skipped += skipped_notes(walk.others, source)
             again += walk.again
         else:
             names = [(source, Path(source.name))]
         for path, name in names:
             found.setdefault(path, folder / _renamed(name, options))
-    notes = _drop_earlier_outputs(found) if options.suffix else ()
+    notes = skipped + (_drop_earlier_outputs(found) if options.suffix else ())
     if again:
         links = listed([f"`{link}`" for link in again])
         notes += (f"not followed, as the pictures there are read under another name: {links}",)
     _check_unique(found)
     if not found and not problems:
-        raise _no_pictures(sources, options)
+        raise _no_pictures(sources, options, skipped)
     tasks = tuple(DenoiseTask(source, found[source]) for source in sorted(found, key=os.fsencode))
     return Plan(tasks, tuple(problems), notes)
 
@@ -133,6 +135,8 @@ class _Walk:
 
     Attributes
     ----------
+    others : list of Path
+        Files that do not have the ending of an image format.
     again : list of path
         Links that lead to folders which are read under another name.
     """
@@ -140,6 +144,7 @@ class _Walk:
     def __init__(self, root: Path, output: Path, options: FolderOptions, problems: list[N2NError]) -> None:
         self._root, self._options, self._problems = root, options, problems
         self._output = _identity(output)
+        self.others: list[Path] = []
         self.again: list[Path] = []
 
     def files(self) -> Iterator[Path]:
@@ -171,8 +176,11 @@ class _Walk:
                     if self._options.recursive:
                         (links if entry.is_symlink() else below).append(name / entry.name)
                 # A broken link is an input, so that reading it reports the error. Pipes and devices are skipped.
-                elif (entry.is_symlink() or entry.is_file()) and self._wanted(entry.name):
-                    yield name / entry.name
+                elif (entry.is_symlink() or entry.is_file()) and self._matches(entry.name):
+                    if Path(entry.name).suffix.lower() in FORMATS:
+                        yield name / entry.name
+                    elif entry.is_file():
+                        self.others.append(Path(entry.path))
             folders += reversed(below)
 
     def _failed(self, name: Path, error: OSError) -> None:
@@ -184,9 +192,8 @@ class _Walk:
             raise problem from None
         self._problems.append(problem)
 
-    def _wanted(self, name: str) -> bool:
-        patterns = self._options.patterns or ("*",)
-        return Path(name).suffix.lower() in FORMATS and any(fnmatchcase(name, pattern) for pattern in patterns)
+    def _matches(self, name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in self._options.patterns or ("*",))
 
 
 def _identity(folder: Path) -> tuple[int, int]:
@@ -245,10 +252,11 @@ def _check_writable(folder: Path, prefix: str) -> None:
         raise ImageError(f"{prefix}no permission to write in `{folder}`", hint="name another place")
 
 
-def _no_pictures(sources: Sequence[Path], options: FolderOptions) -> ImageError:
+def _no_pictures(sources: Sequence[Path], options: FolderOptions, skipped: Sequence[str]) -> ImageError:
     names = ", ".join(f"`{source}`" for source in sources)
     looked_for = " or ".join(f"`{pattern}`" for pattern in options.patterns) or "pictures"
     hint = "looked for " + ", ".join(FORMATS)
     if not options.recursive:
         hint += "; `--recursive` looks into the folders below, too"
-    return ImageError(f"{names} {'holds' if len(sources) == 1 else 'hold'} no {looked_for}", hint=hint)
+    holds = "holds" if len(sources) == 1 else "hold"
+    return ImageError("; ".join([f"{names} {holds} no {looked_for}", *skipped]), hint=hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,10 @@ from n2n_cli.images import MAX_PIXELS
 if TYPE_CHECKING:
     from n2n_cli.single_image.denoiser import Method
     from n2n_cli.single_image.learner import Learned
+    from n2n_cli.values.choice import Mode
+
+
+_NUMBER = re.compile(r"[-+.\de]*\d")
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ class DenoiseOptions:
         Skip inputs whose output exists and is not empty.
     estimates : bool
         Estimate the noise level before and after denoising.
+    values : "auto", "display", "linear" or "photons"
+        Transform between a picture's values and what a network sees, see `values.choice`.
     learning : "zs-n2n", "adapt" or None
         Method by which each picture's denoiser learns from that picture, see `learn_to_denoise`. By default none: the
         model is used unchanged.
@@ -70,6 +77,7 @@ class DenoiseOptions:
     max_memory: int | None = None
     skip_existing: bool = False
     estimates: bool = False
+    values: Mode = "auto"
     learning: Method | None = None
     seconds: float | None = None
     threads: int | None = None
@@ -96,8 +104,6 @@ class Outcome:
         Format of the output, when it is lossy and the input's was not.
     learned : list of Learned
         Report on every network that was trained on a page.
-    notes : list of str
-        Messages for the user: changes made in reading and writing, and doubts about the result.
     error : Exception or None
         Cause of a failure.
     """
@@ -112,12 +118,27 @@ class Outcome:
     sigma_after: float | None = None
     lossy: str | None = None
     learned: list[Learned] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
     error: Exception | None = None
+    _noted: dict[str, list[tuple[int, str]]] = field(default_factory=dict)  # (page, note) by the note without numbers
 
-    def note(self, path: Path, notes: Iterable[str]) -> None:
-        """Add notes about a file, each only once."""
-        self.notes += [line for line in (f"{path}: {note}" for note in notes) if line not in self.notes]
+    def note(self, notes: Iterable[str]) -> None:
+        """Add notes on the page at hand.
+
+        Of notes that differ between pages in their numbers alone, the first is kept.
+        """
+        for note in notes:
+            self._noted.setdefault(_NUMBER.sub("0", note), []).append((self.pages, note))
+
+    @property
+    def notes(self) -> list[str]:
+        """Messages for the user: changes made in reading and writing, and doubts about the result."""
+        notes = []
+        for noted in self._noted.values():
+            first = list(dict.fromkeys(note for page, note in noted if page == noted[0][0]))
+            more = len({page for page, note in noted if note not in first})
+            similar = f" (similar on {more} more page{'s' * (more > 1)})" if more else ""
+            notes += [*first[:-1], first[-1] + similar]
+        return notes
 
     def record(self) -> dict[str, Any]:
         """Return the fields of a line in a manifest."""

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from n2n_cli.errors import ImageError, UsageError
-from n2n_cli.evaluation.metrics import psnr, ssim
+from n2n_cli.evaluation.metrics import decibel, psnr, ssim
 from n2n_cli.evaluation.sheet import Panel, Region, draw_sheet, region_side, shown_size
 from n2n_cli.images import Picture
-from n2n_cli.images.pixels import to_integer
+from n2n_cli.images.pixels import to_float, to_integer
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise.level import estimate_sigma
+from n2n_cli.values.choice import Mode, choose_values
+from n2n_cli.values.transform import Values
 
 DIFFERENCE_GAIN = 8
 """Factor by which differences are amplified for display."""
@@ -32,18 +34,29 @@ class PictureMetrics:
         PSNR (dB) and SSIM against the ground truth, if there is one.
     sigma_255 : float or None
         Estimated noise level in grey levels of 255, if there is no ground truth; NaN for a very small picture.
+    unit : float or None
+        Range of measured values, which PSNR refers to and which 255 grey levels show; None for display pictures.
     """
 
     picture: str
     psnr: float | None = None
     ssim: float | None = None
     sigma_255: float | None = None
+    unit: float | None = None
+
+    @property
+    def rms(self) -> float | None:
+        """Root mean squared error of measured values, in their own units, if there is a ground truth."""
+        return None if self.unit is None or self.psnr is None else self.unit * 10 ** (-self.psnr / 20)
 
     def __str__(self) -> str:
         if self.psnr is not None:
-            return f"PSNR {self.psnr:.2f} dB, SSIM {self.ssim:.4f}"
+            rms = "" if self.rms is None else f"RMS error {self.rms:.4g}, "
+            return f"{rms}PSNR {self.psnr:.2f} dB, SSIM {self.ssim:.4f}"
         if self.sigma_255 is None or self.sigma_255 != self.sigma_255:
             return "too small to estimate its noise"
+        if self.unit is not None:
+            return f"estimated noise: sigma {self.sigma_255 / 255 * self.unit:.4g}"
         return f"estimated noise: sigma {self.sigma_255:.1f} of 255"
 
 
@@ -74,7 +87,9 @@ class Comparison:
 
 
 def compare(
-    pictures: Sequence[tuple[Path, Picture]], crops: Sequence[tuple[int, int, int]] | None = None
+    pictures: Sequence[tuple[Path, Picture]],
+    crops: Sequence[tuple[int, int, int]] | None = None,
+    mode: Mode = "auto",
 ) -> Comparison:
     """Compare a noisy and a denoised picture, and the ground truth if it is given.
 
@@ -85,6 +100,8 @@ def compare(
     crops : sequence of (left, top, side), optional
         Square regions to enlarge, in pixels. By default those with the largest error (without ground truth: the largest
         change), with most detail, and with least detail.
+    mode : "auto", "display", "linear" or "photons"
+        Kind of the values. All panels show measured values by the range of the ground truth, or of the noisy picture.
 
     Raises
     ------
@@ -95,10 +112,12 @@ def compare(
     """
     _check_sizes(pictures)
     reference = pictures[-1][1] if len(pictures) == 3 else pictures[0][1]
-    floats = _to_floats([picture for _, picture in pictures], reference)  # (C, H, W) each
+    values, _ = choose_values(reference, (), mode)
+    floats = _to_floats([picture for _, picture in pictures], values)  # (C, H, W) each
     noisy, denoised = floats[:2]
     clean = floats[2] if len(floats) == 3 else None
-    metrics = _measure("noisy", noisy, clean), _measure("denoised", denoised, clean)
+    unit = values.high - values.low if values.measured else None
+    metrics = _measure("noisy", noisy, clean, unit), _measure("denoised", denoised, clean, unit)
     difference = denoised - clean if clean is not None else noisy - denoised
     height, width = noisy.shape[1:]
     if crops is None:
@@ -119,6 +138,8 @@ def compare(
     heading = "   ".join(path.name for path, _ in pictures)
     percent = 100 * shown_size(height, width)[1] / width
     facts = f"{width} x {height} pixels, shown at {percent:,.{0 if percent >= 10 else 1}f}%"
+    if values.measured:
+        facts += f"; values from {values.low:.4g} (black) to {values.high:.4g} (white) in all panels"
     return Comparison(metrics, heading, facts, tuple(panels), tuple(regions))
 
 
@@ -167,22 +188,30 @@ def _window_means(values: Array, step: int) -> Array:
     return means
 
 
-def _to_floats(pictures: Sequence[Picture], reference: Picture) -> list[Array]:
-    """Convert pictures to (C, H, W) float32 in [0, 1] with equally many channels."""
+def _to_floats(pictures: Sequence[Picture], values: Values) -> list[Array]:
+    """Convert pictures to (C, H, W) float32, with equally many channels; missing values become black.
+
+    Display pictures are divided by the maximum of their own type.
+    """
     channels = max(picture.pixels.shape[2] for picture in pictures)
     floats = []
     for picture in pictures:
-        # Pictures of the reference's dtype share its value range; others have a range of their own.
-        scale = reference if picture.pixels.dtype == reference.pixels.dtype else picture
-        pixels = np.moveaxis(scale.to_unit(picture.pixels), -1, 0)
-        floats.append(np.broadcast_to(pixels, (channels, *pixels.shape[1:])))
+        pixels = picture.pixels
+        shown = values.normalised(pixels) if values.measured else to_float(pixels)
+        if pixels.dtype.kind == "f" or values.empty:
+            shown = np.where(values.missing(pixels), np.float32(0), shown)
+        shown = np.moveaxis(shown, -1, 0)
+        floats.append(np.broadcast_to(shown, (channels, *shown.shape[1:])))
     return floats
 
 
-def _measure(name: str, picture: Array, clean: Array | None) -> PictureMetrics:
+def _measure(name: str, picture: Array, clean: Array | None, unit: float | None) -> PictureMetrics:
     if clean is None:
-        return PictureMetrics(name, sigma_255=estimate_sigma(np.moveaxis(picture, 0, -1)))
-    return PictureMetrics(name, psnr(picture, clean), ssim(picture, clean))
+        return PictureMetrics(name, sigma_255=estimate_sigma(np.moveaxis(picture, 0, -1)), unit=unit)
+    if unit is None:
+        return PictureMetrics(name, psnr(picture, clean), ssim(picture, clean))
+    error = float(np.mean(np.square(picture - clean, dtype=np.float64)))  # not clipped, as PSNR for display is
+    return PictureMetrics(name, decibel(error), ssim(picture, clean), unit=unit)
 
 
 def _to_rgb(picture: Array) -> Array:

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from n2n_cli.config import Config, DataConfig
-from n2n_cli.data.folders import image_files
+from n2n_cli.data.folders import image_files, matched, notes_on_others
 from n2n_cli.data.pairs import CropPairs, Pairs
+from n2n_cli.data.set_values import read_pixels
 from n2n_cli.data.sources import (
     PAIR_FILES,
     find_pair_file,
@@ -18,11 +19,14 @@ from n2n_cli.data.sources import (
     read_folder,
     read_pair_file,
 )
-from n2n_cli.errors import DataError, ImageError, UsageError
-from n2n_cli.images import picture_size, read_pixels
+from n2n_cli.errors import DataError, ImageError, UsageError, listed
+from n2n_cli.images import Picture, picture_size, read_picture, upright
 from n2n_cli.images.pixels import to_float, to_integer
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import parse_noise
+from n2n_cli.values.choice import MODES, Mode, choose_values
+from n2n_cli.values.prepared import Prepared
+from n2n_cli.values.transform import Values, parse_values
 
 _BATCH_SIZE = 100
 _PIXELS_AT_ONCE = 2**24
@@ -39,13 +43,17 @@ class EvaluationBatch:
     Attributes
     ----------
     names : tuple of str
-    noisy, clean : (N, C, H, W) float32 arrays
-        Black is 0 and white is 1; noisy values may be outside that range.
+    noisy, clean : (N, C, H, W) arrays
+        Black is 0 and white is 1; noisy values may be outside that range. Of a measured picture, `noisy` is what the
+        network sees, and `clean` is in the picture's own units.
+    prepared : Prepared or None
+        The measured picture of a batch of one.
     """
 
     names: tuple[str, ...]
     noisy: Array
     clean: Array
+    prepared: Prepared | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,7 @@ def open_evaluation_set(
     given = {"--noise": noise, "--crops": crops, "--seed": seed, "--clip": clip or None}
     unused = " and ".join(f"`{option}`" for option, value in given.items() if value is not None)
     if clean is not None:
-        return _real_pairs(source, clean, channels, unused)
+        return _real_pairs(source, clean, config, unused)
     if source is None and config.data.kind != "pictures" and (noise is not None or clip):
         raise UsageError(
             f"{unused} cannot be used: the model was trained on shots, which bring their own noise",
@@ -126,12 +134,14 @@ def _synthetic_set(
         return _held_out(replace(config.data, noise=noise), channels, seed=config.train.seed, threads=threads)
     if crops is not None:
         noise_model = parse_noise(noise)
-        pictures, _ = read_folder(Path(source), channels, smallest=config.data.size * noise_model.scale)
+        pictures, notes = read_folder(Path(source), channels, smallest=config.data.size * noise_model.scale)
         size = config.data.size
-        return _from_pairs(CropPairs(pictures, crops, size, noise_model, seed=seed or 0, validation=True))
+        pairs = _from_pairs(CropPairs(pictures, crops, size, noise_model, seed=seed or 0, validation=True))
+        return replace(pairs, notes=notes)
     parse_noise(noise)
     files = image_files(Path(source))
-    return EvaluationSet(len(files), _add_noise(files, channels, noise, seed or 0))
+    batches = _add_noise(files, channels, noise, seed or 0)
+    return EvaluationSet(len(files), batches, notes_on_others(Path(source)))
 
 
 def _held_out(data: DataConfig, channels: int, *, seed: int, threads: int | None) -> EvaluationSet:
@@ -205,7 +215,7 @@ def _as_8_bits(batch: EvaluationBatch) -> EvaluationBatch:
     return replace(batch, noisy=to_float(to_integer(batch.noisy, np.uint8)))
 
 
-def _real_pairs(source: str | None, clean: str, channels: int, unused: str) -> EvaluationSet:
+def _real_pairs(source: str | None, clean: str, config: Config, unused: str) -> EvaluationSet:
     """Pair each noisy picture with the clean picture of the same name in `clean`."""
     if source is None:
         raise UsageError(
@@ -216,36 +226,55 @@ def _real_pairs(source: str | None, clean: str, channels: int, unused: str) -> E
             f"{unused} cannot be used: the pictures of `{source}` are noisy as they are",
             hint=f"leave out {unused}; or `--clean`, to make the pictures of `--data` noisy",
         )
-    files = image_files(Path(source))
-    _check_pairs(files, Path(clean))
-    return EvaluationSet(len(files), _read_pairs(files, Path(clean), channels))
+    folders = Path(source), Path(clean)
+    pairs = _matched_pairs(*folders)
+    return EvaluationSet(len(pairs), _read_pairs(pairs, config), notes_on_others(*folders))
 
 
-def _check_pairs(files: list[Path], folder: Path) -> None:
-    """Check that both folders hold pictures of the same names and sizes."""
-    names, clean = {path.name for path in files}, {path.name for path in image_files(folder)}
-    problems = [f"`{name}` has no clean picture" for name in sorted(names - clean)]
-    problems += [f"`{name}` has no noisy picture" for name in sorted(clean - names)]
-    for path in files:
-        if path.name in clean:
-            try:
-                (h, w), (rows, columns) = picture_size(path), picture_size(folder / path.name)
-            except ImageError as error:
-                problems.append(error.message)
-                continue
-            if (h, w) != (rows, columns):
-                problems.append(f"`{path.name}` is {w}x{h} noisy and {columns}x{rows} clean")
+def _matched_pairs(source: Path, folder: Path) -> list[tuple[Path, Path]]:
+    """Noisy and clean pictures of the same names and sizes in two folders."""
+    pairs, noisy_alone, clean_alone = matched(image_files(source), image_files(folder))
+    problems = [f"`{path.name}` has no clean picture" for path in noisy_alone]
+    problems += [f"`{path.name}` has no noisy picture" for path in clean_alone]
+    for noisy, clean in pairs:
+        try:
+            (h, w), (rows, columns) = picture_size(noisy), picture_size(clean)
+        except ImageError as error:
+            problems.append(error.message)
+            continue
+        if (h, w) != (rows, columns):
+            problems.append(f"`{noisy.name}` is {w}x{h} noisy and {columns}x{rows} clean")
     if problems:
         raise DataError(
-            f"`{files[0].parent}` and `{folder}` do not hold the same pictures: " + "; ".join(problems),
+            f"`{source}` and `{folder}` do not hold the same pictures: {listed(problems)}",
             hint="a pair is two pictures of the same file name and size (width x height), one in each folder",
         )
+    return pairs
 
 
-def _read_pairs(files: list[Path], folder: Path, channels: int) -> Iterator[EvaluationBatch]:
-    for path in files:
-        noisy, clean = (to_float(read_pixels(file, channels)) for file in (path, folder / path.name))
-        yield _single(path.name, noisy, clean)
+def _read_pairs(pairs: list[tuple[Path, Path]], config: Config) -> Iterator[EvaluationBatch]:
+    channels, trained = config.network.channels, config.data.values
+    for path, other in pairs:
+        picture = upright(read_picture(path))
+        values = parse_values(trained) if ":" in trained else choose_values(picture, (), _mode(trained))[0]
+        if values.measured:
+            yield _measured(path.name, picture, upright(read_picture(other)), values)
+        else:
+            noisy, clean = (to_float(read_pixels(file, channels)) for file in (path, other))
+            yield _single(path.name, noisy, clean)
+
+
+def _mode(text: str) -> Mode:
+    return next(mode for mode in MODES if mode == text)
+
+
+def _measured(name: str, noisy: Picture, clean: Picture, values: Values) -> EvaluationBatch:
+    """Batch of a measured picture, in its own number of channels."""
+    if noisy.pixels.shape[2] != clean.pixels.shape[2]:
+        raise DataError(f"`{name}` is gray in one folder and RGB in the other", hint="convert one of them")
+    prepared = Prepared(noisy, values)
+    batch = _single(name, prepared.picture.pixels, clean.pixels.astype(np.float64))
+    return replace(batch, prepared=prepared)
 
 
 def _single(name: str, noisy: Array, clean: Array) -> EvaluationBatch:

@@ -14,7 +14,10 @@ from n2n_cli.distributed.same_data import opened_in_turn
 from n2n_cli.evaluation.evaluation_set import EvaluationBatch, EvaluationSet, open_evaluation_set
 from n2n_cli.evaluation.metrics import decibel, mean_squared_error, ssim
 from n2n_cli.models.model import Model
+from n2n_cli.nn.functional import Array
+from n2n_cli.values.prepared import Prepared
 
+GREY_LEVELS = 255.0
 _ROUND_SIZE = 4
 """Batches that each rank scores before the ranks exchange their scores."""
 
@@ -30,6 +33,9 @@ class Score:
         Mean squared errors, of pixels in [0, 1].
     noisy_ssim, ssim : float
         Structural similarities.
+    unit : float
+        Value of 1 in the picture's own units: 255 grey levels for display pictures, else the range of the measured
+        values, which PSNR refers to.
     """
 
     name: str
@@ -37,6 +43,7 @@ class Score:
     error: float
     noisy_ssim: float
     ssim: float
+    unit: float = GREY_LEVELS
 
     @property
     def noisy_psnr(self) -> float:
@@ -47,6 +54,16 @@ class Score:
     def psnr(self) -> float:
         """PSNR of the denoised picture, in dB."""
         return decibel(self.error)
+
+    @property
+    def noisy_rms(self) -> float:
+        """Root mean squared error of the noisy picture, in its own units."""
+        return self.unit * math.sqrt(self.noisy_error)
+
+    @property
+    def rms(self) -> float:
+        """Root mean squared error of the denoised picture, in its own units."""
+        return self.unit * math.sqrt(self.error)
 
 
 @dataclass(frozen=True)
@@ -63,6 +80,8 @@ class Summary:
         PSNR of the mean squared error over all pictures, in dB.
     noisy_ssim, ssim : float
         Mean of the pictures' SSIM.
+    noisy_rms, rms : float
+        Mean of the pictures' root mean squared errors, in their own units.
     """
 
     pictures: int
@@ -72,6 +91,8 @@ class Summary:
     pooled_psnr: float
     noisy_ssim: float
     ssim: float
+    noisy_rms: float
+    rms: float
 
 
 class Tally:
@@ -79,18 +100,23 @@ class Tally:
 
     def __init__(self) -> None:
         self._count = 0
-        self._sums = np.zeros(6)
+        self._sums = np.zeros(8)
 
     def add(self, score: Score) -> None:
         """Add the scores of a picture."""
         self._count += 1
-        self._sums += (score.noisy_psnr, score.psnr, score.noisy_error, score.error, score.noisy_ssim, score.ssim)
+        psnr, errors, similarity = (
+            (score.noisy_psnr, score.psnr),
+            (score.noisy_error, score.error),
+            (score.noisy_ssim, score.ssim),
+        )
+        self._sums += (*psnr, *errors, *similarity, score.noisy_rms, score.rms)
 
     def summary(self) -> Summary:
         """Mean scores so far; NaN before the first picture."""
         means = [float(total) / self._count if self._count else math.nan for total in self._sums]
-        noisy_psnr, psnr, noisy_error, error, noisy_ssim, similarity = means
-        return Summary(self._count, noisy_psnr, psnr, decibel(noisy_error), decibel(error), noisy_ssim, similarity)
+        noisy_psnr, psnr, noisy_error, error, *others = means
+        return Summary(self._count, noisy_psnr, psnr, decibel(noisy_error), decibel(error), *others)
 
 
 class Scores(Iterator[Score]):
@@ -101,16 +127,20 @@ class Scores(Iterator[Score]):
     total : int
         Number of scores.
     notes : tuple of str
-        Messages for the user about the pictures.
+        Messages for the user.
+    measured : bool
+        True if a picture with measured values was among them.
     """
 
     def __init__(self, model: Model, evaluation_set: EvaluationSet, ranks: Ranks = ALONE) -> None:
-        self.total, self.notes = evaluation_set.count, evaluation_set.notes
+        self.total, self.notes, self.measured = evaluation_set.count, evaluation_set.notes, False
         alone = (score for batch in evaluation_set.batches for score in _scored(model, batch))
         self._scores = alone if ranks.count == 1 else _scored_together(model, evaluation_set.batches, ranks)
 
     def __next__(self) -> Score:
-        return next(self._scores)
+        score = next(self._scores)
+        self.measured |= score.unit != GREY_LEVELS
+        return score
 
 
 def evaluate(
@@ -198,7 +228,12 @@ def _scored_together(model: Model, batches: Iterator[EvaluationBatch], ranks: Ra
 
 
 def _scored(model: Model, batch: EvaluationBatch) -> Iterator[Score]:
-    denoised = model.predict(batch.noisy)
+    channels = batch.noisy.shape[1]
+    predictor = model.predictor if batch.prepared is None else model.predictor.for_channels(channels)
+    denoised = predictor.predict(batch.noisy)
+    if batch.prepared is not None:
+        yield _measured_score(batch.names[0], batch.prepared, denoised[0], batch.clean[0])
+        return
     for name, before, after, clean in zip(batch.names, batch.noisy, denoised, batch.clean, strict=True):
         yield Score(
             name,
@@ -207,3 +242,23 @@ def _scored(model: Model, batch: EvaluationBatch) -> Iterator[Score]:
             ssim(before, clean),
             ssim(after, clean),
         )
+
+
+def _measured_score(name: str, prepared: Prepared, denoised: Array, clean: Array) -> Score:
+    """Score of a measured picture, without the values that are missing in it.
+
+    Parameters
+    ----------
+    denoised : (C, H, W) array
+        As the network returns it.
+    clean : (C, H, W) array
+        In the picture's own units.
+    """
+    values = prepared.values
+    after = prepared.finish(np.moveaxis(denoised, 0, -1)).pixels
+    before, after, clean = (values.normalised(x) for x in (prepared.own.pixels, after, np.moveaxis(clean, 0, -1)))
+    known = ~prepared.missing & np.isfinite(clean)
+    errors = [float(np.mean(np.square(x[known] - clean[known], dtype=np.float64))) for x in (before, after)]
+    shown = [np.moveaxis(np.where(known, x, 0), -1, 0) for x in (before, after, clean)]
+    similar = [ssim(shown[i], shown[2]) for i in (0, 1)]
+    return Score(name, errors[0], errors[1], similar[0], similar[1], unit=values.high - values.low)

@@ -1,21 +1,31 @@
 """Reading and writing of image files.
 
-picture  a picture in memory: pixels and metadata
-pixels   conversion of stored values to float32 in [0, 1] and back; flips and rotations
-formats  supported formats and what each can hold
-sources  opening of files and streams, with errors for the user
-reading  reading of pictures
-writing  writing of pictures
-depth    interpretation of a TIFF page's channels: colours, alpha, value range
-pillow   pictures of 8 bits per channel, through Pillow
-png      16-bit PNG, and metadata of PNG files
-tiff     TIFF of any depth
-exif     EXIF and XMP data and resolutions
+picture         a picture in memory: pixels and metadata
+pixels          conversion of stored values to float32 in [0, 1] and back; flips and rotations
+formats         supported formats and what each can hold
+kinds           kinds of files, told by their first bytes
+sources         opening of files and streams, with errors for the user
+reading         reading of pictures
+writing         writing of pictures
+depth           interpretation of a TIFF page's channels: colours, alpha, value range
+pillow          pictures of 8 bits per channel, through Pillow
+jpeg_repair     JPEG files without their damaged segments
+simple_formats  reading of JPEG, WebP and BMP files
+png             16-bit PNG, and metadata of PNG files
+tiff            TIFF of any depth
+exif            EXIF data and resolutions
+photoshop       Photoshop's image resources, with IPTC data
+jpeg,           webp  metadata of JPEG and WebP files
+orientation     pictures as stored, and upright
+carrying        choice of the metadata that goes into a file
 """
 
+from n2n_cli.images.carrying import other_names
 from n2n_cli.images.formats import FORMATS, format_named, format_of, is_lossy
-from n2n_cli.images.picture import Metadata, Picture, Text
-from n2n_cli.images.reading import picture_size, read_pages, read_picture, read_pixels
+from n2n_cli.images.kinds import picture_kind, skipped_notes
+from n2n_cli.images.orientation import upright
+from n2n_cli.images.picture import Metadata, Part, Picture, Stored, Text
+from n2n_cli.images.reading import Pages, opened_pages, picture_size, read_pages, read_picture
 from n2n_cli.images.sources import MAX_PIXELS
 from n2n_cli.images.writing import check_holds, write_pages, write_picture
 
@@ -23,16 +33,23 @@ __all__ = [
     "FORMATS",
     "MAX_PIXELS",
     "Metadata",
+    "Pages",
+    "Part",
     "Picture",
+    "Stored",
     "Text",
     "check_holds",
     "format_named",
     "format_of",
     "is_lossy",
+    "opened_pages",
+    "other_names",
+    "picture_kind",
     "picture_size",
     "read_pages",
     "read_picture",
-    "read_pixels",
+    "skipped_notes",
+    "upright",
     "write_pages",
     "write_picture",
 ]

@@ -1,4 +1,4 @@
-"""Interpretation of a TIFF page's channels: colours, alpha, value range."""
+"""Interpretation of a TIFF page's channels: colours, alpha, missing data."""
 
 from __future__ import annotations
 
@@ -6,25 +6,24 @@ import numpy as np
 
 from n2n_cli.errors import ImageError
 from n2n_cli.images.picture import Metadata, Picture
-from n2n_cli.images.pixels import flip_rotate
 from n2n_cli.images.tiff import pages as tags
+from n2n_cli.images.tiff.blocks import decoded
 from n2n_cli.images.tiff.pages import Page
 from n2n_cli.images.tiff.pixels import Layout, decode
 from n2n_cli.nn.functional import Array
 
 _WHITE_IS_ZERO, _RGB = 0, 2
 _UNKNOWN, _ASSOCIATED, _UNASSOCIATED = 0, 1, 2  # of the tag ExtraSamples
-_UPRIGHT = (0, 2, 3, 1, 4, 5, 7, 6)
-"""Variants of `flip_rotate` that make a page upright, by its orientation - 1."""
+_GDAL_NODATA = 42113
 
 
 def read_tiff_page(label: str, page: Page, layout: Layout, metadata: Metadata, notes: tuple[str, ...]) -> Picture:
-    """Read a page of gray or RGB pixels and rotate it upright.
+    """Read a page of gray or RGB pixels.
 
     Raises
     ------
     ImageError
-        When it has channels of unknown meaning, or values that are not finite.
+        When it has channels of unknown meaning.
     ValueError, OSError
         When the page is damaged.
     """
@@ -38,16 +37,14 @@ def read_tiff_page(label: str, page: Page, layout: Layout, metadata: Metadata, n
             f"{label} has {layout.samples} channels per pixel; only gray or RGB with or without alpha are read",
             hint="save each channel as a picture, or as a page, of its own",
         )
-    pixels = decode(page, layout)
-    pixels, noted = _plain_type(pixels)
-    notes += noted
+    pixels, blocks = decoded(page, lambda blocks: decode(page, layout, blocks))
+    notes += blocks.notes
     if page.integer(tags.PHOTOMETRIC, 0) == _WHITE_IS_ZERO:
         if pixels.dtype.kind != "u":
             raise ImageError(
                 f"{label} has {pixels.dtype} pixels where white is zero", hint="save it with black as zero"
             )
         pixels[..., 0] = ~pixels[..., 0]
-    check_finite(label, pixels)
     alpha = pixels[..., -1] if extra in ((_ASSOCIATED,), (_UNASSOCIATED,)) else None
     pixels = pixels[..., :colours]
     if extra == (_UNKNOWN,):
@@ -55,46 +52,16 @@ def read_tiff_page(label: str, page: Page, layout: Layout, metadata: Metadata, n
     if alpha is not None and extra == (_ASSOCIATED,):
         pixels = _divided(pixels, alpha)
         notes += ("its colours were divided by its alpha, which had been multiplied in",)
-    if page.orientation > 1:
-        variant = _UPRIGHT[page.orientation - 1]
-        pixels, alpha = flip_rotate(pixels, variant), None if alpha is None else flip_rotate(alpha, variant)
     pixels, alpha = np.ascontiguousarray(pixels), None if alpha is None else np.ascontiguousarray(alpha)
-    value_range, noted = range_of(pixels)
-    return Picture(pixels, alpha, metadata, notes + noted, value_range, format="TIFF")
+    return Picture(pixels, alpha, metadata, notes, _nodata(page), format="TIFF")
 
 
-def _plain_type(pixels: Array) -> tuple[Array, tuple[str, ...]]:
-    """Convert floats of 16 or 64 bits to 32 bits."""
-    if pixels.dtype.kind != "f" or pixels.itemsize == 4:
-        return pixels, ()
-    with np.errstate(over="ignore"):
-        narrow = pixels.astype(np.float32)
-    return narrow, (f"its {8 * pixels.itemsize}-bit floats became 32-bit floats",)
-
-
-def check_finite(label: str, pixels: Array) -> None:
-    """Refuse values that are not finite.
-
-    Raises
-    ------
-    ImageError
-        With the number of such values.
-    """
-    if pixels.dtype.kind == "f" and (count := pixels.size - np.count_nonzero(np.isfinite(pixels))):
-        raise ImageError(
-            f"{label} holds {count:,} values that are not numbers (NaN) or infinite",
-            hint="replace them first, for example each by the median of its neighbours",
-        )
-
-
-def range_of(pixels: Array) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
-    """`Picture.value_range` of pixels, and a note when it is not the default."""
-    if pixels.dtype in (np.uint8, np.uint16):
-        return None, ()
-    low, high = float(pixels.min()), float(pixels.max())
-    if pixels.dtype.kind == "f" and low >= 0 and high <= 1:
-        return None, ()
-    return (low, high), (f"its values, {low:.6g} to {high:.6g}, are 0 to 1 for the network",)
+def _nodata(page: Page) -> float | None:
+    """The value that GDAL's tag names as missing data."""
+    try:
+        return float(str(page.tags.get(_GDAL_NODATA, "")).strip(" \0"))
+    except ValueError:  # no such tag, or no number in it
+        return None
 
 
 def _divided(pixels: Array, alpha: Array) -> Array:

@@ -1,51 +1,143 @@
-"""EXIF data, XMP data and resolutions: checked and adapted for writing."""
+"""EXIF data and resolutions: checked and adapted for writing."""
 
 from __future__ import annotations
 
+import io
 import re
-from typing import Any
+import struct
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import Any, TypeAlias
 
-from PIL import ExifTags, Image
+from n2n_cli.images.picture import Metadata
+from n2n_cli.images.tiff import entries as tiff
+from n2n_cli.images.tiff.entries import Directory, DirectoryWriter, Entry, Order, Placed, Row
+
+Values: TypeAlias = tuple[int, tuple[int, ...] | bytes]
 
 HEAD = b"Exif\0\0"
-ORIENTATION = int(ExifTags.Base.Orientation)
-_CENTIMETRE, _CENTIMETRES_AN_INCH = 3, 2.54  # value of the tag ResolutionUnit
+ORIENTATION = tiff.ORIENTATION
 DAMAGED = "its EXIF data is damaged and was left out"
-# Tags of EXIF and TIFF that describe the picture; the others describe the layout of one file.
-DESCRIPTIVE_TAGS: set[int] = {
-    ExifTags.Base.ImageDescription,
-    ExifTags.Base.Make,
-    ExifTags.Base.Model,
-    ExifTags.Base.Orientation,
-    ExifTags.Base.Software,
-    ExifTags.Base.DateTime,
-    ExifTags.Base.Artist,
-    ExifTags.Base.HostComputer,
-    ExifTags.Base.Copyright,
-    ExifTags.IFD.Exif,
-    ExifTags.IFD.GPSInfo,
-}
+PARTLY_DAMAGED = "a damaged part of its EXIF data was left out"
+DESCRIPTIVE_TAGS = {270, 271, 272, ORIENTATION, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096)}
+"""Tags of a TIFF page that EXIF data have, too: texts, camera, dates, ratings."""
+TEXTS = {"Description": 270, "Software": 305, "Author": 315, "Copyright": 33432, "Comment": 270}
+"""Tags for the texts of other formats, by the keywords of PNG."""
+_ORDERS: Mapping[bytes, Order] = {b"II*\0": "<", b"MM\0*": ">"}
+_EMPTY = tiff.head(8, "<") + bytes(6)
+_ROW = 12  # bytes of a row of a directory
+_CENTIMETRE, _CENTIMETRES_AN_INCH = 3, 2.54  # value of the tag ResolutionUnit
+_LIMIT = 2**32  # of the numbers of a rational
 _XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:=["\']|>))[0-9]')
 
 
-def loaded(data: bytes) -> Image.Exif:
-    """Parse EXIF data; damaged data may raise any exception."""
-    exif = Image.Exif()
-    exif.load(data)
-    return exif
+def parsed(data: bytes) -> Directory:
+    """Directories of EXIF data.
+
+    Raises
+    ------
+    ValueError
+        When the first directory cannot be read.
+    """
+    data = data.removeprefix(HEAD)
+    if data[:4] not in _ORDERS or len(data) < 8:
+        raise ValueError("its EXIF data has no header")
+    order = _ORDERS[data[:4]]
+    return tiff.read_directory(io.BytesIO(data), struct.unpack(f"{order}I", data[4:8])[0], order, strict=True)
 
 
-def without_layout(exif: Image.Exif) -> Image.Exif:
-    """Remove the tags that describe a file's layout, in place."""
-    for tag in set(exif) - DESCRIPTIVE_TAGS:
-        del exif[tag]
-    return exif
+def checked(data: bytes) -> tuple[bytes, bool]:
+    """EXIF data with JPEG's header, without the entries that are damaged.
+
+    All else stays in its place, since makers' notes may hold offsets.
+
+    Returns
+    -------
+    (bytes, bool)
+        The data, and True if they are as given.
+
+    Raises
+    ------
+    ValueError
+        When nothing of it can be read.
+    """
+    changed = bytearray(data.removeprefix(HEAD))
+    whole = True
+    for _ in range(4):  # directories may overlap, so that a change of one damages another
+        first = parsed(bytes(changed))
+        if not (first.entries or first.inner or whole):
+            raise ValueError("its EXIF data is empty")
+        found = [*directories(first)]
+        if first.following:
+            try:
+                found.append(
+                    tiff.read_directory(io.BytesIO(changed), first.following, first.order, tag=-1, strict=True)
+                )
+            except ValueError:
+                first.damaged[-1] = 0
+        damaged = [directory for directory in found if directory.damaged]
+        if not damaged:
+            return HEAD + bytes(changed), whole
+        whole = False
+        for directory in damaged:
+            _cut(changed, directory)
+    raise ValueError("its EXIF data is damaged")
 
 
-def checked(data: bytes) -> bytes:
-    """Parse EXIF data and add JPEG's header; damaged data may raise any exception."""
-    without_layout(loaded(data)).tobytes()
-    return HEAD + data.removeprefix(HEAD)
+def directories(first: Directory) -> Iterator[Directory]:
+    """A directory and all that it points to."""
+    yield first
+    for inner in first.inner.values():
+        yield from directories(inner)
+
+
+def _cut(data: bytearray, directory: Directory) -> None:
+    """Remove the damaged rows of a directory's table, in place; row -1 is the next directory."""
+    rows, following = _table(data, directory)
+    kept = b"".join(row for index, row in enumerate(rows) if index not in directory.damaged)
+    following = bytes(4) if -1 in directory.damaged else following
+    table = struct.pack(f"{directory.order}H", len(kept) // _ROW) + kept + following
+    end = directory.offset + 2 + len(rows) * _ROW + 4
+    data[directory.offset : end] = table.ljust(end - directory.offset, b"\0")
+
+
+def _table(data: bytes | bytearray, directory: Directory) -> tuple[list[bytes], bytes]:
+    """Rows of a directory's table, and the offset behind them."""
+    start = directory.offset + 2
+    (count,) = struct.unpack_from(f"{directory.order}H", data, directory.offset)
+    end = start + count * _ROW
+    return [bytes(data[at : at + _ROW]) for at in range(start, end, _ROW)], bytes(data[end : end + 4])
+
+
+def built(directory: Directory) -> bytes:
+    """EXIF data of directories."""
+    file = io.BytesIO()
+    file.write(bytes(8))
+    writer = DirectoryWriter(file, directory.order)
+    first = writer.write(writer.place(directory), 0)
+    return HEAD + tiff.head(first, directory.order) + file.getvalue()[8:]
+
+
+def with_entries(data: bytes, entries: Mapping[int, Values]) -> bytes:
+    """EXIF data with more entries, given by type and values; all else stays in its place."""
+    data = data.removeprefix(HEAD) or _EMPTY
+    first = parsed(data)
+    added = Directory(first.order, {tag: entry(first.order, *values) for tag, values in entries.items()})
+    file = io.BytesIO()
+    file.write(data)
+    writer = DirectoryWriter(file, first.order)
+    rows = [Row(*struct.unpack(f"{first.order}HHI4s", row)) for row in _table(data, first)[0]]
+    placed = writer.place(added)
+    place = writer.write(Placed([row for row in rows if row.tag not in entries] + placed.rows, {}), first.following)
+    return HEAD + tiff.head(place, first.order) + file.getvalue()[8:]
+
+
+def entry(order: Order, kind: int, values: tuple[int, ...] | bytes) -> Entry:
+    """An entry of bytes, or of whole numbers; a rational is given by two."""
+    if isinstance(values, bytes):
+        return Entry(kind, values)
+    letter = {tiff.SHORT: "H", tiff.LONG: "I", tiff.RATIONAL: "I", tiff.LONG8: "Q"}[kind]
+    return Entry(kind, struct.pack(f"{order}{len(values)}{letter}", *values))
 
 
 def upright_xmp(data: bytes) -> bytes:
@@ -53,13 +145,45 @@ def upright_xmp(data: bytes) -> bytes:
     return _XMP_ORIENTATION.sub(rb"\g<1>1", data)
 
 
+def orientation(data: bytes) -> int:
+    """Orientation in checked EXIF data: 1 to 8, 1 by default."""
+    first = parsed(data)
+    found = first.entries.get(ORIENTATION)
+    value = found.numbers(first.order)[0] if found else 1
+    return value if 1 <= value <= 8 else 1
+
+
+def resolution_of(directory: Directory) -> Metadata:
+    """The resolution of a directory, as `dpi` or `aspect`; empty if it has none."""
+    values = []
+    for tag in (tiff.X_RESOLUTION, tiff.Y_RESOLUTION):
+        over, under = (*directory.entries[tag].numbers(directory.order), 1)[:2] if tag in directory.entries else (0, 1)
+        values.append(over / under if under else 0)
+    found = directory.entries.get(tiff.RESOLUTION_UNIT)
+    unit = found.numbers(directory.order)[0] if found else 2
+    if unit == 1:
+        aspect = density(values[0], values[1])
+        return Metadata(aspect=aspect) if aspect else Metadata()
+    dpi = dots_per_inch(values[0], values[1], unit)
+    return Metadata(dpi=dpi) if dpi else Metadata()
+
+
+def resolution_entries(x: float, y: float, *, unit: int) -> dict[int, Values]:
+    """Entries of a resolution; `unit` is 1 for none and 2 for dots per inch."""
+    entries: dict[int, Values] = {tiff.RESOLUTION_UNIT: (tiff.SHORT, (unit,))}
+    for tag, value in ((tiff.X_RESOLUTION, x), (tiff.Y_RESOLUTION, y)):
+        share = Fraction(value).limit_denominator(max(1, min(2**20, int(_LIMIT / (value + 1)))))
+        entries[tag] = (tiff.RATIONAL, (share.numerator, share.denominator))
+    return entries
+
+
 def density(x: Any, y: Any) -> tuple[float, float] | None:
-    """A resolution as floats, or None if invalid: a TIFF may hold 0/0, or a text."""
+    """A resolution as floats, or None if invalid."""
     try:
         pair = float(x), float(y)
     except (ArithmeticError, TypeError, ValueError):
         return None
-    return pair if all(0 < value < 2**16 for value in pair) else None
+    return pair if all(0 < value < _LIMIT for value in pair) else None
 
 
 def dots_per_inch(x: Any, y: Any, unit: Any = None) -> tuple[float, float] | None:

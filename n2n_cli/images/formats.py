@@ -10,13 +10,17 @@ FORMATS = {
     ".png": "PNG",
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
+    ".jif": "JPEG",
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".webp": "WEBP",
     ".bmp": "BMP",
+    ".dib": "BMP",
 }
-HOLDS_ALPHA = {"PNG", "TIFF", "WEBP"}
-HOLDS_DEPTH = {"PNG": "uint8 uint16", "TIFF": "uint8 uint16 int8 int16 uint32 int32 float32"}
+HOLDS_ALPHA = {"PNG", "TIFF", "WEBP", "BMP"}
+HOLDS_DEPTH = {"PNG": "uint8 uint16", "TIFF": "uint8 uint16 int8 int16 uint32 int32 float16 float32 float64"}
 """NumPy's names of the pixel types of a format; other formats hold uint8 only."""
 LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "PNG": 2**31 - 1}
 JPEG_QUALITY = 95

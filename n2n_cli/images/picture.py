@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 
-from n2n_cli.images.pixels import from_unit, to_float, to_integer, to_unit
+from n2n_cli.images.pixels import to_float, to_integer
+from n2n_cli.images.tiff.entries import Order
 from n2n_cli.nn.functional import Array
 
 
@@ -20,23 +21,64 @@ class Text(TypedDict):
     translated: str
 
 
+class Part(NamedTuple):
+    """One piece of metadata as it is stored in a file.
+
+    Attributes
+    ----------
+    key : bytes or int
+        Name of a PNG's or WebP's chunk, number of a JPEG's marker or a TIFF's tag.
+    data : bytes
+        Content, unchanged.
+    type : int
+        Type of a TIFF tag's values.
+    behind : bool
+        Whether it follows the pixels of a PNG.
+    """
+
+    key: bytes | int
+    data: bytes
+    type: int = 0
+    behind: bool = False
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Metadata as stored in a file, for another file of the same format.
+
+    Attributes
+    ----------
+    format : str
+        Such as ``PNG``.
+    parts : tuple of Part
+        All that does not describe the layout of the file, in order.
+    order : "<" or ">"
+        Byte order of a TIFF, which its parts follow.
+    """
+
+    format: str
+    parts: tuple[Part, ...]
+    order: Order = "<"
+
+
 class Metadata(TypedDict, total=False):
     """Metadata of a picture file; a key is present only if the file has it.
 
-    `exif` (with JPEG's header ``Exif\\0\\0``), `icc_profile` and `xmp` are bytes as stored; `dpi` is (x, y) in dots per
-    inch and `aspect` the same without a unit; `texts` are from PNG; `colour` are PNG's colour chunks (gAMA, cHRM, sRGB,
-    cICP) as (name, data); `compressed` marks a TIFF with compressed pixels, `reduced` a TIFF page that is a thumbnail.
+    `exif` (with JPEG's header ``Exif\\0\\0``), `icc_profile`, `xmp` and `photoshop` (Photoshop's image resources, which
+    hold IPTC data) are bytes as stored; `dpi` is (x, y) in dots per inch and `aspect` the same without a unit; `texts`
+    are PNG's texts and JPEG's comments. `stored` has the same and all else as it is stored: a part is written again
+    unless the key that it belongs to was changed. `compressed` marks a TIFF with compressed pixels.
     """
 
     exif: bytes
     icc_profile: bytes
     xmp: bytes
+    photoshop: bytes
     dpi: tuple[float, float]
     aspect: tuple[float, float]
     texts: tuple[Text, ...]
-    colour: tuple[tuple[bytes, bytes], ...]
+    stored: Stored
     compressed: bool
-    reduced: bool
 
 
 @dataclass(frozen=True)
@@ -45,15 +87,15 @@ class Picture:
 
     Attributes
     ----------
-    pixels : (H, W, C) array of uint8, uint16, float32, int8, int16, uint32 or int32
+    pixels : (H, W, C) array of integers of 8 to 32 bits, or of floats
         C is 1 for gray and 3 for RGB.
     alpha : (H, W) array of the same type, or None
         Opacity, passed through unchanged.
     metadata : Metadata
     notes : tuple of str
         Changes made while reading, for the user.
-    value_range : (float, float) or None
-        Values that the network sees as 0 and 1. None: 0 and the maximum of uint8 or uint16; 0 and 1 for float32.
+    nodata : float or None
+        Value that stands for missing data, by the file's tags.
     lossless : bool
         Whether the file it was read from holds its pixels without loss.
     format : str
@@ -64,7 +106,7 @@ class Picture:
     alpha: Array | None = None
     metadata: Metadata = field(default_factory=Metadata)
     notes: tuple[str, ...] = ()
-    value_range: tuple[float, float] | None = None
+    nodata: float | None = None
     lossless: bool = True
     format: str = ""
 
@@ -74,14 +116,12 @@ class Picture:
         return self.pixels if self.alpha is None else np.concatenate([self.pixels, self.alpha[..., None]], axis=2)
 
     def to_unit(self, part: Array) -> Array:
-        """Pixels of any shape as float32 in [0, 1]."""
-        return to_float(part) if self.value_range is None else to_unit(part, *self.value_range)
+        """Pixels of any shape as float32; integers are divided by their maximum."""
+        return to_float(part)
 
     def from_unit(self, part: Array) -> Array:
         """The inverse of `to_unit`, rounded to the picture's depth."""
         dtype = self.pixels.dtype
-        if self.value_range is not None:
-            return from_unit(part, *self.value_range, dtype)
         return part.astype(dtype, copy=False) if dtype.kind == "f" else to_integer(part, dtype)
 
     def as_float(self) -> Array:

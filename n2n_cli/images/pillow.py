@@ -2,62 +2,69 @@
 
 from __future__ import annotations
 
+import io
+import struct
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 
-from n2n_cli.errors import ImageError
-from n2n_cli.images import exif
+from n2n_cli.errors import ImageError, counted
+from n2n_cli.images import exif, jpeg, webp
+from n2n_cli.images.carrying import Carried
 from n2n_cli.images.formats import JPEG_QUALITY
-from n2n_cli.images.picture import Metadata, Picture, Text
-from n2n_cli.images.png.chunks import chunk
+from n2n_cli.images.orientation import upright
+from n2n_cli.images.picture import Metadata, Picture
+from n2n_cli.images.png.chunks import chunk, chunks_of
 from n2n_cli.images.png.deflate import strategy_for
 from n2n_cli.images.png.filters import filtered
-from n2n_cli.images.png.metadata import write_metadata
 from n2n_cli.nn.functional import Array
 
 _ALPHA = {"1": "LA", "L": "LA", "RGB": "RGBA"}
 _DEPTH_16 = {"I;16", "I;16L", "I;16B"}
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # of TIFF
 _PLAIN_COLOUR_QUALITY = 90  # from this quality on, JPEG keeps colour at full resolution
-_LONGEST_IN_JPEG = 65_533 - 29  # bytes of XMP data
 _BAND = 256  # rows
 _SAMPLED = 16  # rows by which the compression strategy of a PNG is chosen
-_PNG_START = 33  # bytes of a PNG's signature and header
+_INCH = 0.0254  # metres
+_BMP_HEADER, _BMP_START, _BIT_FIELDS = 108, 122, 3  # bytes of the header of version 4, bytes before the pixels
+_BMP_FILE_HEADER, _LONGEST_PROFILE = 14, 2**24  # bytes
+_PNG_START, _PNG_END = 33, chunk(b"IEND", b"")  # the first in bytes: a PNG's signature and header
+_JPEG_START = 20  # bytes of a JPEG's first marker and its JFIF segment, as Pillow writes them
 
 
-def read_metadata(image: Image.Image) -> tuple[Metadata, tuple[str, ...]]:
-    """Metadata of a decoded JPEG, WebP or BMP, checked; and notes."""
-    metadata, notes, info = Metadata(), tuple[str, ...](), image.info
-    try:
-        if info.get("exif"):
-            metadata["exif"] = exif.checked(info["exif"])
-    except Exception:  # damaged EXIF data may raise any exception
-        notes = (exif.DAMAGED,)
-    if info.get("icc_profile"):
-        metadata["icc_profile"] = info["icc_profile"]
-    if isinstance(info.get("xmp"), bytes) and info["xmp"]:
-        metadata["xmp"] = info["xmp"]
-    if isinstance(info.get("comment"), bytes) and info["comment"]:
-        text = info["comment"].decode("utf-8", "replace")
-        metadata["texts"] = (Text(keyword="Comment", text=text, language="", translated=""),)
-    if image.format in ("JPEG", "MPO") and info.get("jfif_unit") not in (1, 2):
-        dpi = _exif_density(metadata)  # without one, Pillow invents it
-    else:
-        dpi = exif.dots_per_inch(*info.get("dpi", (None, None)))
-    if dpi:
+def read_metadata(image: Image.Image, file: BinaryIO) -> tuple[Metadata, tuple[str, ...]]:
+    """Metadata of a JPEG, WebP or BMP, checked; and notes."""
+    if image.format == "WEBP":
+        metadata, notes = webp.read_metadata(webp.read_chunks(file))
+        return metadata, notes + bytes_behind(webp.bytes_behind(file))
+    if image.format != "BMP":
+        metadata, notes = jpeg.read_metadata(jpeg.read_segments(file))
+        behind = jpeg.bytes_behind(file) if image.format == "JPEG" else 0
+        return metadata, notes + bytes_behind(behind)
+    metadata = Metadata()
+    if dpi := exif.dots_per_inch(*image.info.get("dpi", (None, None))):
         metadata["dpi"] = dpi
-    return metadata, notes
+    if profile := _bmp_profile(file):
+        metadata["icc_profile"] = profile
+    return metadata, ()
 
 
-def _exif_density(metadata: Metadata) -> tuple[float, float] | None:
-    """The resolution in EXIF data, in dots per inch."""
-    if "exif" not in metadata:
-        return None
-    found = exif.loaded(metadata["exif"])
-    unit, x, y = (ExifTags.Base.ResolutionUnit, ExifTags.Base.XResolution, ExifTags.Base.YResolution)
-    return exif.dots_per_inch(found.get(x), found.get(y), found.get(unit))
+def bytes_behind(count: int) -> tuple[str, ...]:
+    """Note on bytes that follow a picture in its file."""
+    return (f"what follows its picture ({counted(count, 'byte')}) was left out",) if count else ()
+
+
+def _bmp_profile(file: BinaryIO) -> bytes:
+    """Colour profile of a BMP of version 5; empty if it has none."""
+    file.seek(_BMP_FILE_HEADER)
+    header = file.read(124)
+    if len(header) < 124 or int.from_bytes(header[:4], "little") < 124 or header[56:60] != b"DEBM":
+        return b""
+    offset, length = struct.unpack_from("<II", header, 112)
+    file.seek(_BMP_FILE_HEADER + offset)
+    return file.read(min(length, _LONGEST_PROFILE))
 
 
 def picture_of(label: str, image: Image.Image, metadata: Metadata, notes: tuple[str, ...]) -> Picture:
@@ -126,40 +133,56 @@ def _deep_gray(image: Image.Image) -> Array:
     return ~values if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else values
 
 
-def write(file: BinaryIO, picture: Picture, image_format: str, quality: int | None) -> None:
-    """Write an 8-bit picture as PNG, JPEG, WebP or BMP.
+def write(file: BinaryIO, picture: Picture, taken: Carried, image_format: str, quality: int | None) -> None:
+    """Write an 8-bit picture with its metadata as PNG, JPEG, WebP or BMP.
 
     The encoders may raise any exception.
     """
-    pixels, metadata = picture.channels, picture.metadata
+    pixels, metadata = picture.channels, taken.metadata
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    if image_format == "PNG":
-        chunks = b"".join(chunk(name, content) for name, content in write_metadata(metadata))
-        strategy = strategy_for(_some_rows(pixels))
-        inserting: Any = _Inserting(file, chunks, _PNG_START)
-        image.save(inserting, format="PNG", compress_type=strategy)
-        return
     options: dict[str, Any] = {}
-    for key in ("exif", "icc_profile", "dpi"):
-        if key in metadata:
-            options[key] = metadata[key]
-    if image_format == "JPEG":
+    target: Any = file
+    if image_format == "PNG":
+        options["compress_type"] = strategy_for(_some_rows(pixels))
+        chunks = chunks_of(part for part in taken.parts if not part.behind)
+        target = _Replacing(file, _PNG_START, _PNG_START, chunks)
+    elif image_format == "JPEG":
         options["quality"] = JPEG_QUALITY if quality is None else quality
         options["subsampling"] = "4:4:4" if options["quality"] >= _PLAIN_COLOUR_QUALITY else "4:2:0"
-        if len(metadata.get("xmp", b"")) <= _LONGEST_IN_JPEG and "xmp" in metadata:
-            options["xmp"] = metadata["xmp"]
-        if comments := [text["text"] for text in metadata.get("texts", ()) if text["keyword"] == "Comment"]:
-            options["comment"] = comments[0].encode()[:65_000]
+        has_jfif = any("dpi" in jpeg.kinds(part) for part in taken.parts)
+        target = _Replacing(file, 2 if has_jfif else _JPEG_START, _JPEG_START, jpeg.segments_of(taken.parts))
     elif image_format == "WEBP":
         options |= {"lossless": True, "quality": 50} if quality is None else {"quality": quality}
         options["exact"] = True  # keeps the colours of fully transparent pixels
-        options["xmp"] = metadata.get("xmp", b"")
-    elif "exif" in options:
-        if exif.loaded(options["exif"]).get(exif.ORIENTATION, 1) > 4 and "dpi" in options:
-            options["dpi"] = options["dpi"][::-1]
-        image.info["exif"] = options["exif"]
-        image = ImageOps.exif_transpose(image)
-    image.save(file, format=image_format, **options)
+        options |= {key: metadata.get(key, b"") for key in ("exif", "icc_profile", "xmp")}
+    else:
+        picture = upright(replace(picture, metadata=metadata))  # BMP cannot hold the orientation
+        if picture.alpha is not None:
+            _write_bmp_with_alpha(file, picture.pixels, picture.alpha, picture.metadata)
+            return
+        pixels = picture.pixels
+        image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+        options["dpi"] = picture.metadata.get("dpi", (0, 0))
+    image.save(target, format=image_format, **options)
+    if image_format == "PNG" and (behind := chunks_of(part for part in taken.parts if part.behind)):
+        file.seek(-len(_PNG_END), io.SEEK_END)
+        file.write(behind + _PNG_END)
+    elif image_format == "WEBP" and taken.parts:
+        webp.append_chunks(file, taken.parts)
+
+
+def _write_bmp_with_alpha(file: BinaryIO, pixels: Array, alpha: Array, metadata: Metadata) -> None:
+    """Write RGBA with the header of version 4, which Pillow reads and does not write."""
+    height, width = pixels.shape[:2]
+    bgra = np.empty((height, width, 4), np.uint8)
+    bgra[..., :3] = pixels[..., ::-1]
+    bgra[..., 3] = alpha
+    density = [round(value / _INCH) for value in metadata.get("dpi", (0, 0))]
+    file.write(struct.pack("<2sIHHI", b"BM", _BMP_START + bgra.nbytes, 0, 0, _BMP_START))
+    file.write(struct.pack("<IiiHHIIiiII", _BMP_HEADER, width, height, 1, 32, _BIT_FIELDS, bgra.nbytes, *density, 0, 0))
+    file.write(struct.pack("<4I4s48x", 0xFF0000, 0xFF00, 0xFF, 0xFF000000, b"BGRs"))
+    for row in bgra[::-1]:
+        file.write(row.tobytes())
 
 
 def _some_rows(pixels: Array) -> bytes:
@@ -169,40 +192,22 @@ def _some_rows(pixels: Array) -> bytes:
     return filtered(rows, rows[0], pixels.shape[2]).tobytes()
 
 
-class _Inserting:
-    """File for writing that inserts some bytes at one position."""
+class _Replacing:
+    """File for writing that replaces the bytes from `start` to `stop` by `new`."""
 
-    def __init__(self, file: BinaryIO, inserted: bytes, place: int) -> None:
-        self._file, self._inserted, self._left = file, inserted, place
+    def __init__(self, file: BinaryIO, start: int, stop: int, new: bytes) -> None:
+        self._file = file
+        self._head: bytes | None = b""  # what was held back until `stop`
+        self._start, self._stop, self._new = start, stop, new
 
     def write(self, data: bytes) -> int:
-        if len(data) < self._left:
-            self._left -= len(data)
+        if self._head is None:
             return self._file.write(data)
-        before, behind = data[: self._left], data[self._left :]
-        inserted, self._inserted, self._left = self._inserted, b"", 0
-        for part in (before, inserted, behind):
-            self._file.write(part)
+        self._head += data
+        if len(self._head) >= self._stop:
+            self._file.write(self._head[: self._start] + self._new + self._head[self._stop :])
+            self._head = None
         return len(data)
 
     def flush(self) -> None:
         self._file.flush()
-
-
-def left_out(metadata: Metadata, image_format: str) -> tuple[str, ...]:
-    """Notes on the metadata that a format cannot hold."""
-    notes = []
-    if image_format == "BMP":
-        held = {"icc_profile": "colour profile", "xmp": "XMP data", "exif": "EXIF data"}
-        notes += [f"BMP cannot hold its {name}" for key, name in held.items() if key in metadata]
-    if image_format == "JPEG" and len(metadata.get("xmp", b"")) > _LONGEST_IN_JPEG:
-        notes.append("its XMP data is too long for JPEG")
-    texts = metadata.get("texts", ())
-    if image_format == "JPEG":
-        texts = tuple(text for text in texts if text["keyword"] != "Comment")
-    if texts and image_format != "PNG":
-        notes.append(f"{image_format} cannot hold its texts: " + ", ".join(text["keyword"] for text in texts))
-    names = {name for name, _ in metadata.get("colour", ())}
-    if image_format != "PNG" and b"gAMA" in names and b"sRGB" not in names and "icc_profile" not in metadata:
-        notes.append(f"{image_format} cannot hold its gamma")
-    return tuple(notes)

@@ -28,26 +28,6 @@ def to_integer(pixels: Array, dtype: DTypeLike) -> Array:
     return integers
 
 
-def to_unit(pixels: Array, low: float, high: float) -> Array:
-    """Pixels as float32, `low` at 0 and `high` at 1; all 0 if the two are equal."""
-    shares: Array = pixels.astype(np.float64)  # a large offset would cost float32 its precision
-    shares -= low
-    shares /= (high - low) or 1.0
-    return shares.astype(np.float32)
-
-
-def from_unit(shares: Array, low: float, high: float, dtype: DTypeLike) -> Array:
-    """The inverse of `to_unit`: integers are rounded and clipped, floats are not."""
-    values: Array = shares.astype(np.float64)
-    values *= (high - low) or 1.0
-    values += low
-    if np.dtype(dtype).kind in "iu":
-        limits = np.iinfo(np.dtype(dtype))
-        np.clip(np.rint(values, out=values), limits.min, limits.max, out=values)
-    back: Array = values.astype(dtype)
-    return back
-
-
 def flip_rotate(x: Array, variant: int, axes: tuple[int, int] = (0, 1)) -> Array:
     """View of pictures in one of the 8 flips and rotations.
 

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
-from n2n_cli.errors import ArgumentError, ImageError
-from n2n_cli.images import depth, pillow
-from n2n_cli.images.picture import Picture
-from n2n_cli.images.pixels import LUMA, to_float, to_integer
+from n2n_cli.errors import ImageError
+from n2n_cli.images import depth, kinds, pillow
+from n2n_cli.images.kinds import format_of_file
+from n2n_cli.images.orientation import orientation_of
+from n2n_cli.images.picture import Metadata, Picture
 from n2n_cli.images.png import chunks as png_chunks
 from n2n_cli.images.png import metadata as png_metadata
 from n2n_cli.images.png import pixels as png16
-from n2n_cli.images.sources import MAX_PIXELS, Source, check_size, opened, without_warnings
+from n2n_cli.images.simple_formats import opened_image, read_simple, refuse_animation
+from n2n_cli.images.sources import MAX_PIXELS, Limits, Source, check_size, opened, reading_errors, without_warnings
+from n2n_cli.images.tiff import libtiff
+from n2n_cli.images.tiff import metadata as tiff_metadata
 from n2n_cli.images.tiff import pages as tiff_pages
 from n2n_cli.images.tiff import pixels as tiff_pixels
-from n2n_cli.nn.functional import Array
+from n2n_cli.images.tiff.blocks import blocks_of, decoded
+from n2n_cli.images.tiff.entries import Room
 
 _ACTL, _FRAMES = b"acTL", struct.Struct(">II")  # chunk of an animated PNG: numbers of frames and of repetitions
-_NOT_READ = {b"GIF87a": "GIF", b"GIF89a": "GIF"}
+_SHARED, _SHARED_LEAST = 4, 2**16  # pages may hold so many times the bytes of their file together; a minimum in bytes
 
 
 def read_picture(source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
     """Decode a PNG, JPEG, TIFF, WebP or BMP file.
 
     Palette and 1-bit pictures become RGB or gray, CMYK becomes RGB. Of a camera's file with several views, the first is
-    read. The orientation of a TIFF is applied; that of other formats stays in the EXIF data.
+    read. The pixels are as stored; `orientation.upright` rotates them as the EXIF data says.
 
     Parameters
     ----------
@@ -47,9 +54,8 @@ def read_picture(source: Source, *, name: str | None = None, max_pixels: int = M
         When the file is missing, is not such a picture, is damaged, too large, animated, has several pages, or is of a
         depth that cannot be kept.
     """
-    with opened(source, name) as (file, label):
-        pages = _pages(file, label, max_pixels)
-        if _is_tiff(file):
+    with opened(source, name) as (file, label), reading_errors(label):
+        if format_of_file(file) == "TIFF":
             with without_warnings():
                 count = sum(1 for _ in tiff_pages.read_pages(file))
             if count > 1:
@@ -57,105 +63,122 @@ def read_picture(source: Source, *, name: str | None = None, max_pixels: int = M
                     f"{label} has {count} frames or pages; only single pictures are read here",
                     hint="save the one to be read as a picture of its own",
                 )
-        return next(pages)
+        return next(_pages(file, label, Limits(max_pixels)))
 
 
-def read_pages(source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Iterator[Picture]:
+def read_pages(
+    source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS, max_memory: int | None = None
+) -> Iterator[Picture]:
     """Read the pages of a TIFF one by one; another picture is a single page.
 
     Parameters and errors are those of `read_picture`; an error is raised when its page is reached.
+
+    Parameters
+    ----------
+    max_memory : int, optional
+        Pictures whose pixels take more memory, in bytes, are refused before they are decoded.
+    """
+    with opened_pages(source, name=name, max_pixels=max_pixels, max_memory=max_memory) as pages:
+        yield from pages
+
+
+@contextmanager
+def opened_pages(
+    source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS, max_memory: int | None = None
+) -> Iterator[Pages]:
+    """Open a picture file, to read its pages and samples of them inside the block.
+
+    Parameters and errors are those of `read_pages`.
     """
     with opened(source, name) as (file, label):
-        yield from _pages(file, label, max_pixels)
+        yield Pages(file, label, Limits(max_pixels, max_memory))
 
 
-def read_pixels(source: Source, channels: int, *, name: str | None = None) -> Array:
-    """Read (H, W, channels) pixels; converts gray to RGB, and RGB to luma (ITU-R 601).
+class Pages:
+    """The pages of an open picture file, read one by one."""
 
-    Returns
-    -------
-    uint8 or uint16 array, or float32 in [0, 1]
+    def __init__(self, file: BinaryIO, label: str, limits: Limits) -> None:
+        self._file, self._label, self._limits = file, label, limits
 
-    Raises
-    ------
-    ImageError
-        As from `read_picture`; also when the picture's values have a range of their own, which would give every picture
-        of a data set another scale.
-    ArgumentError
-        When `channels` is neither 1 nor 3.
-    """
-    if channels not in (1, 3):
-        raise ArgumentError("channels", channels, "1 (gray) or 3 (RGB) to read pictures from image files")
-    picture = read_picture(source, name=name)
-    pixels = picture.pixels
-    if picture.value_range is not None:
-        low, high = picture.value_range
-        raise ImageError(
-            f"`{name or source}` has {pixels.dtype} values from {low:.6g} to {high:.6g}; it needs 8 or 16 bits, or "
-            "floats from 0 to 1",
-            hint="scale all pictures of the set by the same factor, into 0 to 1",
-        )
-    if channels == pixels.shape[2]:
-        return pixels
-    if channels == 3:
-        return np.repeat(pixels, 3, axis=2)
-    luma = to_float(pixels) @ LUMA
-    return luma if pixels.dtype.kind == "f" else to_integer(luma, pixels.dtype)
+    def __iter__(self) -> Iterator[Picture]:
+        with reading_errors(self._label):
+            yield from _pages(self._file, self._label, self._limits)
+
+    def sample(self, most: int) -> Iterator[Picture]:
+        """Read at most so many pages besides the first, evenly spread over the file, the last among them."""
+        if most < 1 or format_of_file(self._file) != "TIFF":
+            return
+        with reading_errors(self._label), without_warnings():
+            others = list(tiff_pages.read_pages(self._file))[1:]
+        size = self._file.seek(0, io.SEEK_END)
+        step = max(1, -(-len(others) // most))
+        for number in range(len(others) - 1, -1, -step):
+            with reading_errors(self._label), without_warnings():
+                name = f"{self._label}, page {number + 2},"
+                picture, _ = _tiff_page(name, others[number], self._limits, size, Room(size))
+            yield picture
 
 
 def picture_size(source: Source, *, name: str | None = None) -> tuple[int, int]:
-    """(rows, columns) of a picture, or of a TIFF's first page, from the header.
+    """(rows, columns) of an upright picture, or of a TIFF's first page, from the header.
 
     Raises
     ------
     ImageError
         As from `read_picture`, for errors in the header.
     """
-    with opened(source, name) as (file, label):
-        if _is_tiff(file):
-            with without_warnings():
-                page = next(tiff_pages.read_pages(file))
-                height, width = page.size[:: -1 if page.orientation > 4 else 1]
-        elif _is_png(file):
-            header = png_chunks.read_header(file)
+    with opened(source, name) as (file, label), reading_errors(label), without_warnings():
+        image_format, metadata = format_of_file(file), Metadata()
+        if image_format == "TIFF":
+            page = next(tiff_pages.read_pages(file))
+            kinds.refuse_raw(label, page)
+            height, width = page.size
+            metadata, _ = tiff_metadata.read_metadata(page)
+        elif image_format == "PNG":
+            header = _png_header(file)
             height, width = header.height, header.width
+            with suppress(ValueError):  # damage behind the header is reported when the picture is read
+                metadata, _ = png_metadata.read_metadata(png_chunks.read_chunks(file, header, skip_pixels=True).others)
         else:
-            with without_warnings(), _other_image(file, label) as image:
+            with opened_image(file, label, Limits(), load=False) as (image, whole, _):
                 height, width = image.height, image.width
-        check_size(label, height, width, MAX_PIXELS)
-        return height, width
+                metadata, _ = pillow.read_metadata(image, whole)
+        check_size(label, height, width, Limits())
+        return (width, height) if orientation_of(metadata) > 4 else (height, width)
 
 
-def _pages(file: BinaryIO, label: str, max_pixels: int) -> Iterator[Picture]:
-    if _is_png(file):
-        yield _png(file, label, max_pixels)
-    elif _is_tiff(file):
-        yield from _tiff(file, label, max_pixels)
+def _pages(file: BinaryIO, label: str, limits: Limits) -> Iterator[Picture]:
+    image_format = format_of_file(file)
+    if image_format == "PNG":
+        yield _png(file, label, limits)
+    elif image_format == "TIFF":
+        yield from _tiff(file, label, limits)
     else:
-        yield _other(file, label, max_pixels)
+        yield read_simple(file, label, limits)
 
 
-def _is_png(file: BinaryIO) -> bool:
-    """True for a PNG; the file is then left behind the signature."""
-    file.seek(0)
-    return file.read(len(png_chunks.SIGNATURE)) == png_chunks.SIGNATURE
+def _png_header(file: BinaryIO) -> png_chunks.Header:
+    file.seek(len(png_chunks.SIGNATURE))
+    return png_chunks.read_header(file)
 
 
-def _is_tiff(file: BinaryIO) -> bool:
-    file.seek(0)
-    return tiff_pages.is_tiff(file.read(8))
-
-
-def _png(file: BinaryIO, label: str, max_pixels: int) -> Picture:
-    header = png_chunks.read_header(file)
-    check_size(label, header.height, header.width, max_pixels)
+def _png(file: BinaryIO, label: str, limits: Limits) -> Picture:
+    header = _png_header(file)
+    pixel_bytes = header.depth * png16.CHANNELS.get(header.colour, 3) // 8
+    check_size(label, header.height, header.width, limits, pixel_bytes=max(1, pixel_bytes))
     chunks = png_chunks.read_chunks(file, header)
-    for content in (content for name, content in chunks.others if name == _ACTL):
-        frames, _ = _FRAMES.unpack(content)
-        _refuse_animation(label, frames)
+    behind = -file.tell() + file.seek(0, io.SEEK_END)
+    for part in (part for part in chunks.others if part.key == _ACTL and len(part.data) == _FRAMES.size):
+        frames, _ = _FRAMES.unpack(part.data)
+        refuse_animation(label, frames)
     with without_warnings():
-        metadata, notes = png_metadata.read_metadata(chunks.others)
+        has_key = bool(chunks.contents(b"tRNS"))
+        parts, unfit = png_metadata.fitting(chunks.others, header, transparent=has_key)
+        metadata, notes = png_metadata.read_metadata(parts)
+        notes += unfit + pillow.bytes_behind(behind)
         notes += tuple(f"its {name.decode('latin-1')} chunk is damaged and was left out" for name in chunks.damaged)
+        if not chunks.ended:
+            notes += ("it ends behind its pixels: what may follow was left out",)
         if header.depth < 16:
             image_file = chunks.simple_file()
             chunks.pixels.clear()
@@ -172,8 +195,10 @@ def _png(file: BinaryIO, label: str, max_pixels: int) -> Picture:
     return Picture(pixels, alpha, metadata, notes, format="PNG")
 
 
-def _tiff(file: BinaryIO, label: str, max_pixels: int) -> Iterator[Picture]:
+def _tiff(file: BinaryIO, label: str, limits: Limits) -> Iterator[Picture]:
     pages = tiff_pages.read_pages(file)
+    size = file.seek(0, io.SEEK_END)
+    room, metadata_room = max(_SHARED * size, _SHARED_LEAST), Room(size)
     number = 0
     while True:
         with without_warnings():
@@ -181,74 +206,41 @@ def _tiff(file: BinaryIO, label: str, max_pixels: int) -> Iterator[Picture]:
             if page is None:
                 return
             number += 1
+            if number == 1:
+                kinds.refuse_raw(label, page)
             # The first page has no number, since it may be the only one.
-            picture = _tiff_page(label if number == 1 else f"{label}, page {number},", page, max_pixels)
+            name = label if number == 1 else f"{label}, page {number},"
+            picture, stored = _tiff_page(name, page, limits, room, metadata_room)
+            room -= stored
         yield picture
 
 
-def _tiff_page(label: str, page: tiff_pages.Page, max_pixels: int) -> Picture:
-    check_size(label, *page.size, max_pixels)
-    metadata, notes = tiff_pages.read_metadata(page)
+def _tiff_page(
+    label: str, page: tiff_pages.Page, limits: Limits, room: int, metadata_room: Room
+) -> tuple[Picture, int]:
+    """A page, and the bytes of the file that hold its pixels."""
     layout = tiff_pixels.layout_of(page)
+    # Pillow has up to four channels of 8 bits.
+    pixel_bytes = min(4, page.integer(tiff_pages.SAMPLES, 1)) if layout is None else layout.pixel_bytes
+    check_size(label, *page.size, limits, pixel_bytes=pixel_bytes)
+    stored = blocks_of(page).stored_bytes
+    if stored > room:
+        raise ImageError(
+            f"{label} shares its pixels with too many pages of the same file", hint="save the pages that are meant"
+        )
+    metadata, notes = tiff_metadata.read_metadata(page, metadata_room)
+    notes = page.notes + notes
     if layout is not None:
-        return depth.read_tiff_page(label, page, layout, metadata, notes)
+        return depth.read_tiff_page(label, page, layout, metadata, notes), stored
     try:
-        image = page.image()
-    except SyntaxError:  # from Pillow, for pixels that it does not support
+        image, blocks = decoded(page, lambda blocks: libtiff.pillow_image(page, blocks))
+    except (SyntaxError, OSError) as error:
+        if not isinstance(error, SyntaxError) and page.integer(tiff_pages.COMPRESSION, 1) in libtiff.COMPRESSIONS:
+            raise  # Pillow raises SyntaxError for pixels that it does not support
         raise ImageError(
             f"{label} holds pixels of a kind that is not supported ({page.kind()})",
             hint="convert it to gray or RGB of 8 or 16 bits",
         ) from None
     with image:
-        picture = pillow.picture_of(label, image, metadata, notes)
-    depth.check_finite(label, picture.pixels)
-    return replace(picture, lossless=page.tags.get(tiff_pages.COMPRESSION) not in tiff_pages.LOSSY)
-
-
-def _other(file: BinaryIO, label: str, max_pixels: int) -> Picture:
-    with without_warnings(), _other_image(file, label) as image:
-        check_size(label, image.height, image.width, max_pixels)
-        frames = getattr(image, "n_frames", 1)
-        if image.format != "MPO":
-            _refuse_animation(label, frames)
-        image.load()
-        metadata, notes = pillow.read_metadata(image)
-        if frames > 1:
-            notes += (f"only the first of its {frames} views was read",)
-        picture = pillow.picture_of(label, image, metadata, notes)
-        return replace(picture, lossless=False) if image.format == "WEBP" and _is_lossy_webp(file) else picture
-
-
-def _other_image(file: BinaryIO, label: str) -> Image.Image:
-    """Open a JPEG, WebP or BMP without decoding it."""
-    file.seek(0)
-    start = file.read(6)
-    if start in _NOT_READ:
-        animated = ""
-        file.seek(0)
-        with Image.open(file, formats=["GIF"]) as image:
-            animated = "an animated " if getattr(image, "is_animated", False) else "a "
-        raise ImageError(
-            f"{label} is {animated}{_NOT_READ[start]} picture; supported are PNG, JPEG, TIFF, WebP and BMP",
-            hint="save the picture that is meant as PNG",
-        )
-    file.seek(0)
-    return Image.open(file, formats=["JPEG", "WEBP", "BMP"])
-
-
-def _is_lossy_webp(file: BinaryIO) -> bool:
-    """True if the first picture is compressed as VP8, not as VP8L (lossless)."""
-    at, name = 12, b""
-    while name not in (b"VP8 ", b"VP8L"):
-        file.seek(at)
-        name, length = struct.unpack("<4sI", file.read(8))
-        at += 8 + length + length % 2
-    return name == b"VP8 "
-
-
-def _refuse_animation(label: str, frames: int) -> None:
-    if frames > 1:
-        raise ImageError(
-            f"{label} is animated, it has {frames} frames; only single pictures are read",
-            hint="save the frames as pictures of their own",
-        )
+        picture = pillow.picture_of(label, image, metadata, notes + blocks.notes)
+    return replace(picture, lossless=page.tags.get(tiff_pages.COMPRESSION) not in tiff_pages.LOSSY), stored

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import io
 import logging
+import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from PIL import Image, UnidentifiedImageError
 
 from n2n_cli.errors import ImageError
+from n2n_cli.images import kinds
 
 Source: TypeAlias = Path | str | BinaryIO
 
 MAX_PIXELS = 250_000_000
 """Default maximum size of a picture, in pixels: a small file can claim any size."""
+
+_IN_MEMORY = 2**27  # bytes of a stream; longer ones are copied to a temporary file
 
 Image.MAX_IMAGE_PIXELS = None  # `check_size` has a limit per call instead of one per process
 
@@ -34,16 +39,27 @@ def label_of(place: Source, name: str | None) -> str:
 def opened(source: Source, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
     """Open a seekable file, and give its name for messages.
 
-    Errors in the block become `ImageError`. A stream that is not seekable is read to its end first.
+    Errors of the file become `ImageError`; those of the block only inside `reading_errors`. A stream that is not
+    seekable is copied first, to a file if it is long, unless its first bytes are not those of a picture.
     """
     label = label_of(source, name)
+    with ExitStack() as stack:
+        with reading_errors(label):
+            if isinstance(source, (str, Path)):
+                file: BinaryIO = stack.enter_context(Path(source).open("rb"))
+                hint = "copy it again"
+            else:
+                file = source if source.seekable() else stack.enter_context(_copied(source, label))
+                hint = "see what the program before the pipe says"
+            _check_start(file, label, hint)
+        yield file, label
+
+
+@contextmanager
+def reading_errors(label: str) -> Iterator[None]:
+    """Turn errors of the block, which reads a picture, into `ImageError`."""
     try:
-        if isinstance(source, (str, Path)):
-            with Path(source).open("rb") as file:
-                yield _not_empty(file, label, "copy it again"), label
-        else:
-            stream = source if source.seekable() else io.BytesIO(source.read())
-            yield _not_empty(stream, label, "see what the program before the pipe says"), label
+        yield
     except (ImageError, MemoryError):
         raise
     except FileNotFoundError:
@@ -58,17 +74,41 @@ def opened(source: Source, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
             raise ImageError(f"{label} cannot be read: {error.strerror}", hint="check its name") from None
         words = " ".join(str(error).split())
         reason = "" if isinstance(error, UnidentifiedImageError) or not words else f" ({words})"
-        raise ImageError(
-            f"{label} is not a whole PNG, JPEG, TIFF, WebP or BMP picture{reason}",
-            hint="copy it again; where a viewer shows it, save it from there as PNG",
-        ) from None
+        raise _not_whole(label, reason) from None
 
 
-def _not_empty(file: BinaryIO, label: str, hint: str) -> BinaryIO:
-    if file.seek(0, io.SEEK_END) == 0:
-        raise ImageError(f"{label} is empty", hint=hint)
+def _not_whole(label: str, reason: str = "") -> ImageError:
+    return ImageError(
+        f"{label} is not a whole PNG, JPEG, TIFF, WebP or BMP picture{reason}",
+        hint="copy it again; where a viewer shows it, save it from there as PNG",
+    )
+
+
+@contextmanager
+def _copied(stream: BinaryIO, label: str) -> Iterator[BinaryIO]:
+    """A seekable copy of a stream, which is read no further than its first bytes if it is no picture."""
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as copy:
+        start = stream.read(kinds.START)
+        if start:
+            _check_kind(label, start)
+        copy.write(start)
+        shutil.copyfileobj(stream, copy)
+        yield copy  # type: ignore[misc]
+
+
+def _check_start(file: BinaryIO, label: str, hint: str) -> None:
     file.seek(0)
-    return file
+    start = file.read(kinds.START)
+    if not start:
+        raise ImageError(f"{label} is empty", hint=hint)
+    _check_kind(label, start)
+    file.seek(0)
+
+
+def _check_kind(label: str, start: bytes) -> None:
+    kinds.refuse_foreign(label, start)
+    if kinds.format_in(start) is None:
+        raise _not_whole(label)
 
 
 @contextmanager
@@ -79,17 +119,45 @@ def without_warnings() -> Iterator[None]:
         yield
 
 
-def check_size(label: str, height: int, width: int, max_pixels: int) -> None:
+@dataclass(frozen=True)
+class Limits:
+    """Limits of what a file may ask for.
+
+    Attributes
+    ----------
+    pixels : int
+        Maximum size of a picture, in pixels.
+    memory : int, optional
+        Maximum memory of its pixels, in bytes.
+    """
+
+    pixels: int = MAX_PIXELS
+    memory: int | None = None
+
+
+def check_size(label: str, height: int, width: int, limits: Limits, *, pixel_bytes: int = 1) -> None:
     """Refuse a picture that is too large, before memory is allocated for it.
+
+    Parameters
+    ----------
+    pixel_bytes : int
+        Memory for a pixel, in bytes.
 
     Raises
     ------
     ImageError
         With the limit and the option that raises it.
     """
+    max_pixels = limits.pixels
     count = height * width
     if count > max_pixels:
         raise ImageError(
             f"{label} claims to have {width:,} x {height:,} = {count:,} pixels, more than the limit of {max_pixels:,}",
             hint=f"if this is right and memory suffices: `--max-pixels {count}`",
+        )
+    if limits.memory is not None and count * pixel_bytes > limits.memory:
+        raise ImageError(
+            f"{label} has {width:,} x {height:,} pixels, which take {count * pixel_bytes // 10**6:,} MB, more than the "
+            f"limit of {limits.memory // 10**6:,} MB",
+            hint="a larger `--max-memory`",
         )

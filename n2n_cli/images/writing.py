@@ -16,11 +16,11 @@ import numpy as np
 
 from n2n_cli.errors import ArgumentError, ImageError
 from n2n_cli.images import pillow
+from n2n_cli.images.carrying import carried, order_of
 from n2n_cli.images.formats import FORMATS, HOLDS_ALPHA, HOLDS_DEPTH, LONGEST_SIDE, format_of
-from n2n_cli.images.picture import Picture
+from n2n_cli.images.picture import Part, Picture
 from n2n_cli.images.png import pixels as png16
-from n2n_cli.images.png.chunks import SIGNATURE, Header, chunk, header_chunk
-from n2n_cli.images.png.metadata import write_metadata
+from n2n_cli.images.png.chunks import SIGNATURE, Header, chunk, chunks_of, header_chunk
 from n2n_cli.images.sources import label_of, without_warnings
 from n2n_cli.images.tiff.writing import TiffWriter
 from n2n_cli.system.atomic_files import replacing
@@ -60,7 +60,7 @@ def write_picture(
     Returns
     -------
     tuple of str
-        Notes on what the format could not hold.
+        At most one note, on all that the format could not hold.
 
     Raises
     ------
@@ -95,15 +95,17 @@ def write_pages(
     label = label_of(target, name)
     if format is None:
         if not isinstance(target, (str, Path)):
-            raise ArgumentError("format", format, "named, for a stream has no ending: " + ", ".join(FORMATS.values()))
+            raise ArgumentError(
+                "format", format, "named, for a stream has no ending: " + ", ".join(dict.fromkeys(FORMATS.values()))
+            )
         format = format_of(target)
     elif format not in FORMATS.values():
         raise ArgumentError("format", format, "one of " + ", ".join(dict.fromkeys(FORMATS.values())))
-    notes: dict[str, None] = {}  # each once, in order
+    left_out: dict[str, None] = {}  # each once, in order
     source = _Source(pages)
     try:
         with _open(target, mode) as file:
-            notes.update(dict.fromkeys(_write(file, label, source, format, quality)))
+            left_out |= dict.fromkeys(_write(file, label, source, format, quality))
     except (MemoryError, ImageError):
         raise
     except Exception as error:  # the encoders may raise any exception, as the decoders may
@@ -115,7 +117,7 @@ def write_pages(
             hint = _write_hint(error.errno, Path(target) if isinstance(target, (str, Path)) else None)
             raise ImageError(f"{label} cannot be written: {error.strerror}", hint=hint) from None
         raise ImageError(f"{label} cannot be written as {format}: {error}", hint="try PNG or TIFF") from None
-    return tuple(notes)
+    return (f"{format} cannot hold its {', '.join(left_out)}",) if left_out else ()
 
 
 class _Source:
@@ -153,28 +155,28 @@ def _open(target: Target, mode: int) -> Iterator[BinaryIO]:
 
 
 def _write(file: BinaryIO, label: str, pages: Iterator[Picture], image_format: str, quality: int | None) -> list[str]:
-    """Write all pages; returns notes on what the format could not hold."""
-    notes: list[str] = []
+    """Write all pages; returns names of what the format could not hold."""
     first = next(pages, None)
     if first is None:
         raise ImageError(f"{label} cannot be written: there is no picture", hint="see what was read")
+    left_out: list[str] = []
     if image_format == "TIFF":
-        writer = TiffWriter(file)
+        writer = TiffWriter(file, order_of(first.metadata))
         for picture in chain([first], pages):
             check_holds(label, picture, image_format)
-            writer.add(picture)
-            notes += pillow.left_out(picture.metadata, image_format)
+            left_out += writer.add(picture)
         writer.finish()
-        return notes
+        return left_out
     check_holds(label, first, image_format)
     if next(pages, None) is not None:
         raise ImageError(f"{label}: {image_format} holds a single picture, there are several pages", hint="write TIFF")
+    taken = carried(first.metadata, image_format)
     if image_format == "PNG" and first.pixels.dtype == np.uint16:
-        _write_png16(file, first)
+        _write_png16(file, first, taken.parts)
     else:
         with without_warnings():
-            pillow.write(file, first, image_format, quality)
-    return [*pillow.left_out(first.metadata, image_format)]
+            pillow.write(file, first, taken, image_format, quality)
+    return taken.left_out
 
 
 def check_holds(label: str, picture: Picture, image_format: str) -> None:
@@ -208,15 +210,14 @@ def check_holds(label: str, picture: Picture, image_format: str) -> None:
         )
 
 
-def _write_png16(file: BinaryIO, picture: Picture) -> None:
+def _write_png16(file: BinaryIO, picture: Picture, parts: list[Part]) -> None:
     pixels = picture.channels
     height, width, channels = pixels.shape
     file.write(SIGNATURE + header_chunk(Header(width, height, 16, _COLOURS[channels], interlaced=False)))
-    for name, content in write_metadata(picture.metadata):
-        file.write(chunk(name, content))
+    file.write(chunks_of(part for part in parts if not part.behind))
     for content in png16.encode(pixels):
         file.write(chunk(b"IDAT", content))
-    file.write(chunk(b"IEND", b""))
+    file.write(chunks_of(part for part in parts if part.behind) + chunk(b"IEND", b""))
 
 
 def _write_hint(number: int, path: Path | None) -> str:

@@ -6,11 +6,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from n2n_cli.images import FORMATS, format_of, read_pages
-from n2n_cli.noise.level import sigma_of
+from n2n_cli.images import FORMATS, format_of, opened_pages, other_names
+from n2n_cli.images.kinds import START, foreign_kind, format_in
+from n2n_cli.values.choice import SAMPLED, choose_values
+from n2n_cli.values.transform import sigma_of
 
-_FIRST_BYTES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_METADATA = {"exif": "EXIF", "icc_profile": "ICC profile", "xmp": "XMP", "texts": "texts", "colour": "colour"}
+_METADATA = {"exif": "EXIF", "icc_profile": "ICC profile", "xmp": "XMP", "photoshop": "IPTC", "texts": "texts"}
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,11 @@ class PictureFacts:
         Kinds of metadata in the file, such as "EXIF".
     notes : tuple of str
         Changes made by reading.
+    values : str
+        Kind and range of the values, and the noise of measured ones.
     sigma_255 : float
-        Estimated noise level, in grey levels of 255; NaN for a side of less than 16 pixels.
+        Estimated noise level, in grey levels of 255, or of the range of measured values; NaN for a side of less than 16
+        pixels.
     """
 
     source: str
@@ -57,17 +61,19 @@ class PictureFacts:
     dpi: tuple[float, float] | None
     metadata: tuple[str, ...]
     notes: tuple[str, ...]
+    values: str
     sigma_255: float
 
 
 def is_picture(source: str) -> bool:
-    """Tell a picture from other files, by its ending or its first bytes."""
+    """Tell a picture, also one of a kind that is not read, from other files by its ending or its first bytes."""
     path = Path(source)
     if path.suffix.lower() in FORMATS:
         return True
     with suppress(OSError, ValueError), path.open("rb") as file:
-        first = file.read(12)
-        return first.startswith(_FIRST_BYTES) or (first[:4], first[8:]) == (b"RIFF", b"WEBP")
+        start = file.read(START)
+        # A checkpoint is a zip file.
+        return format_in(start) is not None or (foreign_kind(start) is not None and not start.startswith(b"PK"))
     return False
 
 
@@ -79,9 +85,11 @@ def describe_picture(source: str) -> PictureFacts:
     ImageError
         When the file cannot be read.
     """
-    reader = read_pages(source)
-    first = next(iter(reader))
-    pages = 1 + sum(1 for _ in reader)
+    with opened_pages(source) as file:
+        reader = iter(file)
+        first = next(reader)
+        values, text = choose_values(first, file.sample(SAMPLED))
+        pages = 1 + sum(1 for _ in reader)
     height, width, channels = first.pixels.shape
     dtype = first.pixels.dtype
     return PictureFacts(
@@ -96,7 +104,8 @@ def describe_picture(source: str) -> PictureFacts:
         first.alpha is not None,
         pages,
         first.metadata.get("dpi"),
-        tuple(name for key, name in _METADATA.items() if first.metadata.get(key)),
+        (*(name for key, name in _METADATA.items() if first.metadata.get(key)), *other_names(first.metadata)),
         first.notes,
-        sigma_of(first),
+        text + (f"; {values.reason}" if values.reason else ""),
+        sigma_of(first, values),
     )

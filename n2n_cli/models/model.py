@@ -28,6 +28,7 @@ from n2n_cli.nn.init import UNDRAWN
 from n2n_cli.nn.losses import LOSSES
 from n2n_cli.nn.optim import OPTIMIZERS
 from n2n_cli.nn.state import LARGEST_WEIGHT
+from n2n_cli.values.transform import Values, parse_values
 
 _WITH_CONFIG = "pass the configuration that they were trained with: `--config FILE`"
 _GO_ON = "go on with the configuration that the training was begun with"
@@ -96,6 +97,12 @@ class Model:
                 hint="`Model.from_config` and `Model.from_checkpoint` give models that have one",
             )
         return self._config
+
+    @property
+    def values(self) -> Values | None:
+        """The transform of the measured values that the model was trained on; None for display pictures."""
+        text = "auto" if self._config is None else self._config.data.values
+        return parse_values(text) if ":" in text else None
 
     @property
     def executor(self) -> Executor:

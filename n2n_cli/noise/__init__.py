@@ -1,4 +1,4 @@
-"""Noise models, noise level and noise correlation.
+"""Noise models, noise level, noise correlation and variance stabilisation.
 
 A noise model is written `name:strength`, as in `gaussian:25`; with a range, a strength is drawn for every view,
 uniformly in `gaussian:0-50` and uniformly in its logarithm in `gaussian:1~50`. A mixture,
@@ -19,6 +19,7 @@ parsing      a noise model from its text
 lettering    random letters for the text noise
 level        noise level of a picture
 correlation  spatial correlation of noise
+stabilisation  variance stabilisation of photon noise, and the fit of its parameters
 """
 
 from n2n_cli.noise.camera import Camera

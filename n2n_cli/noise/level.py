@@ -13,15 +13,11 @@ from __future__ import annotations
 import math
 from functools import cache
 from statistics import NormalDist
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from n2n_cli.images.pixels import to_float
 from n2n_cli.nn.functional import Array
-
-if TYPE_CHECKING:
-    from n2n_cli.images import Picture
 
 MIN_SIDE = 16
 """Minimum side of a picture for an estimate, in pixels."""
@@ -34,8 +30,8 @@ _LOW = np.array(
     ],
     np.float32,
 )
-_HIGH = _LOW[::-1] * np.array([1, -1] * 4, np.float32)
-_TAPS = len(_LOW)
+HIGH = _LOW[::-1] * np.array([1, -1] * 4, np.float32)
+TAPS = len(_LOW)
 _WINDOW = 4  # side of a window in coefficients, of two pixels each
 _PIXELS = 2 * _WINDOW
 _SHARE = 0.01  # share of the windows for the first estimate, the smoothest
@@ -69,12 +65,12 @@ def estimate_sigma(pixels: Array) -> float:
     """
     if min(pixels.shape[:2]) < MIN_SIDE:
         return math.nan
-    tiles = _tiles(pixels)
+    tiles = spread_tiles(pixels)
     brightest = 1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max
     x = to_float(tiles)
-    low, high = _filter(x, _LOW, 1), _filter(x, _HIGH, 1)
-    texture = (_energy(_filter(low, _HIGH, 2)) + _energy(_filter(high, _LOW, 2))).ravel()
-    diagonal = _blocks(_filter(high, _HIGH, 2), _WINDOW).reshape(len(texture), -1)  # (windows * C, coefficients)
+    low, high = filtered(x, _LOW, 1), filtered(x, HIGH, 1)
+    texture = (_energy(filtered(low, HIGH, 2)) + _energy(filtered(high, _LOW, 2))).ravel()
+    diagonal = _blocks(filtered(high, HIGH, 2), _WINDOW).reshape(len(texture), -1)  # (windows * C, coefficients)
     black, white = _count(tiles == 0).ravel(), _count(tiles == brightest).ravel()
     cut = black + white
     usable = np.flatnonzero(cut <= max(_CUT * _PIXELS**2, np.quantile(cut, 0.1)))
@@ -88,19 +84,13 @@ def estimate_sigma(pixels: Array) -> float:
     return 255 * deviation(coefficients[smoothness <= max(limit, expected)])
 
 
-def sigma_of(picture: Picture) -> float:
-    """As `estimate_sigma`, for a picture of any depth."""
-    pixels = picture.pixels
-    return estimate_sigma(pixels if picture.value_range is None else picture.to_unit(pixels))
-
-
 def deviation(values: Array) -> float:
     """Robust standard deviation of normal values of mean 0, by their median magnitude."""
     return float(np.median(np.abs(values))) / _MEDIAN
 
 
-def _tiles(pixels: Array) -> Array:
-    """(T, H, W, C): the whole picture as one tile, or tiles spread over a large one."""
+def spread_tiles(pixels: Array) -> Array:
+    """(H, W, C) -> (T, H, W, C): the picture as one tile, or tiles spread over a large one."""
     h, w = pixels.shape[:2]
     if h * w <= (_TILE * _TILES) ** 2:
         return pixels[None]
@@ -113,10 +103,10 @@ def _tiles(pixels: Array) -> Array:
     return np.stack([pixels[top : top + rows, left : left + columns] for top in tops for left in lefts])
 
 
-def _filter(x: Array, taps: Array, axis: int) -> Array:
+def filtered(x: Array, taps: Array, axis: int) -> Array:
     """Cross-correlate (T, H, W, C) with `taps` along an axis: stride 2, no padding."""
     x = np.moveaxis(x, axis, 0)
-    count = (len(x) - _TAPS) // 2 + 1
+    count = (len(x) - TAPS) // 2 + 1
     y = np.zeros((count, *x.shape[1:]), x.dtype)
     for i, tap in enumerate(taps):
         y += tap * x[i : i + 2 * count - 1 : 2]
@@ -140,8 +130,8 @@ def _energy(coefficients: Array) -> Array:
 def _count(mask: Array) -> Array:
     """(T, H, W, C) mask -> (windows, C): number of true pixels in every window."""
     h, w = mask.shape[1:3]
-    margin = _TAPS // 2 - 1
-    rows, columns = (((side - _TAPS) // 2 + 1) // _WINDOW * _PIXELS for side in (h, w))
+    margin = TAPS // 2 - 1
+    rows, columns = (((side - TAPS) // 2 + 1) // _WINDOW * _PIXELS for side in (h, w))
     counts: Array = _blocks(mask[:, margin : margin + rows, margin : margin + columns], _PIXELS).sum(axis=2)
     return counts
 

@@ -57,21 +57,23 @@ def draw_runs(histories: Mapping[str, History], paths: Sequence[Path]) -> Any:
         from matplotlib.ticker import MaxNLocator
 
         axes = figure.subplots(3, 1, sharex=True)
-        titles = ("loss", "validation PSNR (dB)", "learning rate")
+        # PSNR would mislead where values are measured: its range is that of the data set.
+        measured = all(epoch.get("rms") is not None for history in histories.values() for epoch in history)
+        quality = ("rms", "RMS error (in the data's units)") if measured else ("psnr", "validation PSNR (dB)")
         labels = list(histories)
-        for axis, key, title in zip(axes, ("loss", "psnr", "lr"), titles, strict=True):
+        for axis, (key, title) in zip(axes, (("loss", "loss"), quality, ("lr", "learning rate")), strict=True):
             lines = []
             for history, style in zip(histories.values(), line_styles(), strict=False):
                 (line,) = axis.plot(*([epoch[name] for epoch in history] for name in ("epoch", key)), **style)
                 lines.append(line)
             axis.set_ylabel(title)
-            if key != "psnr":
+            if key not in ("psnr", "rms"):
                 scale(axis.yaxis, [epoch[key] for history in histories.values() for epoch in history])
         # A single line, when all trainings have the same held-out pictures.
-        for noisy in sorted({round(history[0]["noisy_psnr"], 2) for history in histories.values()}):
-            if math.isfinite(noisy):
-                reference = axes[1].axhline(noisy, **REFERENCE)
-        if any(math.isfinite(history[0]["noisy_psnr"]) for history in histories.values()):
+        levels = {round(history[0]["noisy_psnr"], 2) for history in histories.values()} if not measured else set()
+        for noisy in sorted(filter(math.isfinite, levels)):
+            reference = axes[1].axhline(noisy, **REFERENCE)
+        if any(map(math.isfinite, levels)):
             lines.append(reference)
             labels.append("before denoising")
         axes[2].set_xlabel("epoch")

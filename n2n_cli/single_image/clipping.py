@@ -86,9 +86,7 @@ def _cut_cells(picture: Picture) -> tuple[int, int, int]:
     visible = np.ones((h // 2, w // 2), bool) if picture.alpha is None else cells(picture.alpha[:h, :w] > 0)
     count = int(visible.sum())
     ends: tuple[float, float] = (0, 1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max)
-    if picture.value_range is not None:
-        ends = picture.value_range
-    elif pixels.dtype.kind == "f" and (pixels.min() < 0 or pixels.max() > 1):
+    if pixels.dtype.kind == "f" and (pixels.min() < 0 or pixels.max() > 1):
         return 0, 0, count
     found = []
     for end in ends:

@@ -19,7 +19,8 @@ def config_to_tune(checkpoint: str) -> Config:
     """Configuration for fine-tuning a checkpoint.
 
     That of the checkpoint, with its weights as initial ones. There is no warm-up, which is for new weights and may be
-    longer than the whole fine-tuning, and no layer is frozen.
+    longer than the whole fine-tuning, no layer is frozen, and the
+    transform of values is chosen for the new pictures.
 
     Parameters
     ----------
@@ -34,7 +35,8 @@ def config_to_tune(checkpoint: str) -> Config:
     path = choose_model(checkpoint).path
     config = config_in(read_checkpoint(path), path)
     train = replace(config.train, init=checkpoint, freeze=())
-    return replace(config, train=train, schedule=replace(config.schedule, warmup=0))
+    data = replace(config.data, values="auto")  # other pictures may have another range
+    return replace(config, data=data, train=train, schedule=replace(config.schedule, warmup=0))
 
 
 def starting_model(config: Config, *, threads: int | None = None, resumed: bool = False) -> Model:

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -94,6 +94,9 @@ class _Training:
         ranks = session.ranks
         threads = ranks.threads if threads is None else threads
         self.data = opened_together(config, threads, ranks)
+        if self.data.values is not None:
+            config = replace(config, data=replace(config.data, values=self.data.values.to_text()))
+            self.config = config
         resume = resume and session.can_resume()
         self.model = starting_model(config, threads=threads, resumed=resume)
         self.steps = math.ceil(len(self.data.train) / config.train.batch_size)
@@ -110,7 +113,15 @@ class _Training:
         progress, epochs = self.progress, self.config.train.epochs
         parameters = sum(parameter.size for parameter, _ in self.model.network.param())
         done = (progress.epoch - 1) * self.steps + progress.step
-        yield Started(epochs, self.steps, done, parameters, self.noisy, self.data.notes)
+        yield Started(
+            epochs,
+            self.steps,
+            done,
+            parameters,
+            self.noisy,
+            self.data.notes,
+            self._rms(self.held_out.noisy_errors),
+        )
         try:
             while progress.epoch <= epochs:
                 yield from self._epoch()
@@ -170,6 +181,7 @@ class _Training:
             seen / seconds if seen else 0.0,
             waited / seconds if seen else 0.0,
             self.session.seconds,
+            self._rms(errors),
         )
         self.session.save_epoch(self.model, line)
         progress.history.append(asdict(line))
@@ -198,6 +210,13 @@ class _Training:
         if not np.isfinite(errors).all():
             raise self._failed(self.progress.step, "after it weights or output are not finite")
         return errors
+
+    def _rms(self, errors: list[float]) -> float | None:
+        """Root of the mean of squared errors, in the units of linearly scaled measured values."""
+        values = self.data.values
+        if values is None or values.kind != "linear":
+            return None
+        return (values.high - values.low) * values.span * math.sqrt(float(np.mean(errors)))
 
     def _save(self) -> None:
         """Write the last checkpoint."""

@@ -28,6 +28,9 @@ class Started:
         PSNR of the validation pictures before denoising, in dB.
     notes : tuple of str
         Messages for the user about the data.
+    noisy_rms : float or None
+        Root mean squared error of the validation pictures before denoising, in the units of measured values; None for
+        display pictures.
     """
 
     epochs: int
@@ -36,6 +39,7 @@ class Started:
     parameters: int
     noisy_psnr: float
     notes: tuple[str, ...]
+    noisy_rms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ class Epoch:
         Fraction of the training steps' time spent waiting for pictures.
     seconds : float
         Time that training has taken in all sessions.
+    rms : float or None
+        Root mean squared error after denoising, in the units of measured values; None for display pictures.
     """
 
     epoch: int
@@ -94,6 +100,7 @@ class Epoch:
     images_per_second: float
     loading: float
     seconds: float
+    rms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -195,7 +202,10 @@ def _is_epoch(line: Any) -> bool:
         isinstance(line, dict)
         and "psnr" in line
         and line.keys() <= Epoch.__annotations__.keys()
-        and all(isinstance(value, bool) if name == "best" else is_number(value) for name, value in line.items())
+        and all(
+            isinstance(value, bool) if name == "best" else is_number(value) or (name == "rms" and value is None)
+            for name, value in line.items()
+        )
     )
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from benchmarks.environments import FailedError, Installed, Installer
 from benchmarks.tools import SCRIPTS, TOOLS, Measured, Tool, line, main, measure, noisy_pictures
-from n2n_cli.images import Picture, read_pixels, write_picture
+from n2n_cli.data.set_values import read_pixels
+from n2n_cli.images import Picture, write_picture
 
 COPYING = "import shutil, sys; shutil.copy(*sys.argv[1:3]); print('copied |', sys.argv[3])"
 

@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from n2n_cli.cli.app import app
 from n2n_cli.config import load_config
 from n2n_cli.models.model import Model
+from tests.signals import default_signals
 
 N2N = (sys.executable, "-m", "n2n_cli")
 TINY = """
@@ -80,7 +81,8 @@ def environment(**changes: str) -> dict[str, str]:
 
 def start(*words: str | Path, **streams: Any) -> subprocess.Popen[str]:
     """Start a command in a process of its own."""
-    piped = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+    piped: dict[str, Any] = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+    piped |= {"stdin": subprocess.DEVNULL, "preexec_fn": default_signals, **streams}
     return subprocess.Popen([*N2N, *words], text=True, env=environment(), **piped)
 
 
@@ -89,6 +91,7 @@ def running(*words: str | Path, ignored: Signals | None = None) -> Iterator[subp
     """A command in a process of its own, which is killed after the block."""
 
     def ignore() -> None:
+        default_signals()
         if ignored is not None:
             signal.signal(ignored, signal.SIG_IGN)
 

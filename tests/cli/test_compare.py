@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from n2n_cli.images import Picture, read_picture, write_picture
+from n2n_cli.images import Metadata, Picture, read_picture, write_picture
 from tests.cli import failure, n2n, photo
+from tests.images.pictures import exif_of
 
 
 @pytest.fixture(autouse=True)
@@ -38,9 +39,9 @@ def test_a_sheet_and_the_figures_against_the_clean_picture() -> None:
 def test_json_has_an_object_a_picture() -> None:
     answer = n2n("-q", "compare", "noisy.png", "clean.png", "clean.png", "-o", "s.jpg", "--json")
     noisy, denoised = (json.loads(line) for line in answer.out.splitlines())
-    assert list(noisy) == ["picture", "psnr", "ssim", "sigma_255"]
+    assert list(noisy) == ["picture", "psnr", "ssim", "sigma_255", "unit"]
     assert 5 < noisy["psnr"] < 30
-    assert denoised == {"picture": "denoised", "psnr": None, "ssim": pytest.approx(1), "sigma_255": None}
+    assert denoised == {"picture": "denoised", "psnr": None, "ssim": pytest.approx(1), "sigma_255": None, "unit": None}
     (line, _) = n2n("-q", "compare", "noisy.png", "clean.png", "-o", "s.jpg", "--json").out.splitlines()
     assert json.loads(line)["sigma_255"] >= 0
 
@@ -51,6 +52,24 @@ def test_transparency_and_other_changes_are_told() -> None:
     answer = n2n("compare", "alpha.png", "denoised.png", "-o", "sheet.png")
     assert answer.code == 0
     assert answer.err == "alpha.png: its transparency is not shown\nsheet: sheet.png\n"
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".tif", ".png", ".webp", ".bmp"])
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_portrait_is_shown_upright_beside_its_denoised_version(orientation: int, ending: str) -> None:
+    shown = np.zeros((60, 40, 3), np.uint8)
+    shown[:30] = 230  # the upper half is bright
+    stored = np.ascontiguousarray(np.rot90(shown) if orientation == 6 else np.rot90(shown, 2))
+    turned: Metadata = {"exif": exif_of(Orientation=orientation)}
+    write_picture("stored.jpg", Picture(stored, None, turned))
+    assert n2n("-q", "denoise", "--strength", "0", "stored.jpg", f"out{ending}").code == 0
+    sheets = []
+    write_picture("shown.png", Picture(shown))
+    for first in ("stored.jpg", "shown.png"):
+        answer = n2n("compare", first, f"out{ending}", "-o", "sheet.png")
+        assert (answer.code, answer.err) == (0, "sheet: sheet.png\n")
+        sheets.append(read_picture("sheet.png").pixels)
+    assert sheets[0].shape == sheets[1].shape
 
 
 def test_crops_change_the_sheet() -> None:

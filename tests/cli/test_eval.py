@@ -17,6 +17,7 @@ from n2n_cli.models.model import Model
 from tests.cli import TINY, failure, lines_of, n2n, on_a_terminal, photo, start
 
 pytestmark = pytest.mark.usefixtures("here")
+FIGURES = {"noisy_psnr": 2, "psnr": 2, "noisy_ssim": 4, "ssim": 4}  # digits after the point
 
 
 def scores(*words: str) -> list[dict[str, Any]]:
@@ -29,7 +30,7 @@ def test_json_has_an_object_a_picture_and_one_for_all() -> None:
     *pictures, summary = scores("--data", "photos")
     assert [line["picture"] for line in pictures] == ["0.png", "1.png", "2.png"]
     assert summary["pictures"] == 3
-    figures = ["noisy_psnr", "psnr", "noisy_ssim", "ssim"]
+    figures = ["noisy_psnr", "psnr", "noisy_ssim", "ssim", "noisy_rms", "rms"]
     assert all(list(line) == ["picture", *figures] for line in pictures)
     for key in figures:
         assert summary[key] == pytest.approx(np.mean([line[key] for line in pictures]))
@@ -48,10 +49,11 @@ def test_json_has_an_object_a_picture_and_one_for_all() -> None:
 def test_lines_for_a_pipe_and_the_whole_sets_figure_on_stderr() -> None:
     *pictures, summary = scores("--data", "photos")
     answer = n2n("eval", "tiny.pth", "--data", "photos")
-    wanted = ["picture\tnoisy_psnr\tpsnr\tnoisy_ssim\tssim"]
+    wanted = ["picture\tnoisy_psnr\tpsnr\tnoisy_ssim\tssim\tnoisy_rms\trms"]
     for line in (*pictures, {**summary, "picture": "mean of 3"}):
-        texts = (f"{line['noisy_psnr']:.2f}", f"{line['psnr']:.2f}", f"{line['noisy_ssim']:.4f}", f"{line['ssim']:.4f}")
-        wanted.append("\t".join((line["picture"], *texts)))
+        quality = (f"{line[key]:.{digits}f}" for key, digits in FIGURES.items())
+        errors = (f"{line[key]:.4g}" for key in ("noisy_rms", "rms"))  # in grey levels of 255
+        wanted.append("\t".join((line["picture"], *quality, *errors)))
     assert answer.out.splitlines() == wanted
     assert answer.err == (
         f"PSNR of the mean error over all pictures: noisy {summary['noisy_pooled_psnr']:.2f} dB, "
@@ -65,7 +67,7 @@ def test_a_table_on_a_terminal(here: Path) -> None:
     _, seen = on_a_terminal("-q", "eval", "tiny.pth", "--data", "photos", stdout=True, TERM="dumb")
     shown = [line.split() for line in seen.splitlines() if line.strip(" ─")]
     assert shown[0] == ["picture", "noisy", "dB", "denoised", "dB", "gain", "dB", "noisy", "SSIM", "SSIM"]
-    for row, (name, before, after, *ssim) in zip(shown[1:], rows[1:], strict=True):
+    for row, (name, before, after, *ssim, _, _) in zip(shown[1:], rows[1:], strict=True):
         *words, noisy, denoised, gain, noisy_ssim, denoised_ssim = row
         assert [" ".join(words), noisy, denoised, noisy_ssim, denoised_ssim] == [name, before, after, *ssim]
         assert float(gain) == pytest.approx(float(after) - float(before), abs=0.011)

@@ -109,6 +109,7 @@ format           PNG, {Path("photos/0.png").stat().st_size:,} bytes
 size             20x24 pixels
 pixels           RGB, 8 bits a channel
 metadata         none
+values           8 bit, display
 estimated noise  sigma {estimate_sigma(read_picture("photos/0.png").pixels):.1f} of 255
 """,
         "",
@@ -132,6 +133,7 @@ def test_what_a_picture_may_have_besides() -> None:
         "pages            2; what follows is of the first",
         "dots per inch    300 x 150",
         "metadata         ICC profile",
+        "values           32 bit float, 0.5 to 0.5; its values are constant",
         "estimated noise  too small to tell",
     ]
 

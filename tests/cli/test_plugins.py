@@ -20,7 +20,7 @@ from n2n_cli.engine import tiling
 from n2n_cli.errors import ConfigError
 from n2n_cli.models.model import Model
 from n2n_cli.system.plugins import loaded_plugins
-from tests.cli import N2N, TINY, environment, failure, n2n, photo, workplace
+from tests.cli import TINY, environment, failure, n2n, photo, start, workplace
 from tests.registries import restored
 
 PLUGIN = """
@@ -318,8 +318,8 @@ def test_a_training_with_a_plugin_is_resumed_to_the_same_weights(here: Path) -> 
 
 
 def test_an_interrupted_training_tells_how_to_go_on_with_its_plugin(here: Path) -> None:
-    long = [*N2N, "train", "--config", "loading.toml", "--epochs", "1000000", "--out", "run"]
-    with subprocess.Popen(long, stderr=subprocess.PIPE, text=True, env=environment()) as process:
+    long = ["train", "--config", "loading.toml", "--epochs", "1000000", "--out", "run"]
+    with start(*long) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("epoch 1/"):

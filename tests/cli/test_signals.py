@@ -11,6 +11,8 @@ import pytest
 
 from n2n_cli.cli.signals import StopSignals
 
+pytestmark = pytest.mark.usefixtures("usual_signals")
+
 
 def takes_everything_for_damage() -> None:
     """Take every error for damage, as the checkpoint's reader does."""

@@ -15,6 +15,7 @@ from n2n_cli.data.shots import Scene, bursts
 from n2n_cli.errors import DataError
 from n2n_cli.images import Picture, write_picture
 from n2n_cli.nn.functional import Array
+from n2n_cli.values.transform import parse_values
 from tests.pictures import colour, numbered, save, told
 from tests.shots import in_memory, noisy, scene, write_burst, write_bursts
 
@@ -89,12 +90,24 @@ def test_all_mismatches_are_told_at_once(tmp_path: Path) -> None:
     assert any(f"`{c}/4.png`" in problem for problem in problems)
 
 
-def test_floats_beyond_one_are_told_of(tmp_path: Path) -> None:
-    for name in ("a.tif", "b.tif"):
-        values = np.random.default_rng(len(name)).uniform(0, 900, (20, 20)).astype(np.float32)
+def test_measured_shots_of_any_range_are_scaled_alike(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    shots = [rng.uniform(-100, 900, (20, 20)).astype(np.float32) for _ in range(2)]
+    for name, values in zip("ab", shots, strict=True):
+        Image.fromarray(values).save(tmp_path / f"{name}.tif")
+    linear = parse_values("linear:-100~900")
+    (found,), _ = read_scenes(of_files(tmp_path / "a.tif", tmp_path / "b.tif"), smallest=4, values=linear)
+    for got, wanted in zip(found.pixels, shots, strict=True):
+        np.testing.assert_allclose(got[..., 0], (wanted + 100) / 1000, atol=1e-6)
+
+
+def test_measured_shots_in_a_set_for_display_are_told_of(tmp_path: Path) -> None:
+    for seed, name in enumerate(("a.tif", "b.tif")):
+        values = np.random.default_rng(seed).integers(-9, 900, (20, 20), dtype=np.int32)
         Image.fromarray(values).save(tmp_path / name)
     error = told(DataError, lambda: read_scenes(of_files(tmp_path / "a.tif", tmp_path / "b.tif"), smallest=4))
-    assert "it needs 8 or 16 bits, or floats from 0 to 1" in error.message
+    assert error.message.startswith("2 shots cannot be used: ")
+    assert f"`{tmp_path}/a.tif` has int32 values, other pictures of the set are for display" in error.message
 
 
 def test_missing_shots_are_told_of(tmp_path: Path) -> None:

@@ -55,7 +55,9 @@ def test_of_one_scene_a_region_is_held_out(shape: tuple[int, int], what: str, pa
     for name in "ab":
         (tmp_path / name).mkdir()
         save(tmp_path / name / "1.png", first + np.uint16(name == "b"))
-    dataset = opened(tmp_path / "a", "pairs", 1, second=str(tmp_path / "b"), pairs=300, validation_pairs=300)
+    dataset = opened(
+        tmp_path / "a", "pairs", 1, second=str(tmp_path / "b"), pairs=300, validation_pairs=300, values="display"
+    )
     assert f"it is the only one: its last {part} {what} are held out" in words(dataset)
     learned, measured = (np.rint(pairs.batch(range(300))[0] * 65535) for pairs in (dataset.train, dataset.validation))
     assert not set(learned.ravel()) & set(measured.ravel())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -111,6 +113,36 @@ def test_no_picture_is_in_two_scenes_and_no_pair_is_lost(
     assert found == set(rows)
 
 
+TABLES = {
+    "semicolons": "ä 1.png;ü, 2.png\r\n3.png;4.png\r\n".encode(),
+    "a line of Excel": "sep=;\r\nä 1.png;ü, 2.png\r\n3.png;4.png\r\n".encode(),
+    "tabs": "ä 1.png\tü, 2.png\n3.png\t4.png\n".encode(),
+    "Windows-1252": "first;second\r\nä 1.png;ü, 2.png\r\n3.png;4.png\r\n".encode("cp1252"),
+    "UTF-16 and tabs": "first\tsecond\r\nä 1.png\tü, 2.png\r\n3.png\t4.png\r\n".encode("utf-16"),
+    "letters in two parts": unicodedata.normalize("NFD", 'ä 1.png,"ü, 2.png"\n3.png,4.png\n').encode(),
+}
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("text", TABLES.values(), ids=TABLES.keys())
+def test_a_table_as_spreadsheets_and_systems_write_it(text: bytes, form: Literal["NFC", "NFD"], tmp_path: Path) -> None:
+    names = [unicodedata.normalize(form, name) for name in ("ä 1.png", "ü, 2.png", "3.png", "4.png")]
+    pictures(tmp_path, *names)
+    scenes = listed_pairs(table(tmp_path, text))
+    assert [shot for scene in scenes for shot in scene.shots] == [tmp_path / name for name in names]
+
+
+def test_names_are_the_same_in_whichever_unicode_form(tmp_path: Path) -> None:
+    composed, parts = "é.png", unicodedata.normalize("NFD", "é.png")
+    a, b = pictures(tmp_path / "a", composed, "1.png"), pictures(tmp_path / "b", parts, "1.png")
+    assert [scene.shots for scene in paired_folders(a, b)] == [(a / "1.png", b / "1.png"), (a / composed, b / parts)]
+    both = pictures(tmp_path / "c", composed, parts, "1.png")
+    error = told(DataError, lambda: paired_folders(a, both))
+    assert error.message.endswith(f"do not hold the same pictures: `{a / parts}` is missing")
+    other = pictures(tmp_path / "d", composed, parts, "1.png")
+    assert all(one.name == two.name for one, two in (scene.shots for scene in paired_folders(both, other)))
+
+
 def test_all_wrong_rows_are_named(tmp_path: Path) -> None:
     path = table(tmp_path, "a.png,b.png\nc.png\nd.png,e.png,f.png\ng.png,\n./h.png,h.png\ni\0.png,j.png\n")
     error = told(DataError, lambda: listed_pairs(path))
@@ -125,7 +157,7 @@ def test_all_wrong_rows_are_named(tmp_path: Path) -> None:
     [
         ("", "holds no pairs"),
         ("first,second\n", "holds no pairs"),
-        (b"\xff\xfe,\x00", "is no table of pairs: 'utf-8' codec"),
+        (b"\xff,\x00", "is no table of pairs: 'utf-8' codec"),
         ('"a.png,b.png\n', "is no table of pairs: unexpected end of data"),
     ],
 )

@@ -183,7 +183,18 @@ def test_a_folder_without_pictures(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     error = told(DataError, lambda: read_folder(tmp_path, 3, smallest=8))
     assert error.message == f"the folder `{tmp_path}` holds no pictures"
-    assert error.hint == "looked for .png, .jpg, .jpeg, .tif, .tiff, .webp, .bmp; not in subfolders"
+    endings = ".png, .jpg, .jpeg, .jpe, .jfif, .jif, .tif, .tiff, .webp, .bmp, .dib"
+    assert error.hint == f"looked for {endings}; not in subfolders"
+
+
+def test_pictures_of_kinds_that_are_not_read_are_told(tmp_path: Path) -> None:
+    for name in "abc":
+        save(tmp_path / f"{name}.png", colour(8, 8))
+    (tmp_path / "d.fits").write_bytes(b"SIMPLE  =                    T")
+    told_of = f"{tmp_path}: left out 1 picture that is not read: FITS file (1); export as 16-bit TIFF or PNG, or mend"
+    _, (note,) = read_folder(tmp_path, 3, smallest=8)
+    assert note.startswith(told_of)
+    assert told_of in words(open_dataset(folder_config(tmp_path), 3, seed=0))
 
 
 def test_a_source_that_is_no_folder(tmp_path: Path) -> None:

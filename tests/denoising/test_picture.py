@@ -160,15 +160,6 @@ def test_the_reported_progress_adds_up_to_1(model: Model, own: int, strength: fl
     assert len(parts) > 1 or strength == 0
 
 
-def test_a_picture_with_a_range_of_its_own_is_mapped_to_the_networks_and_back() -> None:
-    pixels = np.array([[[-100], [0], [300]]], np.float32)
-    picture = Picture(pixels, value_range=(-100, 300))
-    np.testing.assert_allclose(denoise_picture(HALF_GRAY, picture).pixels, [[[-100], [-50], [100]]], atol=1e-4)
-    half = denoise_picture(HALF_GRAY, picture, strength=0.5)
-    np.testing.assert_allclose(half.pixels, [[[-100], [-25], [200]]], atol=1e-4)
-    assert half.value_range == (-100, 300)
-
-
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_the_bundled_model_leaves_flat_pictures_flat_from_edge_to_edge(level: int) -> None:
     flat = np.full((67, 90, 3), level, np.uint8)

@@ -17,7 +17,7 @@ from PIL import Image
 from n2n_cli.denoising.picture_files import denoise_files
 from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask, Outcome
 from n2n_cli.errors import ImageError
-from n2n_cli.images import Picture, read_pages, write_pages
+from n2n_cli.images import Part, Picture, Stored, read_pages, write_pages
 from n2n_cli.models.model import Model
 from n2n_cli.nn import MSE, SGD, Module, Sequential
 from n2n_cli.nn.functional import Array
@@ -33,7 +33,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def gray(name: str, value: int = 200, size: tuple[int, int] = (4, 6)) -> Path:
-    Image.new("L", size[::-1], value).save(name)
+    """A gray picture of one value but for a pixel, since a constant picture would stay as it is."""
+    image = Image.new("L", size[::-1], value)
+    image.putpixel((0, 0), value + 2)
+    image.save(name)
     return Path(name)
 
 
@@ -42,8 +45,12 @@ def run(*tasks: DenoiseTask, options: DenoiseOptions | None = None) -> list[Outc
 
 
 def value(name: str | Path) -> int:
-    (level,) = set(Image.open(name).get_flattened_data())
+    """The level of all pixels but the first, which is a little brighter."""
+    first, *levels = Image.open(name).get_flattened_data()
+    (level,) = set(levels)
+    assert isinstance(first, int)
     assert isinstance(level, int)
+    assert 1 <= first - level <= 2
     return level
 
 
@@ -147,7 +154,7 @@ def test_a_folder_of_a_tree_is_made_for_a_picture_that_is_good() -> None:
 
 
 def test_every_page_of_a_tiff() -> None:
-    pages = [Picture(np.full((4, 5 + i, 1), 200 - 20 * i, np.uint8)) for i in range(3)]
+    pages = [Picture(np.full((4, 5 + i, 1), 200 - 20 * i, np.uint8)) for i in range(3)]  # constant, each of them
     write_pages(Path("a.tif"), pages)
     done, failed = run(DenoiseTask(Path("a.tif"), Path("b.tif")), DenoiseTask(Path("a.tif"), Path("b.png")))
     assert (done.status, done.pages, done.width) == ("done", 3, 5)
@@ -157,14 +164,15 @@ def test_every_page_of_a_tiff() -> None:
 
 
 def test_from_stream_to_stream_in_the_inputs_format() -> None:
+    source = gray("a.png")
     for image_format in ("PNG", "BMP", "TIFF"):
         data, output_stream = io.BytesIO(), io.BytesIO()
-        Image.new("L", (6, 4), 200).save(data, image_format)
+        Image.open(source).save(data, image_format)
         data.seek(0)
         (outcome,) = run(DenoiseTask(Path("-"), Path("-"), data, output_stream))
         assert outcome.status == "done"
         image = Image.open(output_stream)
-        assert (image.format, image.getpixel((0, 0))) == (image_format, 100)
+        assert (image.format, image.getpixel((1, 0))) == (image_format, 100)
 
 
 def test_a_stream_that_fails_writes_nothing() -> None:
@@ -224,12 +232,22 @@ def test_a_format_that_cannot_hold_the_picture_is_refused_before_denoising() -> 
     assert parts == []
 
 
-def test_notes_name_their_file_and_come_once() -> None:
-    image = Image.new("P", (6, 4))
-    image.putpalette([1, 2, 3])
-    image.save("a.png")
-    (outcome,) = run(DenoiseTask(Path("a.png"), Path("b.png")))
-    assert outcome.notes == ["a.png: its palette became plain colours"]
+def test_notes_come_once_for_all_pages() -> None:
+    stored = Stored("TIFF", (Part(330, bytes(4), 4),))
+    write_pages(
+        "a.tif", [Picture(np.full((2, 3, 3), level, np.uint8), None, {"stored": stored}) for level in (1, 2, 3)]
+    )
+    (outcome,) = run(DenoiseTask(Path("a.tif"), Path("b.tif")))
+    assert outcome.notes == ["its SubIFDs would not fit the new file and were left out"]
+
+
+def test_of_notes_that_differ_in_numbers_the_first_is_kept() -> None:
+    outcome = Outcome(DenoiseTask(Path("a.tif"), Path("b.tif")))
+    for shares in (["1.5", "-2"], ["3e+06"], ["-2"], ["3e+06"]):
+        outcome.note(f"{share} of 8 differ" for share in shares)
+        outcome.note(["an end"] if outcome.pages == 3 else [])
+        outcome.pages += 1
+    assert outcome.notes == ["1.5 of 8 differ", "-2 of 8 differ (similar on 2 more pages)", "an end"]
 
 
 def test_memory_does_not_grow_with_the_number_of_files() -> None:

@@ -11,6 +11,7 @@ import pytest
 from n2n_cli.denoising.plan import ENDINGS, FolderOptions, plan_file, plan_folder
 from n2n_cli.errors import ImageError, UsageError
 from n2n_cli.system.atomic_files import replacing
+from tests.images.pictures import tiff
 from tests.system.test_atomic_files import open_folder, without_privileges
 
 
@@ -244,3 +245,36 @@ def test_links_to_themselves_and_impossible_names_are_told_of_when_they_are_read
     Path("out").mkdir(exist_ok=True)
     plan = plan_folder([Path("in"), Path("x" * 5000)], Path("out"), FolderOptions(recursive=True))
     assert {Path("in/loop.png"), Path("x" * 5000)} <= {task.source for task in plan.tasks}
+
+
+HEIC = b"\0\0\0\x18ftypheic" + bytes(100)
+FITS = b"SIMPLE  =                    T"
+
+
+def put(**contents: bytes) -> None:
+    for name, content in contents.items():
+        path = Path(name.replace("__", "/").replace("_", "."))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def test_pictures_of_other_kinds_are_told_in_one_line() -> None:
+    touch("in/a.png", "in/notes.txt")
+    put(in__b_heic=HEIC, in__c_HEIC=HEIC, in__d_fits=FITS, in__e_zip=b"PK\3\4", in__f_lsm=tiff(1, 1, 8, 1, b"\0"))
+    plan = plan_folder([Path("in")], Path("out"), FolderOptions())
+    assert [task.source for task in plan.tasks] == [Path("in/a.png")]
+    assert plan.notes == (
+        "in: left out 4 pictures that are not read: HEIC picture (2), FITS file (1), TIFF without its ending (1); "
+        "export as 16-bit TIFF or PNG, or mend the ending",
+    )
+    assert plan_folder([Path("in")], Path("out"), FolderOptions(patterns=["*.png"])).notes == ()
+
+
+def test_a_folder_of_other_kinds_alone() -> None:
+    put(in__b_cr3=b"\0\0\0\x18ftypcrx " + bytes(100))
+    with pytest.raises(ImageError) as caught:
+        plan_folder([Path("in")], Path("out"), FolderOptions())
+    assert caught.value.message == (
+        "`in` holds no pictures; in: left out 1 picture that is not read: camera raw file (1); "
+        "export as 16-bit TIFF or PNG, or mend the ending"
+    )

@@ -87,11 +87,46 @@ def test_channels_and_depths_are_brought_together() -> None:
     assert all((panel.pixels == 51).all() for panel in comparison.panels[:3])
 
 
-def test_float_pictures_are_measured_on_one_scale() -> None:
-    clean = Picture(np.linspace(0, 1000, 480, dtype=np.float32).reshape(20, 24, 1), value_range=(0, 1000))
-    denoised = Picture(clean.pixels + 100, value_range=(100, 1100))
-    metrics = compared(clean, denoised, clean).metrics
-    assert metrics[1].psnr == pytest.approx(20.2, abs=0.3)  # a tenth of the range, but for what is clipped at white
+def test_measured_pictures_are_scored_and_shown_in_one_scale() -> None:
+    counts = np.linspace(100, 1100, 480).reshape(20, 24, 1)
+    noisy, denoised, clean = (Picture((counts + add).astype(np.uint16)) for add in (100, 10, 0))
+    comparison = compared(noisy, denoised, clean)
+    before, after = comparison.metrics
+    assert [before.rms, after.rms] == pytest.approx([100, 10])
+    assert after.unit == pytest.approx(1000, rel=0.01)
+    assert after.psnr == pytest.approx(40, abs=0.1)
+    assert str(after) == f"RMS error 10, PSNR {after.psnr:.2f} dB, SSIM {after.ssim:.4f}"
+    low, high = np.quantile(clean.pixels, (0.001, 0.999))
+    assert comparison.facts.endswith("; values from 101 (black) to 1099 (white) in all panels")
+    for panel, add in zip(comparison.panels[:3], (100, 10, 0), strict=True):
+        shown = np.clip((np.floor(counts + add) - low) / (high - low), 0, 1)
+        assert np.abs(panel.pixels[..., :1] - 255 * shown).max() < 1
+
+
+def test_measured_pictures_may_be_of_different_types() -> None:
+    counts = np.linspace(100, 1100, 480).reshape(20, 24, 1)
+    noisy, denoised = Picture(counts.astype(np.uint16)), Picture((counts + 10).astype(np.float32))
+    _, after = compared(noisy, denoised, Picture(counts.astype(np.float64))).metrics
+    assert after.rms == pytest.approx(10, rel=1e-3)
+
+
+def test_missing_values_are_black_and_no_scale() -> None:
+    heights = np.linspace(200, 300, 480, dtype=np.float32).reshape(20, 24, 1)
+    heights[3, 4:9] = -9999
+    heights[5, 5] = np.nan
+    comparison = compared(Picture(heights), Picture(heights), Picture(heights))
+    assert comparison.facts.endswith("; values from 200.1 (black) to 299.9 (white) in all panels")
+    assert [metrics.rms for metrics in comparison.metrics] == [0, 0]
+    for panel in comparison.panels[:3]:
+        assert (panel.pixels[3, 4:9] == 0).all()
+        assert 100 < panel.pixels[10].mean() < 160
+
+
+def test_kind_of_values_can_be_named() -> None:
+    counts = Picture(np.linspace(100, 1100, 480).reshape(20, 24, 1).astype(np.uint16))
+    names = [(Path(name), counts) for name in ("a", "b")]
+    assert "values from" in compare(names).facts
+    assert "values from" not in compare(names, mode="display").facts
 
 
 # Regions

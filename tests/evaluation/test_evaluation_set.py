@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from n2n_cli.errors import DataError, ImageError, UsageError
 from n2n_cli.evaluation.evaluation_set import EvaluationBatch, open_evaluation_set
 from n2n_cli.images import Picture, write_picture
 from n2n_cli.nn.functional import Array
+from tests.images.pictures import exif_of
 
 
 def config(channels: int = 3) -> Config:
@@ -101,3 +103,24 @@ def test_real_pairs_take_no_other_noise(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         open_evaluation_set(config(), None, folder)
     assert caught.value.hint == f"add their folder: `--data NOISY --clean {folder}`"
+
+
+def test_portraits_are_scored_upright_and_kinds_that_are_not_read_are_told(tmp_path: Path) -> None:
+    shown = pixels(0, 6, 4, 3)
+    noisy, clean = put(tmp_path / "noisy"), put(tmp_path / "clean", a=shown)
+    stored = np.ascontiguousarray(np.rot90(shown))
+    write_picture(tmp_path / "noisy" / "a.png", Picture(stored, None, {"exif": exif_of(Orientation=6)}))
+    (tmp_path / "noisy" / "b.avif").write_bytes(b"\0\0\0\x18ftypavif" + bytes(100))
+    found = open_evaluation_set(config(), noisy, clean)
+    (batch,) = found.batches
+    assert np.array_equal(batch.noisy, batch.clean)
+    assert found.notes == (
+        f"{noisy}: left out 1 picture that is not read: AVIF picture (1); export as 16-bit TIFF or PNG, or mend the "
+        "ending",
+    )
+
+
+def test_names_in_two_unicode_forms_are_one(tmp_path: Path) -> None:
+    clean = put(tmp_path / "clean", é=pixels(0, 4, 4, 3))
+    noisy = put(tmp_path / "noisy", **{unicodedata.normalize("NFD", "é"): pixels(1, 4, 4, 3)})
+    assert len(pairs(noisy, clean)) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Callable
@@ -53,12 +54,15 @@ def with_alpha(pixels: Array) -> Image.Image:
     return Image.fromarray(np.concatenate([np.atleast_3d(pixels), ALPHA[..., None]], axis=2))
 
 
-def png(width: int, height: int, depth: int, colour: int, data: bytes, *, behind: bytes = b"") -> bytes:
-    """A PNG file; `data` are the rows, `behind` are chunks that follow them."""
+def png(
+    width: int, height: int, depth: int, colour: int, data: bytes, *, before: bytes = b"", behind: bytes = b""
+) -> bytes:
+    """A PNG file; `data` are the rows, `before` and `behind` are chunks around them."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", header)
+        + before
         + chunk(b"IDAT", zlib.compress(data))
         + behind
         + chunk(b"IEND", b"")
@@ -86,6 +90,83 @@ def tiff(width: int, height: int, bits: int, photometric: int, data: bytes, *, s
     ]
     table = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
     return b"II*\0" + struct.pack("<I", 8) + table + struct.pack(f"<{samples}H", *[bits] * samples) + data
+
+
+Tags = dict[int, tuple[int, bytes]]
+"""Type and bytes of a tag's values."""
+SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 12: 8, 13: 4, 16: 8}
+
+
+def tagged(*pages: Tags, order: str = "<", big: bool = False) -> bytes:
+    """A TIFF file of RGB pages with tags; the bytes of their values are in the file's byte order."""
+    count, row, inline, letter = ("Q", "HHQ", 8, "Q") if big else ("H", "HHI", 4, "I")
+    data = bytearray(b"II" if order == "<" else b"MM")
+    data += struct.pack(f"{order}HHHQ", 43, 8, 0, 0) if big else struct.pack(f"{order}HI", 42, 0)
+    link = len(data) - inline
+    for tags in pages:
+        values = {256: 3, 257: 2, 259: 1, 262: 2, 273: len(data), 277: 3, 278: 2, 279: RGB.size}
+        data += RGB.tobytes()
+        entries = {258: (3, struct.pack(f"{order}3H", 8, 8, 8))}
+        entries |= {tag: (4, struct.pack(f"{order}I", value)) for tag, value in values.items()} | tags
+        table = b""
+        for tag, (kind, content) in sorted(entries.items()):
+            value = content.ljust(inline, b"\0")
+            if len(content) > inline:
+                value = struct.pack(order + letter, len(data))
+                data += content + bytes(len(content) % 2)
+            table += struct.pack(order + row, tag, kind, len(content) // SIZES[kind]) + value
+        struct.pack_into(order + letter, data, link, len(data))
+        data += struct.pack(order + count, len(entries)) + table
+        link = len(data)
+        data += bytes(inline)
+    return bytes(data)
+
+
+def tags_of(data: bytes) -> list[Tags]:
+    """Tags of every page of a TIFF file, read apart from the package."""
+    order = "<" if data[:2] == b"II" else ">"
+    big = struct.unpack_from(f"{order}H", data, 2) == (43,)
+    count, row, inline, letter = ("Q", "HHQ", 8, "Q") if big else ("H", "HHI", 4, "I")
+    (at,) = struct.unpack_from(order + letter, data, 8 if big else 4)
+    pages = []
+    while at:
+        (rows,) = struct.unpack_from(order + count, data, at)
+        at += struct.calcsize(order + count)
+        page: Tags = {}
+        for _ in range(rows):
+            tag, kind, number = struct.unpack_from(order + row, data, at)
+            at += struct.calcsize(order + row)
+            length = number * SIZES[kind]
+            place = at if length <= inline else struct.unpack_from(order + letter, data, at)[0]
+            page[tag] = kind, data[place : place + length]
+            at += inline
+        pages.append(page)
+        (at,) = struct.unpack_from(order + letter, data, at)
+    return pages
+
+
+def jpeg_with(*segments: tuple[int, bytes]) -> bytes:
+    """A JPEG with more segments behind its JFIF segment."""
+    file = io.BytesIO()
+    Image.fromarray(RGB).save(file, "JPEG")
+    content = b"".join(struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data for marker, data in segments)
+    return file.getvalue()[:20] + content + file.getvalue()[20:]
+
+
+def png_with(*chunks: tuple[bytes, bytes], behind: bytes = b"") -> bytes:
+    """A PNG with more chunks before its pixels."""
+    rows = b"".join(b"\0" + row.tobytes() for row in RGB)
+    return png(3, 2, 8, 2, rows, before=b"".join(chunk(*content) for content in chunks), behind=behind)
+
+
+def webp_with(*chunks: tuple[bytes, bytes]) -> bytes:
+    """A WebP with more chunks at its end."""
+    file = io.BytesIO()
+    Image.fromarray(RGB).save(file, "WEBP", lossless=True)
+    for name, data in chunks:
+        file.write(struct.pack("<4sI", name, len(data)) + data + bytes(len(data) % 2))
+    data = file.getvalue()
+    return data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
 
 
 def exif_of(**tags: Any) -> bytes:

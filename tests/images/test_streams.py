@@ -18,6 +18,7 @@ from n2n_cli.images import (
     check_holds,
     format_named,
     is_lossy,
+    opened_pages,
     picture_size,
     read_pages,
     read_picture,
@@ -101,6 +102,19 @@ def test_an_error_of_the_pages_passes_through_and_nothing_is_written(tmp_path: P
             write_pages(target, failing(Picture(RGB)), format="TIFF", name="it")
     assert out.getvalue() == b""
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.tif", b"old")]
+
+
+@pytest.mark.parametrize("error", [OtherError, OSError, ValueError, BrokenPipeError, PermissionError])
+def test_an_error_of_whoever_uses_the_pages_is_not_taken_for_damage(error: type[Exception], tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png", Picture(RGB))
+
+    def use() -> None:
+        with opened_pages(tmp_path / "a.png") as pages:
+            next(iter(pages))
+            raise error("of the user")
+
+    with pytest.raises(error, match=r"^of the user$"):
+        use()
 
 
 def test_no_page_and_too_many(tmp_path: Path) -> None:

@@ -21,8 +21,20 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
 from n2n_cli.errors import ImageError
-from n2n_cli.images import Picture, picture_size, read_pages, read_picture, read_pixels, write_pages
+from n2n_cli.images import (
+    Part,
+    Picture,
+    Stored,
+    opened_pages,
+    picture_size,
+    read_pages,
+    read_picture,
+    upright,
+    write_pages,
+)
+from n2n_cli.images.tiff import pages as tiff_pages
 from n2n_cli.images.tiff import writing as tiff_writing
+from n2n_cli.images.tiff.blocks import WRONG_SIZES
 from n2n_cli.images.tiff.directory import Values, directory, head
 from n2n_cli.nn.functional import Array
 from tests.images.pictures import exif_of, mode, tiff
@@ -30,6 +42,7 @@ from tests.nn.cases import some_examples
 
 DTYPES = ["u1", "u2", "u4", "i1", "i2", "i4", "f4"]
 KINDS = {"u": 1, "i": 2, "f": 3}
+REDUCED = Stored("TIFF", (Part(254, struct.pack("<I", 1), 4),))
 
 
 def values(dtype: str, shape: tuple[int, ...], seed: int = 0) -> Array:
@@ -175,7 +188,7 @@ def pages_of_all_kinds() -> list[Picture]:
         Picture(values("u2", (5, 4, 1)), values("u2", (5, 4))),  # of a kind that Pillow does not know
         Picture(values("u1", (3, 7, 3)), None, {"compressed": True, "dpi": (300, 300)}),
         Picture(values("f4", (2, 2, 3))),
-        Picture(values("u2", (4, 9, 3)), None, {"reduced": True, "exif": exif_of(Make="maker")}),
+        Picture(values("u2", (4, 9, 3)), None, {"stored": REDUCED, "exif": exif_of(Make="maker")}),
     ]
 
 
@@ -187,8 +200,9 @@ def test_every_page_comes_back() -> None:
         assert np.array_equal(picture.pixels, wanted.pixels)
         assert picture.pixels.dtype == wanted.pixels.dtype
     assert np.array_equal(found[0].alpha, pictures[0].alpha)  # type: ignore[arg-type]
-    assert found[1].metadata == {"compressed": True, "dpi": (300, 300)}
-    assert found[3].metadata["reduced"]
+    assert found[1].metadata["compressed"]
+    assert found[1].metadata["dpi"] == (300, 300)
+    assert found[3].metadata["stored"] == REDUCED
     assert "exif" in found[3].metadata
     assert "exif" not in found[2].metadata
 
@@ -246,21 +260,89 @@ def test_a_single_picture_is_one_page(rng: np.random.Generator) -> None:
     assert np.array_equal(page.pixels, pixels)
 
 
-def test_pages_that_go_round_in_a_circle() -> None:
-    data = bytearray(tiff(1, 1, 8, 1, b"\7"))
-    struct.pack_into("<I", data, 8 + 2 + 9 * 12, 8)
-    pages = read_pages(io.BytesIO(data), name="it")
-    assert next(pages).pixels.item() == 7
-    with pytest.raises(ImageError, match="its directories form a cycle"):
-        next(pages)
+CHAINS: dict[str, tuple[int, bytes, str]] = {  # place that the first page names as the next, bytes there, the note
+    "in a circle": (8, b"", "its list of pages leads back to an earlier one: page 2 and what may follow were left out"),
+    "behind the end": (2**31, b"", "its list of pages leads behind the end of the file: page 2 and what may follow"),
+    "to zeros": (200, bytes(100), "its list of pages leads to something else: page 2 and what may follow"),
+    "to noise": (200, b"\xff" * 100, "the list of its tags is damaged: page 2 and what may follow"),
+}
 
 
-def test_pictures_that_imagej_wrote_without_directories_are_not_lost_in_silence() -> None:
-    picture = Picture(
-        values("u2", (2, 2, 1)), None, {"exif": exif_of(ImageDescription="ImageJ=1.53t\nimages=3\nslices=3")}
-    )
-    assert "ImageJ says it has 3 pictures, its directories name 1" in refusal(written(picture))
-    assert len(list(read_pages(io.BytesIO(written(picture, picture, picture)), name="it"))) == 3
+@pytest.mark.parametrize(("place", "there", "note"), CHAINS.values(), ids=CHAINS.keys())
+def test_a_chain_of_pages_that_ends_in_damage_costs_no_page_before(place: int, there: bytes, note: str) -> None:
+    data = bytearray(tiff(1, 1, 8, 1, b"\7").ljust(200, b"\0") + there)
+    struct.pack_into("<I", data, 8 + 2 + 9 * 12, place)
+    (page,) = read_pages(io.BytesIO(data), name="it")
+    assert page.pixels.item() == 7
+    (told,) = page.notes
+    assert told.startswith(note)
+    assert read(bytes(data)).pixels.item() == 7
+    assert picture_size(io.BytesIO(data), name="it") == (1, 1)
+
+
+def test_a_first_directory_that_is_cut_is_no_picture() -> None:
+    data = tiff(1, 1, 16, 2, bytes(6), samples=3)
+    assert "its list of pages leads behind the end of the file" in refusal(data[:9])
+    assert "the list of its tags is damaged" in refusal(data[:60])
+    assert "it ends too early" in refusal(data[: 8 + 2 + 9 * 12 + 4 + 2])  # the bits of a channel
+
+
+def imagej(claimed: int, *pages: Array) -> bytes:
+    description = f"ImageJ=1.53t\nimages={claimed}\nslices={claimed}"
+    return written(*(Picture(page, None, {"exif": exif_of(ImageDescription=description)}) for page in pages))
+
+
+def test_a_description_that_claims_more_pictures_than_there_are() -> None:
+    picture = read(imagej(3, values("u2", (2, 2, 1))))
+    assert np.array_equal(picture.pixels, values("u2", (2, 2, 1)))
+    assert picture.notes == ("its description, by ImageJ, claims 3 pictures; the file holds 1",)
+    pages = [values("u2", (2, 2, 1), seed) for seed in range(3)]
+    assert [page.notes for page in read_pages(io.BytesIO(imagej(3, *pages)), name="it")] == [()] * 3
+    found = list(read_pages(io.BytesIO(imagej(9, *pages)), name="it"))
+    assert [page.notes for page in found[:2]] == [()] * 2
+    assert found[2].notes == ("its description, by ImageJ, claims 9 pictures; the file holds 3",)
+
+
+def stack_without_directories(pages: list[Array], claimed: int) -> bytes:
+    """A file as ImageJ writes it above 4 GB: one directory, then all pixels."""
+    height, width = pages[0].shape[:2]
+    tags: dict[int, Values] = {256: width, 257: height, 258: 16, 259: 1, 262: 1, 277: 1, 278: height}
+    tags |= {270: f"ImageJ=1.53t\nimages={claimed}\n", 273: 300, 279: height * width * 2}
+    start = head(8, big=False) + directory(tags, 8, 0, big=False)
+    return start.ljust(300, b"\0") + b"".join(page.tobytes() for page in pages)
+
+
+def test_a_stack_of_imagej_that_no_directory_names_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = [values("u2", (3, 4, 1), seed) for seed in range(5)]
+    found = list(read_pages(io.BytesIO(stack_without_directories(pages, 5)), name="it"))
+    assert all(np.array_equal(page.pixels, wanted) for page, wanted in zip(found, pages, strict=True))
+    short = stack_without_directories(pages, 6)
+    (page,) = read_pages(io.BytesIO(short), name="it")
+    assert page.notes == ("its description, by ImageJ, claims 6 pictures; the file holds 1",)
+    monkeypatch.setattr(tiff_pages, "_LONG_STACK", 100)  # as if it were one of more than 4 GB
+    assert "ImageJ says it has 6 pictures, it holds 5" in refusal(short)
+
+
+def with_tags(data: bytes, changed: dict[int, int]) -> bytes:
+    """A file of `tiff` with other values, as 32 bits, for some of its tags."""
+    file = bytearray(data)
+    for entry in range(10, 10 + 9 * 12, 12):
+        (tag,) = struct.unpack_from("<H", file, entry)
+        if tag in changed:
+            struct.pack_into("<HII", file, entry + 2, 4, 1, changed[tag])
+    return bytes(file)
+
+
+def test_a_transparency_mask_is_left_out_with_a_note() -> None:
+    page, mask = Picture(values("u1", (5, 4, 3))), Picture(values("u1", (5, 4, 1)))
+    for pages in ([page, mask], [page, mask, page, mask, mask]):
+        data = bytearray(written(*pages))
+        one = struct.pack("<HHII", 262, 3, 1, 1)
+        data = data.replace(one, struct.pack("<HHII", 262, 3, 1, 4))
+        found = list(read_pages(io.BytesIO(data), name="it"))
+        assert [found.pixels.shape for found in found] == [(5, 4, 3)] * (len(pages) // 2)
+        assert {page.notes for page in found} == {("its transparency mask was left out",)}
+    assert "it holds no picture, but a transparency mask" in refusal(with_tags(tiff(8, 1, 1, 4, b"\7"), {}))
 
 
 def test_files_above_4_gb_are_bigtiff(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,54 +376,82 @@ def test_a_tiff_of_jpeg_has_lost_something(compression: str | None, lossless: bo
     assert picture.metadata.get("compressed", False) is (compression == "tiff_lzw")
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_values_that_are_no_numbers(bad: float, channels: int) -> None:
+def test_values_that_are_not_finite_come_back_bit_for_bit(channels: int) -> None:
     pixels = np.zeros((30, 40, channels), np.float32)
-    pixels[3:, 2] = bad
-    message = refusal(written(Picture(pixels)))
-    assert message == f"`it` holds {27 * channels} values that are not numbers (NaN) or infinite"
+    pixels[3:, 2], pixels[0, 0], pixels[0, 1] = math.nan, math.inf, -math.inf
+    pixels.view(np.uint32)[3, 2] = 0x7FC12345  # a NaN that holds a message
+    picture = read(written(Picture(pixels)))
+    assert picture.pixels.tobytes() == pixels.tobytes()
+    assert picture.notes == ()
 
 
 def test_floats_from_0_to_1_are_taken_as_they_are() -> None:
     pixels = np.array([[[0.0], [0.25], [1.0]]], np.float32)
     picture = read(written(Picture(pixels)))
-    assert (picture.value_range, picture.notes) == (None, ())
+    assert picture.notes == ()
     assert np.array_equal(picture.as_float(), pixels.transpose(2, 0, 1))
     assert picture.with_float(np.full((1, 1, 3), 1.5, np.float32)).pixels.ravel().tolist() == [1.5] * 3
-    file = io.BytesIO(written(Picture(pixels)))
-    assert read_pixels(file, 3, name="it").tolist() == [[[0] * 3, [0.25] * 3, [1] * 3]]
 
 
 @pytest.mark.parametrize("dtype", ["f4", "i1", "i2", "i4", "u4"])
-def test_other_ranges_are_mapped_and_come_back(dtype: str) -> None:
+def test_values_of_any_range_are_read_as_they_are(dtype: str) -> None:
     pixels = np.array([[[100], [40], [115], [55]]], dtype)
     picture = read(written(Picture(pixels)))
-    assert picture.value_range == (40, 115)
-    assert picture.notes == ("its values, 40 to 115, are 0 to 1 for the network",)
-    floats = picture.as_float()
-    assert floats.dtype == np.float32
-    assert floats.ravel().tolist() == pytest.approx([0.8, 0, 1, 0.2])
-    assert picture.with_float(floats).pixels.ravel().tolist() == [100, 40, 115, 55]
-    message = refusal(written(Picture(pixels)), lambda data: read_pixels(io.BytesIO(data), 1, name="it"))
-    assert message.startswith(f"`it` has {np.dtype(dtype)} values from 40 to 115; it needs 8 or 16 bits")
+    assert np.array_equal(picture.pixels, pixels)
+    assert (picture.notes, picture.nodata) == ((), None)
 
 
-@pytest.mark.parametrize("dtype", ["f4", "i2"])
-def test_a_constant_picture_stays_constant(dtype: str) -> None:
-    picture = read(written(Picture(np.full((2, 3, 1), 7, dtype))))
-    assert (picture.as_float() == 0).all()
-    assert (picture.with_float(picture.as_float()).pixels == 7).all()
-
-
-@pytest.mark.parametrize("bits", [16, 64])
-def test_floats_of_other_lengths_become_32_bits(bits: int) -> None:
-    pixels: Array = np.array([[[0.1], [0.5]]], f"f{bits // 8}")
+@pytest.mark.parametrize("bits", [16, 32, 64])
+def test_floats_keep_their_length(bits: int) -> None:
+    pixels: Array = np.array([[[0.1], [0.5], [-3e4]]], f"f{bits // 8}")
     data = by_hand(pixels, tile=None, planar=False, packed=False, predictor=1, big=False)
     picture = read(data)
-    assert picture.pixels.dtype == np.float32
-    assert np.array_equal(picture.pixels, pixels.astype(np.float32))
-    assert picture.notes == (f"its {bits}-bit floats became 32-bit floats",)
+    assert picture.pixels.dtype == pixels.dtype
+    assert picture.pixels.tobytes() == pixels.tobytes()
+    assert picture.notes == ()
+    again = read(written(picture))
+    assert (again.pixels.dtype, again.pixels.tobytes()) == (pixels.dtype, pixels.tobytes())
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("-9999", -9999), (" -9999 ", -9999), ("-3.4028234663852886e+38", -3.4028234663852886e38)]
+)
+def test_gdal_tag_names_missing_data(text: str, value: float) -> None:
+    assert read(with_gdal_tag(text)).nodata == value
+
+
+def test_gdal_tag_may_be_nan_or_nonsense() -> None:
+    nodata = read(with_gdal_tag("nan")).nodata
+    assert nodata is not None
+    assert math.isnan(nodata)
+    assert read(with_gdal_tag("none")).nodata is None
+    assert read(with_gdal_tag("1 2")).nodata is None
+
+
+def with_gdal_tag(text: str) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((2, 3), np.float32)).save(file, "TIFF", tiffinfo={42113: text})
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("pages", "most", "found"), [(5, 8, [4, 3, 2, 1]), (9, 4, [8, 6, 4, 2]), (5, 1, [4]), (5, 0, []), (1, 8, [])]
+)
+def test_a_sample_is_spread_over_the_pages_and_holds_the_last(pages: int, most: int, found: list[int]) -> None:
+    data = written(*[Picture(np.full((2, 3, 1), page, np.uint16)) for page in range(pages)])
+    with opened_pages(io.BytesIO(data), name="it") as file:
+        assert [int(picture.pixels[0, 0, 0]) for picture in file.sample(most)] == found
+        assert [int(picture.pixels[0, 0, 0]) for picture in file] == list(range(pages))
+
+
+def test_a_sample_does_not_move_the_pages() -> None:
+    data = written(*[Picture(np.full((2, 3, 1), page, np.uint16)) for page in range(4)])
+    with opened_pages(io.BytesIO(data), name="it") as file:
+        pages = iter(file)
+        assert int(next(pages).pixels[0, 0, 0]) == 0
+        assert len(list(file.sample(8))) == 3
+        assert [int(picture.pixels[0, 0, 0]) for picture in pages] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -369,7 +479,7 @@ def test_white_is_zero_for_floats_is_refused() -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_deep_page_is_turned_as_pillow_turns_a_shallow_one(orientation: int) -> None:
+def test_a_deep_page_becomes_upright_as_pillow_turns_a_shallow_one(orientation: int) -> None:
     deep, shallow = (
         written(Picture(values("u1", (3, 5, 3)).astype(dtype), None, {"exif": exif_of(Orientation=orientation)}))
         for dtype in (np.uint16, np.uint8)
@@ -377,16 +487,15 @@ def test_a_deep_page_is_turned_as_pillow_turns_a_shallow_one(orientation: int) -
     picture = read(deep)
     with Image.open(io.BytesIO(shallow)) as image:
         image.load()
-        assert np.array_equal(picture.pixels, np.asarray(image))
-    assert picture_size(io.BytesIO(deep), name="it") == picture.pixels.shape[:2]
+        assert np.array_equal(upright(picture).pixels, np.asarray(image))
+    assert picture.pixels.shape == (3, 5, 3)
+    assert picture_size(io.BytesIO(deep), name="it") == upright(picture).pixels.shape[:2]
 
 
 DAMAGE: dict[str, tuple[tuple[int, int], int, str]] = {  # tag and count as they are, another value, the reason
     "tiles that are no tiles": ((278, 1), 0, "it has strips or tiles of 4 x 0 pixels"),
-    "strips that are missing": ((278, 1), 2, "it names 1 strips or tiles with 1 sizes, but needs 2"),
+    "strips that are missing": ((278, 1), 2, "it names 1 strips or tiles, but needs 2"),
     "an offset behind the end": ((273, 1), 2**31, "its pixels end too early"),
-    "a strip that is too long": ((279, 1), 2**31, "its pixels end too early, or are said to be longer"),
-    "a strip that is too short": ((279, 1), 9, "its pixels end too early"),
     "no width": ((256, 1), 0, "a page has no size"),
 }
 
@@ -408,16 +517,59 @@ def test_packed_pixels_that_are_damaged() -> None:
     assert "incorrect data check" in refusal(data.replace(packed[-4:], b"\0\0\0\0"))
 
 
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "zstd"])
+@pytest.mark.parametrize("count", [0, 1, 9, 2**31, 2**32 - 1])
+def test_strips_of_a_wrong_size_are_read_with_a_note(compression: str | None, count: int) -> None:
+    pixels = values("u2", (40, 30))
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "TIFF", compression=compression, tiffinfo={278: 40})
+    data = bytearray(file.getvalue())
+    table = struct.unpack_from("<I", data, 4)[0] + 2
+    entry = next(at for at in range(table, len(data), 12) if struct.unpack_from("<H", data, at)[0] == 279)
+    struct.pack_into("<HII", data, entry + 2, 4, 1, count)
+    picture = read(bytes(data))
+    assert np.array_equal(picture.pixels[..., 0], pixels)
+    assert picture.notes == (WRONG_SIZES,) or (compression is None and count > pixels.nbytes)
+
+
 def test_packed_pixels_without_their_checksum() -> None:
     data = by_hand(values("u2", (3, 4, 3)), tile=None, planar=False, packed=True, predictor=1, big=False)
     at = data.index(struct.pack("<HHI", 279, 3, 1)) + 8
-    shorter = struct.pack("<I", struct.unpack_from("<I", data, at)[0] - 4)
-    assert "its pixels end too early" in refusal(data[:at] + shorter + data[at + 4 :])
+    length = struct.unpack_from("<I", data, at)[0]
+    damaged = bytearray(data)
+    struct.pack_into("<I", damaged, at, length - 4)
+    assert read(bytes(damaged)).notes == (WRONG_SIZES,)
+    damaged[16 + length - 4 : 16 + length] = bytes(4)
+    assert "its pixels end too early" in refusal(bytes(damaged))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("planar", [False, True])
+def test_tiles_that_the_tags_of_strips_name(packed: bool, planar: bool) -> None:
+    pixels = values("u2", (40, 50, 3))
+    data = by_hand(pixels, tile=(16, 32), planar=planar, packed=packed, predictor=1, big=False)
+    for tile, strip in ((324, 273), (325, 279)):
+        count = 6 * (3 if planar else 1)
+        for kind in (3, 4):
+            data = data.replace(struct.pack("<HHI", tile, kind, count), struct.pack("<HHI", strip, kind, count))
+    picture = read(data)
+    assert np.array_equal(picture.pixels, pixels)
+    assert picture.notes == ()
+
+
+def test_tiles_that_are_not_stored_are_0() -> None:
+    pixels = values("u2", (32, 32, 1))
+    pixels[:16, 16:] = 0
+    data = bytearray(by_hand(pixels, tile=(16, 16), planar=False, packed=True, predictor=2, big=False))
+    for tag in (324, 325):
+        at = data.index(struct.pack("<HHI", tag, 3, 4)) + 8
+        struct.pack_into("<H", data, struct.unpack_from("<I", data, at)[0] + 2, 0)
+    assert np.array_equal(read(bytes(data)).pixels, pixels)
 
 
 def test_what_pillow_logs_of_a_damaged_file_reaches_nobody(tmp_path: Path) -> None:
     samples = struct.pack("<HHII", 277, 3, 1, 1)
-    (tmp_path / "a.tif").write_bytes(tiff(1, 1, 8, 5, b"\0").replace(samples, struct.pack("<HHII", 277, 3, 1, 99)))
+    (tmp_path / "a.tif").write_bytes(tiff(1, 1, 8, 5, bytes(99)).replace(samples, struct.pack("<HHII", 277, 3, 1, 99)))
     program = """
 import sys
 from n2n_cli.errors import ImageError
@@ -427,7 +579,11 @@ try:
 except ImageError as error:
     print(error.message)
 """  # in a process of its own, for the test runner takes all that is logged here
-    command = [sys.executable, "-c", program, str(tmp_path / "a.tif")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "holds pixels of a kind that is not supported" in done.stdout
-    assert done.stderr == ""
+    file = io.BytesIO()
+    Image.fromarray(values("u1", (40, 30))).save(file, "TIFF", compression="tiff_lzw")
+    (tmp_path / "b.tif").write_bytes(file.getvalue().replace(values("u1", (40, 30)).tobytes()[8:9], b"\xff"))
+    for name, message in (("a", "holds pixels of a kind that is not supported"), ("b", "is not a whole PNG")):
+        command = [sys.executable, "-c", program, str(tmp_path / f"{name}.tif")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert message in done.stdout
+        assert done.stderr == ""

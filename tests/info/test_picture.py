@@ -39,6 +39,7 @@ def test_every_fact_of_a_colour_picture(tmp_path: Path) -> None:
         dpi=facts.dpi,
         metadata=("ICC profile",),
         notes=(),
+        values="8 bit, display",
         sigma_255=facts.sigma_255,
     )
     assert facts.dpi == pytest.approx((300, 300), abs=0.1)
@@ -86,3 +87,11 @@ def test_a_damaged_picture_is_told(tmp_path: Path) -> None:
     for name in ("a.png", "missing.png"):
         with pytest.raises(ImageError, match=name):
             describe_picture(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("data", [b"\0\0\0\x18ftypheic" + bytes(99), b"SIMPLE  =     T", b"%PDF-1.7", b"\x1f\x8b\x08"])
+def test_a_file_of_another_kind_is_named_and_not_taken_for_a_configuration(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.x").write_bytes(data)
+    assert is_picture(str(tmp_path / "a.x"))
+    with pytest.raises(ImageError, match=r"; supported are PNG, JPEG, TIFF, WebP and BMP$"):
+        describe_picture(str(tmp_path / "a.x"))

@@ -11,7 +11,7 @@ from n2n_cli.data.dead_leaves import dead_leaves
 from n2n_cli.images.pixels import to_float, to_integer
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import level as noise_level
-from n2n_cli.noise.level import MIN_SIDE, estimate_sigma
+from n2n_cli.noise.level import MIN_SIDE, estimate_sigma, spread_tiles
 
 SIGMAS = (5, 10, 15, 25, 35, 50)
 
@@ -111,7 +111,7 @@ def test_the_smallest_pictures_that_tell(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("size", [(1100, 1300), (16, 80_000), (80_000, 17), (300, 5000), (8000, 300)])
 def test_a_large_picture_is_looked_at_in_tiles_from_edge_to_edge(size: tuple[int, int]) -> None:
     places = np.arange(math.prod(size)).reshape(*size, 1)
-    tiles = noise_level._tiles(places)
+    tiles = spread_tiles(places)
     rows, columns = min(128, size[0]), min(128, size[1])
     assert tiles.shape[1:] == (rows, columns, 1)
     assert 16 <= len(tiles) <= 64
@@ -121,6 +121,6 @@ def test_a_large_picture_is_looked_at_in_tiles_from_edge_to_edge(size: tuple[int
 
 
 def test_a_small_picture_is_looked_at_whole_and_a_large_one_in_all_its_parts() -> None:
-    assert noise_level._tiles(np.zeros((1024, 1024, 1), np.uint8)).shape == (1, 1024, 1024, 1)
+    assert spread_tiles(np.zeros((1024, 1024, 1), np.uint8)).shape == (1, 1024, 1024, 1)
     flat = np.full((1500, 1200, 1), 0.5, np.float32)
     assert estimate_sigma(noisy(flat, 15)) == pytest.approx(15, rel=0.05)

@@ -21,6 +21,7 @@ from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask
 from n2n_cli.images import Picture, write_picture
 from n2n_cli.models.model import Model
 from tests.cli import environment, photo, workplace
+from tests.signals import default_signals
 from tests.torture import Note, Trial
 
 _PICTURES = 8
@@ -45,6 +46,7 @@ def _start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        preexec_fn=default_signals,
     )
 
 

@@ -28,6 +28,7 @@ from n2n_cli.config import Config, load_config, shipped_configs
 from n2n_cli.errors import CheckpointError
 from n2n_cli.images import Picture, read_pages, write_picture
 from n2n_cli.models.model import Model
+from tests.images.bombs import by_lzw, jpeg_with_exif, overlapping_exif, tile, zeros
 from tests.pickles import HOOKS, check_same, keep, recall
 from tests.torture import Note, Trial
 from tests.torture.fuzzing import fuzz
@@ -253,6 +254,15 @@ def fuzz_images(count: int) -> Iterator[str]:
         file = io.BytesIO()
         write_picture(file, Picture(pixels), format="TIFF", name="corpus")
         corpus.append(file.getvalue())
+    for compression in ("tiff_lzw", "zstd", "packbits", "jpeg", "tiff_adobe_deflate"):
+        for mode in ("RGB", "P"):
+            file = io.BytesIO()
+            image = Image.fromarray(rng.integers(0, 256, (24, 17, 3), np.uint8)).convert(mode)
+            pages = {"save_all": True, "append_images": [image]} if mode == "P" else {}
+            if mode == "RGB" or compression != "jpeg":
+                image.save(file, "TIFF", compression=compression, **pages)
+                corpus.append(file.getvalue())
+    corpus += [tile(16, 8, zeros(256)), tile(32, 5, by_lzw(32)), jpeg_with_exif(overlapping_exif(9, 60))]
     words = [b"II*\0", b"MM\0*", b"RIFF", b"WEBP", b"VP8L", b"VP8X", b"\xff\xd8", b"\xff\xc4", b"\xff\xda", b"BM"]
     yield from fuzz(_read_picture, corpus, count, words=words, mend=_mend_png_alone)
 

@@ -16,6 +16,7 @@ from n2n_cli.errors import N2NError
 from n2n_cli.models.model import Model
 from n2n_cli.training.run_folder import Run
 from tests.cli import environment, photo
+from tests.signals import default_signals
 from tests.trainings import left_by, metrics_of
 
 _CONFIG = """
@@ -98,6 +99,7 @@ class Place:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            preexec_fn=default_signals,
             text=True,
         )
 

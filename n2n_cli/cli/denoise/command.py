@@ -18,6 +18,7 @@ from n2n_cli.cli.options import (
     Json,
     NetworkConfig,
     Threads,
+    ValuesMode,
     exclusive,
     fraction,
     memory_size,
@@ -65,6 +66,7 @@ def denoise(
         int, option("--pd", "N", whole_number(1, 4), "Pixel-shuffle factor for spatially correlated noise, 1 to 4.")
     ] = 1,
     ensemble: Ensemble = False,
+    values: ValuesMode = "auto",
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", help="Include subfolders; OUT gets their tree.")
     ] = False,
@@ -173,6 +175,7 @@ def denoise(
         max_memory=max_memory,
         skip_existing=skip_existing,
         estimates=report or manifest is not None,
+        values=values,
         learning=learn,
         seconds=seconds,
         threads=threads,

@@ -103,8 +103,8 @@ def run(
 
 def _report(outcome: Outcome, counts: Counts, *, many: bool) -> None:
     """Report on a finished picture; that a format is lossy, once."""
-    for note in outcome.notes:
-        tell(note)
+    if outcome.notes:
+        tell(f"{outcome.task.source}: {'; '.join(outcome.notes)}")
     if outcome.lossy and not counts.lossy:
         tell(f"{outcome.task.target}: {outcome.lossy} loses a little of what is written; PNG and TIFF do not")
         counts.lossy = True

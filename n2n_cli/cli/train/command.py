@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from n2n_cli.cli.console import shows_progress, tell
-from n2n_cli.cli.options import Assignments, Threads, config_option, number, option, overridden, positive
+from n2n_cli.cli.options import (
+    Assignments,
+    SomeValuesMode,
+    Threads,
+    config_option,
+    number,
+    option,
+    overridden,
+    positive,
+)
 from n2n_cli.cli.ranked import show_nothing
 from n2n_cli.cli.signals import StopSignals
 from n2n_cli.cli.train.progress import show_bar, show_lines
@@ -54,6 +63,7 @@ def train(
         bool, typer.Option("--match-exposure", help="Match the brightness of a scene's shots.")
     ] = False,
     align: Annotated[bool, typer.Option("--align", help="Correct shifts between shots, in whole pixels.")] = False,
+    values: SomeValuesMode = None,
     noise: Annotated[
         str | None,
         option("--noise", "MODEL:STRENGTH", str, "Noise of the pairs.", default="gaussian:25"),
@@ -125,6 +135,7 @@ def train(
     flags = {
         "data.match_exposure": ("--match-exposure", match_exposure or None),
         "data.align": ("--align", align or None),
+        "data.values": ("--values", values),
         "data.noise": ("--noise", noise),
         "train.epochs": ("--epochs", epochs),
         "train.lr": ("--lr", lr),

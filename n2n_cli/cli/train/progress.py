@@ -80,7 +80,7 @@ def _introduction(record: Started) -> Iterator[str]:
     yield (
         f"{record.parameters:,} parameters, {counted(record.epochs, 'epoch')} of {counted(record.steps, 'step')}, "
         f"noisy validation pictures at {record.noisy_psnr:.2f} dB"
-        f"{', because one of them equals its target' if math.isinf(record.noisy_psnr) else ''}"
+        f"{', because one of them equals its target' if math.isinf(record.noisy_psnr) else ''}{_rms(record.noisy_rms)}"
     )
     if record.done >= record.steps * record.epochs:
         yield "all epochs are done: `--epochs` with a larger number goes on"
@@ -95,8 +95,12 @@ def _line(record: Epoch) -> str:
     rate = f", {record.images_per_second:.0f} images/s{waiting}" if record.images_per_second else ""
     return (
         f"epoch {record.epoch}/{record.epochs}: loss {record.loss:.5f}, validation PSNR {record.psnr:.2f} dB"
-        f"{' (best so far)' if record.best else ''}{rate}, {record.seconds:.0f} s"
+        f"{_rms(record.rms)}{' (best so far)' if record.best else ''}{rate}, {record.seconds:.0f} s"
     )
+
+
+def _rms(error: float | None) -> str:
+    return "" if error is None else f", RMS error {error:.4g}"
 
 
 def _finish(record: Finished) -> None:

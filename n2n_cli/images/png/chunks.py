@@ -10,8 +10,11 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import BinaryIO
+
+from n2n_cli.images.picture import Part
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}  # all that is needed to decode the pixels
@@ -31,7 +34,7 @@ class Header:
     interlaced: bool
 
 
-@dataclass(frozen=True)
+@dataclass
 class Chunks:
     """A PNG file split into its chunks.
 
@@ -39,16 +42,19 @@ class Chunks:
     ----------
     pixels : list of bytes
         The chunks that are needed to decode the pixels, whole and in order.
-    others : list of (bytes, bytes)
-        Name and content of the other chunks, in order.
+    others : list of Part
+        The other chunks, in order.
     damaged : list of bytes
         Names of other chunks whose checksum is wrong.
+    ended : bool
+        Whether the file has its last chunk, IEND.
     """
 
     header: Header
     pixels: list[bytes] = field(default_factory=list)
-    others: list[tuple[bytes, bytes]] = field(default_factory=list)
+    others: list[Part] = field(default_factory=list)
     damaged: list[bytes] = field(default_factory=list)
+    ended: bool = True
 
     def contents(self, name: bytes) -> list[memoryview]:
         """Contents of the pixels' chunks of that name."""
@@ -57,6 +63,11 @@ class Chunks:
     def simple_file(self) -> io.BytesIO:
         """A PNG file with the same pixels and nothing else."""
         return io.BytesIO(b"".join([SIGNATURE, *self.pixels]))
+
+
+def chunks_of(parts: Iterable[Part]) -> bytes:
+    """Whole chunks, one behind the other."""
+    return b"".join(chunk(bytes(part.key), part.data) for part in parts)
 
 
 def chunk(name: bytes, content: bytes) -> bytes:
@@ -78,7 +89,7 @@ def read_header(file: BinaryIO) -> Header:
     ValueError
         When it is damaged or invalid.
     """
-    name, content, right = _read(file)
+    name, content, right = _read(file, file.read(8))
     if name != b"IHDR" or len(content) != _HEADER.size or not right:
         raise ValueError("its header is damaged")
     width, height, depth, colour, compression, filtering, interlaced = _HEADER.unpack(content)
@@ -89,8 +100,13 @@ def read_header(file: BinaryIO) -> Header:
     return Header(width, height, depth, colour, bool(interlaced))
 
 
-def read_chunks(file: BinaryIO, header: Header) -> Chunks:
+def read_chunks(file: BinaryIO, header: Header, *, skip_pixels: bool = False) -> Chunks:
     """Read the rest of a file, up to its IEND chunk.
+
+    Parameters
+    ----------
+    skip_pixels : bool
+        Leave out the chunks of the pixels.
 
     Raises
     ------
@@ -99,8 +115,18 @@ def read_chunks(file: BinaryIO, header: Header) -> Chunks:
     """
     found = Chunks(header)
     found.pixels.append(header_chunk(header))
+    behind = False
     while True:
-        name, content, right = _read(file)
+        start = file.read(8)
+        if not start and behind:
+            found.ended = False
+            found.pixels.append(chunk(b"IEND", b""))
+            return found
+        behind |= start[4:] == b"IDAT"
+        if skip_pixels and start[4:] == b"IDAT":
+            file.seek(int.from_bytes(start[:4], "big") + 4, io.SEEK_CUR)
+            continue
+        name, content, right = _read(file, start)
         critical = name in _PIXELS or not name[0] & 32
         if not right and critical:
             raise ValueError(f"the checksum of its {_printable(name)} chunk is wrong")
@@ -111,14 +137,13 @@ def read_chunks(file: BinaryIO, header: Header) -> Chunks:
         elif critical:
             raise ValueError(f"it needs the unknown chunk {_printable(name)}")
         else:
-            found.others.append((name, content))
+            found.others.append(Part(name, content, behind=behind))
         if name == b"IEND":
             return found
 
 
-def _read(file: BinaryIO) -> tuple[bytes, bytes, bool]:
-    """Name and content of the next chunk, and whether its checksum is right."""
-    head = file.read(8)
+def _read(file: BinaryIO, head: bytes) -> tuple[bytes, bytes, bool]:
+    """Name and content of the chunk that begins with `head`, and whether its checksum is right."""
     if len(head) < 8:
         raise ValueError("it ends too early")
     length, name = struct.unpack(">I4s", head)

@@ -10,9 +10,19 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
-Values: TypeAlias = bytes | str | int | Fraction | Sequence[int]
+
+class StoredValues(NamedTuple):
+    """Values as they were stored: type, number of values, and bytes in the byte order of the file."""
+
+    type: int
+    number: int
+    data: bytes
+
+
+Values: TypeAlias = StoredValues | bytes | str | int | Fraction | Sequence[int]
+Order: TypeAlias = Literal["<", ">"]
 
 _BYTE, _ASCII, _SHORT, _LONG, _RATIONAL, _UNDEFINED, _LONG8 = 1, 2, 3, 4, 5, 7, 16
 _BYTES = {700: _BYTE}  # XMP
@@ -21,12 +31,13 @@ BIG_HEAD = 16
 """Bytes of a BigTIFF header."""
 
 
-def head(first: int, *, big: bool) -> bytes:
-    """Header of a little-endian file: 8 bytes, or 16 for BigTIFF."""
-    return struct.pack("<2sHHHQ", b"II", 43, 8, 0, first) if big else struct.pack("<2sHI", b"II", 42, first)
+def head(first: int, *, big: bool, order: Order = "<") -> bytes:
+    """Header of a file: 8 bytes, or 16 for BigTIFF."""
+    name = b"II" if order == "<" else b"MM"
+    return struct.pack(f"{order}2sHHHQ", name, 43, 8, 0, first) if big else struct.pack(f"{order}2sHI", name, 42, first)
 
 
-def directory(tags: Mapping[int, Values], offset: int, following: int, *, big: bool) -> bytes:
+def directory(tags: Mapping[int, Values], offset: int, following: int, *, big: bool, order: Order = "<") -> bytes:
     """A directory for position `offset` of the file, followed by its longer values.
 
     Whole numbers are written with 16 bits if all fit, otherwise with 32 or, in BigTIFF, 64 bits.
@@ -39,31 +50,36 @@ def directory(tags: Mapping[int, Values], offset: int, following: int, *, big: b
         Offset of the next directory; 0 for the last.
     big : bool
         BigTIFF: offsets of 64 bits.
+    order : "<" or ">"
+        Little-endian or big-endian.
     """
-    count, entry, inline = ("<Q", "<HHQ", 8) if big else ("<H", "<HHI", 4)
+    count, entry, inline = (f"{order}Q", f"{order}HHQ", 8) if big else (f"{order}H", f"{order}HHI", 4)
+    byte_order: Literal["little", "big"] = "little" if order == "<" else "big"
     place = offset + struct.calcsize(count) + len(tags) * (struct.calcsize(entry) + inline) + inline
     entries, behind = [struct.pack(count, len(tags))], bytearray()
     for tag in sorted(tags):
-        kind, number, data = _encoded(tag, tags[tag])
+        kind, number, data = _encoded(tag, tags[tag], order)
         if len(data) > inline:
-            at = (place + len(behind)).to_bytes(inline, "little")
+            at = (place + len(behind)).to_bytes(inline, byte_order)
             behind += data + bytes(len(data) % 2)  # every value starts at an even offset
             data = at
         entries.append(struct.pack(entry, tag, kind, number) + data.ljust(inline, b"\0"))
-    entries.append(following.to_bytes(inline, "little"))
+    entries.append(following.to_bytes(inline, byte_order))
     return b"".join(entries) + behind
 
 
-def _encoded(tag: int, values: Values) -> tuple[int, int, bytes]:
+def _encoded(tag: int, values: Values, order: Order) -> tuple[int, int, bytes]:
     """Type, count and bytes of a tag's values."""
+    if isinstance(values, StoredValues):
+        return values
     if isinstance(values, bytes):
         return _BYTES.get(tag, _UNDEFINED), len(values), values
     if isinstance(values, str):
         data = values.encode() + b"\0"
         return _ASCII, len(data), data
     if isinstance(values, Fraction):
-        return _RATIONAL, 1, struct.pack("<II", values.numerator, values.denominator)
+        return _RATIONAL, 1, struct.pack(f"{order}II", values.numerator, values.denominator)
     numbers = [values] if isinstance(values, int) else list(values)
     highest = max(numbers)
     kind, letter = (_SHORT, "H") if highest < 2**16 else (_LONG, "I") if highest < _LIMIT else (_LONG8, "Q")
-    return kind, len(numbers), struct.pack(f"<{len(numbers)}{letter}", *numbers)
+    return kind, len(numbers), struct.pack(f"{order}{len(numbers)}{letter}", *numbers)

@@ -1,4 +1,4 @@
-"""Pages of a TIFF file: their tags and metadata.
+"""Pages of a TIFF file and their tags.
 
 References
 ----------
@@ -10,24 +10,36 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import BinaryIO
 
-from PIL import ExifTags, Image
-from PIL.TiffImagePlugin import PREFIXES, ImageFileDirectory_v2, TiffImageFile
+from PIL.TiffImagePlugin import PREFIXES
 
 from n2n_cli.images import exif
-from n2n_cli.images.picture import Metadata
 from n2n_cli.images.tiff.directory import BIG_HEAD
+from n2n_cli.images.tiff.tags import Tags
 
 SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 FILL_ORDER, DESCRIPTION = 266, 270
 STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_COUNTS, X_RESOLUTION, Y_RESOLUTION = 273, 277, 278, 279, 282, 283
 PLANAR, RESOLUTION_UNIT, PREDICTOR = 284, 296, 317
 TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
-EXTRA_SAMPLES, SAMPLE_FORMAT, XMP, ICC_PROFILE = 338, 339, 700, 34675
+SUB_IFDS, EXTRA_SAMPLES, SAMPLE_FORMAT, XMP, ICC_PROFILE = 330, 338, 339, 700, 34675
 RAW, LOSSY = 1, (6, 7)  # values of the tag Compression; LOSSY: old-style and new-style JPEG
-_IMAGEJ = re.compile(r"ImageJ=.*?\bimages=(\d+)", re.DOTALL)
+OF_PIXELS = {
+    *(WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES, ROWS_PER_STRIP, PLANAR, PREDICTOR),
+    *(TILE_WIDTH, TILE_LENGTH, EXTRA_SAMPLES, SAMPLE_FORMAT),
+    *(292, 293, 320, 332, 347, 529, 530, 531, 532),  # fax options, palette, inks, JPEG tables, YCbCr
+    *(512, 513, 514, 515, 517, 518, 519, 520, 521),  # old-style JPEG
+}
+"""Tags that say how the pixels are to be decoded."""
+YCBCR = 6  # of the tag PhotometricInterpretation
+_REDUCED, _MASK = 1, 4  # flags of the tag NewSubfileType; _MASK: also a value of PhotometricInterpretation
+_MOST_INNER, _MOST_INTEGERS = 64, 2**16
+_LONG_STACK = 2**32 - 2**24  # bytes
+_START = 4096  # bytes of a description
+_IMAGEJ = re.compile(rb"ImageJ=.*?\bimages=(\d{1,9})", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -41,14 +53,20 @@ class Page:
         Header of the file: 8 bytes, or 16 for BigTIFF.
     offset : int
         Offset of the page's directory in the file.
-    tags : ImageFileDirectory_v2
+    tags : Tags
         Values by tag number.
+    notes : tuple of str
+        What was left out beside it, for the user.
+    shift : int
+        Distance of its pixels from the place that its tags name, in bytes.
     """
 
     file: BinaryIO
     head: bytes
     offset: int
-    tags: ImageFileDirectory_v2
+    tags: Tags
+    notes: tuple[str, ...] = ()
+    shift: int = 0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -59,73 +77,59 @@ class Page:
         ValueError
             When it has none.
         """
-        height, width = self.tags.get(LENGTH), self.tags.get(WIDTH)
-        if not (isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0):
+        height, width = self.integer(LENGTH, 0), self.integer(WIDTH, 0)
+        if height <= 0 or width <= 0:
             raise ValueError("a page has no size")
         return height, width
 
     @property
     def orientation(self) -> int:
         """1 to 8, as in EXIF data."""
-        value = self.tags.get(exif.ORIENTATION, 1)
-        return value if isinstance(value, int) and 1 <= value <= 8 else 1
+        (value, *_) = self.integers(exif.ORIENTATION) or (1,)
+        return value if 1 <= value <= 8 else 1
+
+    @property
+    def is_mask(self) -> bool:
+        """True if it is the transparency mask of another page."""
+        return _MASK in self.integers(PHOTOMETRIC) or self._is_flagged(_MASK)
+
+    @property
+    def is_reduced(self) -> bool:
+        """True if it is a smaller version of another picture."""
+        return self._is_flagged(_REDUCED)
+
+    def _is_flagged(self, flag: int) -> bool:
+        (value, *_) = self.integers(SUBFILE) or (0,)
+        return bool(value & flag)
 
     def integer(self, tag: int, default: int) -> int:
         """Value of a tag that is one whole number, or the same for all channels."""
-        value = self.tags.get(tag, default)
-        if isinstance(value, tuple):
-            value = value[0] if len(set(value)) == 1 else None
-        if not isinstance(value, int):
-            raise ValueError(f"tag {tag} is {self.tags.get(tag)}")
-        return value
+        if tag not in self.tags:
+            return default
+        values = set(self.integers(tag))
+        if len(values) != 1:
+            raise ValueError(f"tag {tag} does not hold one whole number")
+        return values.pop()
 
     def integers(self, tag: int) -> tuple[int, ...]:
-        """Whole numbers of a tag; empty if it is absent."""
-        value = self.tags.get(tag, ())
-        return value if isinstance(value, tuple) else (value,)
+        """Whole numbers of a tag; empty if it has none, or more than any picture has channels."""
+        if tag not in self.tags or self.tags.entry(tag).number > _MOST_INTEGERS:
+            return ()
+        values = self.tags.numbers(tag)
+        return tuple(values.tolist()) if values.dtype.kind in "iu" else ()
 
     def kind(self) -> str:
         """Description of its pixels by its tags, for messages."""
         names = {"bits": BITS, "photometric": PHOTOMETRIC, "sample format": SAMPLE_FORMAT, "compression": COMPRESSION}
         return ", ".join(f"{name} {self.tags[tag]}" for name, tag in names.items() if tag in self.tags)
 
-    def image(self) -> TiffImageFile:
-        """Open the page with Pillow."""
-        return TiffImageFile(_FromPage(self))  # type: ignore[arg-type]
-
-
-class _FromPage(io.RawIOBase):
-    """The file as if `page` were its first one, so that Pillow opens that page alone."""
-
-    def __init__(self, page: Page) -> None:
-        self._file, here = page.file, len(page.head) // 2
-        order = "little" if page.head[:2] == b"II" else "big"
-        self._head = page.head[:here] + page.offset.to_bytes(here, order)  # type: ignore[arg-type]
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return self._file.fileno()  # OSError for a stream in memory, as Pillow expects
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at}
-        self._at = base[whence] + offset if whence in base else self._file.seek(offset, whence)
-        return self._at
-
-    def read(self, size: int | None = -1) -> bytes:
-        head = self._head[self._at :][: None if size is None or size < 0 else size]
-        self._file.seek(self._at + len(head))
-        rest = self._file.read(-1 if size is None or size < 0 else size - len(head))
-        self._at += len(head) + len(rest)
-        return head + rest
+    def inner_pages(self) -> list[Page]:
+        """Pages that are named by the tag SubIFDs and not by the file's chain; those that are damaged are left out."""
+        found = []
+        for offset in self.tags.numbers(SUB_IFDS)[:_MOST_INNER].tolist():
+            with suppress(ValueError):
+                found.append(Page(self.file, self.head, offset, Tags(self.file, self.head, offset)))
+        return found
 
 
 def is_tiff(head: bytes) -> bool:
@@ -136,93 +140,85 @@ def is_tiff(head: bytes) -> bool:
 def read_pages(file: BinaryIO) -> Iterator[Page]:
     """Read the pages one by one, in the order of the file.
 
+    Transparency masks and a chain of directories that ends in damage are left out, with a note on the last page before
+    them. A stack that ImageJ wrote with a single directory is read to its end.
+
     Raises
     ------
-    ValueError, SyntaxError, OSError
-        When the file is damaged, its directories form a cycle, or ImageJ's description claims more pictures than there
-        are directories.
+    ValueError
+        When the first directory is damaged, there is no page but masks, or the file ends within ImageJ's stack.
     """
     file.seek(0)
     head = file.read(8)
     if b"\x2b" in head[2:4]:
         head += file.read(BIG_HEAD - 8)
-    offset, seen = _directory(head).next, set[int]()
+    here = len(head) // 2
+    offset = int.from_bytes(head[here:], "little" if head[:2] == b"II" else "big")
+    seen = set[int]()
+    last: Page | None = None
     claimed = 0
-    while offset:
-        if offset in seen:
-            raise ValueError("its directories form a cycle")
+    while offset or not seen:
+        number = len(seen) + 1
+        try:
+            page = _page(file, head, offset, seen)
+        except ValueError as error:
+            if last is None:
+                raise
+            last = _noted(last, f"{error}: page {number} and what may follow were left out")
+            break
         seen.add(offset)
-        tags = _directory(head)
-        file.seek(offset)
-        tags.load(file)
-        if not tags:
-            raise ValueError("it ends too early")
-        if claim := _IMAGEJ.match(str(tags.get(DESCRIPTION, ""))):
+        description = page.tags.raw(DESCRIPTION, _START) if DESCRIPTION in page.tags else b""
+        if claim := _IMAGEJ.match(description):
             claimed = max(claimed, int(claim[1]))
-        following = tags.next
-        if not following and claimed > len(seen):  # above 4 GB ImageJ writes pictures that no directory names
-            raise ValueError(f"ImageJ says it has {claimed} pictures, its directories name {len(seen)}")
-        yield Page(file, head, offset, tags)
-        offset = following
+        if not page.is_mask:
+            if last is not None:
+                yield last
+            last = page
+        elif last is not None:
+            last = _noted(last, "its transparency mask was left out")
+        offset = page.tags.following
+    if last is None:
+        raise ValueError("it holds no picture, but a transparency mask")
+    if claimed > len(seen):
+        yield from _imagej_stack(last, claimed, len(seen))
+    else:
+        yield last
 
 
-def read_metadata(page: Page) -> tuple[Metadata, tuple[str, ...]]:
-    """Metadata of a page that is rotated upright, and notes on what was left out."""
-    metadata, notes = Metadata(), tuple[str, ...]()
-    try:
-        if found := _exif(page):
-            metadata["exif"] = found.tobytes()
-    except Exception:  # damaged EXIF data may raise any exception
-        notes = (exif.DAMAGED,)
-    for key, tag in (("icc_profile", ICC_PROFILE), ("xmp", XMP)):
-        if data := _bytes(page.tags.get(tag)):
-            metadata[key] = exif.upright_xmp(data) if key == "xmp" and page.orientation > 1 else data  # type: ignore[literal-required]
-    unit = page.tags.get(RESOLUTION_UNIT, 2)
-    x, y = (page.tags.get(tag) for tag in (X_RESOLUTION, Y_RESOLUTION))
-    if page.orientation > 4:
-        x, y = y, x
-    if unit == 1 and (aspect := exif.density(x, y)):
-        metadata["aspect"] = aspect
-    elif unit in (2, 3) and (dpi := exif.dots_per_inch(x, y, unit)):
-        metadata["dpi"] = dpi
-    if page.tags.get(COMPRESSION, RAW) not in (RAW, *LOSSY):
-        metadata["compressed"] = True
-    if page.tags.get(SUBFILE, 0) == 1:
-        metadata["reduced"] = True
-    return metadata, notes
+def _page(file: BinaryIO, head: bytes, offset: int, seen: set[int]) -> Page:
+    if offset in seen:
+        raise ValueError("its list of pages leads back to an earlier one")
+    found = Tags(file, head, offset)
+    if OF_PIXELS & set(found.damaged):
+        raise ValueError("it ends too early")
+    notes = () if found.whole else ("its list of pages is damaged: what may follow was left out",)
+    page = Page(file, head, offset, found, notes)
+    if seen and not {WIDTH, LENGTH} <= set(page.tags):
+        raise ValueError("its list of pages leads to something else")
+    return page
 
 
-def _exif(page: Page) -> Image.Exif:
-    """EXIF data without the orientation."""
-    found = Image.Exif()
-    for tag in exif.DESCRIPTIVE_TAGS & set(page.tags) - {exif.ORIENTATION}:
-        found[tag] = page.tags[tag]
-    for tag in {int(ExifTags.IFD.Exif), int(ExifTags.IFD.GPSInfo)} & set(found):
-        found[tag] = _inner(page, tag, found[tag])
-    inner = found.get(ExifTags.IFD.Exif, {})
-    if ExifTags.IFD.Interop in inner:
-        inner[ExifTags.IFD.Interop] = _inner(page, ExifTags.IFD.Interop, inner[ExifTags.IFD.Interop])
-    return found
+def _noted(page: Page, note: str) -> Page:
+    return replace(page, notes=(*page.notes, *({note} - set(page.notes))))
 
 
-def _inner(page: Page, tag: int, offset: int) -> dict[int, Any]:
-    tags = _directory(page.head, group=tag)
-    page.file.seek(offset)
-    tags.load(page.file)
-    return dict(tags)
+def _imagej_stack(page: Page, claimed: int, found: int) -> Iterator[Page]:
+    """The rest of a file whose description claims more pictures than there are directories.
 
-
-def _directory(head: bytes, group: int | None = None) -> ImageFileDirectory_v2:
-    """An empty directory, to be loaded from a file with the header `head`."""
-    if len(head) < BIG_HEAD:
-        return ImageFileDirectory_v2(head, group=group)
-    return ImageFileDirectory_v2(b"II\x2b\0" + head[4:], prefix=head[:2], group=group)  # Pillow knows this head only
-
-
-def _bytes(value: Any) -> bytes:
-    """Bytes of a tag, whatever its type."""
-    if isinstance(value, tuple) and len(value) == 1:
-        value = value[0]
-    if isinstance(value, tuple) and all(isinstance(item, int) and 0 <= item < 256 for item in value):
-        value = bytes(value)
-    return value if isinstance(value, bytes) else b""
+    Above 4 GB ImageJ writes pictures that no directory names, one behind the other. In a smaller file the description
+    is a copy from another one.
+    """
+    height, width = page.size
+    bits = page.integers(BITS) or (1,)
+    length = height * width * page.integer(SAMPLES, 1) * bits[0] // 8
+    places = page.tags.numbers(STRIP_OFFSETS)
+    start = int(places[0]) if len(places) else 0
+    end = page.file.seek(0, io.SEEK_END)
+    behind = start + length, start + claimed * length
+    if found == 1 and page.integer(COMPRESSION, RAW) == RAW and not page.tags.lies_in(*behind):
+        if behind[1] <= end:
+            yield from (replace(page, shift=number * length) for number in range(claimed))
+            return
+        if claimed * length >= _LONG_STACK and end - start >= 2 * length:
+            raise ValueError(f"ImageJ says it has {claimed} pictures, it holds {(end - start) // length}")
+    yield _noted(page, f"its description, by ImageJ, claims {claimed} pictures; the file holds {found}")

@@ -10,17 +10,16 @@ TIFF Revision 6.0, Adobe 1992: sections 14 and 15; Adobe Photoshop TIFF Technica
 
 from __future__ import annotations
 
-import io
 import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from PIL.TiffImagePlugin import TiffImageFile
 
 from n2n_cli.images.tiff import pages as tags
-from n2n_cli.images.tiff.directory import Values, directory, head
+from n2n_cli.images.tiff.blocks import Blocks, stored
+from n2n_cli.images.tiff.libtiff import decompressed
 from n2n_cli.images.tiff.pages import Page
 from n2n_cli.nn.functional import Array
 
@@ -28,11 +27,11 @@ _LZW, _LZMA, _ZSTD = 5, 34925, 50000
 _DEFLATE = (8, 32946)
 _PACKBITS = 32773
 _WITH_PREDICTOR = {_LZW, *_DEFLATE, _LZMA, _ZSTD}
+_BY_LIBTIFF = {_LZW, _LZMA, _ZSTD, _PACKBITS}
 _KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # of the tag SampleFormat
 _TYPES = {"u1", "u2", "u4", "i1", "i2", "i4", "f2", "f4", "f8"}
-_AT_ONCE = 2**24  # bytes that are decompressed at once
+_AT_ONCE, _LEAST = 2**24, 2**11  # bytes that are decompressed at once; of a block, at least
 _MOST_SAMPLES = 64
-_HEAD = 8  # bytes of a file's header
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,6 @@ class Layout:
         Whether each channel is stored by itself.
     compression, predictor : int
         Values of these tags.
-    tiled : bool
-    block : (int, int)
-        Rows and columns of a tile, or of a strip.
-    places : tuple of (int, int)
-        Offset and length in the file of each tile or strip, in bytes.
     """
 
     height: int
@@ -62,9 +56,11 @@ class Layout:
     planar: bool
     compression: int
     predictor: int
-    tiled: bool
-    block: tuple[int, int]
-    places: tuple[tuple[int, int], ...]
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of a pixel when it is decoded."""
+        return self.samples * self.dtype.itemsize
 
 
 def layout_of(page: Page) -> Layout | None:
@@ -73,13 +69,15 @@ def layout_of(page: Page) -> Layout | None:
     Raises
     ------
     ValueError
-        When the tags contradict each other.
+        When the page has no size.
     """
     height, width = page.size
     try:
         samples, compression = page.integer(tags.SAMPLES, 1), page.integer(tags.COMPRESSION, tags.RAW)
         kind, bits = page.integer(tags.SAMPLE_FORMAT, 1), page.integer(tags.BITS, 1)
         photometric, order = page.integer(tags.PHOTOMETRIC, 0), page.integer(tags.FILL_ORDER, 1)
+        planar = page.integer(tags.PLANAR, 1) == 2 and samples > 1
+        predictor = page.integer(tags.PREDICTOR, 1) if compression in _WITH_PREDICTOR else 1
     except ValueError:  # channels of several kinds
         return None
     name = f"{_KINDS.get(kind)}{bits // 8}"
@@ -88,79 +86,63 @@ def layout_of(page: Page) -> Layout | None:
         return None
     if not (packed or compression == tags.RAW) or not 0 < samples <= _MOST_SAMPLES:
         return None
-    planar = page.integer(tags.PLANAR, 1) == 2 and samples > 1
-    tiled = tags.TILE_OFFSETS in page.tags
-    if tiled:
-        block = page.integer(tags.TILE_LENGTH, 0), page.integer(tags.TILE_WIDTH, 0)
-    else:
-        block = min(page.integer(tags.ROWS_PER_STRIP, height), height), width
-    if min(block) <= 0 or (tiled and block[1] % 16):
-        raise ValueError(f"it has strips or tiles of {block[1]} x {block[0]} pixels")
-    offsets = page.integers(tags.TILE_OFFSETS if tiled else tags.STRIP_OFFSETS)
-    counts = page.integers(tags.TILE_COUNTS if tiled else tags.STRIP_COUNTS)
-    if not counts and len(offsets) == 1 and compression == tags.RAW:
-        counts = (height * width * samples * bits // 8,)
-    wanted = math.ceil(height / block[0]) * math.ceil(width / block[1]) * (samples if planar else 1)
-    if not len(offsets) == len(counts) == wanted:
-        raise ValueError(f"it names {len(offsets)} strips or tiles with {len(counts)} sizes, but needs {wanted}")
     dtype = np.dtype(name).newbyteorder("<" if page.head[:2] == b"II" else ">")
-    predictor = page.integer(tags.PREDICTOR, 1) if compression in _WITH_PREDICTOR else 1
-    places = tuple(zip(offsets, counts, strict=True))
-    return Layout(height, width, samples, dtype, planar, compression, predictor, tiled, block, places)
+    return Layout(height, width, samples, dtype, planar, compression, predictor)
 
 
-def decode(page: Page, layout: Layout) -> Array:
+def decode(page: Page, layout: Layout, blocks: Blocks) -> Array:
     """Decode (H, W, samples) pixels, in this machine's byte order.
 
     Raises
     ------
-    ValueError, OSError
+    ValueError, OSError, zlib.error
         When the pixels are damaged or truncated.
     """
     pixels = np.empty((layout.height, layout.width, layout.samples), layout.dtype.newbyteorder("="))
-    for channel in range(layout.samples) if layout.planar else (slice(None),):
-        part = pixels[..., channel]
-        for start, band in _bands(page, layout, channel if isinstance(channel, int) else 0):
-            rows = part[start : start + len(band)]
-            rows[...] = band[: len(rows), : layout.width].reshape(rows.shape)
+    across, down = math.ceil(layout.width / blocks.columns), math.ceil(layout.height / blocks.rows)
+    for plane in range(layout.samples if layout.planar else 1):
+        numbers = range(plane * across * down, (plane + 1) * across * down)
+        for place, data in enumerate(_unpacked(page, layout, blocks, numbers)):
+            top, left = place // across * blocks.rows, place % across * blocks.columns
+            part = pixels[top : top + blocks.rows, left : left + blocks.columns]
+            part = part[..., plane : plane + 1] if layout.planar else part
+            part[...] = 0 if data is None else _values(data[: len(part)], layout, part.shape[1])
     return pixels
 
 
-def _bands(page: Page, layout: Layout, plane: int) -> Iterator[tuple[int, Array]]:
-    """(first row, (rows, columns, channels) pixels) of some strips or tiles at a time."""
-    rows, columns = layout.block
-    across = math.ceil(layout.width / columns)
-    channels = 1 if layout.planar else layout.samples
-    row_bytes = across * columns * channels * layout.dtype.itemsize
-    down = math.ceil(layout.height / rows)
-    step = max(1, _AT_ONCE // (row_bytes * rows))
-    for first in range(0, down, step):
-        last = min(first + step, down)
-        height = (last - first) * rows if layout.tiled else min(last * rows, layout.height) - first * rows
-        start = (plane * down + first) * across
-        data = _unpacked(page, layout, layout.places[start : start + (last - first) * across], height, row_bytes)
-        yield first * rows, _values(data.reshape(height, across, columns, -1), layout)
+def _unpacked(page: Page, layout: Layout, blocks: Blocks, numbers: range) -> Iterator[Array | None]:
+    """Decompressed bytes of strips or tiles, (rows, bytes) each; None for one that is not stored."""
+    at_once = (
+        max(1, _AT_ONCE // max(_LEAST, blocks.rows * blocks.row_bytes)) if layout.compression in _BY_LIBTIFF else 1
+    )
+    for first in range(0, len(numbers), at_once):
+        yield from _unpacked_together(page, layout, blocks, numbers[first : first + at_once])
 
 
-def _unpacked(page: Page, layout: Layout, places: tuple[tuple[int, int], ...], height: int, row_bytes: int) -> Array:
-    """Decompressed bytes of some strips or tiles, (rows, tiles across, bytes)."""
-    pieces = []
-    for offset, length in places:
-        page.file.seek(offset)
-        piece = page.file.read(min(length, _most(layout, row_bytes)))
-        if len(piece) < length:
-            raise ValueError("its pixels end too early, or are said to be longer than they can be")
-        pieces.append(piece)
-    across = row_bytes // (layout.block[1] * _pixel_bytes(layout))
-    if layout.compression in (tags.RAW, *_DEFLATE):
-        if layout.compression in _DEFLATE:
-            longest = layout.block[0] * layout.block[1] * _pixel_bytes(layout)
-            pieces = [_inflated(piece, longest) for piece in pieces]
-        return _raw(pieces, layout, height, across)
-    file = _gray_file(b"".join(pieces), [len(piece) for piece in pieces], layout, height, row_bytes)
-    with TiffImageFile(file) as image:
-        image.load()
-        return np.asarray(image).reshape(height, across, -1)
+def _unpacked_together(page: Page, layout: Layout, blocks: Blocks, chosen: range) -> Iterator[Array | None]:
+    pieces = [stored(page, blocks, number) for number in chosen]
+    if layout.compression in _BY_LIBTIFF:
+        rows = [_rows(layout, blocks, number) for number in chosen]
+        filled = [(piece, height) for piece, height in zip(pieces, rows, strict=True) if piece]
+        whole = decompressed(
+            [piece for piece, _ in filled], [height for _, height in filled], layout.compression, blocks
+        )
+        for piece, height in zip(pieces, rows, strict=True):
+            yield whole[:height] if piece else None
+            whole = whole[blocks.rows :] if piece else whole
+        return
+    for number, piece in zip(chosen, pieces, strict=True):
+        length = _rows(layout, blocks, number) * blocks.row_bytes
+        data = _inflated(piece, length) if piece and layout.compression in _DEFLATE else piece
+        if piece and len(data) < length:
+            raise ValueError("its pixels end too early")
+        yield np.frombuffer(data, np.uint8, length).reshape(-1, blocks.row_bytes) if piece else None
+
+
+def _rows(layout: Layout, blocks: Blocks, number: int) -> int:
+    """Rows of a tile or of a strip, of which the last one of a plane may be shorter."""
+    down = math.ceil(layout.height / blocks.rows)
+    return blocks.rows if blocks.tiled else min(blocks.rows, layout.height - number % down * blocks.rows)
 
 
 def _inflated(piece: bytes, longest: int) -> bytes:
@@ -172,69 +154,29 @@ def _inflated(piece: bytes, longest: int) -> bytes:
     return data
 
 
-def _raw(pieces: list[bytes], layout: Layout, height: int, across: int) -> Array:
-    rows, row_bytes = layout.block[0], layout.block[1] * _pixel_bytes(layout)
-    sizes = [min(rows, height - first) * row_bytes for first in range(0, height, rows) for _ in range(across)]
-    if any(len(piece) < size for piece, size in zip(pieces, sizes, strict=True)):
-        raise ValueError("its pixels end too early")
-    data = np.frombuffer(b"".join(piece[:size] for piece, size in zip(pieces, sizes, strict=True)), np.uint8)
-    if across > 1:
-        data = np.swapaxes(data.reshape(-1, across, rows, row_bytes), 1, 2)
-    return data.reshape(height, across, -1)
-
-
-def _pixel_bytes(layout: Layout) -> int:
-    return layout.dtype.itemsize * (1 if layout.planar else layout.samples)
-
-
-def _most(layout: Layout, row_bytes: int) -> int:
-    """Maximum bytes of a compressed strip or tile; compression may add a little."""
-    return 2 * layout.block[0] * row_bytes + 4096
-
-
-def _gray_file(packed: bytes, lengths: list[int], layout: Layout, height: int, row_bytes: int) -> io.BytesIO:
-    """TIFF file of the compressed bytes, as a gray picture with one pixel per byte."""
-    places = np.cumsum([_HEAD, *lengths[:-1]]).tolist()
-    entries: dict[int, Values] = {
-        tags.WIDTH: row_bytes,
-        tags.LENGTH: height,
-        tags.BITS: 8,
-        tags.COMPRESSION: layout.compression,
-        tags.PHOTOMETRIC: 1,
-        tags.SAMPLES: 1,
-    }
-    if layout.tiled:
-        entries[tags.TILE_LENGTH], entries[tags.TILE_WIDTH] = layout.block[0], layout.block[1] * _pixel_bytes(layout)
-        entries[tags.TILE_OFFSETS], entries[tags.TILE_COUNTS] = places, lengths
-    else:
-        entries[tags.ROWS_PER_STRIP] = layout.block[0]
-        entries[tags.STRIP_OFFSETS], entries[tags.STRIP_COUNTS] = places, lengths
-    end = _HEAD + len(packed)
-    return io.BytesIO(head(end, big=False) + packed + directory(entries, end, 0, big=False))
-
-
-def _values(data: Array, layout: Layout) -> Array:
-    """(rows, across, columns, bytes) -> (rows, columns, channels), predictor undone."""
-    rows, across, columns, _ = data.shape
+def _values(data: Array, layout: Layout, width: int) -> Array:
+    """(rows, bytes) of a strip or tile -> (rows, width, channels) pixels, predictor undone."""
     channels = 1 if layout.planar else layout.samples
+    rows, row_bytes = data.shape
+    columns = row_bytes // (channels * layout.dtype.itemsize)
     if layout.predictor == 3:
-        return _float_values(data, layout.dtype.itemsize, channels)
-    values = np.ascontiguousarray(data).view(layout.dtype).reshape(rows, across, columns, channels)
+        return _float_values(data.reshape(rows, -1, channels), layout.dtype.itemsize, columns)[:, :width]
+    values = data[:, : width * channels * layout.dtype.itemsize]
+    values = np.ascontiguousarray(values).view(layout.dtype).reshape(rows, width, channels)
     if layout.predictor == 2:
         native = values.view(f"{layout.dtype.byteorder}u{layout.dtype.itemsize}")
         native = native.astype(native.dtype.newbyteorder("="))
-        np.add.accumulate(native, axis=2, out=native)
+        np.add.accumulate(native, axis=1, out=native)
         values = native.view(layout.dtype.newbyteorder("="))
     elif layout.predictor != 1:
         raise ValueError(f"there is no predictor {layout.predictor}")
-    return values.reshape(rows, across * columns, channels)
+    return values
 
 
-def _float_values(data: Array, itemsize: int, channels: int) -> Array:
+def _float_values(data: Array, itemsize: int, columns: int) -> Array:
     """Undo the float predictor: differences of bytes, the highest of a row first."""
-    rows, across, columns, _ = data.shape
-    apart = data.reshape(rows, across, -1, channels).copy()
-    np.add.accumulate(apart, axis=2, out=apart)
-    joined = np.moveaxis(apart.reshape(rows, across, itemsize, columns * channels), 2, -1)
+    rows, _, channels = data.shape
+    apart = np.add.accumulate(data, axis=1, dtype=np.uint8)
+    joined = np.moveaxis(apart.reshape(rows, itemsize, columns * channels), 1, -1)
     values = np.ascontiguousarray(joined).view(f">f{itemsize}")
-    return values.reshape(rows, across * columns, channels)
+    return values.reshape(rows, columns, channels)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from n2n_cli.config import load_config
 from n2n_cli.denoising.picture import MARGIN
+from n2n_cli.images import Part, Picture, Stored, write_pages
 from n2n_cli.models.model import Model
 from tests.cli import N2N, ended, environment, failure, n2n, photo, start
 
@@ -87,6 +88,18 @@ def test_what_reading_changed_is_told(here: Path) -> None:
     Image.open(photo(here / "a\nb.png")).convert("P").save("a\nb.png")
     answer = n2n("denoise", *MODEL, "a\nb.png", "out.png")
     assert answer == (0, "", "model: tiny.pth\na\\nb.png: its palette became plain colours\n")
+
+
+def test_a_file_of_many_pages_gets_one_line() -> None:
+    stored = Stored("TIFF", (Part(330, bytes(4), 4), Part(65000, b"\1", 7)))
+    pages = [Picture(np.full((2, 3, 3), level, np.uint8), None, {"stored": stored}) for level in range(30)]
+    write_pages("in.tif", pages)
+    answer = n2n("denoise", *MODEL, "in.tif", "out.tif")
+    line = "in.tif: its SubIFDs would not fit the new file and were left out"
+    assert answer == (0, "", f"model: tiny.pth\n{line}\n")
+    write_pages("one.tif", pages[:1])
+    answer = n2n("denoise", *MODEL, "one.tif", "out.png")
+    assert answer == (0, "", f"model: tiny.pth\none{line[2:]}; PNG cannot hold its tag 65000\n")
 
 
 def test_names_that_are_no_text() -> None:
@@ -243,6 +256,16 @@ def test_strength_zero_is_the_picture_and_the_report_tells_the_noise(here: Path)
     assert name == "in.png"
     assert before == after
     assert np.array_equal(np.asarray(Image.open("in.png")), np.asarray(Image.open("out.png")))
+
+
+@pytest.mark.parametrize("words", [("a.heic", "out.png"), ("a.heic", "out"), ("a.heic", "photos/0.png", "out")])
+def test_a_picture_of_another_kind_is_named_whatever_its_output(words: tuple[str, ...]) -> None:
+    Path("a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    Path("out").mkdir(exist_ok=True)
+    answer = n2n("denoise", "--model", "tiny.pth", *words)
+    assert answer.code == 1
+    assert "error: `a.heic` is an HEIC picture; supported are PNG, JPEG, TIFF, WebP and BMP\n" in answer.err
+    assert "hint: export it as 16-bit TIFF or as PNG\n" in answer.err or len(words) > 2
 
 
 def test_outputs_of_a_private_picture_are_private(here: Path) -> None:

@@ -19,7 +19,7 @@ SECONDS = 5.0
 """In which a command ends that was asked to."""
 
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = pytest.mark.usefixtures("here", "usual_signals")
 
 
 def large(path: Path) -> None:

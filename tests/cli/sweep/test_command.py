@@ -17,7 +17,7 @@ import pytest
 from n2n_cli.checkpoints.file import read_checkpoint
 from n2n_cli.config import load_config
 from n2n_cli.images import read_picture
-from tests.cli import N2N, Answer, environment, failure, n2n, workplace
+from tests.cli import N2N, Answer, environment, failure, n2n, start, workplace
 
 BARE = """
 [network]
@@ -152,10 +152,8 @@ def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals) -> 
         "--jobs",
         "2",
     ]
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(  # type: ignore[call-overload]
-        [*N2N, *words, "--epochs", "100000"], text=True, env=environment(), start_new_session=True, **streams
-    ) as process:
+    with start(*words, "--epochs", "100000", start_new_session=True) as process:
+        assert process.stderr is not None
         seen: set[str] = set()
         while len(seen) < 2:
             seen |= {*re.findall(r"^(train.lr=\S+): epoch [2-9]", process.stderr.readline())}
@@ -174,10 +172,8 @@ def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals) -> 
 
 def test_a_second_signal_ends_at_once_and_leaves_no_process() -> None:
     words = ["sweep", "--param", "train.lr", "--values", "0.1", "--config", "tiny.toml", "--epochs", "100000"]
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(  # type: ignore[call-overload]
-        [*N2N, *words], text=True, env=environment(), start_new_session=True, **streams
-    ) as process:
+    with start(*words, start_new_session=True) as process:
+        assert process.stderr is not None
         while "epoch 2/" not in process.stderr.readline():
             pass
         worker = int(Path("runs/sweep-tiny-lr/train.lr=0.1/lock").read_text().split()[1])

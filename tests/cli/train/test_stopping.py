@@ -19,6 +19,7 @@ from n2n_cli.checkpoints.file import read_checkpoint
 from n2n_cli.models.model import Model
 from n2n_cli.training.run_folder import Run
 from tests.cli import TINY, ended, environment, failure, n2n, running, wait_for
+from tests.signals import default_signals
 from tests.trainings import left_by, metrics_of
 
 SECONDS = 5.0
@@ -168,6 +169,7 @@ def test_a_terminal_that_is_closed_loses_nothing() -> None:
     """The process has a terminal of its own, as one that ssh started."""
     process, terminal = pty.fork()
     if process == 0:
+        default_signals()
         os.environ.update(environment())
         os.execv(sys.executable, [sys.executable, "-m", "n2n_cli", "train", *LONG, "--threads", "1"])
     seen = b""

@@ -1,0 +1,109 @@
+"""The transform of a data set's values, and its pictures as a network sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from n2n_cli.errors import ArgumentError, ImageError
+from n2n_cli.images import Picture, read_picture, upright
+from n2n_cli.images.pixels import LUMA, to_float, to_integer
+from n2n_cli.nn.functional import Array
+from n2n_cli.values.choice import MODES, SAMPLED, choose_values
+from n2n_cli.values.prepared import Prepared
+from n2n_cli.values.transform import Values, parse_values
+
+
+def values_of_set(paths: Sequence[Path], text: str) -> Values | None:
+    """The transform that all pictures of a data set share; None for display pictures.
+
+    Noise2Noise needs targets whose noise has a mean of zero, so measured values are scaled linearly; a variance-
+    stabilising transform is used only when it is asked for.
+
+    Parameters
+    ----------
+    paths : sequence of paths
+        At least one.
+    text : str
+        `DataConfig.values`.
+    """
+    if text not in MODES:
+        return parse_values(text)
+    pictures = _sample(paths)
+    first = next(pictures, None)
+    if text == "display" or first is None:
+        return None
+    values, _ = choose_values(first, pictures, next(mode for mode in MODES if mode == text))
+    if not values.measured:
+        return None
+    return values if text == "photons" and not values.reason else values.stretched()
+
+
+def _sample(paths: Sequence[Path]) -> Iterator[Picture]:
+    for path in paths[:: max(1, len(paths) // SAMPLED)][:SAMPLED]:
+        with suppress(ImageError):  # reported when it is read for use
+            yield read_picture(path)
+
+
+def values_note(values: Values | None) -> tuple[str, ...]:
+    """Note for the user about measured values."""
+    return () if values is None else (f"values from {values.low:.4g} to {values.high:.4g} are 0 to 1 for the network",)
+
+
+def seen_pixels(label: str, picture: Picture, values: Values | None) -> Array:
+    """(H, W, C) pixels of a data set's picture: as they are for display, else floats as the network sees them.
+
+    Values that are not finite, or far outside the set's range, are filled in from their surroundings.
+
+    Raises
+    ------
+    ImageError
+        When a picture of a set of display pictures is not for display.
+    """
+    dtype = picture.pixels.dtype
+    if values is None:
+        if dtype.kind != "f" and dtype not in (np.uint8, np.uint16):
+            raise ImageError(
+                f"{label} has {dtype} values, other pictures of the set are for display",
+                hint="one kind of pictures in a set, or `--values linear`",
+            )
+        if dtype.kind != "f" or np.isfinite(picture.pixels).all():
+            return picture.pixels
+    return Prepared(picture, values or Values("display")).picture.pixels
+
+
+def read_pixels(path: Path, channels: int, values: Values | None = None) -> Array:
+    """Read (H, W, channels) upright pixels; converts gray to RGB, and RGB to luma (ITU-R 601).
+
+    Parameters
+    ----------
+    values : Values, optional
+        The transform of measured values.
+
+    Returns
+    -------
+    uint8 or uint16 array, or float32 as the network sees it
+
+    Raises
+    ------
+    ImageError
+        As from `read_picture` and `seen_pixels`.
+    ArgumentError
+        When `channels` is neither 1 nor 3.
+    """
+    if channels not in (1, 3):
+        raise ArgumentError("channels", channels, "1 (gray) or 3 (RGB) to read pictures from image files")
+    return with_colours(seen_pixels(f"`{path}`", upright(read_picture(path)), values), channels)
+
+
+def with_colours(pixels: Array, channels: int) -> Array:
+    """Convert (H, W, C) gray or RGB pixels to gray (1) or RGB (3)."""
+    if channels == pixels.shape[2]:
+        return pixels
+    if channels == 3:
+        return np.repeat(pixels, 3, axis=2)
+    luma = to_float(pixels) @ LUMA
+    return luma if pixels.dtype.kind == "f" else to_integer(luma, pixels.dtype)

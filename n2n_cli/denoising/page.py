@@ -1,0 +1,88 @@
+"""Denoise one page of a file."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from n2n_cli.denoising.picture import denoise_picture
+from n2n_cli.denoising.tasks import DenoiseOptions
+from n2n_cli.denoising.transforms import Transforms
+from n2n_cli.images import Picture
+from n2n_cli.models.model import Model
+from n2n_cli.noise.correlation import correlation_notes, shuffled_down, shuffled_up
+from n2n_cli.single_image.denoiser import LEARNING, learn_to_denoise
+from n2n_cli.system.progress import advance, part_of_work
+from n2n_cli.values.transform import sigma_of
+
+if TYPE_CHECKING:
+    from n2n_cli.single_image.learner import Learned
+
+
+@dataclass
+class DenoisedPage:
+    """A denoised page, and a report on it.
+
+    Attributes
+    ----------
+    picture : Picture
+    sigma_before, sigma_after : float
+        Estimated standard deviation of the noise, in grey levels of 255; for measured values in their own units. NaN if
+        it was not asked for.
+    notes : list of str
+        Messages for the user.
+    learned : list of Learned
+        Report on every network that was trained on the page.
+    """
+
+    picture: Picture
+    sigma_before: float = math.nan
+    sigma_after: float = math.nan
+    notes: list[str] = field(default_factory=list)
+    learned: list[Learned] = field(default_factory=list)
+
+
+def denoise_page(model: Model | None, own: Picture, transforms: Transforms, options: DenoiseOptions) -> DenoisedPage:
+    """Denoise a page of any kind of values: display, or measured."""
+    values = transforms.of(own)
+    page = DenoisedPage(own)
+    if options.strength == 0 or values.reason:
+        advance(1)
+        return page
+    prepared = transforms.prepared(own)
+    if prepared is None:
+        page.picture = _denoise(model, own, page, options, options.strength, options.max_memory)
+    else:
+        spare = None if options.max_memory is None else max(1, options.max_memory - 2 * own.pixels.nbytes)
+        denoised = _denoise(model, prepared.picture, page, options, 1.0, spare)
+        page.picture = prepared.finish(denoised.pixels, options.strength)
+    if options.estimates:
+        unit = (values.high - values.low) / 255 if values.measured else 1.0
+        page.sigma_before, page.sigma_after = (unit * sigma_of(picture, values) for picture in (own, page.picture))
+    return page
+
+
+def _denoise(
+    model: Model | None,
+    picture: Picture,
+    page: DenoisedPage,
+    options: DenoiseOptions,
+    strength: float,
+    max_memory: int | None,
+) -> Picture:
+    """Denoise a picture as the network sees it: split it, learn from it, denoise the parts, join them."""
+    parts = shuffled_down(picture, options.pd)
+    share = LEARNING if options.learning else 0.0
+    with part_of_work(share):
+        denoiser = learn_to_denoise(options.learning, parts, model, seconds=options.seconds, threads=options.threads)
+    page.notes += denoiser.notes
+    page.learned += denoiser.learned
+    denoised = []
+    for part in parts:
+        with part_of_work((1 - share) * part.pixels.size / picture.pixels.size):
+            denoised.append(denoise_picture(denoiser.model, part, strength=strength, max_memory=max_memory))
+    whole = shuffled_up(picture, denoised, options.pd)
+    if options.learning is not None or options.pd > 1 or options.estimates:
+        page.notes += correlation_notes(picture, whole, options.pd)
+    return whole

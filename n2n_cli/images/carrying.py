@@ -1,0 +1,136 @@
+"""Choice of the metadata that goes into a file.
+
+All that was read from a file of the same format goes along as it is stored. From another format go those kinds that the
+new one has a place for; the others are named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple, Protocol
+
+from n2n_cli.images import exif, jpeg, photoshop, webp
+from n2n_cli.images.picture import Metadata, Part, Stored
+from n2n_cli.images.png import metadata as png
+from n2n_cli.images.tiff import entries as tiff_entries
+from n2n_cli.images.tiff import metadata as tiff
+from n2n_cli.images.tiff.entries import Order
+
+
+class _Format(Protocol):
+    """Metadata of one format, as a module."""
+
+    def kinds(self, part: Part) -> set[str]:
+        """Keys of `Metadata` that a part spells."""
+
+    def read_stored(self, stored: Stored) -> Metadata:
+        """Metadata that the parts of a file spell."""
+
+    def written(self, key: str, metadata: Metadata, order: Order) -> list[Part] | None:
+        """Parts for one key of `metadata`; None if the format cannot hold it."""
+
+    def names(self, metadata: Metadata, parts: Iterable[Part]) -> list[str]:
+        """Names of parts that spell no key."""
+
+
+_FORMATS: dict[str, _Format] = {"PNG": png, "JPEG": jpeg, "TIFF": tiff, "WEBP": webp}
+_NAMES = {"exif": "EXIF data", "icc_profile": "colour profile", "xmp": "XMP data"}
+_NAMES |= {"dpi": "resolution", "aspect": "resolution"}
+
+
+class Carried(NamedTuple):
+    """Metadata for a file of one format.
+
+    Attributes
+    ----------
+    metadata : Metadata
+        All kinds; some were moved into EXIF data.
+    parts : list of Part
+        The same and others as they are written, except EXIF data of a TIFF and all kinds of a WebP.
+    order : "<" or ">"
+        Byte order of a TIFF's parts.
+    left_out : list of str
+        Names of what the format cannot hold.
+    """
+
+    metadata: Metadata
+    parts: list[Part]
+    order: Order
+    left_out: list[str]
+
+
+def carried(metadata: Metadata, image_format: str) -> Carried:
+    """Choose the metadata for a file."""
+    stored = metadata.get("stored", Stored("", ()))
+    own = stored if stored.format == image_format else Stored(image_format, (), order_of(metadata))
+    into = _FORMATS.get(image_format)
+    before = into.read_stored(own) if into else Metadata()
+    metadata, left_out = _moved(metadata, before, image_format)
+    parts = [part for part in own.parts if into and _same(before, metadata, into.kinds(part))]
+    for key in ("exif", "icc_profile", "xmp", "photoshop", "dpi", "aspect", "texts"):
+        if key in metadata and not _same(before, metadata, {key}):
+            added = into.written(key, metadata, own.order) if into else [] if key == "dpi" else None
+            parts += added or []
+            left_out += [_name(key, metadata)] if added is None else []
+    if image_format == "TIFF" and "exif" in metadata:
+        left_out += tiff.left_of_exif(metadata["exif"])
+    if stored.format != image_format:
+        left_out += other_names(metadata)
+    return Carried(metadata, parts, own.order, left_out)
+
+
+def other_names(metadata: Metadata) -> list[str]:
+    """Names of the stored parts that `Metadata` has no key for."""
+    if "stored" not in metadata:
+        return []
+    of, parts = _FORMATS[metadata["stored"].format], metadata["stored"].parts
+    return of.names(metadata, [part for part in parts if not of.kinds(part)])
+
+
+def order_of(metadata: Metadata) -> Order:
+    """Byte order of stored tags, or of EXIF data."""
+    if "stored" in metadata and metadata["stored"].format == "TIFF":
+        return metadata["stored"].order
+    return exif.parsed(metadata["exif"]).order if "exif" in metadata else "<"
+
+
+def _same(before: Metadata, after: Metadata, keys: set[str]) -> bool:
+    return all(before.get(key) == after.get(key) for key in keys)
+
+
+def _name(key: str, metadata: Metadata) -> str:
+    return photoshop.name_of(metadata["photoshop"]) if key == "photoshop" else _NAMES[key]
+
+
+def _moved(metadata: Metadata, before: Metadata, image_format: str) -> tuple[Metadata, list[str]]:
+    """Move into EXIF data what the format has no other place for, and name what has none."""
+    metadata, moved = metadata.copy(), dict[int, exif.Values]()
+    known = exif.parsed(metadata["exif"]) if "exif" in metadata else None
+    keys: tuple[Literal["dpi", "aspect"], ...] = ("dpi", "aspect")
+    for key in keys:
+        values = metadata.get(key)
+        if values and not _same(before, metadata, {key}) and not _has_place(key, metadata, image_format):
+            if known is None or exif.resolution_of(known) != {key: values}:
+                moved |= exif.resolution_entries(*values, unit=2 if key == "dpi" else 1)
+            del metadata[key]
+    lost = list[str]()
+    if image_format != "PNG" and not _same(before, metadata, {"texts"}):
+        kept = []
+        for text in metadata.pop("texts", ()):
+            tag = exif.TEXTS.get(text["keyword"])
+            if image_format == "JPEG" and text["keyword"] == "Comment":
+                kept.append(text)
+            elif image_format == "BMP" or tag is None or tag in moved or (known and tag in known.entries):
+                lost.append(text["keyword"])
+            else:
+                moved[tag] = (tiff_entries.ASCII, text["text"].encode() + b"\0")
+        if kept:
+            metadata["texts"] = tuple(kept)
+    if moved:
+        metadata["exif"] = exif.with_entries(metadata.get("exif", b""), moved)
+    return metadata, [f"texts ({', '.join(lost)})"] if lost else []
+
+
+def _has_place(key: str, metadata: Metadata, image_format: str) -> bool:
+    """True if a format has a place for a resolution, apart from EXIF data."""
+    return image_format != "WEBP" and (image_format != "JPEG" or jpeg.whole_resolution(metadata) is not None)

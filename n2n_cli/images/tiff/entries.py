@@ -1,0 +1,294 @@
+"""Directories of TIFF files and of EXIF data, their values kept as stored bytes.
+
+References
+----------
+TIFF Revision 6.0, Adobe 1992: section 2; BigTIFF, Aware Systems 2007; Exif 3.0, CIPA 2023: section 4.6.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import BinaryIO, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from PIL import TiffTags
+
+Order: TypeAlias = Literal["<", ">"]
+
+SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+"""Bytes of a value, by its type."""
+BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, LONG8 = 1, 2, 3, 4, 5, 7, 16
+ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 274, 282, 283, 296
+BIG_HEAD = 16
+"""Bytes of the header of a BigTIFF, the longest one."""
+EXIF, GPS, INTEROPERABILITY = 34665, 34853, 40965
+IPTC = 33723  # bytes, though many programs say that they are 32-bit numbers
+_INNER: Mapping[int, tuple[int, ...]] = {0: (EXIF, GPS), EXIF: (INTEROPERABILITY,)}
+"""Tags that point to a directory, by the directory that holds them; 0 is a page's own."""
+_OFFSETS, _LONG_OFFSETS = {LONG, 13}, {LONG8, 18}  # types of such a pointer; the latter of BigTIFF alone
+_WHOLE = {SHORT, LONG, 9}
+_TYPES = {
+    ORIENTATION: _WHOLE,
+    X_RESOLUTION: {RATIONAL, *_WHOLE},
+    Y_RESOLUTION: {RATIONAL, *_WHOLE},
+    RESOLUTION_UNIT: _WHOLE,
+}
+"""Types of tags, each with one value, that readers interpret and may fail on."""
+_FAMILY = {1: "bytes", 2: "bytes", 7: "bytes", 3: "whole", 4: "whole", 8: "whole", 9: "whole", 13: "whole"}
+_FAMILY |= {5: "fraction", 10: "fraction", 11: "fraction", 12: "fraction"}
+"""Kinds of values that programs take for each other, by their type."""
+_HALVES = {5: 4, 10: 4}  # bytes of the numbers of which a rational consists
+_MOST_SHARED, _LEAST = 4, 2**16  # times its size that different parts of a file may be read; a minimum in bytes
+_MOST = 2**31  # bytes that may be read again
+_ENDIAN: Mapping[Order, Literal["little", "big"]] = {"<": "little", ">": "big"}
+
+
+class Entry(NamedTuple):
+    """Values of a tag: their type, and their bytes in the byte order of the directory."""
+
+    type: int
+    data: bytes
+
+    def is_usual(self, tag: int) -> bool:
+        """True if EXIF data may have this entry: its type and number of values are those of the standards."""
+        return _is_right(tag, self.type, len(self.data) // SIZES[self.type], strict=True)
+
+    def swapped(self) -> Entry:
+        """The same values in the other byte order."""
+        size = _HALVES.get(self.type, SIZES[self.type])
+        return Entry(self.type, np.frombuffer(self.data, f"u{size}").byteswap().tobytes())
+
+    def numbers(self, order: Order) -> tuple[int, ...]:
+        """Values as whole numbers without a sign; a rational gives two."""
+        return tuple(np.frombuffer(self.data, f"{order}u{_HALVES.get(self.type, SIZES[self.type])}").tolist())
+
+
+@dataclass
+class Directory:
+    """A directory and the EXIF directories that it points to.
+
+    Attributes
+    ----------
+    order : "<" or ">"
+        Little- or big-endian.
+    entries : dict
+        Entries by tag, without the pointers.
+    inner : dict
+        Directories by the tag that points to them.
+    following : int
+        Offset of the next directory; 0 for none.
+    offset : int
+        Its own offset.
+    damaged : dict
+        Tags of rows that are not valid, by their number in the table.
+    """
+
+    order: Order
+    entries: dict[int, Entry] = field(default_factory=dict)
+    inner: dict[int, Directory] = field(default_factory=dict)
+    following: int = 0
+    offset: int = 0
+    damaged: dict[int, int] = field(default_factory=dict)
+
+    def in_order(self, order: Order) -> Directory:
+        """The same directory in the byte order `order`."""
+        if order == self.order:
+            return self
+        entries = {tag: entry if tag == IPTC else entry.swapped() for tag, entry in self.entries.items()}
+        return Directory(order, entries, {tag: inner.in_order(order) for tag, inner in self.inner.items()})
+
+
+class Room:
+    """Limits on the values that all directories of a file hold together, since a small file can name some many times.
+
+    Parameters
+    ----------
+    size : int
+        Size of the file, in bytes.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._different = _MOST_SHARED * size + _LEAST
+        self._all = self._different + _MOST
+        self._seen: set[tuple[int, int]] = set()
+
+    def take(self, place: int, length: int) -> bool:
+        """Account for a part of the file; False if there is no room."""
+        new = 0 if (place, length) in self._seen else length
+        if length > self._all or new > self._different:
+            return False
+        self._seen.add((place, length))
+        self._all, self._different = self._all - length, self._different - new
+        return True
+
+
+def read_directory(
+    file: BinaryIO,
+    offset: int,
+    order: Order,
+    *,
+    big: bool = False,
+    tag: int = 0,
+    strict: bool = False,
+    room: Room | None = None,
+) -> Directory:
+    """Read a directory and those that it points to; damaged entries are left out.
+
+    Its values together take at most as much memory as the file.
+
+    Parameters
+    ----------
+    tag : int
+        Tag that points to the directory; 0 for a page's own.
+    strict : bool
+        Also leave out entries whose type or number is not that of the standards, as for all directories of EXIF data.
+    room : Room, optional
+        Shared by the directories of a file.
+
+    Raises
+    ------
+    ValueError
+        When the file ends within the directory.
+    """
+    size = file.seek(0, io.SEEK_END)
+    room = room or Room(size)
+    inline, endian = 8 if big else 4, _ENDIAN[order]
+    row = struct.Struct(f"{order}HH{'Q' if big else 'I'}{inline}s")
+    file.seek(min(offset, size))
+    head = file.read(8 if big else 2)
+    length = int.from_bytes(head, endian) * row.size
+    if not head or offset + len(head) + length > size or not room.take(offset, length):
+        raise ValueError("it ends too early")
+    table, following = file.read(length), file.read(inline)
+    if strict and len(following) < inline:
+        raise ValueError("it ends too early")
+    found, left = Directory(order, following=int.from_bytes(following, endian), offset=offset), size
+    for index, (number, kind, count, data) in enumerate(row.iter_unpack(table)):
+        place, length = int.from_bytes(data, endian), count * SIZES.get(kind, 0)
+        if inline < length <= min(size - place, left) and room.take(place, length):
+            file.seek(place)
+            data, left = file.read(length), left - length
+        if count == 0 or (strict and kind not in SIZES):
+            continue  # a tag without a value, or of a type to be ignored
+        if length > len(data) or not _is_right(number, kind, count, directory=tag, big=big, strict=strict):
+            found.damaged[index] = number
+        elif number not in _INNER.get(tag, ()):
+            found.entries[number] = Entry(kind, data[:length])
+        else:
+            try:
+                at = int.from_bytes(data[:length], endian)
+                found.inner[number] = read_directory(file, at, order, big=big, tag=number, strict=True, room=room)
+            except ValueError:
+                found.damaged[index] = number
+    return found
+
+
+def _is_right(tag: int, kind: int, count: int, *, directory: int = 0, big: bool = False, strict: bool = False) -> bool:
+    """Check the type and the number of values of an entry, as `read_directory` does."""
+    if kind not in SIZES or (strict and kind >= LONG8):
+        return False
+    if tag in _INNER.get(directory, ()):
+        return kind in (_OFFSETS | _LONG_OFFSETS if big else _OFFSETS) and count == 1
+    if tag in _TYPES:
+        return kind in _TYPES[tag] and count == 1
+    wanted = TiffTags.lookup(tag, max(directory, 0) or None)
+    if not strict or not wanted.type or tag == IPTC:
+        return True
+    family = _FAMILY.get(kind)
+    return family == _FAMILY.get(wanted.type) and (count == 1 or wanted.length != 1 or family == "bytes")
+
+
+class Row(NamedTuple):
+    """A row of a directory's table: a tag, type and number of values.
+
+    `data` are the values; it is empty where they are too long for any row, and then at `offset`.
+    """
+
+    tag: int
+    type: int
+    number: int
+    data: bytes
+    offset: int = 0
+
+
+@dataclass
+class Placed:
+    """A directory whose values are in the file, but not its table."""
+
+    rows: list[Row]
+    inner: dict[int, Placed]
+
+    @property
+    def size(self) -> int:
+        """Maximum bytes of its table and of those that it points to."""
+        return 20 * (len(self.rows) + len(self.inner) + 2) + sum(inner.size for inner in self.inner.values())
+
+
+class DirectoryWriter:
+    """Appends data, values and tables to a file.
+
+    Parameters
+    ----------
+    file : BinaryIO
+        At its end.
+    order : "<" or ">"
+    """
+
+    def __init__(self, file: BinaryIO, order: Order) -> None:
+        self.order, self.position = order, file.tell()
+        self._file = file
+        self._places: dict[bytes, int] = {}  # by the digest of a value
+
+    def append(self, data: bytes) -> int:
+        """Write `data` at an even offset; returns the offset."""
+        place = self.position + self.position % 2
+        self.position += self._file.write(bytes(self.position % 2) + data)
+        return place
+
+    def place(self, directory: Directory) -> Placed:
+        """Write the long values of a directory; equal ones are written once."""
+        directory = directory.in_order(self.order)
+        rows = []
+        for tag, (kind, data) in directory.entries.items():
+            digest, offset = sha256(data).digest(), 0
+            if len(data) > 4:  # too long for a row, except of BigTIFF
+                offset = self._places[digest] = self._places.get(digest) or self.append(data)
+            rows.append(Row(tag, kind, len(data) // SIZES[kind], data if len(data) <= 8 else b"", offset))
+        return Placed(rows, {tag: self.place(inner) for tag, inner in directory.inner.items()})
+
+    def write(self, placed: Placed, following: int, *, big: bool = False) -> int:
+        """Write the table of a directory and of those that it points to; returns its offset.
+
+        Parameters
+        ----------
+        following : int
+            Offset of the next directory; 0 for the last.
+        big : bool
+            BigTIFF: offsets of 64 bits.
+        """
+        inline, letter = (8, "Q") if big else (4, "I")
+        rows = list(placed.rows)
+        for tag, inner in placed.inner.items():
+            offset = self.write(inner, 0, big=big)
+            rows.append(Row(tag, LONG8 if big else LONG, 1, struct.pack(f"{self.order}{letter}", offset)))
+        table = struct.pack(f"{self.order}{letter if big else 'H'}", len(rows))
+        for tag, kind, number, data, offset in sorted(rows):
+            value = data if 0 < len(data) <= inline else struct.pack(f"{self.order}{letter}", offset)
+            table += struct.pack(f"{self.order}HH{letter}", tag, kind, number) + value.ljust(inline, b"\0")
+        return self.append(table + struct.pack(f"{self.order}{letter}", following))
+
+
+def head(first: int, order: Order, *, big: bool = False) -> bytes:
+    """Header of a file: 8 bytes, or 16 for BigTIFF.
+
+    Parameters
+    ----------
+    first : int
+        Offset of the first directory.
+    """
+    start = b"II" if order == "<" else b"MM"
+    return start + (struct.pack(f"{order}HHHQ", 43, 8, 0, first) if big else struct.pack(f"{order}HI", 42, first))

@@ -1,0 +1,133 @@
+"""Decoding by Pillow and its libtiff.
+
+References
+----------
+TIFF Revision 6.0, Adobe 1992; TIFF Technical Note 2, 1995: JPEG.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from contextlib import suppress
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
+
+from n2n_cli.images.tiff import pages as tags
+from n2n_cli.images.tiff.blocks import Blocks, stored
+from n2n_cli.images.tiff.directory import StoredValues, Values, directory, head
+from n2n_cli.images.tiff.pages import Page
+from n2n_cli.nn.functional import Array
+
+COMPRESSIONS = {1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946, 34925, 50000}
+"""Values of the tag Compression that Pillow's libtiff decodes, in every build of it."""
+_LONGEST_VALUES = 2**20  # bytes of a tag that describes pixels
+_OLD_JPEG, _LONGEST_OLD_JPEG = 6, 2**28  # value of the tag Compression, and bytes of such a file
+_STDERR = 2
+_HEAD = 8  # bytes of a file's header
+
+
+class _Silence:
+    """Context in which nothing reaches stderr: libtiff prints there what our errors report.
+
+    It holds a lock, as the descriptor is one for all threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stderr = -1
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        with suppress(OSError):  # stderr may be closed
+            self._stderr = os.dup(_STDERR)
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, _STDERR)
+            os.close(nowhere)
+
+    def __exit__(self, *error: object) -> None:
+        if self._stderr >= 0:
+            os.dup2(self._stderr, _STDERR)
+            os.close(self._stderr)
+            self._stderr = -1
+        self._lock.release()
+
+
+_silence = _Silence()
+
+
+def decompressed(pieces: list[bytes], rows: list[int], compression: int, blocks: Blocks) -> Array:
+    """Decompress strips or tiles, (rows of all, bytes): as strips of a gray picture with one pixel per byte.
+
+    Parameters
+    ----------
+    pieces : list of bytes
+    rows : list of int
+        Rows of each; equal but for the last.
+    compression : int
+        Value of that tag.
+
+    Raises
+    ------
+    ValueError, OSError
+        When they are damaged.
+    """
+    if not pieces:
+        return np.zeros((0, blocks.row_bytes), np.uint8)
+    entries: dict[int, Values] = {
+        tags.WIDTH: blocks.row_bytes,
+        tags.LENGTH: blocks.rows * (len(rows) - 1) + rows[-1],
+        tags.BITS: 8,
+        tags.COMPRESSION: compression,
+        tags.PHOTOMETRIC: 1,
+        tags.SAMPLES: 1,
+        tags.ROWS_PER_STRIP: blocks.rows,
+        tags.STRIP_OFFSETS: np.cumsum([_HEAD, *map(len, pieces[:-1])]).tolist(),
+        tags.STRIP_COUNTS: [*map(len, pieces)],
+    }
+    end = _HEAD + sum(map(len, pieces))
+    file = io.BytesIO(b"".join([head(end, big=False), *pieces, directory(entries, end, 0, big=False)]))
+    with _silence, TiffImageFile(file) as image:
+        image.load()
+        return np.asarray(image)
+
+
+def pillow_image(page: Page, blocks: Blocks) -> Image.Image:
+    """Decode a page with Pillow, which gets a file of the pixels and of the tags that describe them, and no more.
+
+    Raises
+    ------
+    SyntaxError
+        When Pillow does not support its kind of pixels.
+    ValueError, OSError
+        When the pixels are damaged or truncated.
+    """
+    order: Literal["<", ">"] = "<" if page.head[:2] == b"II" else ">"
+    if any(page.tags.entry(tag).length > _LONGEST_VALUES for tag in tags.OF_PIXELS & set(page.tags)):
+        raise ValueError("a tag of its pixels is too long")
+    entries: dict[int, Values] = {
+        tag: StoredValues(page.tags.entry(tag).type, page.tags.entry(tag).number, page.tags.raw(tag))
+        for tag in tags.OF_PIXELS & set(page.tags)
+    }
+    if page.integer(tags.COMPRESSION, tags.RAW) == _OLD_JPEG:  # parts of it lie anywhere in the file
+        page.file.seek(0)
+        data = page.file.read(_LONGEST_OLD_JPEG + 1)
+        if len(data) > _LONGEST_OLD_JPEG or len(page.head) > _HEAD:
+            raise ValueError("it is too long for an old-style JPEG in TIFF")
+        data, places = data[_HEAD:] + bytes(len(data) % 2), blocks.places
+    else:
+        _, firsts, numbers = np.unique(blocks.places, return_index=True, return_inverse=True)  # blocks may share bytes
+        pieces = [stored(page, blocks, number) for number in firsts.tolist()]
+        data, places = b"".join(pieces), np.cumsum([_HEAD, *map(len, pieces[:-1])])[numbers]
+    offsets, counts = (tags.TILE_OFFSETS, tags.TILE_COUNTS) if blocks.tiled else (tags.STRIP_OFFSETS, tags.STRIP_COUNTS)
+    entries |= {offsets: places.tolist(), counts: blocks.lengths.tolist()}
+    end = _HEAD + len(data)
+    file = b"".join([head(end, big=False, order=order), data, directory(entries, end, 0, big=False, order=order)])
+    with _silence:
+        image = TiffImageFile(io.BytesIO(file))
+        image.load()
+    return image

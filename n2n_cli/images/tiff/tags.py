@@ -1,0 +1,162 @@
+"""Values of a TIFF directory, each read from the file when it is asked for.
+
+A small file can claim any number of long values, also several times the same bytes; so nothing is read in advance.
+
+References
+----------
+TIFF Revision 6.0, Adobe 1992: section 2; BigTIFF, Aware Systems 2007.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from PIL.TiffImagePlugin import IFDRational
+
+from n2n_cli.nn.functional import Array
+
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+"""Bytes of a value by its type."""
+_NUMBERS = {
+    1: "u1",
+    3: "u2",
+    4: "u4",
+    6: "i1",
+    8: "i2",
+    9: "i4",
+    11: "f4",
+    12: "f8",
+    13: "u4",
+    16: "u8",
+    17: "i8",
+    18: "u8",
+}
+_BYTE, _ASCII, _RATIONAL, _UNDEFINED, _SIGNED_RATIONAL = 1, 2, 5, 7, 10
+_DIRECTORIES = (330, 34665, 34853)  # tags of offsets: SubIFDs, Exif, GPS
+_MOST_ENTRIES = 65_535  # as many as a file that is not a BigTIFF can have
+_MOST_NUMBERS = 2**16  # numbers that become Python's; `numbers` reads more
+
+
+class Entry(NamedTuple):
+    """Type, number of values, and offset and length in the file of all of them, in bytes."""
+
+    type: int
+    number: int
+    place: int
+    length: int
+
+
+class Tags(Mapping[int, Any]):
+    """Values of a directory by their tag numbers, in Pillow's types.
+
+    Bytes and undefined values are bytes, text is decoded as Latin-1, a single number stands alone, several are a tuple.
+
+    Parameters
+    ----------
+    file : BinaryIO
+    head : bytes
+        Header of the file: 8 bytes, or 16 for BigTIFF.
+    offset : int
+        Offset of the directory.
+
+    Attributes
+    ----------
+    following : int
+        Offset of the next directory; 0 for the last.
+    damaged : tuple of int
+        Tags whose values lie behind the end of the file.
+    whole : bool
+        Whether the offset of the next directory lies in the file, too.
+
+    Raises
+    ------
+    ValueError
+        When the directory does not lie in the file.
+    """
+
+    def __init__(self, file: BinaryIO, head: bytes, offset: int) -> None:
+        self._file, self._place, self._order = file, offset, "<" if head[:2] == b"II" else ">"
+        count_format, entry_format, inline = ("Q", "HHQ", 8) if len(head) > 8 else ("H", "HHI", 4)
+        end = file.seek(0, io.SEEK_END)
+        start = offset + struct.calcsize(count_format)
+        if not (len(head) <= offset and start <= end):
+            raise ValueError("its list of pages leads behind the end of the file")
+        file.seek(offset)
+        count = self._offset(file.read(start - offset))
+        size = struct.calcsize(self._order + entry_format) + inline
+        if count > _MOST_ENTRIES or start + count * size > end:
+            raise ValueError("the list of its tags is damaged")
+        table = file.read(count * size + inline)
+        self._entries: dict[int, Entry] = {}
+        damaged = []
+        for at in range(0, count * size, size):
+            tag, kind, number = struct.unpack_from(self._order + entry_format, table, at)
+            length = number * _SIZES.get(kind, 0)
+            place = start + at + size - inline
+            if length > inline:
+                place = self._offset(table[at + size - inline : at + size])
+            if length and place + length <= end:
+                self._entries.setdefault(tag, Entry(kind, number, place, length))
+            elif length:
+                damaged.append(tag)
+        self.damaged = tuple(damaged)
+        last = table[count * size :]
+        self.following = self._offset(last) if len(last) == inline else 0
+        self.whole = len(last) == inline
+
+    def _offset(self, data: bytes) -> int:
+        return int.from_bytes(data, "little" if self._order == "<" else "big")
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, tag: object) -> bool:
+        return tag in self._entries
+
+    def __getitem__(self, tag: int) -> Any:
+        entry = self._entries[tag]
+        if entry.type in (_BYTE, _UNDEFINED):
+            return self.raw(tag)
+        if entry.type == _ASCII:
+            return self.raw(tag).removesuffix(b"\0").decode("latin-1")
+        if entry.number > _MOST_NUMBERS:
+            raise ValueError(f"tag {tag} has {entry.number:,} values")
+        if entry.type in (_RATIONAL, _SIGNED_RATIONAL):
+            letter = "I" if entry.type == _RATIONAL else "i"
+            parts = struct.unpack(f"{self._order}{2 * entry.number}{letter}", self.raw(tag))
+            values = tuple(IFDRational(*pair) for pair in zip(parts[::2], parts[1::2], strict=True))
+        else:
+            values = tuple(self.numbers(tag).tolist())
+        return values[0] if len(values) == 1 else values
+
+    def entry(self, tag: int) -> Entry:
+        """Type, number and place of a tag's values."""
+        return self._entries[tag]
+
+    def lies_in(self, start: int, end: int) -> bool:
+        """True if the directory, one that it names or one of its values begins in a part of the file."""
+        inner = (place for tag in _DIRECTORIES for place in self.numbers(tag).tolist())
+        places = [self._place, *(entry.place for entry in self._entries.values()), *inner]
+        return any(start <= place < end for place in places)
+
+    def raw(self, tag: int, most: int | None = None) -> bytes:
+        """Bytes of a tag's values as stored, the first `most` of them."""
+        entry = self._entries[tag]
+        self._file.seek(entry.place)
+        return self._file.read(entry.length if most is None else min(most, entry.length))
+
+    def numbers(self, tag: int) -> Array:
+        """Numbers of a tag, in this machine's byte order; empty if there are none."""
+        entry = self._entries.get(tag)
+        name = None if entry is None else _NUMBERS.get(entry.type)
+        if name is None:
+            return np.zeros(0, np.int64)
+        stored = np.dtype(name).newbyteorder("<" if self._order == "<" else ">")
+        return np.frombuffer(self.raw(tag), stored).astype(name)

@@ -1,0 +1,83 @@
+"""Correction of local means: a denoised picture must be as bright as its input, region by region.
+
+A network shifts the brightness of regions a little, most where they are dark. What it removed is noise of mean zero, so
+its local mean over a few thousand pixels is the network's error, and is added back.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from n2n_cli.nn.functional import Array
+
+BLOCK = 8
+"""Side of the blocks over which differences are summed, in pixels."""
+_SMOOTHINGS = 2
+"""Times that the sums are smoothed by [1, 2, 1] / 4 along both axes: weights reach 24 pixels far."""
+
+
+class LocalMeans:
+    """Local weighted means of a picture's differences (input minus output).
+
+    Parameters
+    ----------
+    shape : (int, int, int)
+        (H, W, C) of the picture.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._width = shape[1]
+        blocks = (-(-shape[0] // BLOCK), -(-shape[1] // BLOCK), shape[2])
+        self.sums, self.weights = np.zeros(blocks), np.zeros(blocks)
+        self.means = np.zeros(blocks)
+
+    def add(self, top: int, differences: Array, weights: Array) -> None:
+        """Add the differences of rows from `top` on, a multiple of `BLOCK`.
+
+        Parameters
+        ----------
+        differences, weights : (rows, W, C) arrays
+        """
+        place = slice(top // BLOCK, -(-(top + len(differences)) // BLOCK))
+        self.sums[place] = block_sums(differences * weights)
+        self.weights[place] = block_sums(weights)
+
+    def smooth(self, scale: Array | None = None, *, times: int = _SMOOTHINGS) -> None:
+        """Compute the means, smoothed so many times, and multiplied by an optional scale of each block."""
+        sums, weights = self.sums, self.weights
+        for _ in range(times):
+            sums, weights = _smoothed(sums), _smoothed(weights)
+        self.means = np.divide(sums, weights, out=np.zeros_like(sums), where=weights > 0)
+        if scale is not None:
+            self.means *= scale
+
+    def rows(self, top: int, bottom: int) -> Array:
+        """(bottom - top, W, C) means of these rows, interpolated between the blocks."""
+        part = _interpolated(self.means, np.arange(top, bottom), 0)
+        return _interpolated(part, np.arange(self._width), 1).astype(np.float32)
+
+
+def block_sums(x: Array) -> Array:
+    """(rows, W, C) -> sums over blocks; the last ones may be incomplete."""
+    down, across = (np.arange(0, size, BLOCK) for size in x.shape[:2])
+    sums: Array = np.add.reduceat(np.add.reduceat(x, down, axis=0, dtype=np.float64), across, axis=1)
+    return sums
+
+
+def _smoothed(x: Array) -> Array:
+    for axis in (0, 1):
+        padded = np.pad(x, [(1, 1) if i == axis else (0, 0) for i in range(3)], "edge")
+        n = x.shape[axis]
+        before, middle, after = (padded.take(range(i, i + n), axis) for i in range(3))
+        x = (before + 2 * middle + after) / 4
+    return x
+
+
+def _interpolated(blocks: Array, pixels: Array, axis: int) -> Array:
+    """Values at pixels, linear between the centres of blocks."""
+    place = np.clip((pixels + 0.5) / BLOCK - 0.5, 0, blocks.shape[axis] - 1)
+    first = np.minimum(place.astype(int), max(0, blocks.shape[axis] - 2))
+    share = (place - first).reshape([-1 if i == axis else 1 for i in range(3)])
+    second = np.minimum(first + 1, blocks.shape[axis] - 1)
+    between: Array = (1 - share) * blocks.take(first, axis) + share * blocks.take(second, axis)
+    return between

@@ -1,0 +1,198 @@
+"""Measured values on their way through a network, and the dark areas of display pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from n2n_cli.images import Picture
+from n2n_cli.nn.functional import Array
+from n2n_cli.noise.stabilisation import FEW_PHOTONS, stabilised_variance
+from n2n_cli.values.local_means import BLOCK, LocalMeans, block_sums
+from n2n_cli.values.transform import Values
+
+_BAND = 1 << 20  # values converted at a time
+_MOST_CHANGE = 4.0
+"""Maximum change of a measured value, in standard deviations of its noise: what stands out more is no noise."""
+
+_FEW_LEVELS = 500
+"""Range of integers from which on rounding errors are too small to matter."""
+_TURNS = 4
+"""Times that integers are rounded, each time with the errors of the last one corrected."""
+
+_DARK, _SHADOW = 8 / 255, 24 / 255
+"""Mean of a block up to which its brightness is kept fully, and from which on not at all."""
+_CLIPPED, _WEAK = 0.02, 3 / 255
+"""Share of black pixels from which noise was clipped, unless its standard deviation is below the second value; clipped
+noise makes the input brighter than the truth, so that its mean is not kept."""
+
+
+class Prepared:
+    """A picture as a network sees it, and the way back.
+
+    Attributes
+    ----------
+    own : Picture
+        The picture as it is.
+    values : Values
+    picture : Picture
+        Floats as the network sees them; missing values are filled in from their surroundings.
+    missing : (H, W, C) boolean array
+        Values that come back as they were.
+    kept : int
+        Number of values that come back as they were: missing data, not finite, or outlying.
+    """
+
+    def __init__(self, picture: Picture, values: Values) -> None:
+        self.own, self.values = picture, values
+        pixels = picture.pixels
+        seen = np.empty(pixels.shape, np.float32)
+        missing = np.empty(pixels.shape, bool)
+        for rows in _bands(pixels.shape):
+            part = pixels[rows]
+            missing[rows] = values.missing(part)
+            v = values.normalised(np.where(missing[rows], np.asarray(values.low).astype(part.dtype), part))
+            seen[rows] = values.seen(v)
+        self.kept = int(np.count_nonzero(missing))
+        self.missing = missing
+        if self.kept:
+            channels = zip(np.moveaxis(seen, -1, 0), np.moveaxis(missing, -1, 0), strict=True)
+            for channel, lost in channels:
+                channel[...] = _filled(channel, lost)
+        if values.kind == "photons":
+            _fill_up_noise(seen, values)
+        self.picture = replace(picture, pixels=seen, notes=(), nodata=None)
+
+    def finish(self, denoised: Array, strength: float = 1.0) -> Picture:
+        """The picture with pixels from (H, W, C) denoised floats, which are overwritten."""
+        own, values, seen = self.own, self.values, self.picture.pixels
+        dtype = own.pixels.dtype
+        means = LocalMeans(seen.shape)
+        for rows in _bands(seen.shape):
+            most = np.float32(_MOST_CHANGE * values.sigma)
+            signal = values.signal(np.clip(denoised[rows], seen[rows] - most, seen[rows] + most))
+            known = ~self.missing[rows]
+            noisy = values.normalised(np.where(known, own.pixels[rows], np.asarray(values.low).astype(dtype)))
+            means.add(rows.start, noisy - signal, known.astype(np.float32))
+            denoised[rows] = signal
+        means.smooth()
+        for rows in _bands(seen.shape):
+            denoised[rows] += means.rows(rows.start, rows.stop)
+            if strength != 1:
+                denoised[rows] *= np.float32(strength)
+                denoised[rows] += np.float32(1 - strength) * values.normalised(own.pixels[rows])
+        pixels = self._stored(denoised)
+        if self.kept:
+            pixels[self.missing] = own.pixels[self.missing]
+        return replace(own, pixels=pixels)
+
+    def _stored(self, v: Array) -> Array:
+        """(H, W, C) normalised values in the picture's own type.
+
+        Plain rounding to integers would shift the mean of areas that are smooth and lie between two integers. So the
+        local means of the rounding errors are fed back, and a little dither lets some pixels of such an area go up.
+        """
+        values, dtype = self.values, self.own.pixels.dtype
+        pixels = np.empty(v.shape, dtype)
+        coarse = dtype.kind in "iu" and values.high - values.low < _FEW_LEVELS
+        shift = np.zeros((1, 1, 1))
+        errors = LocalMeans(v.shape)
+        for turn in range(_TURNS if coarse else 1):
+            for rows in _bands(v.shape):
+                x = values.restored(v[rows])
+                if dtype.kind == "f":
+                    pixels[rows] = x
+                    continue
+                limits = np.iinfo(dtype)
+                aimed = x
+                if turn:
+                    aimed = x + errors.rows(rows.start, rows.stop) + _dither(rows, v.shape[1])
+                pixels[rows] = np.clip(np.rint(aimed), limits.min, limits.max)
+                if coarse:
+                    errors.add(rows.start, x - pixels[rows], np.ones_like(x))
+            if coarse:
+                errors.smooth()
+                shift = shift + errors.means
+                errors.means = shift
+        return pixels
+
+
+def _dither(rows: slice, width: int) -> Array:
+    """(rows, width, 1) values from -1/4 to 1/4 that are spread evenly over every small area.
+
+    The additive recurrence of Roberts (2018), "The unreasonable effectiveness of quasirandom sequences".
+    """
+    place = 0.7548776662466927 * np.arange(rows.start, rows.stop)[:, None] + 0.5698402909980532 * np.arange(width)
+    dither: Array = (place % 1 - 0.5)[..., None] / 2
+    return dither
+
+
+def _bands(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Slices of rows of about `_BAND` values, at multiples of a block."""
+    step = max(1, _BAND // max(1, shape[1] * shape[2] * BLOCK)) * BLOCK
+    for top in range(0, shape[0], step):
+        yield slice(top, min(top + step, shape[0]))
+
+
+def _fill_up_noise(seen: Array, values: Values) -> None:
+    """Add noise where a mean of a few photons leaves less than elsewhere, in place.
+
+    A network takes the noise level from the surroundings: an almost noiseless background makes it keep all noise.
+    """
+    photons = LocalMeans(seen.shape)
+    for rows in _bands(seen.shape):
+        v = values.signal(seen[rows])
+        photons.add(rows.start, v / values.gain + values.variance / values.gain**2, np.ones_like(v))
+    photons.smooth(times=0)
+    if photons.means.min() >= FEW_PHOTONS:
+        return
+    rng = np.random.default_rng(0)
+    for rows in _bands(seen.shape):
+        lacking = 1 - stabilised_variance(photons.rows(rows.start, rows.stop))
+        noise = rng.standard_normal(lacking.shape, dtype=np.float32)
+        seen[rows] += noise * np.sqrt(np.maximum(lacking, 0)).astype(np.float32) * np.float32(values.sigma)
+
+
+def _filled(x: Array, missing: Array) -> Array:
+    """(H, W) with missing values replaced by means of the nearest others."""
+    if not missing.any() or missing.all():
+        return np.where(missing, np.float32(0), x) if missing.any() else x
+    h, w = x.shape
+    pad = [(0, h % 2), (0, w % 2)]
+    cells = ((h + 1) // 2, 2, (w + 1) // 2, 2)
+    count = np.pad(~missing, pad).reshape(cells).sum(axis=(1, 3))
+    total = np.pad(np.where(missing, np.float32(0), x), pad).reshape(cells).sum(axis=(1, 3))
+    coarse = _filled(np.divide(total, count, out=np.zeros_like(total), where=count > 0), count == 0)
+    nearest = coarse.repeat(2, axis=0).repeat(2, axis=1)[:h, :w]
+    return np.where(missing, nearest, x)
+
+
+def keep_dark_means(noisy: Array, denoised: Array) -> None:
+    """Correct the mean of dark areas of a denoised display picture, in place.
+
+    Parameters
+    ----------
+    noisy, denoised : (H, W, C) arrays of uint8 or uint16
+    """
+    top = float(np.iinfo(denoised.dtype).max)
+    if not (denoised[BLOCK // 2 :: BLOCK, BLOCK // 2 :: BLOCK] < _SHADOW * top).any():
+        return
+    means = LocalMeans(denoised.shape)
+    counts, squares, light, black = (np.zeros_like(means.sums) for _ in range(4))
+    for rows in _bands(denoised.shape):
+        x, y = noisy[rows].astype(np.float32), denoised[rows].astype(np.float32)
+        ones = np.ones_like(x)
+        means.add(rows.start, x - y, ones)
+        place = slice(rows.start // BLOCK, -(-rows.stop // BLOCK))
+        counts[place], light[place] = means.weights[place], block_sums(y)
+        squares[place], black[place] = block_sums(np.square(x - y)), block_sums(x == 0)
+    variance = squares / counts - np.square(means.sums / counts)
+    clipped = (black > _CLIPPED * counts) & (variance > (_WEAK * top) ** 2)
+    means.sums[clipped] = means.weights[clipped] = 0
+    means.smooth(np.clip((_SHADOW - light / counts / top) / (_SHADOW - _DARK), 0, 1))
+    for rows in _bands(denoised.shape):
+        change = means.rows(rows.start, rows.stop)
+        if change.any():
+            denoised[rows] = np.clip(np.rint(denoised[rows] + change), 0, top)
