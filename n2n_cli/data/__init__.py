@@ -3,6 +3,7 @@
 sources             training and validation pairs of a configuration
 pairs               numbered pairs, cut from pictures or read from a file
 folders             picture files of a folder
+set_values          the transform of a set's values, and its pictures as a network sees them
 built_in            the built-in pictures
 picture_cache       cache of generated pictures
 dead_leaves         generator of the built-in pictures

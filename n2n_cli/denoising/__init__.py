@@ -1,6 +1,8 @@
 """Denoising of pictures in memory, picture files, and arrays.
 
-picture        a picture in memory
+picture        a display picture in memory
+page           a page of any kind of values
+transforms     the transform of a file's values
 picture_files  picture files, one after another
 tasks          tasks, options and outcomes
 plan           output file of each input file

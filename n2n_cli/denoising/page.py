@@ -49,9 +49,7 @@ def denoise_page(model: Model | None, own: Picture, transforms: Transforms, opti
     page = DenoisedPage(own)
     if options.strength == 0 or values.reason:
         advance(1)
-        return page
-    prepared = transforms.prepared(own)
-    if prepared is None:
+    elif (prepared := transforms.prepared(own)) is None:
         page.picture = _denoise(model, own, page, options, options.strength, options.max_memory)
     else:
         spare = None if options.max_memory is None else max(1, options.max_memory - 2 * own.pixels.nbytes)

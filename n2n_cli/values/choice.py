@@ -90,7 +90,8 @@ def choose_values(first: Picture, others: Iterable[Picture] = (), mode: Mode = "
     linear = Values("linear", low, high if high > low else low + 1, empty=empty)
     text = f"{_depth(dtype)}, {low:.4g} to {high:.4g}" + ("" if dtype.kind == "f" else " counts")
     if high <= low:
-        return replace(linear, reason="its values are constant"), text
+        same = display if mode == "auto" and _is_display(first, low, high) else linear
+        return replace(same, reason="its values are constant"), text
     planes = [tile[..., c].astype(np.float64) for tile in tiles for c in range(tile.shape[2])]
     valid = [~linear.missing(tile[..., c]) for tile in tiles for c in range(tile.shape[2])]
     fit = fit_noise(planes, valid)

@@ -19,6 +19,8 @@ _MOST_CHANGE = 4.0
 
 _FEW_LEVELS = 500
 """Range of integers from which on rounding errors are too small to matter."""
+_DITHER = 0.5
+"""Range of the dither, in levels: less noise than a whole level, and enough for any mean."""
 _TURNS = 4
 """Times that integers are rounded, each time with the errors of the last one corrected."""
 
@@ -114,18 +116,18 @@ class Prepared:
                     errors.add(rows.start, x - pixels[rows], np.ones_like(x))
             if coarse:
                 errors.smooth()
-                shift = shift + errors.means
+                shift = shift + _DITHER * errors.means  # the dither makes the mean change by 1 / _DITHER of a shift
                 errors.means = shift
         return pixels
 
 
 def _dither(rows: slice, width: int) -> Array:
-    """(rows, width, 1) values from -1/4 to 1/4 that are spread evenly over every small area.
+    """(rows, width, 1) values of a range of `_DITHER`, spread evenly over every small area.
 
     The additive recurrence of Roberts (2018), "The unreasonable effectiveness of quasirandom sequences".
     """
     place = 0.7548776662466927 * np.arange(rows.start, rows.stop)[:, None] + 0.5698402909980532 * np.arange(width)
-    dither: Array = (place % 1 - 0.5)[..., None] / 2
+    dither: Array = (place % 1 - 0.5)[..., None] * _DITHER
     return dither
 
 

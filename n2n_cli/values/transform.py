@@ -89,10 +89,9 @@ class Values:
         """Mask of the values to keep as they are: not finite, missing data, or outlying."""
         mask = np.zeros(x.shape, bool)
         if x.dtype.kind == "f":
-            with np.errstate(invalid="ignore"):
-                mask |= ~(np.abs(x) < _EMPTY)  # also NaN
+            mask |= ~np.isfinite(x) | (np.abs(x) >= np.float32(_EMPTY))
         for value in self.empty:
-            mask |= x == np.asarray(value).astype(x.dtype)
+            mask |= _equal(x, value)
         if self.measured:
             with np.errstate(invalid="ignore", over="ignore"):
                 v = self.normalised(x)
@@ -127,6 +126,16 @@ class Values:
         """The transform as a configuration holds it, such as "linear:91~185"."""
         numbers = f"{self.kind}:{self.low!r}~{self.high!r}"
         return f"{numbers},{self.gain!r},{self.variance!r}" if self.kind == "photons" else numbers
+
+
+def _equal(x: Array, value: float) -> Array:
+    """x == value, where a type that cannot hold the value has it nowhere."""
+    if x.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return x == np.asarray(value).astype(x.dtype)  # as the file's own type rounds it
+    limits = np.iinfo(x.dtype)
+    holds = value == round(value) and limits.min <= value <= limits.max if math.isfinite(value) else False
+    return x == int(value) if holds else np.zeros(x.shape, bool)
 
 
 def sigma_of(picture: Picture, values: Values) -> float:
