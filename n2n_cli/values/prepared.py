@@ -19,10 +19,8 @@ _MOST_CHANGE = 4.0
 
 _FEW_LEVELS = 500
 """Range of integers from which on rounding errors are too small to matter."""
-_DITHER = 0.5
-"""Range of the dither, in levels: less noise than a whole level, and enough for any mean."""
-_TURNS = 4
-"""Times that integers are rounded, each time with the errors of the last one corrected."""
+_SHIFTED = 0.01
+"""Local mean of rounding errors, in levels, from which on an area is dithered."""
 
 _DARK, _SHADOW = 8 / 255, 24 / 255
 """Mean of a block up to which its brightness is kept fully, and from which on not at all."""
@@ -93,41 +91,37 @@ class Prepared:
     def _stored(self, v: Array) -> Array:
         """(H, W, C) normalised values in the picture's own type.
 
-        Plain rounding to integers would shift the mean of areas that are smooth and lie between two integers. So the
-        local means of the rounding errors are fed back, and a little dither lets some pixels of such an area go up.
+        Plain rounding to integers shifts the mean of areas that are smooth and lie between two integers; there, a
+        dither lets as many pixels go up as the mean needs.
         """
         values, dtype = self.values, self.own.pixels.dtype
         pixels = np.empty(v.shape, dtype)
-        coarse = dtype.kind in "iu" and values.high - values.low < _FEW_LEVELS
-        shift = np.zeros((1, 1, 1))
-        errors = LocalMeans(v.shape)
-        for turn in range(_TURNS if coarse else 1):
+        if dtype.kind == "f":
+            for rows in _bands(v.shape):
+                pixels[rows] = values.restored(v[rows])
+            return pixels
+        limits, errors = np.iinfo(dtype), LocalMeans(v.shape)
+        coarse = values.high - values.low < _FEW_LEVELS
+        for dithered in (False, True) if coarse else (False,):
             for rows in _bands(v.shape):
                 x = values.restored(v[rows])
-                if dtype.kind == "f":
-                    pixels[rows] = x
-                    continue
-                limits = np.iinfo(dtype)
-                aimed = x
-                if turn:
-                    aimed = x + errors.rows(rows.start, rows.stop) + _dither(rows, v.shape[1])
+                aimed = x + errors.rows(rows.start, rows.stop) * _dither(rows, v.shape[1]) if dithered else x
                 pixels[rows] = np.clip(np.rint(aimed), limits.min, limits.max)
-                if coarse:
+                if coarse and not dithered:
                     errors.add(rows.start, x - pixels[rows], np.ones_like(x))
             if coarse:
                 errors.smooth()
-                shift = shift + _DITHER * errors.means  # the dither makes the mean change by 1 / _DITHER of a shift
-                errors.means = shift
+                errors.means = (np.abs(errors.means) > _SHIFTED).astype(np.float64)
         return pixels
 
 
 def _dither(rows: slice, width: int) -> Array:
-    """(rows, width, 1) values of a range of `_DITHER`, spread evenly over every small area.
+    """(rows, width, 1) values from -1/2 to 1/2, spread evenly over every small area.
 
     The additive recurrence of Roberts (2018), "The unreasonable effectiveness of quasirandom sequences".
     """
     place = 0.7548776662466927 * np.arange(rows.start, rows.stop)[:, None] + 0.5698402909980532 * np.arange(width)
-    dither: Array = (place % 1 - 0.5)[..., None] * _DITHER
+    dither: Array = (place % 1 - 0.5)[..., None]
     return dither
 
 

@@ -55,7 +55,7 @@ def test_a_file_is_denoised_with_one_line_on_its_values(photo: Model) -> None:
     assert rms(found - clean) < 0.3 * rms(noisy - clean)
     assert len(outcome.notes) == 1
     assert re.fullmatch(
-        r"in\.tif: values: 16 bit, [\d.]+ to [\d.]+ counts; photon noise, gain [\d.]+, read noise [\d.]+",
+        r"values: 16 bit, [\d.]+ to [\d.]+ counts; photon noise, gain [\d.]+, read noise [\d.]+",
         outcome.notes[0],
     )
 
@@ -70,7 +70,7 @@ def test_display_pictures_have_no_line(photo: Model) -> None:
     (_,), outcome = through_a_file(photo, dead_leaves(1, 64, seed=1)[0])
     assert outcome.notes == []
     (_,), outcome = through_a_file(photo, dead_leaves(1, 64, seed=1)[0], values="display")
-    assert outcome.notes == ["in.tif: values: 8 bit, display"]
+    assert outcome.notes == ["values: 8 bit, display"]
 
 
 # Pages
@@ -86,7 +86,7 @@ def test_pages_of_a_constant_scene_keep_their_brightness(photo: Model) -> None:
     assert np.ptp(means) / means.mean() < 0.002
     assert found[2][40, 50] == 65535
     assert len([note for note in outcome.notes if "values:" in note]) == 1
-    assert outcome.notes[-1] == ("in.tif: 1 value not finite, without data or far outside the rest stayed as they were")
+    assert outcome.notes[-1] == ("1 value not finite, without data or far outside the rest stayed as they were")
 
 
 def test_pages_that_bleach_share_one_transform(photo: Model) -> None:
@@ -132,7 +132,7 @@ def test_missing_data_come_back_and_the_rest_is_as_without_them(sentinel: float,
     near[:28], near[62:], near[:, :18], near[:, 52:] = False, False, False, False
     assert rms((found - clean)[near]) < 0.6 * rms((noisy - clean)[near])
     count = int(missing.sum())
-    kept = f"in.tif: {count:,} values not finite, without data or far outside the rest stayed as they were"
+    kept = f"{count:,} values not finite, without data or far outside the rest stayed as they were"
     assert outcome.notes[-1] == kept
 
 
