@@ -132,10 +132,13 @@ def _equal(x: Array, value: float) -> Array:
     """x == value, where a type that cannot hold the value has it nowhere."""
     if x.dtype.kind == "f":
         with np.errstate(over="ignore"):
-            return x == np.asarray(value).astype(x.dtype)  # as the file's own type rounds it
+            value = float(np.asarray(value).astype(x.dtype))  # as the file's own type rounds it
+        mask: Array = x == value
+        return mask
     limits = np.iinfo(x.dtype)
     holds = value == round(value) and limits.min <= value <= limits.max if math.isfinite(value) else False
-    return x == int(value) if holds else np.zeros(x.shape, bool)
+    mask = x == int(value) if holds else np.zeros(x.shape, bool)
+    return mask
 
 
 def sigma_of(picture: Picture, values: Values) -> float:
