@@ -137,8 +137,7 @@ def _equal(x: Array, value: float) -> Array:
         return mask
     limits = np.iinfo(x.dtype)
     holds = value == round(value) and limits.min <= value <= limits.max if math.isfinite(value) else False
-    mask = x == int(value) if holds else np.zeros(x.shape, bool)
-    return mask
+    return np.equal(x, int(value)) if holds else np.zeros(x.shape, bool)
 
 
 def sigma_of(picture: Picture, values: Values) -> float:
