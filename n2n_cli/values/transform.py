@@ -85,13 +85,18 @@ class Values:
         t = u * np.float32(self.span) + np.float32(self.start)
         return np.asarray(unstabilise(t, self.gain, self.variance) if self.kind == "photons" else t, np.float32)
 
-    def missing(self, x: Array) -> Array:
-        """Mask of the values to keep as they are: not finite, missing data, or outlying."""
+    def lacking(self, x: Array) -> Array:
+        """Mask of the values that are no measurements: not finite, or missing data."""
         mask = np.zeros(x.shape, bool)
         if x.dtype.kind == "f":
             mask |= ~np.isfinite(x) | (np.abs(x) >= np.float32(_EMPTY))
         for value in self.empty:
             mask |= _equal(x, value)
+        return mask
+
+    def missing(self, x: Array) -> Array:
+        """Mask of the values to keep as they are: those that are lacking, and outlying ones."""
+        mask = self.lacking(x)
         if self.measured:
             with np.errstate(invalid="ignore", over="ignore"):
                 v = self.normalised(x)

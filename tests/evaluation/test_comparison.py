@@ -122,6 +122,13 @@ def test_missing_values_are_black_and_no_scale() -> None:
         assert 100 < panel.pixels[10].mean() < 160
 
 
+def test_outlying_values_are_white() -> None:
+    counts = np.linspace(200, 300, 480, dtype=np.float32).reshape(20, 24, 1)
+    counts[3, 4] = 60_000
+    for panel in compared(Picture(counts), Picture(counts), Picture(counts)).panels[:3]:
+        assert (panel.pixels[3, 4] == 255).all()
+
+
 def test_kind_of_values_can_be_named() -> None:
     counts = Picture(np.linspace(100, 1100, 480).reshape(20, 24, 1).astype(np.uint16))
     names = [(Path(name), counts) for name in ("a", "b")]
