@@ -53,8 +53,8 @@ class LocalMeans:
 
     def rows(self, top: int, bottom: int) -> Array:
         """(bottom - top, W, C) means of these rows, interpolated between the blocks."""
-        part = _interpolated(self.means, np.arange(top, bottom), 0)
-        return _interpolated(part, np.arange(self._width), 1).astype(np.float32)
+        part = _interpolated(self.means.astype(np.float32), np.arange(top, bottom), 0)
+        return _interpolated(part, np.arange(self._width), 1)
 
 
 def block_sums(x: Array) -> Array:
@@ -77,7 +77,11 @@ def _interpolated(blocks: Array, pixels: Array, axis: int) -> Array:
     """Values at pixels, linear between the centres of blocks."""
     place = np.clip((pixels + 0.5) / BLOCK - 0.5, 0, blocks.shape[axis] - 1)
     first = np.minimum(place.astype(int), max(0, blocks.shape[axis] - 2))
-    share = (place - first).reshape([-1 if i == axis else 1 for i in range(3)])
+    share = (place - first).astype(np.float32).reshape([-1 if i == axis else 1 for i in range(3)])
     second = np.minimum(first + 1, blocks.shape[axis] - 1)
-    between: Array = (1 - share) * blocks.take(first, axis) + share * blocks.take(second, axis)
+    before = blocks.take(first, axis)
+    between: Array = blocks.take(second, axis)
+    between -= before
+    between *= share
+    between += before
     return between

@@ -10,10 +10,11 @@ import numpy as np
 from n2n_cli.images import Picture
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise.stabilisation import FEW_PHOTONS, stabilised_variance
-from n2n_cli.values.local_means import BLOCK, LocalMeans, block_sums
+from n2n_cli.values.local_means import BLOCK, LocalMeans
 from n2n_cli.values.transform import Values
 
 _BAND = 1 << 20  # values converted at a time
+_ROWS_AT_ONCE = 8  # rows of blocks corrected at a time
 _MOST_CHANGE = 4.0
 """Maximum change of a measured value, in standard deviations of its noise: what stands out more is no noise."""
 
@@ -173,22 +174,40 @@ def keep_dark_means(noisy: Array, denoised: Array) -> None:
     noisy, denoised : (H, W, C) arrays of uint8 or uint16
     """
     top = float(np.iinfo(denoised.dtype).max)
-    if not (denoised[BLOCK // 2 :: BLOCK, BLOCK // 2 :: BLOCK] < _SHADOW * top).any():
+    seen, made = _by_block(noisy), _by_block(denoised)
+    dark = (made[:, :, BLOCK // 2, BLOCK // 2] < _SHADOW * top).any(axis=2)
+    if not dark.any():
         return
+    shape = np.count_nonzero(dark), BLOCK**2, denoised.shape[2]
+    x, y = (part[dark].reshape(shape).astype(np.float32) for part in (seen, made))
+    difference = x - y
+    removed, light, black = (_block_means(part) for part in (difference, y, (x == 0).astype(np.float32)))
+    variance = _block_means(np.square(difference)) - np.square(removed)
+    kept = (light < _SHADOW * top) & ~((black > _CLIPPED) & (variance > (_WEAK * top) ** 2))
     means = LocalMeans(denoised.shape)
-    counts, squares, light, black = (np.zeros_like(means.sums) for _ in range(4))
-    for rows in _bands(denoised.shape):
-        x, y = noisy[rows].astype(np.float32), denoised[rows].astype(np.float32)
-        ones = np.ones_like(x)
-        means.add(rows.start, x - y, ones)
-        place = slice(rows.start // BLOCK, -(-rows.stop // BLOCK))
-        counts[place], light[place] = means.weights[place], block_sums(y)
-        squares[place], black[place] = block_sums(np.square(x - y)), block_sums(x == 0)
-    variance = squares / counts - np.square(means.sums / counts)
-    clipped = (black > _CLIPPED * counts) & (variance > (_WEAK * top) ** 2)
-    means.sums[clipped] = means.weights[clipped] = 0
-    means.smooth(np.clip((_SHADOW - light / counts / top) / (_SHADOW - _DARK), 0, 1))
-    for rows in _bands(denoised.shape):
-        change = means.rows(rows.start, rows.stop)
-        if change.any():
-            denoised[rows] = np.clip(np.rint(denoised[rows] + change), 0, top)
+    scale = np.zeros((*dark.shape, denoised.shape[2]))
+    within = tuple(slice(size) for size in dark.shape)
+    means.sums[within][dark] = removed * kept
+    means.weights[within][dark] = kept
+    scale[dark] = np.clip((_SHADOW - light / top) / (_SHADOW - _DARK), 0, 1)
+    rest = [(0, whole - part) for whole, part in zip(means.sums.shape, scale.shape, strict=True)]
+    means.smooth(np.pad(scale, rest, "edge"))  # incomplete blocks at the edges are as their neighbours
+    for start in range(0, len(scale), _ROWS_AT_ONCE):
+        near = means.means[max(0, start - 1) : start + _ROWS_AT_ONCE + 1]
+        if near.any():
+            rows = slice(start * BLOCK, (start + _ROWS_AT_ONCE) * BLOCK)
+            part = denoised[rows]
+            part[...] = np.clip(np.rint(part + means.rows(rows.start, rows.start + len(part))), 0, top)
+
+
+def _block_means(x: Array) -> Array:
+    """(blocks, pixels, C) -> (blocks, C); `np.mean` over the middle axis is slow."""
+    means: Array = np.einsum("npc->nc", x) / x.shape[1]
+    return means
+
+
+def _by_block(pixels: Array) -> Array:
+    """(H, W, C) -> view (H // 8, W // 8, 8, 8, C), without incomplete blocks."""
+    rows, columns = (size // BLOCK for size in pixels.shape[:2])
+    whole = pixels[: rows * BLOCK, : columns * BLOCK]
+    return whole.reshape(rows, BLOCK, columns, BLOCK, pixels.shape[2]).swapaxes(1, 2)

@@ -200,3 +200,11 @@ def test_mean_of_clipped_noise_is_not_taken_for_the_truth(rng: np.random.Generat
     denoised = np.ones_like(noisy)
     keep_dark_means(noisy, denoised)
     assert denoised.mean() == 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 9), (9, 200)])
+def test_dark_pictures_of_any_size_keep_their_mean(size: tuple[int, int]) -> None:
+    noisy = np.full((*size, 3), 4, np.uint8)
+    denoised = np.full_like(noisy, 3)
+    keep_dark_means(noisy, denoised)
+    assert (denoised == (4 if min(size) >= 8 else 3)).all()
