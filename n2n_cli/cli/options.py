@@ -142,12 +142,13 @@ NetworkConfig: TypeAlias = Annotated[  # a Config, whose module is imported only
     Any,
     option("--config", "FILE|NAME", config_option, "Network of PyTorch weights.", default="as saved"),
 ]
+_Kind: TypeAlias = Literal["auto", "display", "linear", "photons"]
 ValuesMode: TypeAlias = Annotated[
-    Literal["auto", "display", "linear", "photons"],
+    _Kind,
     typer.Option("--values", metavar="KIND", help="Kind of values: auto, display, linear, photons."),
 ]
 SomeValuesMode: TypeAlias = Annotated[
-    Literal["auto", "display", "linear", "photons"] | None,
+    _Kind | None,
     typer.Option("--values", metavar="KIND", help="Kind: auto, display, linear, photons.", show_default=False),
 ]
 Out: TypeAlias = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write, or to replace.")]

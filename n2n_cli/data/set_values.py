@@ -12,7 +12,7 @@ from n2n_cli.errors import ArgumentError, ImageError
 from n2n_cli.images import Picture, read_picture, upright
 from n2n_cli.images.pixels import LUMA, to_float, to_integer
 from n2n_cli.nn.functional import Array
-from n2n_cli.values.choice import MODES, SAMPLED, choose_values
+from n2n_cli.values.choice import MODES, SAMPLED, values_by_text
 from n2n_cli.values.prepared import Prepared
 from n2n_cli.values.transform import Values, parse_values
 
@@ -36,7 +36,7 @@ def values_of_set(paths: Sequence[Path], text: str) -> Values | None:
     first = next(pictures, None)
     if text == "display" or first is None:
         return None
-    values, _ = choose_values(first, pictures, next(mode for mode in MODES if mode == text))
+    values = values_by_text(text, first, pictures)
     if not values.measured:
         return None
     return values if text == "photons" and not values.reason else values.stretched()

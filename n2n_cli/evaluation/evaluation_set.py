@@ -24,9 +24,9 @@ from n2n_cli.images import Picture, picture_size, read_picture, upright
 from n2n_cli.images.pixels import to_float, to_integer
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import parse_noise
-from n2n_cli.values.choice import MODES, Mode, choose_values
+from n2n_cli.values.choice import values_by_text
 from n2n_cli.values.prepared import Prepared
-from n2n_cli.values.transform import Values, parse_values
+from n2n_cli.values.transform import Values
 
 _BATCH_SIZE = 100
 _PIXELS_AT_ONCE = 2**24
@@ -256,16 +256,12 @@ def _read_pairs(pairs: list[tuple[Path, Path]], config: Config) -> Iterator[Eval
     channels, trained = config.network.channels, config.data.values
     for path, other in pairs:
         picture = upright(read_picture(path))
-        values = parse_values(trained) if ":" in trained else choose_values(picture, (), _mode(trained))[0]
+        values = values_by_text(trained, picture)
         if values.measured:
             yield _measured(path.name, picture, upright(read_picture(other)), values)
         else:
             noisy, clean = (to_float(read_pixels(file, channels)) for file in (path, other))
             yield _single(path.name, noisy, clean)
-
-
-def _mode(text: str) -> Mode:
-    return next(mode for mode in MODES if mode == text)
 
 
 def _measured(name: str, noisy: Picture, clean: Picture, values: Values) -> EvaluationBatch:

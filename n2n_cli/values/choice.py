@@ -20,7 +20,7 @@ from n2n_cli.images import Picture
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise.level import spread_tiles
 from n2n_cli.noise.stabilisation import NoiseFit, fit_noise
-from n2n_cli.values.transform import FAR, Values
+from n2n_cli.values.transform import FAR, Values, parse_values
 
 Mode: TypeAlias = Literal["auto", "display", "linear", "photons"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -116,6 +116,12 @@ def choose_values(first: Picture, others: Iterable[Picture] = (), mode: Mode = "
         ), f"{text}; {noise}"
     sigma = math.sqrt(fit.middle)
     return linear.stretched(sigma / (high - low)), f"{text}; linear, noise {sigma:.3g}"
+
+
+def values_by_text(text: str, first: Picture, others: Iterable[Picture] = ()) -> Values:
+    """The transform that a configuration names: a mode, by which it is chosen, or the transform itself."""
+    modes = [mode for mode in MODES if mode == text]
+    return choose_values(first, others, modes[0])[0] if modes else parse_values(text)
 
 
 def _depth(dtype: np.dtype[np.generic]) -> str:

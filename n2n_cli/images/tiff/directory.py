@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Literal, NamedTuple, TypeAlias
 
+from n2n_cli.images.tiff.entries import ASCII, BYTE, LONG, LONG8, RATIONAL, SHORT, UNDEFINED, Order
+
 
 class StoredValues(NamedTuple):
     """Values as they were stored: type, number of values, and bytes in the byte order of the file."""
@@ -22,19 +24,9 @@ class StoredValues(NamedTuple):
 
 
 Values: TypeAlias = StoredValues | bytes | str | int | Fraction | Sequence[int]
-Order: TypeAlias = Literal["<", ">"]
 
-_BYTE, _ASCII, _SHORT, _LONG, _RATIONAL, _UNDEFINED, _LONG8 = 1, 2, 3, 4, 5, 7, 16
-_BYTES = {700: _BYTE}  # XMP
+_BYTES = {700: BYTE}  # XMP
 _LIMIT = 2**32
-BIG_HEAD = 16
-"""Bytes of a BigTIFF header."""
-
-
-def head(first: int, *, big: bool, order: Order = "<") -> bytes:
-    """Header of a file: 8 bytes, or 16 for BigTIFF."""
-    name = b"II" if order == "<" else b"MM"
-    return struct.pack(f"{order}2sHHHQ", name, 43, 8, 0, first) if big else struct.pack(f"{order}2sHI", name, 42, first)
 
 
 def directory(tags: Mapping[int, Values], offset: int, following: int, *, big: bool, order: Order = "<") -> bytes:
@@ -73,13 +65,13 @@ def _encoded(tag: int, values: Values, order: Order) -> tuple[int, int, bytes]:
     if isinstance(values, StoredValues):
         return values
     if isinstance(values, bytes):
-        return _BYTES.get(tag, _UNDEFINED), len(values), values
+        return _BYTES.get(tag, UNDEFINED), len(values), values
     if isinstance(values, str):
         data = values.encode() + b"\0"
-        return _ASCII, len(data), data
+        return ASCII, len(data), data
     if isinstance(values, Fraction):
-        return _RATIONAL, 1, struct.pack(f"{order}II", values.numerator, values.denominator)
+        return RATIONAL, 1, struct.pack(f"{order}II", values.numerator, values.denominator)
     numbers = [values] if isinstance(values, int) else list(values)
     highest = max(numbers)
-    kind, letter = (_SHORT, "H") if highest < 2**16 else (_LONG, "I") if highest < _LIMIT else (_LONG8, "Q")
+    kind, letter = (SHORT, "H") if highest < 2**16 else (LONG, "I") if highest < _LIMIT else (LONG8, "Q")
     return kind, len(numbers), struct.pack(f"{order}{len(numbers)}{letter}", *numbers)

@@ -282,7 +282,7 @@ class DirectoryWriter:
         return self.append(table + struct.pack(f"{self.order}{letter}", following))
 
 
-def head(first: int, order: Order, *, big: bool = False) -> bytes:
+def head(first: int, order: Order = "<", *, big: bool = False) -> bytes:
     """Header of a file: 8 bytes, or 16 for BigTIFF.
 
     Parameters

@@ -11,7 +11,6 @@ import io
 import os
 import threading
 from contextlib import suppress
-from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -19,7 +18,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from n2n_cli.images.tiff import pages as tags
 from n2n_cli.images.tiff.blocks import Blocks, stored
-from n2n_cli.images.tiff.directory import StoredValues, Values, directory, head
+from n2n_cli.images.tiff.directory import StoredValues, Values, directory
+from n2n_cli.images.tiff.entries import Order, head
 from n2n_cli.images.tiff.pages import Page
 from n2n_cli.nn.functional import Array
 
@@ -90,7 +90,7 @@ def decompressed(pieces: list[bytes], rows: list[int], compression: int, blocks:
         tags.STRIP_COUNTS: [*map(len, pieces)],
     }
     end = _HEAD + sum(map(len, pieces))
-    file = io.BytesIO(b"".join([head(end, big=False), *pieces, directory(entries, end, 0, big=False)]))
+    file = io.BytesIO(b"".join([head(end), *pieces, directory(entries, end, 0, big=False)]))
     with _silence, TiffImageFile(file) as image:
         image.load()
         return np.asarray(image)
@@ -106,7 +106,7 @@ def pillow_image(page: Page, blocks: Blocks) -> Image.Image:
     ValueError, OSError
         When the pixels are damaged or truncated.
     """
-    order: Literal["<", ">"] = "<" if page.head[:2] == b"II" else ">"
+    order: Order = "<" if page.head[:2] == b"II" else ">"
     if any(page.tags.entry(tag).length > _LONGEST_VALUES for tag in tags.OF_PIXELS & set(page.tags)):
         raise ValueError("a tag of its pixels is too long")
     entries: dict[int, Values] = {
@@ -126,7 +126,7 @@ def pillow_image(page: Page, blocks: Blocks) -> Image.Image:
     offsets, counts = (tags.TILE_OFFSETS, tags.TILE_COUNTS) if blocks.tiled else (tags.STRIP_OFFSETS, tags.STRIP_COUNTS)
     entries |= {offsets: places.tolist(), counts: blocks.lengths.tolist()}
     end = _HEAD + len(data)
-    file = b"".join([head(end, big=False, order=order), data, directory(entries, end, 0, big=False, order=order)])
+    file = b"".join([head(end, order), data, directory(entries, end, 0, big=False, order=order)])
     with _silence:
         image = TiffImageFile(io.BytesIO(file))
         image.load()

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from PIL.TiffImagePlugin import PREFIXES
 
 from n2n_cli.images import exif
-from n2n_cli.images.tiff.directory import BIG_HEAD
+from n2n_cli.images.tiff.entries import BIG_HEAD
 from n2n_cli.images.tiff.tags import Tags
 
 SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262

@@ -17,10 +17,9 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from PIL.TiffImagePlugin import IFDRational
 
+from n2n_cli.images.tiff.entries import ASCII, BYTE, RATIONAL, SIZES, UNDEFINED
 from n2n_cli.nn.functional import Array
 
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-"""Bytes of a value by its type."""
 _NUMBERS = {
     1: "u1",
     3: "u2",
@@ -35,7 +34,7 @@ _NUMBERS = {
     17: "i8",
     18: "u8",
 }
-_BYTE, _ASCII, _RATIONAL, _UNDEFINED, _SIGNED_RATIONAL = 1, 2, 5, 7, 10
+_SIGNED_RATIONAL = 10
 _DIRECTORIES = (330, 34665, 34853)  # tags of offsets: SubIFDs, Exif, GPS
 _MOST_ENTRIES = 65_535  # as many as a file that is not a BigTIFF can have
 _MOST_NUMBERS = 2**16  # numbers that become Python's; `numbers` reads more
@@ -95,7 +94,7 @@ class Tags(Mapping[int, Any]):
         damaged = []
         for at in range(0, count * size, size):
             tag, kind, number = struct.unpack_from(self._order + entry_format, table, at)
-            length = number * _SIZES.get(kind, 0)
+            length = number * SIZES.get(kind, 0)
             place = start + at + size - inline
             if length > inline:
                 place = self._offset(table[at + size - inline : at + size])
@@ -122,14 +121,14 @@ class Tags(Mapping[int, Any]):
 
     def __getitem__(self, tag: int) -> Any:
         entry = self._entries[tag]
-        if entry.type in (_BYTE, _UNDEFINED):
+        if entry.type in (BYTE, UNDEFINED):
             return self.raw(tag)
-        if entry.type == _ASCII:
+        if entry.type == ASCII:
             return self.raw(tag).removesuffix(b"\0").decode("latin-1")
         if entry.number > _MOST_NUMBERS:
             raise ValueError(f"tag {tag} has {entry.number:,} values")
-        if entry.type in (_RATIONAL, _SIGNED_RATIONAL):
-            letter = "I" if entry.type == _RATIONAL else "i"
+        if entry.type in (RATIONAL, _SIGNED_RATIONAL):
+            letter = "I" if entry.type == RATIONAL else "i"
             parts = struct.unpack(f"{self._order}{2 * entry.number}{letter}", self.raw(tag))
             values = tuple(IFDRational(*pair) for pair in zip(parts[::2], parts[1::2], strict=True))
         else:
