@@ -42,3 +42,13 @@ def torch() -> Any:
     if importlib.util.find_spec("torch") is None and not os.environ.get("N2N_REQUIRE_TORCH"):
         pytest.skip("PyTorch is not installed: pip install torch")
     return importlib.import_module("torch")
+
+
+@pytest.fixture(scope="session")
+def onnxruntime() -> Any:
+    """ONNX Runtime, with which a test runs exported files; required and skipped as PyTorch."""
+    missing = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
+    if missing and not os.environ.get("N2N_REQUIRE_ONNX"):
+        pytest.skip(f"not installed: pip install {' '.join(missing)}")
+    importlib.import_module("onnx")
+    return importlib.import_module("onnxruntime")

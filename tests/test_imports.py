@@ -39,6 +39,7 @@ OUTSIDE = {
     "rich": ("cli",),
     "mpi4py": ("distributed",),
     "matplotlib": ("plots",),
+    "onnx": ("models",),
 }
 NOT_IN_NN = {  # files, clock, terminal
     *("io", "os", "pathlib", "shutil", "tempfile", "glob", "fileinput", "mmap", "pickle", "zipfile", "json", "tomllib"),

@@ -7,27 +7,41 @@ from typing import Annotated
 
 import typer
 
-from n2n_cli.cli.console import result
+from n2n_cli.cli.console import result, tell
 from n2n_cli.cli.options import option
-from n2n_cli.errors import printable
+from n2n_cli.errors import UsageError, printable
 
 
 def export(
     checkpoint: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT|NAME", help="Checkpoint, or model of `n2n models`.", show_default=False)
-    ],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="File to write, as model.pth.", show_default=False)],
+        str | None,
+        typer.Argument(
+            metavar="CHECKPOINT|NAME",
+            help="Checkpoint, or model of `n2n models`; with --onnx by default the newest.",
+            show_default=False,
+        ),
+    ] = None,
+    target: Annotated[
+        Path | None,
+        typer.Argument(metavar="OUT", help="File to write, as model.pth or model.onnx.", show_default=False),
+    ] = None,
     average: Annotated[
         list[str] | None,
         option("--average", "FILE|NAME", str, "Average with the weights of this one; repeatable."),
     ] = None,
     half: Annotated[bool, typer.Option("--half", help="Store weights with 16 bits, in half the bytes.")] = False,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Write ONNX, for GPUs and browsers; needs n2n-cli[onnx].")
+    ] = False,
 ) -> None:
-    """Write a checkpoint without what only training needs.
+    """Write a checkpoint without what only training needs, or as ONNX.
 
-    It keeps the weights, the configuration and the scores; PyTorch reads it as any other. The mean of a briefly
-    fine-tuned model and the one that it began with often does most of what either does; it has no scores: measure it
-    with `n2n eval`.
+    A checkpoint keeps the weights, the configuration and the scores; PyTorch reads it as any other. An ONNX file holds
+    the network for pictures of any size; docs/DEPLOY.md shows how ONNX Runtime, OpenVINO and browsers run it. If
+    CHECKPOINT is left out, it is the best one of the newest training in runs/, else the bundled model.
+
+    The mean of a briefly fine-tuned model and the one that it began with often does most of what either does; it has
+    no scores: measure it with `n2n eval`.
 
     Examples:
 
@@ -36,10 +50,26 @@ def export(
       n2n export --half runs/default-1/best.pth denoiser.pth
 
       n2n export --average photo runs/finetuned/best.pth denoiser.pth
+
+      n2n export --onnx photo photo.onnx
     """
     from n2n_cli.models import exporting
     from n2n_cli.models.choice import choose_model
+    from n2n_cli.models.onnx_file import is_onnx
 
+    if checkpoint and target is None and onnx and is_onnx(Path(checkpoint)):
+        target, checkpoint = Path(checkpoint), None
+    if target is None:
+        raise UsageError("missing argument OUT: the file to write", hint="for example `n2n export photo denoiser.pth`")
+    if onnx is not is_onnx(target):
+        raise UsageError(
+            f"`{target}` does not end in .onnx" if onnx else f"`{target}` ends in .onnx",
+            hint="`--onnx` writes `model.onnx`, and without it `model.pth` is written",
+        )
+    chosen = choose_model(checkpoint)
+    if checkpoint is None:
+        tell(f"model: {printable(chosen.text)}")
     others = [choose_model(name).path for name in average or []]
-    exporting.export(choose_model(checkpoint).path, target, average=others, half=half)
+    write = exporting.export_onnx if onnx else exporting.export
+    write(chosen.path, target, average=others, half=half)
     result(f"{printable(str(target))}: {target.stat().st_size:,} bytes")

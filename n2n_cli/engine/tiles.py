@@ -104,7 +104,7 @@ def tile_sides(
 
 def surroundings(network: Geometry) -> int:
     """Extra input pixels along an axis for a tile, both sides together."""
-    return max(_room(network, axis) - 1 for axis in (0, 1))
+    return max(room_of(network, axis) - 1 for axis in (0, 1))
 
 
 def _cuts(network: Geometry, size: int, whole: slice, square: int, axis: int) -> Iterator[tuple[int, int, int]]:
@@ -136,7 +136,7 @@ def seen_area(network: Geometry, shape: Shape, margin: int) -> tuple[slice, slic
     """
     n, channels, h, w = shape
     before = [margin + -margin % network.period(axis) for axis in (0, 1)]
-    sizes = _kept_size(network, (n, channels, h + 2 * before[0], w + 2 * before[1]))
+    sizes = kept_size(network, (n, channels, h + 2 * before[0], w + 2 * before[1]))
     rows, columns = (slice(-start, size - start) for start, size in zip(before, sizes, strict=True))
     return rows, columns
 
@@ -154,7 +154,7 @@ def tiles_of(
                 yield Tile(images, rows, columns, seen_rows, seen_columns)
 
 
-def _kept_size(network: Geometry, shape: Shape) -> Pair:
+def kept_size(network: Geometry, shape: Shape) -> Pair:
     """Padded size for images of `shape`, which the network preserves.
 
     A multiple of the network's period.
@@ -165,7 +165,7 @@ def _kept_size(network: Geometry, shape: Shape) -> Pair:
         kept = network.output_shape((n, c, height, width))
     except ShapeError as error:
         # A network that downsamples before it upsamples may reduce a small image to nothing.
-        height, width = max(height, _room(network, 0)), max(width, _room(network, 1))
+        height, width = max(height, room_of(network, 0)), max(width, room_of(network, 1))
         try:
             kept = network.output_shape((n, c, height, width))
         except ShapeError:  # the size was not the cause
@@ -178,7 +178,7 @@ def _kept_size(network: Geometry, shape: Shape) -> Pair:
     return height, width
 
 
-def _room(network: Geometry, axis: int) -> int:
+def room_of(network: Geometry, axis: int) -> int:
     """Input size that is large enough for every layer, a multiple of the period.
 
     It contains all pixels that the first output depends on.
@@ -192,7 +192,7 @@ def _spans(network: Geometry, size: int, whole: slice, tile: int, axis: int) -> 
 
     Input pixels are within `whole`.
     """
-    period, room = network.period(axis), _room(network, axis)
+    period, room = network.period(axis), room_of(network, axis)
     tile += -tile % period
     end = size + -size % period
     for start in range(0, end, tile):

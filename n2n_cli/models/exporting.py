@@ -1,4 +1,4 @@
-"""Export checkpoints without their training state, or the mean of several.
+"""Export checkpoints without their training state, or the mean of several, also as ONNX.
 
 References
 ----------
@@ -8,20 +8,31 @@ after fine-tuning. "Model soups", arXiv:2203.05482: the mean of the weights of s
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from n2n_cli import __version__
 from n2n_cli.checkpoints.contents import config_in, naming_file
 from n2n_cli.checkpoints.file import read_checkpoint, unwrap_state_dict, write_checkpoint
+from n2n_cli.config import Config
 from n2n_cli.errors import CheckpointError
+from n2n_cli.models.choice import FOLDER, bundled_models
+from n2n_cli.models.onnx_file import write_onnx
 from n2n_cli.nn import Module
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.init import UNDRAWN
 from n2n_cli.system.atomic_files import mode_of_copies
+from n2n_cli.system.notes import note
+from n2n_cli.values.transform import parse_values
 
+MODEL_CARD = FOLDER / "MODEL_CARD.md"
 _FACTS = ("epoch", "psnr", "noisy_psnr")
+_WORDS = ("license",)
+_TRANSFORM = ("kind", "low", "high", "gain", "variance", "start", "span")
 
 
 def export(source: Path, target: Path, *, average: Sequence[Path] = (), half: bool = False) -> None:
@@ -41,6 +52,57 @@ def export(source: Path, target: Path, *, average: Sequence[Path] = (), half: bo
         When a source cannot be read or holds another network, the target cannot be written, or a weight is too large
         for float16.
     """
+    chosen = _read(source, average, half)
+    tree = {"model": chosen.weights, **chosen.facts, "config": chosen.config.tables()}
+    write_checkpoint(target, tree, mode=mode_of_copies(source, *average))
+
+
+def export_onnx(source: Path, target: Path, *, average: Sequence[Path] = (), half: bool = False) -> None:
+    """Write the network of a checkpoint as an ONNX file; see `onnx_file`. Arguments as for `export`.
+
+    The file's metadata hold the configuration and the scores, and say which values the network takes.
+
+    Raises
+    ------
+    CheckpointError, ConfigError
+        As `export`.
+    N2NError
+        When the package `onnx` is not installed, or ONNX cannot express the network.
+    """
+    chosen = _read(source, average, half)
+    network, channels = chosen.network, chosen.config.network.channels
+    network.load_state_dict(chosen.weights)
+    facts: dict[str, Any] = {
+        "n2n_version": __version__,
+        "source": ", ".join(map(_name, (source, *average))),
+        "channels": channels,
+        "value_range": "0 to 1",
+        **chosen.facts,
+    }
+    if source in bundled_models().values() and not average:
+        facts["model_card"] = MODEL_CARD.read_text(encoding="utf-8")
+    text = chosen.config.data.values
+    if ":" in text:
+        values = parse_values(text)
+        facts["values"] = text
+        facts["transform"] = json.dumps({name: getattr(values, name) for name in _TRANSFORM})
+        note(f"`{target}` takes measured values after the transform {text}: docs/DEPLOY.md says how")
+    facts["config"] = chosen.config.to_toml()
+    mode = mode_of_copies(source, *average)
+    write_onnx(target, network, channels, half=half, facts={name: str(fact) for name, fact in facts.items()}, mode=mode)
+
+
+class _Chosen(NamedTuple):
+    """Weights to export, their network and configuration, and facts such as scores."""
+
+    network: Module
+    weights: dict[str, Array]
+    config: Config
+    facts: dict[str, Any]
+
+
+def _read(source: Path, average: Sequence[Path], half: bool) -> _Chosen:
+    """Read what `export` writes."""
     tree = read_checkpoint(source)
     config = config_in(tree, source)
     network = config.network.build(rng=UNDRAWN)
@@ -60,8 +122,12 @@ def export(source: Path, target: Path, *, average: Sequence[Path] = (), half: bo
                 hint="leave out `--half`",
             )
     facts = {name: tree[name] for name in _FACTS if isinstance(tree.get(name), int | float) and not average}
-    tree = {"model": weights, **facts, "config": config.tables()}
-    write_checkpoint(target, tree, mode=mode_of_copies(source, *average))
+    facts |= {name: tree[name] for name in _WORDS if isinstance(tree.get(name), str)}
+    return _Chosen(network, weights, config, facts)
+
+
+def _name(source: Path) -> str:
+    return source.stem if source in bundled_models().values() else source.name
 
 
 def _mean_weights(network: Module, others: Sequence[Path]) -> dict[str, Array]:

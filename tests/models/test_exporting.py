@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import tomllib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +15,9 @@ import pytest
 from n2n_cli.checkpoints.file import read_checkpoint, write_checkpoint
 from n2n_cli.config import load_config
 from n2n_cli.errors import CheckpointError
-from n2n_cli.models.exporting import export
+from n2n_cli.models.exporting import MODEL_CARD, export, export_onnx
 from n2n_cli.models.model import Model
-from tests.cli import n2n, photo
+from tests.cli import failure, n2n, photo
 
 
 @pytest.fixture
@@ -137,3 +140,106 @@ def test_a_bundled_model_is_described_and_measured_by_its_name(tmp_path: Path, m
     photo(tmp_path / "photos" / "0.png", (32, 32, 3))
     assert "178x178 pixels" in n2n("info", "photo").out
     assert n2n("eval", "photo", "--data", "photos", "--noise", "gaussian:25").code == 0
+
+
+def facts_of(onnxruntime: Any, path: Path) -> dict[str, str]:
+    """Metadata of an ONNX file."""
+    running = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    facts: dict[str, str] = running.get_modelmeta().custom_metadata_map
+    return facts
+
+
+@pytest.mark.onnx
+def test_an_onnx_file_says_what_it_is(checkpoint: Path, tmp_path: Path, onnxruntime: Any) -> None:
+    write_checkpoint(checkpoint, {**read_checkpoint(checkpoint), "license": "CC-BY-4.0"})
+    export_onnx(checkpoint, tmp_path / "out.onnx")
+    facts = facts_of(onnxruntime, tmp_path / "out.onnx")
+    assert {name: facts.pop(name) for name in ("source", "channels", "value_range", "psnr", "license")} == {
+        "source": "last.pth",
+        "channels": "3",
+        "value_range": "0 to 1",
+        "psnr": "25.5",
+        "license": "CC-BY-4.0",
+    }
+    assert (
+        tomllib.loads(facts.pop("config"))
+        == load_config("ee559").override_all([("train.optimizer", "Adam", ""), ("train.lr", 0.01, "")]).tables()
+    )
+    assert set(facts) == {"n2n_version", "epoch", "noisy_psnr"}
+
+
+@pytest.mark.onnx
+def test_the_bundled_model_comes_with_its_card(tmp_path: Path, onnxruntime: Any) -> None:
+    assert n2n("export", "--onnx", "--half", "photo", tmp_path / "half.onnx").code == 0
+    facts = facts_of(onnxruntime, tmp_path / "half.onnx")
+    assert facts["source"] == "photo"
+    assert facts["model_card"] == MODEL_CARD.read_text(encoding="utf-8")
+    assert (tmp_path / "half.onnx").stat().st_size < 3_700_000
+
+
+@pytest.mark.onnx
+def test_a_mean_as_onnx_computes_with_the_mean(
+    checkpoint: Path, tmp_path: Path, rng: np.random.Generator, onnxruntime: Any
+) -> None:
+    other = scaled(checkpoint, tmp_path / "other.pth", 3)
+    export_onnx(checkpoint, tmp_path / "out.onnx", average=[other])
+    export(checkpoint, tmp_path / "out.pth", average=[other])
+    x = rng.random((1, 3, 9, 14), dtype=np.float32)
+    running = onnxruntime.InferenceSession(str(tmp_path / "out.onnx"), providers=["CPUExecutionProvider"])
+    (y,) = running.run(None, {"noisy": x})
+    np.testing.assert_allclose(y, Model.from_checkpoint(tmp_path / "out.pth", threads=1).predict(x), rtol=0, atol=1e-5)
+    facts = running.get_modelmeta().custom_metadata_map
+    assert facts["source"] == "last.pth, other.pth"
+    assert "psnr" not in facts
+
+
+@pytest.mark.onnx
+def test_a_transform_of_measured_values_is_written_down_and_noted(
+    checkpoint: Path, tmp_path: Path, onnxruntime: Any
+) -> None:
+    tree = read_checkpoint(checkpoint)
+    tree["config"]["data"]["values"] = "linear:91.0~185.0"
+    write_checkpoint(checkpoint, tree)
+    answer = n2n("export", "--onnx", checkpoint, tmp_path / "out.onnx")
+    assert answer.code == 0
+    assert len(answer.err.splitlines()) == 1
+    assert "takes measured values after the transform linear:91.0~185.0: docs/DEPLOY.md says how" in answer.err
+    facts = facts_of(onnxruntime, tmp_path / "out.onnx")
+    assert facts["values"] == "linear:91.0~185.0"
+    transform = json.loads(facts["transform"])
+    assert {name: transform[name] for name in ("kind", "low", "high", "start", "span")} == {
+        "kind": "linear",
+        "low": 91.0,
+        "high": 185.0,
+        "start": 0.0,
+        "span": 1.0,
+    }
+
+
+@pytest.mark.onnx
+def test_without_a_checkpoint_the_newest_is_exported(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, onnxruntime: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = n2n("export", "--onnx", "model.onnx")
+    assert answer.err == "model: the bundled model photo; `n2n models` tells about it\n"
+    Path("runs", "a").mkdir(parents=True)
+    checkpoint.rename(Path("runs", "a", "last.pth"))
+    answer = n2n("export", "model.onnx", "--onnx")
+    size = Path("model.onnx").stat().st_size
+    assert answer == (0, f"model.onnx: {size:,} bytes\n", "model: runs/a/last.pth\n")
+
+
+def test_the_name_of_the_file_has_to_fit_its_format(checkpoint: Path, tmp_path: Path) -> None:
+    kept = checkpoint.read_bytes()
+    hint = "`--onnx` writes `model.onnx`, and without it `model.pth` is written"
+    out = tmp_path / "out.pth"
+    assert failure("export", "--onnx", "photo", out) == (2, f"`{out}` does not end in .onnx", hint)
+    out = tmp_path / "out.onnx"
+    assert failure("export", "photo", out) == (2, f"`{out}` ends in .onnx", hint)
+    for words in ((), (checkpoint,), ("--onnx", checkpoint)):
+        code, message, hint = failure("export", *words)
+        assert (code, message) == (2, "missing argument OUT: the file to write")
+        assert hint == "for example `n2n export photo denoiser.pth`"
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pth"]
+    assert checkpoint.read_bytes() == kept
