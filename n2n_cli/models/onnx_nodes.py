@@ -164,11 +164,13 @@ def _upsampling(nodes: Nodes, module: NearestUpsampling, x: str, _: Shape, name:
 
 
 def _pixel_unshuffle(nodes: Nodes, module: PixelUnshuffle, x: str, shape: Shape, name: str) -> str:
-    factor, channels = module.downscale_factor, shape[1]
-    blocks = nodes.add("SpaceToDepth", [x], f"{name}.blocks", blocksize=factor)
-    # ONNX has the place in the block before the channel, PyTorch the channel before the place.
-    order = np.arange(channels * factor**2).reshape(factor**2, channels).T.ravel()
-    return nodes.add("Gather", [blocks, nodes.constant(f"{name}.order", order)], name, axis=1)
+    # SpaceToDepth puts the place in the block before the channel, PyTorch the channel before the place: so take every
+    # channel as an image. (A Gather that sorts the channels is merged into the next layer wrongly by OpenVINO 2026.4.)
+    gray = nodes.constant(f"{name}.gray", [-1, 1, 0, 0])  # 0 keeps a size, -1 is what remains
+    planes = nodes.add("Reshape", [x, gray], f"{name}.planes")  # (N*C, 1, H, W)
+    blocks = nodes.add("SpaceToDepth", [planes], f"{name}.blocks", blocksize=module.downscale_factor)
+    channels = nodes.constant(f"{name}.channels", [-1, shape[1] * module.downscale_factor**2, 0, 0])
+    return nodes.add("Reshape", [blocks, channels], name)
 
 
 def _pixel_shuffle(nodes: Nodes, module: PixelShuffle, x: str, _: Shape, name: str) -> str:

@@ -51,6 +51,17 @@ def test_images_of_any_size_are_denoised_as_by_predict(name: str, rng: np.random
         np.testing.assert_allclose(y, model.predict(x), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["photo", "unet-small", "ee559"])
+def test_openvino_denoises_as_predict_does(name: str, rng: np.random.Generator) -> None:
+    openvino = pytest.importorskip("openvino", reason="not installed: pip install openvino")
+    model, core = model_of(name), openvino.Core()
+    content = core.read_model(onnx_model(model.network, 3).SerializeToString(), b"")
+    compiled = core.compile_model(content, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for shape in ((2, 3, 33, 46), (1, 3, 64, 48)):
+        x = rng.random(shape, dtype=np.float32)
+        np.testing.assert_allclose(compiled(x)[0], model.predict(x), rtol=0, atol=1e-5)
+
+
 ODD: dict[str, Module] = {
     "of every size": Residual(Conv2d(2, 2, 3, padding=1)),
     "of a layer alone": Conv2d(2, 2, 1),
