@@ -1,6 +1,8 @@
 """Benchmarks of speed and quality, and the figures of the documents.
 
-__main__       speed of training and denoising against PyTorch; `cases` has its rows
+__main__       speed of training and denoising beside other programs; `cases` has its rows, `facts` other results
+works          the work that is timed, in every way
+runtimes       networks in ONNX Runtime and OpenVINO
 profile        time of a training step, layer by layer
 ranks          speed of training over MPI
 self           speed and quality of learning from one noisy picture

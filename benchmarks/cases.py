@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
-
+from benchmarks import runtimes
 from benchmarks.timing import Timing, take_turns
 from benchmarks.workers import workers
-from n2n_cli import engine
-from n2n_cli.config import load_config
-from n2n_cli.denoising.picture import MARGIN
-from n2n_cli.engine.kernel import TrainableKernel
-from n2n_cli.engine.replica import Replica
+from benchmarks.works import (
+    SIDES,
+    TILED,
+    convolution,
+    denoising,
+    founding_files,
+    inference,
+    megapixel,
+    photo_files,
+    processes,
+    step,
+    unet_step,
+)
 from n2n_cli.errors import counted
-from n2n_cli.images import Picture, read_picture, write_picture
-from n2n_cli.models.choice import choose_model
-from n2n_cli.models.model import Model
-from n2n_cli.nn import Conv2d, Module, NearestUpsampling, Sequential
-from n2n_cli.nn.functional import Array
-from n2n_cli.system.blas import one_blas_thread, sgemm_rate
 from n2n_cli.system.cpu import available_cores
 
 
@@ -46,15 +42,15 @@ SHORT = Effort(rounds=2, compiled=False, megapixels=1, short=True)
 
 @dataclass(frozen=True)
 class Row:
-    """Timings of one case in n2n and in variants of PyTorch.
+    """Timings of one case in n2n and in other programs, its peers.
 
     Attributes
     ----------
     work : str
     timings : dict
-        By variant; "n2n" is ours.
+        By way; "n2n" is ours.
     least, aim : float or None
-        Required and desired ratio of PyTorch's best time to ours.
+        Required and desired ratio of the best peer's time to ours.
     """
 
     work: str
@@ -64,261 +60,129 @@ class Row:
 
     @property
     def best(self) -> str | None:
-        """Name of PyTorch's fastest variant."""
-        others = {name: timing.median for name, timing in self.timings.items() if name != "n2n"}
-        return min(others, key=lambda name: others[name]) if others else None
+        """Name of the fastest peer that computes in float32, as we do."""
+        peers = [name for name in self.timings if name != "n2n" and not name.startswith(runtimes.BFLOAT16)]
+        return min(peers, key=lambda name: self.timings[name].median) if peers else None
+
+    @property
+    def apart(self) -> str | None:
+        """Name of the fastest peer that computes in bfloat16."""
+        peers = [name for name in self.timings if name.startswith(runtimes.BFLOAT16)]
+        return min(peers, key=lambda name: self.timings[name].median) if peers else None
 
     @property
     def ratio(self) -> float | None:
-        """Ratio of PyTorch's best time to ours."""
-        return self.timings[self.best].median / self.timings["n2n"].median if self.best else None
+        """Ratio of the best peer's time to ours."""
+        return self.ratio_to(self.best) if self.best else None
+
+    def ratio_to(self, name: str) -> float:
+        """Ratio of a peer's time to ours."""
+        return self.timings[name].median / self.timings["n2n"].median
 
 
 @dataclass(frozen=True)
-class Fact:
-    """A result that is not compared with PyTorch."""
+class Case:
+    """A row to be measured; `short` if it belongs to the short form of the benchmark."""
 
-    what: str
-    value: str
+    work: str
+    measure: Callable[[], dict[str, Timing]]
+    least: float | None = None
+    aim: float | None = None
+    short: bool = True
 
 
 def rows(effort: Effort, *, only: str = "") -> Iterator[Row]:
     """Measure the rows of the table whose names contain `only`."""
-    cores, megapixels = available_cores(), effort.megapixels
+    yield from _measured_rows(_cases(effort), effort, only)
+
+
+def growth(effort: Effort, *, only: str = "") -> Iterator[Row]:
+    """Measure how times grow with the picture and with the batch."""
+    yield from _measured_rows(_growing(effort), effort, only)
+
+
+def _measured_rows(cases: Sequence[Case], effort: Effort, only: str) -> Iterator[Row]:
+    for case in cases:
+        if only in case.work and (case.short or not effort.short):
+            yield Row(case.work, case.measure(), case.least, case.aim)
+
+
+def _in_turn(
+    make: Callable[..., Callable[[], object]], ways: Mapping[str, tuple[object, ...]], rounds: int, **how: Any
+) -> Callable[[], dict[str, Timing]]:
+    """Measurement of `make(*arguments)` for the arguments of each way, as of `take_turns`."""
+
+    def measure() -> dict[str, Timing]:
+        with workers(make, ways) as running:
+            return take_turns(running, rounds=rounds, **how)
+
+    return measure
+
+
+def _cases(effort: Effort) -> list[Case]:
+    cores, megapixels, rounds = available_cores(), effort.megapixels, effort.rounds
+    few = max(2, rounds // 5)
+    on_all, on_one = counted(cores, "thread"), counted(1, "thread")
     large = f"denoising {megapixels} megapixels"
-    compiled, plain = (["compile"] if effort.compiled else []), ["n2n", "eager", "channels_last"]
-    few = max(2, effort.rounds // 5)
+    engines = runtimes.installed()
+    plain = ["n2n", "eager", "channels_last"]
+    torch = [*plain, *(["compile"] if effort.compiled else [])]
+    every = [*torch, *engines]
+    photo = torch if effort.short else every
+    tiled = [*plain, *TILED, *(f"{way}, tiles of {side}" for way in engines for side in SIDES if not effort.short)]
 
-    def in_turn(
-        make: Callable[..., Callable[[], object]], ways: Sequence[str], *arguments: object, rounds: int = effort.rounds
+    def turns(
+        make: Callable[..., Callable[[], object]], ways: Sequence[str], *arguments: object, rounds: int = rounds
     ) -> Callable[[], dict[str, Timing]]:
-        def measure() -> dict[str, Timing]:
-            with workers(make, {way: (way, *arguments) for way in ways}) as running:
-                return take_turns(running, rounds=rounds)
+        return _in_turn(make, {way: (way, *arguments) for way in ways}, rounds)
 
-        return measure
+    def beside_one(make: Callable[..., Callable[[], object]], *arguments: object) -> Callable[[], dict[str, Timing]]:
+        return _in_turn(make, {"n2n": ("n2n", *arguments, cores), on_one: ("n2n", *arguments, 1)}, rounds)
 
-    table: list[tuple[str, Callable[[], dict[str, Timing]], float | None, float | None]] = [
-        (f"training step, {counted(cores, 'thread')}", in_turn(step, plain + compiled, cores), 1.7, 2.5),
-        (f"training step, {counted(1, 'thread')}", in_turn(step, plain + compiled, 1), 1.5, 2.2),
-        (f"inference, {counted(cores, 'thread')}", in_turn(inference, plain + compiled, cores), 1.5, 2.5),
-        (f"inference, {counted(1, 'thread')}", in_turn(inference, plain + compiled, 1), None, None),
-        (f"{large}, array to array", in_turn(denoising, [*plain, *TILED], cores, megapixels, rounds=few), 1.5, 2.5),
-        (f"{large}, file to file", lambda: _processes(megapixels, few), None, None),
-        ("`n2n denoise` of 512x512, whole process", lambda: _processes(512 * 512 / 1e6, effort.rounds), 4, 6),
-        (
-            f"bundled model, 1 megapixel, {counted(cores, 'thread')}",
-            in_turn(bundled, plain + compiled, cores, rounds=few),
-            1,
-            None,
+    table = [
+        Case(f"training step, {on_all}", turns(step, torch, cores), 2.3, 2.6),
+        Case(f"training step, {on_one}", turns(step, torch, 1), 1.5, 2.2),
+        Case(f"`unet` training step, {on_all}", turns(unet_step, torch, cores, rounds=few), 1.2, 1.6, short=False),
+        Case(f"`unet` training step, {on_one}", turns(unet_step, torch, 1, rounds=few), 1.2, 1.6, short=False),
+        Case(f"inference, {on_all}", turns(inference, every, cores), 1.9, 2.5),
+        Case(f"inference, {on_one}", turns(inference, every, 1), short=False),
+        Case(f"`photo`, 1 megapixel, {on_all}", turns(megapixel, photo, "photo", cores, rounds=few), 1.5, 1.9),
+        Case(f"`photo`, 1 megapixel, {on_one}", turns(megapixel, photo, "photo", 1, rounds=few), 1.7, 2, short=False),
+        Case(
+            f"`unet-small`, 1 megapixel, {on_all}",
+            turns(megapixel, every, "unet-small", cores, rounds=few),
+            *(1.2, 1.5),
+            short=False,
         ),
-        (f"conv 3x3 48->48, 64x64, {counted(cores, 'thread')}", in_turn(convolution, plain, cores), 0.8, 1),
-        (f"conv 3x3 48->48, 64x64, {counted(1, 'thread')}", in_turn(convolution, plain, 1), 0.8, 1),
+        Case(f"{large}, array to array", turns(denoising, tiled, cores, megapixels, rounds=few), 1.5, 2.5),
+        Case(f"{large}, file to file", lambda: processes(founding_files, megapixels, few)),
+        Case(f"{large}, `photo`, file to file", lambda: processes(photo_files, megapixels, few), 1.5, 2, short=False),
+        Case("`n2n denoise` of 512x512, whole process", lambda: processes(founding_files, 0.512**2, rounds), 5, 6),
+        Case(f"conv 3x3 48->48, 64x64, {on_all}", turns(convolution, plain, cores), 0.8, 1),
+        Case(f"conv 3x3 48->48, 64x64, {on_one}", turns(convolution, plain, 1), 0.8, 1),
     ]
-    for work, measure, least, aim in table:
-        if only in work:
-            yield Row(work, measure(), least, aim)
+    if cores > 1:
+        table += [
+            Case(f"{on_all} beside one, `photo`", beside_one(megapixel, "photo"), 1.75, 1.9, short=False),
+            Case(f"{on_all} beside one, training step", beside_one(step), 1.6, 1.8, short=False),
+        ]
+    return table
 
 
-def facts(effort: Effort) -> Iterator[Fact]:
-    """Measure memory, the command's start, and the share of the peak rate."""
-    cores = available_cores()
-    start = take_turns({"n2n": lambda: _run("--help")}, rounds=effort.rounds)["n2n"]
-    yield Fact("`n2n --help`, whole process (goal 0.15 s, aim 0.1 s)", f"{start.median:.3f} s")
-    for threads in (1, cores):
-        with workers(step, {"n2n": ("n2n", threads)}) as running:
-            ours = take_turns(running, rounds=effort.rounds)["n2n"]
-        peak = sgemm_rate(threads=threads)
-        rate = training_operations(_founding().network, 32) * 100 / ours.median
-        yield Fact(
-            f"share of the sgemm rate in a training step, {counted(threads, 'thread')}",
-            f"{rate / peak:.0%} of {peak / 1e9:.0f} GFLOP/s ({100 / ours.median:.0f} images/s)",
-        )
-    yield Fact("peak memory of a training step", f"{_memory(_STEP):.0f} MB")
-    importing = _memory("import n2n_cli.models.model")
-    yield Fact("peak memory of a process that does nothing but import", f"{importing:.0f} MB")
-    sizes = (1, 2) if effort.short else (1, 4, 12, 50, 100)
-    for size in sizes:
-        program = _DENOISE.format(side=int(np.sqrt(size) * 1000))
-        seconds, memory = _measured(program)
-        yield Fact(f"denoising {size} megapixels", f"{seconds / size:.2f} s a megapixel, peak memory {memory:.0f} MB")
-
-
-def training_operations(network: Module, side: int) -> float:
-    """Floating-point operations of a training step, per image.
-
-    A 3x3 convolution after 2x upsampling counts 4/9 of its products, as four 2x2 convolutions compute the same.
-    """
-    total, shape, doubled = 0.0, (1, 3, side, side), False
-    for i, module in enumerate(network):  # type: ignore[arg-type, var-annotated]
-        shape = module.output_shape(shape)
-        if isinstance(module, Conv2d):
-            products = module.weight.data.size * shape[2] * shape[3] * (4 / 9 if doubled else 1)
-            total += 2 * products * (3 if i else 2)  # forward, weights, and input except of the first layer
-        doubled = isinstance(module, NearestUpsampling)
-    return total
-
-
-def _founding() -> Model:
-    return Model.from_config(load_config("ee559"))
-
-
-def _batch() -> tuple[Array, Array]:
-    x, target = np.random.default_rng(0).random((2, 100, 32, 32, 3), dtype=np.float32)
-    return np.moveaxis(x, -1, 1), np.moveaxis(target, -1, 1)
-
-
-def step(way: str, threads: int) -> Callable[[], object]:
-    """Training step of the founding network on 100 pictures of 32x32."""
-    x, target = _batch()
-    model = Model.from_config(load_config("ee559"), threads=threads)
-    if way == "n2n":
-        return lambda: model.step(x, target)
-    twins = _twins(threads)
-    network, form = twins.variant(model.network, way)
-    run: Callable[[], object] = twins.training_step(network, twins.tensor(x, form), twins.tensor(target, form))
-    return run
-
-
-def inference(way: str, threads: int) -> Callable[[], object]:
-    """Inference of the founding network on 100 pictures of 32x32."""
-    x, _ = _batch()
-    model = Model.from_config(load_config("ee559"), threads=threads)
-    if way == "n2n":
-        return lambda: model.predict(x)
-    twins = _twins(threads)
-    network, form = twins.variant(model.network, way)
-    run: Callable[[], object] = twins.inference(network.eval(), twins.tensor(x, form))
-    return run
-
-
-def bundled(way: str, threads: int) -> Callable[[], object]:
-    """Inference of the bundled model on 1 megapixel, which PyTorch does not tile."""
-    model = Model.from_checkpoint(choose_model("photo").path, threads=threads)
-    h, w = (side // 8 * 8 for side in _picture(1).shape[1:])
-    picture = np.ascontiguousarray(_picture(1)[None, :, :h, :w])
-    if way == "n2n":
-        return lambda: model.predict(picture)
-    twins = _twins(threads)
-    network, form = twins.variant(model.network, way)
-    run: Callable[[], object] = twins.inference(network.eval(), twins.tensor(picture, form))
-    return run
-
-
-TILED = ("channels_last, tiles of 256", "channels_last, tiles of 128")
-
-
-def denoising(way: str, threads: int, megapixels: float) -> Callable[[], object]:
-    """Denoising of a large picture; PyTorch in tiles, by default of side 512."""
-    model, picture = Model.from_config(load_config("ee559"), threads=threads), _picture(megapixels)
-    if way == "n2n":
-        return lambda: model.predict(picture[None])
-    twins = _twins(threads)
-    layout, _, tile = way.partition(", tiles of ")
-    network, form = twins.variant(model.network, layout)
-    return partial(twins.denoise_in_tiles, network, picture, form, int(tile or 512))
-
-
-def convolution(way: str, threads: int) -> Callable[[], object]:
-    """Forward and backward pass of a 3x3 convolution on 10 pictures."""
-    rng = np.random.default_rng(0)
-    network = Sequential(Conv2d(48, 48, 3, padding=1, rng=rng))
-    x = np.moveaxis(rng.random((10, 64, 64, 48), dtype=np.float32), -1, 1)
-    if way == "n2n":
-        executor = engine.compile(network, threads=threads)
-
-        def both(replica: Replica, i: int) -> None:
-            kernel = cast("TrainableKernel", replica.kernel)
-            kernel.backward(kernel(x[i : i + 1]))
-
-        def run() -> None:
-            with one_blas_thread():
-                executor.map(both, range(len(x)), training=True)
-
-        return run
-    twins = _twins(threads)
-    other, form = twins.variant(network, way)
-    run_twin: Callable[[], object] = twins.both_ways(other, twins.tensor(x, form).requires_grad_())
-    return run_twin
-
-
-def _twins(threads: int) -> Any:
-    """Import PyTorch, only in the processes that measure it."""
-    import torch
-
-    from benchmarks import twins
-
-    torch.set_num_threads(threads)
-    return twins
-
-
-def _picture(megapixels: float) -> Array:
-    h, w = int(np.sqrt(megapixels * 0.75e6)), int(np.sqrt(megapixels / 0.75 * 1e6))
-    return np.random.default_rng(0).random((3, h, w), dtype=np.float32)
-
-
-def _processes(megapixels: float, rounds: int) -> dict[str, Timing]:
-    """Time `n2n denoise` and a minimal PyTorch script as whole processes."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        checkpoint, source, target = folder / "model.pth", folder / "in.png", folder / "out.png"
-        _founding().save(checkpoint)
-        pixels = np.rint(np.moveaxis(_picture(megapixels), 0, -1) * 255).astype(np.uint8)
-        write_picture(source, Picture(pixels))
-        script = Path(__file__).with_name("torch_denoise.py")
-        ways: dict[str, Callable[[], object]] = {
-            "n2n": lambda: _run("denoise", "--model", checkpoint, source, target),
-            "script": lambda: subprocess.run(
-                [sys.executable, script, checkpoint, source, folder / "t.png"], check=True
-            ),
-        }
-        timings = take_turns(ways, rounds=rounds, warm_up=1, settle=False)
-        ours, theirs = (read_picture(path).pixels.astype(int) for path in (target, folder / "t.png"))
-        inside = slice(MARGIN, -MARGIN)  # at the borders, n2n pads by reflection
-        if ours.shape == theirs.shape and abs(ours - theirs)[inside, inside].max() > 1:
-            raise RuntimeError("the two give different pictures")
-        return timings
-
-
-def _run(*words: object) -> None:
-    command = [Path(sys.executable).with_name("n2n"), *words]
-    subprocess.run(list(map(str, command)), check=True, capture_output=True)
-
-
-_STEP = """
-import numpy as np
-from n2n_cli.config import load_config
-from n2n_cli.models.model import Model
-model = Model.from_config(load_config("ee559"))
-x, target = np.random.default_rng(0).random((2, 100, 3, 32, 32), dtype=np.float32)
-for _ in range(5):
-    model.step(x, target)
-"""
-_DENOISE = """
-import time
-import numpy as np
-from n2n_cli.config import load_config
-from n2n_cli.denoising.picture import denoise_picture
-from n2n_cli.images import Picture
-from n2n_cli.models.model import Model
-model = Model.from_config(load_config("ee559"))
-picture = Picture(np.random.default_rng(0).integers(256, size=({side}, {side}, 3), dtype=np.uint8))
-start = time.perf_counter()
-denoise_picture(model, picture)
-print(time.perf_counter() - start)
-"""
-_PEAK = """
-with open("/proc/self/status") as status:  # getrusage counts what the process was forked from
-    print(next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024)
-"""
-
-
-def _measured(program: str) -> tuple[float, float]:
-    """Run a program; return the seconds that it prints and its peak memory in MB."""
-    run = subprocess.run([sys.executable, "-c", program + _PEAK], check=True, capture_output=True, text=True)
-    *seconds, memory = map(float, run.stdout.split())
-    return (seconds[0] if seconds else 0.0), memory
-
-
-def _memory(program: str) -> float:
-    return _measured(program)[1]
+def _growing(effort: Effort) -> list[Case]:
+    """Cases of `growth`: the peers have large pictures in tiles, and each batch as a whole."""
+    megapixels, batches = ((1,), (1, 10)) if effort.short else ((1, 4, 12, 50, 100), (1, 10, 100, 1000))
+    tiled = ["n2n", *(f"{way}, tiles of {SIDES[0]}" for way in ("channels_last", *runtimes.installed()))]
+    whole = ["n2n", "channels_last", *runtimes.installed()]
+    few = max(2, effort.rounds // 5)
+    cases = []
+    for threads in dict.fromkeys((1, available_cores())):
+        for size in megapixels:
+            by_tiles = {way: (way, threads, size, "photo") for way in tiled}
+            work = f"`photo`, {counted(size, 'megapixel')}, {counted(threads, 'thread')}"
+            cases.append(Case(work, _in_turn(denoising, by_tiles, 2, warm_up=1, settle=False)))
+        for batch in batches:
+            by_batch = {way: (way, threads, batch) for way in whole}
+            work = f"inference of {counted(batch, 'picture')}, {counted(threads, 'thread')}"
+            cases.append(Case(work, _in_turn(inference, by_batch, few if batch == 1000 else effort.rounds)))
+    return cases

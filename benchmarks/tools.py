@@ -38,8 +38,8 @@ class Tool:
     packages : tuple of str
         Packages for pip to install; WHEEL stands for the wheel of this checkout.
     words : tuple of str
-        Command: a program, or a script in `benchmarks/scripts`, and its arguments, in which SECONDS, SIGMA, IN and OUT
-        are replaced.
+        Command: a program, or a script in `benchmarks/scripts`, and its arguments, in which SECONDS, SIGMA, MODEL (the
+        bundled model as ONNX), IN and OUT are replaced.
     scored : bool
         False for a tool that does not denoise, of which only installation and first picture are measured.
     """
@@ -52,6 +52,7 @@ class Tool:
 TOOLS = {
     "n2n": Tool(("WHEEL",), ("n2n", "denoise", "--quiet", "IN", "OUT")),
     "n2n-self": Tool(("WHEEL",), ("n2n", "denoise", "--quiet", "--self", "IN", "OUT")),
+    "onnxruntime": Tool(("onnxruntime", "numpy", "pillow"), ("onnx_picture.py", "MODEL", "IN", "OUT")),
     "scikit-image": Tool(("scikit-image", "PyWavelets"), ("skimage_picture.py", "IN", "OUT")),
     "bm3d": Tool(("bm3d", "pillow"), ("bm3d_picture.py", "IN", "OUT", "SIGMA")),
     "pytorch": Tool(
@@ -108,6 +109,8 @@ def main(words: Sequence[str] | None = None, tools: Mapping[str, Tool] = TOOLS, 
             wheel = _wheel(folder)
             values["WHEEL"] = str(wheel)
             print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.2f} MB")
+        if any("MODEL" in tools[tool].words for tool in options.only):
+            values["MODEL"] = str(_onnx(folder))
         empty = megabytes(installer.new_environment(folder / "empty"))
         noisy = np.mean([_score(noisy, clean) for noisy, clean in pictures])
         print(f"{len(pictures)} pictures of {options.data.name}, sigma {options.sigma:g}: noisy {noisy:.2f} dB")
@@ -173,7 +176,7 @@ def measure(
     pictures : sequence of (path, path)
         Noisy and clean files.
     values : mapping of str to str
-        Replacements for WHEEL, SECONDS and SIGMA.
+        Replacements for WHEEL, MODEL, SECONDS and SIGMA.
     empty : float
         Size of an empty environment, in megabytes.
     installer : Installer
@@ -265,6 +268,15 @@ def _wheel(folder: Path) -> Path:
     words = ("-m", "pip", "wheel", "-q", "--no-deps", "--no-cache-dir", "-w", str(folder), str(ROOT))
     run([python_of(new_environment(folder / "build")), *words])
     return next(folder.glob("n2n_cli-*.whl"))
+
+
+def _onnx(folder: Path) -> Path:
+    from n2n_cli.models.choice import choose_model
+    from n2n_cli.models.exporting import export_onnx
+
+    path = folder / "photo.onnx"
+    export_onnx(choose_model("photo").path, path)
+    return path
 
 
 if __name__ == "__main__":
