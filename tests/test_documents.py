@@ -76,9 +76,10 @@ def test_citation_license_and_package_say_the_same() -> None:
     assert "Copyright (c) 2026 The n2n developers" in (ROOT / "LICENSE").read_text()
 
 
-def test_the_extra_for_plots_is_what_the_tests_use() -> None:
+@pytest.mark.parametrize("extra", ["plot", "onnx"])
+def test_an_extra_is_what_the_tests_use(extra: str) -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert set(extras["plot"]) <= set(extras["dev"])
+    assert set(extras[extra]) <= set(extras["dev"])
 
 
 def prose(markdown: str) -> list[str]:
