@@ -125,7 +125,8 @@ def onnx_model(
         producer_name="n2n",
         producer_version=__version__,
     )
-    helper.set_model_props(model, dict(facts or {}))
+    texts = {name: text.encode(errors="backslashreplace").decode() for name, text in (facts or {}).items()}
+    helper.set_model_props(model, texts)  # names of files may be no Unicode
     checker.check_model(model, full_check=True)
     return model
 

@@ -178,6 +178,13 @@ def test_the_bundled_model_comes_with_its_card(tmp_path: Path, onnxruntime: Any)
 
 
 @pytest.mark.onnx
+def test_a_name_that_is_no_unicode_is_escaped(checkpoint: Path, tmp_path: Path, onnxruntime: Any) -> None:
+    checkpoint = checkpoint.rename(tmp_path / "a\udcff.pth")
+    export_onnx(checkpoint, tmp_path / "out.onnx")
+    assert facts_of(onnxruntime, tmp_path / "out.onnx")["source"] == "a\\udcff.pth"
+
+
+@pytest.mark.onnx
 def test_a_mean_as_onnx_computes_with_the_mean(
     checkpoint: Path, tmp_path: Path, rng: np.random.Generator, onnxruntime: Any
 ) -> None:
