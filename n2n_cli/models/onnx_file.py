@@ -180,15 +180,15 @@ def _reflected(nodes: Nodes, x: str, sizes: str, padded: str, axis: int, name: s
 
 def _least_size(network: Geometry, channels: int, axis: int) -> int:
     """Smallest multiple of the period that the network accepts along an axis."""
-    room, period = [room_of(network, a) for a in (0, 1)], network.period(axis)
+    kept, period = kept_size(network, (1, channels, 1, 1)), network.period(axis)
 
     def accepts(size: int) -> bool:
-        sides = [size if a == axis else room[a] for a in (0, 1)]
+        sides = [size if a == axis else kept[a] for a in (0, 1)]
         try:
             network.output_shape((1, channels, *sides))
         except ShapeError:
             return False
         return True
 
-    sizes = range(period, room[axis], period)
+    sizes = range(period, kept[axis], period)  # kept[axis] is accepted
     return period * (1 + bisect.bisect_left(sizes, True, key=accepts))
