@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 
@@ -75,14 +76,23 @@ def compressed(picture: Array, quality: int, *, rng: np.random.Generator) -> Arr
     quality : int
         From 1 to 100.
     """
+    return drawn_jpeg(quality, rng=rng)(picture)
+
+
+def drawn_jpeg(quality: int, *, rng: np.random.Generator) -> Callable[[Array], Array]:
+    """Draw a place of the grid and a resolution of colours; return the function that compresses a picture so."""
     # Only now: every command reads what noise there is, and hardly one compresses.
     from PIL import Image
 
     top, left = rng.integers(_GRID, size=2)
     subsampling = int(rng.integers(3))  # colours at full resolution, half of the columns, or half of both
-    whole = np.pad(to_integer(picture, np.uint8), ((top, 0), (left, 0), (0, 0)), "edge")
-    mode = {} if whole.shape[2] == 1 else {"subsampling": subsampling}
-    with io.BytesIO() as file:
-        Image.fromarray(whole[..., 0] if whole.shape[2] == 1 else whole).save(file, "jpeg", quality=quality, **mode)
-        back = np.asarray(Image.open(file))
-    return to_float(back.reshape(whole.shape)[top:, left:])
+
+    def compress(picture: Array) -> Array:
+        whole = np.pad(to_integer(picture, np.uint8), ((top, 0), (left, 0), (0, 0)), "edge")
+        mode = {} if whole.shape[2] == 1 else {"subsampling": subsampling}
+        with io.BytesIO() as file:
+            Image.fromarray(whole[..., 0] if whole.shape[2] == 1 else whole).save(file, "jpeg", quality=quality, **mode)
+            back = np.asarray(Image.open(file))
+        return to_float(back.reshape(whole.shape)[top:, left:])
+
+    return compress

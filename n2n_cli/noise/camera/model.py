@@ -11,7 +11,7 @@ from n2n_cli.nn.functional import Array
 from n2n_cli.noise.camera.sensor import Sensor
 from n2n_cli.noise.camera.smoothing import smoothed
 from n2n_cli.noise.camera.tone import ToneCurve
-from n2n_cli.noise.compression import compressed
+from n2n_cli.noise.compression import drawn_jpeg
 from n2n_cli.noise.model import NoiseModel, Strength, within
 
 QUALITIES = 75, 99
@@ -21,8 +21,9 @@ QUALITIES = 75, 99
 class Camera(NoiseModel):
     """Noise of a camera's JPEG, every view from a random camera.
 
-    Targets have the sensor's noise, smoothed as the input's, but neither clipping nor JPEG: the tone curve is replaced
-    by its slope, so that their mean is the clean picture.
+    The noise has a mean of 0, as it has against the mean of many shots; a network would learn any other as a shift of
+    dark colours. Only the noise goes through the stages, JPEG included: the content stays as it is. Targets have the
+    sensor's noise, smoothed as the input's, but neither clipping nor JPEG.
 
     Parameters
     ----------
@@ -71,9 +72,10 @@ class Camera(NoiseModel):
     def draw(self, source: Array, *, rng: np.random.Generator) -> Array:
         view = self._noisy(source, clipped=True, rng=rng)
         if self.jpeg:
-            quality = int(rng.integers(QUALITIES[0], QUALITIES[1] + 1))
-            return compressed(view, quality, rng=rng)
-        return to_float(to_integer(view, np.uint8)) if self.rounding else view
+            compress = drawn_jpeg(int(rng.integers(QUALITIES[0], QUALITIES[1] + 1)), rng=rng)
+            clean = to_float(source)
+            view = clean + (compress(view) - compress(clean))
+        return to_float(to_integer(view, np.uint8)) if self.rounding or self.jpeg else view
 
     def draw_target(self, source: Array, *, rng: np.random.Generator) -> Array:
         return self._noisy(source, clipped=False, rng=rng)
@@ -85,7 +87,10 @@ class Camera(NoiseModel):
         sensor = Sensor.drawn(self.shot.draw(rng), matrix=self.matrix, rng=rng)
         light = curve.light(colours)
         noise = sensor.noise(light, mosaic=self.mosaic, rng=rng)
-        noise = curve.display(light + noise) - curve.display(light) if clipped else curve.slope(light) * noise
+        if clipped:  # half the difference of opposite noise: its mean is 0 for any curve
+            noise = (curve.display(light + noise) - curve.display(light - noise)) / 2
+        else:
+            noise = curve.slope(light) * noise
         noise = smoothed(noise, smoothing=self.smoothing, sharpening=self.sharpening, rng=rng)
         view: Array = clean + (noise if clean.shape[2] == 3 else noise @ LUMA)
         return view

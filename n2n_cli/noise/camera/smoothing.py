@@ -28,8 +28,8 @@ def smoothed(noise: Array, *, smoothing: bool, sharpening: bool, rng: np.random.
     h, w, _ = noise.shape
     squared = np.square(np.fft.fftfreq(h))[:, None] + np.square(np.fft.rfftfreq(w))
     brightness, colour = np.ones_like(squared), np.ones_like(squared)
-    fine, coarse = rng.uniform(0.3, 1), math.exp(rng.uniform(math.log(0.9), math.log(3.5)))
-    far, kept, amount = rng.uniform(0, 0.6), rng.uniform(0, 0.15), max(0, rng.uniform(-1, 1))
+    fine, coarse = rng.uniform(0.3, 1), math.exp(rng.uniform(math.log(0.9), math.log(5)))
+    far, kept, amount = rng.uniform(0, 0.7), max(0, rng.uniform(-0.1, 0.15)), max(0, rng.uniform(-1, 1))
     if smoothing:
         brightness = _blur(squared, fine)
         colour = (1 - far) * _blur(squared, coarse) + far * _blur(squared, 4 * coarse)
