@@ -39,7 +39,9 @@ def export(
     """
     from n2n_cli.models import exporting
     from n2n_cli.models.choice import choose_model
+    from n2n_cli.system.overwriting import check_inputs_kept
 
-    others = [choose_model(name).path for name in average or []]
-    exporting.export(choose_model(checkpoint).path, target, average=others, half=half)
+    source, *others = (choose_model(name).path for name in (checkpoint, *(average or [])))
+    check_inputs_kept([target], [source, *others])
+    exporting.export(source, target, average=others, half=half)
     result(f"{printable(str(target))}: {target.stat().st_size:,} bytes")

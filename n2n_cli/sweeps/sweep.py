@@ -195,9 +195,11 @@ class Sweep:
 
     def _check_files(self) -> None:
         check_plain([*(self.folder / name for name in ("lock", "sweep.json", "sweep.csv")), *self.plots])
-        for run in map(self._run, self.points):
+        for point in self.points:
+            run = self._run(point)
             check_plain([run.folder, _ending(run)])
             run.check()
+            run.check_inputs_kept(point.config)
 
     def _write(self) -> None:
         results = [self.results[point.folder] for point in self.points]

@@ -80,6 +80,7 @@ def denoise(
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Skip pictures that have an output already.")
     ] = False,
+    in_place: Annotated[bool, typer.Option("--in-place", help="Let outputs replace their own inputs.")] = False,
     shard: Annotated[
         Shard | None,
         option(
@@ -120,8 +121,9 @@ def denoise(
     """Denoise pictures; size, depth, transparency and metadata stay.
 
     Pictures are PNG, JPEG, TIFF, WebP or BMP, gray or RGB. The ending of OUT gives the format; an existing file is
-    replaced as a whole. A picture that fails does not stop the others: it is reported at the end, and the exit code is
-    1. Large pictures are denoised in tiles, whose size depends on --max-memory.
+    replaced as a whole, but an input only with --in-place. For several pictures, OUT is a folder, which is made if
+    needed. A picture that fails does not stop the others: it is reported at the end, and the exit code is 1. Large
+    pictures are denoised in tiles, whose size depends on --max-memory.
 
     --self, or --self=zs-n2n, trains a small new network on each picture, which takes 5 to 30 seconds on two cores;
     --self=adapt fits the model to it, and mixes in such a network where that helps.
@@ -148,11 +150,12 @@ def denoise(
     requires("--seconds", seconds, {"--self": learn})
     requires("--json", as_json, {"--report": report, "--dry-run": dry_run})
     exclusive({"--ensemble": ensemble, "--self": learn})
+    exclusive({"--in-place": in_place, "--skip-existing": skip_existing}, why="every output exists already")
     exclusive({"--self": learn == "zs-n2n", "--model": model}, hint=alone)
     exclusive({"--self": learn == "zs-n2n", "--config": config}, hint=alone)
     check_stdout_has_one_use(target, report=report, manifest=manifest, dry_run=dry_run)
     folder_options = FolderOptions(recursive, tuple(patterns or ()), suffix, image_format)
-    plan = plan_words(sources, target, folder_options, dry_run=dry_run)
+    plan = plan_words(sources, target, folder_options, dry_run=dry_run, in_place=in_place, model=model)
     tasks = choose_shard(plan, shard, many=is_many(sources))
     for note in plan.notes:
         tell(note)
@@ -183,5 +186,5 @@ def denoise(
     )
     with nullcontext(manifest) if manifest in (None, "-") else Manifest(Path(manifest)) as lines:
         results = Results(report=report, as_json=as_json, manifest=lines)
-        counts = run(denoiser, tasks, options, results.add)
+        counts = run(denoiser, tasks, options, results.add, in_place=in_place)
     end(counts, plan.problems)

@@ -57,6 +57,8 @@ def run(
     tasks: Sequence[DenoiseTask],
     options: DenoiseOptions,
     finished: Callable[[Outcome], None],
+    *,
+    in_place: bool = False,
 ) -> Counts:
     """Denoise pictures and report on them; `finished` is called for each.
 
@@ -64,6 +66,8 @@ def run(
     ----------
     model : Model, optional
         Left out where all is learned from the picture.
+    in_place : bool
+        Whether outputs replace their inputs, so that the command cannot be repeated.
 
     Raises
     ------
@@ -92,7 +96,8 @@ def run(
         except KeyboardInterrupt:
             hint, done = "no file is left half written", ""
             if len(tasks) > 1:
-                hint += "; the same command with `--skip-existing` does the rest"
+                again = "name only the others: those that are done would be denoised again"
+                hint += f"; {again if in_place else 'the same command with `--skip-existing` does the rest'}"
                 done = f"{counts.done + counts.skipped} of {counted(len(tasks), 'picture')} are done"
             raise signals.interruption(hint, done=done) from None
     if len(tasks) > 1:

@@ -129,7 +129,7 @@ def train(
     from n2n_cli.distributed.launchers import ranks_of_process
     from n2n_cli.training import loop as training
     from n2n_cli.training.initial_model import config_to_tune
-    from n2n_cli.training.run_folder import create_run, resumed_run
+    from n2n_cli.training.run_folder import Run, create_run, resumed_run
 
     ranks = ranks_of_process()
     flags = {
@@ -149,6 +149,8 @@ def train(
     if resume is None:
         tuned = config_to_tune(init) if init and config is None else config_option(config or "default")
         resolved = overridden(tuned, left_off(sources) | given, assignments)
+        if out is not None:
+            ranks.from_first(lambda: Run(out).check_inputs_kept(resolved))
         run = ranks.from_first(lambda: create_run(out, name=Path(config or init or "default").stem, force=force))
     else:
         others = {"--config": config, "--set": assignments, "--out": out, "--force": force or None}

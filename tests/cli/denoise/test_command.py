@@ -116,9 +116,14 @@ def test_a_folder_as_output_gets_the_name_of_the_input() -> None:
     assert [path.name for path in Path("out").iterdir()] == ["0.png"]
 
 
-def test_an_old_output_is_replaced_and_the_input_may_be_it() -> None:
+def test_an_old_output_is_replaced_and_the_input_where_it_is_asked_for() -> None:
     before = Path("photos/0.png").read_bytes()
-    assert n2n("denoise", *MODEL, "photos/0.png", "photos/0.png").code == 0
+    assert n2n("denoise", *MODEL, "photos/0.png", "old.png").code == 0
+    assert n2n("denoise", *MODEL, "photos/1.png", "old.png").code == 0
+    assert Path("photos/0.png").read_bytes() == before
+    assert n2n("denoise", *MODEL, "photos/1.png", "photos/1.png", "--in-place").code == 0
+    assert Path("photos/1.png").read_bytes() == Path("old.png").read_bytes()
+    assert n2n("denoise", *MODEL, "photos", "photos/", "--in-place").code == 0
     assert Path("photos/0.png").read_bytes() != before
 
 
@@ -151,7 +156,7 @@ def test_a_folder_that_may_not_be_written_in(monkeypatch: pytest.MonkeyPatch) ->
     ("words", "code", "message"),
     [
         (["missing.png", "out.png"], 1, "there is no file `missing.png`"),
-        (["photos", "out.png"], 1, "nothing can be written to `out.png`: there is no folder `out.png`"),
+        (["photos", "out.png"], 2, "OUT, the last name, is `out.png`, a picture's name; the outputs of the folder"),
         (["tiny.toml", "out.png"], 1, "`tiny.toml` is not a whole PNG, JPEG, TIFF, WebP or BMP picture"),
         (["photos/0.png", "out.png", "--model", "missing.pth"], 1, "there is no checkpoint `missing.pth`"),
         (["photos/0.png", "out.png", "--model", "tiny.toml"], 1, "`tiny.toml` is not a checkpoint"),

@@ -136,6 +136,16 @@ def test_an_earlier_run_is_kept_unless_force_is_given() -> None:
     assert len(Path("run/metrics.jsonl").read_text().splitlines()) == 2
 
 
+def test_a_run_does_not_replace_what_it_is_made_from() -> None:
+    assert n2n("train", "--config", "tiny.toml", "--epochs", "1", "--out", "run").code == 0
+    before = {path: path.read_bytes() for path in Path("run").iterdir()}
+    for words in (["--init", "run/best.pth"], ["--config", "run/config.toml"], ["--init", "./run/last.pth"]):
+        code, message, hint = failure("train", *words, "--out", "run", "--force")
+        assert (code, hint) == (2, "another folder: `--out FOLDER`")
+        assert message.startswith("the command would overwrite its own input `")
+    assert {path: path.read_bytes() for path in Path("run").iterdir()} == before
+
+
 def test_an_empty_folder_of_the_users_own_stays() -> None:
     Path("run").mkdir()
     failure("train", "--config", "tiny.toml", "--data", "missing", "--out", "run")
