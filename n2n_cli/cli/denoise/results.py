@@ -6,12 +6,11 @@ import io
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from n2n_cli.cli.console import complain, explain, result, result_bytes, settings, tell
-from n2n_cli.cli.denoise.bar import bar
+from n2n_cli.cli.denoise.bar import Bar
 from n2n_cli.cli.signals import StopSignals
 from n2n_cli.errors import N2NError, counted, printable
 
@@ -80,19 +79,18 @@ def run(
     counts, started = Counts(len(tasks)), time.perf_counter()
     with StopSignals() as signals:
         try:
-            with bar(len(tasks)) as shown, reported_to(shown.advance) if shown else nullcontext():
+            with Bar(len(tasks)) as shown, reported_to(shown.advance):
                 outcomes = denoise_files(
                     model,
                     tasks,
                     options,
-                    begin=lambda task: None if shown is None else shown.begin(str(task.source)),
+                    begin=lambda task: shown.begin(str(task.source)),
                 )
                 for outcome in outcomes:
                     counts.add(outcome)
                     finished(outcome)
                     _report(outcome, counts, many=len(tasks) > 1)
-                    if shown is not None:
-                        shown.end()
+                    shown.end()
         except KeyboardInterrupt:
             hint, done = "no file is left half written", ""
             if len(tasks) > 1:
