@@ -21,7 +21,7 @@ from n2n_cli.nn.functional import Array
 from n2n_cli.nn.init import UNDRAWN
 from n2n_cli.system.atomic_files import mode_of_copies
 
-_FACTS = ("epoch", "psnr", "noisy_psnr")
+_FACTS = ("epoch", "psnr", "noisy_psnr", "pooled_psnr", "noisy_pooled_psnr")
 
 
 def export(source: Path, target: Path, *, average: Sequence[Path] = (), half: bool = False) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from n2n_cli.cli.console import shows_progress, tell
+from n2n_cli.cli.console import settings, tell
 from n2n_cli.cli.options import (
     Assignments,
     SomeValuesMode,
@@ -23,7 +23,7 @@ from n2n_cli.cli.options import (
 )
 from n2n_cli.cli.ranked import show_nothing
 from n2n_cli.cli.signals import StopSignals
-from n2n_cli.cli.train.progress import show_bar, show_lines
+from n2n_cli.cli.train.progress import show
 from n2n_cli.cli.train.sources import check_same_kind, left_off, picture_flags
 from n2n_cli.errors import UsageError, counted
 from n2n_cli.system.plugins import loaded_plugins
@@ -169,7 +169,6 @@ def train(
         tell(f"starts from the weights of {resolved.train.init}")
     if ranks.count > 1:
         tell(f"{ranks.count} ranks share each batch; this one has {counted(threads or ranks.threads, 'thread')}")
-    show = (show_bar if shows_progress() else show_lines) if ranks.first else show_nothing
     with StopSignals() as signals:
         records = training.train(
             resolved,
@@ -179,9 +178,10 @@ def train(
             checkpoint_minutes=checkpoint_minutes,
             stop=signals,
             ranks=ranks,
+            bundled=not settings.quiet,
         )
         try:
-            show(_watched(records, signals, run, ranks))
+            (show if ranks.first else show_nothing)(_watched(records, signals, run, ranks))
         except KeyboardInterrupt:
             raise signals.interruption(_what_is_left(run)) from None
         finally:

@@ -68,6 +68,25 @@ def test_the_newest_run_is_used_and_named() -> None:
     assert n2n("denoise", "photos/0.png", "out.png") == (0, "", "model: runs/new/best.pth\n")
 
 
+def test_a_trial_that_does_not_denoise_is_not_used_by_default() -> None:
+    trained = n2n("train", "--config", "tiny.toml", "--epochs", "1", "--lr", "1e-6")
+    assert trained.code == 0
+    assert "`n2n denoise` will not use it by default" in trained.err
+    assert re.search(
+        r"^the bundled model photo reaches \d+\.\d\d dB on the same \d+ held-out pictures, ", trained.err, re.M
+    )
+    answer = n2n("denoise", "photos/0.png", "out.png")
+    note, model = answer.err.splitlines()
+    assert re.fullmatch(
+        r"runs/tiny-1/best\.pth is not used: it does not denoise, its held-out pictures have .* dB .*", note
+    )
+    assert (answer.code, model) == (0, "model: the bundled model photo; `n2n models` tells about it")
+    own = n2n("denoise", "--model", "runs/tiny-1/best.pth", "photos/0.png", "out.png")
+    assert own.code == 0
+    pattern = r"model: runs/tiny-1/best\.pth; on its held-out pictures photo is better, .* dB: `--model photo`\n"
+    assert re.fullmatch(pattern, own.err)
+
+
 def test_without_any_run_the_bundled_model_is_used_and_named() -> None:
     answer = n2n("denoise", "photos/0.png", "out.png")
     assert answer == (0, "", "model: the bundled model photo; `n2n models` tells about it\n")
