@@ -11,6 +11,7 @@ Shared by several commands:
 
 app       `n2n` itself: options before the command, and how every error ends
 options   parsers, options of several commands, and rules between options
+help      panels of options in `--help`
 console   messages on stderr, results on stdout
 progress  a bar, or lines of a log, with the time left
 signals   SIGINT, SIGTERM and SIGHUP

@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from n2n_cli.cli.console import result, tell
+from n2n_cli.cli.console import confirm, result, tell
 from n2n_cli.cli.options import Json, Out, ValuesMode, option
 
 
@@ -72,5 +72,8 @@ def compare(
     compared = comparison.compare(pictures, crops, values)
     write_picture(out, Picture(compared.draw()), mode=mode_of_copies(*(path for path, _ in pictures)))
     for metrics in compared.metrics:
-        result(json_line(asdict(metrics)) if as_json else f"{metrics.picture}: {metrics}")
+        if as_json:
+            result(json_line(asdict(metrics)))
+        else:
+            confirm(f"{metrics.picture}: {metrics}")
     tell(f"sheet: {out}")

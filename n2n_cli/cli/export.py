@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from n2n_cli.cli.console import result
+from n2n_cli.cli.console import confirm
 from n2n_cli.cli.options import option
 from n2n_cli.errors import printable
 
@@ -44,4 +44,4 @@ def export(
     source, *others = (choose_model(name).path for name in (checkpoint, *(average or [])))
     check_inputs_kept([target], [source, *others])
     exporting.export(source, target, average=others, half=half)
-    result(f"{printable(str(target))}: {target.stat().st_size:,} bytes")
+    confirm(f"{printable(str(target))}: {target.stat().st_size:,} bytes")

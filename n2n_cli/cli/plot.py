@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from n2n_cli.cli.console import result
+from n2n_cli.cli.console import confirm
 from n2n_cli.cli.options import Out
 from n2n_cli.errors import printable
 
@@ -43,4 +43,4 @@ def plot(
     for run, name in zip(runs, names, strict=True):
         histories[str(run) if names.count(name) > 1 else name] = read_history(run)
     draw_runs(histories, [out])
-    result(printable(str(out)))
+    confirm(printable(str(out)))

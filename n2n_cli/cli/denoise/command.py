@@ -135,7 +135,9 @@ def denoise(
 
       n2n denoise in.png out.png
 
-      n2n denoise --model runs/default-1/best.pth photos/ denoised/ --recursive --skip-existing
+      n2n denoise photos/ denoised/ --recursive --skip-existing
+
+      n2n denoise --model runs/default-1/best.pth in.png out.png
 
       n2n denoise - - < noisy.png > clean.png
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from n2n_cli.cli.console import result, tell
+from n2n_cli.cli.console import confirm, result, tell
 from n2n_cli.cli.options import Assignments, Json, Threads, config_option, number, option, overridden, whole_number
 from n2n_cli.cli.signals import StopSignals
 from n2n_cli.cli.sweep.progress import log, progress
@@ -151,7 +151,7 @@ def _print_best(swept: Sweep, best: Result, *, as_json: bool) -> None:
         return
     (name,) = (point.name for point in swept.points if swept.results[point.folder] is best)
     checkpoint = printable(str(Path(best.run) / "best.pth"))
-    result(f"{name}: noisy {best.noisy_psnr:.2f} dB, denoised {best.psnr:.2f} dB: {checkpoint}")
+    confirm(f"{name}: noisy {best.noisy_psnr:.2f} dB, denoised {best.psnr:.2f} dB: {checkpoint}")
 
 
 def _fail(swept: Sweep, failures: Mapping[str, str | None]) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from n2n_cli.cli.console import result, tell
+from n2n_cli.cli.console import confirm, tell
 from n2n_cli.cli.progress import LongWork
 from n2n_cli.errors import counted, printable
 
@@ -111,4 +111,4 @@ def _finish(record: Finished) -> None:
     if record.bundled is not None:
         tell(_bundled(record.bundled))
     checkpoint = printable(str(record.checkpoint))
-    result(f"{checkpoint}: noisy {record.noisy_psnr:.2f} dB, denoised {record.psnr:.2f} dB")
+    confirm(f"{checkpoint}: noisy {record.noisy_psnr:.2f} dB, denoised {record.psnr:.2f} dB")

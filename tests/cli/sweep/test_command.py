@@ -96,7 +96,7 @@ def test_a_divergence_is_logged_and_a_failure_ends_with_1(no_plots: None) -> Non
     assert "\ntrain.lr=1000: diverged: training stopped at step " in answer.err
     answer = n2n("-q", "sweep", "--param", "data.source", "--values", "photos,none", "--config", "bare.toml")
     assert answer.code == 1
-    assert answer.out.startswith("data.source=photos: noisy ")
+    assert answer.out == ""
     assert answer.err == (
         "error: data.source=none: there is no folder `none`\n"
         "error: 1 of 2 trainings failed: data.source=none\n\n"
@@ -224,7 +224,7 @@ def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("command", ["sweep", "plot"])
 def test_help_shows_two_examples(command: str) -> None:
-    examples = n2n(command, "--help").out.partition("Examples:")[2].partition("Options:")[0]
+    examples = n2n(command, "--help").out.partition("Examples:")[2].partition("Options")[0]
     assert len(re.findall(rf"^ +n2n {command} \S", examples, re.MULTILINE)) == 2
 
 
