@@ -11,7 +11,7 @@ from typing import BinaryIO, TypeAlias
 from n2n_cli.errors import UsageError
 
 File: TypeAlias = Path | BinaryIO
-Identity: TypeAlias = tuple[int, int]
+Identity: TypeAlias = tuple[int, int | str]
 
 
 def identity(file: File) -> Identity | None:
@@ -23,7 +23,11 @@ def identity(file: File) -> Identity | None:
         status = file.stat() if isinstance(file, Path) else os.fstat(file.fileno())
     except (OSError, ValueError):  # no such file, an impossible name, or a stream without a descriptor
         return None
-    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    if status.st_ino == 0 and isinstance(file, Path):  # a file system without such numbers
+        return status.st_dev, os.path.realpath(file)
+    return status.st_dev, status.st_ino
 
 
 def check_inputs_kept(

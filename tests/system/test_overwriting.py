@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,18 @@ def test_all_names_of_a_file_have_one_identity(here: Path) -> None:
             identity(Path("a"))
         }
     assert identity(Path("a")) != identity(Path("b"))
+
+
+def test_a_file_system_without_inode_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    stat = Path.stat
+    Path("soft").symlink_to("a")
+
+    def numberless(path: Path, **extra: Any) -> os.stat_result:
+        values = [*stat(path, **extra)]
+        return os.stat_result([values[0], 0, *values[2:]])
+
+    monkeypatch.setattr(Path, "stat", numberless)
+    assert identity(Path("a")) == identity(Path("soft")) != identity(Path("b"))
 
 
 def test_only_files_have_one() -> None:
