@@ -79,7 +79,7 @@ def choose_model(named: str | None) -> Choice:
             f"there is no model: no run in `{RUNS}` has a checkpoint of a network that denoises",
             hint="make one with `n2n train`, or name one with `--model CHECKPOINT`",
         )
-    return Choice(bundled[DEFAULT], f"the bundled model {DEFAULT}; `n2n models` tells about it", _note(passed))
+    return Choice(bundled[DEFAULT], f"the bundled model {DEFAULT}; `n2n models` lists it", _note(passed))
 
 
 def run_checkpoints(runs: Path | None = None) -> list[Path]:

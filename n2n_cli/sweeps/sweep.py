@@ -30,7 +30,7 @@ _TICK = 0.1
 """Interval between two checks for a stop request, in seconds."""
 _LONGEST_ENDING = 100_000
 _FINAL = ("done", "diverged")
-_ELSEWHERE = "another folder: `--out FOLDER`, or `--force` to begin anew"
+_ELSEWHERE = "another folder: `--out FOLDER`, or `--force` to start over"
 
 
 class Sweep:

@@ -190,7 +190,8 @@ class Progress:
         if not isinstance(found, dict) or found.keys() != asdict(cls()).keys() or not _is_progress(**found):
             raise CheckpointError(
                 f"`{path}` does not say how far its training has come",
-                hint="it was not written by this version's `n2n train`; without `--resume` a training begins anew",
+                hint="it was not written by this version's `n2n train`; "
+                "`n2n train` without `--resume` starts a new training",
             )
         return cls(**found)
 

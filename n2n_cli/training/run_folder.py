@@ -203,8 +203,8 @@ def resumed_run(folder: Path) -> Run:
     run.check()
     if not run.last.is_file() and not run.config.is_file():
         raise UsageError(
-            f"`{folder}` holds no `{run.last.name}` to go on from",
-            hint="name a run's folder, as `runs/default-1`; without `--resume` a training begins anew",
+            f"`{folder}` holds no `{run.last.name}` to resume from",
+            hint="name a run's folder, as `runs/default-1`; `n2n train` without `--resume` starts a new training",
         )
     return run
 

@@ -111,7 +111,7 @@ def test_the_run_and_its_figures_are_named() -> None:
     chosen = choose_model(None)
     assert (chosen.path, chosen.text) == (
         bundled_models()[DEFAULT],
-        "the bundled model photo; `n2n models` tells about it",
+        "the bundled model photo; `n2n models` lists it",
     )
     assert chosen.note == (
         "runs/b/best.pth is not used: it does not denoise, its held-out pictures have 20.50 dB before and 15.25 dB "

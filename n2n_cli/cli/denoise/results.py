@@ -140,7 +140,7 @@ def end(counts: Counts, problems: Sequence[N2NError] = ()) -> None:
     raise N2NError(
         f"{len(counts.failures)} of {counted(counts.count, 'picture')} failed"
         + (f", and {counted(len(problems), 'folder')} could not be read" if problems else ""),
-        hint=explain(failures[0])[1] if len(failures) == 1 else f"the errors are told above; {left} are done",
+        hint=explain(failures[0])[1] if len(failures) == 1 else f"the errors are above; {left} are done",
     )
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from n2n_cli.sweeps.sweep import Sweep
 
 _MOST_JOBS = 1024
-_HOW_TO_GO_ON = "the same command again goes on"
+_HOW_TO_GO_ON = "the same command continues it"
 
 
 def sweep(
@@ -161,7 +161,7 @@ def _fail(swept: Sweep, failures: Mapping[str, str | None]) -> None:
         again = "the same command again does only what is not finished"
         raise N2NError(
             f"{len(failures)} of {counted(len(swept.points), 'training')} failed: {', '.join(failures)}",
-            hint=f"{hints.pop()}; {again}" if len(hints) == 1 else f"mend what is told above; {again}",
+            hint=f"{hints.pop()}; {again}" if len(hints) == 1 else f"solve the problems above; {again}",
         )
     if swept.best is None:
         raise N2NError("every training diverged: there is no best value", hint="smaller values")

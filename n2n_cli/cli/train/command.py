@@ -161,8 +161,11 @@ def train(
         resolved = overridden(before, given, None)
     tell(f"run folder: {run.folder}")
     if resume is not None and not run.last.is_file():
-        tell(f"it holds no `{run.last.name}` yet: the training begins anew, as its `{run.config.name}` says")
-    first_time = " (made when first asked for, which takes some seconds)" if resolved.data.source == DEAD_LEAVES else ""
+        tell(
+            f"it holds no `{run.last.name}` yet: the training starts from the beginning, "
+            f"as its `{run.config.name}` says"
+        )
+    first_time = " (generated on first use, which takes some seconds)" if resolved.data.source == DEAD_LEAVES else ""
     second = f" and {resolved.data.second}" if resolved.data.second else ""
     tell(f"pictures: {resolved.data.source}{second}{first_time}")
     if resolved.train.init and resume is None:
@@ -235,4 +238,4 @@ def _what_is_left(run: Run) -> str:
 
 def _how_to_go_on(run: Run) -> str:
     plugins = "".join(f" --plugin {shlex.quote(path)}" for path in loaded_plugins())
-    return f"`n2n train --resume {shlex.quote(str(run.folder))}{plugins}` goes on"
+    return f"`n2n train --resume {shlex.quote(str(run.folder))}{plugins}` continues it"

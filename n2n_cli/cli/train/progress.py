@@ -70,10 +70,10 @@ def _introduction(record: Started) -> Iterator[str]:
         f"{', because one of them equals its target' if math.isinf(record.noisy_psnr) else ''}{_rms(record.noisy_rms)}"
     )
     if record.done >= record.steps * record.epochs:
-        yield "all epochs are done: `--epochs` with a larger number goes on"
+        yield "all epochs are done: `--epochs` with a larger number continues"
     elif record.done:
         epoch, step = divmod(record.done, record.steps)
-        yield f"goes on after step {step} of epoch {epoch + 1}" if step else f"goes on after epoch {epoch}"
+        yield f"continues after step {step} of epoch {epoch + 1}" if step else f"continues after epoch {epoch}"
 
 
 def _line(record: Epoch) -> str:

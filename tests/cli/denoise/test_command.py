@@ -80,7 +80,7 @@ def test_a_trial_that_does_not_denoise_is_not_used_by_default() -> None:
     assert re.fullmatch(
         r"runs/tiny-1/best\.pth is not used: it does not denoise, its held-out pictures have .* dB .*", note
     )
-    assert (answer.code, model) == (0, "model: the bundled model photo; `n2n models` tells about it")
+    assert (answer.code, model) == (0, "model: the bundled model photo; `n2n models` lists it")
     own = n2n("denoise", "--model", "runs/tiny-1/best.pth", "photos/0.png", "out.png")
     assert own.code == 0
     pattern = r"model: runs/tiny-1/best\.pth; on its held-out pictures photo is better, .* dB: `--model photo`\n"
@@ -89,7 +89,7 @@ def test_a_trial_that_does_not_denoise_is_not_used_by_default() -> None:
 
 def test_without_any_run_the_bundled_model_is_used_and_named() -> None:
     answer = n2n("denoise", "photos/0.png", "out.png")
-    assert answer == (0, "", "model: the bundled model photo; `n2n models` tells about it\n")
+    assert answer == (0, "", "model: the bundled model photo; `n2n models` lists it\n")
     own = Path("out.png").read_bytes()
     assert n2n("denoise", "--model", "photo", "photos/0.png", "out.png").code == 0
     assert Path("out.png").read_bytes() == own

@@ -160,7 +160,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals) -> 
         os.killpg(process.pid, number)  # as a terminal does, to every process
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (128 + number, "")
-    assert err.endswith("\n\nhint: what was done is saved: the same command again goes on\n")
+    assert err.endswith("\n\nhint: what was done is saved: the same command continues it\n")
     assert "Traceback" not in err
     for folder in ("run/train.lr=0.1", "run/train.lr=1"):
         assert read_checkpoint(f"{folder}/last.pth")["progress"]["epoch"] > 2
@@ -182,7 +182,7 @@ def test_a_second_signal_ends_at_once_and_leaves_no_process() -> None:
         time.sleep(0.5)
         assert process.poll() is None
         os.killpg(process.pid, signal.SIGINT)
-        assert process.communicate(timeout=10)[1].endswith("\n\nhint: the same command again goes on\n")
+        assert process.communicate(timeout=10)[1].endswith("\n\nhint: the same command continues it\n")
     assert process.returncode == 130
     assert not is_there(process.pid)
     assert not is_there(worker)

@@ -65,10 +65,10 @@ def test_the_bundled_model_is_compared_in_one_line(
     ("done", "shown"),
     [
         (0, None),
-        (3, "goes on after step 3 of epoch 1"),
-        (4, "goes on after epoch 1"),
-        (20, "all epochs are done: `--epochs` with a larger number goes on"),
-        (24, "all epochs are done: `--epochs` with a larger number goes on"),
+        (3, "continues after step 3 of epoch 1"),
+        (4, "continues after epoch 1"),
+        (20, "all epochs are done: `--epochs` with a larger number continues"),
+        (24, "all epochs are done: `--epochs` with a larger number continues"),
     ],
 )
 def test_a_resumed_run_says_where_it_goes_on(done: int, shown: str | None, capsys: pytest.CaptureFixture[str]) -> None:
@@ -176,4 +176,4 @@ def test_the_bar_of_a_resumed_run_starts_where_it_was_left(monkeypatch: pytest.M
     lines, bars = drawn([Started(5, 4, 7, 9, 20.0, ()), Step(2, 4, 0.5, 100.0)], monkeypatch)
     assert [bars[0][1], bars[-1][1]] == pytest.approx([7 / 20, 8 / 20], abs=0.05)
     assert bars[-1][0] == "epoch 2/5"
-    assert "goes on after step 3 of epoch 2" in lines
+    assert "continues after step 3 of epoch 2" in lines
