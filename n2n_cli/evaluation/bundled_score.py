@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from n2n_cli.data.pairs import Dataset
-from n2n_cli.evaluation.metrics import mean_psnr, mean_squared_error
-from n2n_cli.models.choice import DEFAULT, bundled_models
+from n2n_cli.data.pairs import Dataset, Pairs
+from n2n_cli.evaluation.held_out import HeldOut
+from n2n_cli.evaluation.metrics import mean_psnr
+from n2n_cli.models.choice import DEFAULT, NOTICEABLE, bundled_models
 from n2n_cli.models.model import Model
+from n2n_cli.models.predictor import Predictor
+from n2n_cli.nn.functional import Array
 
 _MOST_PIXELS = 2**20
 """Maximum pixels of the pictures that are denoised for it: about a second on two cores."""
-_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,11 @@ class BundledScore:
     own_psnr: float
     pictures: int
 
+    @property
+    def is_better(self) -> bool:
+        """True if the bundled model is noticeably better."""
+        return self.psnr - self.own_psnr >= NOTICEABLE
+
 
 def bundled_score(
     data: Dataset, own_psnr: float, own: Callable[[], Model], *, threads: int, between: Callable[[], None]
@@ -50,7 +57,7 @@ def bundled_score(
     own : function
         Loads the trained network, which is needed if the pictures are too many.
     between : function
-        Called after each batch; may raise, to stop the work.
+        Called after each picture; may raise, to stop the work.
 
     Returns
     -------
@@ -62,18 +69,35 @@ def bundled_score(
     if data.values is not None:
         return "the held-out pictures hold measured values"
     count = len(data.validation)
-    _, channels, height, width = data.validation.batch([0])[0].shape
+    noisy, target = data.validation.batch([0])
+    _, channels, height, width = noisy.shape
     if channels not in (1, 3):
         return f"the held-out pictures have {channels} channels"
+    if np.isnan(target).any():
+        return "the held-out pictures are not known as a whole"
     some = min(count, max(1, _MOST_PIXELS // (height * width)))
-    numbers = np.linspace(0, count - 1, some).astype(int)
-    models = [Model.from_checkpoint(bundled_models()[DEFAULT], threads=threads), *([own()] if some < count else [])]
-    errors: list[list[float]] = [[] for _ in models]
-    for start in range(0, some, _AT_ONCE):
-        noisy, target = data.validation.batch(numbers[start : start + _AT_ONCE])
-        for model, found in zip(models, errors, strict=True):
-            denoised = model.predictor.for_channels(channels).predict(noisy)
-            found += map(mean_squared_error, denoised, target)
+    pictures = HeldOut(_Some(data.validation, np.linspace(0, count - 1, some).astype(int)))
+    bundled = Model.from_checkpoint(bundled_models()[DEFAULT], threads=threads).predictor.for_channels(channels)
+    models: list[Model | Predictor] = [bundled, *([own()] if some < count else [])]
+    scores = []
+    for model in models:
+        errors = []
+        for error in pictures.errors(model):
+            errors.append(error)
             between()
-    psnr, *others = map(mean_psnr, errors)
-    return BundledScore(DEFAULT, psnr, others[0] if others else own_psnr, some)
+        scores.append(mean_psnr(errors))
+    return BundledScore(DEFAULT, scores[0], scores[1] if some < count else own_psnr, some)
+
+
+@dataclass(frozen=True)
+class _Some:
+    """Some of the pairs, by their numbers."""
+
+    pairs: Pairs
+    numbers: Array
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def batch(self, numbers: Sequence[int] | Array, epoch: int = 0) -> tuple[Array, Array]:
+        return self.pairs.batch(self.numbers[numbers], epoch)

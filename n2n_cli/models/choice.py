@@ -31,6 +31,10 @@ _MIN_GAIN_NOISY = 10 * math.log10(2 / (1 + 10 ** (-MIN_GAIN / 10)))
 """The same where the targets are as noisy as the inputs: both errors then contain the targets' noise."""
 
 
+NOTICEABLE = 0.1
+"""Difference in PSNR, in dB, from which a model is called better than another."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """A checkpoint, and its description for the user.
@@ -122,7 +126,7 @@ def better_bundled(facts: Mapping[str, Any]) -> tuple[str, float, float] | None:
     name = score.get("name")
     if isinstance(name, str) and name in bundled_models():
         theirs, own = _finite(score.get("psnr")), _finite(score.get("own_psnr"))
-        if theirs is not None and own is not None and theirs > own:
+        if theirs is not None and own is not None and theirs - own >= NOTICEABLE:
             return name, theirs, own
     return None
 

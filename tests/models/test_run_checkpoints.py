@@ -130,7 +130,7 @@ def test_a_run_that_cannot_be_read_is_not_passed_over() -> None:
     ("bundled", "better"),
     [
         ({"name": "photo", "psnr": 31.0, "own_psnr": 25.0}, ("photo", 31.0, 25.0)),
-        ({"name": "photo", "psnr": 25.0, "own_psnr": 25.0}, None),
+        ({"name": "photo", "psnr": 25.09, "own_psnr": 25.0}, None),
         ({"name": "other", "psnr": 31.0, "own_psnr": 25.0}, None),
         ({"name": ["photo"], "psnr": 31.0, "own_psnr": 25.0}, None),
         ({"name": "photo", "psnr": "31", "own_psnr": 25.0}, None),

@@ -97,7 +97,7 @@ def _bundled(score: BundledScore | str) -> str:
         return f"the bundled model {DEFAULT} is not compared: {score}"
     pictures = f"the same {counted(score.pictures, 'held-out picture')}"
     reached = f"the bundled model {score.name} reaches {score.psnr:.2f} dB on {pictures}"
-    if score.psnr <= score.own_psnr:
+    if not score.is_better:
         return reached
     return f"{reached}, this network {score.own_psnr:.2f} dB: `n2n denoise --model {score.name}` is better for them"
 
