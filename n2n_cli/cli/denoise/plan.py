@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from n2n_cli.cli.console import result, tell
 from n2n_cli.cli.denoise.streams import check_stdout, open_stdin
 from n2n_cli.distributed.shards import Shard, shard_of_process
-from n2n_cli.errors import ImageError, UsageError, counted, printable
+from n2n_cli.errors import ImageError, UsageError, printable
 
 if TYPE_CHECKING:
     from n2n_cli.denoising.plan import FolderOptions, Plan
@@ -86,15 +86,14 @@ def _check_names_folder(sources: Sequence[str], target: str) -> None:
     path = Path(target)
     if path.is_dir() or target.endswith(("/", os.sep)):
         return
-    several = counted(len(sources), "name") + " before it" if len(sources) > 1 else f"the folder `{sources[0]}`"
     if os.path.lexists(path):
         raise UsageError(
-            f"OUT, the last name, is the file `{target}`; the outputs of {several} need a folder",
+            f"OUT, the last name, is the file `{target}`; the outputs of several pictures need a folder",
             hint=f"{_with_folder(sources)}, or to denoise `{target}`, too: {_with_folder([*sources, target])}",
         )
     if (mimetypes.guess_type(path.name)[0] or "").startswith("image/"):
         raise UsageError(
-            f"OUT, the last name, is `{target}`, a picture's name; the outputs of {several} need a folder",
+            f"OUT, the last name, is `{target}`, a picture's name; the outputs of several pictures need a folder",
             hint=f"{_with_folder(sources)}; of one picture, OUT can be a file",
         )
 

@@ -175,7 +175,7 @@ def test_a_folder_that_may_not_be_written_in(monkeypatch: pytest.MonkeyPatch) ->
     ("words", "code", "message"),
     [
         (["missing.png", "out.png"], 1, "there is no file `missing.png`"),
-        (["photos", "out.png"], 2, "OUT, the last name, is `out.png`, a picture's name; the outputs of the folder"),
+        (["photos", "out.png"], 2, "OUT, the last name, is `out.png`, a picture's name; the outputs of several"),
         (["tiny.toml", "out.png"], 1, "`tiny.toml` is not a whole PNG, JPEG, TIFF, WebP or BMP picture"),
         (["photos/0.png", "out.png", "--model", "missing.pth"], 1, "there is no checkpoint `missing.pth`"),
         (["photos/0.png", "out.png", "--model", "tiny.toml"], 1, "`tiny.toml` is not a checkpoint"),

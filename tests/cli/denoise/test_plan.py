@@ -97,18 +97,18 @@ def test_what_does_not_fit_together(words: list[str], code: int, message: str) -
     [
         (
             ["a.png", "b.png", "c.png"],
-            "OUT, the last name, is `c.png`, a picture's name; the outputs of 2 names before it need a folder",
+            "OUT, the last name, is `c.png`, a picture's name; the outputs of several pictures need a folder",
             "`n2n denoise a.png b.png denoised/`; of one picture, OUT can be a file",
         ),
         (
             ["a.png", "b.png", "photos/2.png"],
-            "OUT, the last name, is the file `photos/2.png`; the outputs of 2 names before it need a folder",
+            "OUT, the last name, is the file `photos/2.png`; the outputs of several pictures need a folder",
             "`n2n denoise a.png b.png denoised/`, or to denoise `photos/2.png`, too: "
             "`n2n denoise a.png b.png photos/2.png denoised/`",
         ),
         (
             ["photos", "out.HEIC"],
-            "OUT, the last name, is `out.HEIC`, a picture's name; the outputs of the folder `photos` need a folder",
+            "OUT, the last name, is `out.HEIC`, a picture's name; the outputs of several pictures need a folder",
             "`n2n denoise photos denoised/`; of one picture, OUT can be a file",
         ),
         (
