@@ -182,7 +182,7 @@ def test_a_slurm_job_goes_back_into_the_queue_and_goes_on() -> None:
     epoch = read_checkpoint("runs/photos/last.pth")["progress"]["epoch"]
     again = shell(script.replace("--checkpoint-minutes 2", f"--epochs {epoch}"), SLURM_JOB_ID="77")
     assert again.returncode == 0, again.stderr
-    assert re.search(rf"^goes on after (step \d+ of )?epoch {epoch}?", again.stderr, re.MULTILINE)
+    assert re.search(rf"^continues after (step \d+ of )?epoch {epoch}?", again.stderr, re.MULTILINE)
     assert Path("scontrol.txt").read_text() == "requeue 77\n"
 
 

@@ -62,7 +62,7 @@ def check_resumable(tree: Any, path: Path | str, *, averaged: bool = False) -> N
     missing += ["averaged_steps"] if averaged and "averaged_steps" not in found else []
     if missing:
         raise CheckpointError(
-            f"`{path}` is no checkpoint to go on from: it holds no " + ", no ".join(f"`{name}`" for name in missing),
+            f"`{path}` is no checkpoint to resume from: it holds no " + ", no ".join(f"`{name}`" for name in missing),
             hint="a run's `last.pth` is one",
         )
 

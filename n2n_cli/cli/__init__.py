@@ -11,7 +11,9 @@ Shared by several commands:
 
 app       `n2n` itself: options before the command, and how every error ends
 options   parsers, options of several commands, and rules between options
+help      panels of options in `--help`
 console   messages on stderr, results on stdout
+progress  a bar, or lines of a log, with the time left
 signals   SIGINT, SIGTERM and SIGHUP
 ranked    a command that the ranks of an MPI job run together
 """

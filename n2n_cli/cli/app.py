@@ -19,6 +19,7 @@ from n2n_cli.cli.denoise.command import denoise
 from n2n_cli.cli.denoise.parsers import DenoiseCommand
 from n2n_cli.cli.eval import evaluate
 from n2n_cli.cli.export import export
+from n2n_cli.cli.help import EVERYWHERE, arrange
 from n2n_cli.cli.info import info
 from n2n_cli.cli.models import models
 from n2n_cli.cli.plot import plot
@@ -32,7 +33,7 @@ from n2n_cli.system.notes import noted_to
 from n2n_cli.system.plugins import load_plugin
 
 _ANYWHERE = {  # options that may stand before the command or behind it
-    "quiet": (("--quiet", "-q"), "Print only results and errors."),
+    "quiet": (("--quiet", "-q"), "Print only errors, and figures that were asked for."),
     "verbose": (("--verbose", "-v"), "Print a line per picture, and how --self learned."),
     "debug": (("--debug",), "Print the traceback of an error, too."),
 }
@@ -48,7 +49,8 @@ class Commands(TyperGroup):
         super().__init__(**attributes)
         self.params[:0] = _anywhere()
         for command in self.commands.values():
-            command.params += _anywhere()
+            arrange(command)
+            command.params += _anywhere(EVERYWHERE)
 
     def main(
         self,
@@ -90,7 +92,7 @@ class Commands(TyperGroup):
                 settings.command += f" {ctx.invoked_subcommand}"
 
 
-def _anywhere() -> list[TyperOption]:
+def _anywhere(panel: str | None = None) -> list[TyperOption]:
     flags = [
         TyperOption(
             param_decls=[name, *words],
@@ -100,6 +102,7 @@ def _anywhere() -> list[TyperOption]:
             expose_value=False,
             callback=_remember,
             help=told,
+            rich_help_panel=panel,
         )
         for name, (words, told) in _ANYWHERE.items()
     ]
@@ -111,7 +114,7 @@ def _anywhere() -> list[TyperOption]:
         expose_value=False,
         callback=_load,
         help="Python file with layers, losses or noise models; repeatable.",
-        show_default="none",
+        rich_help_panel=panel,
     )
     return [*flags, plugin]
 
@@ -149,14 +152,14 @@ app = typer.Typer(
     cls=Commands,
     name="n2n",
     help="Denoise pictures with a network that learned from noisy pictures alone (Noise2Noise), on any CPU.",
-    epilog="To begin: `n2n train` makes a denoiser, `n2n denoise in.png out.png` uses it.",
+    epilog="To begin: `n2n denoise in.png out.png`; `n2n train` makes a denoiser for your own pictures.",
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("denoise", cls=DenoiseCommand)(denoise)
 app.command("train", cls=TrainCommand)(on_ranks(train))
 app.command("eval")(on_ranks(evaluate))
-app.command("denoise", cls=DenoiseCommand)(denoise)
 app.command("compare")(compare)
 app.command("info")(info)
 app.command("models")(models)

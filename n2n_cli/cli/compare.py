@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from n2n_cli.cli.console import result, tell
+from n2n_cli.cli.console import confirm, result, tell
 from n2n_cli.cli.options import Json, Out, ValuesMode, option
 
 
@@ -58,10 +58,13 @@ def compare(
     from n2n_cli.images import Picture, format_of, read_picture, upright, write_picture
     from n2n_cli.system.atomic_files import mode_of_copies
     from n2n_cli.system.json_lines import json_line
+    from n2n_cli.system.overwriting import check_inputs_kept
 
-    format_of(out)  # a wrong ending is told of before the work
+    format_of(out)  # a wrong ending is reported before the work
+    paths = (noisy, denoised, *([] if clean is None else [clean]))
+    check_inputs_kept([out], paths)
     pictures = []
-    for path in (noisy, denoised, *([] if clean is None else [clean])):
+    for path in paths:
         picture = upright(read_picture(path))
         for note in (*picture.notes, *([] if picture.alpha is None else ["its transparency is not shown"])):
             tell(f"{path}: {note}")
@@ -69,5 +72,8 @@ def compare(
     compared = comparison.compare(pictures, crops, values)
     write_picture(out, Picture(compared.draw()), mode=mode_of_copies(*(path for path, _ in pictures)))
     for metrics in compared.metrics:
-        result(json_line(asdict(metrics)) if as_json else f"{metrics.picture}: {metrics}")
+        if as_json:
+            result(json_line(asdict(metrics)))
+        else:
+            confirm(f"{metrics.picture}: {metrics}")
     tell(f"sheet: {out}")

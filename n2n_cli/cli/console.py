@@ -30,7 +30,7 @@ class Settings:
     Attributes
     ----------
     quiet : bool
-        Only errors and results.
+        Only errors, and results that the command is for.
     verbose : bool
         A line for each of several pictures, and how each was learned from.
     debug : bool
@@ -92,6 +92,15 @@ def result(line: str) -> None:
     """
     with _writing():
         print(line, flush=True)
+
+
+def confirm(line: str) -> None:
+    """Print on stdout what was written, in one line, unless `--quiet`: cron mails all that a command prints.
+
+    Raises as `result` does.
+    """
+    if not settings.quiet:
+        result(line)
 
 
 def result_bytes(data: bytes | memoryview) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from n2n_cli.cli.console import result, shows_progress, stderr, tell
+from n2n_cli.cli.console import result, tell
 from n2n_cli.cli.options import (
     Ensemble,
     Json,
@@ -22,10 +22,13 @@ from n2n_cli.cli.options import (
     requires,
     whole_number,
 )
+from n2n_cli.cli.progress import LongWork
 from n2n_cli.cli.ranked import show_nothing
 from n2n_cli.errors import printable
 
 if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
+
     from n2n_cli.evaluation.scores import Score, Scores, Summary, Tally
 
 _FIGURES = ("noisy_psnr", "psnr", "noisy_ssim", "ssim", "noisy_rms", "rms")
@@ -128,32 +131,21 @@ def evaluate(
 def _counted(scores: Scores, tally: Tally, *, streams: bool) -> Iterator[Score]:
     """Add scores to the tally as they come; a bar shows where no result is drawn."""
     drawn = streams and sys.stdout is not None and sys.stdout.isatty()
-    with _bar(scores.total) if shows_progress() and not drawn else nullcontext(_no_bar) as advance:
-        for score in scores:
+    line = "{count} pictures measured"
+    with nullcontext() if drawn else LongWork(line, _columns, scores.total, count=f"0/{scores.total}", name="") as work:
+        for number, score in enumerate(scores, 1):
             tally.add(score)
-            advance(score.name)
+            if work is not None:
+                work.update(number, count=f"{number}/{scores.total}", name=score.name[-30:])
             yield score
 
 
-def _no_bar(name: str) -> None:
-    """Nothing to draw."""
+def _columns() -> Iterable[ProgressColumn]:
+    from rich.progress import BarColumn, TextColumn
 
-
-@contextmanager
-def _bar(total: int) -> Iterator[Callable[[str], None]]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        MofNCompleteColumn(),
-        BarColumn(bar_width=None),
-        TextColumn("{task.fields[name]}"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-    )
-    # The results are not its business: rich would send what is printed on stdout to stderr.
-    with Progress(*columns, console=stderr(), transient=True, expand=True, redirect_stdout=False) as progress:
-        task = progress.add_task("", total=total, name="")
-        yield lambda name: progress.update(task, advance=1, name=printable(name)[-30:])
+    yield TextColumn("{task.fields[count]}")
+    yield BarColumn(bar_width=None)
+    yield TextColumn("{task.fields[name]}")
 
 
 def _print_json(scores: Iterator[Score], tally: Tally) -> None:

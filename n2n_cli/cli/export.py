@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from n2n_cli.cli.console import result, tell
+from n2n_cli.cli.console import confirm, tell
 from n2n_cli.cli.options import option
 from n2n_cli.errors import UsageError, printable
 
@@ -56,6 +56,7 @@ def export(
     from n2n_cli.models import exporting
     from n2n_cli.models.choice import choose_model
     from n2n_cli.models.onnx_file import is_onnx
+    from n2n_cli.system.overwriting import check_inputs_kept
 
     if checkpoint and target is None and onnx and is_onnx(Path(checkpoint)):
         target, checkpoint = Path(checkpoint), None
@@ -70,6 +71,7 @@ def export(
     if checkpoint is None:
         tell(f"model: {printable(chosen.text)}")
     others = [choose_model(name).path for name in average or []]
+    check_inputs_kept([target], [chosen.path, *others])
     write = exporting.export_onnx if onnx else exporting.export
     write(chosen.path, target, average=others, half=half)
-    result(f"{printable(str(target))}: {target.stat().st_size:,} bytes")
+    confirm(f"{printable(str(target))}: {target.stat().st_size:,} bytes")

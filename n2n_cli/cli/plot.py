@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from n2n_cli.cli.console import result
+from n2n_cli.cli.console import confirm
 from n2n_cli.cli.options import Out
 from n2n_cli.errors import printable
 
@@ -32,12 +32,15 @@ def plot(
     """
     from n2n_cli.plots.figures import draw_runs
     from n2n_cli.plots.style import check_ending
+    from n2n_cli.system.overwriting import check_inputs_kept
     from n2n_cli.training.history import read_history
+    from n2n_cli.training.run_folder import Run
 
     check_ending(out)
+    check_inputs_kept([out], [Run(run).metrics if run.is_dir() else run for run in runs])
     histories = {}
     names = [run.resolve().name if run.is_dir() else str(run) for run in runs]
     for run, name in zip(runs, names, strict=True):
         histories[str(run) if names.count(name) > 1 else name] = read_history(run)
     draw_runs(histories, [out])
-    result(printable(str(out)))
+    confirm(printable(str(out)))

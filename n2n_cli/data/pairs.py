@@ -239,7 +239,7 @@ def _spread(rng: np.random.Generator, most: float, count: int) -> Array:
 
 def how_often(every_epoch: bool) -> str:
     """Words for a flag, for the user."""
-    return "anew every epoch" if every_epoch else "once for all epochs"
+    return "again every epoch" if every_epoch else "once for all epochs"
 
 
 def generator(seed: int, stream: int, epoch: int, number: int) -> np.random.Generator:

@@ -49,7 +49,7 @@ def open_shots(config: DataConfig, channels: int, *, seed: int) -> Dataset:
     end = "whose noise keeps it low; it is the figure to watch, not one to quote"
     if single:
         notes += (
-            f"{counted(len(trained), 'picture')} to learn from; {how.replace('scene', 'picture')}",
+            f"{counted(len(trained), 'picture')} for training; {how.replace('scene', 'picture')}",
             "the pictures bring their own noise, which must be independent between pixels: `data.noise` is not used",
             f"neighbours drawn {redrawn}, {crops}",
             f"{start} of one neighbour against the other, {end}",
@@ -58,7 +58,7 @@ def open_shots(config: DataConfig, channels: int, *, seed: int) -> Dataset:
     several = any(len(one.scene.targets(shot)) > 1 for one in held_out for shot, _ in one.scene.pairs)
     against = "the mean of the scene's other shots" if several else "the other shot"
     notes += (
-        f"{counted(len(trained), 'scene')} to learn from, with "
+        f"{counted(len(trained), 'scene')} for training, with "
         f"{counted(sum(len(one.pixels) for one in trained), 'shot')} and "
         f"{counted(sum(len(one.scene.pairs) for one in trained), 'pair')} of shots; {how}",
         "the shots bring their own noise: `data.noise` is not used",
@@ -90,7 +90,7 @@ def _split(shots: list[Shots], size: int) -> tuple[list[Shots], list[Shots], str
     if len(shots) > 1:
         held_out = shots[::HELD_OUT]
         trained = [one for i, one in enumerate(shots) if i % HELD_OUT]
-        return trained, held_out, f"{counted(len(held_out), 'scene')} held out whole to measure"
+        return trained, held_out, f"{counted(len(held_out), 'scene')} held out whole for validation"
     (only,) = shots
     axis = int(only.size[1] >= only.size[0])
     side = only.size[axis]

@@ -99,12 +99,12 @@ def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int |
     )
     of_targets = f", of targets {config.target_noise}" if config.target_noise else ""
     notes += (
-        f"{len(trained)} pictures to learn from, {len(held_out)} held out to measure",
+        f"{len(trained)} pictures for training, {len(held_out)} held out for validation",
         f"noise {config.noise}{of_targets}, drawn {how_often(config.redraw)}",
         f"crops cut {how_often(config.recrop)}, flips and rotations drawn {how_often(config.augment)}",
-        *(["colours of half of the crops changed, anew every epoch"] if config.recolour else []),
+        *(["colours of half of the crops changed, again every epoch"] if config.recolour else []),
         *(
-            [f"half of the crops made smaller, to {config.shrink:g} at least, anew every epoch"]
+            [f"half of the crops made smaller, to {config.shrink:g} at least, again every epoch"]
             if config.shrink < 1
             else []
         ),

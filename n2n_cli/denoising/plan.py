@@ -11,8 +11,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from n2n_cli.denoising.tasks import DenoiseTask
-from n2n_cli.errors import ImageError, N2NError, UsageError, listed
+from n2n_cli.errors import ImageError, N2NError, UsageError, counted, listed
 from n2n_cli.images import FORMATS, skipped_notes
+from n2n_cli.system.overwriting import identity
 
 ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp"}
 """File ending of each image format, for outputs whose format differs from their input's."""
@@ -84,7 +85,8 @@ def plan_folder(sources: Sequence[Path], folder: Path, options: FolderOptions) -
     sources : sequence of path
         Every file is an input; so is every file in a folder that has the ending of an image format and is not hidden.
     folder : path
-        Folder of the outputs. It is not read for inputs when it lies inside a source.
+        Folder of the outputs, which is made if it does not exist. It is not read for inputs when it lies inside a
+        source.
     options : FolderOptions
 
     Raises
@@ -92,17 +94,9 @@ def plan_folder(sources: Sequence[Path], folder: Path, options: FolderOptions) -
     ImageError
         When the output folder or a source folder cannot be used, or there are no pictures.
     UsageError
-        When several inputs would have the same output; the message names all of them.
+        When `folder` is a file, or several inputs would have the same output; the message names all of them.
     """
-    prefix = f"nothing can be written to `{folder}`: "
-    if not folder.exists():
-        raise _no_folder(folder, prefix)
-    if not folder.is_dir():
-        raise UsageError(
-            f"`{folder}` is not a folder; the output of several pictures has to be one",
-            hint="name a folder for the results after the pictures",
-        )
-    _check_writable(folder, prefix)
+    made = _check_output_folder(folder)
     problems: list[N2NError] = []
     again: list[Path] = []
     found: dict[Path, Path] = {}  # output of each input
@@ -117,7 +111,7 @@ def plan_folder(sources: Sequence[Path], folder: Path, options: FolderOptions) -
             names = [(source, Path(source.name))]
         for path, name in names:
             found.setdefault(path, folder / _renamed(name, options))
-    notes = skipped + (_drop_earlier_outputs(found) if options.suffix else ())
+    notes = made + skipped + (_drop_earlier_outputs(found) if options.suffix else ())
     if again:
         links = listed([f"`{link}`" for link in again])
         notes += (f"not followed, as the pictures there are read under another name: {links}",)
@@ -143,7 +137,7 @@ class _Walk:
 
     def __init__(self, root: Path, output: Path, options: FolderOptions, problems: list[N2NError]) -> None:
         self._root, self._options, self._problems = root, options, problems
-        self._output = _identity(output)
+        self._output = _identity(output) if output.is_dir() else None
         self.others: list[Path] = []
         self.again: list[Path] = []
 
@@ -239,6 +233,76 @@ def _check_unique(found: dict[Path, Path]) -> None:
             f"several pictures would be written to the same file: {conflicts}",
             hint="rename one of each, or give each folder an output folder of its own",
         )
+
+
+def check_inputs_kept(tasks: Sequence[DenoiseTask], *, in_place: bool = False, model: Path | None = None) -> None:
+    """Refuse outputs that would overwrite a picture to denoise, or the model.
+
+    Parameters
+    ----------
+    tasks : sequence of DenoiseTask
+        Of all shards: the inputs of one must not be the outputs of another.
+    in_place : bool
+        Allow an output to replace its own input.
+    model : path, optional
+        Checkpoint that the pictures are denoised with.
+
+    Raises
+    ------
+    UsageError
+    """
+    inputs = {identity(task.input_stream or task.source): task for task in tasks}
+    weights = None if model is None else identity(model)
+    own: list[DenoiseTask] = []
+    for task in tasks:
+        output = identity(task.output_stream or task.target)
+        if output is None:
+            continue
+        if output == weights:
+            raise UsageError(f"the output of `{task.source}` would overwrite the model `{model}`", hint="another OUT")
+        if output == identity(task.input_stream or task.source):
+            own.append(task)
+        elif output in inputs:
+            other = inputs[output].source
+            raise UsageError(
+                f"the output of `{task.source}` would overwrite `{other}`, another picture to denoise",
+                hint="another folder or name for OUT; `--in-place` replaces a picture only by its own output",
+            )
+    if own and not in_place:
+        raise _would_replace(own)
+
+
+def _would_replace(tasks: Sequence[DenoiseTask]) -> UsageError:
+    first, more = tasks[0], len(tasks) - 1
+    if more:
+        message = f"`{first.source}` and {counted(more, 'other picture')} would be overwritten by their own outputs"
+        return UsageError(
+            message,
+            hint="name another folder for OUT, or add `--suffix _denoised`; `--in-place` replaces the originals",
+        )
+    same = "" if first.source == first.target else f": `{first.target}` is the same file"
+    return UsageError(
+        f"`{first.source}` would be overwritten by its own output{same}",
+        hint="another name for OUT; `--in-place` replaces the original",
+    )
+
+
+def _check_output_folder(folder: Path) -> tuple[str, ...]:
+    """Check that outputs can be written to a folder; a note if it has to be made."""
+    prefix = f"nothing can be written to `{folder}`: "
+    if folder.is_dir():
+        _check_writable(folder, prefix)
+        return ()
+    if os.path.lexists(folder):
+        raise UsageError(
+            f"`{folder}` is not a folder; the output of several pictures has to be one",
+            hint="name a folder for the results after the pictures",
+        )
+    above = next(parent for parent in folder.parents if os.path.lexists(parent))
+    if not above.is_dir():
+        raise _no_folder(above, prefix)
+    _check_writable(above, prefix)
+    return (f"new folder: {folder}",)
 
 
 def _no_folder(folder: Path, prefix: str) -> ImageError:

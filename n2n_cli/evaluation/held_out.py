@@ -11,6 +11,7 @@ from n2n_cli.distributed.ranks import ALONE, Ranks
 from n2n_cli.evaluation.evaluation_set import batch_indices
 from n2n_cli.evaluation.metrics import mean_squared_error
 from n2n_cli.models.model import Model
+from n2n_cli.models.predictor import Predictor
 from n2n_cli.nn.functional import Array
 
 _MAX_CACHE = 256_000_000
@@ -41,7 +42,7 @@ class HeldOut:
         """Mean squared errors of all noisy pictures."""
         return self.of_all([mean_squared_error(*pair) for batch in self._own() for pair in zip(*batch, strict=True)])
 
-    def errors(self, model: Model) -> Iterator[float]:
+    def errors(self, model: Model | Predictor) -> Iterator[float]:
         """Denoise the pictures of this rank; iterate over their mean squared errors."""
         for noisy, clean in self._own():
             for pair in zip(model.predict(noisy), clean, strict=True):

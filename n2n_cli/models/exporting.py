@@ -30,7 +30,7 @@ from n2n_cli.system.notes import note
 from n2n_cli.values.transform import parse_values
 
 MODEL_CARD = FOLDER / "MODEL_CARD.md"
-_FACTS = ("epoch", "psnr", "noisy_psnr")
+_FACTS = ("epoch", "psnr", "noisy_psnr", "pooled_psnr", "noisy_pooled_psnr")
 _WORDS = ("license",)
 _TRANSFORM = ("kind", "low", "high", "gain", "variance", "start", "span")
 

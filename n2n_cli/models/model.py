@@ -31,7 +31,7 @@ from n2n_cli.nn.state import LARGEST_WEIGHT
 from n2n_cli.values.transform import Values, parse_values
 
 _WITH_CONFIG = "pass the configuration that they were trained with: `--config FILE`"
-_GO_ON = "go on with the configuration that the training was begun with"
+_GO_ON = "resume with the configuration that the training was started with"
 
 
 class Model:

@@ -108,7 +108,7 @@ class MovingAverage:
         if problems or misfits:
             raise CheckpointError(
                 f"the averaged weights do not fit the network: {listed(problems + misfits)}",
-                hint="go on with the configuration that the training was begun with",
+                hint="resume with the configuration that the training was started with",
             )
         self.updates = updates
         for name, values in self.weights.items():

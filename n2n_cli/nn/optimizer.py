@@ -97,7 +97,7 @@ class Optimizer:
         if problems or misfits:
             raise CheckpointError(
                 f"the optimiser's state does not fit {type(self).__name__}: {listed(problems + misfits)}",
-                hint="go on with the configuration that the training was begun with",
+                hint="resume with the configuration that the training was started with",
             )
         self.lr, self.steps = lr, steps
         for name, array in own.items():

@@ -30,7 +30,7 @@ _TICK = 0.1
 """Interval between two checks for a stop request, in seconds."""
 _LONGEST_ENDING = 100_000
 _FINAL = ("done", "diverged")
-_ELSEWHERE = "another folder: `--out FOLDER`, or `--force` to begin anew"
+_ELSEWHERE = "another folder: `--out FOLDER`, or `--force` to start over"
 
 
 class Sweep:
@@ -195,9 +195,11 @@ class Sweep:
 
     def _check_files(self) -> None:
         check_plain([*(self.folder / name for name in ("lock", "sweep.json", "sweep.csv")), *self.plots])
-        for run in map(self._run, self.points):
+        for point in self.points:
+            run = self._run(point)
             check_plain([run.folder, _ending(run)])
             run.check()
+            run.check_inputs_kept(point.config)
 
     def _write(self) -> None:
         results = [self.results[point.folder] for point in self.points]

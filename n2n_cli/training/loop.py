@@ -18,12 +18,15 @@ from n2n_cli.data.pairs import Pairs
 from n2n_cli.data.prefetching import prefetch
 from n2n_cli.distributed.ranks import ALONE, Ranks
 from n2n_cli.distributed.same_data import opened_together
-from n2n_cli.errors import ConfigError, DivergenceError, TrainingError
+from n2n_cli.errors import CheckpointError, ConfigError, DivergenceError, TrainingError
+from n2n_cli.evaluation.bundled_score import BundledScore, bundled_score
 from n2n_cli.evaluation.held_out import HeldOut
 from n2n_cli.evaluation.metrics import mean_psnr, pooled_psnr
+from n2n_cli.models.choice import denoises
 from n2n_cli.models.model import Model
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.schedules import ScheduleError
+from n2n_cli.system.notes import note
 from n2n_cli.system.stopping import StopError
 from n2n_cli.training.initial_model import starting_model
 from n2n_cli.training.records import Epoch, Finished, Progress, Record, Started, Step, Stopped
@@ -40,6 +43,7 @@ def train(
     checkpoint_minutes: float = CHECKPOINT_MINUTES,
     stop: Callable[[], bool] = lambda: False,
     ranks: Ranks = ALONE,
+    bundled: bool = False,
 ) -> Generator[Record]:
     """Train the network that a configuration describes.
 
@@ -63,6 +67,8 @@ def train(
     ranks : Ranks
         Processes that train together, each on its part of every batch; the first writes the files. Each must iterate
         over the records, inside `ranks.together`. The weights are those of a single process, except for rounding.
+    bundled : bool
+        Measure the bundled model, too, at the end, which takes about a second; its score goes into the best checkpoint.
 
     Yields
     ------
@@ -83,14 +89,14 @@ def train(
     """
     session = Session(run, checkpoint_minutes, stop, ranks)
     with session.locked():
-        yield from _Training(config, session, threads, resume=resume).records()
+        yield from _Training(config, session, threads, resume=resume, bundled=bundled).records()
 
 
 class _Training:
     """One session of a training."""
 
-    def __init__(self, config: Config, session: Session, threads: int | None, *, resume: bool) -> None:
-        self.config, self.session = config, session
+    def __init__(self, config: Config, session: Session, threads: int | None, *, resume: bool, bundled: bool) -> None:
+        self.config, self.session, self.bundled = config, session, bundled
         ranks = session.ranks
         threads = ranks.threads if threads is None else threads
         self.data = opened_together(config, threads, ranks)
@@ -130,7 +136,34 @@ class _Training:
             self._save()
             yield Stopped(self.session.run.last, progress.epoch, progress.step)
             return
-        yield Finished(self.session.run.best, self.noisy, -math.inf if progress.best is None else progress.best)
+        best = max(progress.history, key=lambda line: line["psnr"], default={})
+        yield Finished(
+            self.session.run.best,
+            self.noisy,
+            -math.inf if progress.best is None else progress.best,
+            denoises(best, noisy_targets=self.config.data.kind != "pictures"),
+            self._bundled() if self.bundled and self.session.ranks.first else None,
+        )
+
+    def _bundled(self) -> BundledScore | str | None:
+        """Measure the bundled model on the held-out pictures, and record its score; None if it was stopped."""
+        best, threads = self.session.run.best, self.model.threads
+        try:
+            score = bundled_score(
+                self.data,
+                -math.inf if self.progress.best is None else self.progress.best,
+                lambda: Model.from_checkpoint(best, threads=threads),
+                threads=threads,
+                between=self.session.after_a_picture,
+            )
+            if isinstance(score, BundledScore):
+                self.session.save_bundled(score)
+        except StopError:
+            return None
+        except CheckpointError as error:
+            note(f"the score of the bundled model is not recorded: {error.message}")
+            return None
+        return score
 
     def _epoch(self) -> Iterator[Record]:
         """Train for the rest of an epoch, evaluate the model, and save it."""

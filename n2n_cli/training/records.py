@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from n2n_cli.errors import CheckpointError
+from n2n_cli.evaluation.bundled_score import BundledScore
 
 
 @dataclass(frozen=True)
@@ -113,11 +114,17 @@ class Finished:
         Checkpoint of the best epoch.
     noisy_psnr, psnr : float
         PSNR of the validation pictures before denoising and in the best epoch, in dB.
+    denoises : bool
+        Whether the best epoch's gain is large enough for `n2n denoise` to use it by default.
+    bundled : BundledScore, str or None
+        Score of the bundled model on the same pictures, or the reason why there is none; None if it was not asked for.
     """
 
     checkpoint: Path
     noisy_psnr: float
     psnr: float
+    denoises: bool = True
+    bundled: BundledScore | str | None = None
 
 
 @dataclass(frozen=True)
@@ -183,7 +190,8 @@ class Progress:
         if not isinstance(found, dict) or found.keys() != asdict(cls()).keys() or not _is_progress(**found):
             raise CheckpointError(
                 f"`{path}` does not say how far its training has come",
-                hint="it was not written by this version's `n2n train`; without `--resume` a training begins anew",
+                hint="it was not written by this version's `n2n train`; "
+                "`n2n train` without `--resume` starts a new training",
             )
         return cls(**found)
 

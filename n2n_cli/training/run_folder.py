@@ -9,11 +9,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from n2n_cli.config import Config
 from n2n_cli.config.reading import RUN_CONFIG
 from n2n_cli.errors import TrainingError, UsageError
 from n2n_cli.models.choice import BEST, LAST, RUNS
 from n2n_cli.system.atomic_files import replacing, sync, writing
 from n2n_cli.system.locks import locked
+from n2n_cli.system.overwriting import check_inputs_kept
 from n2n_cli.system.plain_files import check_plain, open_plain, read_plain
 
 
@@ -57,6 +59,18 @@ class Run:
             When one of them is a symbolic link, a pipe or a device, which a stranger may have made.
         """
         check_plain([*self._files(), self.lock])
+
+    def check_inputs_kept(self, config: Config) -> None:
+        """Check that a new training with this configuration replaces no file that it is made from.
+
+        Raises
+        ------
+        UsageError
+            When one of the run's files is the configuration, the initial weights or the pairs.
+        """
+        named = (config.origin, config.train.init, config.data.source, config.data.second)
+        inputs = [Path(name) for name in named if name]
+        check_inputs_kept(self._files(), inputs, hint="another folder: `--out FOLDER`")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -189,8 +203,8 @@ def resumed_run(folder: Path) -> Run:
     run.check()
     if not run.last.is_file() and not run.config.is_file():
         raise UsageError(
-            f"`{folder}` holds no `{run.last.name}` to go on from",
-            hint="name a run's folder, as `runs/default-1`; without `--resume` a training begins anew",
+            f"`{folder}` holds no `{run.last.name}` to resume from",
+            hint="name a run's folder, as `runs/default-1`; `n2n train` without `--resume` starts a new training",
         )
     return run
 

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 
+from n2n_cli.checkpoints.file import read_checkpoint, write_checkpoint
 from n2n_cli.config import Config
 from n2n_cli.distributed.ranks import ALONE, Ranks
 from n2n_cli.errors import CheckpointError
+from n2n_cli.evaluation.bundled_score import BundledScore
 from n2n_cli.models.model import Model
 from n2n_cli.system.json_lines import json_line
 from n2n_cli.system.stopping import StopError, Stopping
@@ -18,6 +20,7 @@ from n2n_cli.training.records import Epoch, Progress
 from n2n_cli.training.run_folder import Run
 
 CHECKPOINT_MINUTES = 5.0
+_BEST_FACTS = ("epoch", "psnr", "noisy_psnr", "pooled_psnr", "noisy_pooled_psnr")
 
 
 class Session:
@@ -140,9 +143,20 @@ class Session:
         """Write the metrics of an epoch, and the model if it is the best so far."""
         if self.ranks.first:
             if epoch.best:
-                facts = {"epoch": epoch.epoch, "psnr": epoch.psnr, "noisy_psnr": epoch.noisy_psnr}
+                facts = {name: getattr(epoch, name) for name in _BEST_FACTS}
                 model.save(self.run.best, resumable=False, follow_links=False, **facts)
             self.run.append(self.run.metrics, json_line(asdict(epoch)) + "\n")
+
+    def save_bundled(self, score: BundledScore) -> None:
+        """Add the bundled model's score to the best checkpoint, for those who will denoise with it.
+
+        Raises
+        ------
+        CheckpointError
+            When the checkpoint cannot be read or written; it is then as it was.
+        """
+        tree = read_checkpoint(self.run.best)
+        write_checkpoint(self.run.best, tree | {"bundled": asdict(score)}, follow_links=False)
 
     def save_last(self, model: Model, progress: Progress, noisy_psnr: float) -> None:
         """Write the last checkpoint: all that resuming needs."""

@@ -101,7 +101,7 @@ def choose_values(first: Picture, others: Iterable[Picture] = (), mode: Mode = "
     if mode == "auto" and not counted and _is_display(first, low, high):
         return replace(display, empty=empty), f"{_depth(dtype)}, display"
     if fit is not None and mode == "auto" and _is_noise(planes, valid, fit.middle):
-        return replace(linear, reason="its values cannot be told apart from noise"), text
+        return replace(linear, reason="its values cannot be distinguished from noise"), text
     if fit is None:
         if mode == "photons":
             raise ImageError("it is too small to measure its noise", hint="`--values linear`")

@@ -20,7 +20,7 @@ from n2n_cli.nn import Parameter
 from n2n_cli.system.cpu import available_cores
 from tests.cli import N2N, environment, failure, n2n, photo, start, workplace
 
-COMMANDS = ("train", "eval", "denoise", "compare", "info", "models", "export", "sweep", "plot")
+COMMANDS = ("denoise", "train", "eval", "compare", "info", "models", "export", "sweep", "plot")
 
 
 @pytest.fixture(autouse=True)
@@ -45,8 +45,8 @@ def raising(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_help_is_for_stdout_and_names_the_commands(flag: str) -> None:
     answer = n2n(flag)
     assert (answer.code, answer.err) == (0, "")
-    listed = answer.out.partition("Commands:")[2]
-    assert re.findall(r"^  (\w+)  +[A-Z].*[^.]\.$", listed, re.MULTILINE) == list(COMMANDS)  # no summary is cut off
+    listed = answer.out.partition("Commands")[2]
+    assert re.findall(r"^│ (\w+)  +[A-Z].*[^.]\. +│$", listed, re.MULTILINE) == list(COMMANDS)  # no summary is cut off
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -89,6 +89,25 @@ def test_quiet_verbose_and_debug_stand_before_or_behind_the_command(words: tuple
     assert n2n(*words, "tiny.pth", "--data", "photos").err == ""
     assert n2n("eval", "tiny.pth", "--data", "photos").err.startswith("PSNR of")
     assert "Traceback" in n2n("eval", "missing.pth", "--debug").err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("denoise", "--model", "tiny.pth", "photos", "new"),
+        ("denoise", "--self", "--seconds", "0.1", "photos/0.png", "new.jpg"),
+        ("train", "--config", "tiny.toml", "--epochs", "1"),
+        ("sweep", "--config", "tiny.toml", "--epochs", "1", "--param", "train.lr", "--values", "0.5"),
+        ("compare", "photos/0.png", "photos/1.png", "-o", "sheet.jpg"),
+        ("export", "tiny.pth", "small.pth"),
+        ("plot", "metrics.jsonl", "-o", "plot.svg"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_quiet_prints_nothing_where_a_command_writes_files(words: tuple[str, ...], here: Path) -> None:
+    workplace(here)
+    Path("metrics.jsonl").write_text('{"epoch": 1, "loss": 0.5, "noisy_psnr": 20.5, "psnr": 21.5, "lr": 0.1}\n')
+    assert n2n(*words, "-q") == (0, "", "")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

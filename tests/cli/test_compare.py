@@ -36,6 +36,14 @@ def test_a_sheet_and_the_figures_against_the_clean_picture() -> None:
     assert len(np.unique(four)) > 100
 
 
+def test_a_sheet_does_not_replace_a_picture_that_it_shows() -> None:
+    Path("link.png").symlink_to("clean.png")
+    for out, told in (("noisy.png", "`noisy.png`"), ("link.png", "`clean.png`, which is `link.png`")):
+        code, message, hint = failure("compare", "noisy.png", "denoised.png", "clean.png", "-o", out)
+        assert (code, message) == (2, f"the command would overwrite its own input {told}")
+        assert hint == "another name for the output"
+
+
 def test_json_has_an_object_a_picture() -> None:
     answer = n2n("-q", "compare", "noisy.png", "clean.png", "clean.png", "-o", "s.jpg", "--json")
     noisy, denoised = (json.loads(line) for line in answer.out.splitlines())

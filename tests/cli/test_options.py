@@ -9,6 +9,7 @@ import pytest
 import typer
 
 from n2n_cli.cli.app import app
+from n2n_cli.cli.help import EVERYWHERE, PANELS
 from n2n_cli.cli.options import exclusive, fraction, memory_size, number, positive, requires, whole_number
 from n2n_cli.config import load_config
 from n2n_cli.errors import UsageError
@@ -126,9 +127,25 @@ def test_help_and_default_of_an_option_fit_into_80_columns(command: str) -> None
 
 def defaults(command: str) -> dict[str, str]:
     """Defaults that a command's help shows, by option."""
-    shown = re.findall(r"^  (?:-\w, )?(--[a-z-]+)(.*(?:\n {8}.*)*)", n2n(command, "--help").out, re.MULTILINE)
+    lines = [line.strip("│ ") for line in n2n(command, "--help").out.splitlines() if line.startswith("│")]
+    shown = re.findall(r"^(--[a-z-]+) ((?:(?!--).*\n)*)", "\n".join([*lines, ""]), re.MULTILINE)
     texts = {name: re.search(r"\[default:\s+\(?([^\])]+)", text) for name, text in shown}
     return {name: found[1] for name, found in texts.items() if found}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_has_its_place_in_a_panel(command: str) -> None:
+    found = typer.main.get_command(app).commands[command]  # type: ignore[attr-defined]
+    placed = [flag for flags in PANELS[command].values() for flag in flags.split()]
+    known = [param for param in found.params if param.param_type_name == "option"]
+    own = [param for param in known if param.rich_help_panel != EVERYWHERE]
+    assert [next(flag for flag in param.opts if flag.startswith("--")) for param in own] == placed
+    assert [param.rich_help_panel for param in own] == [
+        title for title, flags in PANELS[command].items() for _ in flags.split()
+    ]
+    shown = n2n(command, "--help").out
+    titles = [title for title in (*PANELS[command], EVERYWHERE) if f"╭─ {title} ─" in shown]
+    assert titles == [*PANELS[command], EVERYWHERE]
 
 
 def test_help_shows_the_librarys_defaults_and_limits() -> None:

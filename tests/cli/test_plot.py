@@ -57,6 +57,14 @@ def test_what_is_refused(words: list[str], code: int, message: str) -> None:
     assert not Path("a.png").exists()
 
 
+def test_a_plot_does_not_replace_what_it_shows() -> None:
+    Path("a.png").write_text(LINE)
+    Path("b.svg").symlink_to("runs/b/metrics.jsonl")
+    for words in (["a.png", "-o", "a.png"], ["runs/a", "runs/b", "-o", "b.svg"]):
+        assert failure("plot", *words)[1].startswith("the command would overwrite its own input `")
+    assert Path("runs/b/metrics.jsonl").read_text() == LINE
+
+
 def test_help_loads_nothing_heavy() -> None:
     program = """
 import sys

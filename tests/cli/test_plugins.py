@@ -327,7 +327,7 @@ def test_an_interrupted_training_tells_how_to_go_on_with_its_plugin(here: Path) 
         process.terminate()
         err = process.communicate(timeout=60)[1]
     place = re.escape(str(here.resolve() / "my.py"))
-    assert re.search(rf"`n2n train --resume run --plugin {place}` goes on\n$", err)
+    assert re.search(rf"`n2n train --resume run --plugin {place}` continues it\n$", err)
 
 
 def test_a_sweep_trains_with_a_plugin() -> None:

@@ -132,7 +132,7 @@ def test_the_built_in_data_set(cache: Path) -> None:
     dataset = open_dataset(DataConfig(pairs=9, validation_pairs=4), 3, seed=0)
     assert (len(dataset.train), len(dataset.validation)) == (9, 4)
     assert dataset.train.batch([0])[0].shape == (1, 3, 32, 32)
-    assert "2 pictures to learn from, 2 held out to measure" in words(dataset)
+    assert "2 pictures for training, 2 held out for validation" in words(dataset)
     assert "made 4 dead-leaves pictures" in words(dataset)
 
 

@@ -45,7 +45,7 @@ def test_scenes_are_held_out_whole(tmp_path: Path) -> None:
     dataset = opened(flat_bursts(tmp_path, 41), "bursts", 1, pairs=200, validation_pairs=30)
     held_out = {0, 1, 40, 41, 80, 81}
     assert values(dataset) == [set(range(82)) - held_out, held_out]
-    told_of = "38 scenes to learn from, with 76 shots and 76 pairs of shots; 3 scenes held out whole to measure"
+    told_of = "38 scenes for training, with 76 shots and 76 pairs of shots; 3 scenes held out whole for validation"
     assert told_of in dataset.notes
 
 
@@ -96,7 +96,7 @@ def test_pairs_go_from_the_first_folder_to_the_second(tmp_path: Path) -> None:
     table = tmp_path / "pairs.csv"
     table.write_text("".join(f"a/{i}.png,b/{i}.png\n" for i in range(3)))
     for got in (dataset, opened(table, "pairs")):
-        assert "2 scenes to learn from, with 4 shots and 2 pairs of shots; 1 scene held out" in words(got)
+        assert "2 scenes for training, with 4 shots and 2 pairs of shots; 1 scene held out" in words(got)
         assert "validation PSNR is against the other shot, whose noise keeps it low" in words(got)
         assert "the shots bring their own noise: `data.noise` is not used" in words(got)
         noise = [np.diff(view, axis=3).std() for view in got.train.batch(range(30))]
@@ -126,7 +126,7 @@ def test_single_pictures(tmp_path: Path) -> None:
     x, _ = dataset.train.batch(range(60))
     assert {int(v) for v in np.rint(x * 255).ravel()} == set(range(1, 20))
     assert values(dataset)[1] == {0, 20}
-    assert "19 pictures to learn from; 2 pictures held out whole to measure" in words(dataset)
+    assert "19 pictures for training; 2 pictures held out whole for validation" in words(dataset)
     assert "1 of 22 scenes are smaller than 16 pixels: left out" in words(dataset)
     assert "validation PSNR is of one neighbour against the other" in words(dataset)
 
@@ -134,7 +134,7 @@ def test_single_pictures(tmp_path: Path) -> None:
 def test_one_single_picture_is_parted(tmp_path: Path) -> None:
     save(tmp_path / "a.png", numbered(16, 40))
     dataset = opened(tmp_path, "single", 1)
-    assert "1 picture to learn from; it is the only one: its last 16 columns are held out" in words(dataset)
+    assert "1 picture for training; it is the only one: its last 16 columns are held out" in words(dataset)
     save(tmp_path / "a.png", numbered(16, 31))
     assert "too small" in told(DataError, lambda: opened(tmp_path, "single", 1)).message
 

@@ -48,14 +48,14 @@ def test_held_out_pictures_are_never_learned_from(tmp_path: Path) -> None:
     ]
     assert shown == [set(range(41)) - {0, 20, 40}, {0, 20, 40}]
     assert (len(dataset.train), len(dataset.validation)) == (200, 30)
-    assert "38 pictures to learn from, 3 held out to measure" in words(dataset)
+    assert "38 pictures for training, 3 held out for validation" in words(dataset)
 
 
 def test_only_the_pictures_that_pairs_show_are_counted(tmp_path: Path) -> None:
     for i in range(41):
         save(tmp_path / f"{i:02}.png", np.full((8, 8, 1), i, np.uint8))
     dataset = open_dataset(folder_config(tmp_path, pairs=5, validation_pairs=2), 1, seed=0)
-    assert "5 pictures to learn from, 2 held out to measure" in words(dataset)
+    assert "5 pictures for training, 2 held out for validation" in words(dataset)
 
 
 def test_training_learns_from_noise_and_is_measured_on_the_clean_picture(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_training_and_measuring_draw_from_different_streams(tmp_path: Path) -> N
     assert (shown[0] != shown[1]).any(axis=(1, 2, 3)).sum() > 15
 
 
-@pytest.mark.parametrize(("redraw", "word"), [(True, "anew every epoch"), (False, "once for all epochs")])
+@pytest.mark.parametrize(("redraw", "word"), [(True, "again every epoch"), (False, "once for all epochs")])
 def test_the_notes_say_whether_noise_is_redrawn_and_where_the_loss_ends(
     redraw: bool, word: str, tmp_path: Path
 ) -> None:

@@ -167,7 +167,7 @@ def test_pure_noise_comes_back_with_a_note(photo: Model) -> None:
     (found,), outcome = through_a_file(photo, pixels)
     np.testing.assert_array_equal(found, pixels)
     (note,) = outcome.notes
-    assert note.endswith("; its values cannot be told apart from noise: it stays as it is")
+    assert note.endswith("; its values cannot be distinguished from noise: it stays as it is")
 
 
 def test_reported_noise_of_measured_values_is_in_their_units(photo: Model) -> None:

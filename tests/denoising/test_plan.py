@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from n2n_cli.denoising.plan import ENDINGS, FolderOptions, plan_file, plan_folder
+from n2n_cli.denoising.plan import ENDINGS, FolderOptions, check_inputs_kept, plan_file, plan_folder
+from n2n_cli.denoising.tasks import DenoiseTask
 from n2n_cli.errors import ImageError, UsageError
 from n2n_cli.system.atomic_files import replacing
 from tests.images.pictures import tiff
@@ -160,7 +161,15 @@ def test_with_a_suffix_earlier_outputs_are_not_denoised_again() -> None:
 def test_an_output_that_is_a_link_to_its_input_does_not_hide_it() -> None:
     touch("in/a.png")
     Path("in/a_d.png").symlink_to("a.png")
-    assert pairs("in", to="in", options=FolderOptions(suffix="_d")) == {"in/a.png": "in/a_d.png"}
+    plan = plan_folder([Path("in")], Path("in"), FolderOptions(suffix="_d"))
+    assert {str(task.source): str(task.target) for task in plan.tasks} == {"in/a.png": "in/a_d.png"}
+    check_inputs_kept(plan.tasks, in_place=True)
+    with pytest.raises(UsageError, match=r"^`in/a.png` would be overwritten by its own output: `in/a_d.png` is the"):
+        check_inputs_kept(plan.tasks)
+
+
+def test_devices_are_not_inputs_to_keep() -> None:
+    check_inputs_kept([DenoiseTask(Path("/dev/null"), Path("/dev/null")), DenoiseTask(Path("a"), Path("a"))])
 
 
 def test_two_inputs_with_one_output_are_refused_and_all_are_named() -> None:
@@ -200,7 +209,7 @@ def test_folders_without_pictures(sources: tuple[str, ...], options: FolderOptio
 @pytest.mark.parametrize(
     ("target", "kind", "message"),
     [
-        ("no/where", ImageError, "nothing can be written to `no/where`: there is no folder `no/where`"),
+        ("in/a.png/x", ImageError, "nothing can be written to `in/a.png/x`: "),
         ("in/a.png", UsageError, "`in/a.png` is not a folder; the output of several pictures has"),
     ],
 )
@@ -209,6 +218,13 @@ def test_an_output_folder_that_is_none(target: str, kind: type[Exception], messa
     with pytest.raises(kind) as caught:
         pairs("in", to=target)
     assert str(caught.value).startswith(message)
+
+
+def test_a_folder_that_will_be_made() -> None:
+    touch("in/a.png")
+    plan = plan_folder([Path("in")], Path("no/where"), FolderOptions())
+    assert (plan.tasks[0].target, plan.notes) == (Path("no/where/a.png"), ("new folder: no/where",))
+    assert not Path("no").exists()
 
 
 def test_folders_that_may_not_be_read_or_written() -> None:

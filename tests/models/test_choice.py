@@ -53,6 +53,7 @@ def test_a_name_a_file_the_newest_run_or_the_bundled_one(tmp_path: Path, monkeyp
     assert choose_model("photo").path == PHOTO
     assert choose_model("other.pth").path == Path("other.pth")
     assert choose_model(None).path == PHOTO
+    assert choose_model(None).note == ""
     run = Path("runs/mine")
     run.mkdir(parents=True)
     (run / "last.pth").touch()

@@ -229,7 +229,7 @@ def test_without_a_checkpoint_the_newest_is_exported(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     answer = n2n("export", "--onnx", "model.onnx")
-    assert answer.err == "model: the bundled model photo; `n2n models` tells about it\n"
+    assert answer.err == "model: the bundled model photo; `n2n models` lists it\n"
     Path("runs", "a").mkdir(parents=True)
     checkpoint.rename(Path("runs", "a", "last.pth"))
     answer = n2n("export", "model.onnx", "--onnx")

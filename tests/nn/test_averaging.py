@@ -159,7 +159,7 @@ def test_a_state_that_does_not_fit(change: dict[str, Any], problem: str) -> None
     with pytest.raises(CheckpointError) as caught:
         average.load_state_dict(state)
     assert caught.value.message == f"the averaged weights do not fit the network: {problem}"
-    assert caught.value.hint == "go on with the configuration that the training was begun with"
+    assert caught.value.hint == "resume with the configuration that the training was started with"
     assert average.updates == 0
     assert np.array_equal(average.weights["weight"], conv().weight.data)
 

@@ -186,7 +186,7 @@ def test_a_state_that_does_not_fit(change: dict[str, Any], problem: str) -> None
     with pytest.raises(CheckpointError) as caught:
         optimizer.load_state_dict({**before, "lr": 0.25, "steps": 7, "exp_avg": [np.ones(2), np.ones(3)], **change})
     assert caught.value.message == f"the optimiser's state does not fit Adam: {problem}"
-    assert caught.value.hint == "go on with the configuration that the training was begun with"
+    assert caught.value.hint == "resume with the configuration that the training was started with"
     after = optimizer.state_dict()
     assert (after["lr"], after["steps"]) == (0.5, 1)
     assert all(np.array_equal(a, b) for a, b in zip(before["exp_avg"], after["exp_avg"], strict=True))

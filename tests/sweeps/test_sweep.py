@@ -158,7 +158,7 @@ def test_a_run_of_another_configuration_is_refused(photos: Path, tmp_path: Path)
         f"`{tmp_path / 'sweep' / 'train.lr=0.5'}` holds a training of another configuration: "
         "its `train.seed` is 0, not 7"
     )
-    assert caught.value.hint == "another folder: `--out FOLDER`, or `--force` to begin anew"
+    assert caught.value.hint == "another folder: `--out FOLDER`, or `--force` to start over"
     forced = rates(tmp_path / "sweep", other, 0.5, force=True)
     assert len(forced.left) == 1
     assert (forced.folder / "train.lr=0.5" / "ending.json").exists()

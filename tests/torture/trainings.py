@@ -99,7 +99,9 @@ def _check_stopped(here: Place, ended: Ended, number: signal.Signals) -> str:
         return "after its last step"
     check(ended.code == 128 + number, f"it ended with {ended.code}: {ended.err}")
     check(ended.out == "", f"it printed {ended.out!r}")
-    saved = re.search(r"\n\nhint: step (\d+) of epoch (\d+) is saved: `n2n train --resume run` goes on\n$", ended.err)
+    saved = re.search(
+        r"\n\nhint: step (\d+) of epoch (\d+) is saved: `n2n train --resume run` continues it\n$", ended.err
+    )
     if saved is None:
         check("\n\nhint: nothing was saved yet" in ended.err, f"it said {ended.err!r}")
         check(not here.run.last.exists(), "it has saved, and says that it has not")

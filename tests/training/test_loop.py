@@ -59,7 +59,8 @@ def test_records_come_in_order(leaves: Path, tmp_path: Path) -> None:
     epochs = epochs_of(records)
     assert [(epoch.epoch, epoch.epochs) for epoch in epochs] == [(1, 3), (2, 3), (3, 3)]
     assert isinstance(finished, Finished)
-    assert finished == Finished(tmp_path / "run" / "best.pth", started.noisy_psnr, max(e.psnr for e in epochs))
+    best = max(e.psnr for e in epochs)
+    assert finished == Finished(tmp_path / "run" / "best.pth", started.noisy_psnr, best, denoises=False)
     assert {epoch.noisy_psnr for epoch in epochs} == {started.noisy_psnr}
     assert all(step.images_per_second > 0 for step in steps)
     assert all(epoch.images_per_second > 0 for epoch in epochs)

@@ -302,7 +302,7 @@ def refused(run: Run, config: Config) -> tuple[str, str | None]:
 def test_a_checkpoint_of_another_kind_is_refused(leaves: Path, tmp_path: Path) -> None:
     run, config = new_run(tmp_path / "run"), small_config(leaves)
     model = Model.from_config(config)
-    lacks, hint = f"`{run.last}` is no checkpoint to go on from: it holds no ", "a run's `last.pth` is one"
+    lacks, hint = f"`{run.last}` is no checkpoint to resume from: it holds no ", "a run's `last.pth` is one"
     model.save(run.last, resumable=False)
     assert refused(run, config) == (f"{lacks}`optimizer`", hint)
     write_checkpoint(run.last, model.network.state_dict())
@@ -313,7 +313,10 @@ def test_a_checkpoint_of_another_kind_is_refused(leaves: Path, tmp_path: Path) -
     assert refused(run, small_config(leaves, average=0.9)) == (f"{lacks}`own_weights`, no `averaged_steps`", hint)
     message, hint_of_old = refused(run, config)  # as before runs could be gone on with
     assert message == f"`{run.last}` does not say how far its training has come"
-    assert hint_of_old == "it was not written by this version's `n2n train`; without `--resume` a training begins anew"
+    assert (
+        hint_of_old
+        == "it was not written by this version's `n2n train`; `n2n train` without `--resume` starts a new training"
+    )
 
 
 def test_a_checkpoint_of_another_network_or_optimiser_is_refused(leaves: Path, tmp_path: Path) -> None:

@@ -228,8 +228,11 @@ def test_a_folder_without_a_run_cannot_be_gone_on_with(make: Any) -> None:
     make()
     with pytest.raises(UsageError) as caught:
         resumed_run(Path("mine"))
-    assert caught.value.message == "`mine` holds no `last.pth` to go on from"
-    assert caught.value.hint == "name a run's folder, as `runs/default-1`; without `--resume` a training begins anew"
+    assert caught.value.message == "`mine` holds no `last.pth` to resume from"
+    assert (
+        caught.value.hint
+        == "name a run's folder, as `runs/default-1`; `n2n train` without `--resume` starts a new training"
+    )
 
 
 # What `denoise` finds

@@ -195,7 +195,7 @@ def test_pure_noise_has_nothing_to_denoise(dtype: str, mean: float) -> None:
         rng = np.random.default_rng(seed)
         for frame in (rng.poisson(mean, (256, 256)), np.rint(rng.normal(mean, 2, (256, 256)))):
             values, _ = chosen(frame.astype(dtype))
-            assert values.reason == "its values cannot be told apart from noise"
+            assert values.reason == "its values cannot be distinguished from noise"
 
 
 @pytest.mark.parametrize("contrast", [0.5, 1, 3])

@@ -1,38 +1,43 @@
-"""The progress of many pictures, or of a large one, on a terminal."""
+"""The progress of many pictures, or of a large one."""
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from threading import Lock
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
-from n2n_cli.cli.console import shows_progress, stderr
-from n2n_cli.errors import printable
+from n2n_cli.cli.progress import LongWork
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import ProgressColumn
 
 
 class Bar:
-    """A bar over pictures, which also moves within a large one.
+    """Context that shows the progress of pictures, which also moves within a large one.
 
     Parameters
     ----------
     count : int
         Number of pictures.
     delay : float
-        Seconds before it is drawn: what is done by then needs no bar.
+        Seconds before a bar is drawn: what is done by then needs no bar.
     """
 
-    def __init__(self, count: int, delay: float) -> None:
+    def __init__(self, count: int, *, delay: float = 0.5) -> None:
         self._count, self._done, self._part, self._name = count, 0, 0.0, ""
-        self._progress: Progress | None = None
-        self._task: TaskID | None = None
         self._lock = Lock()
-        self._shown_from = time.monotonic() + delay
+        line = "{done}: {name}" if count > 1 else "{name}: {percent} done"
+        self._work = LongWork(line, lambda: _columns(count), count, delay=delay, done="", name="", percent="")
+
+    def __enter__(self) -> Self:
+        self._work.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._work.__exit__(kind, error, trace)
 
     def begin(self, name: str) -> None:
         """The next picture is in work."""
@@ -51,51 +56,22 @@ class Bar:
             self._done, self._part = self._done + 1, 0.0
             self._show()
 
-    def close(self) -> None:
-        """Take the bar away."""
-        with self._lock:
-            if self._progress is not None:
-                self._progress.stop()
-
     def _show(self) -> None:
-        if self._progress is None:
-            if time.monotonic() < self._shown_from:
-                return
-            self._progress = _progress(self._count)
-            self._task = self._progress.add_task("", total=self._count, done="", name="")
-            self._progress.start()
-        assert self._task is not None
-        done = f"{min(self._done + 1, self._count)}/{self._count}"
-        self._progress.update(self._task, completed=self._done + self._part, done=done, name=printable(self._name))
+        completed = self._done + self._part
+        self._work.update(
+            completed,
+            done=f"{min(self._done + 1, self._count)}/{self._count}",
+            name=self._name,
+            percent=f"{completed / self._count:.0%}",
+        )
 
 
-def _progress(count: int) -> Progress:
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+def _columns(count: int) -> Iterable[ProgressColumn]:
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn
     from rich.table import Column
 
-    name = TextColumn("{task.fields[name]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"))
-    place = TextColumn("{task.fields[done]}", justify="right")
-    columns = (
-        *((place,) if count > 1 else ()),
-        name,
-        BarColumn(bar_width=30),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-    )
-    # Results go their own way where that is not the terminal.
-    both = sys.stdout is not None and sys.stdout.isatty()
-    return Progress(*columns, console=stderr(), transient=True, expand=True, redirect_stdout=both)
-
-
-@contextmanager
-def bar(count: int, *, delay: float = 0.5) -> Iterator[Bar | None]:
-    """A bar inside the block; None where no progress is shown."""
-    if not shows_progress():
-        yield None
-        return
-    shown = Bar(count, delay)
-    try:
-        yield shown
-    finally:
-        shown.close()
+    if count > 1:
+        yield TextColumn("{task.fields[done]}", justify="right")
+    yield TextColumn("{task.fields[name]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"))
+    yield BarColumn(bar_width=30)
+    yield TaskProgressColumn()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -29,6 +29,9 @@ from n2n_cli.cli.options import (
 )
 from n2n_cli.distributed.shards import Shard, parse_shard
 from n2n_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from n2n_cli.models.model import Model
 
 
 def denoise(
@@ -80,6 +83,7 @@ def denoise(
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Skip pictures that have an output already.")
     ] = False,
+    in_place: Annotated[bool, typer.Option("--in-place", help="Let outputs replace their own inputs.")] = False,
     shard: Annotated[
         Shard | None,
         option(
@@ -120,8 +124,9 @@ def denoise(
     """Denoise pictures; size, depth, transparency and metadata stay.
 
     Pictures are PNG, JPEG, TIFF, WebP or BMP, gray or RGB. The ending of OUT gives the format; an existing file is
-    replaced as a whole. A picture that fails does not stop the others: it is reported at the end, and the exit code is
-    1. Large pictures are denoised in tiles, whose size depends on --max-memory.
+    replaced as a whole, but an input only with --in-place. For several pictures, OUT is a folder, which is made if
+    needed. A picture that fails does not stop the others: it is reported at the end, and the exit code is 1. Large
+    pictures are denoised in tiles, whose size depends on --max-memory.
 
     --self, or --self=zs-n2n, trains a small new network on each picture, which takes 5 to 30 seconds on two cores;
     --self=adapt fits the model to it, and mixes in such a network where that helps.
@@ -130,7 +135,9 @@ def denoise(
 
       n2n denoise in.png out.png
 
-      n2n denoise --model runs/default-1/best.pth photos/ denoised/ --recursive --skip-existing
+      n2n denoise photos/ denoised/ --recursive --skip-existing
+
+      n2n denoise --model runs/default-1/best.pth in.png out.png
 
       n2n denoise - - < noisy.png > clean.png
 
@@ -148,11 +155,12 @@ def denoise(
     requires("--seconds", seconds, {"--self": learn})
     requires("--json", as_json, {"--report": report, "--dry-run": dry_run})
     exclusive({"--ensemble": ensemble, "--self": learn})
+    exclusive({"--in-place": in_place, "--skip-existing": skip_existing}, why="every output exists already")
     exclusive({"--self": learn == "zs-n2n", "--model": model}, hint=alone)
     exclusive({"--self": learn == "zs-n2n", "--config": config}, hint=alone)
     check_stdout_has_one_use(target, report=report, manifest=manifest, dry_run=dry_run)
     folder_options = FolderOptions(recursive, tuple(patterns or ()), suffix, image_format)
-    plan = plan_words(sources, target, folder_options, dry_run=dry_run)
+    plan = plan_words(sources, target, folder_options, dry_run=dry_run, in_place=in_place, model=model)
     tasks = choose_shard(plan, shard, many=is_many(sources))
     for note in plan.notes:
         tell(note)
@@ -166,7 +174,9 @@ def denoise(
         denoiser = Model.from_checkpoint(chosen.path, config, threads=threads)
         if ensemble:
             denoiser.predict_as_ensemble()
-        tell(f"model: {chosen.text}")
+        if chosen.note:
+            tell(chosen.note)
+        tell(f"model: {chosen.text}{_better(denoiser)}")
     options = DenoiseOptions(
         strength=strength,
         image_format=image_format,
@@ -183,5 +193,16 @@ def denoise(
     )
     with nullcontext(manifest) if manifest in (None, "-") else Manifest(Path(manifest)) as lines:
         results = Results(report=report, as_json=as_json, manifest=lines)
-        counts = run(denoiser, tasks, options, results.add)
+        counts = run(denoiser, tasks, options, results.add, in_place=in_place)
     end(counts, plan.problems)
+
+
+def _better(model: Model) -> str:
+    """The bundled model, if it denoises the pictures better that a training held out."""
+    from n2n_cli.models.choice import better_bundled
+
+    found = better_bundled(model.facts)
+    if found is None:
+        return ""
+    name, theirs, own = found
+    return f"; on its held-out pictures {name} is better, {theirs:.2f} dB instead of {own:.2f} dB: `--model {name}`"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,15 @@ def is_many(sources: Sequence[str]) -> bool:
     return len(sources) > 1 or Path(sources[0]).is_dir()
 
 
-def plan_words(sources: Sequence[str], target: str, folder_options: FolderOptions, *, dry_run: bool) -> Plan:
+def plan_words(
+    sources: Sequence[str],
+    target: str,
+    folder_options: FolderOptions,
+    *,
+    dry_run: bool,
+    in_place: bool = False,
+    model: str | None = None,
+) -> Plan:
     """Plan the tasks that the arguments ask for.
 
     Parameters
@@ -36,24 +45,63 @@ def plan_words(sources: Sequence[str], target: str, folder_options: FolderOption
         Of outputs in a folder.
     dry_run : bool
         Whether stdin and stdout will not be used.
+    in_place : bool
+        Let outputs replace their own inputs.
+    model : str, optional
+        Model that the user named, which no output may overwrite.
 
     Raises
     ------
     UsageError, ImageError
         When they do not fit together, or OUT cannot be written.
     """
+    from n2n_cli.denoising.plan import check_inputs_kept
+
+    plan = _planned(sources, target, folder_options, dry_run=dry_run)
+    check_inputs_kept(plan.tasks, in_place=in_place, model=None if model is None else Path(model))
+    return plan
+
+
+def _planned(sources: Sequence[str], target: str, folder_options: FolderOptions, *, dry_run: bool) -> Plan:
     from n2n_cli.denoising.plan import plan_folder
 
     many = is_many(sources)
     if "-" in sources and len(sources) > 1:
         raise UsageError("`-`, stdin, is one picture: it cannot stand among others", hint="denoise it by itself")
     if target == "-" and many:
-        raise UsageError("only one picture can go to stdout", hint="name a folder for the results: `mkdir denoised`")
+        raise UsageError("only one picture can go to stdout", hint=f"a folder for OUT: {_with_folder(sources)}")
+    if many:
+        _check_names_folder(sources, target)
     if sources[0] != "-" and target != "-" and (many or Path(target).is_dir() or target.endswith(("/", os.sep))):
         return plan_folder([Path(source) for source in sources], Path(target), folder_options)
     if folder_options.suffix:
         raise UsageError("`--suffix` is for outputs in a folder; this one has a name", hint="leave it out")
     return _plan_one(sources[0], target, folder_options.image_format, dry_run=dry_run)
+
+
+def _check_names_folder(sources: Sequence[str], target: str) -> None:
+    """Refuse a picture's name as the output of several pictures, as in `n2n denoise a.png b.png c.png`."""
+    import mimetypes
+
+    path = Path(target)
+    if path.is_dir() or target.endswith(("/", os.sep)):
+        return
+    if os.path.lexists(path):
+        raise UsageError(
+            f"OUT, the last name, is the file `{target}`; the outputs of several pictures need a folder",
+            hint=f"{_with_folder(sources)}, or to denoise `{target}`, too: {_with_folder([*sources, target])}",
+        )
+    if (mimetypes.guess_type(path.name)[0] or "").startswith("image/"):
+        raise UsageError(
+            f"OUT, the last name, is `{target}`, a picture's name; the outputs of several pictures need a folder",
+            hint=f"{_with_folder(sources)}; of one picture, OUT can be a file",
+        )
+
+
+def _with_folder(sources: Sequence[str]) -> str:
+    """The command with a folder as OUT."""
+    names = [*sources[:3], *(["..."] if len(sources) > 4 else sources[3:])]
+    return f"`n2n denoise {' '.join(name if name == '...' else shlex.quote(name) for name in names)} denoised/`"
 
 
 def _plan_one(source: str, target: str, image_format: str | None, *, dry_run: bool) -> Plan:
@@ -63,7 +111,7 @@ def _plan_one(source: str, target: str, image_format: str | None, *, dry_run: bo
 
     if target == "-":
         if not dry_run:
-            check_stdout()
+            check_stdout(source)
         plan = Plan((DenoiseTask(Path(source), Path(target), output_stream=io.BytesIO()),))
     else:
         path = Path(target)

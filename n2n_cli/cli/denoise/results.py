@@ -6,12 +6,11 @@ import io
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from n2n_cli.cli.console import complain, explain, result, result_bytes, settings, tell
-from n2n_cli.cli.denoise.bar import bar
+from n2n_cli.cli.denoise.bar import Bar
 from n2n_cli.cli.signals import StopSignals
 from n2n_cli.errors import N2NError, counted, printable
 
@@ -57,6 +56,8 @@ def run(
     tasks: Sequence[DenoiseTask],
     options: DenoiseOptions,
     finished: Callable[[Outcome], None],
+    *,
+    in_place: bool = False,
 ) -> Counts:
     """Denoise pictures and report on them; `finished` is called for each.
 
@@ -64,6 +65,8 @@ def run(
     ----------
     model : Model, optional
         Left out where all is learned from the picture.
+    in_place : bool
+        Whether outputs replace their inputs, so that the command cannot be repeated.
 
     Raises
     ------
@@ -76,23 +79,23 @@ def run(
     counts, started = Counts(len(tasks)), time.perf_counter()
     with StopSignals() as signals:
         try:
-            with bar(len(tasks)) as shown, reported_to(shown.advance) if shown else nullcontext():
+            with Bar(len(tasks)) as shown, reported_to(shown.advance):
                 outcomes = denoise_files(
                     model,
                     tasks,
                     options,
-                    begin=lambda task: None if shown is None else shown.begin(str(task.source)),
+                    begin=lambda task: shown.begin(str(task.source)),
                 )
                 for outcome in outcomes:
                     counts.add(outcome)
                     finished(outcome)
                     _report(outcome, counts, many=len(tasks) > 1)
-                    if shown is not None:
-                        shown.end()
+                    shown.end()
         except KeyboardInterrupt:
             hint, done = "no file is left half written", ""
             if len(tasks) > 1:
-                hint += "; the same command with `--skip-existing` does the rest"
+                again = "name only the others: those that are done would be denoised again"
+                hint += f"; {again if in_place else 'the same command with `--skip-existing` does the rest'}"
                 done = f"{counts.done + counts.skipped} of {counted(len(tasks), 'picture')} are done"
             raise signals.interruption(hint, done=done) from None
     if len(tasks) > 1:
@@ -137,7 +140,7 @@ def end(counts: Counts, problems: Sequence[N2NError] = ()) -> None:
     raise N2NError(
         f"{len(counts.failures)} of {counted(counts.count, 'picture')} failed"
         + (f", and {counted(len(problems), 'folder')} could not be read" if problems else ""),
-        hint=explain(failures[0])[1] if len(failures) == 1 else f"the errors are told above; {left} are done",
+        hint=explain(failures[0])[1] if len(failures) == 1 else f"the errors are above; {left} are done",
     )
 
 

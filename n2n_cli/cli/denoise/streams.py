@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from n2n_cli.errors import N2NError, UsageError
+from n2n_cli.system.overwriting import identity
 
 
 def open_stdin() -> BinaryIO:
@@ -21,18 +23,25 @@ def open_stdin() -> BinaryIO:
     return _usable(sys.stdin, "stdin", "read from", "`n2n denoise - out.png < in.png`").buffer
 
 
-def check_stdout() -> None:
+def check_stdout(source: str) -> None:
     """Refuse, before the work, a stdout that cannot take a picture.
 
     Raises
     ------
     UsageError
-        When it is a terminal, which would show a picture's bytes as rubbish, and may obey them.
+        When it is a terminal, which would show a picture's bytes as rubbish, and may obey them; or the input itself.
     N2NError
         When it is closed.
     """
     hint = "send it to a file or a program: `n2n denoise in.png - > out.png`"
-    _usable(sys.stdout, "stdout", "written to", hint)
+    stream = _usable(sys.stdout, "stdout", "written to", hint)
+    place = identity(stream.buffer)
+    read = Path(source) if source != "-" else None if sys.stdin is None else sys.stdin.buffer
+    if place is not None and read is not None and place == identity(read):
+        raise UsageError(
+            "stdout goes to the picture to denoise; `> FILE` empties a file before n2n begins",
+            hint="take the picture from a copy, and send the output to another file",
+        )
 
 
 def _usable(stream: TextIO | None, name: str, used: str, hint: str) -> TextIO:

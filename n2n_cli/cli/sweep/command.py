@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from n2n_cli.cli.console import result, tell
+from n2n_cli.cli.console import confirm, result, tell
 from n2n_cli.cli.options import Assignments, Json, Threads, config_option, number, option, overridden, whole_number
 from n2n_cli.cli.signals import StopSignals
 from n2n_cli.cli.sweep.progress import log, progress
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from n2n_cli.sweeps.sweep import Sweep
 
 _MOST_JOBS = 1024
-_HOW_TO_GO_ON = "the same command again goes on"
+_HOW_TO_GO_ON = "the same command continues it"
 
 
 def sweep(
@@ -151,7 +151,7 @@ def _print_best(swept: Sweep, best: Result, *, as_json: bool) -> None:
         return
     (name,) = (point.name for point in swept.points if swept.results[point.folder] is best)
     checkpoint = printable(str(Path(best.run) / "best.pth"))
-    result(f"{name}: noisy {best.noisy_psnr:.2f} dB, denoised {best.psnr:.2f} dB: {checkpoint}")
+    confirm(f"{name}: noisy {best.noisy_psnr:.2f} dB, denoised {best.psnr:.2f} dB: {checkpoint}")
 
 
 def _fail(swept: Sweep, failures: Mapping[str, str | None]) -> None:
@@ -161,7 +161,7 @@ def _fail(swept: Sweep, failures: Mapping[str, str | None]) -> None:
         again = "the same command again does only what is not finished"
         raise N2NError(
             f"{len(failures)} of {counted(len(swept.points), 'training')} failed: {', '.join(failures)}",
-            hint=f"{hints.pop()}; {again}" if len(hints) == 1 else f"mend what is told above; {again}",
+            hint=f"{hints.pop()}; {again}" if len(hints) == 1 else f"solve the problems above; {again}",
         )
     if swept.best is None:
         raise N2NError("every training diverged: there is no best value", hint="smaller values")

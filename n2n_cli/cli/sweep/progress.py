@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from n2n_cli.cli.console import complain, settings, shows_progress, stderr, tell
+from n2n_cli.cli.console import complain, settings, tell
+from n2n_cli.cli.progress import LongWork
 
 if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
+
     from n2n_cli.sweeps.grid import Point
     from n2n_cli.sweeps.sweep import Sweep
     from n2n_cli.sweeps.workers import Message
@@ -36,29 +38,13 @@ def log(swept: Sweep, point: Point, event: Message) -> None:
 
 @contextmanager
 def progress(swept: Sweep) -> Generator[Callable[[Point, Message], None]]:
-    """A function that shows events in one bar, where progress is drawn."""
-    if not shows_progress():
-        yield lambda point, event: None
-        return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
+    """A function that shows the progress of all trainings together."""
     from n2n_cli.sweeps.workers import Ended
     from n2n_cli.training.records import Started, Step
 
     done = dict.fromkeys((point.folder for point in swept.left), 0.0)  # the part of each training
     plans: dict[str, Started] = {}
-    columns = TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("best {task.fields[best]}")
-    redirect = sys.stdout is not None and sys.stdout.isatty()
-    with Progress(
-        *columns,
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=stderr(),
-        transient=True,
-        expand=True,
-        redirect_stdout=redirect,
-    ) as bar:
-        task = bar.add_task(f"0/{len(done)} trainings", total=len(done), best="-")
+    with LongWork("{ended} done", _columns, len(done), ended=f"0/{len(done)} trainings", best="-") as work:
 
         def show(point: Point, event: Message) -> None:
             match event:
@@ -71,7 +57,15 @@ def progress(swept: Sweep) -> Generator[Callable[[Point, Message], None]]:
                     done[point.folder] = 1
                     ended = sum(part == 1 for part in done.values())
                     best = "-" if swept.best is None else f"{swept.best.psnr:.2f} dB"
-                    bar.update(task, description=f"{ended}/{len(done)} trainings", best=best)
-            bar.update(task, completed=sum(done.values()))
+                    work.update(ended=f"{ended}/{len(done)} trainings", best=best)
+            work.update(sum(done.values()))
 
         yield show
+
+
+def _columns() -> Iterable[ProgressColumn]:
+    from rich.progress import BarColumn, TextColumn
+
+    yield TextColumn("{task.fields[ended]}")
+    yield BarColumn(bar_width=None)
+    yield TextColumn("best {task.fields[best]}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from n2n_cli.cli.console import shows_progress, tell
+from n2n_cli.cli.console import settings, tell
 from n2n_cli.cli.options import (
     Assignments,
     SomeValuesMode,
@@ -23,7 +23,7 @@ from n2n_cli.cli.options import (
 )
 from n2n_cli.cli.ranked import show_nothing
 from n2n_cli.cli.signals import StopSignals
-from n2n_cli.cli.train.progress import show_bar, show_lines
+from n2n_cli.cli.train.progress import show
 from n2n_cli.cli.train.sources import check_same_kind, left_off, picture_flags
 from n2n_cli.errors import UsageError, counted
 from n2n_cli.system.plugins import loaded_plugins
@@ -129,7 +129,7 @@ def train(
     from n2n_cli.distributed.launchers import ranks_of_process
     from n2n_cli.training import loop as training
     from n2n_cli.training.initial_model import config_to_tune
-    from n2n_cli.training.run_folder import create_run, resumed_run
+    from n2n_cli.training.run_folder import Run, create_run, resumed_run
 
     ranks = ranks_of_process()
     flags = {
@@ -149,6 +149,8 @@ def train(
     if resume is None:
         tuned = config_to_tune(init) if init and config is None else config_option(config or "default")
         resolved = overridden(tuned, left_off(sources) | given, assignments)
+        if out is not None:
+            ranks.from_first(lambda: Run(out).check_inputs_kept(resolved))
         run = ranks.from_first(lambda: create_run(out, name=Path(config or init or "default").stem, force=force))
     else:
         others = {"--config": config, "--set": assignments, "--out": out, "--force": force or None}
@@ -159,15 +161,17 @@ def train(
         resolved = overridden(before, given, None)
     tell(f"run folder: {run.folder}")
     if resume is not None and not run.last.is_file():
-        tell(f"it holds no `{run.last.name}` yet: the training begins anew, as its `{run.config.name}` says")
-    first_time = " (made when first asked for, which takes some seconds)" if resolved.data.source == DEAD_LEAVES else ""
+        tell(
+            f"it holds no `{run.last.name}` yet: the training starts from the beginning, "
+            f"as its `{run.config.name}` says"
+        )
+    first_time = " (generated on first use, which takes some seconds)" if resolved.data.source == DEAD_LEAVES else ""
     second = f" and {resolved.data.second}" if resolved.data.second else ""
     tell(f"pictures: {resolved.data.source}{second}{first_time}")
     if resolved.train.init and resume is None:
         tell(f"starts from the weights of {resolved.train.init}")
     if ranks.count > 1:
         tell(f"{ranks.count} ranks share each batch; this one has {counted(threads or ranks.threads, 'thread')}")
-    show = (show_bar if shows_progress() else show_lines) if ranks.first else show_nothing
     with StopSignals() as signals:
         records = training.train(
             resolved,
@@ -177,9 +181,10 @@ def train(
             checkpoint_minutes=checkpoint_minutes,
             stop=signals,
             ranks=ranks,
+            bundled=not settings.quiet,
         )
         try:
-            show(_watched(records, signals, run, ranks))
+            (show if ranks.first else show_nothing)(_watched(records, signals, run, ranks))
         except KeyboardInterrupt:
             raise signals.interruption(_what_is_left(run)) from None
         finally:
@@ -233,4 +238,4 @@ def _what_is_left(run: Run) -> str:
 
 def _how_to_go_on(run: Run) -> str:
     plugins = "".join(f" --plugin {shlex.quote(path)}" for path in loaded_plugins())
-    return f"`n2n train --resume {shlex.quote(str(run.folder))}{plugins}` goes on"
+    return f"`n2n train --resume {shlex.quote(str(run.folder))}{plugins}` continues it"

@@ -6,73 +6,60 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from n2n_cli.cli.console import result, stderr, tell
+from n2n_cli.cli.console import confirm, tell
+from n2n_cli.cli.progress import LongWork
 from n2n_cli.errors import counted, printable
 
 if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
+
+    from n2n_cli.evaluation.bundled_score import BundledScore
     from n2n_cli.training.records import Epoch, Finished, Record, Started
 
 _MUCH_WAITING = 0.1  # of the time: with more loading, more pictures a second would be possible
 
 
-def show_lines(records: Iterable[Record]) -> None:
-    """One plain line for what a log should hold."""
-    from n2n_cli.training.records import Epoch, Finished, Started
-
-    for record in records:
-        match record:
-            case Started():
-                for line in _introduction(record):
-                    tell(line)
-            case Epoch():
-                tell(_line(record))
-            case Finished():
-                _finish(record)
-
-
-def show_bar(records: Iterable[Record]) -> None:
-    """The whole training as one bar, with a line above it for every epoch."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
+def show(records: Iterable[Record]) -> None:
+    """Show a training: a line for every epoch, and between them the time left."""
     from n2n_cli.training.records import Epoch, Finished, Started, Step
 
-    # What is known of the epoch fits into 80 columns; the bar takes what is left.
-    columns = (
-        TextColumn("epoch {task.fields[epoch]}"),
-        BarColumn(bar_width=None),
-        TextColumn("loss {task.fields[loss]}"),
-        TextColumn("PSNR {task.fields[psnr]} dB"),
-        TextColumn("{task.fields[rate]} images/s"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-    )
     finished: Finished | None = None
-    with Progress(*columns, console=stderr(), transient=True, expand=True) as progress:
-        task = progress.add_task("", total=None, epoch="-", loss="-", psnr="-", rate="-")
+    line = "epoch {epoch}, step {step}: loss {loss}, {rate} images/s"
+    with LongWork(line, _columns, epoch="-", step="-", loss="-", psnr="-", rate="-") as work:
         steps = epochs = 0
         for record in records:
             match record:
                 case Started():
                     steps, epochs = record.steps, record.epochs
-                    for line in _introduction(record):
-                        progress.console.print(printable(line))
-                    # Not as a step of the bar: the time left would count what an earlier session has done.
-                    progress.reset(task, total=steps * epochs, completed=record.done)
+                    for text in _introduction(record):
+                        work.tell(text)
+                    work.start(steps * epochs, record.done)
                 case Step():
-                    progress.update(
-                        task,
-                        completed=(record.epoch - 1) * steps + record.step,
+                    work.update(
+                        (record.epoch - 1) * steps + record.step,
                         epoch=f"{record.epoch}/{epochs}",
+                        step=f"{record.step}/{steps}",
                         loss=f"{record.loss:.5f}",
                         rate=f"{record.images_per_second:.0f}",
                     )
                 case Epoch():
-                    progress.update(task, psnr=f"{record.psnr:.2f}")
-                    progress.console.print(_line(record))
+                    work.update(psnr=f"{record.psnr:.2f}")
+                    work.tell(_line(record))
                 case Finished():
                     finished = record
     if finished is not None:
         _finish(finished)
+
+
+def _columns() -> Iterable[ProgressColumn]:
+    from rich.progress import BarColumn, TextColumn
+
+    # What is known of the epoch fits into 80 columns; the bar takes what is left.
+    yield TextColumn("epoch {task.fields[epoch]}")
+    yield BarColumn(bar_width=None)
+    yield TextColumn("loss {task.fields[loss]}")
+    yield TextColumn("PSNR {task.fields[psnr]} dB")
+    yield TextColumn("{task.fields[rate]} images/s")
 
 
 def _introduction(record: Started) -> Iterator[str]:
@@ -83,10 +70,10 @@ def _introduction(record: Started) -> Iterator[str]:
         f"{', because one of them equals its target' if math.isinf(record.noisy_psnr) else ''}{_rms(record.noisy_rms)}"
     )
     if record.done >= record.steps * record.epochs:
-        yield "all epochs are done: `--epochs` with a larger number goes on"
+        yield "all epochs are done: `--epochs` with a larger number continues"
     elif record.done:
         epoch, step = divmod(record.done, record.steps)
-        yield f"goes on after step {step} of epoch {epoch + 1}" if step else f"goes on after epoch {epoch}"
+        yield f"continues after step {step} of epoch {epoch + 1}" if step else f"continues after epoch {epoch}"
 
 
 def _line(record: Epoch) -> str:
@@ -103,8 +90,25 @@ def _rms(error: float | None) -> str:
     return "" if error is None else f", RMS error {error:.4g}"
 
 
+def _bundled(score: BundledScore | str) -> str:
+    from n2n_cli.models.choice import DEFAULT
+
+    if isinstance(score, str):
+        return f"the bundled model {DEFAULT} is not compared: {score}"
+    pictures = f"the same {counted(score.pictures, 'held-out picture')}"
+    reached = f"the bundled model {score.name} reaches {score.psnr:.2f} dB on {pictures}"
+    if not score.is_better:
+        return reached
+    return f"{reached}, this network {score.own_psnr:.2f} dB: `n2n denoise --model {score.name}` is better for them"
+
+
 def _finish(record: Finished) -> None:
-    if record.psnr <= record.noisy_psnr < math.inf:
-        tell("this network does not denoise yet: train it for more epochs (`--epochs`) or on more pairs (`data.pairs`)")
+    if not record.denoises:
+        tell(
+            "this network does not denoise yet, and `n2n denoise` will not use it by default: train it for more epochs "
+            "(`--epochs`) or on more pairs (`data.pairs`)"
+        )
+    if record.bundled is not None:
+        tell(_bundled(record.bundled))
     checkpoint = printable(str(record.checkpoint))
-    result(f"{checkpoint}: noisy {record.noisy_psnr:.2f} dB, denoised {record.psnr:.2f} dB")
+    confirm(f"{checkpoint}: noisy {record.noisy_psnr:.2f} dB, denoised {record.psnr:.2f} dB")

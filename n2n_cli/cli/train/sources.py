@@ -69,7 +69,7 @@ def check_same_kind(flags: dict[str, tuple[str, Any]], data: DataConfig) -> None
     if kind != data.kind:
         begun = next(option for option, name in _KINDS.items() if name == data.kind)
         raise UsageError(
-            f"`{flag}` cannot be used with `--resume`: the run was begun with `{begun}`",
+            f"`{flag}` cannot be used with `--resume`: the run was started with `{begun}`",
             hint=f"`{begun}` says where its pictures have moved",
         )
 

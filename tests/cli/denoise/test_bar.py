@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from n2n_cli.cli.denoise.bar import bar
+from n2n_cli.cli.denoise.bar import Bar
 from tests.cli import Terminal, lines_of, on_a_terminal, photo, workplace
+from tests.cli.clock import Clock
 
 REDRAWN = 0.25
 """Seconds in which a bar is drawn again: it is ten times a second."""
@@ -24,8 +25,7 @@ def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_bar_counts_pictures_and_parts() -> None:
-    with redirect_stderr(Terminal()) as terminal, bar(4, delay=0) as shown:
-        assert shown is not None
+    with redirect_stderr(Terminal()) as terminal, Bar(4, delay=0) as shown:
         shown.begin("a.png")
         shown.advance(1)
         shown.end()
@@ -40,8 +40,7 @@ def test_the_bar_counts_pictures_and_parts() -> None:
 
 
 def test_work_shorter_than_the_delay_has_no_bar() -> None:
-    with redirect_stderr(Terminal()) as terminal, bar(1, delay=1000) as shown:
-        assert shown is not None
+    with redirect_stderr(Terminal()) as terminal, Bar(1, delay=1000) as shown:
         shown.begin("a.png")
         shown.advance(1)
         shown.end()
@@ -49,8 +48,7 @@ def test_work_shorter_than_the_delay_has_no_bar() -> None:
 
 
 def test_results_are_not_drawn_with_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
-    with redirect_stderr(Terminal()) as terminal, bar(4, delay=0) as shown:
-        assert shown is not None
+    with redirect_stderr(Terminal()) as terminal, Bar(4, delay=0) as shown:
         shown.begin("a.png")
         shown.advance(0.5)
         print("result")
@@ -60,15 +58,25 @@ def test_results_are_not_drawn_with_the_bar(capsys: pytest.CaptureFixture[str]) 
     assert "news" in terminal.getvalue()
 
 
-def test_without_a_terminal_there_is_no_bar() -> None:
-    with redirect_stderr(io.StringIO()), bar(3) as shown:
-        assert shown is None
+def test_without_a_terminal_there_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    with redirect_stderr(io.StringIO()) as log, Bar(4) as shown:
+        for i in range(4):
+            shown.begin(f"in/{i}.png")
+            for _ in range(2):
+                clock.seconds += 10
+                shown.advance(0.5)
+            shown.end()
+    assert log.getvalue().splitlines() == [
+        "1/4: in/0.png, about 70 s left",
+        "2/4: in/1.png, about 40 s left",
+        "4/4: in/3.png, about 10 s left",
+    ]
 
 
 def test_the_bar_goes_away_with_an_error() -> None:
     def work() -> None:
-        with bar(4, delay=0) as shown:
-            assert shown is not None
+        with Bar(4, delay=0) as shown:
             shown.begin("a.png")
             shown.advance(0.5)
             raise KeyboardInterrupt

@@ -68,9 +68,28 @@ def test_the_newest_run_is_used_and_named() -> None:
     assert n2n("denoise", "photos/0.png", "out.png") == (0, "", "model: runs/new/best.pth\n")
 
 
+def test_a_trial_that_does_not_denoise_is_not_used_by_default() -> None:
+    trained = n2n("train", "--config", "tiny.toml", "--epochs", "1", "--lr", "1e-6")
+    assert trained.code == 0
+    assert "`n2n denoise` will not use it by default" in trained.err
+    assert re.search(
+        r"^the bundled model photo reaches \d+\.\d\d dB on the same \d+ held-out pictures, ", trained.err, re.M
+    )
+    answer = n2n("denoise", "photos/0.png", "out.png")
+    note, model = answer.err.splitlines()
+    assert re.fullmatch(
+        r"runs/tiny-1/best\.pth is not used: it does not denoise, its held-out pictures have .* dB .*", note
+    )
+    assert (answer.code, model) == (0, "model: the bundled model photo; `n2n models` lists it")
+    own = n2n("denoise", "--model", "runs/tiny-1/best.pth", "photos/0.png", "out.png")
+    assert own.code == 0
+    pattern = r"model: runs/tiny-1/best\.pth; on its held-out pictures photo is better, .* dB: `--model photo`\n"
+    assert re.fullmatch(pattern, own.err)
+
+
 def test_without_any_run_the_bundled_model_is_used_and_named() -> None:
     answer = n2n("denoise", "photos/0.png", "out.png")
-    assert answer == (0, "", "model: the bundled model photo; `n2n models` tells about it\n")
+    assert answer == (0, "", "model: the bundled model photo; `n2n models` lists it\n")
     own = Path("out.png").read_bytes()
     assert n2n("denoise", "--model", "photo", "photos/0.png", "out.png").code == 0
     assert Path("out.png").read_bytes() == own
@@ -116,9 +135,14 @@ def test_a_folder_as_output_gets_the_name_of_the_input() -> None:
     assert [path.name for path in Path("out").iterdir()] == ["0.png"]
 
 
-def test_an_old_output_is_replaced_and_the_input_may_be_it() -> None:
+def test_an_old_output_is_replaced_and_the_input_where_it_is_asked_for() -> None:
     before = Path("photos/0.png").read_bytes()
-    assert n2n("denoise", *MODEL, "photos/0.png", "photos/0.png").code == 0
+    assert n2n("denoise", *MODEL, "photos/0.png", "old.png").code == 0
+    assert n2n("denoise", *MODEL, "photos/1.png", "old.png").code == 0
+    assert Path("photos/0.png").read_bytes() == before
+    assert n2n("denoise", *MODEL, "photos/1.png", "photos/1.png", "--in-place").code == 0
+    assert Path("photos/1.png").read_bytes() == Path("old.png").read_bytes()
+    assert n2n("denoise", *MODEL, "photos", "photos/", "--in-place").code == 0
     assert Path("photos/0.png").read_bytes() != before
 
 
@@ -151,7 +175,7 @@ def test_a_folder_that_may_not_be_written_in(monkeypatch: pytest.MonkeyPatch) ->
     ("words", "code", "message"),
     [
         (["missing.png", "out.png"], 1, "there is no file `missing.png`"),
-        (["photos", "out.png"], 1, "nothing can be written to `out.png`: there is no folder `out.png`"),
+        (["photos", "out.png"], 2, "OUT, the last name, is `out.png`, a picture's name; the outputs of several"),
         (["tiny.toml", "out.png"], 1, "`tiny.toml` is not a whole PNG, JPEG, TIFF, WebP or BMP picture"),
         (["photos/0.png", "out.png", "--model", "missing.pth"], 1, "there is no checkpoint `missing.pth`"),
         (["photos/0.png", "out.png", "--model", "tiny.toml"], 1, "`tiny.toml` is not a checkpoint"),

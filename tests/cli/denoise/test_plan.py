@@ -73,11 +73,12 @@ def test_names_that_are_no_text_are_whole_in_json() -> None:
     [
         (["-", "photos/0.png", "out"], 2, "`-`, stdin, is one picture: it cannot stand among others"),
         (["photos", "-"], 2, "only one picture can go to stdout"),
+        (["photos", "photos", "--in-place", "--skip-existing"], 2, "`--in-place` and `--skip-existing` cannot be used"),
         (["photos/0.png", "photos/1.png", "-"], 2, "only one picture can go to stdout"),
         (["-", "out"], 1, "`out` is a folder, it must be a picture's name"),
-        (["photos/0.png", "new/"], 1, "nothing can be written to `new`: there is no folder `new`"),
-        (["photos/0.png", "photos/1.png", "x"], 1, "nothing can be written to `x`: there is no folder `x`"),
-        (["photos/0.png", "photos/1.png", "tiny.toml"], 2, "`tiny.toml` is not a folder; the output of several"),
+        (["photos/0.png", "photos/1.png", "tiny.toml"], 2, "OUT, the last name, is the file `tiny.toml`; the outputs"),
+        (["photos/0.png", "photos/1.png", "tiny.toml/x"], 1, "nothing can be written to `tiny.toml/x`: `tiny.toml` is"),
+        (["photos/0.png", "tiny.toml/"], 2, "`tiny.toml` is not a folder; the output of several pictures has to be"),
         (["photos/0.png", "b.png", "--suffix", "_d"], 2, "`--suffix` is for outputs in a folder; this one has a name"),
         (["photos", "out", "--suffix", "a/b"], 2, "`--suffix` is 'a/b', it must be a part of a file's name"),
         (["photos/0.png", "b.png", "--format", "jpeg"], 2, "`--format` asks for JPEG, the ending of `b.png` for PNG"),
@@ -89,6 +90,126 @@ def test_what_does_not_fit_together(words: list[str], code: int, message: str) -
     got = failure(*DENOISE, *words)
     assert got[0] == code
     assert got[1].startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (
+            ["a.png", "b.png", "c.png"],
+            "OUT, the last name, is `c.png`, a picture's name; the outputs of several pictures need a folder",
+            "`n2n denoise a.png b.png denoised/`; of one picture, OUT can be a file",
+        ),
+        (
+            ["a.png", "b.png", "photos/2.png"],
+            "OUT, the last name, is the file `photos/2.png`; the outputs of several pictures need a folder",
+            "`n2n denoise a.png b.png denoised/`, or to denoise `photos/2.png`, too: "
+            "`n2n denoise a.png b.png photos/2.png denoised/`",
+        ),
+        (
+            ["photos", "out.HEIC"],
+            "OUT, the last name, is `out.HEIC`, a picture's name; the outputs of several pictures need a folder",
+            "`n2n denoise photos denoised/`; of one picture, OUT can be a file",
+        ),
+        (
+            ["photos", "-"],
+            "only one picture can go to stdout",
+            "a folder for OUT: `n2n denoise photos denoised/`",
+        ),
+    ],
+)
+def test_the_last_of_several_names_has_to_be_a_folder(words: list[str], message: str, hint: str) -> None:
+    assert failure(*DENOISE, *words) == (2, message, hint)
+
+
+@pytest.mark.parametrize("words", [["photos"], ["photos/0.png", "photos/1.png", "photos/2.png"]])
+def test_a_folder_for_several_outputs_is_made(words: list[str]) -> None:
+    answer = n2n(*DENOISE, *words, "new/one/run.2")
+    assert answer.code == 0
+    assert "new folder: new/one/run.2\n" in answer.err
+    assert sorted(path.name for path in Path("new/one/run.2").iterdir()) == ["0.png", "1.png", "2.png"]
+    assert n2n(*DENOISE, "photos/0.png", "other/").code == 0
+    assert Path("other/0.png").is_file()
+
+
+def test_a_dry_run_and_pictures_that_fail_make_no_folder() -> None:
+    assert planned("photos", "new") == [[f"photos/{i}.png", f"new/{i}.png"] for i in range(3)]
+    Path("photos/0.png").write_bytes(b"")
+    assert n2n(*DENOISE, "photos", "new", "--pattern", "0.png").code == 1
+    assert not Path("new").exists()
+
+
+def names_of_a_picture(path: Path) -> list[str]:
+    """A picture's name in other words, and other names that lead to it."""
+    Path("symbolic.png").symlink_to(path)
+    Path("hard.png").hardlink_to(path)
+    Path("linked").symlink_to(path.parent)
+    return [
+        str(path),
+        f"./{path}",
+        str(path.absolute()),
+        f"out/../{path}",
+        "symbolic.png",
+        "hard.png",
+        f"linked/{path.name}",
+    ]
+
+
+def test_no_name_of_an_input_is_an_output() -> None:
+    before = Path("photos/0.png").read_bytes()
+    for name in names_of_a_picture(Path("photos/0.png")):
+        for words in ([], ["--dry-run"], ["--self"], ["--shard", "2/2"], ["-q"]):
+            own = ["denoise", *(DENOISE[1:] if "--self" not in words else [])]
+            code, message, hint = failure(*own, "photos/0.png", name, *words)
+            same = "" if Path(name) == Path("photos/0.png") else f": `{Path(name)}` is the same file"
+            assert (code, message) == (2, f"`photos/0.png` would be overwritten by its own output{same}")
+            assert hint == "another name for OUT; `--in-place` replaces the original"
+        assert failure(*DENOISE, name, "photos/0.png")[0] == 2
+    assert Path("photos/0.png").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["photos", "photos"],
+        ["photos/", "./photos/", "--recursive"],
+        ["photos/0.png", "photos/1.png", "photos/2.png", "photos/"],
+        ["photos", "linked"],
+        ["linked", "photos", "--shard", "3/3"],
+        ["photos", "copies"],
+        ["copies", "photos"],
+    ],
+    ids=str,
+)
+def test_a_folder_is_not_its_own_output(words: list[str]) -> None:
+    Path("linked").symlink_to("photos")
+    Path("copies").mkdir()
+    for i, path in enumerate(sorted(Path("photos").iterdir())):
+        (Path("copies") / path.name).hardlink_to(path) if i else (Path("copies") / path.name).symlink_to(
+            path.absolute()
+        )
+    before = {path: path.read_bytes() for path in Path("photos").iterdir()}
+    code, message, hint = failure(*DENOISE, *words)
+    assert (code, "and 2 other pictures would be overwritten by their own outputs" in message) == (2, True), message
+    assert hint.endswith("; `--in-place` replaces the originals")
+    assert {path: path.read_bytes() for path in Path("photos").iterdir()} == before
+
+
+@pytest.mark.parametrize("extra", [[], ["--in-place"]])
+def test_an_output_does_not_replace_another_input_or_the_model(extra: list[str]) -> None:
+    Path("in").mkdir()
+    photo(Path("in/0.png"))
+    Path("out/0.png").symlink_to("../photos/1.png")
+    Path("out/1.png").symlink_to("../tiny.pth")
+    for words, message in (
+        (
+            ["in/0.png", "photos/1.png", "out"],
+            "the output of `in/0.png` would overwrite `photos/1.png`, another picture",
+        ),
+        (["photos/1.png", "out"], "the output of `photos/1.png` would overwrite the model `tiny.pth`"),
+    ):
+        code, told, _ = failure(*DENOISE, *words, *extra)
+        assert (code, told[: len(message)]) == (2, message)
 
 
 def test_a_file_that_is_called_like_a_stream() -> None:

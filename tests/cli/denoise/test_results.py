@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from n2n_cli.models.model import Model
 from tests.cli import n2n, photo, start, workplace
 
 DENOISE = ("denoise", "--model", "tiny.pth")
@@ -38,7 +39,7 @@ def test_failures_are_listed_at_the_end_also_when_quiet() -> None:
         "",
         "error: `photos/1.png` is empty\n"
         "error: `photos/a\\nb.png` is not a whole PNG, JPEG, TIFF, WebP or BMP picture\n"
-        "error: 2 of 4 pictures failed\n\nhint: the errors are told above; 2 are done\n",
+        "error: 2 of 4 pictures failed\n\nhint: the errors are above; 2 are done\n",
     )
     assert sorted(path.name for path in Path("out").iterdir()) == ["0.png", "2.png"]
 
@@ -108,11 +109,17 @@ def test_what_is_lost_is_told_once() -> None:
     assert "out/0.jpg: JPEG loses a little of what is written" in answer.err
 
 
-def test_the_model_is_loaded_once() -> None:
-    Path("out/0.png").write_bytes(Path("tiny.pth").read_bytes())
-    answer = n2n("-q", "denoise", "--model", "out/0.png", "photos", "out")  # the first picture takes its place
-    assert answer == (0, "", "")
-    assert sorted(path.name for path in Path("out").iterdir()) == ["0.png", "1.png", "2.png"]
+def test_the_model_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[object] = []
+    from_checkpoint = Model.from_checkpoint
+
+    def counted(path: Path, *words: Any, **options: Any) -> Model:
+        loaded.append(path)
+        return from_checkpoint(path, *words, **options)
+
+    monkeypatch.setattr(Model, "from_checkpoint", counted)
+    assert n2n("-q", *DENOISE, "photos", "out") == (0, "", "")
+    assert loaded == [Path("tiny.pth")]
 
 
 def test_ctrl_c_tells_how_many_are_done_and_leaves_whole_files() -> None:

@@ -32,6 +32,17 @@ def test_from_a_pipe_to_a_file_and_from_a_file_to_a_pipe() -> None:
     assert shell("n2n -q denoise --model tiny.pth photos/0.png - | cat") == (0, Path("wanted.png").read_bytes(), b"")
 
 
+def test_a_file_is_not_read_and_written_through_streams() -> None:
+    before = Path("photos/0.png").read_bytes()
+    code, _, err = shell("n2n denoise --model tiny.pth - photos/0.png < photos/0.png")
+    assert code == 2
+    assert b"error: `-` would be overwritten by its own output: `photos/0.png` is the same file\n" in err
+    for words in ("photos/0.png - >> photos/0.png", "- - < photos/0.png >> photos/0.png"):
+        code, _, err = shell(f"n2n denoise --model tiny.pth {words}")
+        assert (code, err.splitlines()[0][:45]) == (2, b"error: stdout goes to the picture to denoise;")
+    assert Path("photos/0.png").read_bytes() == before
+
+
 @pytest.mark.parametrize(("name", "wanted"), [("png", "PNG"), ("JPG", "JPEG"), ("tiff", "TIFF"), ("webp", "WEBP")])
 def test_the_format_of_stdout(name: str, wanted: str) -> None:
     code, out, _ = shell(f"n2n denoise --model tiny.pth - - --format {name} < photos/0.png")

@@ -96,7 +96,7 @@ def test_a_divergence_is_logged_and_a_failure_ends_with_1(no_plots: None) -> Non
     assert "\ntrain.lr=1000: diverged: training stopped at step " in answer.err
     answer = n2n("-q", "sweep", "--param", "data.source", "--values", "photos,none", "--config", "bare.toml")
     assert answer.code == 1
-    assert answer.out.startswith("data.source=photos: noisy ")
+    assert answer.out == ""
     assert answer.err == (
         "error: data.source=none: there is no folder `none`\n"
         "error: 1 of 2 trainings failed: data.source=none\n\n"
@@ -160,7 +160,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals) -> 
         os.killpg(process.pid, number)  # as a terminal does, to every process
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (128 + number, "")
-    assert err.endswith("\n\nhint: what was done is saved: the same command again goes on\n")
+    assert err.endswith("\n\nhint: what was done is saved: the same command continues it\n")
     assert "Traceback" not in err
     for folder in ("run/train.lr=0.1", "run/train.lr=1"):
         assert read_checkpoint(f"{folder}/last.pth")["progress"]["epoch"] > 2
@@ -182,7 +182,7 @@ def test_a_second_signal_ends_at_once_and_leaves_no_process() -> None:
         time.sleep(0.5)
         assert process.poll() is None
         os.killpg(process.pid, signal.SIGINT)
-        assert process.communicate(timeout=10)[1].endswith("\n\nhint: the same command again goes on\n")
+        assert process.communicate(timeout=10)[1].endswith("\n\nhint: the same command continues it\n")
     assert process.returncode == 130
     assert not is_there(process.pid)
     assert not is_there(worker)
@@ -224,7 +224,7 @@ def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("command", ["sweep", "plot"])
 def test_help_shows_two_examples(command: str) -> None:
-    examples = n2n(command, "--help").out.partition("Examples:")[2].partition("Options:")[0]
+    examples = n2n(command, "--help").out.partition("Examples:")[2].partition("Options")[0]
     assert len(re.findall(rf"^ +n2n {command} \S", examples, re.MULTILINE)) == 2
 
 

@@ -40,14 +40,8 @@ def test_a_training_from_start_to_end() -> None:
         assert bool(is_best) == wanted["best"]
 
 
-def test_quiet_leaves_the_result() -> None:
-    answer = n2n("--quiet", "train", "--config", "tiny.toml")
-    assert (answer.code, answer.err) == (0, "")
-    assert re.fullmatch(RESULT.format(run="runs/tiny-1"), answer.out)
-
-
 def test_the_result_is_one_line_whatever_the_folder_is_called() -> None:
-    answer = n2n("-q", "train", "--config", "tiny.toml", "--out", "a\nb\udcff")
+    answer = n2n("train", "--config", "tiny.toml", "--out", "a\nb\udcff")
     assert re.fullmatch(RESULT.format(run=r"a\\nb\\udcff"), answer.out)
     assert Path("a\nb\udcff/best.pth").is_file()
 
@@ -134,6 +128,16 @@ def test_an_earlier_run_is_kept_unless_force_is_given() -> None:
     assert Path("run/metrics.jsonl").read_bytes() == before
     assert n2n(*command, "--force", "--epochs", "2").code == 0
     assert len(Path("run/metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_run_does_not_replace_what_it_is_made_from() -> None:
+    assert n2n("train", "--config", "tiny.toml", "--epochs", "1", "--out", "run").code == 0
+    before = {path: path.read_bytes() for path in Path("run").iterdir()}
+    for words in (["--init", "run/best.pth"], ["--config", "run/config.toml"], ["--init", "./run/last.pth"]):
+        code, message, hint = failure("train", *words, "--out", "run", "--force")
+        assert (code, hint) == (2, "another folder: `--out FOLDER`")
+        assert message.startswith("the command would overwrite its own input `")
+    assert {path: path.read_bytes() for path in Path("run").iterdir()} == before
 
 
 def test_an_empty_folder_of_the_users_own_stays() -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from n2n_cli.cli.train.progress import show_bar, show_lines
+from n2n_cli.cli.train.progress import show
+from n2n_cli.evaluation.bundled_score import BundledScore
 from n2n_cli.training.records import Epoch, Finished, Record, Started, Step
 from tests.cli import Terminal, lines_of, on_a_terminal
 
@@ -26,30 +27,52 @@ def epoch(number: int = 1, of: int = 2, *, rate: float = 9.0, loading: float = 0
     return Epoch(number, of, 0.4, 20.0, 21.0, 20.0, 21.0, True, 1.0, rate, loading, 1.0)
 
 
-@pytest.mark.parametrize(
-    ("noisy", "psnr", "warned"), [(20, 19.99, True), (20, 20.0, True), (20, 20.01, False), (math.inf, 30, False)]
-)
-def test_a_network_that_makes_pictures_worse_is_reported(
-    noisy: float, psnr: float, warned: bool, capsys: pytest.CaptureFixture[str]
-) -> None:
-    show_lines([Finished(Path("a/best.pth"), noisy, psnr)])
+@pytest.mark.parametrize("denoises", [True, False])
+def test_a_network_that_does_not_denoise_is_reported(denoises: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    show([Finished(Path("a/best.pth"), 20.0, 20.9, denoises)])
     shown = capsys.readouterr()
-    assert shown.out == f"a/best.pth: noisy {noisy:.2f} dB, denoised {psnr:.2f} dB\n"
-    assert ("does not denoise yet" in shown.err) == warned
+    assert shown.out == "a/best.pth: noisy 20.00 dB, denoised 20.90 dB\n"
+    assert ("does not denoise yet" in shown.err) != denoises
+
+
+@pytest.mark.parametrize(
+    ("bundled", "line"),
+    [
+        (None, ""),
+        (
+            BundledScore("photo", 30.0, 25.0, 1000),
+            "the bundled model photo reaches 30.00 dB on the same 1,000 held-out pictures, this network 25.00 dB: "
+            "`n2n denoise --model photo` is better for them\n",
+        ),
+        (
+            BundledScore("photo", 25.05, 25.0, 1),
+            "the bundled model photo reaches 25.05 dB on the same 1 held-out picture\n",
+        ),
+        (
+            "the held-out pictures have 4 channels",
+            "the bundled model photo is not compared: the held-out pictures have 4 channels\n",
+        ),
+    ],
+)
+def test_the_bundled_model_is_compared_in_one_line(
+    bundled: BundledScore | str | None, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show([Finished(Path("a/best.pth"), 20.0, 25.0, True, bundled)])
+    assert capsys.readouterr().err == line
 
 
 @pytest.mark.parametrize(
     ("done", "shown"),
     [
         (0, None),
-        (3, "goes on after step 3 of epoch 1"),
-        (4, "goes on after epoch 1"),
-        (20, "all epochs are done: `--epochs` with a larger number goes on"),
-        (24, "all epochs are done: `--epochs` with a larger number goes on"),
+        (3, "continues after step 3 of epoch 1"),
+        (4, "continues after epoch 1"),
+        (20, "all epochs are done: `--epochs` with a larger number continues"),
+        (24, "all epochs are done: `--epochs` with a larger number continues"),
     ],
 )
 def test_a_resumed_run_says_where_it_goes_on(done: int, shown: str | None, capsys: pytest.CaptureFixture[str]) -> None:
-    show_lines([Started(5, 4, done, 9, 20.0, ())])
+    show([Started(5, 4, done, 9, 20.0, ())])
     assert capsys.readouterr().err.splitlines()[1:] == ([] if shown is None else [shown])
 
 
@@ -59,7 +82,7 @@ def test_a_resumed_run_says_where_it_goes_on(done: int, shown: str | None, capsy
 def test_the_noise_of_validation_pictures_is_reported(
     noisy: float, shown: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    show_lines([Started(5, 4, 0, 9, noisy, ())])
+    show([Started(5, 4, 0, 9, noisy, ())])
     assert capsys.readouterr().err.endswith(f"noisy validation pictures at {shown}\n")
 
 
@@ -73,7 +96,7 @@ def test_the_noise_of_validation_pictures_is_reported(
     ],
 )
 def test_much_waiting_for_pictures_is_reported(record: Epoch, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
-    show_lines([record])
+    show([record])
     assert capsys.readouterr().err == f"epoch 1/2: loss 0.40000, validation PSNR 21.00 dB {shown}\n"
 
 
@@ -118,7 +141,7 @@ def drawn(records: Iterable[Record], monkeypatch: pytest.MonkeyPatch) -> tuple[l
     for name, value in (("TERM", "xterm"), ("COLUMNS", "100"), ("NO_COLOR", "1")):
         monkeypatch.setenv(name, value)
     with redirect_stderr(Terminal()) as terminal:
-        show_bar(slowly())
+        show(slowly())
     lines = lines_of(terminal.getvalue())
     _, *bars = dict.fromkeys(parts(line) for line in lines if line.startswith("epoch") and " left" in line)
     return lines, bars  # without the one of unknown length, before the first record
@@ -153,4 +176,4 @@ def test_the_bar_of_a_resumed_run_starts_where_it_was_left(monkeypatch: pytest.M
     lines, bars = drawn([Started(5, 4, 7, 9, 20.0, ()), Step(2, 4, 0.5, 100.0)], monkeypatch)
     assert [bars[0][1], bars[-1][1]] == pytest.approx([7 / 20, 8 / 20], abs=0.05)
     assert bars[-1][0] == "epoch 2/5"
-    assert "goes on after step 3 of epoch 2" in lines
+    assert "continues after step 3 of epoch 2" in lines

@@ -23,7 +23,7 @@ def test_a_run_goes_on_and_longer_than_was_planned() -> None:
     assert not re.search("^epoch", again.err, re.MULTILINE)
     longer = n2n("train", "--resume", "run", "--epochs", "3", "--checkpoint-minutes", "0.001")
     assert longer.code == 0
-    assert "goes on after epoch 1" in longer.err
+    assert "continues after epoch 1" in longer.err
     assert re.findall(r"^epoch (\d)/3", longer.err, re.MULTILINE) == ["2", "3"]
     assert load_config("run/config.toml").train.epochs == 3
     whole = n2n("train", "--config", "tiny.toml", "--out", "whole")
@@ -44,7 +44,7 @@ def test_a_run_that_has_no_checkpoint_yet_begins_anew() -> None:
         Path("whole", name).unlink()
     again = n2n("train", "--resume", "whole")
     assert again.out == whole.out
-    assert "it holds no `last.pth` yet: the training begins anew, as its `config.toml` says" in again.err
+    assert "it holds no `last.pth` yet: the training starts from the beginning, as its `config.toml` says" in again.err
 
 
 @pytest.mark.parametrize(
@@ -73,13 +73,13 @@ def test_what_a_run_that_goes_on_keeps(words: list[str], message: str) -> None:
 
 
 def test_what_is_no_run_cannot_be_gone_on_with(here: Path) -> None:
-    assert failure("train", "--resume", "photos")[:2] == (2, "`photos` holds no `last.pth` to go on from")
+    assert failure("train", "--resume", "photos")[:2] == (2, "`photos` holds no `last.pth` to resume from")
     Path("run").mkdir()
     last = Path("run/last.pth")
     last.write_bytes(Path("tiny.pth").read_bytes())  # of a version that could not go on
     assert failure("train", "--resume", "run")[:2] == (1, "`run/last.pth` does not say how far its training has come")
     write_checkpoint(last, Model.from_checkpoint("tiny.pth").network.state_dict())
-    told = "`run/last.pth` is no checkpoint to go on from: it holds no `model`, no `optimizer`"
+    told = "`run/last.pth` is no checkpoint to resume from: it holds no `model`, no `optimizer`"
     assert failure("train", "--resume", "run")[:2] == (1, told)
     last.write_bytes(b"PK")
     assert failure("train", "--resume", "run")[0] == 1
@@ -88,7 +88,7 @@ def test_what_is_no_run_cannot_be_gone_on_with(here: Path) -> None:
 
 def test_the_options_that_resume_refuses_are_all_but_two() -> None:
     told = n2n("train", "--help").out
-    options = set(re.findall(r"^ +(?:-\w, )?(--[a-z-]+)", told, re.MULTILINE))
+    options = set(re.findall(r"^│ (--[a-z-]+)", told, re.MULTILINE))
     refused = {"--config", "--noise", "--lr", "--batch-size", "--seed", "--set", "--out", "--force"}
     refused |= {"--init", "--freeze", "--match-exposure", "--align", "--values"}
     allowed = {"--data", "--pairs", "--bursts", "--single-image"}  # where the pictures have moved

@@ -160,13 +160,13 @@ def test_a_run_goes_on_also_where_its_pictures_have_moved(option: str) -> None:
     moved = [f"moved-{word}" for word in words]
     answer = n2n("train", "--resume", "run", "--epochs", "3", option, *moved)
     assert answer.code == 0
-    assert "goes on after epoch 2" in answer.err
+    assert "continues after epoch 2" in answer.err
     assert load_config("run/config.toml").data.source == moved[0]
 
 
 def test_a_run_does_not_go_on_with_another_kind_of_pictures() -> None:
     trained("--bursts", "scenes")
-    told = "`--data` cannot be used with `--resume`: the run was begun with `--bursts`"
+    told = "`--data` cannot be used with `--resume`: the run was started with `--bursts`"
     assert failure("train", "--resume", "run", "--data", "photos")[:2] == (2, told)
     told = "`--align` and `--freeze` cannot be used with `--resume`: the run keeps its own"
     assert failure("train", "--resume", "run", "--freeze", "0", "--align")[:2] == (2, told)

@@ -55,7 +55,7 @@ def slow_training(*keys: str) -> Iterator[subprocess.Popen[str]]:
 
 
 LONG = ("--config", "tiny.toml", "--epochs", "100000", "--out", "run")
-SAVED = r"step \d of epoch \d+ is saved: `n2n train --resume run` goes on"
+SAVED = r"step \d of epoch \d+ is saved: `n2n train --resume run` continues it"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_it_ends_in_time_whatever_it_is_at(keys: tuple[str, ...], progress: tupl
     assert (code, out) == (128 + SIGTERM, "")
     assert seconds < SECONDS
     epoch, step = progress
-    assert f"\n\nhint: step {step} of epoch {epoch} is saved: `n2n train --resume run` goes on\n" in err
+    assert f"\n\nhint: step {step} of epoch {epoch} is saved: `n2n train --resume run` continues it\n" in err
     found = read_checkpoint("run/last.pth")["progress"]
     assert (found["epoch"], found["step"]) == progress
     assert not list(Path("run").glob(".*"))
@@ -134,7 +134,7 @@ def test_it_ends_in_time_whatever_it_is_at(keys: tuple[str, ...], progress: tupl
 def test_it_ends_while_the_built_in_pictures_are_made(number: Signals, message: str) -> None:
     with training("--epochs", "1") as process:
         before = wait_for("pictures: ", process)
-        assert before.endswith("pictures: dead-leaves (made when first asked for, which takes some seconds)\n")
+        assert before.endswith("pictures: dead-leaves (generated on first use, which takes some seconds)\n")
         time.sleep(0.5)
         process.send_signal(number)
         code, out, err, seconds = ended(process)
@@ -161,7 +161,7 @@ def test_a_second_signal_ends_it_at_once(first: Signals, second: Signals) -> Non
         code, out, err, seconds = ended(process)
     assert (code, out) == (128 + first, "")
     assert seconds < 2
-    assert err.endswith("hint: what was saved before is kept: `n2n train --resume run` goes on\n")
+    assert err.endswith("hint: what was saved before is kept: `n2n train --resume run` continues it\n")
     assert {path: path.read_bytes() for path in Path("run").iterdir() if path.name != "config.toml"} == before
 
 

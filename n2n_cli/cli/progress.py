@@ -1,0 +1,141 @@
+"""Progress of long work, with the time left: a bar on a terminal, a line every 30 seconds elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Self
+
+from n2n_cli.cli.console import shows_progress, stderr, tell
+from n2n_cli.errors import printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn, TaskID
+
+FIRST, EVERY = 5.0, 30.0
+"""Seconds from the start to the first line with the time left, and between two such lines."""
+SHORT = 10.0
+"""Time left, in seconds, below which no line says so."""
+_MINUTE, _HOUR = 60, 3600
+
+
+def duration(seconds: float) -> str:
+    """Format a rough time: "40 s", "12 min", "2 h 10 min"."""
+    if seconds < 1.5 * _MINUTE:
+        return f"{max(5, 5 * round(seconds / 5))} s"
+    if seconds < 1.5 * _HOUR:
+        return f"{round(seconds / _MINUTE)} min"
+    hours, minutes = divmod(round(seconds / _MINUTE / 10) * 10, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+class LongWork:
+    """Context that shows the progress of work, and how long the rest will take.
+
+    Any thread may report progress.
+
+    Parameters
+    ----------
+    line : str
+        Format of a line of the log, with the names of `fields`.
+    columns : function
+        Returns the columns of the bar, which the time left follows.
+    total : float, optional
+        Amount of work, in any unit; unknown until `start`.
+    delay : float
+        Seconds before a bar is drawn: what is done by then needs none.
+    **fields : objects
+        Initial values of what lines and columns show.
+    """
+
+    def __init__(
+        self,
+        line: str,
+        columns: Callable[[], Iterable[ProgressColumn]],
+        total: float | None = None,
+        *,
+        delay: float = 0.0,
+        **fields: Any,
+    ) -> None:
+        self._line, self._columns, self._fields = line, columns, fields
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._lock = Lock()
+        self._delay, self._draws = delay, shows_progress()
+        self.start(total)
+
+    def start(self, total: float | None, completed: int = 0) -> None:
+        """Begin, or begin again, with some work already completed."""
+        self._total, self._completed, self._first = total, float(completed), completed
+        self._began = time.monotonic()
+        self._next = self._began + FIRST
+        if self._bar is not None and self._task is not None:
+            # Not as a step of the bar: the time left would count what an earlier session has done.
+            self._bar.reset(self._task, total=total, completed=completed)
+
+    def __enter__(self) -> Self:
+        if self._delay == 0:
+            with self._lock:
+                self._draw()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            if self._bar is not None:
+                self._bar.stop()
+
+    def update(self, completed: float | None = None, **fields: Any) -> None:
+        """Report the amount of work that is completed, and new values of the fields."""
+        with self._lock:
+            self._completed = self._completed if completed is None else completed
+            self._fields |= fields
+            self._draw()
+            if not self._draws and time.monotonic() >= self._next and (left := self._left()):
+                tell(self._line.format(**self._fields) + left)
+
+    def tell(self, message: str) -> None:
+        """Print a line of the log beside the progress; where there is no bar, it says how long the rest takes."""
+        with self._lock:
+            tell(message + ("" if self._draws else self._left()))
+
+    def _left(self) -> str:
+        """The time left, to follow a line; empty if it is short, or cannot be estimated yet."""
+        now, done = time.monotonic(), self._completed - self._first
+        if self._total is None or done <= 0 or now < self._began + FIRST:
+            return ""
+        left = (now - self._began) * (self._total - self._completed) / done
+        if left < SHORT:
+            return ""
+        self._next = now + EVERY
+        return f", about {duration(left)} left"
+
+    def _draw(self) -> None:
+        if self._bar is None:
+            if not self._draws or time.monotonic() < self._began + self._delay:
+                return
+            self._bar = _bar(self._columns())
+            self._task = self._bar.add_task("", total=self._total, **self._shown())
+            self._bar.start()
+        if self._task is not None:
+            self._bar.update(self._task, completed=self._completed, **self._shown())
+
+    def _shown(self) -> dict[str, Any]:
+        return {name: printable(value) if isinstance(value, str) else value for name, value in self._fields.items()}
+
+
+def _bar(columns: Iterable[ProgressColumn]) -> Progress:
+    from rich.progress import Progress, TextColumn, TimeRemainingColumn
+
+    # Results go their own way where stdout is not the terminal: rich would send them to stderr.
+    both = sys.stdout is not None and sys.stdout.isatty()
+    return Progress(
+        *columns,
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=stderr(),
+        transient=True,
+        expand=True,
+        redirect_stdout=both,
+    )

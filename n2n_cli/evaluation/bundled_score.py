@@ -1,0 +1,103 @@
+"""Score of the bundled model on the held-out pictures of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from n2n_cli.data.pairs import Dataset, Pairs
+from n2n_cli.evaluation.held_out import HeldOut
+from n2n_cli.evaluation.metrics import mean_psnr
+from n2n_cli.models.choice import DEFAULT, NOTICEABLE, bundled_models
+from n2n_cli.models.model import Model
+from n2n_cli.models.predictor import Predictor
+from n2n_cli.nn.functional import Array
+
+_MOST_PIXELS = 2**20
+"""Maximum pixels of the pictures that are denoised for it: about a second on two cores."""
+
+
+@dataclass(frozen=True)
+class BundledScore:
+    """PSNR of the bundled model and of the trained network on the same held-out pictures.
+
+    Attributes
+    ----------
+    name : str
+        Name of the bundled model.
+    psnr, own_psnr : float
+        Of the bundled model, and of the trained network, in dB: mean of each picture's PSNR.
+    pictures : int
+        Number of the held-out pictures that were denoised.
+    """
+
+    name: str
+    psnr: float
+    own_psnr: float
+    pictures: int
+
+    @property
+    def is_better(self) -> bool:
+        """True if the bundled model is noticeably better."""
+        return self.psnr - self.own_psnr >= NOTICEABLE
+
+
+def bundled_score(
+    data: Dataset, own_psnr: float, own: Callable[[], Model], *, threads: int, between: Callable[[], None]
+) -> BundledScore | str:
+    """Denoise held-out pictures with the bundled model, as many as take about a second.
+
+    Parameters
+    ----------
+    data : Dataset
+    own_psnr : float
+        PSNR of the trained network on all held-out pictures, in dB.
+    own : function
+        Loads the trained network, which is needed if the pictures are too many.
+    between : function
+        Called after each picture; may raise, to stop the work.
+
+    Returns
+    -------
+    BundledScore or str
+        Without a score, the reason why the model does not fit the pictures.
+    """
+    if DEFAULT not in bundled_models():
+        return "it is not installed"
+    if data.values is not None:
+        return "the held-out pictures hold measured values"
+    count = len(data.validation)
+    noisy, target = data.validation.batch([0])
+    _, channels, height, width = noisy.shape
+    if channels not in (1, 3):
+        return f"the held-out pictures have {channels} channels"
+    if np.isnan(target).any():
+        return "the held-out pictures are not known as a whole"
+    some = min(count, max(1, _MOST_PIXELS // (height * width)))
+    pictures = HeldOut(_Some(data.validation, np.linspace(0, count - 1, some).astype(int)))
+    bundled = Model.from_checkpoint(bundled_models()[DEFAULT], threads=threads).predictor.for_channels(channels)
+    models: list[Model | Predictor] = [bundled, *([own()] if some < count else [])]
+    scores = []
+    for model in models:
+        errors = []
+        for error in pictures.errors(model):
+            errors.append(error)
+            between()
+        scores.append(mean_psnr(errors))
+    return BundledScore(DEFAULT, scores[0], scores[1] if some < count else own_psnr, some)
+
+
+@dataclass(frozen=True)
+class _Some:
+    """Some of the pairs, by their numbers."""
+
+    pairs: Pairs
+    numbers: Array
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def batch(self, numbers: Sequence[int] | Array, epoch: int = 0) -> tuple[Array, Array]:
+        return self.pairs.batch(self.numbers[numbers], epoch)

@@ -1,0 +1,19 @@
+"""A clock for tests of progress."""
+
+from __future__ import annotations
+
+import pytest
+
+
+class Clock:
+    """The clock that `n2n_cli.cli.progress` reads, set by hand.
+
+    Attributes
+    ----------
+    seconds : float
+        Time that has passed.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = 0.0
+        monkeypatch.setattr("n2n_cli.cli.progress.time.monotonic", lambda: self.seconds)
