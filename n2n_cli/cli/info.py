@@ -123,8 +123,7 @@ def _picture(picture: PictureFacts) -> Iterator[tuple[str, str]]:
         yield "dots per inch", " x ".join(f"{density:g}" for density in picture.dpi)
     yield "metadata", ", ".join(picture.metadata) or "none"
     yield "values", picture.values
-    sigma = picture.sigma_255
-    yield "estimated noise", "too small to tell" if sigma != sigma else f"sigma {sigma:.1f} of 255"
+    yield "noise", str(picture.noise)
     for note in picture.notes:
         yield "note", printable(note)
 

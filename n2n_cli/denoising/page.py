@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,10 +10,11 @@ from n2n_cli.denoising.tasks import DenoiseOptions
 from n2n_cli.denoising.transforms import Transforms
 from n2n_cli.images import Picture
 from n2n_cli.models.model import Model
+from n2n_cli.noise.analysis import NoiseAnalysis
 from n2n_cli.noise.correlation import correlation_notes, shuffled_down, shuffled_up
 from n2n_cli.single_image.denoiser import LEARNING, learn_to_denoise
 from n2n_cli.system.progress import advance, part_of_work
-from n2n_cli.values.transform import sigma_of
+from n2n_cli.values.transform import noise_of
 
 if TYPE_CHECKING:
     from n2n_cli.single_image.learner import Learned
@@ -27,9 +27,8 @@ class DenoisedPage:
     Attributes
     ----------
     picture : Picture
-    sigma_before, sigma_after : float
-        Estimated standard deviation of the noise, in grey levels of 255; for measured values in their own units. NaN if
-        it was not asked for.
+    noise_before, noise_after : NoiseAnalysis or None
+        In grey levels of 255, or in the units of measured values; None if it was not asked for.
     notes : list of str
         Messages for the user.
     learned : list of Learned
@@ -37,8 +36,8 @@ class DenoisedPage:
     """
 
     picture: Picture
-    sigma_before: float = math.nan
-    sigma_after: float = math.nan
+    noise_before: NoiseAnalysis | None = None
+    noise_after: NoiseAnalysis | None = None
     notes: list[str] = field(default_factory=list)
     learned: list[Learned] = field(default_factory=list)
 
@@ -56,8 +55,7 @@ def denoise_page(model: Model | None, own: Picture, transforms: Transforms, opti
         denoised = _denoise(model, prepared.picture, page, options, 1.0, spare)
         page.picture = prepared.finish(denoised.pixels, options.strength)
     if options.estimates:
-        unit = (values.high - values.low) / 255 if values.measured else 1.0
-        page.sigma_before, page.sigma_after = (unit * sigma_of(picture, values) for picture in (own, page.picture))
+        page.noise_before, page.noise_after = (noise_of(picture, values) for picture in (own, page.picture))
     return page
 
 

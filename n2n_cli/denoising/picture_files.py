@@ -17,6 +17,7 @@ from n2n_cli.denoising.transforms import Transforms
 from n2n_cli.errors import ImageError
 from n2n_cli.images import Pages, Picture, check_holds, format_of, is_lossy, opened_pages, picture_size, write_pages
 from n2n_cli.models.model import Model
+from n2n_cli.noise.analysis import NoiseAnalysis
 from n2n_cli.system.atomic_files import mode_of_copies
 
 
@@ -69,14 +70,17 @@ def _denoise_file(model: Model | None, outcome: Outcome, options: DenoiseOptions
     image_format = options.image_format
     if task.output_stream is None and image_format is None:
         image_format = _format_of_target(task)
-    sigmas: list[tuple[float, float]] = []
+    before: list[NoiseAnalysis] = []
+    after: list[NoiseAnalysis] = []
 
     def one_page(picture: Picture) -> Picture:
         outcome.note(picture.notes)
         page = denoise_page(model, picture, transforms, options)
         outcome.note(page.notes)
         outcome.learned += page.learned
-        sigmas.append((page.sigma_before, page.sigma_after))
+        if page.noise_before is not None and page.noise_after is not None:
+            before.append(page.noise_before)
+            after.append(page.noise_after)
         outcome.pages += 1
         return page.picture
 
@@ -105,7 +109,10 @@ def _denoise_file(model: Model | None, outcome: Outcome, options: DenoiseOptions
     outcome.note(transforms.notes())
     outcome.note(notes)
     if options.estimates:
-        outcome.sigma_before, outcome.sigma_after = (sum(column) / len(column) for column in zip(*sigmas, strict=True))
+        outcome.noise_before, outcome.noise_after = before[0], after[0]
+        outcome.sigma_before, outcome.sigma_after = (
+            sum(found.sigma for found in pages) / len(pages) for pages in (before, after)
+        )
 
 
 @contextmanager

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from n2n_cli.images import MAX_PIXELS
 
 if TYPE_CHECKING:
+    from n2n_cli.noise.analysis import NoiseAnalysis
     from n2n_cli.single_image.denoiser import Method
     from n2n_cli.single_image.learner import Learned
     from n2n_cli.values.choice import Mode
@@ -99,7 +100,10 @@ class Outcome:
     seconds : float
         Time for reading, denoising and writing, in seconds.
     sigma_before, sigma_after : float or None
-        Estimated standard deviation of the noise, in grey levels of 255; the mean over pages.
+        Estimated standard deviation of the noise, in grey levels of 255, or in the units of measured values; the mean
+        over pages.
+    noise_before, noise_after : NoiseAnalysis or None
+        Of the first page.
     lossy : str or None
         Format of the output, when it is lossy and the input's was not.
     learned : list of Learned
@@ -116,6 +120,8 @@ class Outcome:
     seconds: float = 0
     sigma_before: float | None = None
     sigma_after: float | None = None
+    noise_before: NoiseAnalysis | None = None
+    noise_after: NoiseAnalysis | None = None
     lossy: str | None = None
     learned: list[Learned] = field(default_factory=list)
     error: Exception | None = None
@@ -152,6 +158,8 @@ class Outcome:
             "seconds": round(self.seconds, 4),
             "sigma_before": _rounded(self.sigma_before),
             "sigma_after": _rounded(self.sigma_after),
+            "noise_before": _rounded_noise(self.noise_before),
+            "noise_after": _rounded_noise(self.noise_after),
             "error": None if self.error is None else str(self.error) or type(self.error).__name__,
         }
 
@@ -166,3 +174,14 @@ def output_exists(task: DenoiseTask) -> bool:
 
 def _rounded(sigma: float | None) -> float | None:
     return None if sigma is None else round(sigma, 3)
+
+
+def _rounded_noise(noise: NoiseAnalysis | None) -> dict[str, Any] | None:
+    """All measures of noise, to four digits."""
+    return None if noise is None else {name: _to_digits(value) for name, value in asdict(noise).items()}
+
+
+def _to_digits(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_to_digits(item) for item in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value

@@ -14,7 +14,7 @@ from n2n_cli.evaluation.sheet import Panel, Region, draw_sheet, region_side, sho
 from n2n_cli.images import Picture
 from n2n_cli.images.pixels import to_float, to_integer
 from n2n_cli.nn.functional import Array
-from n2n_cli.noise.level import estimate_sigma
+from n2n_cli.noise.analysis import analyse_noise
 from n2n_cli.values.choice import Mode, choose_values
 from n2n_cli.values.transform import Values
 
@@ -207,7 +207,7 @@ def _to_floats(pictures: Sequence[Picture], values: Values) -> list[Array]:
 
 def _measure(name: str, picture: Array, clean: Array | None, unit: float | None) -> PictureMetrics:
     if clean is None:
-        return PictureMetrics(name, sigma_255=estimate_sigma(np.moveaxis(picture, 0, -1)), unit=unit)
+        return PictureMetrics(name, sigma_255=analyse_noise(np.moveaxis(picture, 0, -1)).sigma, unit=unit)
     if unit is None:
         return PictureMetrics(name, psnr(picture, clean), ssim(picture, clean))
     error = float(np.mean(np.square(picture - clean, dtype=np.float64)))  # not clipped, as PSNR for display is

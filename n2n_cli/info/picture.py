@@ -8,8 +8,9 @@ from pathlib import Path
 
 from n2n_cli.images import FORMATS, format_of, opened_pages, other_names
 from n2n_cli.images.kinds import START, foreign_kind, format_in
+from n2n_cli.noise.analysis import NoiseAnalysis
 from n2n_cli.values.choice import SAMPLED, choose_values
-from n2n_cli.values.transform import sigma_of
+from n2n_cli.values.transform import noise_of
 
 _METADATA = {"exif": "EXIF", "icc_profile": "ICC profile", "xmp": "XMP", "photoshop": "IPTC", "texts": "texts"}
 
@@ -43,9 +44,8 @@ class PictureFacts:
         Changes made by reading.
     values : str
         Kind and range of the values, and the noise of measured ones.
-    sigma_255 : float
-        Estimated noise level, in grey levels of 255, or of the range of measured values; NaN for a side of less than 16
-        pixels.
+    noise : NoiseAnalysis
+        In grey levels of 255, or in the units of measured values.
     """
 
     source: str
@@ -62,7 +62,7 @@ class PictureFacts:
     metadata: tuple[str, ...]
     notes: tuple[str, ...]
     values: str
-    sigma_255: float
+    noise: NoiseAnalysis
 
 
 def is_picture(source: str) -> bool:
@@ -107,5 +107,5 @@ def describe_picture(source: str) -> PictureFacts:
         (*(name for key, name in _METADATA.items() if first.metadata.get(key)), *other_names(first.metadata)),
         first.notes,
         text + (f"; {values.reason}" if values.reason else ""),
-        sigma_of(first, values),
+        noise_of(first, values),
     )

@@ -17,7 +17,10 @@ pixelate     noise of downscaling by picking single pixels
 mixture      mixtures of noise models
 parsing      a noise model from its text
 lettering    random letters for the text noise
-level        noise level of a picture
+analysis     noise of a picture: level, correlation, dependence on brightness
+spectrum     energies of a picture's blocks by frequency
+traces       JPEG's grid, and single wrong pixels
+level        level of white noise
 correlation  spatial correlation of noise
 stabilisation  variance stabilisation of photon noise, and the fit of its parameters
 """

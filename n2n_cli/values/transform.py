@@ -10,7 +10,7 @@ import numpy as np
 
 from n2n_cli.images import Picture
 from n2n_cli.nn.functional import Array
-from n2n_cli.noise.level import estimate_sigma
+from n2n_cli.noise.analysis import NoiseAnalysis, analyse_noise
 from n2n_cli.noise.stabilisation import stabilise, unstabilise
 
 HEADROOM = 1.0
@@ -145,13 +145,18 @@ def _equal(x: Array, value: float) -> Array:
     return np.equal(x, int(value)) if holds else np.zeros(x.shape, bool)
 
 
-def sigma_of(picture: Picture, values: Values) -> float:
-    """Standard deviation of a picture's noise, in grey levels of 255, or in 1/255 of the range of measured values."""
+def noise_of(picture: Picture, values: Values) -> NoiseAnalysis:
+    """Noise of a picture, in grey levels of 255, or in the units of measured values.
+
+    Blocks of pixels with missing values are left out.
+    """
     pixels = picture.pixels
     if not values.measured and pixels.dtype.kind != "f":
-        return estimate_sigma(pixels)
-    known = np.where(values.missing(pixels), np.asarray(values.low).astype(pixels.dtype), pixels)
-    return estimate_sigma(values.normalised(known))
+        return analyse_noise(pixels)
+    known = values.normalised(pixels)
+    known[values.missing(pixels)] = np.nan
+    found = analyse_noise(known)
+    return found.scaled((values.high - values.low) / 255) if values.measured else found
 
 
 def parse_values(text: str) -> Values:

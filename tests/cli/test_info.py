@@ -15,7 +15,8 @@ from n2n_cli.info.machine import System
 from n2n_cli.info.network import describe_source
 from n2n_cli.info.picture import describe_picture
 from n2n_cli.models.model import Model
-from n2n_cli.noise.level import estimate_sigma
+from n2n_cli.noise.analysis import analyse_noise
+from n2n_cli.system.json_lines import json_line
 from tests.cli import failure, n2n, workplace
 
 SYSTEM = System("0.1", "3.11", "2.0", "a CPU", ("avx", "fma"), 2, "OpenBLAS 0.3", "Zen", 1, 99.6, 200.0)
@@ -104,13 +105,13 @@ def test_a_picture_in_aligned_lines() -> None:
     assert answer == (
         0,
         f"""\
-picture          photos/0.png
-format           PNG, {Path("photos/0.png").stat().st_size:,} bytes
-size             20x24 pixels
-pixels           RGB, 8 bits a channel
-metadata         none
-values           8 bit, display
-estimated noise  sigma {estimate_sigma(read_picture("photos/0.png").pixels):.1f} of 255
+picture   photos/0.png
+format    PNG, {Path("photos/0.png").stat().st_size:,} bytes
+size      20x24 pixels
+pixels    RGB, 8 bits a channel
+metadata  none
+values    8 bit, display
+noise     {analyse_noise(read_picture("photos/0.png").pixels)}
 """,
         "",
     )
@@ -129,19 +130,19 @@ def test_what_a_picture_may_have_besides() -> None:
     assert [line.split(maxsplit=1)[0] for line in lines[:3]] == ["picture", "format", "size"]
     assert lines[0].endswith("a\\nb.tif")
     assert lines[3:] == [
-        "pixels           gray with alpha, 32 bits a channel float",
-        "pages            2; what follows is of the first",
-        "dots per inch    300 x 150",
-        "metadata         ICC profile",
-        "values           32 bit float, 0.5 to 0.5; its values are constant",
-        "estimated noise  too small to tell",
+        "pixels         gray with alpha, 32 bits a channel float",
+        "pages          2; what follows is of the first",
+        "dots per inch  300 x 150",
+        "metadata       ICC profile",
+        "values         32 bit float, 0.5 to 0.5; its values are constant",
+        "noise          too small to tell",
     ]
 
 
 def test_a_picture_as_json_is_without_the_machine() -> None:
     answer = n2n("info", "photos/0.png", "--json")
     assert (answer.code, answer.err, answer.out.count("\n")) == (0, "", 1)
-    assert json.loads(answer.out) == json.loads(json.dumps(asdict(describe_picture("photos/0.png"))))
+    assert json.loads(answer.out) == json.loads(json_line(asdict(describe_picture("photos/0.png"))))
 
 
 def test_json_is_one_object_with_every_fact() -> None:

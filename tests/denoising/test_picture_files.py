@@ -71,6 +71,8 @@ def test_outcome_of_a_denoised_picture() -> None:
         "seconds": round(outcome.seconds, 4),
         "sigma_before": None,  # the picture is too small
         "sigma_after": None,
+        "noise_before": record["noise_after"],
+        "noise_after": record["noise_after"],
         "error": None,
     }
 
@@ -81,8 +83,10 @@ def test_the_noise_before_and_after(rng: np.random.Generator) -> None:
     (outcome,) = run(DenoiseTask(Path("a.png"), Path("b.png")), options=DenoiseOptions(estimates=True))
     assert outcome.sigma_before == pytest.approx(20, rel=0.15)
     assert outcome.sigma_after == pytest.approx(10, rel=0.15)
+    assert outcome.noise_before is not None
+    assert outcome.noise_before.sigma == outcome.sigma_before
     (outcome,) = run(DenoiseTask(Path("a.png"), Path("b.png")))
-    assert (outcome.sigma_before, outcome.sigma_after) == (None, None)
+    assert (outcome.sigma_before, outcome.noise_before) == (None, None)
 
 
 def test_a_bad_file_does_not_stop_the_others() -> None:

@@ -40,10 +40,10 @@ def test_every_fact_of_a_colour_picture(tmp_path: Path) -> None:
         metadata=("ICC profile",),
         notes=(),
         values="8 bit, display",
-        sigma_255=facts.sigma_255,
+        noise=facts.noise,
     )
     assert facts.dpi == pytest.approx((300, 300), abs=0.1)
-    assert facts.sigma_255 == pytest.approx(20, rel=0.1)
+    assert facts.noise.sigma == pytest.approx(20, rel=0.15)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_depths_of_gray(dtype: type[np.generic], name: str, bits: int, tmp_path:
     facts = describe_picture(str(tmp_path / "a.tif"))
     assert (facts.format, facts.number_type, facts.bits, facts.channels) == ("TIFF", name, bits, 1)
     assert facts.alpha is False
-    assert facts.sigma_255 == pytest.approx(10, rel=0.15)
+    assert facts.noise.luma == pytest.approx(10, rel=0.2)
 
 
 def test_pages_are_counted_and_the_first_described(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_pages_are_counted_and_the_first_described(tmp_path: Path) -> None:
     write_pages(tmp_path / "a.tif", pages)
     facts = describe_picture(str(tmp_path / "a.tif"))
     assert (facts.pages, facts.width, facts.height) == (3, 4, 3)
-    assert math.isnan(facts.sigma_255)
+    assert math.isnan(facts.noise.sigma)
 
 
 def test_the_format_is_the_file_s_and_not_the_name_s(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def denoise(
     ] = None,
     strength: Annotated[float, option("--strength", "X", fraction, "Blend weight, 0 (input) to 1 (denoised).")] = 1,
     report: Annotated[
-        bool, typer.Option("--report", help="Print the noise before and after, as sigma of 255.")
+        bool, typer.Option("--report", help="Print the noise: sigma before and after, and its kind.")
     ] = False,
     as_json: Json = False,
     manifest: Annotated[

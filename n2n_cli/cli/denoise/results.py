@@ -183,12 +183,12 @@ class Results:
         from n2n_cli.system.json_lines import json_line
 
         if self._as_json:
-            names = ("input", "output", "sigma_before", "sigma_after")
+            names = ("input", "output", "sigma_before", "sigma_after", "noise_before", "noise_after")
             record = outcome.record()
             result(json_line({name: record[name] for name in names}))
         else:
             before, after = outcome.sigma_before, outcome.sigma_after
-            result(f"{printable(str(outcome.task.source))}\t{before:.2f}\t{after:.2f}")
+            result(f"{printable(str(outcome.task.source))}\t{before:.2f}\t{after:.2f}\t{outcome.noise_before}")
 
 
 def _line(outcome: Outcome) -> str:

@@ -276,7 +276,7 @@ def test_a_pipe_of_pictures(here: Path) -> None:
 def test_strength_zero_is_the_picture_and_the_report_tells_the_noise(here: Path) -> None:
     photo(here / "in.png", (64, 64, 3))
     answer = n2n("denoise", *MODEL, "in.png", "out.png", "--strength", "0", "--report")
-    name, before, after = answer.out.rstrip().split("\t")
+    name, before, after, _ = answer.out.rstrip().split("\t")
     assert name == "in.png"
     assert before == after
     assert np.array_equal(np.asarray(Image.open("in.png")), np.asarray(Image.open("out.png")))

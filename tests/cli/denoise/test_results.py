@@ -76,11 +76,14 @@ def test_a_report_is_a_line_for_each_picture(rng: np.random.Generator) -> None:
     answer = n2n("-q", *DENOISE, "photos", "out", "--report", "--strength", "0")
     rows = [line.split("\t") for line in answer.out.splitlines()]
     assert [row[0] for row in rows] == ["photos/0.png", "photos/1.png"]
-    for (_, before, after), sigma in zip(rows, (20, 40), strict=True):
+    for (_, before, after, kind), sigma in zip(rows, (20, 40), strict=True):
         assert float(before) == pytest.approx(sigma, rel=0.15)
         assert after == before
+        assert kind.startswith("sigma ")
     as_json = records(n2n("-q", *DENOISE, "photos", "out", "--report", "--json").out)
-    assert [set(record) for record in as_json] == 2 * [{"input", "output", "sigma_before", "sigma_after"}]
+    assert [set(record) for record in as_json] == 2 * [
+        {"input", "output", "sigma_before", "sigma_after", "noise_before", "noise_after"}
+    ]
     assert f"{as_json[0]['sigma_before']:.2f}" == rows[0][1]
 
 
