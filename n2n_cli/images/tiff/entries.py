@@ -243,10 +243,11 @@ class DirectoryWriter:
         self._file = file
         self._places: dict[bytes, int] = {}  # by the digest of a value
 
-    def append(self, data: bytes) -> int:
-        """Write `data` at an even offset; returns the offset."""
-        place = self.position + self.position % 2
-        self.position += self._file.write(bytes(self.position % 2) + data)
+    def append(self, data: bytes, *, even: bool = True) -> int:
+        """Write `data`, at an even offset as values and tables need; returns the offset."""
+        gap = self.position % 2 if even else 0
+        place = self.position + gap
+        self.position += self._file.write(bytes(gap) + data)
         return place
 
     def place(self, directory: Directory) -> Placed:

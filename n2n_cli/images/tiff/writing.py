@@ -26,10 +26,14 @@ _DIFFERENCES = 2  # of the tag Predictor
 _KINDS = {"u": 1, "i": 2, "f": 3}  # of the tag SampleFormat
 _BLACK_IS_ZERO, _RGB, _ALPHA = 1, 2, 2
 _CLASSIC_LIMIT = 2**32
+_MOST_WAITING = 2**26  # bytes of metadata that wait in memory for the pixels of the next pages
 
 
 class TiffWriter:
     """Writes pages one by one; `finish` adds their directories.
+
+    The pixels of all pages follow each other without a gap: of a stack that it wrote, ImageJ reads no directory but the
+    first, and takes the rest as its pixels.
 
     Parameters
     ----------
@@ -44,6 +48,8 @@ class TiffWriter:
         file.write(bytes(BIG_HEAD))  # `finish` writes the header here
         self._writer = DirectoryWriter(file, order)
         self._pages: list[Placed] = []
+        self._waiting: list[Directory] = []
+        self._waiting_bytes = 0
 
     def add(self, picture: Picture) -> list[str]:
         """Write a picture's pixels and metadata; returns names of metadata that do not fit."""
@@ -55,7 +61,7 @@ class TiffWriter:
         rows = min(height, max(1, _STRIP // (width * samples * pixels.itemsize)))
         offsets, counts = [], []
         for strip in _strips(pixels, rows, order, compressed=compressed):
-            offsets.append(self._writer.append(strip))
+            offsets.append(self._writer.append(strip, even=False))
             counts.append(len(strip))
         layout = {
             tags.WIDTH: [width],
@@ -74,11 +80,19 @@ class TiffWriter:
         if compressed and pixels.dtype.kind != "f":
             layout[tags.PREDICTOR] = [_DIFFERENCES]
         entries = described.entries | {tag: _entry(order, values) for tag, values in layout.items()}
-        self._pages.append(self._writer.place(Directory(order, entries, described.inner)))
+        self._waiting.append(Directory(order, entries, described.inner))
+        self._waiting_bytes += sum(len(entry.data) for entry in entries.values())
+        if self._waiting_bytes > _MOST_WAITING:
+            self._place()
         return left_out
+
+    def _place(self) -> None:
+        self._pages += [self._writer.place(directory) for directory in self._waiting]
+        self._waiting, self._waiting_bytes = [], 0
 
     def finish(self) -> None:
         """Write the directories, from the last page to the first, and the header."""
+        self._place()
         big = self._writer.position + sum(page.size for page in self._pages) > _CLASSIC_LIMIT
         following = 0
         for page in reversed(self._pages):
