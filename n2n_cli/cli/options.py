@@ -151,6 +151,10 @@ SomeValuesMode: TypeAlias = Annotated[
     _Kind | None,
     typer.Option("--values", metavar="KIND", help="Kind: auto, display, linear, photons.", show_default=False),
 ]
+StackAxes: TypeAlias = Annotated[
+    str | None,
+    option("--axes", "LETTERS", str, "Axes of a stack, as TZCYX or T9Z5YX.", default="by the file"),
+]
 Out: TypeAlias = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write, or to replace.")]
 Threads: TypeAlias = Annotated[
     int | None,

@@ -132,7 +132,7 @@ def _stacks(ordered: Array, axes: str | None) -> Iterator[list[Array]]:
         yield [channel[place] for place in np.ndindex(lead)]
 
 
-def _spread(pages: list[Picture], most: int) -> Iterable[Picture]:
+def _spread(pages: list[Picture], most: int, channel: int) -> Iterable[Picture]:
     return pages[:: -max(1, math.ceil(len(pages) / most))]
 
 

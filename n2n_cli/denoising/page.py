@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from n2n_cli.denoising.picture import denoise_picture
 from n2n_cli.denoising.tasks import DenoiseOptions
-from n2n_cli.denoising.transforms import Transforms
+from n2n_cli.denoising.transforms import Group, Transforms
 from n2n_cli.images import Picture
 from n2n_cli.models.model import Model
 from n2n_cli.noise.correlation import correlation_notes, shuffled_down, shuffled_up
@@ -43,13 +43,43 @@ class DenoisedPage:
     learned: list[Learned] = field(default_factory=list)
 
 
-def denoise_page(model: Model | None, own: Picture, transforms: Transforms, options: DenoiseOptions) -> DenoisedPage:
-    """Denoise a page of any kind of values: display, or measured."""
-    values = transforms.of(own)
+def denoise_page(
+    model: Model | None, own: Picture, transforms: Transforms, options: DenoiseOptions, channel: int = 0
+) -> DenoisedPage:
+    """Denoise a page of any kind of values: display, or measured.
+
+    Channels beside gray or RGB are denoised one after another.
+
+    Parameters
+    ----------
+    channel : int
+        Place of the page along the axis C of its stack.
+    """
+    pages = []
+    parts = own.parts()
+    for number, part in enumerate(parts):
+        with part_of_work(1 / len(parts)):
+            pages.append(_denoise_part(model, part, transforms, options, Group(channel, number)))
+    if not own.extra:
+        return pages[0]
+    note = f"its {own.pixels.shape[2]} channels were denoised one after another"
+    return DenoisedPage(
+        own.with_parts([page.picture for page in pages]),
+        sum(page.sigma_before for page in pages) / len(pages),
+        sum(page.sigma_after for page in pages) / len(pages),
+        [note, *(note for page in pages for note in page.notes)],
+        [one for page in pages for one in page.learned],
+    )
+
+
+def _denoise_part(
+    model: Model | None, own: Picture, transforms: Transforms, options: DenoiseOptions, group: Group
+) -> DenoisedPage:
+    values = transforms.of(own, group)
     page = DenoisedPage(own)
     if options.strength == 0 or values.reason:
         advance(1)
-    elif (prepared := transforms.prepared(own)) is None:
+    elif (prepared := transforms.prepared(own, group)) is None:
         page.picture = _denoise(model, own, page, options, options.strength, options.max_memory)
     else:
         spare = None if options.max_memory is None else max(1, options.max_memory - 2 * own.pixels.nbytes)

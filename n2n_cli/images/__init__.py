@@ -22,7 +22,7 @@ orientation     pictures as stored, and upright
 carrying        choice of the metadata that goes into a file
 """
 
-from n2n_cli.images.axes import Axis, Description
+from n2n_cli.images.axes import Axis, Description, page_axes, place_of
 from n2n_cli.images.carrying import other_names
 from n2n_cli.images.formats import FORMATS, format_named, format_of, is_lossy
 from n2n_cli.images.kinds import picture_kind, skipped_notes
@@ -52,8 +52,10 @@ __all__ = [
     "opened_pages",
     "opened_stack",
     "other_names",
+    "page_axes",
     "picture_kind",
     "picture_size",
+    "place_of",
     "read_pages",
     "read_picture",
     "skipped_notes",

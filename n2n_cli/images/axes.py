@@ -48,6 +48,14 @@ class Description:
     notes: tuple[str, ...] = ()
 
 
+def place_of(axes: tuple[Axis, ...], number: int) -> dict[str, int]:
+    """Places of a page along the axes of pages, by their letters."""
+    found = {}
+    for name, size in reversed(axes):
+        number, found[name] = divmod(number, size)
+    return found
+
+
 def page_axes(label: str, count: int, described: tuple[Axis, ...], text: str | None = None) -> tuple[Axis, ...]:
     """Axes of a number of pages: those that `text` names, else those that the file describes, else time.
 

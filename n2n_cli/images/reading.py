@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, Protocol
 
@@ -14,6 +14,7 @@ from PIL import Image
 from n2n_cli.errors import ImageError
 from n2n_cli.images import kinds, pillow
 from n2n_cli.images.axes import Description
+from n2n_cli.images.depth import colours_alone
 from n2n_cli.images.kinds import format_of_file
 from n2n_cli.images.orientation import orientation_of
 from n2n_cli.images.picture import Metadata, Picture
@@ -21,7 +22,16 @@ from n2n_cli.images.png import chunks as png_chunks
 from n2n_cli.images.png import metadata as png_metadata
 from n2n_cli.images.png import pixels as png16
 from n2n_cli.images.simple_formats import opened_image, read_simple, refuse_animation
-from n2n_cli.images.sources import MAX_PIXELS, Limits, Source, check_size, opened, reading_errors, without_warnings
+from n2n_cli.images.sources import (
+    MAX_PIXELS,
+    Limits,
+    Source,
+    check_size,
+    opened,
+    page_label,
+    reading_errors,
+    without_warnings,
+)
 from n2n_cli.images.tiff import metadata as tiff_metadata
 from n2n_cli.images.tiff import pages as tiff_pages
 from n2n_cli.images.tiff.reading import TiffPages
@@ -77,14 +87,25 @@ def read_pages(
 
 @contextmanager
 def opened_pages(
-    source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS, max_memory: int | None = None
+    source: Source,
+    *,
+    name: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    max_memory: int | None = None,
+    all_channels: bool = False,
 ) -> Iterator[Pages]:
     """Open a picture file, to read its pages inside the block.
 
     Parameters and errors are those of `read_pages`.
+
+    Parameters
+    ----------
+    all_channels : bool
+        Also read pages with channels beside gray or RGB, as `Picture.extra`. By default these are refused, and a single
+        one beside RGB is left out with a note.
     """
     with opened(source, name) as (file, label):
-        yield Pages(file, label, Limits(max_pixels, max_memory))
+        yield Pages(file, label, Limits(max_pixels, max_memory), all_channels=all_channels)
 
 
 class PageReader(Protocol):
@@ -113,8 +134,8 @@ class Pages:
     Iterating over it, or `page`, reads a page; no other page is kept in memory.
     """
 
-    def __init__(self, file: BinaryIO, label: str, limits: Limits) -> None:
-        self.label = label
+    def __init__(self, file: BinaryIO, label: str, limits: Limits, *, all_channels: bool = False) -> None:
+        self.label, self._all_channels = label, all_channels
         with reading_errors(label):
             image_format = format_of_file(file) or ""
             reader = READERS.get(image_format, _SinglePicture)
@@ -140,13 +161,21 @@ class Pages:
     def page(self, number: int) -> Picture:
         """Read a page, the first of which has the number 0."""
         with reading_errors(self.label):
-            return self._reader.page(number)
+            picture = self._reader.page(number)
+        return picture if self._all_channels else colours_alone(page_label(self.label, number), picture)
 
-    def sample(self, most: int) -> Iterator[Picture]:
-        """Read at most so many pages besides the first, evenly spread over the file, the last among them."""
-        others = len(self) - 1
-        if most > 0 and others > 0:
-            yield from map(self.page, range(others, 0, -max(1, -(-others // most))))
+    def sample(self, most: int, numbers: Sequence[int] | None = None) -> Iterator[Picture]:
+        """Read at most so many pages besides the first, evenly spread over the file, the last among them.
+
+        Parameters
+        ----------
+        most : int
+        numbers : sequence of int, optional
+            Pages to choose from; by default all.
+        """
+        others = (range(len(self)) if numbers is None else numbers)[1:]
+        if most > 0 and others:
+            yield from map(self.page, others[:: -max(1, -(-len(others) // most))])
 
 
 class _SinglePicture:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from n2n_cli.errors import ImageError
-from n2n_cli.images.axes import Axis, Description, page_axes
+from n2n_cli.images.axes import Axis, Description, page_axes, place_of
 from n2n_cli.images.formats import FORMATS
 from n2n_cli.images.kinds import skipped_notes
 from n2n_cli.images.picture import Picture
@@ -143,10 +143,7 @@ class Stack:
 
     def place(self, number: int) -> dict[str, int]:
         """Places of a page along the axes of pages, by their letters."""
-        found = {}
-        for name, size in reversed(self._page_axes):
-            number, found[name] = divmod(number, size)
-        return found
+        return place_of(self._page_axes, number)
 
     def _read(self, number: int) -> Picture:
         with self._lock:

@@ -133,7 +133,7 @@ def test_entities_of_ome_xml_are_not_expanded() -> None:
 
 
 def test_a_description_by_imagej_that_does_not_fit_is_noted() -> None:
-    text = "ImageJ=1.54f\nimages=6\nchannels=2\nslices=3\n"
+    text = "ImageJ=1.54f\nimages=2\nchannels=2\nslices=3\n"
     with opened_stack(stored(PAGES[0, 0], description=text, metadata=None)) as stack:
         assert stack.axes == "TYX"
         assert stack.notes == ("its description, by ImageJ, says 3 slices, 2 channels; the file holds 2",)

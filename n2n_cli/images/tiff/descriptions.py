@@ -71,7 +71,9 @@ def _imagej(page: Page, text: bytes, count: int) -> Description:
     notes: tuple[str, ...] = ()
     if axes and math.prod(axis.size for axis in axes) != count:
         said = ", ".join(f"{axis.size} {key}" for axis in axes for name, key in _IMAGEJ_AXES if name == axis.name)
-        axes, notes = (), (f"its description, by ImageJ, says {said}; the file holds {count}",)
+        axes = ()
+        if values.get("images") == str(count):  # else a note on the page says so
+            notes = (f"its description, by ImageJ, says {said}; the file holds {count}",)
     channels = next((axis.size for axis in axes if axis.name == "C"), 0)
     names = tuple(_labels(page)[:channels]) if axes and axes[-1].name == "C" else ()
     return Description(axes, "ImageJ", pixel_size, names if len(set(names)) == channels else (), notes)

@@ -10,7 +10,7 @@ from n2n_cli.errors import ImageError
 from n2n_cli.images import depth, kinds, pillow
 from n2n_cli.images.axes import Description
 from n2n_cli.images.picture import Metadata, Picture
-from n2n_cli.images.sources import Limits, check_size, without_warnings
+from n2n_cli.images.sources import Limits, check_size, page_label, without_warnings
 from n2n_cli.images.tiff import libtiff
 from n2n_cli.images.tiff import pages as tags
 from n2n_cli.images.tiff.blocks import blocks_of, decoded
@@ -76,8 +76,7 @@ class TiffPages:
         ValueError, OSError, zlib.error
             When it is damaged.
         """
-        # The first page has no number, since it may be the only one.
-        label = self._label if number == 0 else f"{self._label}, page {number + 1},"
+        label = page_label(self._label, number)
         with without_warnings():
             page = self._pages[number]
             layout = layout_of(page)

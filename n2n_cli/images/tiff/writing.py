@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from n2n_cli.images import exif
 from n2n_cli.images.carrying import carried
-from n2n_cli.images.picture import Picture
+from n2n_cli.images.picture import UNASSOCIATED, Picture
 from n2n_cli.images.tiff import entries as types
 from n2n_cli.images.tiff import pages as tags
 from n2n_cli.images.tiff.entries import BIG_HEAD, Directory, DirectoryWriter, Entry, Order, Placed, head
@@ -24,7 +24,7 @@ _STRIP = 2**18  # bytes of a strip before compression
 _DEFLATE, _LEVEL = 8, 4
 _DIFFERENCES = 2  # of the tag Predictor
 _KINDS = {"u": 1, "i": 2, "f": 3}  # of the tag SampleFormat
-_BLACK_IS_ZERO, _RGB, _ALPHA = 1, 2, 2
+_BLACK_IS_ZERO, _RGB = 1, 2
 _CLASSIC_LIMIT = 2**32
 _MOST_WAITING = 2**26  # bytes of metadata that wait in memory for the pixels of the next pages
 
@@ -68,15 +68,15 @@ class TiffWriter:
             tags.LENGTH: [height],
             tags.BITS: [8 * pixels.itemsize] * samples,
             tags.COMPRESSION: [_DEFLATE if compressed else tags.RAW],
-            tags.PHOTOMETRIC: [_BLACK_IS_ZERO if samples < 3 else _RGB],
+            tags.PHOTOMETRIC: [_RGB if picture.pixels.shape[2] - len(picture.extra) == 3 else _BLACK_IS_ZERO],
             tags.STRIP_OFFSETS: offsets,
             tags.SAMPLES: [samples],
             tags.ROWS_PER_STRIP: [rows],
             tags.STRIP_COUNTS: counts,
             tags.SAMPLE_FORMAT: [_KINDS[pixels.dtype.kind]] * samples,
         }
-        if picture.alpha is not None:
-            layout[tags.EXTRA_SAMPLES] = [_ALPHA]
+        if picture.alpha is not None or picture.extra:
+            layout[tags.EXTRA_SAMPLES] = [*picture.extra] or [UNASSOCIATED]
         if compressed and pixels.dtype.kind != "f":
             layout[tags.PREDICTOR] = [_DIFFERENCES]
         entries = described.entries | {tag: _entry(order, values) for tag, values in layout.items()}
