@@ -155,6 +155,9 @@ StackAxes: TypeAlias = Annotated[
     str | None,
     option("--axes", "LETTERS", str, "Axes of a stack, as TZCYX or T9Z5YX.", default="by the file"),
 ]
+Page: TypeAlias = Annotated[
+    int | None, option("--page", "N", whole_number(1), "Page of files that have several, from 1.")
+]
 Out: TypeAlias = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write, or to replace.")]
 Threads: TypeAlias = Annotated[
     int | None,

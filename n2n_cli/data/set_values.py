@@ -75,13 +75,15 @@ def seen_pixels(label: str, picture: Picture, values: Values | None) -> Array:
     return Prepared(picture, values or Values("display")).picture.pixels
 
 
-def read_pixels(path: Path, channels: int, values: Values | None = None) -> Array:
+def read_pixels(path: Path, channels: int, values: Values | None = None, *, page: int | None = None) -> Array:
     """Read (H, W, channels) upright pixels; converts gray to RGB, and RGB to luma (ITU-R 601).
 
     Parameters
     ----------
     values : Values, optional
         The transform of measured values.
+    page : int, optional
+        Page of a file that has several, as in `read_picture`.
 
     Returns
     -------
@@ -96,7 +98,7 @@ def read_pixels(path: Path, channels: int, values: Values | None = None) -> Arra
     """
     if channels not in (1, 3):
         raise ArgumentError("channels", channels, "1 (gray) or 3 (RGB) to read pictures from image files")
-    return with_colours(seen_pixels(f"`{path}`", upright(read_picture(path)), values), channels)
+    return with_colours(seen_pixels(f"`{path}`", upright(read_picture(path, page=page)), values), channels)
 
 
 def with_colours(pixels: Array, channels: int) -> Array:

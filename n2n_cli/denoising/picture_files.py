@@ -24,6 +24,7 @@ from n2n_cli.images import (
     is_lossy,
     opened_pages,
     page_axes,
+    pages_of_channel,
     picture_size,
     place_of,
     write_pages,
@@ -87,18 +88,16 @@ def _denoise_file(model: Model | None, outcome: Outcome, options: DenoiseOptions
     def one_page(picture: Picture) -> Picture:
         outcome.note(picture.notes)
         with part_of_work(1 / len(file)):
-            page = denoise_page(model, picture, transforms, options, channel_of(outcome.pages))
+            channel = place_of(axes, outcome.pages).get("C", 0)
+            page = denoise_page(model, picture, transforms, options, channel)
         outcome.note(page.notes)
         outcome.learned += page.learned
         sigmas.append((page.sigma_before, page.sigma_after))
         outcome.pages += 1
         return page.picture
 
-    def channel_of(number: int) -> int:
-        return place_of(axes, number).get("C", 0)
-
     def sample(most: int, channel: int) -> Iterator[Picture]:
-        return file.sample(most, [number for number in range(len(file)) if channel_of(number) == channel])
+        return file.sample(most, pages_of_channel(axes, len(file), channel))
 
     with _opened(task, options, all_channels=image_format in (None, "TIFF")) as file:
         description = file.description

@@ -22,7 +22,7 @@ orientation     pictures as stored, and upright
 carrying        choice of the metadata that goes into a file
 """
 
-from n2n_cli.images.axes import Axis, Description, page_axes, place_of
+from n2n_cli.images.axes import Axis, Description, page_axes, pages_of_channel, place_of
 from n2n_cli.images.carrying import other_names
 from n2n_cli.images.formats import FORMATS, format_named, format_of, is_lossy
 from n2n_cli.images.kinds import picture_kind, skipped_notes
@@ -53,6 +53,7 @@ __all__ = [
     "opened_stack",
     "other_names",
     "page_axes",
+    "pages_of_channel",
     "picture_kind",
     "picture_size",
     "place_of",

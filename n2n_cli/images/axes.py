@@ -56,6 +56,11 @@ def place_of(axes: tuple[Axis, ...], number: int) -> dict[str, int]:
     return found
 
 
+def pages_of_channel(axes: tuple[Axis, ...], count: int, channel: int) -> list[int]:
+    """Numbers of the pages of a channel, or of all where there is no axis C."""
+    return [number for number in range(count) if place_of(axes, number).get("C", 0) == channel]
+
+
 def page_axes(label: str, count: int, described: tuple[Axis, ...], text: str | None = None) -> tuple[Axis, ...]:
     """Axes of a number of pages: those that `text` names, else those that the file describes, else time.
 

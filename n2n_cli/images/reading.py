@@ -39,7 +39,9 @@ from n2n_cli.images.tiff.reading import TiffPages
 _ACTL, _FRAMES = b"acTL", struct.Struct(">II")  # chunk of an animated PNG: numbers of frames and of repetitions
 
 
-def read_picture(source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
+def read_picture(
+    source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS, page: int | None = None
+) -> Picture:
     """Decode a PNG, JPEG, TIFF, WebP or BMP file.
 
     Palette and 1-bit pictures become RGB or gray, CMYK becomes RGB. Of a camera's file with several views, the first is
@@ -53,20 +55,27 @@ def read_picture(source: Source, *, name: str | None = None, max_pixels: int = M
         Name of the source in messages, such as ``stdin``; the path by default.
     max_pixels : int
         Larger pictures are refused before they are decoded.
+    page : int, optional
+        Number, from 1, of the page to read of a file that has several.
 
     Raises
     ------
     ImageError
-        When the file is missing, is not such a picture, is damaged, too large, animated, has several pages, or is of a
-        depth that cannot be kept.
+        When the file is missing, is not such a picture, is damaged, too large, animated, has several pages or not that
+        one, or is of a depth that cannot be kept.
     """
     with opened_pages(source, name=name, max_pixels=max_pixels) as pages:
-        if len(pages) > 1:
+        if len(pages) > 1 and page is None:
             raise ImageError(
                 f"{pages.label} has {len(pages)} frames or pages; only single pictures are read here",
-                hint="save the one to be read as a picture of its own",
+                hint="`--page N` where the command has it; or save the one to be read as a picture of its own",
             )
-        return pages.page(0)
+        number = 0 if page is None or len(pages) == 1 else page - 1
+        if not 0 <= number < len(pages):
+            raise ImageError(
+                f"{pages.label} has {len(pages)} pages, and no page {page}", hint="pages are numbered from 1"
+            )
+        return pages.page(number)
 
 
 def read_pages(
