@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from n2n_cli.data.stack_shots import Shot, ShotReader
 from n2n_cli.errors import ArgumentError, ImageError
 from n2n_cli.images import Picture, read_picture, upright
 from n2n_cli.images.pixels import LUMA, to_float, to_integer
@@ -17,7 +18,7 @@ from n2n_cli.values.prepared import Prepared
 from n2n_cli.values.transform import Values, parse_values
 
 
-def values_of_set(paths: Sequence[Path], text: str) -> Values | None:
+def values_of_set(paths: Sequence[Shot], text: str) -> Values | None:
     """The transform that all pictures of a data set share; None for display pictures.
 
     Noise2Noise needs targets whose noise has a mean of zero, so measured values are scaled linearly; a variance-
@@ -25,8 +26,8 @@ def values_of_set(paths: Sequence[Path], text: str) -> Values | None:
 
     Parameters
     ----------
-    paths : sequence of paths
-        At least one.
+    paths : sequence of Shot
+        Picture files, or pages of stacks; at least one.
     text : str
         `DataConfig.values`.
     """
@@ -42,10 +43,11 @@ def values_of_set(paths: Sequence[Path], text: str) -> Values | None:
     return values if text == "photons" and not values.reason else values.stretched()
 
 
-def _sample(paths: Sequence[Path]) -> Iterator[Picture]:
-    for path in paths[:: max(1, len(paths) // SAMPLED)][:SAMPLED]:
-        with suppress(ImageError):  # reported when it is read for use
-            yield read_picture(path)
+def _sample(paths: Sequence[Shot]) -> Iterator[Picture]:
+    with ShotReader() as reader:
+        for path in paths[:: max(1, len(paths) // SAMPLED)][:SAMPLED]:
+            with suppress(ImageError):  # reported when it is read for use
+                yield reader.read(path)
 
 
 def values_note(values: Values | None) -> tuple[str, ...]:

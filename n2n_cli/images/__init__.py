@@ -28,7 +28,7 @@ from n2n_cli.images.formats import FORMATS, format_named, format_of, is_lossy
 from n2n_cli.images.kinds import picture_kind, skipped_notes
 from n2n_cli.images.orientation import upright
 from n2n_cli.images.picture import Metadata, Part, Picture, Stored, Text
-from n2n_cli.images.reading import Pages, opened_pages, picture_size, read_pages, read_picture
+from n2n_cli.images.reading import PAGED_FORMATS, Pages, opened_pages, picture_size, read_pages, read_picture
 from n2n_cli.images.sources import MAX_PIXELS
 from n2n_cli.images.stacks import Stack, opened_stack
 from n2n_cli.images.writing import check_holds, write_pages, write_picture
@@ -36,6 +36,7 @@ from n2n_cli.images.writing import check_holds, write_pages, write_picture
 __all__ = [
     "FORMATS",
     "MAX_PIXELS",
+    "PAGED_FORMATS",
     "Axis",
     "Description",
     "Metadata",

@@ -135,6 +135,8 @@ class PageReader(Protocol):
 
 READERS: dict[str, Callable[[BinaryIO, str, Limits], PageReader]] = {"TIFF": TiffPages}
 """Readers of the formats that hold pages; files of others hold a single picture."""
+PAGED_FORMATS = READERS.keys()
+"""Names of the formats that hold pages."""
 
 
 class Pages:
