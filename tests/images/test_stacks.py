@@ -92,6 +92,8 @@ def test_pixel_size_and_channels_of_ome() -> None:
             ' UUID="urn:uuid:b"',
             ("ZYX", (3, 6, 7)),
         ),
+        # The slowest dimension first, as some programs write it.
+        (6, 'DimensionOrder="TCZYX" SizeC="2" SizeZ="3" SizeT="1"><TiffData/>', "", ("CZYX", (2, 3, 6, 7))),
         # Pages in another order than the dimensions are named in.
         (
             4,
@@ -148,6 +150,21 @@ def test_pages_without_a_description_are_time_and_axes_can_be_named() -> None:
 def test_colours_are_an_axis_of_a_page() -> None:
     pages = np.arange(3 * 6 * 7 * 3, dtype=np.uint8).reshape(3, 6, 7, 3)
     assert axes_of(stored(pages, ome=True, photometric="rgb", metadata={"axes": "ZYXS"})) == ("ZYXS", (3, 6, 7, 3))
+
+
+def test_colours_that_ome_counts_as_channels() -> None:
+    pages = np.zeros((3, 6, 7, 3), np.uint8)
+    pixels = 'DimensionOrder="XYCZT" SizeC="3" SizeZ="3" SizeT="1"><Channel/><Channel/><Channel/>'
+    description = OME.format(root="", pixels=pixels).encode()
+    file = stored(pages, description=description, metadata=None, photometric="rgb")
+    assert axes_of(file) == ("ZYXS", (3, 6, 7, 3))
+
+
+def test_axes_of_tifffile() -> None:
+    assert axes_of(stored(PAGES, metadata={"axes": "TZCYX"})) == ("TZCYX", PAGES.shape)
+    assert axes_of(stored(PAGES, metadata={"axes": "QRCYX"})) == ("TYX", (40, 6, 7))
+    for text in ('{"shape": [2, 6, 7], "axes": 3}', '{"shape": ' + "[" * 9999, '{"shape": [2, 6, 7], "axes": "TYX"'):
+        assert axes_of(stored(PAGES[0, 0], description=text, metadata=None)) == ("TYX", (2, 6, 7))
 
 
 def test_a_page_is_read_alone(tmp_path: Path) -> None:

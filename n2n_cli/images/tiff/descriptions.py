@@ -1,4 +1,4 @@
-"""Descriptions of TIFF stacks by their writers: ImageJ and OME.
+"""Descriptions of TIFF stacks by their writers: ImageJ, OME and tifffile.
 
 References
 ----------
@@ -9,22 +9,24 @@ Environment.
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 from xml.parsers import expat
 
 import numpy as np
 
-from n2n_cli.images.axes import Axis, Description
-from n2n_cli.images.tiff.pages import DESCRIPTION, X_RESOLUTION, Y_RESOLUTION, Page
+from n2n_cli.images.axes import PAGE_AXES, Axis, Description
+from n2n_cli.images.tiff.pages import DESCRIPTION, SAMPLES, X_RESOLUTION, Y_RESOLUTION, Page
 from n2n_cli.nn.functional import Array
 
 _LONGEST = 2**27  # bytes of a description: a file of many pages may name each of them
 _MOST_NAMES = 1000
-_IMAGEJ, _OME_END = b"ImageJ=", b"OME>"
+_IMAGEJ, _OME_END, _TIFFFILE = b"ImageJ=", b"OME>", b'{"shape":'
 _IMAGEJ_AXES = (("T", "frames"), ("Z", "slices"), ("C", "channels"))  # the slowest first
 _IMAGEJ_COUNTS, _IMAGEJ_DATA = 50838, 50839
 _LABELS = b"labl"  # labels of ImageJ's slices
@@ -49,8 +51,11 @@ def described(page: Page, count: int) -> Description:
         return _imagej(page, text, count)
     if text.rstrip(b"\0 \t\r\n").endswith(_OME_END):
         with suppress(expat.ExpatError, KeyError, ValueError, OverflowError):
-            return _ome(text.rstrip(b"\0"), count)
+            return _ome(text.rstrip(b"\0"), count, max(1, page.integer(SAMPLES, 1)))
         return Description(writer="OME", notes=("its OME-XML is damaged: axes are not known",))
+    if text.startswith(_TIFFFILE):
+        with suppress(KeyError, ValueError, TypeError, RecursionError):
+            return _tifffile(json.loads(text.rstrip(b"\0")), count)
     return Description()
 
 
@@ -122,6 +127,13 @@ def _labels(page: Page) -> list[str]:
     return found
 
 
+def _tifffile(values: dict[str, Any], count: int) -> Description:
+    sizes = dict(zip(str(values["axes"]), values["shape"], strict=True))
+    axes = tuple(Axis(name, int(size)) for name, size in sizes.items() if name not in "YXS" and size > 1)
+    fits = {axis.name for axis in axes} <= {*PAGE_AXES} and math.prod(axis.size for axis in axes) == count
+    return Description(axes if fits else (), "tifffile")
+
+
 @dataclass
 class _Pixels:
     """The first `Pixels` element of OME-XML, and what it contains."""
@@ -170,7 +182,7 @@ def _parsed(text: bytes) -> _Pixels:
     return found
 
 
-def _ome(text: bytes, count: int) -> Description:
+def _ome(text: bytes, count: int, samples: int) -> Description:
     found = _parsed(text)
     values = found.values
     pixel_size = {
@@ -184,20 +196,25 @@ def _ome(text: bytes, count: int) -> Description:
     channels = tuple(named) if all(named) else ()
     if not values:  # the XML of another file describes this one
         return Description(writer="OME")
-    axes = _ome_axes(found, count)
+    axes = _ome_axes(found, count, samples)
     notes = () if axes is not None else (f"its OME-XML does not describe its {count} pages: axes are not known",)
     return Description(axes or (), "OME", pixel_size, channels, notes)
 
 
-def _ome_axes(found: _Pixels, count: int) -> tuple[Axis, ...] | None:
-    """Axes along which the pages of this file lie, in whatever order; None if they fill no grid."""
-    order = found.values.get("DimensionOrder", "")[:1:-1]  # the slowest first
-    if sorted(order) != sorted("TZC"):
+def _ome_axes(found: _Pixels, count: int, samples: int) -> tuple[Axis, ...] | None:
+    """Axes along which the pages of this file lie, in whatever order; None if they fill no grid.
+
+    Pages have `samples` channels each.
+    """
+    stated = found.values.get("DimensionOrder", "")
+    order = [axis for axis in stated if axis in PAGE_AXES]
+    if stated.startswith("XY"):
+        order.reverse()  # the slowest first, as some writers state it
+    if sorted(order) != sorted(PAGE_AXES):
         return None
     sizes = {axis: int(found.values[f"Size{axis}"]) for axis in order}
-    samples = [int(channel.get("SamplesPerPixel", 1)) for channel in found.channels]
-    if samples and sum(samples) == sizes["C"]:
-        sizes["C"] = len(samples)
+    if sizes["C"] % samples == 0:
+        sizes["C"] //= samples
     whole = tuple(sizes[axis] for axis in order)
     planes = math.prod(whole)
     if min(whole) < 1:
