@@ -10,5 +10,4 @@ blocks        strips and tiles, their places and sizes
 pixels        pixels at their full depth
 libtiff       decoding by Pillow and its libtiff
 writing       writing files
-directory     writing directories of whole numbers
 """

@@ -11,12 +11,10 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from n2n_cli.images import exif
 from n2n_cli.images.carrying import carried
 from n2n_cli.images.picture import UNASSOCIATED, Picture
-from n2n_cli.images.tiff import entries as types
 from n2n_cli.images.tiff import pages as tags
-from n2n_cli.images.tiff.entries import BIG_HEAD, Directory, DirectoryWriter, Entry, Order, Placed, head
+from n2n_cli.images.tiff.entries import BIG_HEAD, Directory, DirectoryWriter, Order, Placed, head, whole_numbers
 from n2n_cli.images.tiff.metadata import directory_of
 from n2n_cli.nn.functional import Array
 
@@ -79,7 +77,7 @@ class TiffWriter:
             layout[tags.EXTRA_SAMPLES] = [*picture.extra] or [UNASSOCIATED]
         if compressed and pixels.dtype.kind != "f":
             layout[tags.PREDICTOR] = [_DIFFERENCES]
-        entries = described.entries | {tag: _entry(order, values) for tag, values in layout.items()}
+        entries = described.entries | {tag: whole_numbers(order, values) for tag, values in layout.items()}
         self._waiting.append(Directory(order, entries, described.inner))
         self._waiting_bytes += sum(len(entry.data) for entry in entries.values())
         if self._waiting_bytes > _MOST_WAITING:
@@ -99,13 +97,6 @@ class TiffWriter:
             following = self._writer.write(page, following, big=big)
         self._file.seek(0)
         self._file.write(head(following, self._writer.order, big=big))
-
-
-def _entry(order: Order, values: list[int]) -> Entry:
-    """Entry of whole numbers, with 16 bits if all fit, otherwise with 32 or 64 bits."""
-    highest = max(values)
-    kind = types.SHORT if highest < 2**16 else types.LONG if highest < 2**32 else types.LONG8
-    return exif.entry(order, kind, tuple(values))
 
 
 def _strips(pixels: Array, rows: int, order: Order, *, compressed: bool) -> Iterator[bytes]:
