@@ -14,6 +14,7 @@ from n2n_cli import denoise
 from n2n_cli.denoising.picture_files import denoise_files
 from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask, Outcome
 from n2n_cli.errors import UsageError
+from n2n_cli.images import read_picture
 from n2n_cli.models.choice import bundled_models
 from n2n_cli.models.model import Model
 from n2n_cli.nn.functional import Array
@@ -94,6 +95,17 @@ def test_more_channels_than_colours_are_denoised_one_after_another(
     assert outcome.notes[0] == "its 6 channels were denoised one after another"
     assert len(outcome.notes) == 2
     assert sum(done) == pytest.approx(1)
+
+
+def test_a_fourth_channel_stays_where_the_output_has_a_place_for_it(photo: Model) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (32, 40, 4)).astype(np.uint8)
+    saving = {"photometric": "rgb", "extrasamples": ["unspecified"], "metadata": None}
+    found, outcome = through_a_file(photo, pixels, DenoiseOptions(strength=0), **saving)
+    np.testing.assert_array_equal(found, pixels)
+    assert outcome.notes == ["its 4 channels were denoised one after another"]
+    (outcome,) = denoise_files(photo, [DenoiseTask(Path("in.tif"), Path("out.png"))], DenoiseOptions(strength=0))
+    assert outcome.notes == ["its fourth channel, whose meaning is not stated, was left out"]
+    np.testing.assert_array_equal(read_picture("out.png").pixels, pixels[..., :3])
 
 
 def test_colours_stay_together_and_alpha_stays_as_it_is(photo: Model) -> None:
