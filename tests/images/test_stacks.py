@@ -134,6 +134,15 @@ def test_entities_of_ome_xml_are_not_expanded() -> None:
         assert "damaged" in stack.notes[0]
 
 
+@pytest.mark.parametrize("encoding", ["UTF-9", "UTF-16", "\xff"])
+def test_an_encoding_that_is_not_known_costs_the_axes_alone(encoding: str) -> None:
+    text = OME.format(root="", pixels='DimensionOrder="XYZCT" SizeC="2" SizeZ="1" SizeT="1">')
+    file = stored(PAGES[0, 0], description=text.replace("UTF-8", encoding).encode("latin-1"), metadata=None)
+    with opened_stack(file) as stack:
+        assert stack.axes == "TYX"
+        assert stack.notes == ("its description by OME is damaged: axes are not known",)
+
+
 def test_a_description_by_imagej_that_does_not_fit_is_noted() -> None:
     text = "ImageJ=1.54f\nimages=2\nchannels=2\nslices=3\n"
     with opened_stack(stored(PAGES[0, 0], description=text, metadata=None)) as stack:

@@ -46,21 +46,25 @@ def described(page: Page, count: int) -> Description:
     """
     if DESCRIPTION not in page.tags or page.tags.entry(DESCRIPTION).length > _LONGEST:
         return Description()
-    text = page.tags.raw(DESCRIPTION)
-    if text.startswith(_IMAGEJ):
-        return _imagej(page, text, count)
-    if text.rstrip(b"\0 \t\r\n").endswith(_OME_END):
-        with suppress(expat.ExpatError, KeyError, ValueError, OverflowError):
-            return _ome(text.rstrip(b"\0"), count, max(1, page.integer(SAMPLES, 1)))
-        return Description(writer="OME", notes=("its OME-XML is damaged: axes are not known",))
-    if text.startswith(_TIFFFILE):
-        with suppress(KeyError, ValueError, TypeError, RecursionError):
-            return _tifffile(json.loads(text.rstrip(b"\0")), count)
-    return Description()
+    text = page.tags.raw(DESCRIPTION).rstrip(b"\0")
+    writer = ""
+    try:
+        if text.startswith(_IMAGEJ):
+            writer = "ImageJ"
+            return _imagej(page, text, count)
+        if text.rstrip().endswith(_OME_END):
+            writer = "OME"
+            return _ome(text, count, max(1, page.integer(SAMPLES, 1)))
+        if text.startswith(_TIFFFILE):
+            return _tifffile(json.loads(text), count)
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError, expat.ExpatError, struct.error):
+        pass  # damage of a description costs the description alone
+    note = f"its description by {writer} is damaged: axes are not known"
+    return Description(writer=writer, notes=(note,) if writer else ())
 
 
 def _imagej(page: Page, text: bytes, count: int) -> Description:
-    lines = text.rstrip(b"\0").decode("utf-8", "replace").splitlines()
+    lines = text.decode("utf-8", "replace").splitlines()
     values = dict(line.split("=", 1) for line in lines if "=" in line)
     unit = _unescaped(values.get("unit", "")).strip()
     sizes = {"Z": (_number(values.get("spacing")), unit), "T": (_number(values.get("finterval")), "s")}
