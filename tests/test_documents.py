@@ -17,7 +17,7 @@ from n2n_cli import __version__
 from n2n_cli.checkpoints.file import read_checkpoint
 
 ROOT = Path(__file__).parents[1]
-ARRAY, MOVIE, NETWORK, COMPILED, TORCH = re.findall(
+ARRAY, MOVIE, FRAMES, NETWORK, COMPILED, TORCH = re.findall(
     r"^```python\n(.*?)^```$", (ROOT / "docs/API.md").read_text(), re.M | re.S
 )
 DOCUMENTS = sorted(
@@ -42,6 +42,10 @@ def test_an_array_is_denoised_as_shown(tmp_path: Path) -> None:
 
 def test_a_movie_is_denoised_as_shown(tmp_path: Path) -> None:
     assert outcome(ARRAY + MOVIE, tmp_path) == "(64, 96, 3) uint8 True\n(5, 64, 96) uint16\n"
+
+
+def test_frames_are_denoised_as_shown(tmp_path: Path) -> None:
+    assert outcome(ARRAY + MOVIE + FRAMES, tmp_path).splitlines()[2] == str([(64, 96)] * 5)
 
 
 def test_a_network_is_built_trained_and_saved_as_shown(tmp_path: Path) -> None:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from typer.testing import CliRunner
 
 from n2n_cli.cli.app import app
 from n2n_cli.images import Picture, write_picture
+from n2n_cli.nn.functional import Array
 from tests.shots import noisy, scene, write_burst
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "GUIDE.md").read_text(encoding="utf-8")
@@ -20,6 +22,7 @@ SIZE = ("--set", "data.size=16")
 TITLES = (
     "I have two shots of each scene",
     "I have a burst",
+    "I have a Z stack",
     "I have one picture",
     "I have clean pictures and know my noise",
     "Starting from weights",
@@ -47,7 +50,19 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_burst(Path("photos"), [noisy(scene(34, 40, seed=i), 0) for i in range(3)])
     Path("pairs.csv").write_text("".join(f"first/{i}.png,second/{i}.png\n" for i in range(3)))
     write_picture("in.png", Picture(noisy(scene(32, 36, seed=9), 25, seed=99)))
+    rng = np.random.default_rng(0)
+    stacks = [rng.poisson(40 + 200 * np.stack([scene(32, 36, seed=i)[..., 0]] * 2)) for i in range(3)]  # (C, H, W)
+    pages = np.stack(stacks).astype(np.uint16)
+    write_ome(Path("stack.ome.tif"), pages, "ZCYX")
+    tifffile.imwrite("plain.tif", pages, photometric="minisblack", metadata=None)
+    Path("recordings", "cell").mkdir(parents=True)
+    for i in range(2):
+        write_ome(Path("recordings", "cell", f"{i}.tif"), rng.poisson(pages).astype(np.uint16), "ZCYX")
     return tmp_path
+
+
+def write_ome(path: Path, pages: Array, axes: str) -> None:
+    tifffile.imwrite(path, pages, ome=True, metadata={"axes": axes, "Channel": {"Name": ["DAPI", "GFP"]}})
 
 
 def test_the_guide_has_its_sections_and_each_its_commands() -> None:
@@ -72,7 +87,7 @@ def test_the_commands_of_a_section(title: str, here: Path) -> None:
             words[2:2] = ["--seconds", "1"]
         result = CliRunner().invoke(app, words[1:])
         assert result.exit_code == 0, f"{command}: {result.stderr}"
-        made = [word for word in words if word.endswith(".png")][-1] if words[1] == "denoise" else None
+        made = [word for word in words if word.endswith((".png", ".tif"))][-1] if words[1] == "denoise" else None
         assert made is None or Path(made).is_file()
 
 

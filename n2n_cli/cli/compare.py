@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from n2n_cli.cli.console import confirm, result, tell
-from n2n_cli.cli.options import Json, Out, ValuesMode, option
+from n2n_cli.cli.options import Json, Out, Page, ValuesMode, option
 
 
 class Square(NamedTuple):
@@ -40,6 +40,7 @@ def compare(
         list[Square] | None,
         option("--crop", "X,Y,SIZE", _square, "Square to enlarge, in pixels.", default="three"),
     ] = None,
+    page: Page = None,
     values: ValuesMode = "auto",
     as_json: Json = False,
 ) -> None:
@@ -53,6 +54,8 @@ def compare(
       n2n compare noisy.png denoised.png -o sheet.png
 
       n2n compare noisy.png denoised.png clean.png -o sheet.png --crop 120,80,64
+
+      n2n compare movie.tif denoised.tif -o sheet.png --page 20
     """
     from n2n_cli.evaluation import comparison
     from n2n_cli.images import Picture, format_of, read_picture, upright, write_picture
@@ -65,7 +68,7 @@ def compare(
     check_inputs_kept([out], paths)
     pictures = []
     for path in paths:
-        picture = upright(read_picture(path))
+        picture = upright(read_picture(path, page=page))
         for note in (*picture.notes, *([] if picture.alpha is None else ["its transparency is not shown"])):
             tell(f"{path}: {note}")
         pictures.append((path, picture))

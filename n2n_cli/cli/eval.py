@@ -15,6 +15,7 @@ from n2n_cli.cli.options import (
     Ensemble,
     Json,
     NetworkConfig,
+    Page,
     SomeValuesMode,
     Threads,
     exclusive,
@@ -53,6 +54,7 @@ def evaluate(
         int | None,
         option("--crops", "N", whole_number(1), "Score N random crops.", default="whole pictures"),
     ] = None,
+    page: Page = None,
     config: NetworkConfig = None,
     seed: Annotated[int | None, option("--seed", "N", whole_number(0), "Seed of crops and noise.", default="0")] = None,
     clip: Annotated[bool, typer.Option("--clip", help="Clip and round noisy pictures to 8 bits, as PNG.")] = False,
@@ -87,6 +89,8 @@ def evaluate(
     ranks = ranks_of_process()
     exclusive({"--json": as_json, "--csv": as_csv})
     requires("--crops", crops, {"--data": data})
+    requires("--page", page, {"--data": data})
+    exclusive({"--page": page, "--crops": crops})
     model = Model.from_checkpoint(choose_model(checkpoint).path, config, threads=threads or ranks.threads)
     if ensemble:
         model.predict_as_ensemble()
@@ -96,7 +100,7 @@ def evaluate(
     if data is None and clean is None and ranks.first:
         tell(f"pictures: held out from {model.config.data.source}")  # the checkpoint names them, not the user
     scores = evaluation.evaluate(
-        model, settings, data, noise, clean=clean, crops=crops, seed=seed, clip=clip, ranks=ranks
+        model, settings, data, noise, clean=clean, crops=crops, seed=seed, clip=clip, page=page, ranks=ranks
     )
     if not ranks.first:
         show_nothing(scores)

@@ -112,13 +112,19 @@ def _network(network: Network) -> Iterator[tuple[str, str]]:
 
 def _picture(picture: PictureFacts) -> Iterator[tuple[str, str]]:
     kind = "float" if picture.number_type.startswith("float") else "signed" if picture.number_type[0] == "i" else ""
-    colour = "gray" if picture.channels == 1 else "RGB"
+    colour = {1: "gray", 3: "RGB"}.get(picture.channels, f"{picture.channels} channels")
     yield "picture", printable(picture.source)
     yield "format", f"{picture.format}, {picture.bytes:,} bytes"
     yield "size", f"{picture.width}x{picture.height} pixels"
     yield "pixels", f"{colour}{' with alpha' if picture.alpha else ''}, {picture.bits} bits a channel {kind}".rstrip()
     if picture.pages > 1:
-        yield "pages", f"{picture.pages}; what follows is of the first"
+        axes = "".join(f", {name} {size}" for name, size in picture.axes)
+        yield "pages", f"{picture.pages}{axes}; values and noise are of the first"
+    if picture.pixel_size:
+        sizes = (f"{axis} {size:.4g} {unit}" for axis, (size, unit) in sorted(picture.pixel_size.items()))
+        yield "pixel size", printable(", ".join(sizes))
+    if picture.channel_names:
+        yield "channels", printable(", ".join(picture.channel_names))
     if picture.dpi is not None:
         yield "dots per inch", " x ".join(f"{density:g}" for density in picture.dpi)
     yield "metadata", ", ".join(picture.metadata) or "none"

@@ -151,6 +151,13 @@ SomeValuesMode: TypeAlias = Annotated[
     _Kind | None,
     typer.Option("--values", metavar="KIND", help="Kind: auto, display, linear, photons.", show_default=False),
 ]
+StackAxes: TypeAlias = Annotated[
+    str | None,
+    option("--axes", "LETTERS", str, "Axes of a stack, as TZCYX or T9Z5YX.", default="by the file"),
+]
+Page: TypeAlias = Annotated[
+    int | None, option("--page", "N", whole_number(1), "Page of files that have several, from 1.")
+]
 Out: TypeAlias = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write, or to replace.")]
 Threads: TypeAlias = Annotated[
     int | None,

@@ -12,6 +12,7 @@ picture_memory      memory limit of a source's pictures
 shrinking           downscaling of pictures
 prefetching         batches made in threads before they are needed
 shots               lists of shots of the same scenes
+stack_shots         shots in stacks, as pages of a file
 scenes              scenes in memory, aligned and matched in brightness
 alignment           shift and exposure of one shot against another
 shot_sources        training and validation pairs of real noisy pictures

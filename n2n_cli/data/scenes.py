@@ -15,8 +15,9 @@ from n2n_cli.data.folders import picture_sizes
 from n2n_cli.data.picture_memory import MAX_BYTES, cropped_note, middle, share_of_sides
 from n2n_cli.data.set_values import seen_pixels
 from n2n_cli.data.shots import Scene
+from n2n_cli.data.stack_shots import Shot, ShotReader, shot_file
 from n2n_cli.errors import DataError, ImageError, listed
-from n2n_cli.images import Picture, read_picture, upright
+from n2n_cli.images import Picture
 from n2n_cli.images.pixels import LUMA, to_float
 from n2n_cli.nn.functional import Array, Pair
 from n2n_cli.values.transform import Values
@@ -61,9 +62,9 @@ class _Differences:
     """Differences found between shots and the first ones of their scenes."""
 
     shots: int = 0
-    shifts: dict[Path, Pair] = field(default_factory=dict)
+    shifts: dict[Shot, Pair] = field(default_factory=dict)
     unknown_shifts: int = 0
-    exposures: dict[Path, Exposure] = field(default_factory=dict)
+    exposures: dict[Shot, Exposure] = field(default_factory=dict)
 
     def notes(self, *, match_exposure: bool, align: bool) -> Iterable[str]:
         if self.shifts:
@@ -121,25 +122,28 @@ def read_scenes(
         When no scene is large enough. With all shots that cannot be read, that differ from the first of their scene in
         size, colour or depth, or that are copies of another shot.
     """
-    sizes, problems = picture_sizes(path for scene in scenes for path in scene.shots)
-    total = sum(h * w for h, w in sizes.values())
+    shots = {shot for scene in scenes for shot in scene.shots}
+    sizes, problems = picture_sizes(shot_file(shot) for scene in scenes for shot in scene.shots)
+    total = sum(math.prod(sizes.get(shot_file(shot), (0, 0))) for shot in shots)
     kept: list[Shots] = []
     found = _Differences()
     small, least = 0, 1.0
-    for scene in scenes:
-        pixels, wrong = _read(scene, sizes, total, smallest, values, max_bytes)
-        problems += wrong
-        if problems:
-            continue  # find the other problems, to report all at once
-        if min(pixels[0].shape[:2]) < smallest:
-            small += 1
-            continue
-        shots = _corrected(scene, pixels, found, match_exposure=match_exposure, align=align)
-        if min(shots.size) < smallest:
-            small += 1
-            continue
-        least = min(least, math.sqrt(math.prod(pixels[0].shape[:2]) / math.prod(sizes[scene.shots[0]])))
-        kept.append(shots)
+    with ShotReader() as reader:
+        for scene in scenes:
+            pixels, wrong = _read(reader, scene, sizes, total, smallest, values, max_bytes)
+            problems += wrong
+            if problems:
+                continue  # find the other problems, to report all at once
+            if min(pixels[0].shape[:2]) < smallest:
+                small += 1
+                continue
+            corrected = _corrected(scene, pixels, found, match_exposure=match_exposure, align=align)
+            if min(corrected.size) < smallest:
+                small += 1
+                continue
+            whole = math.prod(sizes[shot_file(scene.shots[0])])
+            least = min(least, math.sqrt(math.prod(pixels[0].shape[:2]) / whole))
+            kept.append(corrected)
     if problems:
         raise DataError(
             f"{len(problems)} shots cannot be used: {listed(problems)}",
@@ -147,7 +151,7 @@ def read_scenes(
         )
     if not kept:
         raise DataError(
-            f"no scene of `{scenes[0].shots[0].parent}` is as large as {smallest}x{smallest} pixels",
+            f"no scene of `{shot_file(scenes[0].shots[0]).parent}` is as large as {smallest}x{smallest} pixels",
             hint="a smaller `data.size`" + (", or no `--align`, which leaves what all shots show" if align else ""),
         )
     notes: tuple[str, ...] = ()
@@ -159,22 +163,28 @@ def read_scenes(
 
 
 def _read(
-    scene: Scene, sizes: dict[Path, Pair], total: int, smallest: int, values: Values | None, max_bytes: int
+    reader: ShotReader,
+    scene: Scene,
+    sizes: dict[Path, Pair],
+    total: int,
+    smallest: int,
+    values: Values | None,
+    max_bytes: int,
 ) -> tuple[list[Array], list[str]]:
     """The pixels of a scene's shots, cropped to the memory limit, and problems."""
     pixels: list[Array] = []
     problems: list[str] = []
-    seen: dict[bytes, Path] = {}
-    first: tuple[Path, str] | None = None
+    seen: dict[bytes, Shot] = {}
+    first: tuple[Shot, str] | None = None
     for path in scene.shots:
-        if path not in sizes:  # reported already
+        if shot_file(path) not in sizes:  # reported already
             continue
         try:
-            picture = upright(read_picture(path))
+            picture = reader.read(path)
         except ImageError as error:
             problems.append(error.message)
             continue
-        own, kind = picture.pixels, _kind(picture, sizes[path])
+        own, kind = picture.pixels, _kind(picture, sizes[shot_file(path)])
         first = first or (path, kind)
         if kind != first[1]:
             problems.append(f"`{path}` is {kind}, `{first[0]}` is {first[1]}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from n2n_cli.data.stack_shots import Shot, ShotReader
 from n2n_cli.errors import ArgumentError, ImageError
 from n2n_cli.images import Picture, read_picture, upright
 from n2n_cli.images.pixels import LUMA, to_float, to_integer
@@ -17,7 +18,7 @@ from n2n_cli.values.prepared import Prepared
 from n2n_cli.values.transform import Values, parse_values
 
 
-def values_of_set(paths: Sequence[Path], text: str) -> Values | None:
+def values_of_set(paths: Sequence[Shot], text: str) -> Values | None:
     """The transform that all pictures of a data set share; None for display pictures.
 
     Noise2Noise needs targets whose noise has a mean of zero, so measured values are scaled linearly; a variance-
@@ -25,8 +26,8 @@ def values_of_set(paths: Sequence[Path], text: str) -> Values | None:
 
     Parameters
     ----------
-    paths : sequence of paths
-        At least one.
+    paths : sequence of Shot
+        Picture files, or pages of stacks; at least one.
     text : str
         `DataConfig.values`.
     """
@@ -42,10 +43,11 @@ def values_of_set(paths: Sequence[Path], text: str) -> Values | None:
     return values if text == "photons" and not values.reason else values.stretched()
 
 
-def _sample(paths: Sequence[Path]) -> Iterator[Picture]:
-    for path in paths[:: max(1, len(paths) // SAMPLED)][:SAMPLED]:
-        with suppress(ImageError):  # reported when it is read for use
-            yield read_picture(path)
+def _sample(paths: Sequence[Shot]) -> Iterator[Picture]:
+    with ShotReader() as reader:
+        for path in paths[:: max(1, len(paths) // SAMPLED)][:SAMPLED]:
+            with suppress(ImageError):  # reported when it is read for use
+                yield reader.read(path)
 
 
 def values_note(values: Values | None) -> tuple[str, ...]:
@@ -75,13 +77,15 @@ def seen_pixels(label: str, picture: Picture, values: Values | None) -> Array:
     return Prepared(picture, values or Values("display")).picture.pixels
 
 
-def read_pixels(path: Path, channels: int, values: Values | None = None) -> Array:
+def read_pixels(path: Path, channels: int, values: Values | None = None, *, page: int | None = None) -> Array:
     """Read (H, W, channels) upright pixels; converts gray to RGB, and RGB to luma (ITU-R 601).
 
     Parameters
     ----------
     values : Values, optional
         The transform of measured values.
+    page : int, optional
+        Page of a file that has several, as in `read_picture`.
 
     Returns
     -------
@@ -96,7 +100,7 @@ def read_pixels(path: Path, channels: int, values: Values | None = None) -> Arra
     """
     if channels not in (1, 3):
         raise ArgumentError("channels", channels, "1 (gray) or 3 (RGB) to read pictures from image files")
-    return with_colours(seen_pixels(f"`{path}`", upright(read_picture(path)), values), channels)
+    return with_colours(seen_pixels(f"`{path}`", upright(read_picture(path, page=page)), values), channels)
 
 
 def with_colours(pixels: Array, channels: int) -> Array:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from n2n_cli.config import DataConfig
-from n2n_cli.data.folders import check_channels, notes_on_others, subfolders
+from n2n_cli.data.folders import check_channels, notes_on_others
 from n2n_cli.data.pairs import HELD_OUT, Dataset, how_often
 from n2n_cli.data.scenes import Shots, read_scenes
 from n2n_cli.data.set_values import values_note, values_of_set
 from n2n_cli.data.shot_crops import ShotCrops
 from n2n_cli.data.shot_pairs import ShotPairs
-from n2n_cli.data.shots import Scene, bursts, listed_pairs, paired_folders, single_pictures
+from n2n_cli.data.shots import Scene, burst_places, bursts, listed_pairs, paired_folders, single_pictures
 from n2n_cli.data.single_pairs import SinglePairs
 from n2n_cli.errors import DataError, counted
 
@@ -72,7 +72,7 @@ def _folders(config: DataConfig) -> list[Path]:
     """Folders that hold the shots of `_scenes`; none for a table."""
     source = Path(config.source)
     if config.kind == "bursts":
-        return subfolders(source)
+        return [place for place in burst_places(source) if place.is_dir()]
     return [source, *([Path(config.second)] if config.second else [])] if source.is_dir() else []
 
 

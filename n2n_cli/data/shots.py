@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from n2n_cli.data.folders import find_file, image_files, matched, subfolders
-from n2n_cli.errors import DataError
-from n2n_cli.images import FORMATS
+from n2n_cli.data.folders import entries, find_file, image_files, matched, subfolders
+from n2n_cli.data.stack_shots import Shot, views_of
+from n2n_cli.errors import DataError, ImageError
+from n2n_cli.images import FORMATS, PAGED_FORMATS
 from n2n_cli.nn.functional import Pair
 
 MAX_TABLE = 100_000_000
 """Maximum size of a table of pairs, in bytes."""
 
+_MOST_PAIRS = 10_000  # of the shots of a burst: all of a hundred shots
 _SEPARATORS = (",", ";", "\t")  # of the columns of a table; the first one where all fit alike
 _TABLE = "a row of a table of pairs is two file names, `first.png,second.png`, as seen from the table's folder"
 
@@ -33,13 +35,14 @@ class Scene:
     ----------
     name : str
         For messages.
-    shots : tuple of paths
+    shots : tuple of Shot
+        Picture files, or pages of stacks.
     pairs : tuple of (int, int)
         Training pairs: the numbers of the shot to denoise and of its target. Empty for a scene of one shot.
     """
 
     name: str
-    shots: tuple[Path, ...]
+    shots: tuple[Shot, ...]
     pairs: tuple[Pair, ...] = ()
 
     def targets(self, shot: int) -> tuple[int, ...]:
@@ -110,42 +113,84 @@ def listed_pairs(table: Path) -> list[Scene]:
     return _grouped(pairs)
 
 
-def bursts(folder: Path) -> list[Scene]:
-    """A scene for every subfolder, with all ordered pairs of different shots.
+def bursts(source: Path) -> list[Scene]:
+    """A scene for every subfolder of shots and every stack, with ordered pairs of different shots.
+
+    The shots of a stack are its pages along time; its depths and channels are scenes of their own. A subfolder may hold
+    stacks, too. Single pictures beside the subfolders are not used.
+
+    Parameters
+    ----------
+    source : path
+        A folder, or a stack.
 
     Raises
     ------
     DataError
-        When there is no subfolder. With all of them that cannot be read or do not hold two shots.
+        When there is no subfolder and no stack. With all of them that cannot be read or do not hold two shots.
     """
     scenes, problems = [], []
-    for scene in subfolders(folder):
+    for place in burst_places(source):
         try:
-            files = image_files(scene)
-        except DataError as error:
+            views = views_of(image_files(place) if place.is_dir() else [place])
+        except (DataError, ImageError) as error:
             problems.append(error.message)
             continue
-        if len(files) < 2:
-            problems.append(f"the folder `{scene}` holds one shot")
+        if place != source and not place.is_dir() and sum(map(len, views.values())) == 1:
             continue
-        scenes.append(Scene(scene.name, tuple(files), tuple(itertools.permutations(range(len(files)), 2))))
-    hint = "bursts are a folder with a folder for every scene, each with two or more shots of it"
+        few = [view for view, shots in views.items() if len(shots) < 2]
+        if few:
+            which = "" if few == [""] else f" of {few[0]}" if len(few) == 1 else f" of each of {len(few)} planes"
+            problems.append(f"{'the folder ' * place.is_dir()}`{place}` holds one shot{which}")
+            continue
+        for view, shots in views.items():
+            scenes.append(Scene(f"{place.name}, {view}" if view else place.name, tuple(shots), _all_pairs(len(shots))))
+    hint = "bursts are a folder with a folder or a stack (TIFF) for every scene, each with two or more shots of it"
     if problems:
-        raise DataError(f"`{folder}` does not hold bursts: " + "; ".join(problems), hint=hint)
+        raise DataError(f"`{source}` does not hold bursts: " + "; ".join(problems), hint=hint)
     if not scenes:
-        raise DataError(f"`{folder}` holds no folders of shots", hint=hint)
+        raise DataError(f"`{source}` holds no folders of shots", hint=hint)
     return scenes
 
 
+def burst_places(source: Path) -> list[Path]:
+    """Subfolders of a source of bursts, then files that may be stacks; or the source itself if it is a file.
+
+    Raises
+    ------
+    DataError
+        When there is no such folder, or it may not be read.
+    """
+    if source.is_file():
+        return [source]
+    files = [path for path in entries(source) if FORMATS.get(path.suffix.lower()) in PAGED_FORMATS]
+    return subfolders(source) + [path for path in files if not path.name.startswith(".") and path.is_file()]
+
+
+def _all_pairs(count: int) -> tuple[Pair, ...]:
+    """Ordered pairs of different shots; of a long burst, those of shots near each other, around its end."""
+    if count * (count - 1) <= _MOST_PAIRS:
+        return tuple(itertools.permutations(range(count), 2))
+    near = range(1, max(1, _MOST_PAIRS // (2 * count)) + 1)
+    return tuple((shot, (shot + step) % count) for shot in range(count) for gap in near for step in (gap, -gap))
+
+
 def single_pictures(folder: Path) -> list[Scene]:
-    """A scene of a single shot for every picture of a folder.
+    """A scene of a single shot for every picture of a folder, and for every page of its stacks.
 
     Raises
     ------
     DataError
         When the folder cannot be read, or holds no picture.
     """
-    return [Scene(path.name, (path,)) for path in image_files(folder)]
+    scenes = []
+    for path in image_files(folder):
+        try:
+            shots = [shot for view in views_of([path]).values() for shot in view]
+        except ImageError:  # reported with all others when it is read for use
+            shots = [path]
+        scenes += [Scene(path.name, (shot,)) for shot in shots]
+    return scenes
 
 
 def _rows(table: Path) -> Iterator[tuple[int, list[str]]]:

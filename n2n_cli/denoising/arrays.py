@@ -6,10 +6,12 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache, partial
+from itertools import chain, islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from n2n_cli.denoising.page import denoise_page
 from n2n_cli.denoising.tasks import DenoiseOptions
@@ -19,15 +21,16 @@ from n2n_cli.images import Picture
 from n2n_cli.models.choice import DEFAULT, bundled_models, choose_model
 from n2n_cli.models.model import Model
 from n2n_cli.nn.functional import Array
-from n2n_cli.values.choice import Mode
+from n2n_cli.values.choice import SAMPLED, Mode
 
 _MOST_COLOURS = 4
 """Maximum number of colours of one picture: gray or RGB, with or without alpha."""
 _PAGES, _CHANNELS, _COLOURS = "TZQ", "C", "S"
 
 
+@overload
 def denoise(
-    array: Array,
+    array: Iterator[Array],
     model: Model | Path | str | None = None,
     *,
     strength: float = 1.0,
@@ -35,21 +38,44 @@ def denoise(
     method: Literal["self", "zs-n2n", "adapt"] | None = None,
     pd: int = 1,
     values: Mode = "auto",
-) -> Array:
-    """Denoise an array of pixels: a picture, a stack, a movie.
+) -> Iterator[Array]: ...
+@overload
+def denoise(
+    array: ArrayLike,
+    model: Model | Path | str | None = None,
+    *,
+    strength: float = 1.0,
+    axes: str | None = None,
+    method: Literal["self", "zs-n2n", "adapt"] | None = None,
+    pd: int = 1,
+    values: Mode = "auto",
+) -> Array: ...
+def denoise(
+    array: ArrayLike | Iterator[Array],
+    model: Model | Path | str | None = None,
+    *,
+    strength: float = 1.0,
+    axes: str | None = None,
+    method: Literal["self", "zs-n2n", "adapt"] | None = None,
+    pd: int = 1,
+    values: Mode = "auto",
+) -> Array | Iterator[Array]:
+    """Denoise an array of pixels: a picture, a stack, a movie; or frames that do not fit in memory together.
 
     Parameters
     ----------
-    array : array of integers of 8 to 32 bits, or of floats
-        By default (H, W), or (H, W, S) with at most four colours S: gray, gray with alpha, RGB, RGB with alpha.
+    array : array of integers of 8 to 32 bits, or of floats; or an iterator of such arrays
+        By default (H, W), or (H, W, S) with at most four colours S: gray, gray with alpha, RGB, RGB with alpha. An
+        iterator, such as a generator, gives the frames of a movie one by one; the first nine, which are read together,
+        decide on the transform of the values of all.
     model : Model, path or str, optional
         A model, a checkpoint, or the name of a bundled model. By default the bundled model for photographs.
     strength : float
         Weight of the denoised picture in a blend with the input, from 0 to 1. 0 returns a copy of the input.
     axes : str, optional
-        A letter for each axis, such as "TYX": Y and X are height and width; T (time) and Z (depth) count pages, which
-        share one transform of their values; C counts channels, each denoised on its own; S are the colours of one
-        picture. Alpha is copied.
+        A letter for each axis of the array, or of each frame, such as "TYX": Y and X are height and width; T (time) and
+        Z (depth) count pages, which share one transform of their values; C counts channels, each denoised on its own,
+        with a transform of its own; S are the colours of one picture. Alpha is copied.
     method : "self" (or "zs-n2n") or "adapt", optional
         Learn from each page, as `--self` and `--self=adapt`.
     pd : int
@@ -60,7 +86,7 @@ def denoise(
 
     Returns
     -------
-    new array of the same shape and dtype
+    new array of the same shape and dtype; of an iterator, an iterator of them
 
     Raises
     ------
@@ -71,12 +97,6 @@ def denoise(
     CheckpointError
         When the checkpoint cannot be read, or there is no model of that name.
     """
-    array = np.asarray(array)
-    order = _order(array, axes)
-    if array.dtype.kind not in "uif" or array.dtype.itemsize > (8 if array.dtype.kind == "f" else 4):
-        raise ArgumentError(
-            "array.dtype", str(array.dtype), "integers of 8 to 32 bits, or floats: `array.astype(np.float32)`"
-        )
     if not 0 <= strength <= 1:
         raise ArgumentError("strength", strength, "from 0 (the picture as it is) to 1 (denoised)")
     if method not in (None, "self", "zs-n2n", "adapt"):
@@ -84,17 +104,47 @@ def denoise(
     if pd not in range(1, 5):
         raise ArgumentError("pd", pd, "1 to 4")
     learning = "zs-n2n" if method == "self" else method
-    result = array.astype(array.dtype.newbyteorder("="))
+    frames = array if isinstance(array, Iterator) else iter([_checked(array, axes)])
     loaded = None
     if learning != "zs-n2n":
         loaded = model if isinstance(model, Model) else _load(model)
     options = DenoiseOptions(strength=strength, learning=learning, pd=pd)
-    for stack in _stacks(result.transpose(order), axes):
-        pages = [Picture(page) for page in stack]
-        transforms = Transforms(partial(_spread, pages[1:]), values, None if loaded is None else loaded.values)
-        for page, picture in zip(stack, pages, strict=True):
-            page[...] = denoise_page(loaded, picture, transforms, options).picture.pixels
-    return result.astype(array.dtype, copy=False)
+    denoised = _denoised(frames, loaded, options, axes, values)
+    return denoised if isinstance(array, Iterator) else next(denoised)
+
+
+def _denoised(
+    frames: Iterator[Array], model: Model | None, options: DenoiseOptions, axes: str | None, values: Mode
+) -> Iterator[Array]:
+    first = [_checked(frame, axes) for frame in islice(frames, 1 + SAMPLED)]
+    transforms: list[Transforms] = []  # of each channel
+    for frame in chain(first, frames):
+        array = _checked(frame, axes)
+        result = _native(array, copy=True)
+        for channel, own in enumerate(_stacks(result, axes)):
+            if channel == len(transforms):
+                samples = (list(_stacks(_native(one, copy=False), axes))[channel] for one in first)
+                pages = [Picture(page) for stack in samples for page in stack]
+                trained = None if model is None else model.values
+                transforms.append(Transforms(partial(_spread, pages[1:]), values, trained))
+            for page in own:
+                page[...] = denoise_page(model, Picture(page), transforms[channel], options).picture.pixels
+        yield result.astype(array.dtype, copy=False)
+
+
+def _checked(array: ArrayLike, axes: str | None) -> Array:
+    found = np.asarray(array)
+    _order(found, axes)
+    if found.dtype.kind not in "uif" or found.dtype.itemsize > (8 if found.dtype.kind == "f" else 4):
+        raise ArgumentError(
+            "array.dtype", str(found.dtype), "integers of 8 to 32 bits, or floats: `array.astype(np.float32)`"
+        )
+    return found
+
+
+def _native(array: Array, *, copy: bool) -> Array:
+    """An array in the byte order of this machine."""
+    return array.astype(array.dtype.newbyteorder("="), copy=copy)
 
 
 def _order(array: Array, axes: str | None) -> tuple[int, ...]:
@@ -121,8 +171,9 @@ def _order(array: Array, axes: str | None) -> tuple[int, ...]:
     return tuple(axes.index(letter) for letter in known if letter in axes)
 
 
-def _stacks(ordered: Array, axes: str | None) -> Iterator[list[Array]]:
-    """Split an ordered array into stacks of (H, W, C) views, without alpha, to write the results into."""
+def _stacks(array: Array, axes: str | None) -> Iterator[list[Array]]:
+    """Split an array into the stacks of its channels: (H, W, C) views, without alpha, to write the results into."""
+    ordered = array.transpose(_order(array, axes))
     colours = ordered if "S" in (axes or "YXS"[: ordered.ndim]) else ordered[..., None]
     if colours.shape[-1] in (2, 4):
         colours = colours[..., :-1]
@@ -132,7 +183,7 @@ def _stacks(ordered: Array, axes: str | None) -> Iterator[list[Array]]:
         yield [channel[place] for place in np.ndindex(lead)]
 
 
-def _spread(pages: list[Picture], most: int) -> Iterable[Picture]:
+def _spread(pages: list[Picture], most: int, channel: int) -> Iterable[Picture]:
     return pages[:: -max(1, math.ceil(len(pages) / most))]
 
 

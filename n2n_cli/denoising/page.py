@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from n2n_cli.denoising.picture import denoise_picture
 from n2n_cli.denoising.tasks import DenoiseOptions
-from n2n_cli.denoising.transforms import Transforms
+from n2n_cli.denoising.transforms import Group, Transforms
 from n2n_cli.images import Picture
 from n2n_cli.models.model import Model
 from n2n_cli.noise.analysis import NoiseAnalysis
@@ -28,7 +28,8 @@ class DenoisedPage:
     ----------
     picture : Picture
     noise_before, noise_after : NoiseAnalysis or None
-        In grey levels of 255, or in the units of measured values; None if it was not asked for.
+        In grey levels of 255, or in the units of measured values; of the first of channels that were denoised one after
+        another. None if it was not asked for.
     notes : list of str
         Messages for the user.
     learned : list of Learned
@@ -42,13 +43,43 @@ class DenoisedPage:
     learned: list[Learned] = field(default_factory=list)
 
 
-def denoise_page(model: Model | None, own: Picture, transforms: Transforms, options: DenoiseOptions) -> DenoisedPage:
-    """Denoise a page of any kind of values: display, or measured."""
-    values = transforms.of(own)
+def denoise_page(
+    model: Model | None, own: Picture, transforms: Transforms, options: DenoiseOptions, channel: int = 0
+) -> DenoisedPage:
+    """Denoise a page of any kind of values: display, or measured.
+
+    Channels beside gray or RGB are denoised one after another.
+
+    Parameters
+    ----------
+    channel : int
+        Place of the page along the axis C of its stack.
+    """
+    pages = []
+    parts = own.parts()
+    for number, part in enumerate(parts):
+        with part_of_work(1 / len(parts)):
+            pages.append(_denoise_part(model, part, transforms, options, Group(channel, number)))
+    if not own.extra:
+        return pages[0]
+    note = f"its {own.pixels.shape[2]} channels were denoised one after another"
+    return DenoisedPage(
+        own.with_parts([page.picture for page in pages]),
+        pages[0].noise_before,
+        pages[0].noise_after,
+        [note, *(note for page in pages for note in page.notes)],
+        [one for page in pages for one in page.learned],
+    )
+
+
+def _denoise_part(
+    model: Model | None, own: Picture, transforms: Transforms, options: DenoiseOptions, group: Group
+) -> DenoisedPage:
+    values = transforms.of(own, group)
     page = DenoisedPage(own)
     if options.strength == 0 or values.reason:
         advance(1)
-    elif (prepared := transforms.prepared(own)) is None:
+    elif (prepared := transforms.prepared(own, group)) is None:
         page.picture = _denoise(model, own, page, options, options.strength, options.max_memory)
     else:
         spare = None if options.max_memory is None else max(1, options.max_memory - 2 * own.pixels.nbytes)

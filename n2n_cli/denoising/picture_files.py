@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
@@ -15,10 +16,23 @@ from n2n_cli.denoising.page import denoise_page
 from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask, Outcome, output_exists
 from n2n_cli.denoising.transforms import Transforms
 from n2n_cli.errors import ImageError
-from n2n_cli.images import Pages, Picture, check_holds, format_of, is_lossy, opened_pages, picture_size, write_pages
+from n2n_cli.images import (
+    Pages,
+    Picture,
+    check_holds,
+    format_of,
+    is_lossy,
+    opened_pages,
+    page_axes,
+    pages_of_channel,
+    picture_size,
+    place_of,
+    write_pages,
+)
 from n2n_cli.models.model import Model
 from n2n_cli.noise.analysis import NoiseAnalysis
 from n2n_cli.system.atomic_files import mode_of_copies
+from n2n_cli.system.progress import part_of_work
 
 
 def denoise_files(
@@ -75,7 +89,9 @@ def _denoise_file(model: Model | None, outcome: Outcome, options: DenoiseOptions
 
     def one_page(picture: Picture) -> Picture:
         outcome.note(picture.notes)
-        page = denoise_page(model, picture, transforms, options)
+        with part_of_work(1 / len(file)):
+            channel = place_of(axes, outcome.pages).get("C", 0)
+            page = denoise_page(model, picture, transforms, options, channel)
         outcome.note(page.notes)
         outcome.learned += page.learned
         if page.noise_before is not None and page.noise_after is not None:
@@ -84,8 +100,15 @@ def _denoise_file(model: Model | None, outcome: Outcome, options: DenoiseOptions
         outcome.pages += 1
         return page.picture
 
-    with _opened(task, options) as file:
-        transforms = Transforms(file.sample, options.values, None if model is None else model.values)
+    def sample(most: int, channel: int) -> Iterator[Picture]:
+        return file.sample(most, pages_of_channel(axes, len(file), channel))
+
+    with _opened(task, options, all_channels=image_format in (None, "TIFF")) as file:
+        description = file.description
+        axes = page_axes(file.label, len(file), description.axes, options.axes)
+        outcome.note(description.notes if options.axes is None else ())
+        trained = None if model is None else model.values
+        transforms = Transforms(sample, options.values, trained, description.channels)
         pages = iter(file)
         first = next(pages)
         outcome.height, outcome.width = first.pixels.shape[:2]
@@ -116,12 +139,10 @@ def _denoise_file(model: Model | None, outcome: Outcome, options: DenoiseOptions
 
 
 @contextmanager
-def _opened(task: DenoiseTask, options: DenoiseOptions) -> Iterator[Pages]:
+def _opened(task: DenoiseTask, options: DenoiseOptions, *, all_channels: bool) -> Iterator[Pages]:
     name = str(task.source) if task.input_stream is None else "stdin"
-    with (
-        _reading(task) as source,
-        opened_pages(source, name=name, max_pixels=options.max_pixels, max_memory=options.max_memory) as pages,
-    ):
+    open_pages = partial(opened_pages, name=name, max_pixels=options.max_pixels, max_memory=options.max_memory)
+    with _reading(task) as source, open_pages(source, all_channels=all_channels) as pages:
         yield pages
 
 

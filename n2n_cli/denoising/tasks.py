@@ -60,6 +60,8 @@ class DenoiseOptions:
         Estimate the noise level before and after denoising.
     values : "auto", "display", "linear" or "photons"
         Transform between a picture's values and what a network sees, see `values.choice`.
+    axes : str, optional
+        Letters of all axes of a stack, such as "TZCYX", see `images.page_axes`. By default those that its file names.
     learning : "zs-n2n", "adapt" or None
         Method by which each picture's denoiser learns from that picture, see `learn_to_denoise`. By default none: the
         model is used unchanged.
@@ -79,6 +81,7 @@ class DenoiseOptions:
     skip_existing: bool = False
     estimates: bool = False
     values: Mode = "auto"
+    axes: str | None = None
     learning: Method | None = None
     seconds: float | None = None
     threads: int | None = None

@@ -83,6 +83,7 @@ def open_evaluation_set(
     crops: int | None = None,
     seed: int | None = None,
     clip: bool = False,
+    page: int | None = None,
     threads: int | None = None,
 ) -> EvaluationSet:
     """Open the pictures that `scores.evaluate` scores; it has the same parameters.
@@ -98,7 +99,7 @@ def open_evaluation_set(
     given = {"--noise": noise, "--crops": crops, "--seed": seed, "--clip": clip or None}
     unused = " and ".join(f"`{option}`" for option, value in given.items() if value is not None)
     if clean is not None:
-        return _real_pairs(source, clean, config, unused)
+        return _real_pairs(source, clean, config, unused, page)
     if source is None and config.data.kind != "pictures" and (noise is not None or clip):
         raise UsageError(
             f"{unused} cannot be used: the model was trained on shots, which bring their own noise",
@@ -113,6 +114,10 @@ def open_evaluation_set(
         pair_file = find_pair_file(config.data.source, PAIR_FILES[0])
     else:
         pair_file = find_pair_file(source, PAIR_FILES[1])
+    if pair_file is not None and page is not None:
+        raise UsageError(
+            f"`--page` cannot be used: the pairs of `{pair_file}` have no pages", hint="leave out `--page`"
+        )
     if pair_file is not None and unused:
         raise UsageError(
             f"{unused} cannot be used: the pairs of `{pair_file}` bring their own noise and size",
@@ -120,12 +125,19 @@ def open_evaluation_set(
         )
     if source is not None and pair_file is not None:
         return _from_pairs(_read_pair_file(pair_file, channels))
-    made = _synthetic_set(config, source, noise, crops=crops, seed=seed, threads=threads)
+    made = _synthetic_set(config, source, noise, crops=crops, seed=seed, page=page, threads=threads)
     return replace(made, batches=map(_as_8_bits, made.batches)) if clip else made
 
 
 def _synthetic_set(
-    config: Config, source: str | None, noise: str | None, *, crops: int | None, seed: int | None, threads: int | None
+    config: Config,
+    source: str | None,
+    noise: str | None,
+    *,
+    crops: int | None,
+    seed: int | None,
+    page: int | None,
+    threads: int | None,
 ) -> EvaluationSet:
     """Add noise to clean pictures; without a source, open the held-out pairs."""
     channels = config.network.channels
@@ -140,7 +152,7 @@ def _synthetic_set(
         return replace(pairs, notes=notes)
     parse_noise(noise)
     files = image_files(Path(source))
-    batches = _add_noise(files, channels, noise, seed or 0)
+    batches = _add_noise(files, channels, noise, seed or 0, page)
     return EvaluationSet(len(files), batches, notes_on_others(Path(source)))
 
 
@@ -196,10 +208,10 @@ def _read_pair_file(path: Path, channels: int) -> Pairs:
     return pairs
 
 
-def _add_noise(files: list[Path], channels: int, noise: str, seed: int) -> Iterator[EvaluationBatch]:
+def _add_noise(files: list[Path], channels: int, noise: str, seed: int, page: int | None) -> Iterator[EvaluationBatch]:
     noise_model = parse_noise(noise)
     for i, path in enumerate(files):
-        source = read_pixels(path, channels)
+        source = read_pixels(path, channels, page=page)
         if min(source.shape[:2]) < noise_model.scale:
             h, w = source.shape[:2]
             raise DataError(
@@ -215,7 +227,7 @@ def _as_8_bits(batch: EvaluationBatch) -> EvaluationBatch:
     return replace(batch, noisy=to_float(to_integer(batch.noisy, np.uint8)))
 
 
-def _real_pairs(source: str | None, clean: str, config: Config, unused: str) -> EvaluationSet:
+def _real_pairs(source: str | None, clean: str, config: Config, unused: str, page: int | None) -> EvaluationSet:
     """Pair each noisy picture with the clean picture of the same name in `clean`."""
     if source is None:
         raise UsageError(
@@ -228,7 +240,7 @@ def _real_pairs(source: str | None, clean: str, config: Config, unused: str) -> 
         )
     folders = Path(source), Path(clean)
     pairs = _matched_pairs(*folders)
-    return EvaluationSet(len(pairs), _read_pairs(pairs, config), notes_on_others(*folders))
+    return EvaluationSet(len(pairs), _read_pairs(pairs, config, page), notes_on_others(*folders))
 
 
 def _matched_pairs(source: Path, folder: Path) -> list[tuple[Path, Path]]:
@@ -252,15 +264,17 @@ def _matched_pairs(source: Path, folder: Path) -> list[tuple[Path, Path]]:
     return pairs
 
 
-def _read_pairs(pairs: list[tuple[Path, Path]], config: Config) -> Iterator[EvaluationBatch]:
+def _read_pairs(pairs: list[tuple[Path, Path]], config: Config, page: int | None) -> Iterator[EvaluationBatch]:
     channels, trained = config.network.channels, config.data.values
     for path, other in pairs:
-        picture = upright(read_picture(path))
+        picture, truth = (upright(read_picture(file, page=page)) for file in (path, other))
+        if picture.pixels.shape[:2] != truth.pixels.shape[:2]:
+            raise DataError(f"the pages {page} of `{path}` and `{other}` differ in size", hint="choose another page")
         values = values_by_text(trained, picture)
         if values.measured:
-            yield _measured(path.name, picture, upright(read_picture(other)), values)
+            yield _measured(path.name, picture, truth, values)
         else:
-            noisy, clean = (to_float(read_pixels(file, channels)) for file in (path, other))
+            noisy, clean = (to_float(read_pixels(file, channels, page=page)) for file in (path, other))
             yield _single(path.name, noisy, clean)
 
 

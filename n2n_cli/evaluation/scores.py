@@ -153,6 +153,7 @@ def evaluate(
     crops: int | None = None,
     seed: int | None = None,
     clip: bool = False,
+    page: int | None = None,
     ranks: Ranks = ALONE,
 ) -> Scores:
     """Score a model on pictures.
@@ -175,6 +176,8 @@ def evaluate(
         held-out pictures keep the seed of their training.
     clip : bool
         Clip and round the noisy pictures to 8 bits, as a file stores them.
+    page : int, optional
+        Number, from 1, of the page that is scored of files that have several.
     ranks : Ranks
         Score together, inside `ranks.together`. Every rank gets all scores, bit by bit those of one process with the
         same number of threads.
@@ -194,7 +197,7 @@ def evaluate(
 
     def opened() -> EvaluationSet:
         return open_evaluation_set(
-            config, source, clean, noise, crops=crops, seed=seed, clip=clip, threads=model.threads
+            config, source, clean, noise, crops=crops, seed=seed, clip=clip, page=page, threads=model.threads
         )
 
     return Scores(model, opened_in_turn(config.data.source if source is None else source, opened, ranks), ranks)

@@ -6,6 +6,8 @@ formats         supported formats and what each can hold
 kinds           kinds of files, told by their first bytes
 sources         opening of files and streams, with errors for the user
 reading         reading of pictures
+stacks          stacks of pages with axes, from a file or a folder of frames
+axes            axes of pages, and their description by the program that wrote them
 writing         writing of pictures
 depth           interpretation of a TIFF page's channels: colours, alpha, value range
 pillow          pictures of 8 bits per channel, through Pillow
@@ -20,22 +22,28 @@ orientation     pictures as stored, and upright
 carrying        choice of the metadata that goes into a file
 """
 
+from n2n_cli.images.axes import Axis, Description, page_axes, pages_of_channel, place_of
 from n2n_cli.images.carrying import other_names
 from n2n_cli.images.formats import FORMATS, format_named, format_of, is_lossy
 from n2n_cli.images.kinds import picture_kind, skipped_notes
 from n2n_cli.images.orientation import upright
 from n2n_cli.images.picture import Metadata, Part, Picture, Stored, Text
-from n2n_cli.images.reading import Pages, opened_pages, picture_size, read_pages, read_picture
+from n2n_cli.images.reading import PAGED_FORMATS, Pages, opened_pages, picture_size, read_pages, read_picture
 from n2n_cli.images.sources import MAX_PIXELS
+from n2n_cli.images.stacks import Stack, opened_stack
 from n2n_cli.images.writing import check_holds, write_pages, write_picture
 
 __all__ = [
     "FORMATS",
     "MAX_PIXELS",
+    "PAGED_FORMATS",
+    "Axis",
+    "Description",
     "Metadata",
     "Pages",
     "Part",
     "Picture",
+    "Stack",
     "Stored",
     "Text",
     "check_holds",
@@ -43,9 +51,13 @@ __all__ = [
     "format_of",
     "is_lossy",
     "opened_pages",
+    "opened_stack",
     "other_names",
+    "page_axes",
+    "pages_of_channel",
     "picture_kind",
     "picture_size",
+    "place_of",
     "read_pages",
     "read_picture",
     "skipped_notes",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from n2n_cli.errors import ImageError
-from n2n_cli.images.picture import Metadata, Picture
+from n2n_cli.images.picture import ALPHA, ASSOCIATED, UNASSOCIATED, Metadata, Picture
 from n2n_cli.images.tiff import pages as tags
 from n2n_cli.images.tiff.blocks import decoded
 from n2n_cli.images.tiff.pages import Page
@@ -13,7 +15,7 @@ from n2n_cli.images.tiff.pixels import Layout, decode
 from n2n_cli.nn.functional import Array
 
 _WHITE_IS_ZERO, _RGB = 0, 2
-_UNKNOWN, _ASSOCIATED, _UNASSOCIATED = 0, 1, 2  # of the tag ExtraSamples
+_UNKNOWN = 0  # of the tag ExtraSamples
 _GDAL_NODATA = 42113
 
 
@@ -23,20 +25,19 @@ def read_tiff_page(label: str, page: Page, layout: Layout, metadata: Metadata, n
     Raises
     ------
     ImageError
-        When it has channels of unknown meaning.
+        When it has too few channels for its colours.
     ValueError, OSError
         When the page is damaged.
     """
     colours = 3 if page.integer(tags.PHOTOMETRIC, 0) == _RGB else 1
     extra = page.integers(tags.EXTRA_SAMPLES)
     if colours == 3 and layout.samples == 4 and not extra:
-        extra = (_UNASSOCIATED,)  # as old programs wrote RGBA
-    known = [(), (_ASSOCIATED,), (_UNASSOCIATED,), *([(_UNKNOWN,)] if colours == 3 else [])]
-    if layout.samples != colours + len(extra) or extra not in known:
-        raise ImageError(
-            f"{label} has {layout.samples} channels per pixel; only gray or RGB with or without alpha are read",
-            hint="save each channel as a picture, or as a page, of its own",
-        )
+        extra = (UNASSOCIATED,)  # as old programs wrote RGBA
+    others = layout.samples - colours
+    if others < 0:
+        few = f"{label} has {layout.samples} channels per pixel, RGB has 3"
+        raise ImageError(few, hint="save it again as gray or RGB")
+    extra = (*extra, *[_UNKNOWN] * others)[:others]
     pixels, blocks = decoded(page, lambda blocks: decode(page, layout, blocks))
     notes += blocks.notes
     if page.integer(tags.PHOTOMETRIC, 0) == _WHITE_IS_ZERO:
@@ -45,15 +46,36 @@ def read_tiff_page(label: str, page: Page, layout: Layout, metadata: Metadata, n
                 f"{label} has {pixels.dtype} pixels where white is zero", hint="save it with black as zero"
             )
         pixels[..., 0] = ~pixels[..., 0]
-    alpha = pixels[..., -1] if extra in ((_ASSOCIATED,), (_UNASSOCIATED,)) else None
-    pixels = pixels[..., :colours]
-    if extra == (_UNKNOWN,):
-        notes += ("its fourth channel, whose meaning is not stated, was left out",)
-    if alpha is not None and extra == (_ASSOCIATED,):
+    alpha = None
+    if len(extra) == 1 and extra[0] in ALPHA:
+        pixels, alpha = pixels[..., :colours], pixels[..., -1]
+    if alpha is not None and extra == (ASSOCIATED,):
         pixels = _divided(pixels, alpha)
         notes += ("its colours were divided by its alpha, which had been multiplied in",)
     pixels, alpha = np.ascontiguousarray(pixels), None if alpha is None else np.ascontiguousarray(alpha)
-    return Picture(pixels, alpha, metadata, notes, _nodata(page), format="TIFF")
+    extra = extra if alpha is None else ()
+    return Picture(pixels, alpha, metadata, notes, _nodata(page), format="TIFF", extra=extra)
+
+
+def colours_alone(label: str, picture: Picture) -> Picture:
+    """A picture without a fourth channel of unknown meaning.
+
+    Raises
+    ------
+    ImageError
+        When it has other channels beside gray or RGB.
+    """
+    if not picture.extra:
+        return picture
+    channels = picture.pixels.shape[2]
+    if channels != 4 or len(picture.extra) > 1:
+        raise ImageError(
+            f"{label} has {channels} channels per pixel; only gray or RGB with or without alpha are read",
+            hint="save each channel as a picture, or as a page, of its own",
+        )
+    note = "its fourth channel, whose meaning is not stated, was left out"
+    pixels = np.ascontiguousarray(picture.pixels[..., :3])
+    return replace(picture, pixels=pixels, extra=(), notes=(*picture.notes, note))
 
 
 def _nodata(page: Page) -> float | None:

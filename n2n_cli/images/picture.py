@@ -11,6 +11,9 @@ from n2n_cli.images.pixels import to_float, to_integer
 from n2n_cli.images.tiff.entries import Order
 from n2n_cli.nn.functional import Array
 
+ALPHA = ASSOCIATED, UNASSOCIATED = 1, 2
+"""Values of TIFF's tag ExtraSamples for alpha: multiplied into the colours, and not."""
+
 
 class Text(TypedDict):
     """A text of a PNG, or a JPEG's comment (`keyword` is then Comment)."""
@@ -88,7 +91,7 @@ class Picture:
     Attributes
     ----------
     pixels : (H, W, C) array of integers of 8 to 32 bits, or of floats
-        C is 1 for gray and 3 for RGB.
+        C is 1 for gray and 3 for RGB, and more with `extra`.
     alpha : (H, W) array of the same type, or None
         Opacity, passed through unchanged.
     metadata : Metadata
@@ -100,6 +103,8 @@ class Picture:
         Whether the file it was read from holds its pixels without loss.
     format : str
         Format of the file it was read from, such as ``PNG``; empty for a picture made in memory.
+    extra : tuple of int
+        Values of TIFF's tag ExtraSamples for the channels behind gray or RGB: 0, or 1 or 2 for alpha.
     """
 
     pixels: Array
@@ -109,11 +114,33 @@ class Picture:
     nodata: float | None = None
     lossless: bool = True
     format: str = ""
+    extra: tuple[int, ...] = ()
 
     @property
     def channels(self) -> Array:
         """(H, W, C) pixels, or (H, W, C + 1) with alpha as the last channel."""
         return self.pixels if self.alpha is None else np.concatenate([self.pixels, self.alpha[..., None]], axis=2)
+
+    def parts(self) -> list[Picture]:
+        """Gray or RGB, and each further channel except alpha, as pictures of their own."""
+        if not self.extra:
+            return [self]
+        pixels = [np.ascontiguousarray(self.pixels[..., part]) for part in self._slices()]
+        return [replace(self, pixels=part, extra=()) for part in pixels]
+
+    def with_parts(self, parts: list[Picture]) -> Picture:
+        """A copy with the pixels of all `parts`."""
+        if not self.extra:
+            return replace(self, pixels=parts[0].pixels)
+        pixels = self.pixels.copy()
+        for place, part in zip(self._slices(), parts, strict=True):
+            pixels[..., place] = part.pixels
+        return replace(self, pixels=pixels)
+
+    def _slices(self) -> list[slice]:
+        colours = self.pixels.shape[2] - len(self.extra)
+        others = [colours + place for place, kind in enumerate(self.extra) if kind not in ALPHA]
+        return [slice(colours), *(slice(place, place + 1) for place in others)]
 
     def to_unit(self, part: Array) -> Array:
         """Pixels of any shape as float32; integers are divided by their maximum."""

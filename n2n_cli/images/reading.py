@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import numpy as np
 from PIL import Image
 
 from n2n_cli.errors import ImageError
-from n2n_cli.images import depth, kinds, pillow
+from n2n_cli.images import kinds, pillow
+from n2n_cli.images.axes import Description
+from n2n_cli.images.depth import colours_alone
 from n2n_cli.images.kinds import format_of_file
 from n2n_cli.images.orientation import orientation_of
 from n2n_cli.images.picture import Metadata, Picture
@@ -21,19 +22,26 @@ from n2n_cli.images.png import chunks as png_chunks
 from n2n_cli.images.png import metadata as png_metadata
 from n2n_cli.images.png import pixels as png16
 from n2n_cli.images.simple_formats import opened_image, read_simple, refuse_animation
-from n2n_cli.images.sources import MAX_PIXELS, Limits, Source, check_size, opened, reading_errors, without_warnings
-from n2n_cli.images.tiff import libtiff
+from n2n_cli.images.sources import (
+    MAX_PIXELS,
+    Limits,
+    Source,
+    check_size,
+    opened,
+    page_label,
+    reading_errors,
+    without_warnings,
+)
 from n2n_cli.images.tiff import metadata as tiff_metadata
 from n2n_cli.images.tiff import pages as tiff_pages
-from n2n_cli.images.tiff import pixels as tiff_pixels
-from n2n_cli.images.tiff.blocks import blocks_of, decoded
-from n2n_cli.images.tiff.entries import Room
+from n2n_cli.images.tiff.reading import TiffPages
 
 _ACTL, _FRAMES = b"acTL", struct.Struct(">II")  # chunk of an animated PNG: numbers of frames and of repetitions
-_SHARED, _SHARED_LEAST = 4, 2**16  # pages may hold so many times the bytes of their file together; a minimum in bytes
 
 
-def read_picture(source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
+def read_picture(
+    source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS, page: int | None = None
+) -> Picture:
     """Decode a PNG, JPEG, TIFF, WebP or BMP file.
 
     Palette and 1-bit pictures become RGB or gray, CMYK becomes RGB. Of a camera's file with several views, the first is
@@ -47,23 +55,27 @@ def read_picture(source: Source, *, name: str | None = None, max_pixels: int = M
         Name of the source in messages, such as ``stdin``; the path by default.
     max_pixels : int
         Larger pictures are refused before they are decoded.
+    page : int, optional
+        Number, from 1, of the page to read of a file that has several.
 
     Raises
     ------
     ImageError
-        When the file is missing, is not such a picture, is damaged, too large, animated, has several pages, or is of a
-        depth that cannot be kept.
+        When the file is missing, is not such a picture, is damaged, too large, animated, has several pages or not that
+        one, or is of a depth that cannot be kept.
     """
-    with opened(source, name) as (file, label), reading_errors(label):
-        if format_of_file(file) == "TIFF":
-            with without_warnings():
-                count = sum(1 for _ in tiff_pages.read_pages(file))
-            if count > 1:
-                raise ImageError(
-                    f"{label} has {count} frames or pages; only single pictures are read here",
-                    hint="save the one to be read as a picture of its own",
-                )
-        return next(_pages(file, label, Limits(max_pixels)))
+    with opened_pages(source, name=name, max_pixels=max_pixels) as pages:
+        if len(pages) > 1 and page is None:
+            raise ImageError(
+                f"{pages.label} has {len(pages)} frames or pages; only single pictures are read here",
+                hint="`--page N` where the command has it; or save the one to be read as a picture of its own",
+            )
+        number = 0 if page is None or len(pages) == 1 else page - 1
+        if not 0 <= number < len(pages):
+            raise ImageError(
+                f"{pages.label} has {len(pages)} pages, and no page {page}", hint="pages are numbered from 1"
+            )
+        return pages.page(number)
 
 
 def read_pages(
@@ -84,39 +96,116 @@ def read_pages(
 
 @contextmanager
 def opened_pages(
-    source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS, max_memory: int | None = None
+    source: Source,
+    *,
+    name: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    max_memory: int | None = None,
+    all_channels: bool = False,
 ) -> Iterator[Pages]:
-    """Open a picture file, to read its pages and samples of them inside the block.
+    """Open a picture file, to read its pages inside the block.
 
     Parameters and errors are those of `read_pages`.
+
+    Parameters
+    ----------
+    all_channels : bool
+        Also read pages with channels beside gray or RGB, as `Picture.extra`. By default these are refused, and a single
+        one beside RGB is left out with a note.
     """
     with opened(source, name) as (file, label):
-        yield Pages(file, label, Limits(max_pixels, max_memory))
+        yield Pages(file, label, Limits(max_pixels, max_memory), all_channels=all_channels)
+
+
+class PageReader(Protocol):
+    """The pages of an open file of one format, each read when it is asked for."""
+
+    @property
+    def description(self) -> Description:
+        """Description of the pages by the file's writer."""
+
+    def __len__(self) -> int: ...
+
+    def is_reduced(self, number: int) -> bool:
+        """True for a smaller version of another page, such as a thumbnail."""
+
+    def page(self, number: int) -> Picture:
+        """Read a page; raises any exception for one that is damaged."""
+
+
+READERS: dict[str, Callable[[BinaryIO, str, Limits], PageReader]] = {"TIFF": TiffPages}
+"""Readers of the formats that hold pages; files of others hold a single picture."""
+PAGED_FORMATS = READERS.keys()
+"""Names of the formats that hold pages."""
 
 
 class Pages:
-    """The pages of an open picture file, read one by one."""
+    """The pages of an open picture file, read in any order.
+
+    Iterating over it, or `page`, reads a page; no other page is kept in memory.
+    """
+
+    def __init__(self, file: BinaryIO, label: str, limits: Limits, *, all_channels: bool = False) -> None:
+        self.label, self._all_channels = label, all_channels
+        with reading_errors(label):
+            image_format = format_of_file(file) or ""
+            reader = READERS.get(image_format, _SinglePicture)
+            self._reader = reader(file, label, limits)
+
+    def __len__(self) -> int:
+        return len(self._reader)
+
+    def __iter__(self) -> Iterator[Picture]:
+        return map(self.page, range(len(self)))
+
+    @property
+    def description(self) -> Description:
+        """Description of the pages by the file's writer."""
+        with reading_errors(self.label):
+            return self._reader.description
+
+    def is_reduced(self, number: int) -> bool:
+        """True for a smaller version of another page, such as a thumbnail."""
+        with reading_errors(self.label):
+            return self._reader.is_reduced(number)
+
+    def page(self, number: int) -> Picture:
+        """Read a page, the first of which has the number 0."""
+        with reading_errors(self.label):
+            picture = self._reader.page(number)
+        return picture if self._all_channels else colours_alone(page_label(self.label, number), picture)
+
+    def sample(self, most: int, numbers: Sequence[int] | None = None) -> Iterator[Picture]:
+        """Read at most so many pages besides the first, evenly spread over the file, the last among them.
+
+        Parameters
+        ----------
+        most : int
+        numbers : sequence of int, optional
+            Pages to choose from; by default all.
+        """
+        others = (range(len(self)) if numbers is None else numbers)[1:]
+        if most > 0 and others:
+            yield from map(self.page, others[:: -max(1, -(-len(others) // most))])
+
+
+class _SinglePicture:
+    """The picture of a file whose format has no pages."""
+
+    description = Description()
 
     def __init__(self, file: BinaryIO, label: str, limits: Limits) -> None:
         self._file, self._label, self._limits = file, label, limits
 
-    def __iter__(self) -> Iterator[Picture]:
-        with reading_errors(self._label):
-            yield from _pages(self._file, self._label, self._limits)
+    def __len__(self) -> int:
+        return 1
 
-    def sample(self, most: int) -> Iterator[Picture]:
-        """Read at most so many pages besides the first, evenly spread over the file, the last among them."""
-        if most < 1 or format_of_file(self._file) != "TIFF":
-            return
-        with reading_errors(self._label), without_warnings():
-            others = list(tiff_pages.read_pages(self._file))[1:]
-        size = self._file.seek(0, io.SEEK_END)
-        step = max(1, -(-len(others) // most))
-        for number in range(len(others) - 1, -1, -step):
-            with reading_errors(self._label), without_warnings():
-                name = f"{self._label}, page {number + 2},"
-                picture, _ = _tiff_page(name, others[number], self._limits, size, Room(size))
-            yield picture
+    def is_reduced(self, number: int) -> bool:
+        return False
+
+    def page(self, number: int) -> Picture:
+        read = _png if format_of_file(self._file) == "PNG" else read_simple
+        return read(self._file, self._label, self._limits)
 
 
 def picture_size(source: Source, *, name: str | None = None) -> tuple[int, int]:
@@ -145,16 +234,6 @@ def picture_size(source: Source, *, name: str | None = None) -> tuple[int, int]:
                 metadata, _ = pillow.read_metadata(image, whole)
         check_size(label, height, width, Limits())
         return (width, height) if orientation_of(metadata) > 4 else (height, width)
-
-
-def _pages(file: BinaryIO, label: str, limits: Limits) -> Iterator[Picture]:
-    image_format = format_of_file(file)
-    if image_format == "PNG":
-        yield _png(file, label, limits)
-    elif image_format == "TIFF":
-        yield from _tiff(file, label, limits)
-    else:
-        yield read_simple(file, label, limits)
 
 
 def _png_header(file: BinaryIO) -> png_chunks.Header:
@@ -193,54 +272,3 @@ def _png(file: BinaryIO, label: str, limits: Limits) -> Picture:
     if alpha is None and (transparent := chunks.contents(b"tRNS")):
         alpha = np.where((pixels == np.frombuffer(transparent[0], ">u2")).all(axis=2), 0, 65535).astype(np.uint16)
     return Picture(pixels, alpha, metadata, notes, format="PNG")
-
-
-def _tiff(file: BinaryIO, label: str, limits: Limits) -> Iterator[Picture]:
-    pages = tiff_pages.read_pages(file)
-    size = file.seek(0, io.SEEK_END)
-    room, metadata_room = max(_SHARED * size, _SHARED_LEAST), Room(size)
-    number = 0
-    while True:
-        with without_warnings():
-            page = next(pages, None)
-            if page is None:
-                return
-            number += 1
-            if number == 1:
-                kinds.refuse_raw(label, page)
-            # The first page has no number, since it may be the only one.
-            name = label if number == 1 else f"{label}, page {number},"
-            picture, stored = _tiff_page(name, page, limits, room, metadata_room)
-            room -= stored
-        yield picture
-
-
-def _tiff_page(
-    label: str, page: tiff_pages.Page, limits: Limits, room: int, metadata_room: Room
-) -> tuple[Picture, int]:
-    """A page, and the bytes of the file that hold its pixels."""
-    layout = tiff_pixels.layout_of(page)
-    # Pillow has up to four channels of 8 bits.
-    pixel_bytes = min(4, page.integer(tiff_pages.SAMPLES, 1)) if layout is None else layout.pixel_bytes
-    check_size(label, *page.size, limits, pixel_bytes=pixel_bytes)
-    stored = blocks_of(page).stored_bytes
-    if stored > room:
-        raise ImageError(
-            f"{label} shares its pixels with too many pages of the same file", hint="save the pages that are meant"
-        )
-    metadata, notes = tiff_metadata.read_metadata(page, metadata_room)
-    notes = page.notes + notes
-    if layout is not None:
-        return depth.read_tiff_page(label, page, layout, metadata, notes), stored
-    try:
-        image, blocks = decoded(page, lambda blocks: libtiff.pillow_image(page, blocks))
-    except (SyntaxError, OSError) as error:
-        if not isinstance(error, SyntaxError) and page.integer(tiff_pages.COMPRESSION, 1) in libtiff.COMPRESSIONS:
-            raise  # Pillow raises SyntaxError for pixels that it does not support
-        raise ImageError(
-            f"{label} holds pixels of a kind that is not supported ({page.kind()})",
-            hint="convert it to gray or RGB of 8 or 16 bits",
-        ) from None
-    with image:
-        picture = pillow.picture_of(label, image, metadata, notes + blocks.notes)
-    return replace(picture, lossless=page.tags.get(tiff_pages.COMPRESSION) not in tiff_pages.LOSSY), stored

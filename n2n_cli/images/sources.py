@@ -35,6 +35,11 @@ def label_of(place: Source, name: str | None) -> str:
     return f"`{name or place}`" if name or isinstance(place, (str, Path)) else "the stream"
 
 
+def page_label(label: str, number: int) -> str:
+    """Name of a page in messages; the first one has no number, since it may be the only one."""
+    return label if number == 0 else f"{label}, page {number + 1},"
+
+
 @contextmanager
 def opened(source: Source, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
     """Open a seekable file, and give its name for messages.

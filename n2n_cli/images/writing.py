@@ -190,10 +190,12 @@ def check_holds(label: str, picture: Picture, image_format: str) -> None:
         When the arrays are not a picture.
     """
     pixels, alpha = picture.pixels, picture.alpha
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or not pixels.size:
+    if pixels.ndim != 3 or pixels.shape[2] - len(picture.extra) not in (1, 3) or not pixels.size:
         raise ValueError(f"pixels of the shape {pixels.shape} are no picture")
     if alpha is not None and (alpha.shape, alpha.dtype) != (pixels.shape[:2], pixels.dtype):
         raise ValueError(f"its alpha is {alpha.dtype} of the shape {alpha.shape}, its pixels {pixels.dtype}")
+    if picture.extra and image_format != "TIFF":
+        raise ImageError(f"{label}: {image_format} cannot hold {pixels.shape[2]} channels", hint="write TIFF")
     if alpha is not None and image_format not in HOLDS_ALPHA:
         raise ImageError(
             f"{label}: {image_format} cannot hold this picture's transparency", hint="write PNG, TIFF or WebP"

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from n2n_cli.images import FORMATS, format_of, opened_pages, other_names
+from n2n_cli.images import FORMATS, format_of, opened_pages, other_names, page_axes, pages_of_channel
 from n2n_cli.images.kinds import START, foreign_kind, format_in
 from n2n_cli.noise.analysis import NoiseAnalysis
 from n2n_cli.values.choice import SAMPLED, choose_values
@@ -29,13 +29,18 @@ class PictureFacts:
     width, height : int
         In pixels.
     channels : int
-        1 for gray, 3 for RGB; alpha is not counted.
+        1 for gray, 3 for RGB, or more; alpha is not counted.
     bits : int
         Bits per channel.
     number_type : str
         dtype of the pixels, such as "uint8" or "float32".
     alpha : bool
     pages : int
+    axes : tuple of (str, int)
+        Letters and sizes of the axes of the pages, the slowest first.
+    pixel_size : dict
+        Distance of neighbours along an axis, and its unit, by the axis' letter.
+    channel_names : tuple of str
     dpi : (float, float) or None
         Dots per inch, horizontal and vertical.
     metadata : tuple of str
@@ -58,6 +63,9 @@ class PictureFacts:
     number_type: str
     alpha: bool
     pages: int
+    axes: tuple[tuple[str, int], ...]
+    pixel_size: dict[str, tuple[float, str]]
+    channel_names: tuple[str, ...]
     dpi: tuple[float, float] | None
     metadata: tuple[str, ...]
     notes: tuple[str, ...]
@@ -85,11 +93,12 @@ def describe_picture(source: str) -> PictureFacts:
     ImageError
         When the file cannot be read.
     """
-    with opened_pages(source) as file:
-        reader = iter(file)
-        first = next(reader)
-        values, text = choose_values(first, file.sample(SAMPLED))
-        pages = 1 + sum(1 for _ in reader)
+    with opened_pages(source, all_channels=True) as file:
+        first, pages, description = file.page(0), len(file), file.description
+        axes = page_axes(file.label, pages, description.axes)
+        others = file.sample(SAMPLED, pages_of_channel(axes, pages, 0))
+        seen = first.parts()[0]
+        values, text = choose_values(seen, (page.parts()[0] for page in others))
     height, width, channels = first.pixels.shape
     dtype = first.pixels.dtype
     return PictureFacts(
@@ -103,9 +112,12 @@ def describe_picture(source: str) -> PictureFacts:
         dtype.name,
         first.alpha is not None,
         pages,
+        axes,
+        dict(description.pixel_size),
+        description.channels,
         first.metadata.get("dpi"),
         (*(name for key, name in _METADATA.items() if first.metadata.get(key)), *other_names(first.metadata)),
-        first.notes,
+        (*first.notes, *description.notes),
         text + (f"; {values.reason}" if values.reason else ""),
-        noise_of(first, values),
+        noise_of(seen, values),
     )

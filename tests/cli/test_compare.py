@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from n2n_cli.images import Metadata, Picture, read_picture, write_picture
+from n2n_cli.images import Metadata, Picture, read_picture, write_pages, write_picture
 from tests.cli import failure, n2n, photo
 from tests.images.pictures import exif_of
 
@@ -60,6 +60,19 @@ def test_transparency_and_other_changes_are_told() -> None:
     answer = n2n("compare", "alpha.png", "denoised.png", "-o", "sheet.png")
     assert answer.code == 0
     assert answer.err == "alpha.png: its transparency is not shown\nsheet: sheet.png\n"
+
+
+def test_a_page_of_stacks_beside_a_single_clean_picture() -> None:
+    pages = [read_picture(f"{name}.png") for name in ("wide", "noisy", "denoised")]
+    write_pages("noisy.tif", pages[:2])
+    write_pages("denoised.tif", pages[::2])
+    stacks = n2n("compare", "noisy.tif", "denoised.tif", "clean.png", "-o", "sheet.png", "--page", "2")
+    single = n2n("compare", "noisy.png", "denoised.png", "clean.png", "-o", "same.png")
+    assert (stacks.code, stacks.out) == (0, single.out)
+    code, message, hint = failure("compare", "noisy.tif", "denoised.tif", "-o", "sheet.png")
+    assert (code, "has 2 frames or pages" in message, "`--page N`" in hint) == (1, True, True)
+    code, message, _ = failure("compare", "noisy.tif", "denoised.tif", "-o", "sheet.png", "--page", "3")
+    assert (code, message) == (1, "`noisy.tif` has 2 pages, and no page 3")
 
 
 @pytest.mark.parametrize("ending", [".jpg", ".tif", ".png", ".webp", ".bmp"])

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from n2n_cli.checkpoints.file import write_checkpoint
+from n2n_cli.images import read_picture, write_pages, write_picture
 from n2n_cli.models.model import Model
 from tests.cli import TINY, failure, lines_of, n2n, on_a_terminal, photo, start
 
@@ -44,6 +45,23 @@ def test_json_has_an_object_a_picture_and_one_for_all() -> None:
         "pooled_psnr",
         *figures[2:],
     ]
+
+
+def test_a_page_of_stacks(here: Path) -> None:
+    for folder in ("noisy", "truth", "stacks"):
+        (here / folder).mkdir()
+    first, second = (read_picture(here / "photos" / f"{number}.png") for number in (0, 1))
+    write_picture("noisy/a.png", first)
+    for folder, page in (("stacks", first), ("truth", second)):
+        write_pages(f"{folder}/a.tif", [page, second, page][::-1])
+    single = scores("--data", "noisy", "--noise", "gaussian:25")
+    stacked = scores("--data", "stacks", "--noise", "gaussian:25", "--page", "3")
+    assert [line["psnr"] for line in stacked] == [line["psnr"] for line in single]
+    assert scores("--data", "stacks", "--clean", "truth", "--page", "2")[0]["noisy_psnr"] is None  # infinite
+    assert scores("--data", "stacks", "--clean", "truth", "--page", "1")[0]["noisy_psnr"] < 30
+    assert "no page 4" in n2n("eval", "tiny.pth", "--data", "stacks", "--page", "4").err
+    assert "`--page N`" in n2n("eval", "tiny.pth", "--data", "stacks").err
+    assert failure("eval", "tiny.pth", "--page", "4")[0] == 2
 
 
 def test_lines_for_a_pipe_and_the_whole_sets_figure_on_stderr() -> None:

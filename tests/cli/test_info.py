@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from n2n_cli.checkpoints.file import write_checkpoint
 from n2n_cli.images import Picture, read_picture, write_pages
@@ -131,12 +132,39 @@ def test_what_a_picture_may_have_besides() -> None:
     assert lines[0].endswith("a\\nb.tif")
     assert lines[3:] == [
         "pixels         gray with alpha, 32 bits a channel float",
-        "pages          2; what follows is of the first",
+        "pages          2, T 2; values and noise are of the first",
         "dots per inch  300 x 150",
         "metadata       ICC profile",
         "values         32 bit float, 0.5 to 0.5; its values are constant",
         "noise          too small to tell",
     ]
+
+
+def test_axes_pixel_size_and_channels_of_a_stack() -> None:
+    metadata = {
+        "axes": "ZCYX",
+        "PhysicalSizeX": 0.25,
+        "PhysicalSizeY": 0.25,
+        "PhysicalSizeZ": 1.5,
+        "Channel": {"Name": ["DAPI", "GFP"]},
+    }
+    tifffile.imwrite("stack.ome.tif", np.zeros((3, 2, 4, 5), np.uint16), ome=True, metadata=metadata)
+    assert n2n("info", "stack.ome.tif").out.splitlines()[2:7] == [
+        "size        5x4 pixels",
+        "pixels      gray, 16 bits a channel",
+        "pages       6, Z 3, C 2; values and noise are of the first",
+        "pixel size  X 0.25 µm, Y 0.25 µm, Z 1.5 µm",
+        "channels    DAPI, GFP",
+    ]
+    facts = json.loads(n2n("info", "stack.ome.tif", "--json").out)
+    assert facts["axes"] == [["Z", 3], ["C", 2]]
+    assert facts["pixel_size"]["Z"] == [1.5, "µm"]
+
+
+def test_a_picture_of_many_channels() -> None:
+    pixels = np.zeros((4, 5, 6), np.uint8)
+    tifffile.imwrite("many.tif", pixels, photometric="minisblack", planarconfig="contig", metadata=None)
+    assert "pixels    6 channels, 8 bits a channel\n" in n2n("info", "many.tif").out
 
 
 def test_a_picture_as_json_is_without_the_machine() -> None:

@@ -13,7 +13,7 @@ from n2n_cli.data.alignment import Exposure
 from n2n_cli.data.scenes import read_scenes
 from n2n_cli.data.shots import Scene, bursts
 from n2n_cli.errors import DataError
-from n2n_cli.images import Picture, write_picture
+from n2n_cli.images import Picture, write_pages, write_picture
 from n2n_cli.nn.functional import Array
 from n2n_cli.values.transform import parse_values
 from tests.pictures import colour, numbered, save, told
@@ -225,3 +225,16 @@ def test_single_shots_have_nothing_to_be_compared_with(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.png", Picture(colour(20, 20)))
     (found,), notes = read_scenes([Scene("a", (tmp_path / "a.png",))], smallest=8)
     assert (found.size, notes) == ((20, 20), ())
+
+
+def test_shots_are_read_from_the_pages_of_a_stack(tmp_path: Path) -> None:
+    clean = scene(40, 48)
+    shots = [noisy(clean, seed=i) for i in range(3)]
+    write_pages(tmp_path / "burst.tif", [Picture(shot) for shot in shots])
+    ((found,), notes) = read_scenes(bursts(tmp_path / "burst.tif"), smallest=8)
+    assert all(np.array_equal(one, other) for one, other in zip(found.pixels, shots, strict=True))
+    assert notes == ("no shift and no difference in brightness was found between the shots of a scene",)
+    write_pages(tmp_path / "burst.tif", [Picture(shot) for shot in (*shots, shots[1], shots[0][1:])])
+    message = told(DataError, lambda: read_scenes(bursts(tmp_path / "burst.tif"), smallest=8)).message
+    assert message.startswith(f"2 shots cannot be used: `{tmp_path}/burst.tif, page 4` is a copy of")
+    assert "page 5 of" in message

@@ -8,11 +8,14 @@ import unicodedata
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
 from n2n_cli.data.shots import Scene, bursts, listed_pairs, paired_folders, single_pictures
+from n2n_cli.data.stack_shots import StackPage, shot_file
 from n2n_cli.errors import DataError
 from tests.nn.cases import some_examples
 from tests.pictures import told
@@ -94,7 +97,7 @@ def test_paths_may_be_absolute_and_hold_commas(tmp_path: Path) -> None:
 def test_rows_that_share_a_picture_are_one_scene(tmp_path: Path) -> None:
     scenes = listed_pairs(table(tmp_path, "a.png,b.png\nx.png,y.png\nc.png,d.png\n./b.png,c.png\na.png,b.png\n"))
     assert [scene.name for scene in scenes] == ["a.png", "x.png"]
-    assert [path.name for path in scenes[0].shots] == ["a.png", "b.png", "c.png", "d.png"]
+    assert [shot_file(shot).name for shot in scenes[0].shots] == ["a.png", "b.png", "c.png", "d.png"]
     assert scenes[0].pairs == ((0, 1), (2, 3), (1, 2))
     assert scenes[0].targets(1) == (2,)
     assert scenes[0].targets(3) == ()
@@ -109,7 +112,7 @@ def test_no_picture_is_in_two_scenes_and_no_pair_is_lost(
     scenes = listed_pairs(table(tmp_path_factory.mktemp("rows"), text))
     members = [set(scene.shots) for scene in scenes]
     assert all(not one & other for one, other in itertools.combinations(members, 2))
-    found = {tuple(int(scene.shots[i].stem) for i in pair) for scene in scenes for pair in scene.pairs}
+    found = {tuple(int(shot_file(scene.shots[i]).stem) for i in pair) for scene in scenes for pair in scene.pairs}
     assert found == set(rows)
 
 
@@ -140,7 +143,8 @@ def test_names_are_the_same_in_whichever_unicode_form(tmp_path: Path) -> None:
     error = told(DataError, lambda: paired_folders(a, both))
     assert error.message.endswith(f"do not hold the same pictures: `{a / parts}` is missing")
     other = pictures(tmp_path / "d", composed, parts, "1.png")
-    assert all(one.name == two.name for one, two in (scene.shots for scene in paired_folders(both, other)))
+    scenes = paired_folders(both, other)
+    assert all(len({shot_file(shot).name for shot in scene.shots}) == 1 for scene in scenes)
 
 
 def test_all_wrong_rows_are_named(tmp_path: Path) -> None:
@@ -208,3 +212,58 @@ def test_a_folder_without_folders(tmp_path: Path) -> None:
 def test_single_pictures_are_scenes_of_one_shot(tmp_path: Path) -> None:
     pictures(tmp_path, "2.png", "1.png")
     assert single_pictures(tmp_path) == [Scene(name, (tmp_path / name,)) for name in ("1.png", "2.png")]
+
+
+# Stacks
+
+
+def stack(path: Path, shape: tuple[int, ...], axes: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pages = np.arange(np.prod(shape), dtype=np.uint16).reshape(*shape, 1, 1) + np.zeros((4, 5), np.uint16)
+    tifffile.imwrite(path, pages, ome=True, metadata={"axes": axes}, photometric="minisblack")
+    return path
+
+
+def test_pages_of_a_stack_are_a_burst(tmp_path: Path) -> None:
+    pictures(tmp_path / "a", "1.png", "2.png")
+    path = stack(tmp_path / "movie.tif", (3,), "TYX")
+    pictures(tmp_path, "cover.png")
+    stack(tmp_path / "cover.tif", (1,), "TYX")
+    one, other = bursts(tmp_path)
+    assert one.name == "a"
+    assert other == Scene(
+        "movie.tif", tuple(StackPage(path, i) for i in range(3)), ((0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1))
+    )
+    assert bursts(path) == [other]
+    assert str(other.shots[2]) == f"{path}, page 3"
+
+
+def test_depths_and_channels_of_a_stack_are_scenes_of_their_own(tmp_path: Path) -> None:
+    path = stack(tmp_path / "a.tif", (2, 3, 2), "TZCYX")
+    found = {scene.name: scene.shots for scene in bursts(tmp_path)}
+    assert list(found) == [f"a.tif, Z {z}, C {c}" for z in (1, 2, 3) for c in (1, 2)]
+    assert found["a.tif, Z 2, C 1"] == (StackPage(path, 2), StackPage(path, 8))
+
+
+def test_stacks_of_a_folder_are_shots_of_each_of_their_planes(tmp_path: Path) -> None:
+    paths = [stack(tmp_path / "cell" / f"{i}.tif", (3,), "ZYX") for i in range(2)]
+    found = {scene.name: scene.shots for scene in bursts(tmp_path)}
+    assert found["cell, Z 3"] == tuple(StackPage(path, 2) for path in paths)
+    assert len(found) == 3
+
+
+def test_a_stack_without_time_is_no_burst(tmp_path: Path) -> None:
+    path = stack(tmp_path / "z.tif", (3,), "ZYX")
+    message = f"`{tmp_path}` does not hold bursts: `{path}` holds one shot of each of 3 planes"
+    assert told(DataError, lambda: bursts(tmp_path)).message == message
+
+
+def test_a_long_burst_pairs_shots_that_are_near(tmp_path: Path) -> None:
+    (scene,) = bursts(stack(tmp_path / "long.tif", (200,), "TYX"))
+    assert len(scene.pairs) == len(set(scene.pairs)) == 10_000
+    assert {min((i - j) % 200, (j - i) % 200) for i, j in scene.pairs} == set(range(1, 26))
+
+
+def test_pages_are_single_pictures(tmp_path: Path) -> None:
+    path = stack(tmp_path / "z.tif", (3,), "ZYX")
+    assert [scene.shots for scene in single_pictures(tmp_path)] == [(StackPage(path, i),) for i in range(3)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -242,7 +243,7 @@ def test_an_array_without_any_number_comes_back(dtype: str, value: float) -> Non
 
 
 def test_a_list_of_lists_is_an_array_of_floats() -> None:
-    assert denoise([[0.5, 0.25]], HALF).tolist() == [[0.25, 0.125]]  # type: ignore[arg-type]
+    assert denoise([[0.5, 0.25]], HALF).tolist() == [[0.25, 0.125]]
 
 
 def test_the_package_loads_nothing_until_it_is_used() -> None:
@@ -250,3 +251,53 @@ def test_the_package_loads_nothing_until_it_is_used() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
     assert n2n_cli.denoise is denoise
+
+
+# Frames one by one
+
+
+@pytest.mark.parametrize(("axes", "shape"), [(None, (9, 7)), (None, (9, 7, 3)), ("CYX", (2, 9, 7)), ("ZYX", (3, 9, 7))])
+def test_frames_one_by_one_are_those_of_the_whole(
+    axes: str | None, shape: tuple[int, ...], rng: np.random.Generator
+) -> None:
+    movie = random("u2", (6, *shape), rng)
+    before = movie.copy()
+    whole = denoise(movie, HALF, axes=f"T{axes or 'YXS'[: len(shape)]}")
+    frames = denoise(iter(movie), HALF, axes=axes)
+    assert np.array_equal(list(frames), whole)
+    assert np.array_equal(movie, before)
+
+
+def test_no_more_frames_are_read_than_the_first_nine_and_the_one_at_hand(rng: np.random.Generator) -> None:
+    read = []
+
+    def frames() -> Iterator[Array]:
+        for number in range(40):
+            read.append(number)
+            yield random("u2", (9, 7), rng)
+
+    denoised = denoise(frames(), HALF)
+    assert not read
+    for number, _ in enumerate(denoised):
+        assert len(read) == max(9, number + 1)
+    assert len(read) == 40
+
+
+def test_frames_share_the_transform_of_the_first_ones() -> None:
+    rng = np.random.default_rng(0)
+    clean = np.add.outer(np.arange(64.0), np.arange(64.0))
+    movie = [(900 + gain * (clean + rng.normal(0, 4, clean.shape))).astype(np.uint16) for gain in (8, 8, 1)]
+    photo = Model.from_checkpoint(bundled_models()["photo"], threads=1)
+    found = list(denoise(iter(movie), photo))
+    assert np.array_equal(found, denoise(np.stack(movie), photo, axes="TYX"))
+    assert not np.array_equal(found[2], denoise(movie[2], photo))
+
+
+def test_a_frame_that_is_no_picture_is_refused_when_it_is_reached(rng: np.random.Generator) -> None:
+    frames = denoise(iter([*[random("u2", (9, 7), rng)] * 10, np.zeros(3, np.uint8)]), HALF)
+    assert len([next(frames) for _ in range(10)]) == 10
+    with pytest.raises(ShapeError, match=r"shape \(3,\)"):
+        next(frames)
+    assert list(denoise(iter([]), HALF)) == []
+    with pytest.raises(ArgumentError):
+        denoise(iter([]), HALF, strength=2)

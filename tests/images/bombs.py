@@ -12,8 +12,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from n2n_cli.images.tiff.directory import Values, directory
 from n2n_cli.images.tiff.entries import head
+from tests.images.directories import Values, directory
 from tests.images.pictures import GRAY, chunk, png
 
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from n2n_cli.errors import ImageError
 from n2n_cli.images import Picture, picture_kind, picture_size, read_picture, write_picture
-from n2n_cli.images.tiff.directory import StoredValues, Values, directory
 from n2n_cli.images.tiff.entries import head
+from tests.images.directories import StoredValues, Values, directory
 from tests.images.pictures import GRAY, RGB, refused, tiff, with_alpha
 
 

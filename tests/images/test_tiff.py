@@ -35,9 +35,9 @@ from n2n_cli.images import (
 from n2n_cli.images.tiff import pages as tiff_pages
 from n2n_cli.images.tiff import writing as tiff_writing
 from n2n_cli.images.tiff.blocks import WRONG_SIZES
-from n2n_cli.images.tiff.directory import Values, directory
 from n2n_cli.images.tiff.entries import head
 from n2n_cli.nn.functional import Array
+from tests.images.directories import Values, directory
 from tests.images.pictures import exif_of, mode, tiff
 from tests.nn.cases import some_examples
 

@@ -17,6 +17,7 @@ from n2n_cli.cli.options import (
     Ensemble,
     Json,
     NetworkConfig,
+    StackAxes,
     Threads,
     ValuesMode,
     exclusive,
@@ -70,6 +71,7 @@ def denoise(
     ] = 1,
     ensemble: Ensemble = False,
     values: ValuesMode = "auto",
+    axes: StackAxes = None,
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", help="Include subfolders; OUT gets their tree.")
     ] = False,
@@ -186,6 +188,7 @@ def denoise(
         skip_existing=skip_existing,
         estimates=report or manifest is not None,
         values=values,
+        axes=axes,
         learning=learn,
         seconds=seconds,
         threads=threads,

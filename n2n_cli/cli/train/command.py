@@ -54,7 +54,7 @@ def train(
         list[str] | None, option("--pairs", "A B|TABLE.csv", str, "Two shots per scene: by file name, or a row each.")
     ] = None,
     bursts: Annotated[
-        str | None, option("--bursts", "FOLDER", str, "A folder per scene, with two or more noisy shots.")
+        str | None, option("--bursts", "FOLDER|FILE", str, "A folder or stack per scene, with two or more noisy shots.")
     ] = None,
     single_image: Annotated[
         str | None, option("--single-image", "FOLDER", str, "One noisy picture of each scene.")

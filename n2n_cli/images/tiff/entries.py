@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import BinaryIO, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from PIL import TiffTags
+
+from n2n_cli.nn.functional import Array
 
 Order: TypeAlias = Literal["<", ">"]
 
@@ -65,6 +67,13 @@ class Entry(NamedTuple):
     def numbers(self, order: Order) -> tuple[int, ...]:
         """Values as whole numbers without a sign; a rational gives two."""
         return tuple(np.frombuffer(self.data, f"{order}u{_HALVES.get(self.type, SIZES[self.type])}").tolist())
+
+
+def whole_numbers(order: Order, numbers: Sequence[int] | Array) -> Entry:
+    """Entry of whole numbers, with 16 bits if all fit, otherwise with 32 or 64 bits."""
+    highest = int(np.max(numbers))
+    kind = SHORT if highest < 2**16 else LONG if highest < 2**32 else LONG8
+    return Entry(kind, np.asarray(numbers, f"{order}u{SIZES[kind]}").tobytes())
 
 
 @dataclass
@@ -243,10 +252,11 @@ class DirectoryWriter:
         self._file = file
         self._places: dict[bytes, int] = {}  # by the digest of a value
 
-    def append(self, data: bytes) -> int:
-        """Write `data` at an even offset; returns the offset."""
-        place = self.position + self.position % 2
-        self.position += self._file.write(bytes(self.position % 2) + data)
+    def append(self, data: bytes, *, even: bool = True) -> int:
+        """Write `data`, at an even offset as values and tables need; returns the offset."""
+        gap = self.position % 2 if even else 0
+        place = self.position + gap
+        self.position += self._file.write(bytes(gap) + data)
         return place
 
     def place(self, directory: Directory) -> Placed:

@@ -18,8 +18,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from n2n_cli.images.tiff import pages as tags
 from n2n_cli.images.tiff.blocks import Blocks, stored
-from n2n_cli.images.tiff.directory import StoredValues, Values, directory
-from n2n_cli.images.tiff.entries import Order, head
+from n2n_cli.images.tiff.entries import Directory, DirectoryWriter, Entry, Order, head, whole_numbers
 from n2n_cli.images.tiff.pages import Page
 from n2n_cli.nn.functional import Array
 
@@ -78,20 +77,19 @@ def decompressed(pieces: list[bytes], rows: list[int], compression: int, blocks:
     """
     if not pieces:
         return np.zeros((0, blocks.row_bytes), np.uint8)
-    entries: dict[int, Values] = {
-        tags.WIDTH: blocks.row_bytes,
-        tags.LENGTH: blocks.rows * (len(rows) - 1) + rows[-1],
-        tags.BITS: 8,
-        tags.COMPRESSION: compression,
-        tags.PHOTOMETRIC: 1,
-        tags.SAMPLES: 1,
-        tags.ROWS_PER_STRIP: blocks.rows,
+    numbers = {
+        tags.WIDTH: [blocks.row_bytes],
+        tags.LENGTH: [blocks.rows * (len(rows) - 1) + rows[-1]],
+        tags.BITS: [8],
+        tags.COMPRESSION: [compression],
+        tags.PHOTOMETRIC: [1],
+        tags.SAMPLES: [1],
+        tags.ROWS_PER_STRIP: [blocks.rows],
         tags.STRIP_OFFSETS: np.cumsum([_HEAD, *map(len, pieces[:-1])]).tolist(),
         tags.STRIP_COUNTS: [*map(len, pieces)],
     }
-    end = _HEAD + sum(map(len, pieces))
-    file = io.BytesIO(b"".join([head(end), *pieces, directory(entries, end, 0, big=False)]))
-    with _silence, TiffImageFile(file) as image:
+    entries = {tag: whole_numbers("<", values) for tag, values in numbers.items()}
+    with _silence, TiffImageFile(_file(pieces, Directory("<", entries))) as image:
         image.load()
         return np.asarray(image)
 
@@ -109,25 +107,33 @@ def pillow_image(page: Page, blocks: Blocks) -> Image.Image:
     order: Order = "<" if page.head[:2] == b"II" else ">"
     if any(page.tags.entry(tag).length > _LONGEST_VALUES for tag in tags.OF_PIXELS & set(page.tags)):
         raise ValueError("a tag of its pixels is too long")
-    entries: dict[int, Values] = {
-        tag: StoredValues(page.tags.entry(tag).type, page.tags.entry(tag).number, page.tags.raw(tag))
-        for tag in tags.OF_PIXELS & set(page.tags)
-    }
+    described = tags.OF_PIXELS & set(page.tags)
+    entries = {tag: Entry(page.tags.entry(tag).type, page.tags.raw(tag)) for tag in described}
     if page.integer(tags.COMPRESSION, tags.RAW) == _OLD_JPEG:  # parts of it lie anywhere in the file
         page.file.seek(0)
         data = page.file.read(_LONGEST_OLD_JPEG + 1)
         if len(data) > _LONGEST_OLD_JPEG or len(page.head) > _HEAD:
             raise ValueError("it is too long for an old-style JPEG in TIFF")
-        data, places = data[_HEAD:] + bytes(len(data) % 2), blocks.places
+        pieces, places = [data[_HEAD:]], blocks.places
     else:
         _, firsts, numbers = np.unique(blocks.places, return_index=True, return_inverse=True)  # blocks may share bytes
         pieces = [stored(page, blocks, number) for number in firsts.tolist()]
-        data, places = b"".join(pieces), np.cumsum([_HEAD, *map(len, pieces[:-1])])[numbers]
+        places = np.cumsum([_HEAD, *map(len, pieces[:-1])])[numbers]
     offsets, counts = (tags.TILE_OFFSETS, tags.TILE_COUNTS) if blocks.tiled else (tags.STRIP_OFFSETS, tags.STRIP_COUNTS)
-    entries |= {offsets: places.tolist(), counts: blocks.lengths.tolist()}
-    end = _HEAD + len(data)
-    file = b"".join([head(end, order), data, directory(entries, end, 0, big=False, order=order)])
+    entries |= {offsets: whole_numbers(order, places), counts: whole_numbers(order, blocks.lengths)}
     with _silence:
-        image = TiffImageFile(io.BytesIO(file))
+        image = TiffImageFile(_file(pieces, Directory(order, entries)))
         image.load()
     return image
+
+
+def _file(pieces: list[bytes], directory: Directory) -> io.BytesIO:
+    """A file of pixels and the directory that describes them."""
+    file = io.BytesIO(b"".join([bytes(_HEAD), *pieces]))
+    file.seek(0, io.SEEK_END)
+    writer = DirectoryWriter(file, directory.order)
+    start = writer.write(writer.place(directory), 0)
+    file.seek(0)
+    file.write(head(start, directory.order))
+    file.seek(0)
+    return file

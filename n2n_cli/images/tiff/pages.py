@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple, overload
 
 from PIL.TiffImagePlugin import PREFIXES
 
@@ -183,6 +183,45 @@ def read_pages(file: BinaryIO) -> Iterator[Page]:
         yield from _imagej_stack(last, claimed, len(seen))
     else:
         yield last
+
+
+class _Place(NamedTuple):
+    """Place of a page in its file."""
+
+    offset: int
+    shift: int
+    notes: tuple[str, ...]
+    is_reduced: bool
+
+
+class PageList(Sequence[Page]):
+    """Pages of a file, of which only the places are kept in memory.
+
+    Errors are those of `read_pages`.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._places, self._head = file, list[_Place](), b""
+        for page in read_pages(file):
+            self._head = page.head
+            self._places.append(_Place(page.offset, page.shift, page.notes, page.is_reduced))
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, number: int) -> Page: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Page]: ...
+    def __getitem__(self, number: int | slice) -> Page | list[Page]:
+        if isinstance(number, slice):
+            return [self[i] for i in range(len(self))[number]]
+        offset, shift, notes, _ = self._places[number]
+        return Page(self._file, self._head, offset, Tags(self._file, self._head, offset), notes, shift)
+
+    def is_reduced(self, number: int) -> bool:
+        """True if a page is a smaller version of another picture."""
+        return self._places[number].is_reduced
 
 
 def _page(file: BinaryIO, head: bytes, offset: int, seen: set[int]) -> Page:

@@ -31,7 +31,7 @@ _BY_LIBTIFF = {_LZW, _LZMA, _ZSTD, _PACKBITS}
 _KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # of the tag SampleFormat
 _TYPES = {"u1", "u2", "u4", "i1", "i2", "i4", "f2", "f4", "f8"}
 _AT_ONCE, _LEAST = 2**24, 2**11  # bytes that are decompressed at once; of a block, at least
-_MOST_SAMPLES = 64
+_MOST_SAMPLES = 2**12
 
 
 @dataclass(frozen=True)

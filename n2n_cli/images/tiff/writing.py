@@ -11,12 +11,10 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from n2n_cli.images import exif
 from n2n_cli.images.carrying import carried
-from n2n_cli.images.picture import Picture
-from n2n_cli.images.tiff import entries as types
+from n2n_cli.images.picture import UNASSOCIATED, Picture
 from n2n_cli.images.tiff import pages as tags
-from n2n_cli.images.tiff.entries import BIG_HEAD, Directory, DirectoryWriter, Entry, Order, Placed, head
+from n2n_cli.images.tiff.entries import BIG_HEAD, Directory, DirectoryWriter, Order, Placed, head, whole_numbers
 from n2n_cli.images.tiff.metadata import directory_of
 from n2n_cli.nn.functional import Array
 
@@ -24,12 +22,16 @@ _STRIP = 2**18  # bytes of a strip before compression
 _DEFLATE, _LEVEL = 8, 4
 _DIFFERENCES = 2  # of the tag Predictor
 _KINDS = {"u": 1, "i": 2, "f": 3}  # of the tag SampleFormat
-_BLACK_IS_ZERO, _RGB, _ALPHA = 1, 2, 2
+_BLACK_IS_ZERO, _RGB = 1, 2
 _CLASSIC_LIMIT = 2**32
+_MOST_WAITING = 2**26  # bytes of metadata that wait in memory for the pixels of the next pages
 
 
 class TiffWriter:
     """Writes pages one by one; `finish` adds their directories.
+
+    The pixels of all pages follow each other without a gap: of a stack that it wrote, ImageJ reads no directory but the
+    first, and takes the rest as its pixels.
 
     Parameters
     ----------
@@ -44,6 +46,8 @@ class TiffWriter:
         file.write(bytes(BIG_HEAD))  # `finish` writes the header here
         self._writer = DirectoryWriter(file, order)
         self._pages: list[Placed] = []
+        self._waiting: list[Directory] = []
+        self._waiting_bytes = 0
 
     def add(self, picture: Picture) -> list[str]:
         """Write a picture's pixels and metadata; returns names of metadata that do not fit."""
@@ -55,43 +59,44 @@ class TiffWriter:
         rows = min(height, max(1, _STRIP // (width * samples * pixels.itemsize)))
         offsets, counts = [], []
         for strip in _strips(pixels, rows, order, compressed=compressed):
-            offsets.append(self._writer.append(strip))
+            offsets.append(self._writer.append(strip, even=False))
             counts.append(len(strip))
         layout = {
             tags.WIDTH: [width],
             tags.LENGTH: [height],
             tags.BITS: [8 * pixels.itemsize] * samples,
             tags.COMPRESSION: [_DEFLATE if compressed else tags.RAW],
-            tags.PHOTOMETRIC: [_BLACK_IS_ZERO if samples < 3 else _RGB],
+            tags.PHOTOMETRIC: [_RGB if picture.pixels.shape[2] - len(picture.extra) == 3 else _BLACK_IS_ZERO],
             tags.STRIP_OFFSETS: offsets,
             tags.SAMPLES: [samples],
             tags.ROWS_PER_STRIP: [rows],
             tags.STRIP_COUNTS: counts,
             tags.SAMPLE_FORMAT: [_KINDS[pixels.dtype.kind]] * samples,
         }
-        if picture.alpha is not None:
-            layout[tags.EXTRA_SAMPLES] = [_ALPHA]
+        if picture.alpha is not None or picture.extra:
+            layout[tags.EXTRA_SAMPLES] = [*picture.extra] or [UNASSOCIATED]
         if compressed and pixels.dtype.kind != "f":
             layout[tags.PREDICTOR] = [_DIFFERENCES]
-        entries = described.entries | {tag: _entry(order, values) for tag, values in layout.items()}
-        self._pages.append(self._writer.place(Directory(order, entries, described.inner)))
+        entries = described.entries | {tag: whole_numbers(order, values) for tag, values in layout.items()}
+        self._waiting.append(Directory(order, entries, described.inner))
+        self._waiting_bytes += sum(len(entry.data) for entry in entries.values())
+        if self._waiting_bytes > _MOST_WAITING:
+            self._place()
         return left_out
+
+    def _place(self) -> None:
+        self._pages += [self._writer.place(directory) for directory in self._waiting]
+        self._waiting, self._waiting_bytes = [], 0
 
     def finish(self) -> None:
         """Write the directories, from the last page to the first, and the header."""
+        self._place()
         big = self._writer.position + sum(page.size for page in self._pages) > _CLASSIC_LIMIT
         following = 0
         for page in reversed(self._pages):
             following = self._writer.write(page, following, big=big)
         self._file.seek(0)
         self._file.write(head(following, self._writer.order, big=big))
-
-
-def _entry(order: Order, values: list[int]) -> Entry:
-    """Entry of whole numbers, with 16 bits if all fit, otherwise with 32 or 64 bits."""
-    highest = max(values)
-    kind = types.SHORT if highest < 2**16 else types.LONG if highest < 2**32 else types.LONG8
-    return exif.entry(order, kind, tuple(values))
 
 
 def _strips(pixels: Array, rows: int, order: Order, *, compressed: bool) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Writing of TIFF directories.
+"""TIFF directories for tests, from Python values.
 
 References
 ----------
