@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGTERM, Signals
+from typing import Any, Self
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from n2n_cli.cli.denoise.bar import Bar
 from tests.cli import ended, n2n, photo, running, wait_for
 
 SECONDS = 5.0
@@ -50,14 +50,18 @@ def test_a_signal_leaves_no_part_of_a_file(number: Signals, message: str, here: 
 
 @pytest.mark.parametrize("when", ["enter", "exit"])
 def test_a_signal_while_the_bar_comes_or_goes(when: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    @contextmanager
-    def stopping(count: int) -> Iterator[None]:
-        if when == "enter":
-            os.kill(os.getpid(), SIGTERM)
-        yield None
-        os.kill(os.getpid(), SIGTERM)
+    class Stopping(Bar):
+        def __enter__(self) -> Self:
+            if when == "enter":
+                os.kill(os.getpid(), SIGTERM)
+            return super().__enter__()
 
-    monkeypatch.setattr("n2n_cli.cli.denoise.results.bar", stopping)
+        def __exit__(self, *error: Any) -> None:
+            super().__exit__(*error)
+            if error[0] is None:
+                os.kill(os.getpid(), SIGTERM)
+
+    monkeypatch.setattr("n2n_cli.cli.denoise.results.Bar", Stopping)
     answer = n2n("-q", "denoise", "--model", "tiny.pth", "photos/0.png", "out.png")
     assert answer == (143, "", "error: stopped by SIGTERM\n\nhint: no file is left half written\n")
 
