@@ -24,6 +24,7 @@ TITLES = (
     "I have a burst",
     "I have a Z stack",
     "I have one picture",
+    "I have FITS frames",
     "I have clean pictures and know my noise",
     "Starting from weights",
 )
@@ -49,6 +50,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_burst(Path("scenes", name), shots[i])
     write_burst(Path("photos"), [noisy(scene(34, 40, seed=i), 0) for i in range(3)])
     Path("pairs.csv").write_text("".join(f"first/{i}.png,second/{i}.png\n" for i in range(3)))
+    for name in ("fields/m31/1", "fields/m31/2", "fields/m33/1", "fields/m33/2", "frame"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        counts = noisy(scene(34, 40, seed=len(name)), 25, seed=sum(name.encode())).astype(np.uint16) + 900
+        write_picture(f"{name}.fits", Picture(counts[..., :1]))
     write_picture("in.png", Picture(noisy(scene(32, 36, seed=9), 25, seed=99)))
     rng = np.random.default_rng(0)
     stacks = [rng.poisson(40 + 200 * np.stack([scene(32, 36, seed=i)[..., 0]] * 2)) for i in range(3)]  # (C, H, W)
@@ -87,8 +92,8 @@ def test_the_commands_of_a_section(title: str, here: Path) -> None:
             words[2:2] = ["--seconds", "1"]
         result = CliRunner().invoke(app, words[1:])
         assert result.exit_code == 0, f"{command}: {result.stderr}"
-        made = [word for word in words if word.endswith((".png", ".tif"))][-1] if words[1] == "denoise" else None
-        assert made is None or Path(made).is_file()
+        made = [word for word in words if word.endswith((".png", ".tif", ".fits", ".gz"))]
+        assert words[1] != "denoise" or Path(made[-1]).is_file()
 
 
 def test_what_the_guide_corrects_is_what_the_training_tells(here: Path) -> None:

@@ -39,6 +39,8 @@ OUTSIDE = {
     "rich": ("cli",),
     "mpi4py": ("distributed",),
     "matplotlib": ("plots",),
+    "astropy": ("images",),
+    "mrcfile": ("images",),
     "onnx": ("models",),
 }
 NOT_IN_NN = {  # files, clock, terminal
@@ -180,7 +182,7 @@ print(*sys.modules, sep="\\n", file=sys.stderr)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = set(done.stderr.split())
     assert "n2n_cli.cli.train.command" in loaded
-    heavy = {"numpy", "PIL", "rich.progress", "n2n_cli.nn", "n2n_cli.config", "n2n_cli.training"}
+    heavy = {"numpy", "PIL", "astropy", "mrcfile", "rich.progress", "n2n_cli.nn", "n2n_cli.config", "n2n_cli.training"}
     assert not loaded & heavy
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from n2n_cli.errors import DataError, ImageError
-from n2n_cli.images import FORMATS, picture_size, skipped_notes
+from n2n_cli.images import FORMATS, has_ending, picture_size, skipped_notes
 from n2n_cli.nn.functional import Pair
 
 PAIR_ENDINGS = (".pkl", ".pth", ".pt")
@@ -24,7 +24,7 @@ def image_files(folder: Path) -> list[Path]:
     DataError
         When there is no such folder, it may not be read, or it holds no image file.
     """
-    files = [path for path in _files(folder) if path.suffix.lower() in FORMATS]
+    files = [path for path in _files(folder) if has_ending(path)]
     if not files:
         raise DataError(
             "; ".join([f"the folder `{folder}` holds no pictures", *notes_on_others(folder)]),
@@ -41,7 +41,7 @@ def notes_on_others(*folders: Path) -> tuple[str, ...]:
     DataError
         When a folder may not be read.
     """
-    others = {folder: [path for path in _files(folder) if path.suffix.lower() not in FORMATS] for folder in folders}
+    others = {folder: [path for path in _files(folder) if not has_ending(path)] for folder in folders}
     return tuple(note for folder, paths in others.items() for note in skipped_notes(paths, folder))
 
 

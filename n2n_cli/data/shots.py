@@ -16,7 +16,7 @@ from typing import Any
 from n2n_cli.data.folders import entries, find_file, image_files, matched, subfolders
 from n2n_cli.data.stack_shots import Shot, views_of
 from n2n_cli.errors import DataError, ImageError
-from n2n_cli.images import FORMATS, PAGED_FORMATS
+from n2n_cli.images import FORMATS, PAGED_FORMATS, ending_of, has_ending
 from n2n_cli.nn.functional import Pair
 
 MAX_TABLE = 100_000_000
@@ -92,7 +92,7 @@ def listed_pairs(table: Path) -> list[Scene]:
         cells = [cell.strip() for cell in row]
         if not any(cells):
             continue
-        named = [os.path.splitext(cell)[1].lower() in FORMATS for cell in cells]  # noqa: PTH122 (a cell may be no path)
+        named = [has_ending(cell) for cell in cells]
         if number == 1 and not any(named):
             continue
         if len(cells) != 2 or not all(cells):
@@ -163,7 +163,7 @@ def burst_places(source: Path) -> list[Path]:
     """
     if source.is_file():
         return [source]
-    files = [path for path in entries(source) if FORMATS.get(path.suffix.lower()) in PAGED_FORMATS]
+    files = [path for path in entries(source) if FORMATS.get(ending_of(path)) in PAGED_FORMATS]
     return subfolders(source) + [path for path in files if not path.name.startswith(".") and path.is_file()]
 
 

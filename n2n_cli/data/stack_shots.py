@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, TypeAlias
 
-from n2n_cli.images import FORMATS, PAGED_FORMATS, Picture, Stack, opened_stack, read_picture, upright
+from n2n_cli.images import FORMATS, PAGED_FORMATS, Picture, Stack, ending_of, opened_stack, read_picture, upright
 
 
 class StackPage(NamedTuple):
@@ -42,7 +42,7 @@ def views_of(files: Iterable[Path]) -> dict[str, list[Shot]]:
     """
     found: dict[str, list[Shot]] = {}
     for path in files:
-        if FORMATS.get(path.suffix.lower()) not in PAGED_FORMATS:
+        if FORMATS.get(ending_of(path)) not in PAGED_FORMATS:
             found.setdefault("", []).append(path)
             continue
         with opened_stack(path) as stack:

@@ -4,6 +4,7 @@ picture        a display picture in memory
 page           a page of any kind of values
 transforms     the transform of a file's values
 picture_files  picture files, one after another
+history        text on what was done, for files that keep a history
 tasks          tasks, options and outcomes
 plan           output file of each input file
 manifest       log file of JSON lines, which several processes may append to

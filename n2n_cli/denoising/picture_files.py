@@ -7,16 +7,19 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
+from n2n_cli.denoising.history import history
 from n2n_cli.denoising.page import denoise_page
 from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask, Outcome, output_exists
-from n2n_cli.denoising.transforms import Transforms
+from n2n_cli.denoising.transforms import Group, Transforms
 from n2n_cli.errors import ImageError
 from n2n_cli.images import (
+    INSTRUMENTS,
     Pages,
     Picture,
     check_holds,
@@ -89,8 +92,8 @@ def _denoise_file(model: Model | None, outcome: Outcome, options: DenoiseOptions
 
     def one_page(picture: Picture) -> Picture:
         outcome.note(picture.notes)
+        channel = channel_of(outcome.pages)
         with part_of_work(1 / len(file)):
-            channel = place_of(axes, outcome.pages).get("C", 0)
             page = denoise_page(model, picture, transforms, options, channel)
         outcome.note(page.notes)
         outcome.learned += page.learned
@@ -98,9 +101,17 @@ def _denoise_file(model: Model | None, outcome: Outcome, options: DenoiseOptions
             before.append(page.noise_before)
             after.append(page.noise_after)
         outcome.pages += 1
-        return page.picture
+        if image_format not in INSTRUMENTS or page.picture is picture:
+            return page.picture
+        text = history(transforms.of(picture, Group(channel)), options)
+        return replace(page.picture, metadata={**page.picture.metadata, "history": text})
+
+    def channel_of(number: int) -> int:
+        return description.image_of(number) if description.images else place_of(axes, number).get("C", 0)
 
     def sample(most: int, channel: int) -> Iterator[Picture]:
+        if description.images:
+            return file.sample(most, description.pages_of_image(channel))
         return file.sample(most, pages_of_channel(axes, len(file), channel))
 
     with _opened(task, options, all_channels=image_format in (None, "TIFF")) as file:

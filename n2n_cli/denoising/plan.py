@@ -12,10 +12,11 @@ from pathlib import Path
 
 from n2n_cli.denoising.tasks import DenoiseTask
 from n2n_cli.errors import ImageError, N2NError, UsageError, counted, listed
-from n2n_cli.images import FORMATS, skipped_notes
+from n2n_cli.images import FORMATS, ending_of, has_ending, skipped_notes
 from n2n_cli.system.overwriting import identity
 
 ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp"}
+ENDINGS |= {"FITS": ".fits", "MRC": ".mrc"}
 """File ending of each image format, for outputs whose format differs from their input's."""
 
 
@@ -171,7 +172,7 @@ class _Walk:
                         (links if entry.is_symlink() else below).append(name / entry.name)
                 # A broken link is an input, so that reading it reports the error. Pipes and devices are skipped.
                 elif (entry.is_symlink() or entry.is_file()) and self._matches(entry.name):
-                    if Path(entry.name).suffix.lower() in FORMATS:
+                    if has_ending(entry.name):
                         yield name / entry.name
                     elif entry.is_file():
                         self.others.append(Path(entry.path))
@@ -197,10 +198,11 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def _renamed(name: Path, options: FolderOptions) -> Path:
-    ending = name.suffix
+    length = len(ending_of(name))
+    stem, ending = (name.name[:-length], name.name[-length:]) if length else (name.name, "")
     if options.image_format is not None and FORMATS.get(ending.lower()) != options.image_format:
         ending = ENDINGS[options.image_format]
-    return name.with_name(f"{name.stem}{options.suffix}{ending}")
+    return name.with_name(f"{stem}{options.suffix}{ending}")
 
 
 def _drop_earlier_outputs(found: dict[Path, Path]) -> tuple[str, ...]:

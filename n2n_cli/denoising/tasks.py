@@ -71,6 +71,8 @@ class DenoiseOptions:
         Threads of a network that is trained from scratch on a picture.
     pd : int
         Pixel-shuffle factor: each picture is split into pd^2 smaller ones, which are denoised separately.
+    model_name : str
+        Name of the model, for files that keep a history.
     """
 
     strength: float = 1
@@ -86,6 +88,7 @@ class DenoiseOptions:
     seconds: float | None = None
     threads: int | None = None
     pd: int = 1
+    model_name: str = ""
 
 
 @dataclass

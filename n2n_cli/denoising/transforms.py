@@ -27,6 +27,7 @@ class Group(NamedTuple):
     part: int = 0
 
 
+_TOLD = 4  # groups whose values are told in a note
 ALL = Group()
 """The group of a picture without other channels."""
 
@@ -103,7 +104,9 @@ class Transforms:
         """Notes for the user, on the pages so far."""
         notes = list(self._texts)
         if len(self._groups) > 1 and self._texts:
-            notes = [listed([f"{self._names(groups)}: {text}" for text, groups in self._texts.items()])]
+            told = [f"{self._names(groups)}: {text}" for text, groups in self._texts.items()]
+            others = [f"{len(told) - _TOLD} more likewise"] if len(told) > _TOLD else []
+            notes = [listed([*told[:_TOLD], *others])]
         kept = f"{counted(self._kept, 'value')} not finite, without data or far outside the rest stayed as they were"
         return [*(f"values: {note}" for note in notes), *([kept] if self._kept else [])]
 

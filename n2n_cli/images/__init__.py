@@ -15,6 +15,10 @@ jpeg_repair     JPEG files without their damaged segments
 simple_formats  reading of JPEG, WebP and BMP files
 png             16-bit PNG, and metadata of PNG files
 tiff            TIFF of any depth
+fits            FITS: images of a file; tables and other units are copied
+mrc             MRC: sections of images, stacks and volumes
+packing         files that are packed by gzip
+extras          packages that are installed with an extra, imported when they are needed
 exif            EXIF data and resolutions
 photoshop       Photoshop's image resources, with IPTC data
 jpeg,           webp  metadata of JPEG and WebP files
@@ -24,7 +28,7 @@ carrying        choice of the metadata that goes into a file
 
 from n2n_cli.images.axes import Axis, Description, page_axes, pages_of_channel, place_of
 from n2n_cli.images.carrying import other_names
-from n2n_cli.images.formats import FORMATS, format_named, format_of, is_lossy
+from n2n_cli.images.formats import FORMATS, INSTRUMENTS, ending_of, format_named, format_of, has_ending, is_lossy
 from n2n_cli.images.kinds import picture_kind, skipped_notes
 from n2n_cli.images.orientation import upright
 from n2n_cli.images.picture import Metadata, Part, Picture, Stored, Text
@@ -35,6 +39,7 @@ from n2n_cli.images.writing import check_holds, write_pages, write_picture
 
 __all__ = [
     "FORMATS",
+    "INSTRUMENTS",
     "MAX_PIXELS",
     "PAGED_FORMATS",
     "Axis",
@@ -47,8 +52,10 @@ __all__ = [
     "Stored",
     "Text",
     "check_holds",
+    "ending_of",
     "format_named",
     "format_of",
+    "has_ending",
     "is_lossy",
     "opened_pages",
     "opened_stack",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 import re
 from collections.abc import Mapping
@@ -39,6 +41,8 @@ class Description:
         Names of the channels.
     notes : tuple of str
         Contradictions, for the user.
+    images : tuple of int
+        Numbers of pages of the images of a file that holds several, whose names are then `channels`.
     """
 
     axes: tuple[Axis, ...] = ()
@@ -46,6 +50,16 @@ class Description:
     pixel_size: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     channels: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    images: tuple[int, ...] = ()
+
+    def pages_of_image(self, number: int) -> range:
+        """Pages of one of several images."""
+        start = sum(self.images[:number])
+        return range(start, start + self.images[number])
+
+    def image_of(self, page: int) -> int:
+        """Number of the image that a page belongs to; 0 without several."""
+        return bisect.bisect_right(list(itertools.accumulate(self.images)), page)
 
 
 def place_of(axes: tuple[Axis, ...], number: int) -> dict[str, int]:

@@ -33,7 +33,29 @@ class _Format(Protocol):
         """Names of parts that spell no key."""
 
 
+class _Instrument:
+    """Metadata of a format of instruments, which go into files of the same format only."""
+
+    def __init__(self, header: str) -> None:
+        self._header = header
+
+    def kinds(self, part: Part) -> set[str]:
+        return set()
+
+    def read_stored(self, stored: Stored) -> Metadata:
+        return Metadata()
+
+    def written(self, key: str, metadata: Metadata, order: Order) -> list[Part] | None:
+        return None
+
+    def names(self, metadata: Metadata, parts: Iterable[Part]) -> list[str]:
+        """The header, and units of the file by their names."""
+        return [self._header if part.key == b"header" else part.data.decode("latin-1") for part in parts]
+
+
 _FORMATS: dict[str, _Format] = {"PNG": png, "JPEG": jpeg, "TIFF": tiff, "WEBP": webp}
+_FORMATS |= {"FITS": _Instrument("FITS header"), "MRC": _Instrument("MRC header")}
+_NO_TEXTS = ("BMP", "FITS", "MRC")
 _NAMES = {"exif": "EXIF data", "icc_profile": "colour profile", "xmp": "XMP data"}
 _NAMES |= {"dpi": "resolution", "aspect": "resolution"}
 
@@ -120,7 +142,7 @@ def _moved(metadata: Metadata, before: Metadata, image_format: str) -> tuple[Met
             tag = exif.TEXTS.get(text["keyword"])
             if image_format == "JPEG" and text["keyword"] == "Comment":
                 kept.append(text)
-            elif image_format == "BMP" or tag is None or tag in moved or (known and tag in known.entries):
+            elif image_format in _NO_TEXTS or tag is None or tag in moved or (known and tag in known.entries):
                 lost.append(text["keyword"])
             else:
                 moved[tag] = (tiff_entries.ASCII, text["text"].encode() + b"\0")

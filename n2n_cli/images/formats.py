@@ -18,12 +18,34 @@ FORMATS = {
     ".webp": "WEBP",
     ".bmp": "BMP",
     ".dib": "BMP",
+    **dict.fromkeys((".fits", ".fit", ".fts", ".fz", ".fits.fz", ".fits.gz", ".fit.gz"), "FITS"),
+    **dict.fromkeys((".mrc", ".mrcs", ".map", ".st", ".rec", ".ali", ".mrc.gz", ".map.gz"), "MRC"),
 }
+INSTRUMENTS = ("FITS", "MRC")
+"""Formats whose values are measurements, and not for display."""
 HOLDS_ALPHA = {"PNG", "TIFF", "WEBP", "BMP"}
-HOLDS_DEPTH = {"PNG": "uint8 uint16", "TIFF": "uint8 uint16 int8 int16 uint32 int32 float16 float32 float64"}
+HOLDS_DEPTH = {
+    "PNG": "uint8 uint16",
+    "TIFF": "uint8 uint16 int8 int16 uint32 int32 float16 float32 float64",
+    "FITS": "uint8 uint16 int8 int16 uint32 int32 float32 float64",
+    "MRC": "uint8 uint16 int8 int16 float16 float32",
+}
 """NumPy's names of the pixel types of a format; other formats hold uint8 only."""
+GRAY_ONLY = {"MRC"}
 LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "PNG": 2**31 - 1}
 JPEG_QUALITY = 95
+
+
+def ending_of(path: Path | str) -> str:
+    """The ending of a file's name in lower case: two parts for a gzip file of a format that may be packed so."""
+    suffixes = Path(path).suffixes[-2:]
+    both = "".join(suffixes).lower()
+    return both if both in FORMATS else Path(path).suffix.lower()
+
+
+def has_ending(path: Path | str) -> bool:
+    """True for a file's name that ends in that of an image format."""
+    return ending_of(path) in FORMATS
 
 
 def format_of(path: Path | str) -> str:
@@ -34,13 +56,13 @@ def format_of(path: Path | str) -> str:
     ImageError
         When the ending is unknown.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in FORMATS:
+    ending = ending_of(path)
+    if ending not in FORMATS:
         raise ImageError(
             f"`{path}` does not end in the name of an image format",
             hint="known endings: " + ", ".join(FORMATS),
         )
-    return FORMATS[suffix]
+    return FORMATS[ending]
 
 
 def format_named(name: str) -> str:

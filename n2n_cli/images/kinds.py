@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from n2n_cli.errors import ImageError
+from n2n_cli.images.packing import unpacked_start
 from n2n_cli.images.tiff.pages import PHOTOMETRIC, Page, is_tiff, read_pages
 
-READ_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
-READ = "PNG, JPEG, TIFF, WebP and BMP"
+READ_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "FITS", "MRC")
+READ = "PNG, JPEG, TIFF, WebP, BMP, FITS and MRC"
 """Names of the formats that are read."""
 START = 512
 """Number of bytes by which a kind is told."""
@@ -57,7 +58,7 @@ class Kind(NamedTuple):
     @property
     def article(self) -> str:
         """The indefinite article of the name."""
-        spelled = ("HDF5", "HEIC", "MNG", "MRC", "SGI", "SVG", "xz")
+        spelled = ("HDF5", "HEIC", "MNG", "SGI", "SVG", "xz")
         return "an" if self.name[0] in "AEIO" or self.name.startswith(spelled) else "a"
 
 
@@ -73,7 +74,6 @@ _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"IIU\0", RAW),
     (0, b"\0MRM", RAW),
     (0, b"FOVb", RAW),
-    (0, b"SIMPLE  =", Kind("FITS file", _MEASURED + ", for example with Siril")),
     (0, b"XISF0100", Kind("XISF file", _MEASURED)),
     (0, b"LUCAM-RECORDER", Kind("SER video", _FRAMES)),
     (128, b"DICM", Kind("DICOM file", _MEASURED)),
@@ -85,7 +85,6 @@ _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"#?RGBE", Kind("Radiance HDR picture", _MEASURED)),
     (0, b"\x89HDF\r\n\x1a\n", Kind("HDF5 file", _MEASURED)),
     (0, b"\x93NUMPY", Kind("NumPy array", _MEASURED, False)),
-    (208, b"MAP ", Kind("MRC file", _MEASURED)),
     (0, b"ZISSRAWFILE", Kind("Zeiss CZI file", _MICROSCOPE)),
     (0, b"\xda\xce\xbe\x0a", Kind("Nikon ND2 file", _MICROSCOPE)),
     (0, b"\x70\0\0\0", Kind("Leica LIF file", _MICROSCOPE)),
@@ -133,7 +132,10 @@ _PATTERNS = (
 
 
 def format_in(start: bytes) -> str | None:
-    """Format of a picture that is read here, by its first bytes; None for all else."""
+    """Format of a picture that is read here, by its first bytes; None for all else.
+
+    FITS and MRC may be packed by gzip.
+    """
     if start.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
     if start.startswith(b"\xff\xd8\xff"):
@@ -142,7 +144,15 @@ def format_in(start: bytes) -> str | None:
         return "WEBP"
     if start.startswith(b"BM") and len(start) >= 18 and struct.unpack_from("<I", start, 14)[0] in _BMP_HEADERS:
         return "BMP"
-    return "TIFF" if is_tiff(start) else None
+    if is_tiff(start):
+        return "TIFF"
+    return _instrument_format(unpacked_start(start))
+
+
+def _instrument_format(start: bytes) -> str | None:
+    if start.startswith(b"SIMPLE  ="):
+        return "FITS"
+    return "MRC" if start[208:211] == b"MAP" else None
 
 
 def format_of_file(file: BinaryIO) -> str | None:
@@ -153,6 +163,8 @@ def format_of_file(file: BinaryIO) -> str | None:
 
 def foreign_kind(start: bytes) -> Kind | None:
     """Kind of a file that is not read here, by its first bytes; None if it is unknown, or read here."""
+    if _instrument_format(unpacked_start(start)) is not None:
+        return None
     for place, signature, kind in _SIGNATURES:
         if start.startswith(signature, place):
             return kind

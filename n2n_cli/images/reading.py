@@ -15,7 +15,9 @@ from n2n_cli.errors import ImageError
 from n2n_cli.images import kinds, pillow
 from n2n_cli.images.axes import Description
 from n2n_cli.images.depth import colours_alone
+from n2n_cli.images.fits.reading import FitsPages
 from n2n_cli.images.kinds import format_of_file
+from n2n_cli.images.mrc import MrcPages
 from n2n_cli.images.orientation import orientation_of
 from n2n_cli.images.picture import Metadata, Picture
 from n2n_cli.images.png import chunks as png_chunks
@@ -42,7 +44,7 @@ _ACTL, _FRAMES = b"acTL", struct.Struct(">II")  # chunk of an animated PNG: numb
 def read_picture(
     source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS, page: int | None = None
 ) -> Picture:
-    """Decode a PNG, JPEG, TIFF, WebP or BMP file.
+    """Decode a PNG, JPEG, TIFF, WebP, BMP, FITS or MRC file.
 
     Palette and 1-bit pictures become RGB or gray, CMYK becomes RGB. Of a camera's file with several views, the first is
     read. The pixels are as stored; `orientation.upright` rotates them as the EXIF data says.
@@ -81,7 +83,7 @@ def read_picture(
 def read_pages(
     source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS, max_memory: int | None = None
 ) -> Iterator[Picture]:
-    """Read the pages of a TIFF one by one; another picture is a single page.
+    """Read the pages of a TIFF, FITS or MRC one by one; another picture is a single page.
 
     Parameters and errors are those of `read_picture`; an error is raised when its page is reached.
 
@@ -133,7 +135,11 @@ class PageReader(Protocol):
         """Read a page; raises any exception for one that is damaged."""
 
 
-READERS: dict[str, Callable[[BinaryIO, str, Limits], PageReader]] = {"TIFF": TiffPages}
+READERS: dict[str, Callable[[BinaryIO, str, Limits], PageReader]] = {
+    "TIFF": TiffPages,
+    "FITS": FitsPages,
+    "MRC": MrcPages,
+}
 """Readers of the formats that hold pages; files of others hold a single picture."""
 PAGED_FORMATS = READERS.keys()
 """Names of the formats that hold pages."""
@@ -223,6 +229,8 @@ def picture_size(source: Source, *, name: str | None = None) -> tuple[int, int]:
             kinds.refuse_raw(label, page)
             height, width = page.size
             metadata, _ = tiff_metadata.read_metadata(page)
+        elif image_format in ("FITS", "MRC"):
+            height, width = (FitsPages if image_format == "FITS" else MrcPages)(file, label, Limits()).size
         elif image_format == "PNG":
             header = _png_header(file)
             height, width = header.height, header.width

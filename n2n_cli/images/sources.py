@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from n2n_cli.errors import ImageError
 from n2n_cli.images import kinds
+from n2n_cli.images.packing import is_packed, unpacked
 
 Source: TypeAlias = Path | str | BinaryIO
 
@@ -57,6 +58,8 @@ def opened(source: Source, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
                 file = source if source.seekable() else stack.enter_context(_copied(source, label))
                 hint = "see what the program before the pipe says"
             _check_start(file, label, hint)
+            if is_packed(file):
+                file = stack.enter_context(unpacked(file, _IN_MEMORY))
         yield file, label
 
 
@@ -84,7 +87,7 @@ def reading_errors(label: str) -> Iterator[None]:
 
 def _not_whole(label: str, reason: str = "") -> ImageError:
     return ImageError(
-        f"{label} is not a whole PNG, JPEG, TIFF, WebP or BMP picture{reason}",
+        f"{label} is not a whole PNG, JPEG, TIFF, WebP, BMP, FITS or MRC picture{reason}",
         hint="copy it again; where a viewer shows it, save it from there as PNG",
     )
 

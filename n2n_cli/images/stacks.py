@@ -17,7 +17,7 @@ from typing import Self
 
 from n2n_cli.errors import ImageError
 from n2n_cli.images.axes import Axis, Description, page_axes, place_of
-from n2n_cli.images.formats import FORMATS
+from n2n_cli.images.formats import FORMATS, has_ending
 from n2n_cli.images.kinds import skipped_notes
 from n2n_cli.images.picture import Picture
 from n2n_cli.images.reading import Pages, opened_pages
@@ -79,8 +79,8 @@ def frame_files(folder: Path) -> tuple[list[Source], tuple[str, ...]]:
     """
     with reading_errors(f"`{folder}`"):
         files = [path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file()]
-    frames = sorted((path for path in files if path.suffix.lower() in FORMATS), key=natural_key)
-    notes = skipped_notes([path for path in files if path.suffix.lower() not in FORMATS], folder)
+    frames = sorted((path for path in files if has_ending(path)), key=natural_key)
+    notes = skipped_notes([path for path in files if not has_ending(path)], folder)
     if not frames:
         raise ImageError("; ".join([f"`{folder}` holds no frames", *notes]), hint="looked for " + ", ".join(FORMATS))
     return [*frames], notes

@@ -17,7 +17,19 @@ import numpy as np
 from n2n_cli.errors import ArgumentError, ImageError
 from n2n_cli.images import pillow
 from n2n_cli.images.carrying import carried, order_of
-from n2n_cli.images.formats import FORMATS, HOLDS_ALPHA, HOLDS_DEPTH, LONGEST_SIDE, format_of
+from n2n_cli.images.fits.writing import FitsWriter
+from n2n_cli.images.formats import (
+    FORMATS,
+    GRAY_ONLY,
+    HOLDS_ALPHA,
+    HOLDS_DEPTH,
+    INSTRUMENTS,
+    LONGEST_SIDE,
+    ending_of,
+    format_of,
+)
+from n2n_cli.images.mrc import MrcWriter
+from n2n_cli.images.packing import packed
 from n2n_cli.images.picture import Part, Picture
 from n2n_cli.images.png import pixels as png16
 from n2n_cli.images.png.chunks import SIGNATURE, Header, chunk, chunks_of, header_chunk
@@ -145,7 +157,11 @@ def _open(target: Target, mode: int) -> Iterator[BinaryIO]:
     """Open a seekable file that replaces the target if the block has no error."""
     if isinstance(target, (str, Path)):
         with replacing(Path(target), mode=mode) as file:
-            yield file
+            if ending_of(target).endswith(".gz"):
+                with packed(file, _IN_MEMORY) as unpacked:
+                    yield unpacked
+            else:
+                yield file
         return
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as spool:
         yield spool  # type: ignore[misc]
@@ -160,8 +176,8 @@ def _write(file: BinaryIO, label: str, pages: Iterator[Picture], image_format: s
     if first is None:
         raise ImageError(f"{label} cannot be written: there is no picture", hint="see what was read")
     left_out: list[str] = []
-    if image_format == "TIFF":
-        writer = TiffWriter(file, order_of(first.metadata))
+    if image_format in ("TIFF", "FITS", "MRC"):
+        writer = _page_writer(file, label, first, image_format)
         for picture in chain([first], pages):
             check_holds(label, picture, image_format)
             left_out += writer.add(picture)
@@ -177,6 +193,12 @@ def _write(file: BinaryIO, label: str, pages: Iterator[Picture], image_format: s
         with without_warnings():
             pillow.write(file, first, taken, image_format, quality)
     return taken.left_out
+
+
+def _page_writer(file: BinaryIO, label: str, first: Picture, image_format: str) -> TiffWriter | FitsWriter | MrcWriter:
+    if image_format == "TIFF":
+        return TiffWriter(file, order_of(first.metadata))
+    return FitsWriter(file, label) if image_format == "FITS" else MrcWriter(file, label)
 
 
 def check_holds(label: str, picture: Picture, image_format: str) -> None:
@@ -203,7 +225,10 @@ def check_holds(label: str, picture: Picture, image_format: str) -> None:
     if pixels.dtype.name not in HOLDS_DEPTH.get(image_format, "uint8").split():
         if pixels.dtype == np.uint16:
             raise ImageError(f"{label}: {image_format} cannot hold 16 bits per channel", hint="write PNG or TIFF")
-        raise ImageError(f"{label}: {image_format} cannot hold {pixels.dtype} pixels", hint="write TIFF")
+        also = f"{picture.format} or " if picture.format in INSTRUMENTS and picture.format != image_format else ""
+        raise ImageError(f"{label}: {image_format} cannot hold {pixels.dtype} pixels", hint=f"write {also}TIFF")
+    if pixels.shape[2] > 1 and image_format in GRAY_ONLY:
+        raise ImageError(f"{label}: {image_format} holds gray pictures only", hint="write TIFF or FITS")
     side, longest = max(pixels.shape[:2]), LONGEST_SIDE.get(image_format, math.inf)
     if side > longest:
         raise ImageError(

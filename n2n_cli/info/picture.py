@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from n2n_cli.images import FORMATS, format_of, opened_pages, other_names, page_axes, pages_of_channel
+from n2n_cli.images import format_of, has_ending, opened_pages, other_names, page_axes, pages_of_channel
 from n2n_cli.images.kinds import START, foreign_kind, format_in
 from n2n_cli.noise.analysis import NoiseAnalysis
 from n2n_cli.values.choice import SAMPLED, choose_values
@@ -76,7 +76,7 @@ class PictureFacts:
 def is_picture(source: str) -> bool:
     """Tell a picture, also one of a kind that is not read, from other files by its ending or its first bytes."""
     path = Path(source)
-    if path.suffix.lower() in FORMATS:
+    if has_ending(path):
         return True
     with suppress(OSError, ValueError), path.open("rb") as file:
         start = file.read(START)

@@ -51,6 +51,11 @@ class Choice:
     text: str
     note: str = ""
 
+    @property
+    def name(self) -> str:
+        """Name of the model without folders: that of a bundled model, or the checkpoint's file name."""
+        return self.path.stem if self.path.parent == FOLDER else self.path.name
+
 
 def bundled_models() -> dict[str, Path]:
     """Paths of the checkpoints that come with the package, by name."""

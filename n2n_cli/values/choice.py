@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from n2n_cli.errors import ArgumentError, ImageError
-from n2n_cli.images import Picture
+from n2n_cli.images import INSTRUMENTS, Picture
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise.level import spread_tiles
 from n2n_cli.noise.stabilisation import NoiseFit, fit_noise
@@ -160,6 +160,8 @@ def _statistics(
 def _is_display(picture: Picture, low: float, high: float) -> bool:
     """True if a picture's values are brightness on a screen, from black to white."""
     dtype = picture.pixels.dtype
+    if picture.format in INSTRUMENTS:
+        return False
     if dtype == np.uint8:
         return True
     if dtype == np.uint16:

@@ -85,9 +85,18 @@ class Prepared:
                 denoised[rows] *= np.float32(strength)
                 denoised[rows] += np.float32(1 - strength) * values.normalised(own.pixels[rows])
         pixels = self._stored(denoised)
+        if dtype.kind != "f":
+            self._avoid_missing(pixels)
         if self.kept:
             pixels[self.missing] = own.pixels[self.missing]
         return replace(own, pixels=pixels)
+
+    def _avoid_missing(self, pixels: Array) -> None:
+        """Move integers by one where they came to a value that stands for missing data."""
+        top = np.iinfo(pixels.dtype).max
+        for value in self.values.empty:
+            hit = replace(self.values, empty=(value,)).lacking(pixels)
+            pixels[hit] += np.asarray(-1 if value >= top else 1).astype(pixels.dtype)
 
     def _stored(self, v: Array) -> Array:
         """(H, W, C) normalised values in the picture's own type.

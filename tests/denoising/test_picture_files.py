@@ -182,7 +182,7 @@ def test_from_stream_to_stream_in_the_inputs_format() -> None:
 def test_a_stream_that_fails_writes_nothing() -> None:
     output_stream = io.BytesIO()
     (outcome,) = run(DenoiseTask(Path("-"), Path("-"), io.BytesIO(b"junk"), output_stream))
-    assert outcome.record()["error"] == "`stdin` is not a whole PNG, JPEG, TIFF, WebP or BMP picture"
+    assert outcome.record()["error"] == "`stdin` is not a whole PNG, JPEG, TIFF, WebP, BMP, FITS or MRC picture"
     assert output_stream.getvalue() == b""
 
 

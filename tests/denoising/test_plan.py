@@ -264,7 +264,7 @@ def test_links_to_themselves_and_impossible_names_are_told_of_when_they_are_read
 
 
 HEIC = b"\0\0\0\x18ftypheic" + bytes(100)
-FITS = b"SIMPLE  =                    T"
+NRRD = b"NRRD0004"
 
 
 def put(**contents: bytes) -> None:
@@ -276,11 +276,11 @@ def put(**contents: bytes) -> None:
 
 def test_pictures_of_other_kinds_are_told_in_one_line() -> None:
     touch("in/a.png", "in/notes.txt")
-    put(in__b_heic=HEIC, in__c_HEIC=HEIC, in__d_fits=FITS, in__e_zip=b"PK\3\4", in__f_lsm=tiff(1, 1, 8, 1, b"\0"))
+    put(in__b_heic=HEIC, in__c_HEIC=HEIC, in__d_nrrd=NRRD, in__e_zip=b"PK\3\4", in__f_lsm=tiff(1, 1, 8, 1, b"\0"))
     plan = plan_folder([Path("in")], Path("out"), FolderOptions())
     assert [task.source for task in plan.tasks] == [Path("in/a.png")]
     assert plan.notes == (
-        "in: left out 4 pictures that are not read: HEIC picture (2), FITS file (1), TIFF without its ending (1); "
+        "in: left out 4 pictures that are not read: HEIC picture (2), NRRD file (1), TIFF without its ending (1); "
         "export as 16-bit TIFF or PNG, or mend the ending",
     )
     assert plan_folder([Path("in")], Path("out"), FolderOptions(patterns=["*.png"])).notes == ()

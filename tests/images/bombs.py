@@ -92,6 +92,37 @@ def jpeg_with_exif(exif: bytes) -> bytes:
     return file.getvalue()
 
 
+def fits_header(*cards: str) -> bytes:
+    """A FITS header of cards such as `NAXIS=2`."""
+    lines = "".join(f"{key:8}= {value:>20}".ljust(80) for key, value in (card.split("=") for card in cards))
+    header = (lines + "END".ljust(80)).encode()
+    return header.ljust(-(-len(header) // 2880) * 2880)
+
+
+def fits_tiles(shape: tuple[int, ...], tile: tuple[int, ...], count: int, packed: bytes) -> bytes:
+    """A FITS file with an image in tiles, all of which are the same bytes, packed by gzip."""
+    sizes = [f"ZNAXIS{n}={size}" for n, size in enumerate(reversed(shape), 1)]
+    sizes += [f"ZTILE{n}={size}" for n, size in enumerate(reversed(tile), 1)]
+    table = ["XTENSION='BINTABLE'", "BITPIX=8", "NAXIS=2", "NAXIS1=8", f"NAXIS2={count}", f"PCOUNT={len(packed)}"]
+    table += ["GCOUNT=1", "TFIELDS=1", "TTYPE1='COMPRESSED_DATA'", "TFORM1='1PB(9)'", "ZIMAGE=T", "ZCMPTYPE='GZIP_1'"]
+    data = struct.pack(">ii", len(packed), 0) * count + packed
+    primary = fits_header("SIMPLE=T", "BITPIX=8", "NAXIS=0")
+    return primary + fits_header(*table, "ZBITPIX=16", f"ZNAXIS={len(shape)}", *sizes) + data + bytes(-len(data) % 2880)
+
+
+@functools.cache
+def gzipped(content: bytes, length: int) -> bytes:
+    """`content`, then `length` zeros, packed by gzip."""
+    packer = zlib.compressobj(9, wbits=31)
+    parts = [packer.compress(content), *(packer.compress(bytes(2**20)) for _ in range(length >> 20))]
+    return b"".join([*parts, packer.flush()])
+
+
+def mrc(*sizes: int) -> bytes:
+    """The header of an MRC file of floats with these sizes, and some pixels."""
+    return (struct.pack("<4i", *sizes, 2) + bytes(192) + b"MAP DD").ljust(1024, b"\0") + bytes(4096)
+
+
 BOMBS: dict[str, Callable[[], bytes]] = {
     "tile of 256 MB": lambda: tile(16_384, 8, zeros(2**28)),
     "tile of 4 GB": lambda: tile(65_520, 8, zeros(2**28)),
@@ -114,4 +145,19 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     ),
     "100,000 tiles that overlap": lambda: overlapping_tiles(316**2, 4_096, apart=2, photometric=3, compression=5),
     "1,000 pages that share a strip of 64 MB": lambda: sharing_pages(1_000, 8_192),
+    "FITS image of 10^18 pixels": lambda: fits_header(
+        "SIMPLE=T", "BITPIX=8", "NAXIS=2", "NAXIS1=1000000000", "NAXIS2=1000000000"
+    ),
+    "FITS image of 999 axes": lambda: fits_header(
+        "SIMPLE=T", "BITPIX=8", "NAXIS=999", *(f"NAXIS{n}=99" for n in range(1, 1000))
+    ),
+    "FITS tile that unpacks to 256 MB": lambda: fits_tiles((4, 9), (4, 9), 1, gzipped(b"", 2**28)),
+    "FITS cube of 10^9 pages in one tile": lambda: fits_tiles((10**9, 4, 9), (10**9, 4, 9), 1, gzipped(b"", 0)),
+    "FITS cube of 10^9 pages in no tiles": lambda: fits_tiles((10**9, 4, 9), (1, 1, 9), 1, gzipped(b"", 0)),
+    "100,000 FITS tiles that share 1 kB": lambda: fits_tiles(
+        (10**5, 512, 1024), (1, 512, 1024), 10**5, gzipped(b"", 2**20)
+    ),
+    "FITS file that unpacks to 600 MB": lambda: gzipped(fits_header("SIMPLE=T", "BITPIX=8", "NAXIS=0"), 600 << 20),
+    "MRC file of 10^9 sections": lambda: mrc(8, 8, 10**9),
+    "MRC section of 10^18 pixels": lambda: mrc(10**9, 10**9, 1),
 }

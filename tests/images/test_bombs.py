@@ -18,7 +18,7 @@ from n2n_cli.images import Picture, read_pages, read_picture, write_picture
 from n2n_cli.nn.functional import Array
 from tests.images.bombs import BOMBS, sharing_pages
 
-LARGE, LARGE_MEMORY = re.compile("of 64 MB|100,000 tiles"), 2**28
+LARGE, LARGE_MEMORY = re.compile("of 64 MB|100,000 tiles|unpacks to"), 2**28
 """Files with many pixels of their own, and their maximum peak memory, in bytes."""
 USUAL, SECONDS = 2**26, 10
 

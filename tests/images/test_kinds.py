@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import struct
 from pathlib import Path
@@ -54,7 +55,6 @@ FOREIGN: dict[str, tuple[bytes, str, str]] = {  # the file, its kind, a word of 
     "NEF": (raw_tiff({254: 1, 271: "NIKON"}, {254: 0, 262: 32803, 259: 34713}), "a camera raw file", "raw converter"),
     "PEF": (raw_tiff({262: 32803}), "a camera raw file", "raw converter"),
     "linear DNG": (raw_tiff({262: 34892}), "a camera raw file", "raw converter"),
-    "FITS": (b"SIMPLE  =                    T", "a FITS file", "32-bit floats"),
     "DICOM": (bytes(128) + b"DICM", "a DICOM file", "16 bits"),
     "NIfTI": (b"\\\1\0\0" + bytes(340) + b"n+1\0", "a NIfTI file", "16 bits"),
     "OpenEXR": (b"v/1\x01\2\0\0\0", "an OpenEXR picture", "32-bit floats"),
@@ -78,7 +78,7 @@ def test_a_file_of_another_kind_is_named(tmp_path: Path, name: str, data: bytes,
     path.write_bytes(data)
     for read in (read_picture, picture_size):
         error = refused(path, read)
-        assert error.message == f"`{path}` is {kind}; supported are PNG, JPEG, TIFF, WebP and BMP"
+        assert error.message == f"`{path}` is {kind}; supported are PNG, JPEG, TIFF, WebP, BMP, FITS and MRC"
         assert error.hint is not None
         assert hint in error.hint
     assert picture_kind(path) in (kind.partition(" ")[2], None)
@@ -107,6 +107,10 @@ def test_kinds_that_are_read_here_and_those_that_are_not_pictures(tmp_path: Path
     for name in ("PNG", "JPEG", "TIFF", "WEBP", "BMP"):
         Image.fromarray(RGB).save(tmp_path / "a", format=name)
         assert picture_kind(tmp_path / "a") == name
+    for data, name in ((b"SIMPLE  =                    T", "FITS"), (bytes(208) + b"MAP \x44\x44\0\0", "MRC")):
+        for stored in (data, gzip.compress(data)):
+            (tmp_path / "a").write_bytes(stored)
+            assert picture_kind(tmp_path / "a") == name
     for data in (b"", b"x", b"BMW 3 Series", b"a,b\n1,2\n", b"II*\0", bytes(600)):
         (tmp_path / "a").write_bytes(data)
         assert picture_kind(tmp_path / "a") in (None, "TIFF" if data.startswith(b"II") else None)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from n2n_cli.errors import ImageError
-from n2n_cli.images import FORMATS, Picture, picture_size, pillow, read_picture, write_picture
+from n2n_cli.images import FORMATS, INSTRUMENTS, Picture, picture_size, pillow, read_picture, write_picture
 from n2n_cli.images.png.chunks import Chunks
 from n2n_cli.nn.functional import Array
 from tests.images.pictures import (
@@ -193,14 +193,18 @@ REFUSED: dict[str, tuple[str, Save, str]] = {
         saved(Image.fromarray(RGB), save_all=True, append_images=[Image.fromarray(RGB)] * 2),
         "has 3 frames or pages",
     ),
-    "GIF": ("a.gif", saved(Image.fromarray(GRAY)), "is a GIF picture; supported are PNG, JPEG, TIFF, WebP and BMP"),
+    "GIF": (
+        "a.gif",
+        saved(Image.fromarray(GRAY)),
+        "is a GIF picture; supported are PNG, JPEG, TIFF, WebP, BMP, FITS and MRC",
+    ),
     "GIF with another ending": ("a.png", saved(Image.fromarray(GRAY), format="GIF"), "is a GIF picture"),
     "animated GIF": (
         "a.gif",
         saved(Image.fromarray(GRAY), save_all=True, append_images=[Image.fromarray(255 - GRAY)]),
         "is a GIF picture",
     ),
-    "text": ("a.png", raw(b"a picture says more"), "is not a whole PNG, JPEG, TIFF, WebP or BMP picture"),
+    "text": ("a.png", raw(b"a picture says more"), "is not a whole PNG, JPEG, TIFF, WebP, BMP, FITS or MRC picture"),
     "nothing": ("a.png", raw(b""), "is empty"),
     "one byte": ("a.png", raw(b"\x89"), "is not a whole PNG"),
     "no pixels": ("a.png", raw(png(0, 4, 8, 0, b"")), "is not a whole PNG"),
@@ -271,7 +275,7 @@ def test_a_name_that_no_system_takes() -> None:
 
 
 TRUNCATED: dict[str, dict[str, Any]] = {
-    **{name: {"format": name} for name in sorted(set(FORMATS.values()))},
+    **{name: {"format": name} for name in sorted({*FORMATS.values()} - {*INSTRUMENTS})},
     "TIFF by LZW": {"format": "TIFF", "compression": "tiff_lzw"},
     "TIFF of JPEG": {"format": "TIFF", "compression": "jpeg"},
     "progressive JPEG": {"format": "JPEG", "progressive": True},
@@ -316,7 +320,8 @@ def test_a_truncated_file_is_refused_or_gives_all_its_pixels(
 @given(data=st.data())
 @some_examples
 def test_damaged_bytes_are_a_picture_or_an_error(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
-    kind = data.draw(st.sampled_from([*sorted(set(FORMATS.values())), "PNG16", "TIFF16", "TIFF16 packed"]))
+    formats = sorted({*FORMATS.values()} - {*INSTRUMENTS})
+    kind = data.draw(st.sampled_from([*formats, "PNG16", "TIFF16", "TIFF16 packed"]))
     file = io.BytesIO()
     exif = exif_of(Orientation=6, Make="maker")
     if "16" in kind:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from n2n_cli.images import FORMATS, Picture, format_of, picture_size, read_picture, write_picture
+from n2n_cli.images import FORMATS, INSTRUMENTS, Picture, format_of, picture_size, read_picture, write_picture
 from tests.images.pictures import (
     ALPHA,
     DEEP,
@@ -75,7 +75,7 @@ def test_jpeg_and_webp_lose_little(tmp_path: Path, ending: str) -> None:
     assert np.sqrt(np.mean(error**2)) < 3
 
 
-@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("ending", [ending for ending, name in FORMATS.items() if name not in INSTRUMENTS])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_white_stays_white_and_black_stays_black(tmp_path: Path, ending: str, channels: int) -> None:
     path = tmp_path / f"a{ending}"
@@ -121,7 +121,7 @@ def test_the_format_is_that_of_the_ending(name: str, wanted: str) -> None:
 def test_an_unknown_ending(tmp_path: Path, name: str) -> None:
     for error in (refused(name, format_of), not_written(name, Picture(RGB))):
         assert error.message == f"`{name}` does not end in the name of an image format"
-        assert error.hint == "known endings: .png, .jpg, .jpeg, .jpe, .jfif, .jif, .tif, .tiff, .webp, .bmp, .dib"
+        assert error.hint == "known endings: " + ", ".join(FORMATS)
 
 
 NOT_HELD: dict[str, tuple[str, Picture, str]] = {

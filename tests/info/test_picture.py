@@ -92,9 +92,9 @@ def test_a_damaged_picture_is_told(tmp_path: Path) -> None:
             describe_picture(str(tmp_path / name))
 
 
-@pytest.mark.parametrize("data", [b"\0\0\0\x18ftypheic" + bytes(99), b"SIMPLE  =     T", b"%PDF-1.7", b"\x1f\x8b\x08"])
+@pytest.mark.parametrize("data", [b"\0\0\0\x18ftypheic" + bytes(99), b"NRRD0004", b"%PDF-1.7", b"\x1f\x8b\x08"])
 def test_a_file_of_another_kind_is_named_and_not_taken_for_a_configuration(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.x").write_bytes(data)
     assert is_picture(str(tmp_path / "a.x"))
-    with pytest.raises(ImageError, match=r"; supported are PNG, JPEG, TIFF, WebP and BMP$"):
+    with pytest.raises(ImageError, match=r"; supported are PNG, JPEG, TIFF, WebP, BMP, FITS and MRC$"):
         describe_picture(str(tmp_path / "a.x"))

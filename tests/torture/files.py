@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import random
@@ -26,9 +27,10 @@ from n2n_cli.checkpoints.file import read_checkpoint, unwrap_state_dict, write_c
 from n2n_cli.checkpoints.pth.archive import CHECKSUM
 from n2n_cli.config import Config, load_config, shipped_configs
 from n2n_cli.errors import CheckpointError
-from n2n_cli.images import Picture, read_pages, write_picture
+from n2n_cli.images import Picture, read_pages, write_pages, write_picture
 from n2n_cli.models.model import Model
 from tests.images.bombs import by_lzw, jpeg_with_exif, overlapping_exif, tile, zeros
+from tests.images.fits.files import IMAGES, saved, table
 from tests.pickles import HOOKS, check_same, keep, recall
 from tests.torture import Note, Trial
 from tests.torture.fuzzing import fuzz
@@ -267,6 +269,22 @@ def fuzz_images(count: int) -> Iterator[str]:
     yield from fuzz(_read_picture, corpus, count, words=words, mend=_mend_png_alone)
 
 
+def instrument_files() -> list[bytes]:
+    """FITS files with images of all kinds, MRC files, and packed ones."""
+    corpus = [saved(make(), table()) for make in IMAGES.values()]
+    for dtype in (np.int16, np.float32):
+        file = io.BytesIO()
+        write_pages(file, [Picture(np.ones((9, 7, 1), dtype))] * 2, format="MRC", name="corpus")
+        corpus.append(file.getvalue())
+    return [*corpus, gzip.compress(corpus[0]), gzip.compress(corpus[-1])]
+
+
+def fuzz_instruments(count: int) -> Iterator[str]:
+    """Fuzz FITS and MRC files."""
+    words = [b"SIMPLE  =", b"XTENSION=", b"END".ljust(80), b"NAXIS1  = ", b"99999999", b"MAP ", b"\x1f\x8b\x08"]
+    yield from fuzz(_read_picture, instrument_files(), count, words=words)
+
+
 def _mend_png_alone(content: bytes) -> bytes:
     return _mend_png(content) if content.startswith(b"\x89PNG") else content
 
@@ -279,6 +297,7 @@ TRIALS: dict[str, Trial] = {
     "fuzz-toml": fuzz_toml,
     "fuzz-png16": fuzz_png16,
     "fuzz-images": fuzz_images,
+    "fuzz-instruments": fuzz_instruments,
 }
 COUNTS = {
     "truncated": (100_000, 100_000),
@@ -288,4 +307,5 @@ COUNTS = {
     "fuzz-toml": (200_000, 300),
     "fuzz-png16": (300_000, 1000),
     "fuzz-images": (300_000, 1000),
+    "fuzz-instruments": (30_000, 100),
 }

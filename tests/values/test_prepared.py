@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,17 @@ def test_missing_values_come_back_bit_for_bit(dtype: str, strength: float, rng: 
     assert result.dtype == dtype
     assert result[missing].tobytes() == pixels[missing].tobytes()
     assert np.isfinite(result[~missing]).all()
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "u4"])
+def test_integers_do_not_become_those_that_stand_for_missing_data(dtype: str, rng: np.random.Generator) -> None:
+    pixels = heights(rng, dtype)
+    pixels[pixels == 150] = 151
+    missing = rng.random(pixels.shape) < 0.1
+    pixels[missing] = 150
+    page = prepared(pixels, replace(LINEAR, empty=(150,)))
+    result = page.finish(np.full(pixels.shape, 0.5, np.float32)).pixels
+    assert np.array_equal(result == 150, missing)
 
 
 def test_bits_of_a_nan_come_back() -> None:

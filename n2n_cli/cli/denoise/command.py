@@ -99,7 +99,7 @@ def denoise(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print inputs and outputs, and do nothing.")] = False,
     image_format: Annotated[
         str | None,
-        option("--format", "NAME", picture_format, "png, jpeg, tiff, webp, bmp.", default="as OUT, or IN"),
+        option("--format", "NAME", picture_format, "png, jpeg, tiff, webp, bmp, fits, mrc.", default="as OUT, or IN"),
     ] = None,
     quality: Annotated[
         int | None,
@@ -125,9 +125,9 @@ def denoise(
 ) -> None:
     """Denoise pictures; size, depth, transparency and metadata stay.
 
-    Pictures are PNG, JPEG, TIFF, WebP or BMP, gray or RGB. The ending of OUT gives the format; an existing file is
-    replaced as a whole, but an input only with --in-place. For several pictures, OUT is a folder, which is made if
-    needed. A picture that fails does not stop the others: it is reported at the end, and the exit code is 1. Large
+    Pictures are PNG, JPEG, TIFF, WebP, BMP, FITS or MRC, gray or RGB. The ending of OUT gives the format; an existing
+    file is replaced as a whole, but an input only with --in-place. For several pictures, OUT is a folder, which is made
+    if needed. A picture that fails does not stop the others: it is reported at the end, and the exit code is 1. Large
     pictures are denoised in tiles, whose size depends on --max-memory.
 
     --self, or --self=zs-n2n, trains a small new network on each picture, which takes 5 to 30 seconds on two cores;
@@ -170,9 +170,10 @@ def denoise(
         show_plan(tasks, skip_existing=skip_existing, as_json=as_json)
         end(Counts(len(tasks)), plan.problems)
         return
-    denoiser = None
+    denoiser, model_name = None, ""
     if learn != "zs-n2n":
         chosen = choose_model(model)
+        model_name = chosen.name
         denoiser = Model.from_checkpoint(chosen.path, config, threads=threads)
         if ensemble:
             denoiser.predict_as_ensemble()
@@ -193,6 +194,7 @@ def denoise(
         seconds=seconds,
         threads=threads,
         pd=pd,
+        model_name=model_name,
     )
     with nullcontext(manifest) if manifest in (None, "-") else Manifest(Path(manifest)) as lines:
         results = Results(report=report, as_json=as_json, manifest=lines)

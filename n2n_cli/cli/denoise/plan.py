@@ -107,7 +107,7 @@ def _with_folder(sources: Sequence[str]) -> str:
 def _plan_one(source: str, target: str, image_format: str | None, *, dry_run: bool) -> Plan:
     from n2n_cli.denoising.plan import Plan, plan_file
     from n2n_cli.denoising.tasks import DenoiseTask
-    from n2n_cli.images import FORMATS, format_of
+    from n2n_cli.images import FORMATS, ending_of, format_of
 
     if target == "-":
         if not dry_run:
@@ -119,7 +119,7 @@ def _plan_one(source: str, target: str, image_format: str | None, *, dry_run: bo
             raise ImageError(f"`{target}` is a folder, it must be a picture's name", hint=f"try `{path / 'out.png'}`")
         if image_format is None:
             format_of(path)  # an unknown ending is told of before the work
-        elif FORMATS.get(path.suffix.lower(), image_format) != image_format:
+        elif FORMATS.get(ending_of(path), image_format) != image_format:
             raise UsageError(
                 f"`--format` asks for {image_format}, the ending of `{target}` for {format_of(path)}",
                 hint="leave out `--format`, or change the ending",

@@ -176,7 +176,7 @@ def test_a_folder_that_may_not_be_written_in(monkeypatch: pytest.MonkeyPatch) ->
     [
         (["missing.png", "out.png"], 1, "there is no file `missing.png`"),
         (["photos", "out.png"], 2, "OUT, the last name, is `out.png`, a picture's name; the outputs of several"),
-        (["tiny.toml", "out.png"], 1, "`tiny.toml` is not a whole PNG, JPEG, TIFF, WebP or BMP picture"),
+        (["tiny.toml", "out.png"], 1, "`tiny.toml` is not a whole PNG, JPEG, TIFF, WebP, BMP, FITS or MRC picture"),
         (["photos/0.png", "out.png", "--model", "missing.pth"], 1, "there is no checkpoint `missing.pth`"),
         (["photos/0.png", "out.png", "--model", "tiny.toml"], 1, "`tiny.toml` is not a checkpoint"),
         (["photos/0.png", "out.png", "--model", "photos"], 1, "`photos` is a folder, not a checkpoint"),
@@ -236,7 +236,7 @@ def test_a_folder_with_a_bad_picture_and_a_manifest(here: Path) -> None:
     answer = n2n("denoise", *MODEL, "photos", "out", "--manifest", "done.jsonl", "--suffix", "_clean")
     assert answer.code == 1
     assert sorted(path.name for path in Path("out").iterdir()) == ["0_clean.png", "1_clean.png", "2_clean.png"]
-    assert "error: `photos/bad.png` is not a whole PNG, JPEG, TIFF, WebP or BMP picture\n" in answer.err
+    assert "error: `photos/bad.png` is not a whole PNG, JPEG, TIFF, WebP, BMP, FITS or MRC picture\n" in answer.err
     assert "error: 1 of 4 pictures failed" in answer.err
     records = [json.loads(line) for line in Path("done.jsonl").read_text().splitlines()]
     assert [record["status"] for record in records] == ["done", "done", "done", "failed"]
@@ -288,7 +288,7 @@ def test_a_picture_of_another_kind_is_named_whatever_its_output(words: tuple[str
     Path("out").mkdir(exist_ok=True)
     answer = n2n("denoise", "--model", "tiny.pth", *words)
     assert answer.code == 1
-    assert "error: `a.heic` is an HEIC picture; supported are PNG, JPEG, TIFF, WebP and BMP\n" in answer.err
+    assert "error: `a.heic` is an HEIC picture; supported are PNG, JPEG, TIFF, WebP, BMP, FITS and MRC\n" in answer.err
     assert "hint: export it as 16-bit TIFF or as PNG\n" in answer.err or len(words) > 2
 
 

@@ -38,7 +38,7 @@ def test_failures_are_listed_at_the_end_also_when_quiet() -> None:
         1,
         "",
         "error: `photos/1.png` is empty\n"
-        "error: `photos/a\\nb.png` is not a whole PNG, JPEG, TIFF, WebP or BMP picture\n"
+        "error: `photos/a\\nb.png` is not a whole PNG, JPEG, TIFF, WebP, BMP, FITS or MRC picture\n"
         "error: 2 of 4 pictures failed\n\nhint: the errors are above; 2 are done\n",
     )
     assert sorted(path.name for path in Path("out").iterdir()) == ["0.png", "2.png"]

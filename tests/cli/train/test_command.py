@@ -92,7 +92,7 @@ def test_an_option_wins_over_set() -> None:
         (["--noise", "gaussian:256"], 2, "from 0 to 255 grey levels"),
         (["--data", "missing"], 1, "there is no folder `missing`"),
         (["--data", "tiny.toml"], 1, "`tiny.toml` is not a folder of pictures"),
-        (["--data", "texts"], 1, "`texts/a.png` is not a whole PNG, JPEG, TIFF, WebP or BMP picture"),
+        (["--data", "texts"], 1, "`texts/a.png` is not a whole PNG, JPEG, TIFF, WebP, BMP, FITS or MRC picture"),
         (["--data", "empty"], 1, "the folder `empty` holds no pictures"),
         (["--data", "missing.pkl"], 1, "`missing.pkl`"),
         (["--data", "a\nb"], 1, "there is no folder `a\\nb`"),

@@ -210,7 +210,9 @@ DAMAGED = {
 def test_damage(tmp_path: Path, data: bytes, reason: str) -> None:
     raw(data)(tmp_path / "a.png")
     message = refused(tmp_path / "a.png").message
-    assert message.startswith(f"`{tmp_path / 'a.png'}` is not a whole PNG, JPEG, TIFF, WebP or BMP picture (")
+    assert message.startswith(
+        f"`{tmp_path / 'a.png'}` is not a whole PNG, JPEG, TIFF, WebP, BMP, FITS or MRC picture ("
+    )
     assert reason in message
 
 

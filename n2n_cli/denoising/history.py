@@ -1,0 +1,22 @@
+"""Short text on what was done to a picture, for files that keep a history."""
+
+from __future__ import annotations
+
+from n2n_cli import __version__
+from n2n_cli.denoising.tasks import DenoiseOptions
+from n2n_cli.values.transform import Values
+
+
+def history(values: Values, options: DenoiseOptions) -> str:
+    """Version, model and transform of the values, without paths and dates: the same work has the same text."""
+    model = [f"model {options.model_name}"] if options.model_name and options.learning != "zs-n2n" else []
+    done = [f"n2n {__version__}: denoised", *model]
+    done += [f"learned by {options.learning}"] if options.learning is not None else []
+    done += [f"values {values.kind}"]
+    if values.measured:
+        done[-1] += f" {values.low:.6g} to {values.high:.6g}"
+    if values.kind == "photons":
+        done.append(f"gain {values.gain * (values.high - values.low):.4g}")
+    done += [f"strength {options.strength:g}"] if options.strength != 1 else []
+    done += [f"pd {options.pd}"] if options.pd > 1 else []
+    return ", ".join(done)

@@ -1,0 +1,99 @@
+"""FITS headers as stored bytes, and the cards that they consist of.
+
+Values are read by astropy; what is written again stays the same bytes, so that damaged or unusual cards do, too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any, BinaryIO
+
+BLOCK, CARD = 2880, 80
+_END = b"END".ljust(CARD)
+_MOST_BLOCKS = 5_000
+"""Maximum length of a header, in blocks: 14 MB."""
+_LAYOUT = ("SIMPLE", "XTENSION", "BITPIX", "NAXIS", "EXTEND", "PCOUNT", "GCOUNT", "BSCALE", "BZERO", "")
+_STARTS = (b"SIMPLE  =", b"XTENSION=")
+
+
+def read_header(file: BinaryIO) -> bytes | None:
+    """Read the header that begins at the file's position; None where none begins.
+
+    Raises
+    ------
+    ValueError
+        When it has no end.
+    """
+    blocks = list[bytes]()
+    while len(blocks) < _MOST_BLOCKS:
+        block = file.read(BLOCK)
+        if not blocks and not block.startswith(_STARTS):
+            return None
+        if len(block) < BLOCK:
+            break
+        blocks.append(block)
+        if any(block[at : at + CARD] == _END for at in range(0, len(block), CARD)):
+            return b"".join(blocks)
+    raise ValueError("a header of it has no END")
+
+
+def cards_of(header: bytes) -> list[bytes]:
+    """The cards before the end; bytes behind that are ignored."""
+    places = range(0, len(header), CARD)
+    return list(itertools.takewhile(lambda card: card != _END, (header[at : at + CARD] for at in places)))
+
+
+def header_of(cards: Sequence[bytes]) -> bytes:
+    """A header of cards, filled up to whole blocks."""
+    header = b"".join(cards) + _END
+    return header.ljust(-(-len(header) // BLOCK) * BLOCK)
+
+
+def key_of(card: bytes) -> str:
+    """The keyword of a card."""
+    return card[:8].decode("latin-1").rstrip()
+
+
+def count_facts(header: bytes) -> int:
+    """Number of cards that say more than the layout of the pixels."""
+    return sum(1 for card in cards_of(header) if key_of(card).rstrip("0123456789") not in _LAYOUT)
+
+
+def history_cards(text: str) -> list[bytes]:
+    """HISTORY cards with a text; further lines are indented."""
+    lines = textwrap.wrap(text, CARD - 8, subsequent_indent="  ")
+    return [f"HISTORY {line}".encode("ascii", "replace").ljust(CARD) for line in lines]
+
+
+def with_history(cards: list[bytes], text: str) -> list[bytes]:
+    """Cards with a HISTORY behind the last one that is not blank."""
+    last = max((place for place, card in enumerate(cards, 1) if card.strip()), default=0)
+    return cards[:last] + (history_cards(text) if text else []) + cards[last:]
+
+
+def with_values(fits: Any, cards: Sequence[bytes], values: Mapping[str, object]) -> list[bytes]:
+    """Cards in which those of some keywords, where they are, have other values; there are as many as before.
+
+    Parameters
+    ----------
+    fits : module
+        ``astropy.io.fits``.
+    values : mapping
+        By keyword; a value may be a pair of value and comment.
+    """
+    return [card if (key := key_of(card)) not in values else _card(fits, card, key, values[key]) for card in cards]
+
+
+def _card(fits: Any, card: bytes, key: str, value: object) -> bytes:
+    if isinstance(value, tuple):
+        return made_card(fits, key, *value)
+    return made_card(fits, key, value, card.decode("latin-1").partition(" / ")[2].rstrip())
+
+
+def made_card(fits: Any, key: str, value: object, comment: str = "") -> bytes:
+    """A card; a comment that is too long is cut off."""
+    image: str = fits.Card(key, value, "").image
+    text = image.rstrip().ljust(30)
+    return (f"{text} / {comment}" if comment else text).encode("ascii", "replace")[:CARD].ljust(CARD)

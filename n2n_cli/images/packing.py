@@ -1,0 +1,68 @@
+"""Files that are packed by gzip, as observatories and archives of electron microscopy hand them out."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+_MAGIC = b"\x1f\x8b\x08"
+_LEAST, _RATIO = 2**28, 100
+"""A packed file may unpack to as many bytes, or to so many times its own length if that is more."""
+_STEP = 2**20
+_LEVEL = 6
+
+
+def unpacked_start(start: bytes) -> bytes:
+    """First bytes of what a gzip file holds; the first bytes of another file are returned as they are."""
+    if not start.startswith(_MAGIC):
+        return start
+    try:
+        return zlib.decompressobj(31).decompress(start, len(start))
+    except zlib.error:
+        return start
+
+
+def is_packed(file: BinaryIO) -> bool:
+    """True for a gzip file."""
+    file.seek(0)
+    start = file.read(len(_MAGIC))
+    file.seek(0)
+    return start == _MAGIC
+
+
+@contextmanager
+def unpacked(file: BinaryIO, in_memory: int) -> Iterator[BinaryIO]:
+    """Unpack a file, to a temporary file if that is longer than `in_memory` bytes.
+
+    Raises
+    ------
+    ValueError
+        When it unpacks to far more bytes than it has.
+    EOFError, OSError, zlib.error
+        When it is damaged.
+    """
+    most = max(_LEAST, _RATIO * file.seek(0, io.SEEK_END))
+    file.seek(0)
+    with tempfile.SpooledTemporaryFile(in_memory) as spool, gzip.GzipFile(fileobj=file) as packed_file:
+        while part := packed_file.read(_STEP):
+            if spool.tell() + len(part) > most:
+                raise ValueError(f"it unpacks to more than {most // 10**6:,} MB; if it is right, unpack it with gunzip")
+            spool.write(part)
+        spool.seek(0)
+        yield spool  # type: ignore[misc]
+
+
+@contextmanager
+def packed(target: BinaryIO, in_memory: int) -> Iterator[BinaryIO]:
+    """Pack what the block writes into a target, without name and date."""
+    with tempfile.SpooledTemporaryFile(in_memory) as spool:
+        yield spool  # type: ignore[misc]
+        spool.seek(0)
+        with gzip.GzipFile(filename="", mode="wb", fileobj=target, compresslevel=_LEVEL, mtime=0) as packed_file:
+            shutil.copyfileobj(spool, packed_file, _STEP)
