@@ -3,6 +3,7 @@
 picture        a display picture in memory
 page           a page of any kind of values
 transforms     the transform of a file's values
+in_time        frames of a movie with their neighbours in time
 picture_files  picture files, one after another
 tasks          tasks, options and outcomes
 plan           output file of each input file

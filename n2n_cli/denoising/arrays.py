@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from n2n_cli.denoising.in_time import times_around
 from n2n_cli.denoising.page import denoise_page
 from n2n_cli.denoising.tasks import DenoiseOptions
 from n2n_cli.denoising.transforms import Transforms
@@ -89,12 +90,25 @@ def denoise(
     if learning != "zs-n2n":
         loaded = model if isinstance(model, Model) else _load(model)
     options = DenoiseOptions(strength=strength, learning=learning, pd=pd)
+    in_time = 0 if loaded is None or loaded.frames == 1 else loaded.frames
+    if in_time and "T" not in (axes or ""):
+        raise ArgumentError("axes", axes, f'axes with T: the model takes {in_time} frames of a movie, as of "TYX"')
+    times = array.shape[(axes or "").find("T")]
     for stack in _stacks(result.transpose(order), axes):
-        pages = [Picture(page) for page in stack]
+        pages = [Picture(page.copy() if in_time else page) for page in stack]  # neighbours of a page that is replaced
         transforms = Transforms(partial(_spread, pages[1:]), values, None if loaded is None else loaded.values)
-        for page, picture in zip(stack, pages, strict=True):
-            page[...] = denoise_page(loaded, picture, transforms, options).picture.pixels
+        for number, (page, picture) in enumerate(zip(stack, pages, strict=True)):
+            around = _around(number, times, len(pages), in_time) if in_time else []
+            frames = [pages[i] for i in around]
+            page[...] = denoise_page(loaded, picture, transforms, options, frames=frames).picture.pixels
     return result.astype(array.dtype, copy=False)
+
+
+def _around(number: int, length: int, pages: int, frames: int) -> list[int]:
+    """Numbers of the pages around one in time, the slowest axis of the pages."""
+    apart = pages // length
+    time, rest = divmod(number, apart)
+    return [place * apart + rest for place in times_around(time, length, frames)]
 
 
 def _order(array: Array, axes: str | None) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
+from n2n_cli.denoising.in_time import TimeNeighbours
 from n2n_cli.denoising.page import denoise_page
 from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask, Outcome, output_exists
 from n2n_cli.denoising.transforms import Transforms
@@ -55,20 +56,21 @@ def denoise_files(
     Outcome
         One per task, in order, after its output was written.
     """
-    for task in tasks:
-        started = time.perf_counter()
-        outcome = Outcome(task)
-        begin(task)
-        try:
-            if options.skip_existing and output_exists(task):
-                outcome.status = "skipped"
-            else:
-                _denoise_file(model, outcome, options)
-        except Exception as error:  # also an unexpected one: it must not stop the other tasks
-            outcome.status, outcome.error = "failed", error
-            _release(error)
-        outcome.seconds = time.perf_counter() - started
-        yield outcome
+    with TimeNeighbours(model, options) as neighbours:
+        for task in tasks:
+            started = time.perf_counter()
+            outcome = Outcome(task)
+            begin(task)
+            try:
+                if options.skip_existing and output_exists(task):
+                    outcome.status = "skipped"
+                else:
+                    _denoise_file(model, outcome, options, neighbours)
+            except Exception as error:  # also an unexpected one: it must not stop the other tasks
+                outcome.status, outcome.error = "failed", error
+                _release(error)
+            outcome.seconds = time.perf_counter() - started
+            yield outcome
 
 
 def _release(error: BaseException | None) -> None:
@@ -78,7 +80,7 @@ def _release(error: BaseException | None) -> None:
         error = error.__context__
 
 
-def _denoise_file(model: Model | None, outcome: Outcome, options: DenoiseOptions) -> None:
+def _denoise_file(model: Model | None, outcome: Outcome, options: DenoiseOptions, neighbours: TimeNeighbours) -> None:
     task = outcome.task
     image_format = options.image_format
     if task.output_stream is None and image_format is None:
@@ -89,7 +91,8 @@ def _denoise_file(model: Model | None, outcome: Outcome, options: DenoiseOptions
         outcome.note(picture.notes)
         with part_of_work(1 / len(file)):
             channel = place_of(axes, outcome.pages).get("C", 0)
-            page = denoise_page(model, picture, transforms, options, channel)
+            frames = neighbours.of(None if task.input_stream is not None else task.source, outcome.pages)
+            page = denoise_page(model, picture, transforms, options, channel, frames)
         outcome.note(page.notes)
         outcome.learned += page.learned
         sigmas.append((page.sigma_before, page.sigma_after))
