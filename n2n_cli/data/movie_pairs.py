@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Lock
+from typing import TypeAlias
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from n2n_cli.data.moving_patches import add_moving_patches
 from n2n_cli.data.pairs import generator
 from n2n_cli.images.pixels import flip_rotate
 from n2n_cli.nn.functional import Array, Pair
+
+Area: TypeAlias = tuple[slice, slice]
+"""Rows and columns."""
 
 MAX_WINDOWS = 200_000_000
 """Maximum size of the windows that are in memory for an epoch, in bytes."""
@@ -158,14 +162,15 @@ class MoviePairs:
         side = max(_WINDOW, self.size)
         noisy, target = [], []
         for one, other in zip(inputs, targets, strict=True):
-            two = matched_frames(read, line, one, other)
-            top, left = (int(place[axis] * (max(0, two.frame.shape[axis] - side) + 1)) for axis in (0, 1))
-            area = slice(top, top + side), slice(left, left + side)
-            frame, matched = two.frame[area], two.matched[area].copy()
-            filled = np.where(np.isnan(matched), frame, matched)
-            matched[np.isnan(matched).any(axis=2) | self.noise.moved(frame, filled)] = np.nan
-            noisy.append(frame)
-            target.append(np.full_like(matched, np.nan) if two.copies else matched)
+            size = read(line, one).size
+            top, left = (int(place[axis] * (max(0, size[axis] - side) + 1)) for axis in (0, 1))
+            area = slice(top, min(top + side, size[0])), slice(left, min(left + side, size[1]))
+            two = matched_frames(read, line, one, other, area)
+            filled = np.where(np.isnan(two.matched), two.frame, two.matched)
+            unknown = np.isnan(two.matched).any(axis=2) | self.noise.moved(two.frame, filled)
+            two.matched[unknown | two.copies] = np.nan
+            noisy.append(two.frame)
+            target.append(two.matched)
         return Window(np.concatenate(noisy, axis=2), np.concatenate(target, axis=2))
 
     def _rng(self, stream: int, epoch: int, number: int) -> np.random.Generator:
@@ -193,20 +198,39 @@ class Matched:
     copies: bool = False
 
 
-def matched_frames(read: Reader, line: int, one: int, other: int) -> Matched:
-    """A frame of a line, and another one matched to it."""
-    (frame, _), (second, missing) = read(line, one), read(line, other)
-    found = matched(frame, np.where(missing[..., None], np.float32(np.nan), second) if missing.any() else second)
-    return replace(found, copies=bool((frame == second).all()) and frame.min() < frame.max())
+def matched_frames(read: Reader, line: int, one: int, other: int, area: Area | None = None) -> Matched:
+    """An area of a frame of a line, and of another one matched to it; the middle by default."""
+    first, second = read(line, one), read(line, other)
+    middle = middle_of(first.size)
+    found = matched(first.seen(*middle), second.known(*middle))
+    area = area or middle
+    frame, same = first.seen(*area), second.known(*area)
+    copies = bool((frame == same).all()) and frame.min() < frame.max()
+    aligned = np.full_like(frame, np.nan)
+    own, its = [], []
+    for part, step, side in zip(area, found.shift, second.size, strict=True):
+        start, stop = max(0, part.start + step), min(side, part.stop + step)
+        its.append(slice(start, max(start, stop)))
+        own.append(slice(start - step - part.start, max(start, stop) - step - part.start))
+    aligned[own[0], own[1]] = second.known(its[0], its[1])
+    if found.exposure.differs:
+        aligned = found.exposure(aligned)
+    return Matched(frame, aligned, found.shift, found.exposure, copies)
 
 
 def matched(frame: Array, second: Array) -> Matched:
     """A frame, and a second one matched to it; NaN stands for missing values of the second one."""
     known = np.where(np.isnan(second), frame, second)
-    shift = _checked_shift(_middle(frame), _middle(known))
+    shift = _checked_shift(frame, known)
     aligned = shifted(second, shift)
-    exposure = measure_exposure(_middle(frame), _middle(np.where(np.isnan(aligned), frame, aligned)))
+    exposure = measure_exposure(frame, np.where(np.isnan(aligned), frame, aligned))
     return Matched(frame, exposure(aligned) if exposure.differs else aligned, shift, exposure)
+
+
+def middle_of(size: Pair) -> Area:
+    """Rows and columns of the middle of a frame that is measured."""
+    y, x = (max(0, side - _MEASURED) // 2 for side in size)
+    return slice(y, min(y + _MEASURED, size[0])), slice(x, min(x + _MEASURED, size[1]))
 
 
 def _checked_shift(frame: Array, second: Array) -> Pair:
@@ -234,11 +258,6 @@ def shifted(frame: Array, shift: Pair) -> Array:
         its.append(slice(max(0, step), side - max(0, -step)))
     result[tuple(own)] = frame[tuple(its)]
     return result
-
-
-def _middle(frame: Array) -> Array:
-    y, x = (max(0, side - _MEASURED) // 2 for side in frame.shape[:2])
-    return frame[y : y + _MEASURED, x : x + _MEASURED]
 
 
 def _square(place: tuple[int, ...], side: int) -> tuple[slice, slice]:

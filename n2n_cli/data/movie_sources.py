@@ -11,7 +11,7 @@ import numpy as np
 from n2n_cli.config import DataConfig
 from n2n_cli.data.folders import check_channels
 from n2n_cli.data.motion import DifferenceNoise, measure_noise
-from n2n_cli.data.movie_pairs import Matched, MoviePairs, matched, matched_frames
+from n2n_cli.data.movie_pairs import Matched, MoviePairs, matched, matched_frames, middle_of
 from n2n_cli.data.movies import Frames, Movie, Reader, Stacks, stacks_in_blocks
 from n2n_cli.data.pairs import Dataset, how_often
 from n2n_cli.data.set_values import values_note, values_of_pictures
@@ -22,7 +22,6 @@ from n2n_cli.values.choice import SAMPLED
 
 _MEASURED = 8
 """Pairs of frames that are measured before the training, spread over the movie."""
-_MIDDLE = 512  # pixels; side of the middle that noise is measured on
 _LEAST = 0.3
 """Minimum share of the pixels that must stand still."""
 
@@ -54,8 +53,8 @@ def open_movie(config: DataConfig, channels: int, movie: Movie, *, seed: int) ->
         values = values_of_pictures(_sample(lines), config.values)
         movie = replace(movie, values=values, channels=colours)
         read = movie.reader(lines, 2)
-        frame, _ = read(0, 0)
-        if min(frame.shape[:2]) < config.size:
+        height, width = read(0, 0).size
+        if min(height, width) < config.size:
             raise DataError(
                 f"the frames of `{movie.name}` are smaller than {config.size}x{config.size} pixels",
                 hint="a smaller `data.size`",
@@ -70,7 +69,7 @@ def open_movie(config: DataConfig, channels: int, movie: Movie, *, seed: int) ->
     seen = f"stacks of {config.frames} frames, {config.frame_gap + 1} apart" if config.frames > 1 else "frames"
     far = "neighbouring" if config.frame_gap == 1 else f"up to {config.frame_gap} apart"
     notes = (
-        f"{counted(sum(movie.lengths), 'frame')}{lines_text} of {frame.shape[1]}x{frame.shape[0]}; {count} of them, in "
+        f"{counted(sum(movie.lengths), 'frame')}{lines_text} of {width}x{height}; {count} of them, in "
         "blocks of time, are held out to measure",
         f"{counted(len(train), 'pair')} of {seen}; input and target are {far}, in both orders",
         *found.notes,
@@ -108,7 +107,7 @@ def _measured(read: Reader, stacks: Stacks, movie: Movie) -> _Found:
         copies += two.copies
         shift = max(shift, two.shift, key=lambda found: math.hypot(*found))
         change = max(change, two.exposure.change if two.exposure.differs else 0.0)
-        pairs.append(_middles(two))
+        pairs.append(_known_part(two))
     if copies == len(chosen):
         raise DataError(
             f"the frames of `{movie.name}` are copies of each other, with the same noise",
@@ -141,16 +140,16 @@ def _from_first_to_last(read: Reader, movie: Movie) -> tuple[float, Pair]:
     """Relative change of the brightness of the longest line, and its shift; a mean of some frames has less noise."""
     line = int(np.argmax(movie.lengths))
     count = min(_MEASURED, movie.lengths[line] // 4)
-    first = np.mean([read(line, i)[0] for i in range(count)], axis=0)
-    last = np.mean([read(line, movie.lengths[line] - 1 - i)[0] for i in range(count)], axis=0)
+    middle = middle_of(read(line, 0).size)
+    first = np.mean([read(line, i).seen(*middle) for i in range(count)], axis=0)
+    last = np.mean([read(line, movie.lengths[line] - 1 - i).seen(*middle) for i in range(count)], axis=0)
     found = matched(first, last)
     return (1 / found.exposure.gain - 1 if found.exposure.differs else 0.0), found.shift
 
 
-def _middles(two: Matched) -> tuple[Array, Array]:
-    """The middle of both frames, without pixels of which only one is known."""
-    y, x = (max(0, side - _MIDDLE) // 2 for side in two.frame.shape[:2])
-    frame, matched = (part[y : y + _MIDDLE, x : x + _MIDDLE] for part in (two.frame, two.matched))
+def _known_part(two: Matched) -> tuple[Array, Array]:
+    """Both frames without rows and columns that one of them has not; single pixels are taken from the other."""
+    frame, matched = two.frame, two.matched
     rows, columns = (~np.isnan(matched).all(axis=axes) for axes in ((1, 2), (0, 2)))
     frame, matched = frame[rows][:, columns], matched[rows][:, columns]
     return frame, np.where(np.isnan(matched), frame, matched)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -17,7 +17,7 @@ from n2n_cli.images import Picture, Stack, opened_stack, upright
 from n2n_cli.images.pixels import to_float
 from n2n_cli.images.sources import Source
 from n2n_cli.images.stacks import frame_files
-from n2n_cli.nn.functional import Array
+from n2n_cli.nn.functional import Array, Pair
 from n2n_cli.values.transform import Values
 
 _HELD_OUT = 8
@@ -28,7 +28,7 @@ _BLOCKS = 4
 _MAX_CACHE = 100_000_000
 """Maximum size of the frames that are kept in memory, in bytes."""
 
-Reader: TypeAlias = Callable[[int, int], tuple[Array, Array]]
+Reader: TypeAlias = Callable[[int, int], "Frame"]
 
 
 class Frames(Protocol):
@@ -67,18 +67,50 @@ class Movie:
     def reader(self, lines: Sequence[Frames], cached: int) -> Reader:
         """Function that reads a frame of a line, by their numbers.
 
-        It gives (H, W, channels) float32 pixels as a network sees them, and the (H, W) mask of missing values. The last
-        frames are kept in memory, up to `cached` small ones.
+        The last frames are kept in memory, up to `cached` small ones.
         """
 
-        def read(line: int, number: int) -> tuple[Array, Array]:
-            picture = upright(lines[line].page(number))
-            seen = seen_pixels(f"frame {number + 1} of `{self.name}`", picture, self.values)
-            missing: Array = np.any((self.values or Values("display")).missing(picture.pixels), axis=2)
-            return to_float(with_colours(seen, self.channels)), missing
+        def read(line: int, number: int) -> Frame:
+            label = f"frame {number + 1} of `{self.name}`"
+            return Frame(label, upright(lines[line].page(number)), self.values, self.channels)
 
-        pixels, _ = read(0, 0)
-        return lru_cache(max(2, min(cached, _MAX_CACHE // pixels.nbytes)))(read)
+        size = read(0, 0).picture.pixels.nbytes
+        return lru_cache(max(2, min(cached, _MAX_CACHE // size)))(read)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame, of which areas are converted to what a network sees."""
+
+    label: str
+    picture: Picture
+    values: Values | None
+    channels: int
+
+    @property
+    def size(self) -> Pair:
+        """(rows, columns)."""
+        h, w = self.picture.pixels.shape[:2]
+        return h, w
+
+    def seen(self, rows: slice, columns: slice) -> Array:
+        """(h, w, channels) float32 pixels; missing values are filled in."""
+        return self._converted(self._part(rows, columns))
+
+    def known(self, rows: slice, columns: slice) -> Array:
+        """(h, w, channels) float32 pixels; NaN where a value is missing."""
+        part = self._part(rows, columns)
+        pixels = self._converted(part)
+        missing = np.asarray(np.any((self.values or Values("display")).missing(part.pixels), axis=2))
+        if missing.any():
+            pixels[missing] = np.nan
+        return pixels
+
+    def _part(self, rows: slice, columns: slice) -> Picture:
+        return replace(self.picture, pixels=self.picture.pixels[rows, columns], alpha=None)
+
+    def _converted(self, part: Picture) -> Array:
+        return to_float(with_colours(seen_pixels(self.label, part, self.values), self.channels)).copy()
 
 
 @dataclass(frozen=True)
