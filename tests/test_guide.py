@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from n2n_cli.cli.app import app
 from n2n_cli.images import Picture, write_picture
+from tests.movies import counted, still, write_movie
 from tests.shots import noisy, scene, write_burst
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "GUIDE.md").read_text(encoding="utf-8")
@@ -20,6 +21,7 @@ SIZE = ("--set", "data.size=16")
 TITLES = (
     "I have two shots of each scene",
     "I have a burst",
+    "I have a movie",
     "I have one picture",
     "I have clean pictures and know my noise",
     "Starting from weights",
@@ -46,6 +48,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_burst(Path("scenes", name), shots[i])
     write_burst(Path("photos"), [noisy(scene(34, 40, seed=i), 0) for i in range(3)])
     Path("pairs.csv").write_text("".join(f"first/{i}.png,second/{i}.png\n" for i in range(3)))
+    write_movie(Path("cells.tif"), counted(still(20, 34, 40)))
     write_picture("in.png", Picture(noisy(scene(32, 36, seed=9), 25, seed=99)))
     return tmp_path
 
@@ -72,7 +75,7 @@ def test_the_commands_of_a_section(title: str, here: Path) -> None:
             words[2:2] = ["--seconds", "1"]
         result = CliRunner().invoke(app, words[1:])
         assert result.exit_code == 0, f"{command}: {result.stderr}"
-        made = [word for word in words if word.endswith(".png")][-1] if words[1] == "denoise" else None
+        made = [word for word in words if word.endswith((".png", ".tif"))][-1] if words[1] == "denoise" else None
         assert made is None or Path(made).is_file()
 
 
