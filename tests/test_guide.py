@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from n2n_cli.cli.app import app
 from n2n_cli.images import Picture, write_picture
 from n2n_cli.nn.functional import Array
+from tests.movies import counted, still, write_movie
 from tests.shots import noisy, scene, write_burst
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "GUIDE.md").read_text(encoding="utf-8")
@@ -23,6 +24,7 @@ TITLES = (
     "I have two shots of each scene",
     "I have a burst",
     "I have a Z stack",
+    "I have a movie",
     "I have one picture",
     "I have FITS frames",
     "I have clean pictures and know my noise",
@@ -54,6 +56,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         counts = noisy(scene(34, 40, seed=len(name)), 25, seed=sum(name.encode())).astype(np.uint16) + 900
         write_picture(f"{name}.fits", Picture(counts[..., :1]))
+    write_movie(Path("cells.tif"), counted(still(20, 34, 40)))
     write_picture("in.png", Picture(noisy(scene(32, 36, seed=9), 25, seed=99)))
     rng = np.random.default_rng(0)
     stacks = [rng.poisson(40 + 200 * np.stack([scene(32, 36, seed=i)[..., 0]] * 2)) for i in range(3)]  # (C, H, W)

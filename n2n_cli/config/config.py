@@ -146,6 +146,12 @@ class Config:
                     hint=f"leave it out, or take another `train.optimizer`: {', '.join(OPTIMIZERS)}",
                 )
         _check_source(self.data, origin)
+        if self.network.channels % self.data.frames:
+            raise ConfigError(
+                f"`{origin}`: `network.channels` is {self.network.channels}, which is no multiple of the "
+                f"{self.data.frames} frames of `data.frames`",
+                hint="as many channels as frames for a gray movie, three times as many for RGB",
+            )
         if self.data.kind == "single" and train.loss != "MSE":
             raise ConfigError(
                 f"`{origin}`: `train.loss` is {shown(train.loss)}, but single noisy pictures have a loss of their own",
@@ -222,16 +228,20 @@ def _check_source(data: DataConfig, origin: str) -> None:
     shots = data.kind in ("pairs", "bursts")
     wrong = {"second": data.second and data.kind != "pairs", "match_exposure": data.match_exposure and not shots}
     wrong |= {"align": data.align and not shots}
+    of_movies = {key: getattr(data, key) != getattr(DataConfig(), key) for key in ("axes", "frame_gap")}
+    wrong |= {key: given and data.kind != "movie" for key, given in of_movies.items()}
     for key, refused in wrong.items():
         if refused:
             raise ConfigError(
                 f'`{origin}`: `data.{key}` is {shown(getattr(data, key))}, but `data.kind` is "{data.kind}"',
-                hint="it is for shots of the same scenes: `--pairs A B` or `--bursts FOLDER`",
+                hint="it is for frames of a movie: `--movie FILE`"
+                if key in of_movies
+                else "it is for shots of the same scenes: `--pairs A B` or `--bursts FOLDER`",
             )
     if data.kind != "pictures" and data.source == DEAD_LEAVES:
         raise ConfigError(
             f'`{origin}`: `data.kind` is "{data.kind}", but `data.source` is the built-in pictures',
-            hint="name where they are: `--pairs A B`, `--bursts FOLDER` or `--single-image FOLDER`",
+            hint="name where they are: `--pairs A B`, `--bursts FOLDER`, `--single-image FOLDER` or `--movie FILE`",
         )
 
 

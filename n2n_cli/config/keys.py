@@ -18,7 +18,7 @@ from n2n_cli.values.transform import parse_values
 DEAD_LEAVES = "dead-leaves"
 """Name of the built-in pictures as a data source."""
 
-KINDS = ("pictures", "pairs", "bursts", "single")
+KINDS = ("pictures", "pairs", "bursts", "single", "movie")
 """Kinds of data sources, see `DataConfig`."""
 
 _MOST_PATTERNS, _LONGEST_PATTERN = 100, 200
@@ -36,6 +36,17 @@ def whole(low: int, high: int) -> Check:
     def check(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise ValueError(f"a whole number from {low:,} to {high:,}")
+        return value
+
+    return check
+
+
+def odd(high: int) -> Check:
+    """An odd number from 1 to `high`."""
+
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= high or value % 2 == 0:
+            raise ValueError(f"an odd number from 1 to {high}")
         return value
 
     return check
@@ -111,6 +122,13 @@ def path(value: Any) -> str:
     """A path, or an empty text."""
     if not isinstance(value, str) or "\0" in value or not _is_unicode(value):
         raise ValueError("a path, as UTF-8 text, or empty")
+    return value
+
+
+def axes(value: Any) -> str:
+    """Axes of a stack, as "TZCYX" or "T20Z5YX", or an empty text."""
+    if not isinstance(value, str) or not value.isascii() or not (value == "" or value.isalnum()) or len(value) > 50:
+        raise ValueError('letters as "TZCYX", or empty')
     return value
 
 

@@ -25,7 +25,7 @@ class NetworkConfig:
         Initialisation of the weights: "uniform", as PyTorch's convolutions, or "he" (He et al. 2015).
     """
 
-    channels: int = keys.key(keys.whole(1, 4), 3)
+    channels: int = keys.key(keys.whole(1, 96), 3)
     layers: tuple[LayerSpec, ...] = keys.key(keys.layers, ())
     init: str = keys.key(keys.one_of(("uniform", "he")), "uniform")
 
@@ -68,7 +68,8 @@ class DataConfig:
         Flip, rotate and swap the pairs at random in every epoch.
     kind : str
         Kind of the source: "pictures", to which noise is added; "pairs" of shots, in two folders or a table of two
-        columns; "bursts", a folder for every scene; or "single" noisy pictures.
+        columns; "bursts", a folder for every scene; "single" noisy pictures; or a "movie", a file of frames or a folder
+        of them.
     second : str
         Folder of the targets, for pairs in two folders.
     match_exposure : bool
@@ -78,6 +79,12 @@ class DataConfig:
     values : str
         "auto", "display", "linear" or "photons": transform between the pictures' values and what the network sees. A
         training on measured values replaces it by the transform itself, as "linear:91.0~185.0".
+    axes : str
+        Axes of a movie, as "TZCYX"; empty: as the file says.
+    frame_gap : int
+        Maximum distance in time of input and target, in frames.
+    frames : int
+        Number of neighbouring frames of a movie that the network takes as its channels, an odd one.
     """
 
     source: str = keys.key(keys.source, DEAD_LEAVES)
@@ -97,6 +104,9 @@ class DataConfig:
     match_exposure: bool = keys.key(keys.flag, False)
     align: bool = keys.key(keys.flag, False)
     values: str = keys.key(keys.values, "auto")
+    axes: str = keys.key(keys.axes, "")
+    frame_gap: int = keys.key(keys.whole(1, 1000), 1)
+    frames: int = keys.key(keys.odd(31), 1)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,11 @@ alignment           shift and exposure of one shot against another
 shot_sources        training and validation pairs of real noisy pictures
 shot_crops          numbered crops of shots, the base of the next two
 shot_pairs          pairs of two shots
+movies              movies as lines of frames, split into blocks of time
+movie_sources       training and validation pairs of a movie
+movie_pairs         pairs of crops of a movie's frames, read as needed
+moving_patches      simulated movement in stacks of frames
+motion              mask of what moved between two frames
 single_pairs        pairs of neighbouring pixels of single shots
 neighbour_sampling  random pairs of neighbouring pixels of a picture
 """

@@ -31,9 +31,13 @@ def values_of_set(paths: Sequence[Shot], text: str) -> Values | None:
     text : str
         `DataConfig.values`.
     """
+    return values_of_pictures(_sample(paths), text)
+
+
+def values_of_pictures(pictures: Iterator[Picture], text: str) -> Values | None:
+    """The transform that all pictures of a data set share, from a sample of them; see `values_of_set`."""
     if text not in MODES:
         return parse_values(text)
-    pictures = _sample(paths)
     first = next(pictures, None)
     if text == "display" or first is None:
         return None

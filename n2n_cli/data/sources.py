@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from n2n_cli.config import DataConfig
 from n2n_cli.config.keys import DEAD_LEAVES
 from n2n_cli.data.built_in import built_in_pictures
 from n2n_cli.data.folders import PAIR_ENDINGS, check_channels, image_files, notes_on_others, picture_sizes
+from n2n_cli.data.movie_sources import open_movie
+from n2n_cli.data.movies import movie_of
 from n2n_cli.data.pairs import HELD_OUT, ArrayPairs, CropPairs, Dataset, how_often
 from n2n_cli.data.picture_memory import MAX_BYTES, cropped_note, middle, share_of_sides
 from n2n_cli.data.set_values import read_pixels, values_note, values_of_set
@@ -45,6 +48,15 @@ def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int |
     DataError, ImageError, CheckpointError
         When the source is missing, damaged, too small, or does not fit the network.
     """
+    if config.kind == "movie":
+        movie, notes = movie_of(config.source, config.axes)
+        data = open_movie(config, channels, movie, seed=seed)
+        return replace(data, notes=notes + data.notes)
+    if config.frames > 1:
+        raise DataError(
+            f"the network takes {config.frames} frames of a movie, but `{config.source}` is none",
+            hint="`--movie FILE`, or a configuration with `data.frames` of 1",
+        )
     if config.kind != "pictures":
         return open_shots(config, channels, seed=seed)
     pair_file = find_pair_file(config.source, PAIR_FILES[0])

@@ -3,6 +3,7 @@
 picture        a display picture in memory
 page           a page of any kind of values
 transforms     the transform of a file's values
+in_time        frames of a movie with their neighbours in time
 picture_files  picture files, one after another
 history        text on what was done, for files that keep a history
 tasks          tasks, options and outcomes

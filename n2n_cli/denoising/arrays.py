@@ -13,6 +13,7 @@ from typing import Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
+from n2n_cli.denoising.in_time import times_around
 from n2n_cli.denoising.page import denoise_page
 from n2n_cli.denoising.tasks import DenoiseOptions
 from n2n_cli.denoising.transforms import Transforms
@@ -108,6 +109,10 @@ def denoise(
     loaded = None
     if learning != "zs-n2n":
         loaded = model if isinstance(model, Model) else _load(model)
+    if loaded is not None and loaded.frames > 1 and "T" not in (axes or ""):
+        raise ArgumentError(
+            "axes", axes, f'axes with T: the model takes {loaded.frames} frames of a movie, as of "TYX"'
+        )
     options = DenoiseOptions(strength=strength, learning=learning, pd=pd)
     denoised = _denoised(frames, loaded, options, axes, values)
     return denoised if isinstance(array, Iterator) else next(denoised)
@@ -116,6 +121,7 @@ def denoise(
 def _denoised(
     frames: Iterator[Array], model: Model | None, options: DenoiseOptions, axes: str | None, values: Mode
 ) -> Iterator[Array]:
+    in_time = model is not None and model.frames > 1
     first = [_checked(frame, axes) for frame in islice(frames, 1 + SAMPLED)]
     transforms: list[Transforms] = []  # of each channel
     for frame in chain(first, frames):
@@ -127,8 +133,10 @@ def _denoised(
                 pages = [Picture(page) for stack in samples for page in stack]
                 trained = None if model is None else model.values
                 transforms.append(Transforms(partial(_spread, pages[1:]), values, trained))
-            for page in own:
-                page[...] = denoise_page(model, Picture(page), transforms[channel], options).picture.pixels
+            pictures = [Picture(page.copy() if in_time else page) for page in own]  # neighbours of replaced pages
+            for number, (page, picture) in enumerate(zip(own, pictures, strict=True)):
+                seen = _around(number, pictures, array, axes, model.frames) if model is not None and in_time else []
+                page[...] = denoise_page(model, picture, transforms[channel], options, frames=seen).picture.pixels
         yield result.astype(array.dtype, copy=False)
 
 
@@ -145,6 +153,14 @@ def _checked(array: ArrayLike, axes: str | None) -> Array:
 def _native(array: Array, *, copy: bool) -> Array:
     """An array in the byte order of this machine."""
     return array.astype(array.dtype.newbyteorder("="), copy=copy)
+
+
+def _around(number: int, pages: list[Picture], array: Array, axes: str | None, frames: int) -> list[Picture]:
+    """Pages around one in time, the slowest axis of the pages of an array."""
+    length = array.shape[(axes or "").index("T")]
+    apart = len(pages) // length
+    time, rest = divmod(number, apart)
+    return [pages[place * apart + rest] for place in times_around(time, length, frames)]
 
 
 def _order(array: Array, axes: str | None) -> tuple[int, ...]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from n2n_cli.denoising.in_time import denoise_in_time
 from n2n_cli.denoising.picture import denoise_picture
 from n2n_cli.denoising.tasks import DenoiseOptions
 from n2n_cli.denoising.transforms import Group, Transforms
+from n2n_cli.errors import ArgumentError, ImageError
 from n2n_cli.images import Picture
 from n2n_cli.models.model import Model
 from n2n_cli.noise.analysis import NoiseAnalysis
 from n2n_cli.noise.correlation import correlation_notes, shuffled_down, shuffled_up
 from n2n_cli.single_image.denoiser import LEARNING, learn_to_denoise
 from n2n_cli.system.progress import advance, part_of_work
+from n2n_cli.values.prepared import Prepared
 from n2n_cli.values.transform import noise_of
 
 if TYPE_CHECKING:
@@ -44,7 +48,12 @@ class DenoisedPage:
 
 
 def denoise_page(
-    model: Model | None, own: Picture, transforms: Transforms, options: DenoiseOptions, channel: int = 0
+    model: Model | None,
+    own: Picture,
+    transforms: Transforms,
+    options: DenoiseOptions,
+    channel: int = 0,
+    frames: Sequence[Picture] = (),
 ) -> DenoisedPage:
     """Denoise a page of any kind of values: display, or measured.
 
@@ -54,12 +63,32 @@ def denoise_page(
     ----------
     channel : int
         Place of the page along the axis C of its stack.
+    frames : sequence of Picture
+        Frames of a movie around the page, in the order of time, the page in their middle: as many as `model.frames`, if
+        those are several.
+
+    Raises
+    ------
+    ArgumentError
+        When the model takes several frames, and there are none, or it is to be adapted.
+    ImageError
+        When it takes several frames, and the page has channels beside gray or RGB.
     """
+    if model is not None and model.frames > 1:
+        if len(frames) != model.frames:
+            raise ArgumentError("model", "a model of movies", f"given {model.frames} frames, not a single picture")
+        if options.learning is not None:
+            raise ArgumentError("model", "a model of movies", "one of single pictures, to be adapted to one")
+        if own.extra:
+            raise ImageError(
+                f"its frames have {own.pixels.shape[2]} channels; a model of movies takes gray or RGB",
+                hint="save the channels as pages of their own",
+            )
     pages = []
     parts = own.parts()
     for number, part in enumerate(parts):
         with part_of_work(1 / len(parts)):
-            pages.append(_denoise_part(model, part, transforms, options, Group(channel, number)))
+            pages.append(_denoise_part(model, part, transforms, options, Group(channel, number), frames))
     if not own.extra:
         return pages[0]
     note = f"its {own.pixels.shape[2]} channels were denoised one after another"
@@ -73,17 +102,24 @@ def denoise_page(
 
 
 def _denoise_part(
-    model: Model | None, own: Picture, transforms: Transforms, options: DenoiseOptions, group: Group
+    model: Model | None,
+    own: Picture,
+    transforms: Transforms,
+    options: DenoiseOptions,
+    group: Group,
+    frames: Sequence[Picture],
 ) -> DenoisedPage:
     values = transforms.of(own, group)
     page = DenoisedPage(own)
     if options.strength == 0 or values.reason:
         advance(1)
     elif (prepared := transforms.prepared(own, group)) is None:
-        page.picture = _denoise(model, own, page, options, options.strength, options.max_memory)
+        page.picture = _denoise(model, own, page, options, options.strength, options.max_memory, frames)
     else:
         spare = None if options.max_memory is None else max(1, options.max_memory - 2 * own.pixels.nbytes)
-        denoised = _denoise(model, prepared.picture, page, options, 1.0, spare)
+        middle = len(frames) // 2
+        seen = [prepared.picture if i == middle else Prepared(frame, values).picture for i, frame in enumerate(frames)]
+        denoised = _denoise(model, prepared.picture, page, options, 1.0, spare, seen)
         page.picture = prepared.finish(denoised.pixels, options.strength)
     if options.estimates:
         page.noise_before, page.noise_after = (noise_of(picture, values) for picture in (own, page.picture))
@@ -97,8 +133,31 @@ def _denoise(
     options: DenoiseOptions,
     strength: float,
     max_memory: int | None,
+    frames: Sequence[Picture] = (),
 ) -> Picture:
-    """Denoise a picture as the network sees it: split it, learn from it, denoise the parts, join them."""
+    """Denoise a picture as the network sees it: split it, learn from it, denoise the parts, join them.
+
+    A picture of all `frames` is made for a network of movies.
+    """
+    if model is not None and model.frames > 1:
+        share = 1 / (picture.pixels.shape[2] if model.channels == model.frames else 1)
+
+        def together(stacked: Picture) -> Picture:
+            with part_of_work(share):
+                return _denoise_parts(model, stacked, page, options, strength, max_memory)
+
+        return denoise_in_time(frames, model, together)
+    return _denoise_parts(model, picture, page, options, strength, max_memory)
+
+
+def _denoise_parts(
+    model: Model | None,
+    picture: Picture,
+    page: DenoisedPage,
+    options: DenoiseOptions,
+    strength: float,
+    max_memory: int | None,
+) -> Picture:
     parts = shuffled_down(picture, options.pd)
     share = LEARNING if options.learning else 0.0
     with part_of_work(share):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from n2n_cli.denoising.history import history
+from n2n_cli.denoising.in_time import TimeNeighbours
 from n2n_cli.denoising.page import denoise_page
 from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask, Outcome, output_exists
 from n2n_cli.denoising.transforms import Group, Transforms
@@ -59,20 +60,21 @@ def denoise_files(
     Outcome
         One per task, in order, after its output was written.
     """
-    for task in tasks:
-        started = time.perf_counter()
-        outcome = Outcome(task)
-        begin(task)
-        try:
-            if options.skip_existing and output_exists(task):
-                outcome.status = "skipped"
-            else:
-                _denoise_file(model, outcome, options)
-        except Exception as error:  # also an unexpected one: it must not stop the other tasks
-            outcome.status, outcome.error = "failed", error
-            _release(error)
-        outcome.seconds = time.perf_counter() - started
-        yield outcome
+    with TimeNeighbours(model, options) as neighbours:
+        for task in tasks:
+            started = time.perf_counter()
+            outcome = Outcome(task)
+            begin(task)
+            try:
+                if options.skip_existing and output_exists(task):
+                    outcome.status = "skipped"
+                else:
+                    _denoise_file(model, outcome, options, neighbours)
+            except Exception as error:  # also an unexpected one: it must not stop the other tasks
+                outcome.status, outcome.error = "failed", error
+                _release(error)
+            outcome.seconds = time.perf_counter() - started
+            yield outcome
 
 
 def _release(error: BaseException | None) -> None:
@@ -82,7 +84,7 @@ def _release(error: BaseException | None) -> None:
         error = error.__context__
 
 
-def _denoise_file(model: Model | None, outcome: Outcome, options: DenoiseOptions) -> None:
+def _denoise_file(model: Model | None, outcome: Outcome, options: DenoiseOptions, neighbours: TimeNeighbours) -> None:
     task = outcome.task
     image_format = options.image_format
     if task.output_stream is None and image_format is None:
@@ -94,7 +96,8 @@ def _denoise_file(model: Model | None, outcome: Outcome, options: DenoiseOptions
         outcome.note(picture.notes)
         channel = channel_of(outcome.pages)
         with part_of_work(1 / len(file)):
-            page = denoise_page(model, picture, transforms, options, channel)
+            frames = neighbours.of(None if task.input_stream is not None else task.source, outcome.pages)
+            page = denoise_page(model, picture, transforms, options, channel, frames)
         outcome.note(page.notes)
         outcome.learned += page.learned
         if page.noise_before is not None and page.noise_after is not None:

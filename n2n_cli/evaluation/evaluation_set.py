@@ -98,6 +98,16 @@ def open_evaluation_set(
     channels = config.network.channels
     given = {"--noise": noise, "--crops": crops, "--seed": seed, "--clip": clip or None}
     unused = " and ".join(f"`{option}`" for option, value in given.items() if value is not None)
+    if config.data.frames > 1:
+        raise UsageError(
+            f"the model takes {config.data.frames} frames of a movie, not single pictures",
+            hint="denoise the movie, and compare it with the clean one: `n2n compare noisy.tif denoised.tif clean.tif`",
+        )
+    if source is None and config.data.kind == "movie":
+        raise UsageError(
+            "the held-out frames of a movie have no clean pictures to be scored against",
+            hint="the run's `metrics.jsonl` has the scores against neighbouring frames; `--data FOLDER` names others",
+        )
     if clean is not None:
         return _real_pairs(source, clean, config, unused, page)
     if source is None and config.data.kind != "pictures" and (noise is not None or clip):

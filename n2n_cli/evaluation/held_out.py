@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import islice
 
+import numpy as np
+
 from n2n_cli.data.pairs import Pairs
 from n2n_cli.distributed.ranks import ALONE, Ranks
 from n2n_cli.evaluation.evaluation_set import batch_indices
@@ -40,13 +42,13 @@ class HeldOut:
     @cached_property
     def noisy_errors(self) -> list[float]:
         """Mean squared errors of all noisy pictures."""
-        return self.of_all([mean_squared_error(*pair) for batch in self._own() for pair in zip(*batch, strict=True)])
+        return self.of_all([_error(*pair) for batch in self._own() for pair in zip(*batch, strict=True)])
 
     def errors(self, model: Model | Predictor) -> Iterator[float]:
         """Denoise the pictures of this rank; iterate over their mean squared errors."""
         for noisy, clean in self._own():
             for pair in zip(model.predict(noisy), clean, strict=True):
-                yield mean_squared_error(*pair)
+                yield _error(*pair)
 
     def of_all(self, errors: list[float]) -> list[float]:
         """Gather the errors of all ranks, in the order of the pictures."""
@@ -71,3 +73,9 @@ class HeldOut:
             self._cache = [first, *batches]
             return self._cache
         return map(self._pairs.batch, own)
+
+
+def _error(picture: Array, target: Array) -> float:
+    """Mean squared error over the elements whose target is known; NaN stands for the others."""
+    known = ~np.isnan(target)
+    return mean_squared_error(picture, target) if known.all() else mean_squared_error(picture[known], target[known])

@@ -25,7 +25,7 @@ from n2n_cli.nn.averaging import MovingAverage
 from n2n_cli.nn.freezing import trainable
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.init import UNDRAWN
-from n2n_cli.nn.losses import LOSSES
+from n2n_cli.nn.losses import LOSSES, KnownOnly
 from n2n_cli.nn.optim import OPTIMIZERS
 from n2n_cli.nn.state import LARGEST_WEIGHT
 from n2n_cli.values.transform import Values, parse_values
@@ -105,6 +105,11 @@ class Model:
         return parse_values(text) if ":" in text else None
 
     @property
+    def frames(self) -> int:
+        """Number of frames of a movie that the network takes as its channels; 1 for single pictures."""
+        return 1 if self._config is None else self._config.data.frames
+
+    @property
     def executor(self) -> Executor:
         """The compiled network."""
         return self.trainer.executor
@@ -158,7 +163,8 @@ class Model:
     @staticmethod
     def _criterion_of(config: Config) -> Loss:
         """The loss that a configuration names."""
-        return LOSSES[config.train.loss]()
+        loss = LOSSES[config.train.loss]()
+        return KnownOnly(loss) if config.data.kind == "movie" else loss
 
     @classmethod
     def from_checkpoint(cls, path: Path | str, config: Config | None = None, *, threads: int | None = None) -> Self:

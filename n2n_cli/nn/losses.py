@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from typing import TypeVar
 
@@ -76,6 +77,39 @@ class L1(Loss):
         (error,) = self.use_up()
         grad: Array = np.sign(error) * (1 / error.size)
         return grad
+
+
+class KnownOnly(Loss):
+    """A loss over the elements whose target is known; NaN stands for the others.
+
+    Where a target is unknown, the prediction counts as right: it adds nothing to the loss nor to its gradient. The mean
+    is still over every element.
+
+    Parameters
+    ----------
+    loss : Loss
+        Zero, with a gradient of zero, where prediction and target are equal.
+    """
+
+    def __init__(self, loss: Loss) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, prediction: Array, target: Array) -> float:
+        """The loss, with the prediction as target where that is NaN."""
+        if prediction.shape != target.shape:
+            return self.loss.forward(prediction, target)  # raises
+        own = copy.copy(self.loss)  # copies of this loss run side by side
+        self.keep(own)
+        return own.forward(prediction, np.where(np.isnan(target), prediction, target))
+
+    def backward(self) -> Array:
+        (own,) = self.use_up()
+        grad: Array = own.backward()
+        return grad
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.loss!r})"
 
 
 LOSSES: dict[str, type[Loss]] = {"MSE": MSE, "L1": L1}

@@ -119,7 +119,8 @@ class Values:
             Standard deviation of the noise of v; 0 if it is not known.
         """
         span = max(HEADROOM, sigma / MOST_NOISE)
-        return replace(self, kind="linear", span=span, sigma=sigma / span if sigma else math.inf, reason="")
+        own = replace(self, gain=0.0, variance=0.0, start=0.0)  # a variance-stabilising transform has others
+        return replace(own, kind="linear", span=span, sigma=sigma / span if sigma else math.inf, reason="")
 
     def stabilised(self, gain: float, variance: float) -> Values:
         """Values whose noise, of the variance gain * v + variance, is made uniform."""

@@ -106,7 +106,7 @@ def test_a_missing_file_is_told_with_the_shipped_names(
     with pytest.raises(ConfigError) as caught:
         load_config(name)
     assert caught.value.message == f"there is no configuration `{name}`"
-    assert caught.value.hint == "shipped: default, ee559, ee559-adam, ee559-best, photo, unet, unet-small"
+    assert caught.value.hint == "shipped: default, ee559, ee559-adam, ee559-best, movie, photo, unet, unet-small"
 
 
 def test_a_folder_leads_to_the_configuration_in_it(tmp_path: Path) -> None:
@@ -266,8 +266,12 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("data.recolour", 2, "2", "true or false"),
     ("data.shrink", 0, "0", "a number above 0 and at most 1"),
     ("data.shrink", 1.5, "1.5", "a number above 0 and at most 1"),
-    ("network.channels", 0, "0", "a whole number from 1 to 4"),
-    ("network.channels", 5, "5", "a whole number from 1 to 4"),
+    ("network.channels", 0, "0", "a whole number from 1 to 96"),
+    ("network.channels", 97, "97", "a whole number from 1 to 96"),
+    ("data.frames", 2, "2", "an odd number from 1 to 31"),
+    ("data.frames", 33, "33", "an odd number from 1 to 31"),
+    ("data.frame_gap", 0, "0", "a whole number from 1 to 1,000"),
+    ("data.axes", "T-YX", '"T-YX"', 'letters as "TZCYX", or empty'),
     ("data.size", 3, "3", "a whole number from 4 to 1,024"),
     ("data.size", 1025, "1025", "a whole number from 4 to 1,024"),
     ("data.pairs", 0, "0", "a whole number from 1 to 100,000,000"),
@@ -616,6 +620,7 @@ def test_every_shipped_configuration_loads() -> None:
         "ee559",
         "ee559-adam",
         "ee559-best",
+        "movie",
         "photo",
         "unet",
         "unet-small",

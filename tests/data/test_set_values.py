@@ -45,6 +45,15 @@ def test_measured_sets_are_scaled_linearly(dtype: str, tmp_path: Path) -> None:
     assert 250 < values.high < 450
 
 
+def test_a_checkpoint_holds_the_transform_that_a_measured_set_was_seen_through(tmp_path: Path) -> None:
+    paths = frames(tmp_path, (300, 300, 300))
+    values = values_of_set(paths, "auto")
+    assert values is not None
+    pixels = read_pixels(paths[0], 1, values)
+    np.testing.assert_array_equal(pixels, read_pixels(paths[0], 1, parse_values(values.to_text())))
+    assert -0.1 < pixels.mean() < 1
+
+
 def test_photons_are_stabilised_where_it_is_asked_for(tmp_path: Path) -> None:
     values = values_of_set(frames(tmp_path, (60, 300, 100)), "photons")
     assert values is not None

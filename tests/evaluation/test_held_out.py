@@ -52,3 +52,18 @@ def test_pairs_are_generated_once_when_they_fit_in_the_cache(rng: np.random.Gene
 
 def test_no_pairs_have_no_errors() -> None:
     assert errors_of(HeldOut(ArrayPairs(*np.zeros((2, 0, 1, 4, 6), np.uint8)))) == ([], [])
+
+
+def test_unknown_targets_do_not_count(rng: np.random.Generator) -> None:
+    noisy, clean = rng.random((2, 5, 1, 4, 6), dtype=np.float32)
+    clean[1, 0, :, 2:] = np.nan
+
+    class Given(ArrayPairs):
+        def batch(self, numbers: Sequence[int] | Array, epoch: int = 0) -> tuple[Array, Array]:
+            return noisy[numbers], clean[numbers]
+
+    noisy_errors, errors = errors_of(HeldOut(Given(noisy, clean)))
+    known = clean[1, 0, :, :2]
+    assert noisy_errors[1] == pytest.approx(np.mean((noisy[1, 0, :, :2] - known) ** 2), rel=1e-5)
+    assert errors[1] == pytest.approx(np.mean((noisy[1, 0, :, :2] / 2 - known) ** 2), rel=1e-5)
+    assert np.isfinite(noisy_errors + errors).all()

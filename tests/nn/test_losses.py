@@ -8,7 +8,7 @@ import pytest
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import MSE, Loss
 from n2n_cli.nn.gradient_check import check_same_gradient, numeric_gradient
-from n2n_cli.nn.losses import L1, LOSSES
+from n2n_cli.nn.losses import L1, LOSSES, KnownOnly
 
 every_loss = pytest.mark.parametrize("kind", [MSE, L1])
 
@@ -99,3 +99,30 @@ def test_a_loss_has_to_say_how() -> None:
 
 def test_their_names() -> None:
     assert LOSSES == {"MSE": MSE, "L1": L1}
+
+
+@every_loss
+def test_unknown_targets_add_nothing(kind: type[Loss], rng: np.random.Generator) -> None:
+    prediction, target = rng.normal(size=(2, 2, 3, 4, 5))
+    unknown = rng.random(target.shape) < 0.3
+    loss, plain = KnownOnly(kind()), kind()
+    got = loss(prediction, np.where(unknown, np.nan, target))
+    wanted = plain(prediction, np.where(unknown, prediction, target))
+    assert got == wanted
+    grad = loss.backward()
+    assert not grad[unknown].any()
+    assert np.array_equal(grad, plain.backward())
+
+
+def test_copies_of_a_loss_of_known_targets_do_not_disturb_each_other(rng: np.random.Generator) -> None:
+    prediction, target = rng.normal(size=(2, 2, 3, 4, 5))
+    one = KnownOnly(MSE())
+    other = copy.copy(one)
+    one(prediction, target)
+    other(2 * prediction, target)
+    assert np.array_equal(one.backward(), 2 / target.size * (prediction - target))
+
+
+def test_unknown_targets_of_another_shape_are_refused() -> None:
+    with pytest.raises(ShapeError, match="MSE"):
+        KnownOnly(MSE())(np.zeros((2, 3)), np.full((3, 2), np.nan))

@@ -59,6 +59,15 @@ def train(
     single_image: Annotated[
         str | None, option("--single-image", "FOLDER", str, "One noisy picture of each scene.")
     ] = None,
+    movie: Annotated[
+        str | None, option("--movie", "FILE|FOLDER", str, "A movie: a stack, or a folder of numbered frames.")
+    ] = None,
+    frame_gap: Annotated[
+        object, option("--frame-gap", "N", number, "Most frames from input to target of --movie.", default="1")
+    ] = None,
+    axes: Annotated[
+        str | None, option("--axes", "LETTERS", str, "Axes of --movie, as TZCYX.", default="as the file says")
+    ] = None,
     match_exposure: Annotated[
         bool, typer.Option("--match-exposure", help="Match the brightness of a scene's shots.")
     ] = False,
@@ -123,6 +132,8 @@ def train(
 
       n2n train --bursts scenes/ --init photo --lr 0.0002 --epochs 5
 
+      n2n train --movie cells.tif --config movie --init photo
+
       n2n train --resume runs/photos
     """
     from n2n_cli.config.keys import DEAD_LEAVES
@@ -135,6 +146,8 @@ def train(
     flags = {
         "data.match_exposure": ("--match-exposure", match_exposure or None),
         "data.align": ("--align", align or None),
+        "data.frame_gap": ("--frame-gap", frame_gap),
+        "data.axes": ("--axes", axes),
         "data.values": ("--values", values),
         "data.noise": ("--noise", noise),
         "train.epochs": ("--epochs", epochs),
@@ -144,7 +157,7 @@ def train(
         "train.init": ("--init", init),
         "train.freeze": ("--freeze", freeze or None),
     }
-    sources = picture_flags(data, pairs, bursts, single_image)
+    sources = picture_flags(data, pairs, bursts, single_image, movie)
     given = sources | {name: (flag, value) for name, (flag, value) in flags.items() if value is not None}
     if resume is None:
         tuned = config_to_tune(init) if init and config is None else config_option(config or "default")

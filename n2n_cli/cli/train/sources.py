@@ -13,7 +13,13 @@ from n2n_cli.errors import UsageError
 if TYPE_CHECKING:
     from n2n_cli.config import DataConfig
 
-_KINDS = {"--data": "pictures", "--pairs": "pairs", "--bursts": "bursts", "--single-image": "single"}
+_KINDS = {
+    "--data": "pictures",
+    "--pairs": "pairs",
+    "--bursts": "bursts",
+    "--single-image": "single",
+    "--movie": "movie",
+}
 
 
 class TrainCommand(TyperCommand):
@@ -25,7 +31,7 @@ class TrainCommand(TyperCommand):
 
 
 def picture_flags(
-    data: str | None, pairs: Sequence[str] | None, bursts: str | None, single_image: str | None
+    data: str | None, pairs: Sequence[str] | None, bursts: str | None, single_image: str | None, movie: str | None
 ) -> dict[str, tuple[str, Any]]:
     """Map keys of the configuration to the (option, value) that sets them.
 
@@ -34,7 +40,7 @@ def picture_flags(
     UsageError
         When more than one was given, or `--pairs` has neither two folders nor one table.
     """
-    single = {"--data": data, "--bursts": bursts, "--single-image": single_image}
+    single = {"--data": data, "--bursts": bursts, "--single-image": single_image, "--movie": movie}
     given: dict[str, Sequence[str]] = {flag: [value] for flag, value in single.items() if value is not None}
     if pairs:
         given["--pairs"] = pairs
@@ -52,9 +58,13 @@ def picture_flags(
 
 
 def left_off(sources: dict[str, tuple[str, Any]]) -> dict[str, tuple[str, Any]]:
-    """Reset keys that apply to shots alone, for options that name other pictures."""
-    flag, kind = sources.get("data.kind", ("", "pairs"))
-    return {} if kind in ("pairs", "bursts") else {f"data.{key}": (flag, False) for key in ("match_exposure", "align")}
+    """Reset keys that apply to shots or movies alone, for options that name other pictures."""
+    if "data.kind" not in sources:
+        return {}
+    flag, kind = sources["data.kind"]
+    of_shots = {} if kind in ("pairs", "bursts") else {"match_exposure": False, "align": False}
+    of_movies = {} if kind == "movie" else {"axes": "", "frame_gap": 1}
+    return {f"data.{key}": (flag, value) for key, value in {**of_shots, **of_movies}.items()}
 
 
 def check_same_kind(flags: dict[str, tuple[str, Any]], data: DataConfig) -> None:

@@ -1,0 +1,265 @@
+"""Numbered pairs of crops of a movie's frames, read from the file as needed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import TypeAlias
+
+import numpy as np
+
+from n2n_cli.data.alignment import Exposure, measure_exposure, measure_shift
+from n2n_cli.data.motion import DifferenceNoise, box_means
+from n2n_cli.data.movies import Movie, Reader, Stacks
+from n2n_cli.data.moving_patches import add_moving_patches
+from n2n_cli.data.pairs import generator
+from n2n_cli.images.pixels import flip_rotate
+from n2n_cli.nn.functional import Array, Pair
+
+Area: TypeAlias = tuple[slice, slice]
+"""Rows and columns."""
+
+MAX_WINDOWS = 200_000_000
+"""Maximum size of the windows that are in memory for an epoch, in bytes."""
+_WINDOW = 256
+"""Side of the windows, in pixels."""
+_MEASURED = 512
+"""Side of the middle of a frame that shift and brightness are measured on, in pixels."""
+_CHANCE = 10.0
+"""Least fall of the difference of two frames by a true shift: ten times that of one pixel's share of chance."""
+_PLACES = 16  # tries to find a place that is known
+_KNOWN = 0.2
+"""Minimum share of a validation crop that did not move."""
+_CHOICE, _CROPS, _AUGMENT = 51, 52, 53  # numbers of random streams, used nowhere else in this package
+_VALIDATION = 10  # added to them
+
+
+@dataclass(frozen=True)
+class Window:
+    """The same window of a stack of frames and of their targets.
+
+    Attributes
+    ----------
+    noisy, target : (H, W, frames * channels) float32 arrays
+        As a network sees them; NaN where a target is unknown.
+    """
+
+    noisy: Array
+    target: Array
+
+
+class MoviePairs:
+    """Random crops of stacks of frames and of their targets.
+
+    An epoch has windows of as many pairs of stacks as fit into memory; other epochs have others. Targets are aligned
+    to their inputs by whole pixels and matched in brightness, and NaN where the scene moved: see `nn.losses.KnownOnly`.
+
+    Parameters
+    ----------
+    movie : Movie
+    stacks : Stacks
+    count : int
+        Number of pairs.
+    size : int
+        Side of the crops, in pixels.
+    noise : DifferenceNoise
+    seed : int
+    validation : bool
+        The same pairs in every epoch.
+    redraw : bool
+        Choose new frames in every epoch.
+    recrop : bool
+        Cut new crops in every epoch.
+    augment : bool
+        Flip and rotate the crops at random, reverse the time, and move pieces of a stack, in every epoch.
+    max_bytes : int
+        Maximum size of the windows of an epoch.
+    """
+
+    def __init__(
+        self,
+        movie: Movie,
+        stacks: Stacks,
+        count: int,
+        size: int,
+        noise: DifferenceNoise,
+        *,
+        seed: int,
+        validation: bool = False,
+        redraw: bool = False,
+        recrop: bool = False,
+        augment: bool = False,
+        max_bytes: int = MAX_WINDOWS,
+    ) -> None:
+        self.movie, self.stacks, self.size, self.noise, self.seed = movie, stacks, size, noise, seed
+        self.redraw, self.recrop, self.augmented = redraw, recrop, augment
+        self.validation, self.max_bytes = validation, max_bytes
+        self._count, self._lock = count, Lock()
+        self._epoch, self._windows = -1, list[Window]()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def batch(self, numbers: Sequence[int] | Array, epoch: int = 0) -> tuple[Array, Array]:
+        windows = self._of_epoch(epoch if self.redraw else 0)
+        depth = self.stacks.frames * self.movie.channels
+        # Channels last in memory, as in pictures and in the engine's kernels.
+        noisy, target = (np.empty((len(numbers), self.size, self.size, depth), np.float32) for _ in range(2))
+        for i, number in enumerate(map(int, numbers)):
+            noisy[i], target[i] = self._crop(windows[number % len(windows)], number, epoch)
+        return np.moveaxis(noisy, -1, 1), np.moveaxis(target, -1, 1)  # (N, C, H, W)
+
+    def _crop(self, window: Window, number: int, epoch: int) -> tuple[Array, Array]:
+        rng = self._rng(_CROPS, epoch if self.recrop else 0, number)
+        places = [
+            tuple(int(rng.integers(side - self.size + 1)) for side in window.noisy.shape[:2]) for _ in range(_PLACES)
+        ]
+        known = (np.isfinite(window.target[_square(place, self.size)]).mean() for place in places)
+        area = _square(
+            next((place for place, share in zip(places, known, strict=True) if share >= _KNOWN), places[0]), self.size
+        )
+        noisy, target = window.noisy[area], window.target[area]
+        if self.augmented:
+            rng = self._rng(_AUGMENT, epoch, number)
+            variant = int(rng.integers(8))
+            noisy, target = flip_rotate(noisy, variant), flip_rotate(target, variant)
+            if rng.integers(2):
+                noisy, target = (self._reversed(part) for part in (noisy, target))
+            if self.stacks.frames > 1:
+                noisy, target = add_moving_patches(noisy, target, self.stacks.frames, rng=rng)
+        return noisy, target
+
+    def _reversed(self, stack: Array) -> Array:
+        """A stack with its frames in the opposite order."""
+        return stack.reshape(*stack.shape[:2], self.stacks.frames, -1)[:, :, ::-1].reshape(stack.shape)
+
+    def _of_epoch(self, epoch: int) -> list[Window]:
+        """The windows of an epoch; those of the last one are kept."""
+        with self._lock:
+            if self._epoch != epoch:
+                self._windows = []  # makes room
+                self._windows = self._read(epoch)
+                self._epoch = epoch
+            return self._windows
+
+    def _read(self, epoch: int) -> list[Window]:
+        rng = self._rng(_CHOICE, epoch, 0)
+        windows: list[Window] = []
+        order = rng.permutation(len(self.stacks))
+        with self.movie.opened() as lines:
+            frames = self.movie.reader(lines, 2 * self.stacks.frames)  # pairs that follow each other share frames
+            one = self._window(frames, int(order[0]), rng.random(2))
+            number = max(1, self.max_bytes // (one.noisy.nbytes + one.target.nbytes))
+            for pair in np.sort(order[: min(number, self._count)]):
+                windows.append(self._window(frames, int(pair), rng.random(2)))
+        usable = [window for window in windows if np.isfinite(window.target).mean() >= _KNOWN]
+        return usable or windows
+
+    def _window(self, read: Reader, pair: int, place: Array) -> Window:
+        line, inputs, targets = self.stacks.numbers(pair)
+        side = max(_WINDOW, self.size)
+        noisy, target = [], []
+        for one, other in zip(inputs, targets, strict=True):
+            size = read(line, one).size
+            top, left = (int(place[axis] * (max(0, size[axis] - side) + 1)) for axis in (0, 1))
+            area = slice(top, min(top + side, size[0])), slice(left, min(left + side, size[1]))
+            two = matched_frames(read, line, one, other, area)
+            filled = np.where(np.isnan(two.matched), two.frame, two.matched)
+            unknown = np.isnan(two.matched).any(axis=2) | self.noise.moved(two.frame, filled)
+            two.matched[unknown | two.copies] = np.nan
+            noisy.append(two.frame)
+            target.append(two.matched)
+        return Window(np.concatenate(noisy, axis=2), np.concatenate(target, axis=2))
+
+    def _rng(self, stream: int, epoch: int, number: int) -> np.random.Generator:
+        return generator(self.seed, stream + _VALIDATION * self.validation, epoch, number)
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A frame, and another one that is aligned to it and has its brightness.
+
+    Attributes
+    ----------
+    frame, matched : (H, W, C) float32 arrays
+        `matched` is NaN where it has no value.
+    shift : (rows, columns)
+    exposure : Exposure
+    copies : bool
+        True if both frames are the same, with the same noise.
+    """
+
+    frame: Array
+    matched: Array
+    shift: Pair
+    exposure: Exposure
+    copies: bool = False
+
+
+def matched_frames(read: Reader, line: int, one: int, other: int, area: Area | None = None) -> Matched:
+    """An area of a frame of a line, and of another one matched to it; the middle by default."""
+    first, second = read(line, one), read(line, other)
+    middle = middle_of(first.size)
+    found = matched(first.seen(*middle), second.known(*middle))
+    area = area or middle
+    frame, same = first.seen(*area), second.known(*area)
+    copies = bool((frame == same).all()) and frame.min() < frame.max()
+    aligned = np.full_like(frame, np.nan)
+    own, its = [], []
+    for part, step, side in zip(area, found.shift, second.size, strict=True):
+        start, stop = max(0, part.start + step), min(side, part.stop + step)
+        its.append(slice(start, max(start, stop)))
+        own.append(slice(start - step - part.start, max(start, stop) - step - part.start))
+    aligned[own[0], own[1]] = second.known(its[0], its[1])
+    if found.exposure.differs:
+        aligned = found.exposure(aligned)
+    return Matched(frame, aligned, found.shift, found.exposure, copies)
+
+
+def matched(frame: Array, second: Array) -> Matched:
+    """A frame, and a second one matched to it; NaN stands for missing values of the second one."""
+    known = np.where(np.isnan(second), frame, second)
+    shift = _checked_shift(frame, known)
+    aligned = shifted(second, shift)
+    exposure = measure_exposure(frame, np.where(np.isnan(aligned), frame, aligned))
+    return Matched(frame, exposure(aligned) if exposure.differs else aligned, shift, exposure)
+
+
+def middle_of(size: Pair) -> Area:
+    """Rows and columns of the middle of a frame that is measured."""
+    y, x = (max(0, side - _MEASURED) // 2 for side in size)
+    return slice(y, min(y + _MEASURED, size[0])), slice(x, min(x + _MEASURED, size[1]))
+
+
+def _checked_shift(frame: Array, second: Array) -> Pair:
+    """The shift of a second frame, if it makes most of the frame more alike: things that move may mislead it."""
+    shift = measure_shift(frame, second)
+    if shift is None or shift == (0, 0):
+        return 0, 0
+    moved = shifted(second, shift)
+    known = np.asarray(~np.isnan(moved).any(axis=2))
+    before, after = (
+        float(np.median(np.abs(box_means((measure_exposure(frame, part)(part) - frame).mean(axis=2), 3)[known])))
+        for part in (second, np.where(known[..., None], moved, frame))
+    )
+    return shift if after < before * (1 - _CHANCE / math.sqrt(known.sum())) else (0, 0)
+
+
+def shifted(frame: Array, shift: Pair) -> Array:
+    """A float frame moved so that place (y, x) shows what was at (y + rows, x + columns); NaN outside."""
+    if shift == (0, 0):
+        return frame
+    result = np.full_like(frame, np.nan)
+    own, its = [], []
+    for step, side in zip(shift, frame.shape, strict=False):
+        own.append(slice(max(0, -step), side - max(0, step)))
+        its.append(slice(max(0, step), side - max(0, -step)))
+    result[tuple(own)] = frame[tuple(its)]
+    return result
+
+
+def _square(place: tuple[int, ...], side: int) -> tuple[slice, slice]:
+    y, x = place
+    return slice(y, y + side), slice(x, x + side)
