@@ -15,27 +15,28 @@ FIRST, MORE, EVERYWHERE = "Options", "More options", "Options of every command"
 _MACHINE = "Time and memory"
 PANELS: dict[str, dict[str, str]] = {
     "denoise": {
-        FIRST: "--model --self --seconds --strength --pd --ensemble --values --config",
+        FIRST: "--model --self --seconds --strength --pd --ensemble --values --axes --config",
         "Files": "--recursive --pattern --suffix --format --quality --skip-existing --in-place --dry-run",
         "Reports": "--report --json --manifest",
         _MACHINE: "--threads --max-memory --max-pixels --shard",
     },
     "train": {
         FIRST: "--data --noise --epochs --lr --out --init --config --set --resume --force",
-        "Real noisy pictures": "--pairs --bursts --single-image --match-exposure --align --values",
+        "Real noisy pictures": "--pairs --bursts --movie --single-image --frame-gap --axes --match-exposure --align "
+        "--values",
         "Training": "--batch-size --seed --freeze",
         _MACHINE: "--threads --checkpoint-minutes",
     },
     "eval": {
-        FIRST: "--data --clean --noise --ensemble --values --config",
+        FIRST: "--data --clean --noise --ensemble --page --values --config",
         "Crops and noise": "--crops --seed --clip",
         "Reports": "--json --csv",
         _MACHINE: "--threads",
     },
-    "compare": {FIRST: "--out --crop --values --json"},
+    "compare": {FIRST: "--out --crop --page --values --json"},
     "info": {FIRST: "--json --config"},
     "models": {FIRST: "--json"},
-    "export": {FIRST: "--half --average"},
+    "export": {FIRST: "--half --average --onnx"},
     "sweep": {
         FIRST: "--param --values --config --data --epochs --set --out --force --json",
         _MACHINE: "--jobs --threads",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from n2n_cli.errors import N2NError
 from n2n_cli.images import Picture
-from n2n_cli.values.transform import FAR, MOST_NOISE, Values, parse_values, sigma_of
+from n2n_cli.values.transform import FAR, MOST_NOISE, Values, noise_of, parse_values
 from tests.nn.cases import some_examples
 from tests.trainings import small_config
 
@@ -152,7 +152,7 @@ def test_transform_of_a_training_fits_pictures_of_its_range() -> None:
 def test_noise_of_measured_values_is_in_shares_of_their_range(rng: np.random.Generator) -> None:
     frame = 500 + rng.normal(0, 10, (128, 128, 1))
     values = Values("linear", 400, 600).stretched()
-    assert sigma_of(Picture(frame), values) == pytest.approx(10 / 200 * 255, rel=0.1)
-    assert sigma_of(Picture(np.rint(frame).astype(np.uint16)), values) == pytest.approx(10 / 200 * 255, rel=0.1)
+    assert noise_of(Picture(frame), values).sigma == pytest.approx(10, rel=0.1)
+    assert noise_of(Picture(np.rint(frame).astype(np.uint16)), values).sigma == pytest.approx(10, rel=0.1)
     frame[50, :40] = np.nan
-    assert sigma_of(Picture(frame), values) == pytest.approx(10 / 200 * 255, rel=0.1)
+    assert noise_of(Picture(frame), values).sigma == pytest.approx(10, rel=0.1)
