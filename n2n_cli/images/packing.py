@@ -15,6 +15,7 @@ _MAGIC = b"\x1f\x8b\x08"
 _LEAST, _RATIO = 2**28, 100
 """A packed file may unpack to as many bytes, or to so many times its own length if that is more."""
 _STEP = 2**20
+_START = 4096
 _LEVEL = 6
 
 
@@ -23,7 +24,7 @@ def unpacked_start(start: bytes) -> bytes:
     if not start.startswith(_MAGIC):
         return start
     try:
-        return zlib.decompressobj(31).decompress(start, len(start))
+        return zlib.decompressobj(31).decompress(start, _START)
     except zlib.error:
         return start
 

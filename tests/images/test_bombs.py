@@ -64,7 +64,7 @@ class Endless(io.RawIOBase):
         return (self.start + bytes(size))[:size]
 
 
-@pytest.mark.parametrize("start", [b"", b"text", b"\0\0\0\x18ftypheic", b"SIMPLE  ="])
+@pytest.mark.parametrize("start", [b"", b"text", b"\0\0\0\x18ftypheic"])
 def test_a_stream_that_is_no_picture_is_not_read_to_its_end(start: bytes) -> None:
     stream = Endless(start)
     with pytest.raises(ImageError):
