@@ -208,7 +208,7 @@ def features(luma: Array, chroma: Array | None) -> Array:
 
 @cache
 def _weights() -> tuple[Array, ...]:
-    with np.load(WEIGHTS) as file:
+    with np.load(WEIGHTS, allow_pickle=False) as file:
         return tuple(file[name].astype(np.float32) for name in file.files)
 
 

@@ -90,7 +90,7 @@ def test_the_options_that_resume_refuses_are_all_but_two() -> None:
     told = n2n("train", "--help").out
     options = set(re.findall(r"^│ (--[a-z-]+)", told, re.MULTILINE))
     refused = {"--config", "--noise", "--lr", "--batch-size", "--seed", "--set", "--out", "--force"}
-    refused |= {"--init", "--freeze", "--match-exposure", "--align", "--values"}
-    allowed = {"--data", "--pairs", "--bursts", "--single-image"}  # where the pictures have moved
+    refused |= {"--init", "--freeze", "--match-exposure", "--align", "--values", "--frame-gap", "--axes"}
+    allowed = {"--data", "--pairs", "--bursts", "--single-image", "--movie"}  # where the pictures have moved
     allowed |= {"--epochs", "--resume", "--checkpoint-minutes", "--threads"}
     assert options - {"--help", "--quiet", "--verbose", "--debug", "--plugin"} == refused | allowed
