@@ -6,6 +6,7 @@ runtimes       networks in ONNX Runtime and OpenVINO
 profile        time of a training step, layer by layer
 ranks          speed of training over MPI
 self           speed and quality of learning from one noisy picture
+noise_analysis   training of the network by which noise is measured
 denoisers      quality against classical denoisers
 tools          other tools, installed from scratch; `scripts` has the programs that use them
 report         tables and figures of docs/REPORT.md

@@ -46,7 +46,7 @@ PAIRS = [(i, j) for i in range(BANDS) for j in range(i, BANDS)]
 """Bands that have one rank, since pictures have no preferred axis: (i, j) and (j, i)."""
 RANKS = -4.0, 9.0
 """Limits of a rank: 0 is the first quantile, 7 the last; a step beyond either is a factor of e."""
-_FEW = 24  # minimum number of blocks at a level of brightness
+_FEW, _SHARE = 24, 0.03  # minimum number of blocks at a level of brightness, and minimum share
 _UNEVEN = 2.0  # ratio of the strongest noise to the weakest from which brightness matters
 _WRONG = 0.005  # impulses from which they are told; texture and white noise reach 0.0035
 
@@ -168,8 +168,9 @@ def analyse_noise(pixels: Array) -> NoiseAnalysis:
         return NoiseAnalysis()
     ranks = _ranks(spectrum)
     luma = _energies(spectrum.luma, ranks[0])
-    channels = _energies(spectrum.channels, ranks[2])
-    chroma = np.zeros_like(luma) if spectrum.chroma is None else _energies(spectrum.chroma, ranks[1])
+    channels, chroma = luma, np.zeros_like(luma)
+    if spectrum.chroma is not None:
+        channels, chroma = _energies(spectrum.channels, ranks[2]), _energies(spectrum.chroma, ranks[1])
     return NoiseAnalysis(
         math.sqrt(_variance(channels)),
         math.sqrt(_variance(luma)),
@@ -242,13 +243,14 @@ def _variance(energies: Array) -> float:
 
 def _correlation(energies: Array) -> tuple[float, ...]:
     """Correlation at distances of 1 to LAGS pixels, mean of across and down; energies sample the power spectrum."""
-    bands = np.diff(EDGES)
+    widths = np.diff(EDGES)
     power = energies.reshape(BANDS, BANDS)
-    spectrum = np.repeat(power @ bands + bands @ power, bands)  # (SIDE,) sum of both axes' own
-    if not spectrum.sum() > 0:
+    means = power @ widths + widths @ power  # sum of both axes' own spectra, in bands
+    if not means.sum() > 0:
         return (0.0,) * LAGS
-    # Trapezoids from frequency 0 to that of SIDE, where the last measured energy is taken.
-    spectrum = np.append(spectrum, spectrum[-1])
+    middles = (np.array(EDGES[:-1]) + EDGES[1:] - 1) / 2
+    # From frequency 0 to that of SIDE, by trapezoids.
+    spectrum = np.exp(np.interp(np.arange(SIDE + 1), middles, np.log(means + TINY)))
     spectrum[[0, -1]] /= 2
     waves = np.cos(math.pi / SIDE * np.outer(np.arange(LAGS + 1), np.arange(SIDE + 1)))
     covariance = waves @ spectrum
@@ -262,7 +264,7 @@ def _by_brightness(spectrum: Spectrum, ranks: Array, variance: float) -> tuple[f
     """
     level = np.clip(spectrum.brightness * (LEVELS / 256), 0, LEVELS - 1).astype(int)
     counts = np.bincount(level, minlength=LEVELS)
-    known = np.flatnonzero(counts >= _FEW)
+    known = np.flatnonzero(counts >= max(_FEW, _SHARE * len(level)))
     found = np.full(LEVELS, np.nan)
     found[known] = [_variance(_energies(spectrum.luma[level == i], ranks)) for i in known]
     mean = float(counts[known] @ found[known]) / max(1, counts[known].sum())

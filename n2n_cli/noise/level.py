@@ -1,4 +1,4 @@
-"""Estimation of the noise level of a picture.
+"""Estimation of the level of white noise in a picture.
 
 The finest diagonal wavelet coefficients of a picture are almost only noise, and their median absolute deviation gives
 its standard deviation (Donoho and Johnstone 1994). On photographs, fine texture adds to it: a quarter at 5 grey levels.

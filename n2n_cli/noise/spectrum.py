@@ -17,6 +17,7 @@ EDGES = 0, 1, 2, 4, 8, SIDE
 BANDS = len(EDGES) - 1
 _BLOCKS = 2048  # maximum number of blocks
 _STEP = 8  # minimum distance between blocks, in pixels
+_FAR = 1e6  # magnitude of values that are no picture
 _CLIPPED = 0.1  # maximum share of black and white values in a block
 
 
@@ -82,11 +83,11 @@ def measure(pixels: Array) -> Spectrum:
     clipped = ((blocks == 0) | (blocks == brightest)).mean(axis=(1, 2))
     used = clipped <= max(_CLIPPED, float(np.quantile(clipped, 0.1)))
     if pixels.dtype.kind == "f":
-        used &= np.isfinite(blocks).all(axis=(1, 2))
+        used &= (np.abs(blocks) < _FAR).all(axis=(1, 2))  # False for NaN
     blocks = blocks[used]
     values = blocks * np.float32(255 / brightest)
     coefficients = values.reshape(-1, SIDE * SIDE) @ _TRANSFORM
-    coefficients = coefficients.reshape(len(blocks), channels, -1)
+    coefficients = coefficients.reshape(len(blocks), channels, SIDE * SIDE)
     if channels == 1:
         luma = _energy(coefficients[:, 0])
         return Spectrum(coefficients[:, 0, 0] / SIDE, luma, luma, None)

@@ -62,6 +62,8 @@ def _spread(length: int, count: int) -> Array:
 
 def _luma(pixels: Array) -> Array:
     x = to_float(pixels)
+    if pixels.dtype.kind == "f":
+        x = np.nan_to_num(x, nan=0, posinf=0, neginf=0)
     return x[..., 0] if x.shape[-1] == 1 else (x @ LUMA)[..., 0]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from n2n_cli.info.network import describe_source
 from n2n_cli.info.picture import describe_picture
 from n2n_cli.models.model import Model
 from n2n_cli.noise.analysis import analyse_noise
+from n2n_cli.noise.gaussian import blurred
 from n2n_cli.system.json_lines import json_line
 from tests.cli import failure, n2n, workplace
 
@@ -116,6 +118,16 @@ noise     {analyse_noise(read_picture("photos/0.png").pixels)}
 """,
         "",
     )
+
+
+def test_the_noise_of_a_picture_is_told_in_a_line(rng: np.random.Generator) -> None:
+    noise = blurred(rng.standard_normal((256, 256, 1), dtype=np.float32), 1)
+    pixels = np.clip(np.rint(120 + 10 * noise), 0, 255).astype(np.uint8)
+    write_pages("noisy.png", [Picture(pixels)])
+    line = n2n("info", "noisy.png").out.splitlines()[-1]
+    found = re.fullmatch(r"noise +sigma (\d+\.\d) \(grey levels of 255\), correlated over 3 pixels", line)
+    assert found
+    assert float(found[1]) == pytest.approx(10, rel=0.25)
 
 
 def test_what_a_picture_may_have_besides() -> None:
