@@ -85,12 +85,15 @@ def timeless(tree: Any) -> Any:
 
 
 def left_by(run: Run) -> dict[str, Any]:
-    """All that a training leaves in its folder, but for times: equal trainings leave the same."""
+    """All that a training leaves in its folder, but for times: equal trainings leave the same.
+
+    The bundled model's score is left out: a signal may come before it is measured, when all is trained.
+    """
     files = {path.name for path in run.folder.iterdir()}
     assert files == {"last.pth", "best.pth", "config.toml", "metrics.jsonl"}
     return {
         "last": timeless(read_checkpoint(run.last)),
-        "best": run.best.read_bytes(),
+        "best": {name: facts for name, facts in timeless(read_checkpoint(run.best)).items() if name != "bundled"},
         "config": run.config.read_text(),
         "metrics": timeless(metrics_of(run)),
     }
