@@ -24,6 +24,7 @@ photoshop       Photoshop's image resources, with IPTC data
 jpeg,           webp  metadata of JPEG and WebP files
 orientation     pictures as stored, and upright
 carrying        choice of the metadata that goes into a file
+copying         copying of the parts of a file that are not its pixels
 """
 
 from n2n_cli.images.axes import Axis, Description, page_axes, pages_of_channel, place_of

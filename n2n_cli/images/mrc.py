@@ -17,6 +17,7 @@ import numpy as np
 from n2n_cli.errors import ImageError
 from n2n_cli.images.axes import Axis, Description
 from n2n_cli.images.carrying import carried
+from n2n_cli.images.copying import copy_part
 from n2n_cli.images.extras import imported
 from n2n_cli.images.picture import Metadata, Part, Picture, Stored
 from n2n_cli.images.sources import Limits, check_size
@@ -24,7 +25,6 @@ from n2n_cli.nn.functional import Array
 
 _Order: TypeAlias = Literal["<", ">"]
 
-_STEP = 1 << 20  # bytes copied at a time
 _KIND = "an MRC file"
 _IMOD_STAMP, _SIGNED_BYTES = 1146047817, 1
 """Mark of files by IMOD, and the flag in them for signed 8-bit integers."""
@@ -272,18 +272,8 @@ class MrcWriter:
         self._values = count
 
     def _copy(self, start: int, stop: int) -> None:
-        source = None if self._stored is None else self._stored.file
-        if source is None or start == stop:
-            return
-        if source.closed:
-            raise ImageError("the MRC file that the picture was read from is closed", hint="write while it is open")
-        source.seek(start)
-        while start < stop:
-            part = source.read(min(_STEP, stop - start))
-            if not part:
-                raise EOFError("the file that is read became shorter")
-            self._file.write(part)
-            start += len(part)
+        if self._stored is not None:
+            copy_part(self._stored.file, start, stop, self._file, "MRC")
 
     def finish(self) -> None:
         """Copy what lies behind the sections, and write the header with its statistics."""

@@ -7,8 +7,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from n2n_cli.errors import ImageError
 from n2n_cli.images.carrying import carried
+from n2n_cli.images.copying import copy_part
 from n2n_cli.images.extras import imported
 from n2n_cli.images.fits import cards as headers
 from n2n_cli.images.fits.cards import BLOCK, CARD, key_of, made_card
@@ -18,7 +18,6 @@ from n2n_cli.images.fits.hdus import Image, StoredPage
 from n2n_cli.images.picture import Picture
 from n2n_cli.nn.functional import Array
 
-_STEP = 1 << 20  # bytes copied at a time
 _ZEROS = {"int8": -(2**7), "uint16": 2**15, "uint32": 2**31}
 
 
@@ -75,18 +74,7 @@ class FitsWriter:
             self._unit, self._is_first = None, False
 
     def _copy(self, stored: StoredPage, start: int, stop: int) -> None:
-        source = stored.file
-        if source is None or start == stop:
-            return
-        if source.closed:
-            raise ImageError("the FITS file that the picture was read from is closed", hint="write while it is open")
-        source.seek(start)
-        while start < stop:
-            part = source.read(min(_STEP, stop - start))
-            if not part:
-                raise EOFError("the file that is read became shorter")
-            self._file.write(part)
-            start += len(part)
+        copy_part(stored.file, start, stop, self._file, "FITS")
 
 
 def _is_page(picture: Picture, image: Image) -> bool:
