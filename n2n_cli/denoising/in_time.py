@@ -14,6 +14,7 @@ import numpy as np
 from n2n_cli.denoising.tasks import DenoiseOptions
 from n2n_cli.errors import ImageError
 from n2n_cli.images import Picture, Stack, opened_stack
+from n2n_cli.images.sources import Source
 from n2n_cli.images.stacks import frame_files
 from n2n_cli.models.model import Model
 
@@ -45,6 +46,7 @@ class TimeNeighbours:
         self._closing = ExitStack()
         self._opened: tuple[Path, Stack] | None = None
         self._read: dict[int, Picture] = {}
+        self._numbers: dict[Source, int] = {}  # of the frames of a folder
 
     def __enter__(self) -> Self:
         return self
@@ -73,10 +75,11 @@ class TimeNeighbours:
             raise ImageError(
                 f"the model takes {self._frames} frames of a movie, which a stream cannot give", hint=_HINT
             )
-        stack = self._stack(source)
-        if len(stack) == 1:
+        if source not in self._numbers and len(stack := self._stack(source)) == 1:
             files, _ = frame_files(source.parent)
-            page, stack = files.index(source), self._stack(source.parent)
+            self._numbers = {file: number for number, file in enumerate(files)}
+        if source in self._numbers:  # its folder stays open for the next frame
+            page, stack = self._numbers[source], self._stack(source.parent)
         place = stack.place(page)
         if place.get("T") is None or len(stack) == 1:
             raise ImageError(f"the model takes {self._frames} frames of a movie, `{source}` has none", hint=_HINT)
