@@ -15,16 +15,10 @@ from astropy.io import fits
 from n2n_cli.denoising.picture_files import denoise_files
 from n2n_cli.denoising.plan import FolderOptions, plan_folder
 from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask, Outcome
-from n2n_cli.models.choice import bundled_models
 from n2n_cli.models.model import Model
 from n2n_cli.nn.functional import Array
 from tests.images.fits.files import saved, scaled, table
 from tests.values.frames import blobs, counted, rms
-
-
-@pytest.fixture(scope="module")
-def photo() -> Model:
-    return Model.from_checkpoint(bundled_models()["photo"], threads=1)
 
 
 @pytest.fixture(autouse=True)

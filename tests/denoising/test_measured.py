@@ -16,16 +16,10 @@ from n2n_cli.data.dead_leaves import dead_leaves
 from n2n_cli.denoising.picture_files import denoise_files
 from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask, Outcome
 from n2n_cli.images import Picture, read_pages, read_picture, write_pages
-from n2n_cli.models.choice import bundled_models
 from n2n_cli.models.model import Model
 from n2n_cli.nn.functional import Array
 from n2n_cli.values.choice import Mode
 from tests.values.frames import blobs, counted, rms
-
-
-@pytest.fixture(scope="module")
-def photo() -> Model:
-    return Model.from_checkpoint(bundled_models()["photo"], threads=1)
 
 
 @pytest.fixture(autouse=True)

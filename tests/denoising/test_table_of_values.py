@@ -21,7 +21,6 @@ import numpy as np
 import pytest
 
 from n2n_cli import denoise
-from n2n_cli.models.choice import bundled_models
 from n2n_cli.models.model import Model
 from tests.values.frames import blobs, counted, rms
 
@@ -29,11 +28,6 @@ LIMITS = {5: 0.3, 20: 0.3, 60: 0.3, 300: 0.3, 1000: 0.4, 5000: 0.8, 20_000: 0.8}
 TYPES = ["u1", "u2", "i2", "u4", "f4", "f8"]
 OFFSETS = [0, 100, 1000]
 SIDE = 128
-
-
-@pytest.fixture(scope="module")
-def photo() -> Model:
-    return Model.from_checkpoint(bundled_models()["photo"], threads=1)
 
 
 def fits(dtype: str, most: float) -> bool:
