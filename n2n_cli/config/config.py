@@ -138,7 +138,11 @@ class Config:
     def _check(self, origin: str) -> None:
         """Check the keys together, and that the network keeps channels and size."""
         train = self.train
-        others = {"momentum": train.optimizer == "SGD", "betas": train.optimizer != "SGD"}
+        others = {
+            "momentum": train.optimizer == "SGD",
+            "betas": train.optimizer != "SGD",
+            "bias_lr": train.optimizer == "Muon",
+        }
         for key, used in others.items():
             if not used and getattr(train, key) != getattr(TrainConfig(), key):
                 raise ConfigError(

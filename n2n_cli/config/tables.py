@@ -121,6 +121,8 @@ class TrainConfig:
         Momentum of SGD.
     betas : (float, float)
         Decay rates of Adam, AdamW and Muon. The default is Adam's, for Muon too.
+    bias_lr : float
+        Learning rate of biases for Muon, as a fraction of `lr`.
     weight_decay : float
         For all optimisers. The default 0 also holds for AdamW and Muon, whose classes have another default.
     clip_norm : float
@@ -141,6 +143,7 @@ class TrainConfig:
     lr: float = keys.key(keys.positive(1000), 1.0)
     momentum: float = keys.key(keys.from_0_to_below(1), 0.0)
     betas: tuple[float, float] = keys.key(keys.betas, (0.9, 0.999))
+    bias_lr: float = keys.key(keys.positive(1000), 1.0)
     weight_decay: float = keys.key(keys.from_0_to_below(10), 0.0)
     clip_norm: float = keys.key(keys.from_0_to_below(1e9), 0.0)
     average: float = keys.key(keys.from_0_to_below(1), 0.0)

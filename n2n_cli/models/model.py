@@ -156,7 +156,9 @@ class Model:
         train = config.train
         network = config.network.build(rng=rng)
         params = trainable(network, train.freeze)
-        own = {"momentum": train.momentum} if train.optimizer == "SGD" else {"betas": train.betas}
+        own: dict[str, Any] = {"momentum": train.momentum} if train.optimizer == "SGD" else {"betas": train.betas}
+        if train.optimizer == "Muon":
+            own["bias_lr"] = train.bias_lr
         optimizer = OPTIMIZERS[train.optimizer](params, lr=train.lr, weight_decay=train.weight_decay, **own)
         return cls(network, optimizer, cls._criterion_of(config), config, threads=threads)
 

@@ -61,9 +61,9 @@ class Adam(Optimizer):
             grad = self._decayed(parameter, grad, spare)
             m *= beta1
             m += np.multiply(grad, 1 - beta1, out=change)
-            self._follow(parameter, grad, m, v, change)
+            self._follow(parameter, grad, m, v, change, float(self.lr))
 
-    def _follow(self, parameter: Array, grad: Array, m: Array, v: Array, change: Array) -> None:
+    def _follow(self, parameter: Array, grad: Array, m: Array, v: Array, change: Array, lr: float) -> None:
         """Update a parameter in place.
 
         Parameters
@@ -73,11 +73,13 @@ class Adam(Optimizer):
             The parameter's entries of `exp_avg` (already updated) and `exp_avg_sq`.
         change : array
             Scratch memory.
+        lr : float
+            Learning rate.
         """
         beta1, beta2 = self.betas
         # Bias corrections as two scalars, as at the end of the paper's section 2: fewer passes over the arrays.
         root = math.sqrt(1 - beta2**self.steps)
-        lr, eps = float(self.lr) * root / (1 - beta1**self.steps), self.eps * root
+        lr, eps = lr * root / (1 - beta1**self.steps), self.eps * root
 
         np.square(grad, out=change)
         change *= 1 - beta2

@@ -7,12 +7,16 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from n2n_cli.nn import arguments
 from n2n_cli.nn.adam import AdamW
 from n2n_cli.nn.functional import Array
 
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 """Newton-Schulz coefficients, chosen for the fastest growth of small singular values rather than convergence to 1."""
 _ITERATIONS = 5
+_NEGLIGIBLE = 1e-9
+"""Entries of a matrix of norm 1 that are set to 0. The products of tinier ones are subnormal numbers, as those of a unit
+without gradient, and processors are a hundred times as slow with these."""
 
 
 class Muon(AdamW):
@@ -30,6 +34,9 @@ class Muon(AdamW):
         Above 0. As in AdamW, for biases.
     weight_decay : float
         At least 0. As in AdamW.
+    bias_lr : float
+        Learning rate of biases, as a fraction of `lr`. Where activations are small beside 1, AdamW's steps of about `lr`
+        are large for biases: they move about at random until ReLUs give zeros only. 0.1 prevents that.
 
     References
     ----------
@@ -44,21 +51,23 @@ class Muon(AdamW):
         betas: tuple[float, float] = (0.95, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.1,
+        bias_lr: float = 1,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
+        self.bias_lr = arguments.positive("bias_lr", bias_lr)
         # Matrices need no mean square; the copy is there because a slice would keep the memory allocated.
         squares = self.kept["exp_avg_sq"]
         self.kept["exp_avg_sq"] = [array[:0].copy() if array.ndim > 1 else array for array in squares]
 
-    def _follow(self, parameter: Array, grad: Array, m: Array, v: Array, change: Array) -> None:
+    def _follow(self, parameter: Array, grad: Array, m: Array, v: Array, change: Array, lr: float) -> None:
         if parameter.ndim < 2:
-            super()._follow(parameter, grad, m, v, change)
+            super()._follow(parameter, grad, m, v, change, lr * self.bias_lr)
             return
         beta1 = self.betas[0]
         np.multiply(grad, 1 - beta1, out=change)
         change += beta1 * m
         matrix = change.reshape(len(change), -1)
-        factor = float(self.lr) * 0.2 * math.sqrt(max(matrix.shape))
+        factor = lr * 0.2 * math.sqrt(max(matrix.shape))
         parameter -= factor * orthogonal(matrix).reshape(parameter.shape)
 
 
@@ -75,6 +84,7 @@ def orthogonal(matrix: Array) -> Array:
     tall = matrix.shape[0] > matrix.shape[1]
     x = np.ascontiguousarray(matrix.T if tall else matrix)
     x = x / (np.linalg.norm(x) + 1e-7)
+    x[np.abs(x) < _NEGLIGIBLE] = 0
     for _ in range(_ITERATIONS):
         square = x @ x.T
         x = _A * x + (_B * square + _C * (square @ square)) @ x

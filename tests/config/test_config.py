@@ -396,7 +396,7 @@ def test_keys_that_only_fit_together_may_be_set_together() -> None:
 
 @pytest.mark.parametrize(
     ("optimizer", "key", "value"),
-    [("Adam", "momentum", 0.9), ("AdamW", "momentum", 0.9), ("SGD", "betas", (0.9, 0.99))],
+    [("Adam", "momentum", 0.9), ("AdamW", "momentum", 0.9), ("SGD", "betas", (0.9, 0.99)), ("AdamW", "bias_lr", 0.1)],
 )
 def test_what_an_optimiser_has_not(optimizer: str, key: str, value: Any) -> None:
     config = load_config("default").override("train.optimizer", optimizer, "--set")

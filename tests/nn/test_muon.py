@@ -62,6 +62,23 @@ def test_biases_follow_adamw() -> None:
     assert biases[0] == biases[1]
 
 
+def test_bias_lr_scales_the_steps_of_biases_alone() -> None:
+    moved = []
+    for bias_lr in (1, 0.1):
+        weight, bias = np.zeros((2, 3)), np.zeros(2)
+        Muon([(weight, np.eye(2, 3)), (bias, np.array([3.0, -1]))], lr=0.01, weight_decay=0, bias_lr=bias_lr).step()
+        moved.append((weight, bias))
+    np.testing.assert_array_equal(moved[1][0], moved[0][0])
+    np.testing.assert_allclose(moved[1][1], 0.1 * moved[0][1], rtol=1e-12)
+
+
+def test_entries_far_below_the_norm_count_as_zeros(rng: np.random.Generator) -> None:
+    matrix = rng.normal(size=(6, 40)).astype(np.float32)
+    dead = matrix.copy()
+    dead[2], matrix[2] = 1e-20, 0
+    np.testing.assert_array_equal(orthogonal(dead), orthogonal(matrix))
+
+
 def test_matrices_keep_no_mean_square() -> None:
     optimizer = Muon([(np.zeros((2, 3)), np.ones((2, 3))), (np.zeros(2), np.ones(2))])
     optimizer.step()
