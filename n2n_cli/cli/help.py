@@ -15,7 +15,7 @@ FIRST, MORE, EVERYWHERE = "Options", "More options", "Options of every command"
 _MACHINE = "Time and memory"
 PANELS: dict[str, dict[str, str]] = {
     "denoise": {
-        FIRST: "--model --self --seconds --strength --pd --ensemble --values --axes --config",
+        FIRST: "--effort --model --self --seconds --strength --pd --ensemble --values --axes --config",
         "Files": "--recursive --pattern --suffix --format --quality --skip-existing --in-place --dry-run",
         "Reports": "--report --json --manifest",
         _MACHINE: "--threads --max-memory --max-pixels --shard",

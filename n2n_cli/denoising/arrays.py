@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Literal, overload
@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from n2n_cli.denoising.in_time import times_around
+from n2n_cli.denoising.model_choice import EFFORTS, BundledModels, Effort, FileModel
 from n2n_cli.denoising.page import denoise_page
 from n2n_cli.denoising.tasks import DenoiseOptions
 from n2n_cli.denoising.transforms import Transforms
 from n2n_cli.errors import ArgumentError, ShapeError
 from n2n_cli.images import Picture
-from n2n_cli.models.choice import DEFAULT, bundled_models, choose_model
+from n2n_cli.models.choice import choose_model
 from n2n_cli.models.model import Model
 from n2n_cli.nn.functional import Array
 from n2n_cli.values.choice import SAMPLED, Mode
@@ -39,6 +40,7 @@ def denoise(
     method: Literal["self", "zs-n2n", "adapt"] | None = None,
     pd: int = 1,
     values: Mode = "auto",
+    effort: Effort = "normal",
 ) -> Iterator[Array]: ...
 @overload
 def denoise(
@@ -50,6 +52,7 @@ def denoise(
     method: Literal["self", "zs-n2n", "adapt"] | None = None,
     pd: int = 1,
     values: Mode = "auto",
+    effort: Effort = "normal",
 ) -> Array: ...
 def denoise(
     array: ArrayLike | Iterator[Array],
@@ -60,6 +63,7 @@ def denoise(
     method: Literal["self", "zs-n2n", "adapt"] | None = None,
     pd: int = 1,
     values: Mode = "auto",
+    effort: Effort = "normal",
 ) -> Array | Iterator[Array]:
     """Denoise an array of pixels: a picture, a stack, a movie; or frames that do not fit in memory together.
 
@@ -70,7 +74,7 @@ def denoise(
         iterator, such as a generator, gives the frames of a movie one by one; the first nine, which are read together,
         decide on the transform of the values of all.
     model : Model, path or str, optional
-        A model, a checkpoint, or the name of a bundled model. By default the bundled model for photographs.
+        A model, a checkpoint, or the name of a bundled model. By default the bundled model for the noise of the array.
     strength : float
         Weight of the denoised picture in a blend with the input, from 0 to 1. 0 returns a copy of the input.
     axes : str, optional
@@ -84,6 +88,8 @@ def denoise(
     values : "auto", "display", "linear" or "photons"
         Transform between the array's values and what a network sees. Values that are not finite, or far outside all
         others, come back as they are.
+    effort : "fast", "normal" or "best"
+        Without a model: always the default model, the one for the noise, or that averaged over flips and rotations.
 
     Returns
     -------
@@ -104,26 +110,34 @@ def denoise(
         raise ArgumentError("method", method, '"self", "zs-n2n", "adapt" or None')
     if pd not in range(1, 5):
         raise ArgumentError("pd", pd, "1 to 4")
+    if effort not in EFFORTS:
+        raise ArgumentError("effort", effort, ", ".join(f'"{one}"' for one in EFFORTS))
     learning = "zs-n2n" if method == "self" else method
     frames = array if isinstance(array, Iterator) else iter([_checked(array, axes)])
-    loaded = None
+    models: Model | BundledModels | None = None
     if learning != "zs-n2n":
-        loaded = model if isinstance(model, Model) else _load(model)
-    if loaded is not None and loaded.frames > 1 and "T" not in (axes or ""):
+        models = model if isinstance(model, Model) else _bundled(effort) if model is None else _load(model)
+    if isinstance(models, Model) and models.frames > 1 and "T" not in (axes or ""):
         raise ArgumentError(
-            "axes", axes, f'axes with T: the model takes {loaded.frames} frames of a movie, as of "TYX"'
+            "axes", axes, f'axes with T: the model takes {models.frames} frames of a movie, as of "TYX"'
         )
     options = DenoiseOptions(strength=strength, learning=learning, pd=pd)
-    denoised = _denoised(frames, loaded, options, axes, values)
+    denoised = _denoised(frames, models, options, axes, values)
     return denoised if isinstance(array, Iterator) else next(denoised)
 
 
 def _denoised(
-    frames: Iterator[Array], model: Model | None, options: DenoiseOptions, axes: str | None, values: Mode
+    frames: Iterator[Array],
+    models: Model | BundledModels | None,
+    options: DenoiseOptions,
+    axes: str | None,
+    values: Mode,
 ) -> Iterator[Array]:
+    model = models if isinstance(models, Model) else None
     in_time = model is not None and model.frames > 1
     first = [_checked(frame, axes) for frame in islice(frames, 1 + SAMPLED)]
     transforms: list[Transforms] = []  # of each channel
+    file_models: list[FileModel] = []  # likewise
     for frame in chain(first, frames):
         array = _checked(frame, axes)
         result = _native(array, copy=True)
@@ -133,10 +147,12 @@ def _denoised(
                 pages = [Picture(page) for stack in samples for page in stack]
                 trained = None if model is None else model.values
                 transforms.append(Transforms(partial(_spread, pages[1:]), values, trained))
+                file_models.append(FileModel(models))
             pictures = [Picture(page.copy() if in_time else page) for page in own]  # neighbours of replaced pages
             for number, (page, picture) in enumerate(zip(own, pictures, strict=True)):
                 seen = _around(number, pictures, array, axes, model.frames) if model is not None and in_time else []
-                page[...] = denoise_page(model, picture, transforms[channel], options, frames=seen).picture.pixels
+                done = denoise_page(file_models[channel], picture, transforms[channel], options, frames=seen)
+                page[...] = done.picture.pixels
         yield result.astype(array.dtype, copy=False)
 
 
@@ -203,8 +219,13 @@ def _spread(pages: list[Picture], most: int, channel: int) -> Iterable[Picture]:
     return pages[:: -max(1, math.ceil(len(pages) / most))]
 
 
-def _load(named: Path | str | None) -> Model:
-    path = bundled_models()[DEFAULT] if named is None else choose_model(str(named)).path
+@cache
+def _bundled(effort: Effort) -> BundledModels:
+    return BundledModels(effort)
+
+
+def _load(named: Path | str) -> Model:
+    path = choose_model(str(named)).path
     with suppress(OSError):
         facts = path.stat()
         return _read(path.resolve(), facts.st_mtime_ns, facts.st_size)

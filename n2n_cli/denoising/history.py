@@ -7,9 +7,10 @@ from n2n_cli.denoising.tasks import DenoiseOptions
 from n2n_cli.values.transform import Values
 
 
-def history(values: Values, options: DenoiseOptions) -> str:
+def history(values: Values, options: DenoiseOptions, chosen: str = "") -> str:
     """Version, model and transform of the values, without paths and dates: the same work has the same text."""
-    model = [f"model {options.model_name}"] if options.model_name and options.learning != "zs-n2n" else []
+    name = chosen or options.model_name
+    model = [f"model {name}"] if name and options.learning != "zs-n2n" else []
     done = [f"n2n {__version__}: denoised", *model]
     done += [f"learned by {options.learning}"] if options.learning is not None else []
     done += [f"values {values.kind}"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from n2n_cli.denoising.in_time import denoise_in_time
+from n2n_cli.denoising.model_choice import FileModel
 from n2n_cli.denoising.picture import denoise_picture
 from n2n_cli.denoising.tasks import DenoiseOptions
 from n2n_cli.denoising.transforms import Group, Transforms
@@ -38,6 +39,8 @@ class DenoisedPage:
         Messages for the user.
     learned : list of Learned
         Report on every network that was trained on the page.
+    model_name : str
+        Name of the bundled model that was chosen for it; empty if there was no choice.
     """
 
     picture: Picture
@@ -45,10 +48,11 @@ class DenoisedPage:
     noise_after: NoiseAnalysis | None = None
     notes: list[str] = field(default_factory=list)
     learned: list[Learned] = field(default_factory=list)
+    model_name: str = ""
 
 
 def denoise_page(
-    model: Model | None,
+    file_model: FileModel,
     own: Picture,
     transforms: Transforms,
     options: DenoiseOptions,
@@ -61,6 +65,8 @@ def denoise_page(
 
     Parameters
     ----------
+    file_model : FileModel
+        The same for all pages of a file.
     channel : int
         Place of the page along the axis C of its stack.
     frames : sequence of Picture
@@ -74,6 +80,7 @@ def denoise_page(
     ImageError
         When it takes several frames, and the page has channels beside gray or RGB.
     """
+    model = file_model.fixed
     if model is not None and model.frames > 1:
         if len(frames) != model.frames:
             raise ArgumentError("model", "a model of movies", f"given {model.frames} frames, not a single picture")
@@ -88,7 +95,7 @@ def denoise_page(
     parts = own.parts()
     for number, part in enumerate(parts):
         with part_of_work(1 / len(parts)):
-            pages.append(_denoise_part(model, part, transforms, options, Group(channel, number), frames))
+            pages.append(_denoise_part(file_model, part, transforms, options, Group(channel, number), frames))
     if not own.extra:
         return pages[0]
     note = f"its {own.pixels.shape[2]} channels were denoised one after another"
@@ -98,11 +105,12 @@ def denoise_page(
         pages[0].noise_after,
         [note, *(note for page in pages for note in page.notes)],
         [one for page in pages for one in page.learned],
+        pages[0].model_name,
     )
 
 
 def _denoise_part(
-    model: Model | None,
+    file_model: FileModel,
     own: Picture,
     transforms: Transforms,
     options: DenoiseOptions,
@@ -114,12 +122,12 @@ def _denoise_part(
     if options.strength == 0 or values.reason:
         advance(1)
     elif (prepared := transforms.prepared(own, group)) is None:
-        page.picture = _denoise(model, own, page, options, options.strength, options.max_memory, frames)
+        page.picture = _denoise(file_model, own, page, options, options.strength, options.max_memory, frames)
     else:
         spare = None if options.max_memory is None else max(1, options.max_memory - 2 * own.pixels.nbytes)
         middle = len(frames) // 2
         seen = [prepared.picture if i == middle else Prepared(frame, values).picture for i, frame in enumerate(frames)]
-        denoised = _denoise(model, prepared.picture, page, options, 1.0, spare, seen)
+        denoised = _denoise(file_model, prepared.picture, page, options, 1.0, spare, seen)
         page.picture = prepared.finish(denoised.pixels, options.strength)
     if options.estimates:
         page.noise_before, page.noise_after = (noise_of(picture, values) for picture in (own, page.picture))
@@ -127,7 +135,7 @@ def _denoise_part(
 
 
 def _denoise(
-    model: Model | None,
+    file_model: FileModel,
     picture: Picture,
     page: DenoisedPage,
     options: DenoiseOptions,
@@ -139,6 +147,8 @@ def _denoise(
 
     A picture of all `frames` is made for a network of movies.
     """
+    chosen = file_model.of(picture)
+    model, page.model_name = chosen.model, chosen.name
     if model is not None and model.frames > 1:
         share = 1 / (picture.pixels.shape[2] if model.channels == model.frames else 1)
 

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from n2n_cli.denoising.history import history
 from n2n_cli.denoising.in_time import TimeNeighbours
+from n2n_cli.denoising.model_choice import BundledModels, FileModel
 from n2n_cli.denoising.page import denoise_page
 from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask, Outcome, output_exists
 from n2n_cli.denoising.transforms import Group, Transforms
@@ -40,7 +41,7 @@ from n2n_cli.system.progress import part_of_work
 
 
 def denoise_files(
-    model: Model | None,
+    model: Model | BundledModels | None,
     tasks: Iterable[DenoiseTask],
     options: DenoiseOptions,
     *,
@@ -50,8 +51,9 @@ def denoise_files(
 
     Parameters
     ----------
-    model : Model, optional
-        Not needed for `learning="zs-n2n"`, which trains a new network on each picture.
+    model : Model or BundledModels, optional
+        One model for all pictures, or the bundled ones, of which each file gets the one for its noise. Not needed for
+        `learning="zs-n2n"`, which trains a new network on each picture.
     begin : function
         Called with each task before it starts.
 
@@ -60,7 +62,7 @@ def denoise_files(
     Outcome
         One per task, in order, after its output was written.
     """
-    with TimeNeighbours(model, options) as neighbours:
+    with TimeNeighbours(FileModel(model).fixed, options) as neighbours:
         for task in tasks:
             started = time.perf_counter()
             outcome = Outcome(task)
@@ -84,8 +86,11 @@ def _release(error: BaseException | None) -> None:
         error = error.__context__
 
 
-def _denoise_file(model: Model | None, outcome: Outcome, options: DenoiseOptions, neighbours: TimeNeighbours) -> None:
+def _denoise_file(
+    model: Model | BundledModels | None, outcome: Outcome, options: DenoiseOptions, neighbours: TimeNeighbours
+) -> None:
     task = outcome.task
+    file_model = FileModel(model)
     image_format = options.image_format
     if task.output_stream is None and image_format is None:
         image_format = _format_of_target(task)
@@ -97,16 +102,17 @@ def _denoise_file(model: Model | None, outcome: Outcome, options: DenoiseOptions
         channel = channel_of(outcome.pages)
         with part_of_work(1 / len(file)):
             frames = neighbours.of(None if task.input_stream is not None else task.source, outcome.pages)
-            page = denoise_page(model, picture, transforms, options, channel, frames)
+            page = denoise_page(file_model, picture, transforms, options, channel, frames)
         outcome.note(page.notes)
         outcome.learned += page.learned
+        outcome.model = outcome.model or page.model_name or options.model_name
         if page.noise_before is not None and page.noise_after is not None:
             before.append(page.noise_before)
             after.append(page.noise_after)
         outcome.pages += 1
         if image_format not in INSTRUMENTS or page.picture is picture:
             return page.picture
-        text = history(transforms.of(picture, Group(channel)), options)
+        text = history(transforms.of(picture, Group(channel)), options, page.model_name)
         return replace(page.picture, metadata={**page.picture.metadata, "history": text})
 
     def channel_of(number: int) -> int:
@@ -121,7 +127,7 @@ def _denoise_file(model: Model | None, outcome: Outcome, options: DenoiseOptions
         description = file.description
         axes = page_axes(file.label, len(file), description.axes, options.axes)
         outcome.note(description.notes if options.axes is None else ())
-        trained = None if model is None else model.values
+        trained = None if file_model.fixed is None else file_model.fixed.values
         transforms = Transforms(sample, options.values, trained, description.channels)
         pages = iter(file)
         first = next(pages)

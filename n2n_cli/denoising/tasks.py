@@ -110,6 +110,8 @@ class Outcome:
         over pages.
     noise_before, noise_after : NoiseAnalysis or None
         Of the first page.
+    model : str
+        Name of the model; empty if all was learned from the picture.
     lossy : str or None
         Format of the output, when it is lossy and the input's was not.
     learned : list of Learned
@@ -128,6 +130,7 @@ class Outcome:
     sigma_after: float | None = None
     noise_before: NoiseAnalysis | None = None
     noise_after: NoiseAnalysis | None = None
+    model: str = ""
     lossy: str | None = None
     learned: list[Learned] = field(default_factory=list)
     error: Exception | None = None
@@ -162,6 +165,7 @@ class Outcome:
             "height": self.height,
             "pages": self.pages,
             "seconds": round(self.seconds, 4),
+            "model": self.model or None,
             "sigma_before": _rounded(self.sigma_before),
             "sigma_after": _rounded(self.sigma_after),
             "noise_before": _rounded_noise(self.noise_before),

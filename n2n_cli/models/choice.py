@@ -45,11 +45,14 @@ class Choice:
     text : str
     note : str
         Runs that were passed over, and why; empty if there are none.
+    by_default : bool
+        True for the bundled default, where nothing was named and no run denoises.
     """
 
     path: Path
     text: str
     note: str = ""
+    by_default: bool = False
 
     @property
     def name(self) -> str:
@@ -88,7 +91,8 @@ def choose_model(named: str | None) -> Choice:
             f"there is no model: no run in `{RUNS}` has a checkpoint of a network that denoises",
             hint="make one with `n2n train`, or name one with `--model CHECKPOINT`",
         )
-    return Choice(bundled[DEFAULT], f"the bundled model {DEFAULT}; `n2n models` lists it", _note(passed))
+    text = f"the bundled model {DEFAULT}; `n2n models` lists it"
+    return Choice(bundled[DEFAULT], text, _note(passed), by_default=True)
 
 
 def run_checkpoints(runs: Path | None = None) -> list[Path]:

@@ -69,6 +69,10 @@ def denoise(
     pd: Annotated[
         int, option("--pd", "N", whole_number(1, 4), "Pixel-shuffle factor for spatially correlated noise, 1 to 4.")
     ] = 1,
+    effort: Annotated[
+        Literal["fast", "normal", "best"],
+        typer.Option("--effort", metavar="LEVEL", help="fast: model photo; normal: by the noise; best: 8x slower."),
+    ] = "normal",
     ensemble: Ensemble = False,
     values: ValuesMode = "auto",
     axes: StackAxes = None,
@@ -146,6 +150,7 @@ def denoise(
       n2n denoise --self in.png out.png
     """
     from n2n_cli.denoising.manifest import Manifest
+    from n2n_cli.denoising.model_choice import BundledModels
     from n2n_cli.denoising.plan import FolderOptions
     from n2n_cli.denoising.tasks import DenoiseOptions
     from n2n_cli.models.choice import choose_model
@@ -157,6 +162,7 @@ def denoise(
     requires("--seconds", seconds, {"--self": learn})
     requires("--json", as_json, {"--report": report, "--dry-run": dry_run})
     exclusive({"--ensemble": ensemble, "--self": learn})
+    exclusive({"--effort best": effort == "best", "--self": learn})
     exclusive({"--in-place": in_place, "--skip-existing": skip_existing}, why="every output exists already")
     exclusive({"--self": learn == "zs-n2n", "--model": model}, hint=alone)
     exclusive({"--self": learn == "zs-n2n", "--config": config}, hint=alone)
@@ -170,16 +176,20 @@ def denoise(
         show_plan(tasks, skip_existing=skip_existing, as_json=as_json)
         end(Counts(len(tasks)), plan.problems)
         return
-    denoiser, model_name = None, ""
+    denoiser: Model | BundledModels | None = None
+    model_name = ""
     if learn != "zs-n2n":
         chosen = choose_model(model)
         model_name = chosen.name
-        denoiser = Model.from_checkpoint(chosen.path, config, threads=threads)
-        if ensemble:
-            denoiser.predict_as_ensemble()
         if chosen.note:
             tell(chosen.note)
-        tell(f"model: {chosen.text}{_better(denoiser)}")
+        if chosen.by_default and config is None and effort != "fast":
+            denoiser = BundledModels(effort, threads=threads, ensemble=ensemble)
+        else:
+            denoiser = Model.from_checkpoint(chosen.path, config, threads=threads)
+            if ensemble or effort == "best":
+                denoiser.predict_as_ensemble()
+            tell(f"model: {chosen.text}{_better(denoiser)}")
     options = DenoiseOptions(
         strength=strength,
         image_format=image_format,

@@ -16,6 +16,7 @@ from n2n_cli.errors import N2NError, counted, printable
 
 if TYPE_CHECKING:
     from n2n_cli.denoising.manifest import Manifest
+    from n2n_cli.denoising.model_choice import BundledModels
     from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask, Outcome
     from n2n_cli.models.model import Model
 
@@ -52,7 +53,7 @@ class Counts:
 
 
 def run(
-    model: Model | None,
+    model: Model | BundledModels | None,
     tasks: Sequence[DenoiseTask],
     options: DenoiseOptions,
     finished: Callable[[Outcome], None],
@@ -63,7 +64,7 @@ def run(
 
     Parameters
     ----------
-    model : Model, optional
+    model : Model or BundledModels, optional
         Left out where all is learned from the picture.
     in_place : bool
         Whether outputs replace their inputs, so that the command cannot be repeated.
@@ -183,7 +184,7 @@ class Results:
         from n2n_cli.system.json_lines import json_line
 
         if self._as_json:
-            names = ("input", "output", "sigma_before", "sigma_after", "noise_before", "noise_after")
+            names = ("input", "output", "model", "sigma_before", "sigma_after", "noise_before", "noise_after")
             record = outcome.record()
             result(json_line({name: record[name] for name in names}))
         else:

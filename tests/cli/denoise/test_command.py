@@ -73,26 +73,50 @@ def test_a_trial_that_does_not_denoise_is_not_used_by_default() -> None:
     assert trained.code == 0
     assert "`n2n denoise` will not use it by default" in trained.err
     assert re.search(
-        r"^the bundled model photo reaches \d+\.\d\d dB on the same \d+ held-out pictures, ", trained.err, re.M
+        r"^the bundled model (photo|white) reaches \d+\.\d\d dB on the same \d+ held-out pictures, ", trained.err, re.M
     )
     answer = n2n("denoise", "photos/0.png", "out.png")
     note, model = answer.err.splitlines()
     assert re.fullmatch(
         r"runs/tiny-1/best\.pth is not used: it does not denoise, its held-out pictures have .* dB .*", note
     )
-    assert (answer.code, model) == (0, "model: the bundled model photo; `n2n models` lists it")
+    assert answer.code == 0
+    assert model.startswith("model: photo, for ")
     own = n2n("denoise", "--model", "runs/tiny-1/best.pth", "photos/0.png", "out.png")
     assert own.code == 0
-    pattern = r"model: runs/tiny-1/best\.pth; on its held-out pictures photo is better, .* dB: `--model photo`\n"
+    pattern = r"model: runs/tiny-1/best\.pth; on its held-out pictures (photo|white) is better, .* dB: `--model \1`\n"
     assert re.fullmatch(pattern, own.err)
 
 
-def test_without_any_run_the_bundled_model_is_used_and_named() -> None:
+def test_without_any_run_the_bundled_model_for_the_noise_is_used_and_named() -> None:
     answer = n2n("denoise", "photos/0.png", "out.png")
-    assert answer == (0, "", "model: the bundled model photo; `n2n models` lists it\n")
+    found = re.fullmatch(r"model: (photo|white), for [^\n]+\n", answer.err)
+    assert (answer.code, answer.out) == (0, "")
+    assert found
     own = Path("out.png").read_bytes()
-    assert n2n("denoise", "--model", "photo", "photos/0.png", "out.png").code == 0
+    assert n2n("denoise", "--model", found[1], "photos/0.png", "out.png").code == 0
     assert Path("out.png").read_bytes() == own
+
+
+def test_fast_is_the_bundled_model_photo() -> None:
+    answer = n2n("denoise", "--effort", "fast", "photos/0.png", "out.png")
+    assert answer == (0, "", "model: the bundled model photo; `n2n models` lists it\n")
+
+
+def test_best_is_the_average_over_flips_and_rotations() -> None:
+    assert n2n("denoise", "--effort", "best", "photos/0.png", "best.png").code == 0
+    assert n2n("denoise", "--ensemble", "photos/0.png", "ensemble.png").code == 0
+    assert Path("best.png").read_bytes() == Path("ensemble.png").read_bytes()
+    assert n2n("denoise", *MODEL, "--effort", "best", "photos/0.png", "best.png").code == 0
+    assert n2n("denoise", *MODEL, "--ensemble", "photos/0.png", "ensemble.png").code == 0
+    assert Path("best.png").read_bytes() == Path("ensemble.png").read_bytes()
+
+
+def test_the_report_and_the_manifest_name_the_chosen_model() -> None:
+    answer = n2n("denoise", "photos/0.png", "out.png", "--report", "--json", "--manifest", "done.jsonl")
+    record = json.loads(Path("done.jsonl").read_text())
+    assert json.loads(answer.out)["model"] == record["model"]
+    assert answer.err.startswith(f"model: {record['model']}, for ")
 
 
 def test_without_any_model_the_command_that_makes_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

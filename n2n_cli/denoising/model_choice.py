@@ -1,0 +1,131 @@
+"""Choice of the model for a picture by its noise.
+
+The bundled models share the work: `white` removes noise that is independent from pixel to pixel, as of sensors without
+processing; `photo` all other noise, such as that of camera JPEGs, which is correlated between neighbouring pixels.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from n2n_cli.images import Picture
+from n2n_cli.models.choice import DEFAULT, bundled_models
+from n2n_cli.models.model import Model
+from n2n_cli.noise.analysis import CORRELATED, NoiseAnalysis, analyse_noise
+from n2n_cli.system.notes import note
+from n2n_cli.system.progress import unreported
+
+Effort: TypeAlias = Literal["fast", "normal", "best"]
+EFFORTS: tuple[Effort, ...] = ("fast", "normal", "best")
+
+WHITE = "white"
+"""Bundled model for noise that is independent from pixel to pixel."""
+_LONG = 5  # seconds from which a picture's time is announced
+_TIMED = 256  # side in pixels of the part whose time gives that of the whole picture
+
+
+@dataclass(frozen=True)
+class ChosenModel:
+    """A model, and why it was chosen.
+
+    Attributes
+    ----------
+    model : Model or None
+        None where all is learned from the picture.
+    name : str
+        Name of a bundled model; empty if there was no choice.
+    reason : str
+        For the user; empty if there was no choice.
+    """
+
+    model: Model | None
+    name: str = ""
+    reason: str = ""
+
+
+class BundledModels:
+    """The bundled models: each file gets the one for its noise.
+
+    Parameters
+    ----------
+    effort : "fast", "normal" or "best"
+        The default model for all; the model for the noise; the same, averaged over eight flips and rotations.
+    threads : int, optional
+    ensemble : bool
+        Average over flips and rotations, whatever the effort is.
+    """
+
+    def __init__(self, effort: Effort = "normal", *, threads: int | None = None, ensemble: bool = False) -> None:
+        self._effort, self._threads = effort, threads
+        self._ensemble = ensemble or effort == "best"
+        self._models: dict[str, Model] = {}
+
+    def choose(self, picture: Picture) -> ChosenModel:
+        """Choose the model for a picture, as networks see it."""
+        if self._effort == "fast":
+            return ChosenModel(self._model(DEFAULT), DEFAULT)
+        name, reason = name_for(analyse_noise(picture.pixels))
+        model = self._model(name)
+        if self._effort == "best" and (seconds := _seconds(model, picture)) >= _LONG:
+            reason += f"; about {seconds:.0f} s"
+        return ChosenModel(model, name, reason)
+
+    def _model(self, name: str) -> Model:
+        if name not in self._models:
+            model = Model.from_checkpoint(bundled_models()[name], threads=self._threads)
+            if self._ensemble:
+                model.predict_as_ensemble()
+            self._models[name] = model
+        return self._models[name]
+
+
+class FileModel:
+    """The model for the pages of a file: one for all pictures, or chosen by the noise of the first page.
+
+    Pages with another number of channels than the first get a model of their own.
+
+    Attributes
+    ----------
+    fixed : Model or None
+        The model for all pictures, if there is no choice.
+    """
+
+    def __init__(self, models: Model | BundledModels | None) -> None:
+        self._bundled = models if isinstance(models, BundledModels) else None
+        self.fixed = None if isinstance(models, BundledModels) else models
+        self._chosen: dict[int, ChosenModel] = {}
+
+    def of(self, picture: Picture) -> ChosenModel:
+        """The model of a page, as networks see it; a choice is reported in a note."""
+        channels = picture.pixels.shape[2]
+        if channels not in self._chosen:
+            chosen = ChosenModel(self.fixed) if self._bundled is None else self._bundled.choose(picture)
+            if chosen.reason:
+                note(f"model: {chosen.name}, {chosen.reason}")
+            self._chosen[channels] = chosen
+        return self._chosen[channels]
+
+
+def name_for(noise: NoiseAnalysis) -> tuple[str, str]:
+    """Name of the bundled model for a kind of noise, and why."""
+    if math.isnan(noise.sigma):
+        return DEFAULT, "for a picture that is too small to measure its noise"
+    if max(noise.luma_correlation[0], noise.chroma_correlation[0]) < CORRELATED:
+        return WHITE, "for noise that is independent from pixel to pixel"
+    return DEFAULT, "for noise that is correlated between neighbouring pixels"
+
+
+def _seconds(model: Model, picture: Picture) -> float:
+    """Estimate the time that a model needs for a picture, in seconds."""
+    part = np.moveaxis(picture.to_unit(picture.pixels[:_TIMED, :_TIMED]), -1, 0)
+    predictor = model.predictor.for_channels(len(part))
+    with unreported():
+        predictor.predict(part[None])  # the first time also prepares the network
+        began = time.perf_counter()
+        predictor.predict(part[None])
+    return (time.perf_counter() - began) * picture.pixels[..., 0].size / part[0].size
