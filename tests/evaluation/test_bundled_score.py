@@ -1,4 +1,4 @@
-"""Score of the bundled model on held-out pictures."""
+"""Scores of the bundled models on held-out pictures."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from n2n_cli.checkpoints.file import read_checkpoint
 from n2n_cli.data.pairs import ArrayPairs, Dataset
 from n2n_cli.evaluation import bundled_score as module
 from n2n_cli.evaluation.bundled_score import BundledScore, bundled_score
+from n2n_cli.models.choice import bundled_models
 from n2n_cli.models.model import Model
 from n2n_cli.nn import MSE, SGD, Conv2d, Sequential
 from n2n_cli.training.loop import train
@@ -35,8 +36,18 @@ def unused() -> Model:
 def test_all_pictures_are_denoised_where_they_are_few(channels: int) -> None:
     score = bundled_score(data(channels), 25.0, unused, threads=1, between=lambda: None)
     assert isinstance(score, BundledScore)
-    assert (score.name, score.own_psnr, score.pictures) == ("photo", 25.0, 6)
+    assert (score.own_psnr, score.pictures) == (25.0, 6)
     assert score.psnr > 28  # the noise is at 22 dB
+
+
+def test_the_best_model_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = bundled_score(data(), 25.0, unused, threads=1, between=lambda: None)
+    assert isinstance(both, BundledScore)
+    for name, path in bundled_models().items():
+        monkeypatch.setattr(module, "bundled_models", lambda name=name, path=path: {name: path})
+        alone = bundled_score(data(), 25.0, unused, threads=1, between=lambda: None)
+        assert isinstance(alone, BundledScore)
+        assert alone.psnr == both.psnr if name == both.name else alone.psnr <= both.psnr
 
 
 def test_of_many_the_same_part_is_denoised_by_both(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,5 +85,6 @@ def test_a_training_records_it_where_it_is_asked_to(tmp_path: Path) -> None:
     assert last.bundled.own_psnr == last.psnr
     assert not last.denoises
     before, after = read_checkpoint(plain.best), read_checkpoint(asked.best)
-    assert after.pop("bundled") == {"name": "photo", "psnr": last.bundled.psnr, "own_psnr": last.psnr, "pictures": 12}
+    score = last.bundled
+    assert after.pop("bundled") == {"name": score.name, "psnr": score.psnr, "own_psnr": last.psnr, "pictures": 12}
     assert [*before] == [*after]

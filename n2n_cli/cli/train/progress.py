@@ -91,10 +91,8 @@ def _rms(error: float | None) -> str:
 
 
 def _bundled(score: BundledScore | str) -> str:
-    from n2n_cli.models.choice import DEFAULT
-
     if isinstance(score, str):
-        return f"the bundled model {DEFAULT} is not compared: {score}"
+        return f"the bundled models are not compared: {score}"
     pictures = f"the same {counted(score.pictures, 'held-out picture')}"
     reached = f"the bundled model {score.name} reaches {score.psnr:.2f} dB on {pictures}"
     if not score.is_better:

@@ -50,7 +50,7 @@ def test_a_network_that_does_not_denoise_is_reported(denoises: bool, capsys: pyt
         ),
         (
             "the held-out pictures have 4 channels",
-            "the bundled model photo is not compared: the held-out pictures have 4 channels\n",
+            "the bundled models are not compared: the held-out pictures have 4 channels\n",
         ),
     ],
 )
