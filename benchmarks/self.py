@@ -1,8 +1,8 @@
 """Speed and quality of learning from one picture: `python -m benchmarks.self`.
 
 Without `--data`, times a training step of Zero-Shot Noise2Noise in n2n and in PyTorch (eager and channels-last), each
-in a process of its own. With it, prints a table of mean PSNR and SSIM: of the noisy pictures, the bundled model, and
-the methods that learn from each picture. Synthetic noise is drawn once per picture, in floats, clipped only with
+in a process of its own. With it, prints a table of mean PSNR and SSIM: of the noisy pictures, the bundled models, and
+the network that learns from each picture. Synthetic noise is drawn once per picture, in floats, clipped only with
 `--clip`.
 """
 
@@ -12,13 +12,14 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from n2n_cli.system import blas, cpu
 
 WAYS = ("n2n", "eager", "channels_last")
-METHODS = ("bundled", "--pd 2", "--self", "--self --pd 2", "--self=adapt", "--self=adapt --pd 2")
+METHODS = ("n2n denoise", "photo", "white", "photo --pd 2", "--self", "--self --pd 2")
 
 
 def main() -> None:
@@ -126,10 +127,7 @@ def _quality(options: argparse.Namespace) -> None:
     import numpy as np
 
     from n2n_cli.evaluation.metrics import psnr, ssim
-    from n2n_cli.models.choice import bundled_models
-    from n2n_cli.models.model import Model
 
-    model = Model.from_checkpoint(bundled_models()["photo"])
     pairs = list(_pairs(options))
     print(f"\n{options.data}, {len(pairs)} pictures, noise drawn once\n")
     print("| method | PSNR dB | SSIM | s a picture |\n|---|---|---|---|")
@@ -139,7 +137,7 @@ def _quality(options: argparse.Namespace) -> None:
         scores, seconds = [], 0.0
         for noisy, clean in pairs:
             began = time.perf_counter()
-            denoised = noisy if name == "noisy" else _denoised(name, noisy, model)
+            denoised = noisy if name == "noisy" else _denoised(name, noisy)
             seconds += time.perf_counter() - began
             scores.append((psnr(denoised, clean), ssim(denoised, clean)))
         mean_psnr, mean_ssim = np.mean(scores, axis=0)
@@ -167,10 +165,19 @@ def _pairs(options: argparse.Namespace) -> Iterator[tuple[Any, Any]]:
         yield np.moveaxis(noisy, -1, 0), np.moveaxis(to_float(clean), -1, 0)
 
 
-def _denoised(name: str, noisy: Any, model: Any) -> Any:
-    """Denoise as `n2n denoise` does with the options in `name`, but in floats."""
+@cache
+def _model(name: str) -> Any:
+    from n2n_cli.models.choice import bundled_models
+    from n2n_cli.models.model import Model
+
+    return Model.from_checkpoint(bundled_models()[name])
+
+
+def _denoised(name: str, noisy: Any) -> Any:
+    """Denoise as `n2n denoise` does with the model or the options in `name`, but in floats."""
     import numpy as np
 
+    from n2n_cli.denoising.model_choice import BundledModels
     from n2n_cli.denoising.picture import denoise
     from n2n_cli.images import Picture
     from n2n_cli.noise.correlation import shuffled_down, shuffled_up
@@ -178,10 +185,15 @@ def _denoised(name: str, noisy: Any, model: Any) -> Any:
 
     picture = Picture(np.ascontiguousarray(np.moveaxis(noisy, 0, -1)))
     factor = 2 if "--pd 2" in name else 1
-    method: Any = "adapt" if "adapt" in name else "zs-n2n" if "--self" in name else None
     parts = shuffled_down(picture, factor)
-    own = learn_to_denoise(method, parts, model)
-    done = [part.with_float(denoise(own.model, part.as_float())) for part in parts]
+    model: Any = None
+    if "--self" in name:
+        model = learn_to_denoise(parts).model
+    elif name == "n2n denoise":
+        model = BundledModels().choose(picture).model
+    else:
+        model = _model(name.partition(" ")[0])
+    done = [part.with_float(denoise(model, part.as_float())) for part in parts]
     return shuffled_up(picture, done, factor).as_float()
 
 

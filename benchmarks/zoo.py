@@ -97,7 +97,7 @@ class Way:
     model: str = "photo"
     pd: int = 1
     ensemble: bool = False
-    learning: Any = None
+    learn: bool = False
     effort: Any = None
 
     def __call__(self, noisy: Array) -> Array:
@@ -111,9 +111,9 @@ class Way:
         model = None
         if self.effort is not None:
             model = _bundled(self.effort)
-        elif self.learning != "zs-n2n":
+        elif not self.learn:
             model = _model(self.model, self.ensemble)
-        options = DenoiseOptions(learning=self.learning, pd=self.pd)
+        options = DenoiseOptions(learn=self.learn, pd=self.pd)
         transforms = Transforms(lambda most: (), "auto")
         pixels: Array = denoise_page(FileModel(model), Picture(noisy), transforms, options).picture.pixels
         return pixels
@@ -127,10 +127,8 @@ HAND = {
     "white": Way("white"),
     "white --pd 2": Way("white", pd=2),
     "white --ensemble": Way("white", ensemble=True),
-    "self": Way(learning="zs-n2n"),
-    "self --pd 2": Way(learning="zs-n2n", pd=2),
-    "adapt": Way(learning="adapt"),
-    "adapt --pd 2": Way(learning="adapt", pd=2),
+    "self": Way(learn=True),
+    "self --pd 2": Way(learn=True, pd=2),
 }
 """What a user could choose; each also with every strength."""
 EFFORTS = {effort: Way(effort=effort) for effort in ("fast", "normal", "best")}

@@ -91,7 +91,7 @@ def test_the_commands_of_a_section(title: str, here: Path) -> None:
             epochs = words.index("--epochs") + 1 if "--epochs" in words else len(words) + 1
             words[epochs - 1 : epochs + 1] = ["--epochs", "1"]
             words += [*SMALL, *SIZE]
-        if "--self" in words or "--self=adapt" in words:
+        if "--self" in words:
             words[2:2] = ["--seconds", "1"]
         result = CliRunner().invoke(app, words[1:])
         assert result.exit_code == 0, f"{command}: {result.stderr}"

@@ -16,7 +16,6 @@ from n2n_cli import __version__
 from n2n_cli.cli.compare import compare
 from n2n_cli.cli.console import InterruptionError, complain, explain, result, settings, tell
 from n2n_cli.cli.denoise.command import denoise
-from n2n_cli.cli.denoise.parsers import DenoiseCommand
 from n2n_cli.cli.eval import evaluate
 from n2n_cli.cli.export import export
 from n2n_cli.cli.help import EVERYWHERE, arrange
@@ -157,7 +156,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("denoise", cls=DenoiseCommand)(denoise)
+app.command("denoise")(denoise)
 app.command("train", cls=TrainCommand)(on_ranks(train))
 app.command("eval")(on_ranks(evaluate))
 app.command("compare")(compare)

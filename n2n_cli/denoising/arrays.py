@@ -37,7 +37,7 @@ def denoise(
     *,
     strength: float = 1.0,
     axes: str | None = None,
-    method: Literal["self", "zs-n2n", "adapt"] | None = None,
+    method: Literal["self"] | None = None,
     pd: int = 1,
     values: Mode = "auto",
     effort: Effort = "normal",
@@ -49,7 +49,7 @@ def denoise(
     *,
     strength: float = 1.0,
     axes: str | None = None,
-    method: Literal["self", "zs-n2n", "adapt"] | None = None,
+    method: Literal["self"] | None = None,
     pd: int = 1,
     values: Mode = "auto",
     effort: Effort = "normal",
@@ -60,7 +60,7 @@ def denoise(
     *,
     strength: float = 1.0,
     axes: str | None = None,
-    method: Literal["self", "zs-n2n", "adapt"] | None = None,
+    method: Literal["self"] | None = None,
     pd: int = 1,
     values: Mode = "auto",
     effort: Effort = "normal",
@@ -81,8 +81,8 @@ def denoise(
         A letter for each axis of the array, or of each frame, such as "TYX": Y and X are height and width; T (time) and
         Z (depth) count pages, which share one transform of their values; C counts channels, each denoised on its own,
         with a transform of its own; S are the colours of one picture. Alpha is copied.
-    method : "self" (or "zs-n2n") or "adapt", optional
-        Learn from each page, as `--self` and `--self=adapt`.
+    method : "self", optional
+        Learn from each page alone, without a model, as `--self`.
     pd : int
         Pixel-shuffle factor for spatially correlated noise, 1 to 4.
     values : "auto", "display", "linear" or "photons"
@@ -106,22 +106,21 @@ def denoise(
     """
     if not 0 <= strength <= 1:
         raise ArgumentError("strength", strength, "from 0 (the picture as it is) to 1 (denoised)")
-    if method not in (None, "self", "zs-n2n", "adapt"):
-        raise ArgumentError("method", method, '"self", "zs-n2n", "adapt" or None')
+    if method not in (None, "self"):
+        raise ArgumentError("method", method, '"self" or None')
     if pd not in range(1, 5):
         raise ArgumentError("pd", pd, "1 to 4")
     if effort not in EFFORTS:
         raise ArgumentError("effort", effort, ", ".join(f'"{one}"' for one in EFFORTS))
-    learning = "zs-n2n" if method == "self" else method
     frames = array if isinstance(array, Iterator) else iter([_checked(array, axes)])
     models: Model | BundledModels | None = None
-    if learning != "zs-n2n":
+    if method is None:
         models = model if isinstance(model, Model) else _bundled(effort) if model is None else _load(model)
     if isinstance(models, Model) and models.frames > 1 and "T" not in (axes or ""):
         raise ArgumentError(
             "axes", axes, f'axes with T: the model takes {models.frames} frames of a movie, as of "TYX"'
         )
-    options = DenoiseOptions(strength=strength, learning=learning, pd=pd)
+    options = DenoiseOptions(strength=strength, learn=method is not None, pd=pd)
     denoised = _denoised(frames, models, options, axes, values)
     return denoised if isinstance(array, Iterator) else next(denoised)
 

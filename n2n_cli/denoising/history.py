@@ -10,9 +10,9 @@ from n2n_cli.values.transform import Values
 def history(values: Values, options: DenoiseOptions, chosen: str = "") -> str:
     """Version, model and transform of the values, without paths and dates: the same work has the same text."""
     name = chosen or options.model_name
-    model = [f"model {name}"] if name and options.learning != "zs-n2n" else []
+    model = [f"model {name}"] if name and not options.learn else []
     done = [f"n2n {__version__}: denoised", *model]
-    done += [f"learned by {options.learning}"] if options.learning is not None else []
+    done += ["learned from the image alone"] if options.learn else []
     done += [f"values {values.kind}"]
     if values.measured:
         done[-1] += f" {values.low:.6g} to {values.high:.6g}"

@@ -16,7 +16,7 @@ from n2n_cli.images import Picture
 from n2n_cli.models.model import Model
 from n2n_cli.noise.analysis import NoiseAnalysis
 from n2n_cli.noise.correlation import correlation_notes, shuffled_down, shuffled_up
-from n2n_cli.single_image.denoiser import LEARNING, learn_to_denoise
+from n2n_cli.single_image.denoiser import LEARNING, Denoiser, learn_to_denoise
 from n2n_cli.system.progress import advance, part_of_work
 from n2n_cli.values.prepared import Prepared
 from n2n_cli.values.transform import noise_of
@@ -76,7 +76,7 @@ def denoise_page(
     Raises
     ------
     ArgumentError
-        When the model takes several frames, and there are none, or it is to be adapted.
+        When the model takes several frames, and there are none.
     ImageError
         When it takes several frames, and the page has channels beside gray or RGB.
     """
@@ -84,8 +84,6 @@ def denoise_page(
     if model is not None and model.frames > 1:
         if len(frames) != model.frames:
             raise ArgumentError("model", "a model of movies", f"given {model.frames} frames, not a single picture")
-        if options.learning is not None:
-            raise ArgumentError("model", "a model of movies", "one of single pictures, to be adapted to one")
         if own.extra:
             raise ImageError(
                 f"its frames have {own.pixels.shape[2]} channels; a model of movies takes gray or RGB",
@@ -169,9 +167,12 @@ def _denoise_parts(
     max_memory: int | None,
 ) -> Picture:
     parts = shuffled_down(picture, options.pd)
-    share = LEARNING if options.learning else 0.0
+    share = LEARNING if model is None else 0.0
     with part_of_work(share):
-        denoiser = learn_to_denoise(options.learning, parts, model, seconds=options.seconds, threads=options.threads)
+        if model is None:
+            denoiser = learn_to_denoise(parts, seconds=options.seconds, threads=options.threads)
+        else:
+            denoiser = Denoiser(model)
     page.notes += denoiser.notes
     page.learned += denoiser.learned
     denoised = []
@@ -179,6 +180,6 @@ def _denoise_parts(
         with part_of_work((1 - share) * part.pixels.size / picture.pixels.size):
             denoised.append(denoise_picture(denoiser.model, part, strength=strength, max_memory=max_memory))
     whole = shuffled_up(picture, denoised, options.pd)
-    if options.learning is not None or options.pd > 1 or options.estimates:
+    if options.learn or options.pd > 1 or options.estimates:
         page.notes += correlation_notes(picture, whole, options.pd)
     return whole

@@ -53,7 +53,7 @@ def denoise_files(
     ----------
     model : Model or BundledModels, optional
         One model for all pictures, or the bundled ones, of which each file gets the one for its noise. Not needed for
-        `learning="zs-n2n"`, which trains a new network on each picture.
+        `learn`, which trains a new network on each picture.
     begin : function
         Called with each task before it starts.
 

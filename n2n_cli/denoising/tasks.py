@@ -12,7 +12,6 @@ from n2n_cli.images import MAX_PIXELS
 
 if TYPE_CHECKING:
     from n2n_cli.noise.analysis import NoiseAnalysis
-    from n2n_cli.single_image.denoiser import Method
     from n2n_cli.single_image.learner import Learned
     from n2n_cli.values.choice import Mode
 
@@ -62,9 +61,8 @@ class DenoiseOptions:
         Transform between a picture's values and what a network sees, see `values.choice`.
     axes : str, optional
         Letters of all axes of a stack, such as "TZCYX", see `images.page_axes`. By default those that its file names.
-    learning : "zs-n2n", "adapt" or None
-        Method by which each picture's denoiser learns from that picture, see `learn_to_denoise`. By default none: the
-        model is used unchanged.
+    learn : bool
+        Denoise each picture with a network that learns from it alone, see `learn_to_denoise`, in place of a model.
     seconds : float, optional
         Maximum time to learn from one picture, in seconds.
     threads : int, optional
@@ -84,7 +82,7 @@ class DenoiseOptions:
     estimates: bool = False
     values: Mode = "auto"
     axes: str | None = None
-    learning: Method | None = None
+    learn: bool = False
     seconds: float | None = None
     threads: int | None = None
     pd: int = 1

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -20,18 +19,14 @@ from n2n_cli.errors import DivergenceError
 from n2n_cli.images import Picture
 from n2n_cli.nn import Loss
 from n2n_cli.nn.averaging import MovingAverage
-from n2n_cli.nn.functional import Array, Pair
-from n2n_cli.noise.level import estimate_sigma
-from n2n_cli.single_image.clipping import Clipping
+from n2n_cli.nn.functional import Array
 from n2n_cli.system.progress import advance, unreported
 
 BLOCK, EDGE = 16, 4
 """Side of a held-out block, and distance of the first from the picture's border, in pixels. The distance lets networks
 see all that surrounds a block."""
-_PLACE, _PLACES = 64, 8
-"""Side of a window for the noise estimate, in pixels, and maximum number of windows along an axis."""
-PART, _MOST = 16, 128
-"""One block in `PART` is held out, and at most `_MOST` in all."""
+_PART, _MOST = 16, 128
+"""One block in `_PART` is held out, and at most `_MOST` in all."""
 _LEAST_DEVIATION = 1e-6
 """Standard deviation, in [0, 1], below which a picture counts as constant."""
 
@@ -70,23 +65,16 @@ class Learned:
         Number of steps taken.
     first, best : float
         Held-out loss before the first step, and the lowest one; NaN if nothing is held out.
-    share : float
-        Weight of this network in the blend that denoises, in [0, 1].
-    who : str
-        Name of the network in the report to the user.
     """
 
     weights: dict[str, Array]
     steps: int
     first: float
     best: float
-    share: float = 1.0
-    who: str = "a network of its own"
 
     def __str__(self) -> str:
-        told = "" if math.isnan(self.first) else f", held-out loss {self.first:.3g} before and {self.best:.3g} after"
-        part = "" if self.share == 1 else f"; {self.share:.0%} of the result"
-        return f"{self.who} learned for {self.steps} steps{told}{part}"
+        loss = "" if math.isnan(self.first) else f", held-out loss {self.first:.3g} before and {self.best:.3g} after"
+        return f"a network of its own learned for {self.steps} steps{loss}"
 
 
 def learn(
@@ -164,8 +152,6 @@ class Crops:
         memory.
     rng : numpy.random.Generator
         Draws the held-out blocks, and the crops.
-    part : int
-        One block in `part` is held out.
 
     Attributes
     ----------
@@ -178,7 +164,7 @@ class Crops:
         Upper left pixels of the held-out blocks.
     """
 
-    def __init__(self, pictures: Sequence[Picture], *, rng: np.random.Generator, part: int = PART) -> None:
+    def __init__(self, pictures: Sequence[Picture], *, rng: np.random.Generator) -> None:
         self._pictures, self._rng = pictures, rng
         shapes = [picture.pixels.shape for picture in pictures]
         self.channels = shapes[0][2]
@@ -190,7 +176,7 @@ class Crops:
         self._numbers = [(_block_numbers(h), _block_numbers(w)) for h, w, _ in shapes]
         self._blocks = [np.zeros((rows + 2, columns + 2), bool) for rows, columns in counts]
         ends = np.cumsum([rows * columns for rows, columns in counts])
-        count = min(_MOST, int(ends[-1]) // part)
+        count = min(_MOST, int(ends[-1]) // _PART)
         self.held: list[tuple[int, int, int]] = []
         for number in sorted(rng.choice(ends[-1], count, replace=False).tolist()) if count else ():
             i = int(np.searchsorted(ends, number, side="right"))
@@ -209,27 +195,6 @@ class Crops:
         mean = total / count
         deviation = math.sqrt(max(0.0, squares / count - mean * mean))
         return mean, deviation if deviation > _LEAST_DEVIATION else 1.0
-
-    @cached_property
-    def sigma(self) -> float:
-        """Standard deviation of white noise, in [0, 1].
-
-        The median of the estimates in windows that are spread over the pictures.
-        """
-        told = []
-        for picture in self._pictures:
-            h, w = picture.pixels.shape[:2]
-            side = min(_PLACE, h, w)
-            for top in np.linspace(0, h - side, min(_PLACES, h // side)).astype(int):
-                for left in np.linspace(0, w - side, min(_PLACES, w // side)).astype(int):
-                    part = picture.to_unit(picture.pixels[top : top + side, left : left + side])
-                    told.append(estimate_sigma(part) / 255)
-        return float(np.median(told))
-
-    @cached_property
-    def clipping(self) -> Clipping:
-        """Detector of clipped pixels."""
-        return Clipping(self._pictures, self.sigma)
 
     def at(self, places: Sequence[tuple[int, int, int]], side: int) -> tuple[Array, Array]:
         """Square crops at (picture, row, column), and masks of pixels not held out.
@@ -253,39 +218,6 @@ class Crops:
         numbers = self._rng.choice(len(self._pictures), count, p=self._shares)
         places = self._rng.integers(self._sides[numbers] - side + 1)
         return [(i, top, left) for i, (top, left) in zip(numbers.tolist(), places.tolist(), strict=True)]
-
-    def spread(self, most: int, side: int, step: int) -> list[tuple[int, int, int]]:
-        """Evenly spread places of crops.
-
-        They are at most `step` pixels apart; if these were too many, about `most` places are spread over the pictures.
-        """
-        places = []
-        for i, ((h, w), part) in enumerate(zip(self._sides.tolist(), self._shares.tolist(), strict=True)):
-            rows, columns = (1 + math.ceil((size - side) / step) for size in (h, w))
-            down = min(rows, max(1, round(math.sqrt(most * part * h / w))))
-            across = min(columns, max(1, round(most * part / down)))
-            tops, lefts = (np.linspace(0, size - side, n).astype(int) for size, n in ((h, down), (w, across)))
-            places += [(i, int(top), int(left)) for top in tops for left in lefts]
-        return places
-
-    def around(self, i: int, block: Pair, side: int) -> Pair:
-        """Place of a crop of picture `i` with a held-out block near its centre.
-
-        Row and column are even, so that the 2x2 cells of the crop are cells of the picture.
-
-        Parameters
-        ----------
-        block : (int, int)
-            Row and column of the block's upper left pixel.
-        side : int
-            Side of the crop, even, in pixels.
-        """
-        h, w = self._pictures[i].pixels.shape[:2]
-        top, left = (
-            min(max(0, start + BLOCK // 2 - side // 2), size - side) // 2 * 2
-            for start, size in zip(block, (h, w), strict=True)
-        )
-        return top, left
 
 
 def _block_count(size: int) -> int:

@@ -12,8 +12,6 @@ arXiv:2101.02824, algorithm 1.
 
 from __future__ import annotations
 
-import numpy as np
-
 from n2n_cli.config import Config
 from n2n_cli.data.neighbour_sampling import neighbours
 from n2n_cli.data.single_pairs import drawn_in
@@ -54,6 +52,5 @@ class SingleImageModel(Model):
         """
         drawn = drawn_in(target)
         first, second = neighbours(noisy, drawn)
-        everywhere = np.ones((len(noisy), 1, *target.shape[2:]), np.float32)
         denoised = self.predict(noisy) if len(noisy) else noisy
-        return super().step(first, target_of(second, denoised, drawn, everywhere))
+        return super().step(first, target_of(second, denoised, drawn))

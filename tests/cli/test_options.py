@@ -95,8 +95,8 @@ def test_an_error_of_the_library_names_the_option_too(command: tuple[str, ...]) 
 
 
 def test_an_option_that_requires_another() -> None:
-    requires("--seconds", None, {"--self": None})
-    requires("--seconds", 0, {"--self": "adapt"})
+    requires("--seconds", None, {"--self": False})
+    requires("--seconds", 0, {"--self": True})
     requires("--json", True, {"--report": False, "--dry-run": True})
     requires("--json", False, {"--report": False})
     with pytest.raises(UsageError, match=r"^`--seed` requires `--data` or `--clip`$") as caught:

@@ -137,5 +137,3 @@ def test_single_pictures_are_refused(tmp_path: Path) -> None:
     assert "takes 3 frames of a movie" in str(outcome.error)
     with pytest.raises(ArgumentError, match="axes with T"):
         denoise(frames(1)[0], mixing_frames())
-    with pytest.raises(ArgumentError, match="single pictures"):
-        denoise(frames(4), mixing_frames(), axes="TYX", method="adapt")

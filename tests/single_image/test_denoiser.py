@@ -1,4 +1,4 @@
-"""The denoiser of a picture: chosen, learned from nothing, or fitted; and pictures taken apart, in a batch."""
+"""Denoisers that learn from one picture, and pixel-shuffle downsampling."""
 
 from __future__ import annotations
 
@@ -9,28 +9,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from n2n_cli.denoising.picture import denoise
 from n2n_cli.denoising.picture_files import denoise_files
 from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask, Outcome
-from n2n_cli.errors import ArgumentError
 from n2n_cli.images import Picture, read_pages, write_pages
 from n2n_cli.models.model import Model
-from n2n_cli.models.predictor import Predictor
 from n2n_cli.nn.functional import Array
-from n2n_cli.single_image import denoiser, learner
-from n2n_cli.single_image.blend import Blend
+from n2n_cli.single_image import denoiser
 from n2n_cli.single_image.denoiser import learn_to_denoise
-from n2n_cli.single_image.learner import Effort, Learned
+from n2n_cli.single_image.learner import Effort
 from n2n_cli.system.progress import reported_to
 from tests.denoising.test_picture import HALF_GRAY
-from tests.single_image.test_neighbor2neighbor import model, noisy_picture
 
 
 @pytest.fixture(autouse=True)
 def short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("n2n_cli.single_image.zero_shot.EFFORT", Effort(steps=4, every=2))
-    monkeypatch.setattr("n2n_cli.single_image.neighbor2neighbor.EFFORT", Effort(steps=2, every=1))
 
 
 def gray(side: int = 40) -> Array:
@@ -43,17 +37,6 @@ def run(*tasks: DenoiseTask, chosen: Model | None = HALF_GRAY, **options: Any) -
     return list(denoise_files(chosen, tasks, DenoiseOptions(**options)))
 
 
-def test_without_a_method_the_model_is_the_denoiser() -> None:
-    denoiser = learn_to_denoise(None, [Picture(gray())], HALF_GRAY)
-    assert (denoiser.model, denoiser.notes, denoiser.learned) == (HALF_GRAY, [], [])
-
-
-@pytest.mark.parametrize("method", [None, "adapt"])
-def test_a_model_that_is_needed_is_asked_for(method: Any) -> None:
-    with pytest.raises(ArgumentError, match="`model` is None"):
-        learn_to_denoise(method, [Picture(gray())], None)
-
-
 def test_seconds_take_the_place_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Effort] = []
 
@@ -64,109 +47,18 @@ def test_seconds_take_the_place_of_steps(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("n2n_cli.single_image.zero_shot.ZeroShotLearner.learn", note)
     for seconds in (None, 3.5):
         with pytest.raises(InterruptedError):
-            learn_to_denoise("zs-n2n", [Picture(gray())], None, seconds=seconds, threads=1)
+            learn_to_denoise([Picture(gray())], seconds=seconds, threads=1)
     assert asked[0] == Effort(steps=4, every=2)
     assert (asked[1].seconds, asked[1].every) == (3.5, 2)
     assert asked[1].steps > 10**5
 
 
-@pytest.mark.parametrize(
-    ("method", "side", "told"), [("zs-n2n", 9, "a side is shorter than 10 pixels"), ("adapt", 20, "too small to fit")]
-)
-def test_what_is_too_small_is_told(method: Any, side: int, told: str) -> None:
+def test_a_picture_too_small_to_learn_from_stays_and_is_reported() -> None:
     parts: list[float] = []
     with reported_to(parts.append):
-        denoiser = learn_to_denoise(method, [Picture(gray(side))], HALF_GRAY, threads=1)
-    assert told in denoiser.notes[0]
+        denoiser = learn_to_denoise([Picture(gray(9))], threads=1)
+    assert denoiser.notes == ["too small to learn from, a side is shorter than 10 pixels; it stays as it is"]
     assert parts == [1]
-    assert denoiser.learned == []
-
-
-def test_a_fit_that_was_no_better_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    picture, _ = noisy_picture()
-    monkeypatch.setattr("n2n_cli.single_image.neighbor2neighbor.Adapter.step", lambda adapter: None)
-    monkeypatch.setattr("n2n_cli.single_image.blend_weights.best_share", lambda *_, **__: 0.97)
-    denoiser = learn_to_denoise("adapt", [picture], model())
-    assert denoiser.notes == ["nothing learned from it lowered the held-out loss; the model stayed as it is"]
-    assert [learned.share for learned in denoiser.learned] == [1]
-
-
-@pytest.mark.parametrize(("own", "channels"), [(3, 3), (1, 3), (3, 1)])
-def test_a_model_that_keeps_the_noise_gives_way_to_what_the_picture_teaches(
-    own: int, channels: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("n2n_cli.single_image.zero_shot.EFFORT", Effort(steps=150, every=50))
-    picture, clean = noisy_picture(own)
-    parts: list[float] = []
-    with reported_to(parts.append):
-        adapted = learn_to_denoise("adapt", [picture], model(channels))
-    alone = learn_to_denoise("zs-n2n", [picture], None, threads=1)
-    errors = [
-        np.mean((denoise(made.model, picture.as_float()).transpose(1, 2, 0) - clean) ** 2) for made in (adapted, alone)
-    ]
-    assert errors[0] < min(1.3 * errors[1], 0.1**2 / 4)
-    assert adapted.notes == []
-    assert sum(parts) == pytest.approx(1)
-
-
-def test_a_blend_has_its_shares(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("n2n_cli.single_image.blend_weights.best_share", lambda *_, **__: 0.3)
-    picture, _ = noisy_picture(1)
-    denoiser = learn_to_denoise("adapt", [picture], model())
-    assert isinstance(denoiser.model, Predictor)
-    assert isinstance(denoiser.model.executor.kernel, Blend)
-    assert denoiser.model.channels == 1
-    assert [learned.share for learned in denoiser.learned] == [0.3, 0.7]
-    told = [str(learned) for learned in denoiser.learned]
-    assert told[0].startswith("the model learned for 2 steps, held-out loss 0 before and")
-    assert told[0].endswith("; 30% of the result")
-    assert told[1].startswith("a network of its own learned for 4 steps, held-out loss ")
-    assert told[1].endswith("; 70% of the result")
-
-
-@pytest.mark.parametrize(("share", "who"), [(0.04, "a network of its own"), (0.96, "the model")])
-def test_a_share_that_is_not_worth_the_time_is_left_out(
-    share: float, who: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("n2n_cli.single_image.blend_weights.best_share", lambda *_, **__: share)
-    better = Learned({}, 2, 0.0, -1.0, who="the model")
-    monkeypatch.setattr("n2n_cli.single_image.neighbor2neighbor.Adapter.learn", lambda *_, **__: better)
-    denoiser = learn_to_denoise("adapt", [noisy_picture()[0]], model())
-    assert not isinstance(denoiser.model.executor.kernel, Blend)
-    assert [(learned.who, learned.share) for learned in denoiser.learned] == [(who, 1)]
-    assert denoiser.notes == []
-
-
-def test_seconds_are_for_both_that_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[float] = []
-    real = learner.learn
-
-    def watched(step: Any, held_out: Any, average: Any, effort: Effort, **named: Any) -> Any:
-        asked.append(effort.seconds)
-        return real(step, held_out, average, effort, **named)
-
-    monkeypatch.setattr("n2n_cli.single_image.neighbor2neighbor.learn", watched)
-    monkeypatch.setattr("n2n_cli.single_image.zero_shot.learn", watched)
-    left: list[float] = []
-
-    def no_share(*_: Any, seconds: float, **__: Any) -> float:
-        left.append(seconds)
-        return 1
-
-    monkeypatch.setattr("n2n_cli.single_image.blend_weights.best_share", no_share)
-    learn_to_denoise("adapt", [noisy_picture()[0]], model(), seconds=0.4)
-    assert 0 <= left[0] <= 0.4
-    assert 0 < asked[0] <= 0.4 * 0.4
-    assert 0 <= asked[1] <= 0.85 * 0.4
-
-
-def test_where_neighbours_share_their_noise_the_model_stays() -> None:
-    noise = np.random.default_rng(0).normal(0, 15, (128, 128, 1))
-    shared = noise + np.roll(noise, 1, 0) + np.roll(noise, 1, 1)
-    picture = Picture(np.clip(120 + shared, 0, 255).astype(np.uint8))
-    denoiser = learn_to_denoise("adapt", [picture], HALF_GRAY)
-    assert denoiser.model is HALF_GRAY
-    assert denoiser.notes[0].startswith("what the model removes is correlated between neighbouring pixels; nothing was")
     assert denoiser.learned == []
 
 
@@ -174,7 +66,7 @@ def test_each_page_of_a_file_learns_for_itself_and_keeps_its_depth() -> None:
     alpha = np.full((40, 40), 9, np.uint16)
     first = Picture(gray().astype(np.uint16) * 257, alpha)
     write_pages(Path("a.tif"), [first, Picture(gray(30).astype(np.uint16) * 100)])
-    (outcome,) = run(DenoiseTask(Path("a.tif"), Path("b.tif")), chosen=None, learning="zs-n2n", threads=1)
+    (outcome,) = run(DenoiseTask(Path("a.tif"), Path("b.tif")), chosen=None, learn=True, threads=1)
     assert (outcome.status, outcome.pages, outcome.error) == ("done", 2, None)
     assert [learned.steps for learned in outcome.learned] == [4, 4]
     pages = list(read_pages(Path("b.tif")))
@@ -186,7 +78,7 @@ def test_each_page_of_a_file_learns_for_itself_and_keeps_its_depth() -> None:
 
 def test_strength_0_learns_nothing() -> None:
     Image.fromarray(gray()[..., 0]).save("a.png")
-    (outcome,) = run(DenoiseTask(Path("a.png"), Path("b.png")), chosen=None, learning="zs-n2n", strength=0)
+    (outcome,) = run(DenoiseTask(Path("a.png"), Path("b.png")), chosen=None, learn=True, strength=0)
     assert (outcome.status, outcome.learned) == ("done", [])
     np.testing.assert_array_equal(np.asarray(Image.open("b.png")), gray()[..., 0])
 
@@ -210,7 +102,7 @@ def test_the_parts_of_the_work_add_up(pd: int) -> None:
     parts: list[float] = []
     tasks = [DenoiseTask(Path("a.png"), Path("b.png"))]
     with reported_to(parts.append):
-        (outcome,) = denoise_files(None, tasks, DenoiseOptions(learning="zs-n2n", threads=1, pd=pd))
+        (outcome,) = denoise_files(None, tasks, DenoiseOptions(learn=True, threads=1, pd=pd))
     assert outcome.status == "done"
     assert parts[0] == denoiser.LEARNING / 4
     assert sum(parts) == pytest.approx(1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from n2n_cli.cli.console import tell
-from n2n_cli.cli.denoise.parsers import learning_method, name_part, picture_format
+from n2n_cli.cli.denoise.parsers import name_part, picture_format
 from n2n_cli.cli.denoise.plan import choose_shard, is_many, plan_words, show_plan
 from n2n_cli.cli.denoise.results import Counts, Results, end, run
 from n2n_cli.cli.denoise.streams import check_stdout_has_one_use
@@ -48,15 +48,7 @@ def denoise(
         str | None,
         option("--model", "FILE|NAME", str, "Checkpoint or model.", default="newest run, or photo"),
     ] = None,
-    learn: Annotated[
-        Literal["zs-n2n", "adapt"] | None,
-        option(
-            "--self",
-            "[=METHOD]",
-            learning_method,
-            "Learn from each picture: zs-n2n (default), or adapt.",
-        ),
-    ] = None,
+    learn: Annotated[bool, typer.Option("--self", help="Learn from each picture alone, without a model.")] = False,
     seconds: Annotated[
         float | None,
         option(
@@ -134,8 +126,7 @@ def denoise(
     if needed. A picture that fails does not stop the others: it is reported at the end, and the exit code is 1. Large
     pictures are denoised in tiles, whose size depends on --max-memory.
 
-    --self, or --self=zs-n2n, trains a small new network on each picture, which takes 5 to 30 seconds on two cores;
-    --self=adapt fits the model to it, and mixes in such a network where that helps.
+    --self trains a small new network on each picture, which takes 5 to 30 seconds on two cores.
 
     Examples:
 
@@ -158,14 +149,13 @@ def denoise(
 
     if not sources or target is None:
         raise UsageError(f"missing argument '{'OUT' if target else 'IN'}'")
-    alone = "`--self=adapt` fits a model to each picture"
     requires("--seconds", seconds, {"--self": learn})
     requires("--json", as_json, {"--report": report, "--dry-run": dry_run})
     exclusive({"--ensemble": ensemble, "--self": learn})
     exclusive({"--effort best": effort == "best", "--self": learn})
     exclusive({"--in-place": in_place, "--skip-existing": skip_existing}, why="every output exists already")
-    exclusive({"--self": learn == "zs-n2n", "--model": model}, hint=alone)
-    exclusive({"--self": learn == "zs-n2n", "--config": config}, hint=alone)
+    exclusive({"--self": learn, "--model": model})
+    exclusive({"--self": learn, "--config": config})
     check_stdout_has_one_use(target, report=report, manifest=manifest, dry_run=dry_run)
     folder_options = FolderOptions(recursive, tuple(patterns or ()), suffix, image_format)
     plan = plan_words(sources, target, folder_options, dry_run=dry_run, in_place=in_place, model=model)
@@ -178,7 +168,7 @@ def denoise(
         return
     denoiser: Model | BundledModels | None = None
     model_name = ""
-    if learn != "zs-n2n":
+    if not learn:
         chosen = choose_model(model)
         model_name = chosen.name
         if chosen.note:
@@ -200,7 +190,7 @@ def denoise(
         estimates=report or manifest is not None,
         values=values,
         axes=axes,
-        learning=learn,
+        learn=learn,
         seconds=seconds,
         threads=threads,
         pd=pd,

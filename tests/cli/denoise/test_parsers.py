@@ -1,4 +1,4 @@
-"""`n2n denoise --self`: its spellings, its rules and its messages."""
+"""`n2n denoise --self`: its rules and its messages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     workplace(tmp_path)
     monkeypatch.setattr("n2n_cli.single_image.zero_shot.EFFORT", Effort(steps=4, every=2))
-    monkeypatch.setattr("n2n_cli.single_image.neighbor2neighbor.EFFORT", Effort(steps=2, every=1))
     return tmp_path
 
 
@@ -34,12 +33,9 @@ def pixels(name: str) -> Array:
         ("--self", "photos/0.png", "out.png"),
         ("photos/0.png", "--self", "out.png"),
         ("photos/0.png", "out.png", "--self"),
-        ("--self=zs-n2n", "photos/0.png", "out.png"),
-        ("--self", "zs-n2n.png", "out.png"),
     ],
 )
-def test_self_alone_begins_with_nothing_and_takes_no_picture_for_its_method(words: tuple[str, ...]) -> None:
-    Path("zs-n2n.png").write_bytes(Path("photos/0.png").read_bytes())
+def test_self_stands_anywhere(words: tuple[str, ...]) -> None:
     assert n2n("denoise", *words) == (0, "", "")
     assert pixels("out.png").shape == pixels("photos/0.png").shape
 
@@ -50,20 +46,11 @@ def test_behind_two_hyphens_it_is_a_picture() -> None:
     assert n2n("denoise", "--model", "tiny.pth", "--format", "png", "--", "--self", "out.png").code == 0
 
 
-@pytest.mark.parametrize("words", [("--self",), ("--self=adapt", "--model", "tiny.pth")])
-def test_it_is_the_same_each_time_and_for_any_threads(words: tuple[str, ...]) -> None:
+def test_it_is_the_same_each_time_and_for_any_threads() -> None:
     photo(Path("in.png"), (96, 80, 3))
     for name, threads in (("a.png", 1), ("b.png", 1), ("c.png", 2)):
-        assert n2n("denoise", *words, "--threads", str(threads), "in.png", name).code == 0
+        assert n2n("denoise", "--self", "--threads", str(threads), "in.png", name).code == 0
     assert Path("a.png").read_bytes() == Path("b.png").read_bytes() == Path("c.png").read_bytes()
-
-
-def test_adapt_begins_with_the_model() -> None:
-    photo(Path("large.png"), (96, 80, 3))
-    answer = n2n("--verbose", "denoise", "--self=adapt", "--model", "tiny.pth", "large.png", "out.png")
-    assert answer.code == 0
-    assert answer.err.startswith("model: tiny.pth\n")
-    assert "large.png: the model learned for 2 steps, held-out loss 0 before and" in answer.err
 
 
 def test_a_folder_and_its_small_pictures() -> None:
@@ -92,9 +79,9 @@ def test_seconds_replace_the_number_of_steps() -> None:
 @pytest.mark.parametrize(
     ("words", "message", "hint"),
     [
-        (("--self=adopt",), "`--self` is 'adopt', it must be one of zs-n2n, adapt", "for example `--self=adapt`"),
-        (("--self", "--model", "tiny.pth"), "`--self` and `--model` cannot be used together", "`--self=ad"),
-        (("--self", "--config", "ee559"), "`--self` and `--config` cannot be used together", "`--self=ad"),
+        (("--self", "--model", "tiny.pth"), "`--self` and `--model` cannot be used together", "leave out all but one"),
+        (("--self", "--config", "ee559"), "`--self` and `--config` cannot be used together", "leave out all but one"),
+        (("--self", "--effort", "best"), "`--self` and `--effort best` cannot be used", "leave out all but one"),
         (("--seconds", "5"), "`--seconds` requires `--self`", "add `--self`, or leave out `--seconds`"),
         (("--pd", "5"), "`--pd` is '5', it must be a whole number from 1 to 4", "for example"),
     ],
