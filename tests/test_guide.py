@@ -21,6 +21,8 @@ GUIDE = (Path(__file__).parents[1] / "docs" / "GUIDE.md").read_text(encoding="ut
 SMALL = ("--set", "data.pairs=4", "--set", "data.validation_pairs=2", "--set", "train.batch_size=2")
 SIZE = ("--set", "data.size=16")
 TITLES = (
+    "Which model is used",
+    "Examples",
     "I have two shots of each scene",
     "I have a burst",
     "I have a Z stack",
@@ -50,7 +52,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_burst(Path(folder), [scene_shots[j] for scene_shots in shots])
     for i, name in enumerate(("street", "garden", "roof")):
         write_burst(Path("scenes", name), shots[i])
-    write_burst(Path("photos"), [noisy(scene(34, 40, seed=i), 0) for i in range(3)])
+    for folder in ("photos", "incoming"):
+        write_burst(Path(folder), [noisy(scene(34, 40, seed=i), 0) for i in range(3)])
     Path("pairs.csv").write_text("".join(f"first/{i}.png,second/{i}.png\n" for i in range(3)))
     for name in ("fields/m31/1", "fields/m31/2", "fields/m33/1", "fields/m33/2", "frame"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
@@ -96,14 +99,15 @@ def test_the_commands_of_a_section(title: str, here: Path) -> None:
         result = CliRunner().invoke(app, words[1:])
         assert result.exit_code == 0, f"{command}: {result.stderr}"
         made = [word for word in words if word.endswith((".png", ".tif", ".fits", ".gz"))]
-        assert words[1] != "denoise" or Path(made[-1]).is_file()
+        if words[1] == "denoise" and made:
+            assert Path(made[-1]).is_file()
 
 
 def test_what_the_guide_corrects_is_what_the_training_tells(here: Path) -> None:
     for path in sorted(Path("second").iterdir()):
         clean = 0.7 * scene(34, 40, seed=int(path.stem))
         write_picture(path, Picture(noisy(np.roll(clean, 2, axis=0), 5, seed=int(path.stem))))
-    command = next(line for line in sections()[TITLES[0]] if "--align" in line)
+    command = next(line for line in sections()["I have two shots of each scene"] if "--align" in line)
     words = [*shlex.split(command)[1:], *SMALL, *SIZE, "--set", "train.epochs=1"]
     words[words.index("--epochs") + 1] = "1"
     told = CliRunner().invoke(app, words).stderr
