@@ -79,9 +79,9 @@ def test_seconds_replace_the_number_of_steps() -> None:
 @pytest.mark.parametrize(
     ("words", "message", "hint"),
     [
-        (("--self", "--model", "tiny.pth"), "`--self` and `--model` cannot be used together", "leave out all but one"),
-        (("--self", "--config", "ee559"), "`--self` and `--config` cannot be used together", "leave out all but one"),
-        (("--self", "--effort", "best"), "`--effort best` and `--self` cannot be used together", "leave out all but one"),
+        (("--self", "--model", "tiny.pth"), "`--self` and `--model` cannot be used together", "leave out all"),
+        (("--self", "--config", "ee559"), "`--self` and `--config` cannot be used together", "leave out all"),
+        (("--self", "--effort", "best"), "`--effort best` and `--self` cannot be used together", "leave out all"),
         (("--seconds", "5"), "`--seconds` requires `--self`", "add `--self`, or leave out `--seconds`"),
         (("--pd", "5"), "`--pd` is '5', it must be a whole number from 1 to 4", "for example"),
     ],
