@@ -35,8 +35,8 @@ class Muon(AdamW):
     weight_decay : float
         At least 0. As in AdamW.
     bias_lr : float
-        Learning rate of biases, as a fraction of `lr`. AdamW's steps of about `lr` are as large as whole activations, if
-        these are small, and move biases at random until ReLUs give zeros only. 0.1 prevents that.
+        Learning rate of biases, as a fraction of `lr`. AdamW's steps of about `lr` are as large as whole activations
+        if these are small, and move biases at random until ReLUs give zeros only. 0.1 prevents that.
 
     References
     ----------
