@@ -163,7 +163,7 @@ class Config:
             )
         if not self.network.layers:
             raise ConfigError(
-                f"`{origin}`: `network.layers` is missing: a list of tables, one a layer",
+                f"`{origin}`: `network.layers` is missing: a list of tables, one per layer",
                 hint='for example `layers = [{ type = "Conv2d", in_channels = 3, out_channels = 3, kernel_size = 1 }]`',
             )
         layers, weights = _sizes(self.network.layers)

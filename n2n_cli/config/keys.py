@@ -174,7 +174,7 @@ def values(value: Any) -> str:
 def layers(value: Any) -> tuple[LayerSpec, ...]:
     """Tables of a network's layers; their contents are checked when it is built."""
     if not isinstance(value, Sequence) or not value or not all(isinstance(spec, Mapping) for spec in value):
-        raise ValueError("a list of tables, one a layer, each with a `type`")
+        raise ValueError("a list of tables, one per layer, each with a `type`")
     return tuple(dict(spec) for spec in value)
 
 

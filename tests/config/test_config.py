@@ -290,7 +290,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
         for value, shown in ((3, "3"), ("", '""'), ("a\0b", '"a\\u0000b"'), ("a\udcff", '"a\\udcff"'))
     ),
     *(
-        ("network.layers", value, shown, "a list of tables, one a layer, each with a `type`")
+        ("network.layers", value, shown, "a list of tables, one per layer, each with a `type`")
         for value, shown in (([], "[]"), ("ReLU", '"ReLU"'), (["ReLU"], '["ReLU"]'), ({"type": "x"}, '{"type": "x"}'))
     ),
 ]
