@@ -56,7 +56,7 @@ class Executor:
     lock : RLock
         Held during a training step or a prediction: threads that share an executor take turns.
     between : function
-        Called before each item of work, on the thread that processes it. An exception from it stops the work.
+        Called before each item of work, on the thread that processes it. If it raises an exception, the work stops.
     """
 
     def __init__(self, kernel: Kernel, parameters: Sequence[Parameter], *, threads: int = 1) -> None:
@@ -106,10 +106,10 @@ class Executor:
 
         Results are in the order of the items.
         """
-        replicas = self._following(min(self.threads, len(items)), training=training)
+        replicas = self._updated_replicas(min(self.threads, len(items)), training=training)
         return self._share([(replica.pool, partial(task, replica)) for replica in replicas], items)
 
-    def _following(self, count: int, *, training: bool) -> list[Replica]:
+    def _updated_replicas(self, count: int, *, training: bool) -> list[Replica]:
         """`count` replicas in training or eval mode, with current parameters."""
         while len(self._replicas) < count:
             self._replicas.append(Replica(self.kernel, self.parameters))
@@ -129,19 +129,19 @@ class Executor:
         (N, C, H, W) array
             The next call may overwrite it.
         """
-        (first,) = self._following(1, training=False)
+        (first,) = self._updated_replicas(1, training=False)
         while len(self._pools) < self.threads - 1:
             self._pools.append(PackedPool())
         dtype = np.result_type(x, *(parameter.data for parameter in self.parameters))
-        all_of_it = Counting(itemsize=dtype.itemsize)
-        first.kernel.in_bands(x, all_of_it)
-        first.pool.expect(all_of_it.memory)
+        counting = Counting(itemsize=dtype.itemsize)
+        first.kernel.in_bands(x, counting)
+        first.pool.expect(counting.memory)
         bands = Bands(
             lambda task, rows: self._share([(pool, task) for pool in (first.pool, *self._pools)], rows),
             first.pool,
             self.threads,
             dtype,
-            lambda values: advance(values / all_of_it.values),
+            lambda values: advance(values / counting.values),
         )
         return first.kernel.in_bands(x, bands)
 
@@ -188,7 +188,7 @@ class Executor:
         """Add the gradients of a batch's loss to the parameters; return the loss.
 
         The batch is split into micro-batches, whose gradients are summed in the same order for any number of threads:
-        the result does not depend on it, to the last bit.
+        the result does not depend on that number, to the last bit.
 
         Parameters
         ----------
@@ -204,7 +204,8 @@ class Executor:
         """
         if not len(x) == len(target) > 0:
             raise ShapeError(
-                f"a batch of shape {x.shape} came with targets of shape {target.shape}; they must be alike"
+                f"got a batch of shape {x.shape} and targets of shape {target.shape}; "
+                "they need the same length, at least 1"
             )
         groups = self.groups(x.shape)
         with self.lock:

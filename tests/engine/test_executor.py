@@ -200,7 +200,7 @@ def test_passes_are_as_large_as_what_a_network_makes_of_a_picture(rng: np.random
 
 @pytest.mark.parametrize(("n", "targets"), [(0, 0), (3, 2), (2, 3)])
 def test_a_batch_needs_pictures_and_a_target_for_each(n: int, targets: int, rng: np.random.Generator) -> None:
-    with pytest.raises(ShapeError, match=rf"a batch of shape \({n}, 3, 8, 8\) came with targets of shape \({targets},"):
+    with pytest.raises(ShapeError, match=rf"got a batch of shape \({n}, 3, 8, 8\) and targets of shape \({targets},"):
         engine.compile(founding(rng)).accumulate(np.zeros((n, 3, 8, 8)), np.zeros((targets, 3, 8, 8)), MSE())
 
 
