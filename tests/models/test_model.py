@@ -462,7 +462,7 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
     for folder in ("nowhere", "file"):
         with pytest.raises(CheckpointError, match=f"^`{tmp_path / folder / 'a.pth'}` cannot be written: ") as caught:
             small_model().save(tmp_path / folder / "a.pth")
-        assert caught.value.hint == "see that its folder exists, may be written and has space"
+        assert caught.value.hint == "check that its folder exists, is writable and has space left"
 
 
 @pytest.mark.torch

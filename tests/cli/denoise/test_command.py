@@ -321,4 +321,4 @@ def test_a_file_system_without_permissions_is_noted_once(monkeypatch: pytest.Mon
     Path("out").mkdir()
     answer = n2n("denoise", "--model", "tiny.pth", "photos", "out")
     assert answer.code == 0
-    assert answer.err.count("out`: its file system lets no permissions be set\n") == 1
+    assert answer.err.count("out`: its file system does not support permissions\n") == 1
