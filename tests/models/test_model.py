@@ -323,9 +323,9 @@ def test_a_resumed_model_trains_on_as_the_one_that_saved(
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"optimizer": None}, "is no checkpoint to resume from: it holds no `optimizer`"),
-        ({"model": [1], "averaged_steps": 3}, "is no checkpoint to resume from: it holds no `model`"),
-        ({"own_weights": 3.5}, "is no checkpoint to resume from: it holds no `own_weights`"),
+        ({"optimizer": None}, "cannot be resumed: it holds no `optimizer`"),
+        ({"model": [1], "averaged_steps": 3}, "cannot be resumed: it holds no `model`"),
+        ({"own_weights": 3.5}, "cannot be resumed: it holds no `own_weights`"),
         ({"own_weights": {"0.weight": 3}}, "holds no state dict: a table of names and tensors"),
         ({"own_weights": {"0.weight": np.zeros(3, np.float32)}}, "`0.bias` is missing"),
         ({"averaged_steps": -1}, "the averaged weights do not fit the network: `updates` is -1"),
