@@ -1,6 +1,6 @@
 """Self-ensemble: average over the eight flips and rotations of an image.
 
-The errors of the eight outputs are partly independent, so that their average has a lower error than each of them.
+The errors of the eight outputs are partly independent, so their average has a smaller error than each output.
 
 References
 ----------

@@ -437,7 +437,7 @@ def test_a_hint_does_not_ask_for_the_configuration_that_was_given(tmp_path: Path
     with pytest.raises(CheckpointError) as caught:
         Model.from_checkpoint(path, small_config())
     assert "do not fit the network" in caught.value.message
-    assert caught.value.hint == "`test` describes another network than theirs: `n2n info test` shows it"
+    assert caught.value.hint == "`test` describes another network; `n2n info test` shows it"
 
 
 def test_what_does_not_fit_is_refused_and_changes_nothing(tmp_path: Path) -> None:
