@@ -143,7 +143,7 @@ def _bands(shape: tuple[int, ...]) -> Iterator[slice]:
 
 
 def _fill_up_noise(seen: Array, values: Values) -> None:
-    """Add noise, in place, where few photons leave less stabilised noise than elsewhere.
+    """Add noise, in place, where few photons leave less noise than elsewhere.
 
     A network infers the noise level from the surroundings: near an almost noiseless background it keeps all noise.
     """
