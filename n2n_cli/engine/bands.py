@@ -65,7 +65,7 @@ class Bands:
         period: int = 1,
         width: int = 0,
         halo: int = 0,
-        beside: int = 0,
+        extra: int = 0,
     ) -> Array:
         """Fill y, (N, C, H, W), band by band; return y.
 
@@ -80,14 +80,14 @@ class Bands:
             Values that the task computes per pixel of y, if more than C.
         halo : int
             Extra rows that the task computes for a band.
-        beside : int
-            Values that the task needs besides, independent of the band's height.
+        extra : int
+            Additional values that the task needs, whatever the band's height.
         """
         n, c, h, w = y.shape
         by_row, fair = n * w * max(c, width), -(-h // (2 * self._threads))
         rows = max(min(LEAST_ROWS + 2 * halo, fair), min(VALUES // max(1, by_row), fair), 1)
         rows += -rows % period
-        self._fill(y, task, rows, _ARRAYS * min(h, rows + halo) * by_row + beside)
+        self._fill(y, task, rows, _ARRAYS * min(h, rows + halo) * by_row + extra)
         return y
 
     def _fill(self, y: Array, task: Callable[[slice], None], rows: int, values: int) -> None:

@@ -89,7 +89,7 @@ class WinogradConv(FusedConv):
             lambda rows: self._fill(y_nhwc, x, rows.start, rows.stop),
             period=OUTPUTS,
             width=x.shape[1],
-            beside=4 * max(_VALUES_AT_ONCE, _ROWS_AT_ONCE * self._values_of_a_window),
+            extra=4 * max(_VALUES_AT_ONCE, _ROWS_AT_ONCE * self._values_of_a_window),
         )
 
     @property
