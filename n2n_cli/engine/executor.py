@@ -23,7 +23,7 @@ from n2n_cli.engine.gradients import GradientLayout
 from n2n_cli.engine.kernel import Kernel
 from n2n_cli.engine.pool import PackedPool, Pool, empty, using
 from n2n_cli.engine.replica import Replica
-from n2n_cli.engine.sizes import LEAST_PARTS, cut, micro_batches
+from n2n_cli.engine.sizes import LEAST_MICRO_BATCHES, cut, micro_batches
 from n2n_cli.engine.tiles import Plan
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import arguments
@@ -213,8 +213,8 @@ class Executor:
             total = sums[0]
             for i in range(1, len(groups)):
                 total += sums[i]
-            for parameter, part in zip(self.parameters, self._layout.split(total), strict=True):
-                parameter.grad += part
+            for parameter, grad in zip(self.parameters, self._layout.split(total), strict=True):
+                parameter.grad += grad
         return math.fsum(losses)
 
     def groups(self, shape: Shape) -> list[list[slice]]:
@@ -222,8 +222,8 @@ class Executor:
 
         Each slice is a micro-batch: images that are processed together.
         """
-        parts = micro_batches(shape[0], VALUES_AT_ONCE / self.kernel.most_values(shape))
-        return [parts[group] for group in cut(len(parts), LEAST_PARTS)]
+        batches = micro_batches(shape[0], VALUES_AT_ONCE / self.kernel.most_values(shape))
+        return [batches[group] for group in cut(len(batches), LEAST_MICRO_BATCHES)]
 
     def gradients_of(
         self, groups: Sequence[Sequence[slice]], x: Array, target: Array, criterion: Loss
@@ -236,9 +236,9 @@ class Executor:
         def one_group(replica: Replica, group: Sequence[slice]) -> tuple[Array, float]:
             loss, value = copy.copy(criterion), 0.0
             replica.grads.fill(0)
-            for part in group:
-                share: float = (part.stop - part.start) / len(x)
-                value += share * replica.accumulate(x[part], target[part], loss, share)
+            for micro_batch in group:
+                share: float = (micro_batch.stop - micro_batch.start) / len(x)
+                value += share * replica.accumulate(x[micro_batch], target[micro_batch], loss, share)
             grads = empty(replica.grads.shape, replica.grads.dtype)
             np.copyto(grads, replica.grads)
             return grads, value

@@ -16,7 +16,7 @@ from n2n_cli import engine
 from n2n_cli.engine.gradients import GradientLayout
 from n2n_cli.engine.pool import Pool, empty
 from n2n_cli.engine.replica import Replica
-from n2n_cli.engine.sizes import LEAST_PARTS, micro_batches, most_values
+from n2n_cli.engine.sizes import LEAST_MICRO_BATCHES, micro_batches, most_values
 from n2n_cli.engine.tiling import apply
 from n2n_cli.errors import ArgumentError, ShapeError
 from n2n_cli.nn import MSE, Conv2d, Module, PixelUnshuffle, Residual, Sequential, Sigmoid, SkipConcat
@@ -179,7 +179,7 @@ def test_a_number_of_threads_out_of_range(threads: int, rng: np.random.Generator
 
 @pytest.mark.parametrize(
     ("n", "together", "wanted"),
-    [(100, 5, 20), (100, 20, LEAST_PARTS), (3, 10, 3), (1, 10, 1), (4, 0.1, 4), (0, 5, 0), (1000, 4.6, 200)],
+    [(100, 5, 20), (100, 20, LEAST_MICRO_BATCHES), (3, 10, 3), (1, 10, 1), (4, 0.1, 4), (0, 5, 0), (1000, 4.6, 200)],
 )
 def test_how_a_batch_is_cut(n: int, together: float, wanted: int) -> None:
     parts = micro_batches(n, together)
