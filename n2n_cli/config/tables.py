@@ -122,7 +122,7 @@ class TrainConfig:
     betas : (float, float)
         Decay rates of Adam, AdamW and Muon. The default is that of Adam, also for Muon.
     bias_lr : float
-        Learning rate of biases for Muon, as a fraction of `lr`.
+        Learning rate of biases with Muon, as a fraction of `lr`.
     weight_decay : float
         Weight decay of all optimisers. The default is 0, also for AdamW and Muon, whose classes have other defaults.
     clip_norm : float
