@@ -9,26 +9,26 @@ _LISTED = 8
 
 
 def printable(text: str) -> str:
-    """Escape what is not printable, so that the text fits on one line.
+    """Escape unprintable characters, so that the text fits on one line.
 
     A file name may hold line breaks, terminal codes or undecodable bytes.
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def counted(number: int, what: str) -> str:
+def counted(number: int, noun: str) -> str:
     """Format a number with its noun: "1 picture", "2,000 pictures"."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def listed(problems: Sequence[str]) -> str:
-    """Join problems on one line: at most eight, then the number of the others."""
+    """Join problems into one line: at most eight, then the number left out."""
     more = len(problems) - _LISTED
     return "; ".join([*problems[:_LISTED], *([f"and {more:,} more"] if more > 0 else [])])
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """Hint for an unknown word: the most similar known one, or else all of them."""
+    """Hint for an unknown word: the most similar known word, or all known words."""
     names = {name.lower(): name for name in known}
     close = difflib.get_close_matches(word.lower(), list(names), n=1, cutoff=0.5)
     return f"did you mean `{names[close[0]]}`?" if close else "known: " + ", ".join(f"`{name}`" for name in known)
@@ -63,11 +63,11 @@ class MemoryLimitError(N2NError):
     Attributes
     ----------
     needed : int
-        Minimum memory, in megabytes.
+        Memory that the work needs at least, in megabytes.
     """
 
     def __init__(self, message: str, needed: int, *, hint: str | None = None) -> None:
-        super().__init__(f"{message}; it takes {needed} MB at least", hint=hint)
+        super().__init__(f"{message}; at least {needed} MB are needed", hint=hint)
         self.needed = needed
 
 
@@ -77,11 +77,11 @@ class ArgumentError(N2NError, ValueError):
     Attributes
     ----------
     name : str
-        Name of the argument, for a caller that knows its origin, such as a key of a TOML file.
+        Name of the argument. A caller may replace it by the name that the user knows, such as a key of a TOML file.
     value : object
         Value of the argument.
     needed : str
-        Values that are allowed, to follow "it must be".
+        Allowed values, worded to follow "it must be".
     """
 
     exit_code = 2

@@ -56,7 +56,7 @@ def test_an_argument_error_says_name_value_and_need() -> None:
 
 def test_a_memory_limit_says_what_is_needed() -> None:
     error = MemoryLimitError("5 MB are too little", 7, hint="more")
-    assert error.message == "5 MB are too little; it takes 7 MB at least"
+    assert error.message == "5 MB are too little; at least 7 MB are needed"
     assert (error.needed, error.hint) == (7, "more")
 
 

@@ -1,6 +1,6 @@
 """Checkpoint files and their contents.
 
 file      reading and writing of `.pth` files
-contents  configuration, facts and training state in a checkpoint
+contents  configuration, scores and training state in a checkpoint
 pth       PyTorch's zip format
 """

@@ -1,4 +1,4 @@
-"""Contents of a checkpoint beside weights: configuration, facts, training state."""
+"""Contents of a checkpoint besides weights: configuration, facts, training state."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def config_in(tree: Any, path: Path | str) -> Config:
     Raises
     ------
     CheckpointError
-        When it holds none.
+        If the checkpoint has no configuration.
     ConfigError
-        When it is invalid.
+        If the configuration is invalid.
     """
     if not isinstance(tree, dict) or not isinstance(tree.get("config"), dict):
         raise CheckpointError(
@@ -32,13 +32,13 @@ def config_in(tree: Any, path: Path | str) -> Config:
         )
     try:
         return Config.from_tables(tree["config"], os.fspath(path))
-    except UnregisteredError as error:  # no mistyped name: it was registered when the checkpoint was written
+    except UnregisteredError as error:  # not mistyped: the name was registered when the checkpoint was written
         hint = "`n2n --plugin FILE.py ...` loads the file that defines it"
         raise ConfigError(error.message, hint=hint) from None
 
 
 def facts_in(tree: Any) -> dict[str, Any]:
-    """Other values in a checkpoint, such as epoch and validation PSNR."""
+    """Facts in a checkpoint: values such as the epoch and the validation PSNR."""
     own = tree.items() if isinstance(tree, dict) and "model" in tree else ()
     return {name: value for name, value in own if name not in _NO_FACTS}
 
@@ -49,12 +49,12 @@ def check_resumable(tree: Any, path: Path | str, *, averaged: bool = False) -> N
     Parameters
     ----------
     averaged : bool
-        Whether the training averages its weights.
+        True if the training averages its weights.
 
     Raises
     ------
     CheckpointError
-        With all that it lacks.
+        If something is missing; names everything that is.
     """
     found = tree if isinstance(tree, dict) else {}
     tables = ["model", "optimizer", *(["own_weights"] if averaged else [])]
@@ -62,14 +62,14 @@ def check_resumable(tree: Any, path: Path | str, *, averaged: bool = False) -> N
     missing += ["averaged_steps"] if averaged and "averaged_steps" not in found else []
     if missing:
         raise CheckpointError(
-            f"`{path}` is no checkpoint to resume from: it holds no " + ", no ".join(f"`{name}`" for name in missing),
-            hint="a run's `last.pth` is one",
+            f"`{path}` cannot be resumed: it holds no " + ", no ".join(f"`{name}`" for name in missing),
+            hint="resume from the `last.pth` of a run",
         )
 
 
 @contextmanager
 def naming_file(path: Path | str, hint: str | None = None) -> Iterator[None]:
-    """Add the file's name, and a default hint, to errors in the block."""
+    """Context that adds the file's name, and a default hint, to errors."""
     try:
         yield
     except CheckpointError as error:

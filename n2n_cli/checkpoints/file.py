@@ -1,6 +1,6 @@
 """Reading and writing of `.pth` files, PyTorch's zip format, without PyTorch.
 
-Nothing in a file is run: see `n2n_cli.checkpoints.pth`. Claims of a file are checked before memory is allocated.
+No code in a file is run: see `n2n_cli.checkpoints.pth`. Sizes stated in a file are checked before memory is allocated.
 
 References
 ----------
@@ -31,17 +31,17 @@ from n2n_cli.system.atomic_files import replacing, writing
 _END_OF_ZIP = b"PK\x05\x06"
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # the magic number of torch.save before 1.6
 _FORMAT_VERSIONS = range(1, 11)  # as PyTorch's reader
-_MOST_PREFIXES = 8  # a name may consist of hundreds
+_MOST_PREFIXES = 8  # a name may have hundreds of parts
 _LONGEST_NAME = 1000
 _WEIGHT_KEYS = ("model", "params_ema", "params", "state_dict", "model_state_dict")
-_OTHER_COPY = "take another copy of it; a run of `n2n train` keeps `last.pth` and `best.pth`"
-_STATE_DICT = 'save the tensors alone, where PyTorch is: `torch.save(model.state_dict(), "weights.pth")`'
+_OTHER_COPY = "use another copy of it; a run of `n2n train` keeps `last.pth` and `best.pth`"
+_STATE_DICT = 'save only the tensors, with PyTorch: `torch.save(model.state_dict(), "weights.pth")`'
 
 
 def write_checkpoint(path: Path | str, tree: Any, *, follow_links: bool = True, mode: int = 0o666) -> None:
     """Write a nested `tree` that `torch.load(path, weights_only=True)` can read.
 
-    The file appears whole, by rename. Equal trees, with keys in the same order, make equal bytes. Arrays keep their
+    The file is written whole, by rename. Equal trees, with keys in the same order, give equal bytes. Arrays keep their
     element type: float16 weights take half the space, and `Module.load_state_dict` accepts them.
 
     Parameters
@@ -54,9 +54,9 @@ def write_checkpoint(path: Path | str, tree: Any, *, follow_links: bool = True, 
     Raises
     ------
     TypeError
-        When `tree` holds anything else.
+        If `tree` holds anything else.
     CheckpointError
-        When the file cannot be written, or could not be read again; an older file stays intact.
+        If the file cannot be written, or could not be read again; an existing file is unchanged.
     """
     try:
         content = Content(tree)
@@ -65,19 +65,18 @@ def write_checkpoint(path: Path | str, tree: Any, *, follow_links: bool = True, 
     except Refused as error:
         raise CheckpointError(
             f"`{path}` cannot be written, it could not be read again: {error}",
-            hint="keep fewer values beside the tensors; as arrays they have no such limit",
+            hint="store fewer plain values; values in arrays have no such limit",
         ) from None
 
 
 def read_checkpoint(path: Path | str, *, weights: bool = True) -> Any:
-    """Read a file in PyTorch's zip format; nothing in it is run.
+    """Read a file in PyTorch's zip format, without running code in it.
 
     Parameters
     ----------
     path : path
     weights : bool
-        Read the tensors, too. Otherwise empty arrays stand in their places, and a large file is read as fast as a
-        small one.
+        If False, tensors are replaced by empty arrays, and a large file is read as fast as a small one.
 
     Returns
     -------
@@ -87,7 +86,7 @@ def read_checkpoint(path: Path | str, *, weights: bool = True) -> Any:
     Raises
     ------
     CheckpointError
-        When the file is missing, damaged, of another format, or contains anything but plain values and tensors.
+        If the file is missing, damaged, of another format, or contains anything but plain values and tensors.
     """
     try:
         _check_kind(path, Path(path).stat().st_mode)
@@ -100,7 +99,7 @@ def read_checkpoint(path: Path | str, *, weights: bool = True) -> Any:
         raise CheckpointError(f"`{path}` is refused, nothing in it was run: {error}", hint=_STATE_DICT) from None
     except FileNotFoundError:
         raise CheckpointError(
-            f"there is no checkpoint `{path}`", hint="`n2n train --out runs/a` makes `runs/a/best.pth`"
+            f"there is no checkpoint `{path}`", hint="`n2n train --out runs/a` writes `runs/a/best.pth`"
         ) from None
     except IsADirectoryError:
         raise CheckpointError(
@@ -109,11 +108,11 @@ def read_checkpoint(path: Path | str, *, weights: bool = True) -> Any:
     except OSError as error:
         raise CheckpointError(
             f"`{path}` cannot be read: {error.strerror or error}",
-            hint="see that it is a plain file and that you may read it",
+            hint="check that it is a plain file and that you may read it",
         ) from None
     except MemoryError:
         raise CheckpointError(
-            f"`{path}` needs more memory than there is", hint="end other programs, or take a larger machine"
+            f"`{path}` needs more memory than there is", hint="end other programs, or use a larger machine"
         ) from None
     except Exception as error:  # for damaged files zipfile may raise any: BadZipFile, ValueError, struct.error
         reason = str(error)[:200] if str(error).isprintable() else repr(str(error)[:200])
@@ -123,8 +122,8 @@ def read_checkpoint(path: Path | str, *, weights: bool = True) -> Any:
 def unwrap_state_dict(tree: Any, names: Collection[str], *, path: Path | str) -> dict[str, Array]:
     """The weights in a checkpoint: the tree itself, or under one of the usual keys.
 
-    Programs that wrap a network put a prefix before all names, as `module.`, `model.` or `generator.`. It is removed
-    if the names then are those of the network.
+    Programs that wrap a network add a prefix to all names, such as `module.`, `model.` or `generator.`. It is removed
+    if the remaining names are those of the network.
 
     Parameters
     ----------
@@ -138,7 +137,7 @@ def unwrap_state_dict(tree: Any, names: Collection[str], *, path: Path | str) ->
     Raises
     ------
     CheckpointError
-        When there are none, or one has an impossible name.
+        If there are no weights, or a name is invalid.
     """
     for key in _WEIGHT_KEYS:
         if isinstance(tree, Mapping) and isinstance(tree.get(key), Mapping):
@@ -146,7 +145,7 @@ def unwrap_state_dict(tree: Any, names: Collection[str], *, path: Path | str) ->
             break
     if not isinstance(tree, Mapping) or not tree or not all(isinstance(value, np.ndarray) for value in tree.values()):
         raise CheckpointError(f"`{path}` holds no state dict: a table of names and tensors", hint=_STATE_DICT)
-    for name in tree:  # names appear in messages; and 1 and "1" would be the same
+    for name in tree:  # names appear in messages, where 1 and "1" would look the same
         if not isinstance(name, str) or not name.isprintable() or len(name) > _LONGEST_NAME:
             raise CheckpointError(f"`{path}` holds a tensor with the name {_shortened(name)}", hint=_STATE_DICT)
     prefix = _prefix([*tree], names)
@@ -154,11 +153,11 @@ def unwrap_state_dict(tree: Any, names: Collection[str], *, path: Path | str) ->
 
 
 def _prefix(found: list[str], names: Collection[str]) -> str:
-    """The prefix that all names share and without which most of them are those of the network."""
+    """Common prefix of the names whose removal leaves most names of the network."""
     parts = [name.split(".")[:-1] for name in found]
     shared = [f"{a}." for a, b in takewhile(lambda pair: pair[0] == pair[1], zip(min(parts), max(parts), strict=False))]
     prefixes = ["".join(shared[:count]) for count in range(min(len(shared), _MOST_PREFIXES) + 1)]
-    return max(prefixes, key=lambda prefix: len({prefix + name for name in names} & {*found}))  # the first of equals
+    return max(prefixes, key=lambda prefix: len({prefix + name for name in names} & {*found}))  # ties: the shortest
 
 
 def _shortened(name: Any) -> str:
@@ -187,7 +186,7 @@ def _read(archive: Archive, weights: bool) -> Any:
 
 
 def _check_kind(path: Path | str, mode: int) -> None:
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a pipe would wait for a writer
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a pipe would block until there is a writer
         raise CheckpointError(
             f"`{path}` is a pipe or a device, not a checkpoint",
             hint="put it into a file first: `cat ... > weights.pth`",
@@ -202,7 +201,7 @@ def _check_ends(path: Path | str, file: BinaryIO) -> None:
     if head == _LEGACY:
         raise CheckpointError(
             f"`{path}` is in PyTorch's format of before 2020, which is not read",
-            hint='convert it where PyTorch is: `torch.save(torch.load("old.pth"), "new.pth")`',
+            hint='convert it with PyTorch: `torch.save(torch.load("old.pth"), "new.pth")`',
         )
     if not head:
         raise CheckpointError(f"`{path}` is empty", hint=_OTHER_COPY)
@@ -213,5 +212,5 @@ def _check_ends(path: Path | str, file: BinaryIO) -> None:
         )
     if not tail.startswith(_END_OF_ZIP):
         raise CheckpointError(
-            f"`{path}` is damaged: it is cut off, or something stands behind its end", hint=_OTHER_COPY
+            f"`{path}` is damaged: it is truncated, or has other data after its end", hint=_OTHER_COPY
         )

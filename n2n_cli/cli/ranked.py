@@ -52,7 +52,7 @@ def show_nothing(items: Iterable[object]) -> None:
 def tells(error: Exception) -> bool:
     """True for the process that reports an error to the user."""
     if _ranks is not None:
-        return _ranks.tells(error)
+        return _ranks.reports(error)
     same_for_all = isinstance(error, UsageError) or not isinstance(error, N2NError | OSError | MemoryError)
     if same_for_all and any(os.environ.get(name, "0") != "0" for name in _RANK_VARIABLES):
         from n2n_cli.distributed.launchers import place_of_process

@@ -1,13 +1,13 @@
 """Configurations: TOML files as frozen dataclasses.
 
 A configuration holds everything that a training depends on except the machine: the network layer by layer, the data and
-their noise, the optimiser. Every key is checked when it is read, and an error names the file (or the option), the key,
-its value and what it must be.
+their noise, the optimiser. Every key is checked when it is read; an error names the file or option, the key, its value
+and the allowed values.
 
 config     a whole configuration, and checks of keys that depend on each other
 tables     the tables with their keys and defaults
 keys       checks of single keys
-reading    reading from files, shipped configurations and `--set`
+reading    reading of files, shipped configurations and `--set`
 toml_text  writing of TOML
 """
 

@@ -22,22 +22,22 @@ from n2n_cli.nn.schedules import build as build_schedule
 from n2n_cli.nn.spec import SpecError
 
 MAX_WEIGHTS = 100_000_000
-"""Maximum weights of a network: it is built to be checked, from an untrusted file."""
+"""Maximum number of weights: to check a configuration, which may be untrusted, its network is built."""
 MAX_LAYERS = 2000
-"""Maximum layers of a network, with those inside others."""
+"""Maximum number of layers, including nested ones."""
 
 _MOST_VALUES = 2**48
-"""Maximum values of an array inside a network, for one picture of `data.size`."""
+"""Maximum number of values of an array inside a network, for one picture of `data.size`."""
 
 _SECTIONS = {"network": NetworkConfig, "data": DataConfig, "train": TrainConfig}
 _SCHEDULE = "schedule"
 PLUGINS = "plugins"
-"""Key of a list of files to load, which is no part of a configuration: see `reading`."""
+"""Key that lists plugins to load, which is not part of a `Config`: see `reading`."""
 _OTHERS = "`--plugin FILE.py` loads others"
 
 
 class UnregisteredError(ConfigError):
-    """There is no layer, loss or noise model of that name: perhaps a plugin defines it."""
+    """Unknown name of a layer, loss or noise model, which a plugin may define."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,13 @@ class Config:
 
     @classmethod
     def from_tables(cls, tables: Mapping[str, Any], origin: str) -> Self:
-        """A configuration from nested tables, as in a TOML file or a checkpoint.
+        """Make a configuration from nested tables, as in a TOML file or a checkpoint.
 
         Raises
         ------
         ConfigError
             For the first unknown, mistyped or out-of-range key, for keys that contradict each other, and for a network
-            that does not keep a picture's size.
+            that does not keep the size of a picture.
         """
         known = [*_SECTIONS, _SCHEDULE]
         if PLUGINS in tables:
@@ -81,14 +81,14 @@ class Config:
         return config
 
     def override(self, name: str, value: Any, origin: str) -> Self:
-        """A copy with one key, by dotted name, set to another value.
+        """A copy with one key set to another value.
 
         Parameters
         ----------
         name : str
-            As "train.lr".
+            Dotted name, such as "train.lr".
         value : object
-            Of a type that TOML has.
+            Of a TOML type.
         origin : str
             Source of the value in messages, such as "--lr".
         """
@@ -106,7 +106,7 @@ class Config:
         for name, value, origin in assignments:
             section, _, key = name.partition(".")
             if section == _SCHEDULE and key:
-                # Another schedule has other arguments.
+                # The arguments of the old schedule do not apply to another one.
                 schedule = {"name": value} if key == "name" and value != schedule["name"] else schedule | {key: value}
             else:
                 config = config._with(name, value, origin)
@@ -147,32 +147,33 @@ class Config:
             if not used and getattr(train, key) != getattr(TrainConfig(), key):
                 raise ConfigError(
                     f"`{origin}`: `train.{key}` is {shown(getattr(train, key))}, {train.optimizer} has no {key}",
-                    hint=f"leave it out, or take another `train.optimizer`: {', '.join(OPTIMIZERS)}",
+                    hint=f"leave it out, or choose another `train.optimizer`: {', '.join(OPTIMIZERS)}",
                 )
         _check_source(self.data, origin)
         if self.network.channels % self.data.frames:
             raise ConfigError(
-                f"`{origin}`: `network.channels` is {self.network.channels}, which is no multiple of the "
-                f"{self.data.frames} frames of `data.frames`",
-                hint="as many channels as frames for a gray movie, three times as many for RGB",
+                f"`{origin}`: `network.channels` is {self.network.channels}, it must be a multiple of "
+                f"`data.frames`, {self.data.frames}",
+                hint="use as many channels as frames for a gray movie, three times as many for RGB",
             )
         if self.data.kind == "single" and train.loss != "MSE":
             raise ConfigError(
-                f"`{origin}`: `train.loss` is {shown(train.loss)}, but single noisy pictures have a loss of their own",
-                hint='leave it at "MSE", which that loss is made of',
+                f"`{origin}`: `train.loss` is {shown(train.loss)}, "
+                "but training on single noisy pictures has its own loss",
+                hint='leave it at "MSE": that loss is a sum of mean squared errors',
             )
         if not self.network.layers:
             raise ConfigError(
-                f"`{origin}`: `network.layers` is missing: a list of tables, one a layer",
+                f"`{origin}`: `network.layers` is missing: a list of tables, one per layer",
                 hint='for example `layers = [{ type = "Conv2d", in_channels = 3, out_channels = 3, kernel_size = 1 }]`',
             )
         layers, weights = _sizes(self.network.layers)
-        for number, most, what, hint in (
-            (layers, MAX_LAYERS, "layers", "fewer layers"),
-            (weights, MAX_WEIGHTS, "weights", "fewer channels, or smaller kernels"),
+        for number, most, noun, hint in (
+            (layers, MAX_LAYERS, "layers", "use fewer layers"),
+            (weights, MAX_WEIGHTS, "weights", "use fewer channels or smaller kernels"),
         ):
             if number > most:
-                raise ConfigError(f"`{origin}`: `network.layers` have more than {most:,} {what}", hint=hint)
+                raise ConfigError(f"`{origin}`: `network.layers` have more than {most:,} {noun}", hint=hint)
         try:
             network = self.network.build(rng=UNDRAWN)
             periods = [network.period(axis) for axis in (0, 1)]
@@ -186,18 +187,18 @@ class Config:
             raise ConfigError(message, hint=error.hint) from None
         except ShapeError as error:
             raise ConfigError(f"`{origin}`: `network.layers` do not fit together: {error.message}") from None
-        except (MemoryError, ValueError):  # ValueError is from NumPy, for an impossible size of an array
+        except (MemoryError, ValueError):  # NumPy raises ValueError for an impossible array size
             raise ConfigError(f"`{origin}`: `network.layers` have more weights than the memory holds") from None
         try:
             frozen_parameters(network, train.freeze)
         except ArgumentError as error:
             raise ConfigError(
                 f"`{origin}`: `train.freeze` has {shown(error.value)}, it must be {error.needed}",
-                hint="`n2n info CHECKPOINT` shows the layers; `0` is all of one, `0.weight` a part, `*.bias` of all",
+                hint="`n2n info CHECKPOINT` lists layers: `0` is layer 0, `0.weight` its weight, `*.bias` all biases",
             ) from None
         if out != whole:
             raise ConfigError(
-                f"`{origin}`: `network.layers` turn a picture of shape {_shape(whole)} into {_shape(out)}; "
+                f"`{origin}`: `network.layers` map a picture of shape {_shape(whole)} to {_shape(out)}; "
                 "a denoiser has to keep channels and size"
             )
         period = math.lcm(*periods)
@@ -228,7 +229,7 @@ class Config:
 
 
 def _check_source(data: DataConfig, origin: str) -> None:
-    """Check that a source, its kind and its corrections fit together."""
+    """Check that the source of the data, its kind and its corrections fit together."""
     shots = data.kind in ("pairs", "bursts")
     wrong = {"second": data.second and data.kind != "pairs", "match_exposure": data.match_exposure and not shots}
     wrong |= {"align": data.align and not shots}
@@ -245,26 +246,27 @@ def _check_source(data: DataConfig, origin: str) -> None:
     if data.kind != "pictures" and data.source == DEAD_LEAVES:
         raise ConfigError(
             f'`{origin}`: `data.kind` is "{data.kind}", but `data.source` is the built-in pictures',
-            hint="name where they are: `--pairs A B`, `--bursts FOLDER`, `--single-image FOLDER` or `--movie FILE`",
+            hint="name the source: `--pairs A B`, `--bursts FOLDER`, `--single-image FOLDER` or `--movie FILE`",
         )
 
 
 def _check_output(network: Sequential, shape: Shape) -> Shape:
-    """Output shape of a network, none of whose arrays is impossibly large.
+    """Output shape of a network; refuses arrays of impossible sizes.
 
     Raises
     ------
     ShapeError
+        Also if the layers do not fit together.
     """
     try:
         out = network.output_shape(shape)
         possible = most_values(network, shape) <= _MOST_VALUES
     except ShapeError:
         raise
-    except ValueError:  # a number in a message has too many digits
+    except ValueError:  # the error message could not be formatted: a size has too many digits
         possible = False
     if not possible:
-        raise ShapeError("they make larger pictures than any memory holds")
+        raise ShapeError("their outputs are too large for any memory")
     return out
 
 
@@ -273,7 +275,10 @@ def _shape(shape: Shape) -> str:
 
 
 def _sizes(specs: Any) -> tuple[int, int]:
-    """Numbers of layers, and of the convolutions' weights, in layer tables; ignores sizes that are not numbers."""
+    """Numbers of layers and of convolution weights in layer tables.
+
+    Sizes that are not numbers are ignored.
+    """
     layers = total = 0
     for spec in specs if isinstance(specs, list | tuple) else ():
         if isinstance(spec, Mapping):

@@ -1,6 +1,6 @@
 """Checks of the values of configuration keys.
 
-A check returns the value, or raises a ValueError that says what the value must be.
+A check returns the value, converted to its type, or raises a ValueError whose text describes the allowed values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DEAD_LEAVES = "dead-leaves"
 """Name of the built-in pictures as a data source."""
 
 KINDS = ("pictures", "pairs", "bursts", "single", "movie")
-"""Kinds of data sources, see `DataConfig`."""
+"""Kinds of data sources: see `DataConfig`."""
 
 _MOST_PATTERNS, _LONGEST_PATTERN = 100, 200
 
@@ -27,7 +27,7 @@ Check: TypeAlias = Callable[[Any], Any]
 
 
 class UnknownNameError(ValueError):
-    """There is no class of that name: perhaps a plugin defines it."""
+    """Unknown name of a class, which a plugin may define."""
 
 
 def whole(low: int, high: int) -> Check:
@@ -100,7 +100,7 @@ def one_of(choices: Iterable[str]) -> Check:
 
 
 def registered(names: Mapping[str, object]) -> Check:
-    """The name of a class that is registered when the value is checked."""
+    """The name of a class in `names`, which plugins may extend before the check."""
 
     def check(value: Any) -> str:
         try:
@@ -126,23 +126,23 @@ def path(value: Any) -> str:
 
 
 def axes(value: Any) -> str:
-    """Axes of a stack, as "TZCYX" or "T20Z5YX", or an empty text."""
+    """Axes of a stack, such as "TZCYX" or "T20Z5YX", or an empty text."""
     if not isinstance(value, str) or not value.isascii() or not (value == "" or value.isalnum()) or len(value) > 50:
-        raise ValueError('letters as "TZCYX", or empty')
+        raise ValueError('letters such as "TZCYX", or empty')
     return value
 
 
 def patterns(value: Any) -> tuple[str, ...]:
     """A list of shell patterns."""
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) and item.isprintable() for item in value):
-        raise ValueError('a list of patterns, as ["0.*", "*.bias"]')
+        raise ValueError('a list of patterns, such as ["0.*", "*.bias"]')
     if len(value) > _MOST_PATTERNS or any(len(item) > _LONGEST_PATTERN for item in value):
         raise ValueError(f"at most {_MOST_PATTERNS} patterns of at most {_LONGEST_PATTERN} characters")
     return tuple(value)
 
 
 def _is_unicode(text: str) -> bool:
-    # Bytes of a path that are not UTF-8 become lone surrogates, which no TOML file can hold.
+    # Bytes of a path that are not UTF-8 become lone surrogates, which a TOML file cannot hold.
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
@@ -162,19 +162,20 @@ def noise_or_none(value: Any) -> str:
 
 
 def values(value: Any) -> str:
-    """A way to choose the transform of a picture's values, or a transform."""
+    """A mode of choosing the transform of a picture's values, or a transform."""
     if value not in MODES:
         try:
             parse_values(value)
         except (ValueError, AttributeError):
-            raise ValueError("one of " + ", ".join(f'"{mode}"' for mode in MODES) + ', or as "linear:0~4095"') from None
+            modes = ", ".join(f'"{mode}"' for mode in MODES)
+            raise ValueError(f'one of {modes}, or a transform such as "linear:0~4095"') from None
     return str(value)
 
 
 def layers(value: Any) -> tuple[LayerSpec, ...]:
-    """Tables of a network's layers; their contents are checked when it is built."""
+    """Tables of a network's layers, checked when the network is built."""
     if not isinstance(value, Sequence) or not value or not all(isinstance(spec, Mapping) for spec in value):
-        raise ValueError("a list of tables, one a layer, each with a `type`")
+        raise ValueError("a list of tables, one per layer, each with a `type`")
     return tuple(dict(spec) for spec in value)
 
 

@@ -15,7 +15,7 @@ from n2n_cli.errors import ConfigError
 from n2n_cli.system.plugins import load_plugin
 
 RUN_CONFIG = "config.toml"
-"""Name of the configuration that a training writes to its run folder."""
+"""File name of the configuration that a training writes to its run folder."""
 
 MAX_BYTES = 1_000_000
 _MAX_DOTS = 200  # tomllib takes seconds for a key of thousands of parts
@@ -23,7 +23,7 @@ _BETWEEN_DOTS = re.compile(rb"[=,#\[\]{}\n]")
 
 
 def shipped_configs() -> dict[str, Path]:
-    """The configurations that come with the package, by name without the ending."""
+    """Paths of the configurations in the package, by name without the ending."""
     folder = Path(str(resources.files("n2n_cli"))) / "configs"
     if not folder.is_dir():  # in an editable install
         folder = Path(__file__).parents[2] / "configs"
@@ -31,22 +31,23 @@ def shipped_configs() -> dict[str, Path]:
 
 
 def load_config(name: str, *, plugins: bool = False) -> Config:
-    """A configuration from the path of a TOML file, or the name of a shipped one.
+    """Read a configuration, by the path of a TOML file or the name of a shipped one.
 
     Parameters
     ----------
     name : str
     plugins : bool
-        Load the files that its top-level key `plugins` lists, which runs their code: for a file that the user named as
-        a configuration. With the name of a shipped configuration, which the user may have meant, or of the one in a
-        run folder, which n2n writes without the key, a file that has it is refused.
+        Load the Python files listed under the top-level key `plugins`, which runs their code. Use it only for a file
+        that the user named as a configuration. A file with this key is still refused if it has the name of a shipped
+        configuration, which the user may have meant, or of the configuration in a run folder, which n2n writes without
+        the key.
 
     Raises
     ------
     ConfigError
-        When there is no such file, it is not TOML, or a key is wrong.
+        If the file does not exist or is not TOML, or if a key is wrong.
     PluginError
-        When a plugin cannot be loaded.
+        If a plugin cannot be loaded.
     """
     path = Path(name)
     try:
@@ -69,12 +70,12 @@ def load_config(name: str, *, plugins: bool = False) -> Config:
         ) from None
     except OSError as error:
         raise ConfigError(f"`{name}` cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # ValueError: also invalid UTF-8, or a number with too many digits
+    except (ValueError, RecursionError) as error:  # ValueError also for invalid UTF-8 and numbers of too many digits
         raise ConfigError(f"`{name}` is not TOML: {error}") from None
     if plugins and PLUGINS in tables:
         if name.removesuffix(".toml") in shipped_configs() or path.name == RUN_CONFIG:
             raise ConfigError(
-                f"`{name}` has the name of a shipped configuration, or of a run's: its `{PLUGINS}` are not loaded",
+                f"`{name}` is named as a shipped configuration or one in a run folder: its `{PLUGINS}` are not loaded",
                 hint="if you trust the file, give it another name",
             )
         for plugin in _plugins(tables.pop(PLUGINS), name):
@@ -92,12 +93,12 @@ def _plugins(value: Any, origin: str) -> list[str]:
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
-    """Parse `train.lr=0.5`; a value that is not TOML is taken as text.
+    """Parse an assignment such as `train.lr=0.5`; a value that is not TOML is text.
 
     Raises
     ------
     ConfigError
-        When there is no `=`.
+        If there is no `=`.
     """
     name, separator, value = text.partition("=")
     if not separator:

@@ -17,7 +17,7 @@ from n2n_cli.nn.spec import LayerSpec, build
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The network: a Sequential that keeps the size and channels of pictures.
+    """The network: a Sequential that keeps the channels and size of pictures.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """The training pairs.
+    """Training and validation pairs.
 
     Attributes
     ----------
@@ -49,42 +49,42 @@ class DataConfig:
     size : int
         Side of a training picture, in pixels of the network's input.
     pairs, validation_pairs : int
-        Number of pairs of an epoch, and of validation pairs, from held-out pictures.
+        Number of pairs per epoch, and of validation pairs, which are from held-out pictures.
     noise : str
-        The noise model, as "gaussian:25".
+        Noise model, such as "gaussian:25".
     target_noise : str
-        Noise model of the targets; empty: the same. Less noisy targets need fewer pairs.
+        Noise model of the targets; if empty, that of the inputs. Less noisy targets need fewer pairs.
     redraw : bool
         Draw new noise in every epoch.
     recrop : bool
-        Cut new crops in every epoch.
+        Choose new crops in every epoch.
     recolour : bool
         Change the colours of half of the crops at random in every epoch.
     shrink : float
         Minimum scale, at most 1: half of the crops of every epoch are scaled by a random factor from this to 1.
     clip_inputs : bool
-        Clip half of the inputs and round them to 8 bits; targets never.
+        Clip half of the inputs and round them to 8 bits. Targets are never clipped.
     augment : bool
         Flip, rotate and swap the pairs at random in every epoch.
     kind : str
         Kind of the source: "pictures", to which noise is added; "pairs" of shots, in two folders or a table of two
-        columns; "bursts", a folder for every scene; "single" noisy pictures; or a "movie", a file of frames or a folder
-        of them.
+        columns; "bursts", with a folder for every scene; "single" noisy pictures; or a "movie", a file or a folder of
+        frames.
     second : str
         Folder of the targets, for pairs in two folders.
     match_exposure : bool
-        Match the brightness of shots to the first of their scene.
+        Match the brightness of shots to the first shot of their scene.
     align : bool
         Correct shifts of shots by whole pixels, by cropping them to their common area.
     values : str
-        "auto", "display", "linear" or "photons": transform between the pictures' values and what the network sees. A
-        training on measured values replaces it by the transform itself, as "linear:91.0~185.0".
+        "auto", "display", "linear" or "photons": transform between the pictures' values and network input. A training
+        on measured values replaces it by the transform itself, such as "linear:91.0~185.0".
     axes : str
-        Axes of a movie, as "TZCYX"; empty: as the file says.
+        Axes of a movie, such as "TZCYX"; if empty, those that the file names.
     frame_gap : int
         Maximum distance in time of input and target, in frames.
     frames : int
-        Number of neighbouring frames of a movie that the network takes as its channels, an odd one.
+        Odd number of neighbouring frames of a movie that the network takes as its channels.
     """
 
     source: str = keys.key(keys.source, DEAD_LEAVES)
@@ -111,7 +111,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The training itself.
+    """Optimiser, loss and length of a training.
 
     Attributes
     ----------
@@ -120,15 +120,15 @@ class TrainConfig:
     momentum : float
         Momentum of SGD.
     betas : (float, float)
-        Decay rates of Adam, AdamW and Muon. The default is Adam's, for Muon too.
+        Decay rates of Adam, AdamW and Muon. The default is that of Adam, also for Muon.
     bias_lr : float
-        Learning rate of biases for Muon, as a fraction of `lr`.
+        Learning rate of biases with Muon, as a fraction of `lr`.
     weight_decay : float
-        For all optimisers. The default 0 also holds for AdamW and Muon, whose classes have another default.
+        Weight decay of all optimisers. The default is 0, also for AdamW and Muon, whose classes have other defaults.
     clip_norm : float
-        Maximum norm of all gradients together; 0: no clipping.
+        Maximum total norm of the gradients; 0: no clipping.
     average : float
-        Decay of the moving average of the weights, which is then validated and saved; 0: no averaging.
+        Decay of the moving average of the weights; the averaged weights are validated and saved. 0: no averaging.
     seed : int
         Seed of the weights, the order of the pairs, the crops and the noise.
     init : str

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def to_toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
-    """Text of tables of plain values, which `tomllib` reads back unchanged."""
+    """Format tables of plain values as TOML, which `tomllib` reads back unchanged."""
     sections = []
     for section, table in tables.items():
         lines = [f"{key} = {_value(value, 0)}" for key, value in table.items()]
@@ -26,7 +26,7 @@ def plain(value: Any) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A value for messages, on one line and shortened."""
+    """Format a value for a message, on one line of at most 80 characters."""
     try:
         text = json.dumps(value, default=str, ensure_ascii=False)
     except ValueError:  # Python refuses to write more than 4300 digits; TOML's hexadecimal numbers may be longer
@@ -38,7 +38,7 @@ def _value(value: Any, depth: int) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        # JSON's escapes are TOML's, except that TOML wants DEL escaped too.
+        # JSON's escapes are valid in TOML, which also requires DEL to be escaped.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{key} = {_value(item, depth)}" for key, item in value.items()) + " }"

@@ -1,8 +1,8 @@
-"""Work that several processes do together.
+"""Work shared by several processes.
 
-ranks        interface of the processes that work together, and a process that works alone
-mpi          ranks that MPI connects
-launchers    processes that mpiexec or srun has started
-same_data    training pictures, the same on all ranks
-shards       the part of a list of work that one process does by itself
+ranks        interface of cooperating processes; a process that works alone
+mpi          ranks connected by MPI
+launchers    processes started by mpiexec or srun
+same_data    identical training pictures on all ranks
+shards       parts of a list of work for independent processes
 """

@@ -1,9 +1,9 @@
-"""Ranks that MPI connects.
+"""Ranks connected by MPI.
 
-An error on one rank ends all, and none is left waiting for it: every meeting begins by gathering the same few numbers
-from each rank. They say whether a rank has failed, has given up its step or was asked to stop, so a rank that fails
-anywhere meets the others at whatever they do next. Gradients or values follow only where all are well. Ranks wait by
-polling, so that they notice signals and ranks that are lost.
+An error on one rank ends all ranks, and no rank waits for ever: every exchange, called a meeting, begins with the same
+collective operation, which gathers a few numbers from each rank. They state whether the rank has failed, has given up
+its step or was asked to stop, so a rank that fails can join whichever meeting the others reach next. Gradients or
+values are exchanged only if no rank has failed. Ranks wait by polling, so that they notice signals and lost ranks.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ from n2n_cli.system.cpu import affinity, available_cores
 from n2n_cli.system.stopping import StopError, Stopping
 
 PATIENCE, OTHERS_PATIENCE = 3.0, 30.0
-"""Time, in seconds, that a rank which was asked to stop waits for the others before it ends without them: the first,
-which then saves, and the others, which let it."""
+"""Time, in seconds, that a rank which was asked to stop waits for the others before it ends alone: of the first rank,
+which then saves, and of the others, which give it the time to do so."""
 FAILURES_PATIENCE = 10.0
-"""Time, in seconds, that a rank which has failed waits for the others, to end together with them."""
+"""Time, in seconds, that a failed rank waits for the others to end together with them."""
 _LAST_WORDS = 5.0
-"""Time, in seconds, that the first rank has to report why it ends, where the ranks have lost each other."""
+"""Time, in seconds, for the first rank to report an error if the ranks have lost their connection."""
 _FORWARDING = 0.5
-"""Time, in seconds, in which launchers pass on what was printed last: of a process that aborts they may drop it."""
+"""Time, in seconds, for the launcher to forward the last output, which it may drop when a process aborts."""
 _SPINNING, _PAUSE = 2e-4, 2e-5
-"""Time, in seconds, in which a waiting rank polls without a pause, and the pause between two polls after it."""
+"""Time, in seconds, in which a waiting rank polls without a pause, and the pause between later polls."""
 _SIGNALS = 128
-"""Exit codes above it are those of signals, which all ranks may have got."""
+"""Exit codes above this are those of signals, which all ranks may have received."""
 _FAILED, _GAVE_UP, _ASKED, _LOSS, _SIZE = range(5)
-"""Columns of what a meeting gathers: exit code or 0, two flags, loss summed over the part, its size."""
+"""Columns of the numbers that a meeting gathers: exit code or 0; two flags; loss, summed over the rank's part of a
+batch; pictures in the part, or bytes of another value."""
 
 
 class MpiRanks(Ranks):
@@ -48,12 +49,12 @@ class MpiRanks(Ranks):
     Parameters
     ----------
     place : Shard
-        This process's place, by the launcher's variables.
+        Place of this process according to the launcher's environment variables.
 
     Raises
     ------
     UsageError
-        When MPI knows of this process alone: the launcher is another MPI's.
+        If MPI finds only this process: the launcher belongs to another MPI library.
     """
 
     def __init__(self, place: Shard) -> None:
@@ -67,8 +68,8 @@ class MpiRanks(Ranks):
         self._gradients: Array = np.zeros(0, np.float32)
         self._asks: Callable[[], bool] = lambda: False
         self._asked = self._stopped = self._lost = False
-        self._until = math.inf  # when all waiting ends
-        self._interrupt: KeyboardInterrupt | None = None  # that came while waiting, for the next meeting
+        self._until = math.inf  # deadline of all waiting
+        self._interrupt: KeyboardInterrupt | None = None  # caught while waiting; raised at the next meeting
         hosts = self.gathered((platform.node(), affinity()))
         self._sharing = sum(host == platform.node() and bool(cores & affinity()) for host, cores in hosts)
         self._first_here = [host for host, _ in hosts].index(platform.node()) == self.rank
@@ -90,7 +91,7 @@ class MpiRanks(Ranks):
             raise
 
     def _fail(self, error: BaseException) -> None:
-        """End together with the others, by an ElsewhereError if a lower rank failed."""
+        """End together with the others; raises ElsewhereError if a lower rank failed."""
         code = _exit_code(error)
         self._until = time.perf_counter() + (PATIENCE if code > _SIGNALS else FAILURES_PATIENCE)
         try:
@@ -113,7 +114,7 @@ class MpiRanks(Ranks):
         return make() if made is None else made
 
     def gathered(self, value: Value) -> list[Value]:
-        # The ranks are copies of one program that one user has started: they trust what they send each other.
+        # Unpickling is safe here: the ranks are copies of one program, started by one user.
         own = np.frombuffer(MPI.pickle.dumps(value), np.uint8)
         sizes = self._meet(size=own.size)[:, _SIZE].astype(np.int64)
         ends = np.cumsum(sizes)
@@ -133,14 +134,14 @@ class MpiRanks(Ranks):
     def add_up(self, loss: float, size: int) -> float:
         met = self._meet(loss=loss * size, size=size)
         batch = met[:, _SIZE].sum()
-        with np.errstate(over="ignore", invalid="ignore"):  # the loss shows it
+        with np.errstate(over="ignore", invalid="ignore"):  # overflow is visible in the loss
             self._gradients *= np.float32(size / batch)
             self._wait(self._world.Iallreduce(MPI.IN_PLACE, self._gradients))
             self._asked = bool(met[:, _ASKED].any())
             return float(met[:, _LOSS].sum() / batch)
 
     def watch(self, asked: Callable[[], bool]) -> None:
-        self._asks = lambda: not self._stopped and asked()  # once all stop, the first has time to save
+        self._asks = lambda: not self._stopped and asked()  # once all ranks stop, the first must have time to save
 
     def after_a_step(self, stopping: Stopping) -> None:
         if self._asked:
@@ -149,14 +150,14 @@ class MpiRanks(Ranks):
 
     def stop(self, error: StopError) -> None:
         if not (self._lost or self._stopped):
-            with suppress(StopError):  # the others do not come
+            with suppress(StopError):  # the others do not reach a meeting in time
                 self._meet(gave_up=True)
             self._stopped = True
 
-    def tells(self, error: Exception) -> bool:
+    def reports(self, error: Exception) -> bool:
         if self._lost and not self.first:
-            time.sleep(_LAST_WORDS)  # the first does, if it still can
-        return super().tells(error)
+            time.sleep(_LAST_WORDS)  # the first rank reports, if it still can
+        return super().reports(error)
 
     def end(self, exit_code: int) -> None:
         if not self._lost:
@@ -168,16 +169,16 @@ class MpiRanks(Ranks):
             self._world.Abort(exit_code)
 
     def _meet(self, *, failed: int = 0, gave_up: bool = False, loss: float = 0, size: int = 0) -> Array:
-        """Gather the ranks' numbers: one row for each, its columns as named above.
+        """Gather the numbers of all ranks, one row per rank; columns as `_FAILED` etc.
 
         Raises
         ------
         ElsewhereError
-            When another rank has failed, and no lower one than this.
+            If ranks have failed, and the lowest of them is not this one.
         StopError
-            When another has given up its step.
+            If another rank has given up its step.
         KeyboardInterrupt
-            When a signal came during an earlier meeting.
+            If a signal was received during an earlier meeting.
         """
         if self._interrupt is not None and not failed:
             interrupt, self._interrupt = self._interrupt, None
@@ -194,19 +195,19 @@ class MpiRanks(Ranks):
         return met
 
     def _wait(self, request: MPI.Request) -> None:
-        """Wait for the others, no longer than a deadline; a signal sets one.
+        """Wait until all ranks have joined, or until a deadline, which a signal sets.
 
         Raises
         ------
         KeyboardInterrupt, StopError
-            When they have not come by then. The first signal is left to the next meeting if they come; a second one
-            is raised at once.
+            If the others have not joined by the deadline. If they have, the first signal is raised at the next
+            meeting; a second signal is raised at once.
         N2NError
-            When the connection is lost.
+            If the connection is lost.
         """
         patience = PATIENCE if self.first else OTHERS_PATIENCE
         began, until = time.perf_counter(), self._until
-        self._lost = True  # unless they come
+        self._lost = True  # until the others have joined
         while True:
             try:
                 if request.Test():
@@ -225,13 +226,13 @@ class MpiRanks(Ranks):
                 self._interrupt = interrupt
             except MPI.Exception as error:
                 raise N2NError(
-                    f"rank {self.rank} has lost the others: {error}",
-                    hint="a training goes on with `n2n train --resume RUN`, on any number of ranks",
+                    f"rank {self.rank} has lost the connection to the others: {error}",
+                    hint="`n2n train --resume RUN` continues a training, on any number of ranks",
                 ) from None
 
 
 def _exit_code(error: BaseException) -> int:
-    """The exit code that an error ends the process with, which is never 0."""
+    """Exit code of a process that ends with this error; never 0."""
     if isinstance(error, KeyboardInterrupt):
         return 130
     code: Any = getattr(error, "exit_code", 1)

@@ -1,4 +1,4 @@
-"""Ranks: processes that work together, or one process alone."""
+"""Ranks: cooperating processes, or a process that works alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Value = TypeVar("Value")
 
 
 class ElsewhereError(N2NError):
-    """Another rank has failed and reports why; this one ends with its exit code."""
+    """Another rank has failed and reports the error; this one has its exit code."""
 
     def __init__(self, rank: int, exit_code: int) -> None:
         super().__init__(f"rank {rank} has failed")
@@ -27,13 +27,13 @@ class ElsewhereError(N2NError):
 class Ranks:
     """A process that works alone; `MpiRanks` has the same methods for several.
 
-    All ranks call the same methods in the same order, and meet there. An error that one of them raises anywhere inside
-    `together` ends all of them at their next meeting.
+    All ranks call the same methods in the same order; each call in which they exchange data is a meeting. An error on
+    one rank, anywhere inside `together`, ends all ranks at their next meeting.
 
     Attributes
     ----------
     rank : int
-        This process's number, from 0 on.
+        Number of this process, from 0.
     count : int
         Number of ranks.
     """
@@ -48,17 +48,17 @@ class Ranks:
 
     @property
     def threads(self) -> int:
-        """Number of cores that this process may use, divided by the ranks on them."""
+        """Number of cores that this process may use, divided by the ranks that share them."""
         return available_cores()
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Do the work of the block together, and meet at its end.
+        """Context of the work that the ranks do together; they meet at its end.
 
         Raises
         ------
         ElsewhereError
-            When another rank failed. If several fail between two meetings, the lowest raises its own error.
+            If another rank failed. If several fail between two meetings, the lowest raises its own error.
         """
         yield
 
@@ -71,30 +71,30 @@ class Ranks:
         return items[n * self.rank // self.count : n * (self.rank + 1) // self.count]
 
     def from_first(self, make: Callable[[], Value]) -> Value:
-        """Return on all ranks what the first rank makes."""
+        """Call `make` on the first rank, and return its result on all ranks."""
         return make()
 
     def in_turn(self, make: Callable[[], Value]) -> Value:
-        """Make the same on all ranks, one rank of each host first.
+        """Call `make` on all ranks, on one rank of each host before the others.
 
-        The others on the host then find the files that it has written.
+        The other ranks of the host then find the files that the first has written.
         """
         return make()
 
     def gathered(self, value: Value) -> list[Value]:
-        """Return on all ranks the value of every rank, in their order."""
+        """Return the values of all ranks, in order, on all ranks."""
         return [value]
 
     def any_of(self, value: Value | None) -> Value | None:
-        """Return on all ranks the value of the lowest rank whose value is not None."""
+        """Return the value of the lowest rank that has one (not None), on all ranks."""
         return value
 
     def gradients(self, size: int) -> Array:
-        """Make the array of `size` float32 zeros that `add_up` adds up."""
+        """Allocate the array of gradients, `size` float32 zeros, which `add_up` sums."""
         return np.zeros(size, np.float32)
 
     def add_up(self, loss: float, size: int) -> float:
-        """Replace each rank's gradients with those of the whole batch.
+        """Replace the gradients of each rank by those of the whole batch.
 
         Parameters
         ----------
@@ -111,15 +111,15 @@ class Ranks:
         Raises
         ------
         StopError
-            When a rank was asked to stop and gave up its part; the gradients are then of no use.
+            If a rank was asked to stop and gave up its part; the gradients are then invalid.
         """
         return loss
 
     def watch(self, asked: Callable[[], bool]) -> None:
-        """Report at each meeting from now on whether this rank was asked to stop."""
+        """From now on, report the result of `asked()` to the others at each meeting."""
 
     def after_a_step(self, stopping: Stopping) -> None:
-        """Stop if any rank reported at the last `add_up` that it was asked to.
+        """Stop if any rank reported a stop request at the last `add_up`.
 
         Raises
         ------
@@ -128,14 +128,14 @@ class Ranks:
         stopping.after_a_step()
 
     def stop(self, error: StopError) -> None:
-        """Make all ranks stop at their next meeting, as this one does."""
+        """Make all other ranks stop at their next meeting."""
 
-    def tells(self, error: Exception) -> bool:
+    def reports(self, error: Exception) -> bool:
         """True for the rank that reports an error to the user."""
         return not isinstance(error, ElsewhereError)
 
     def end(self, exit_code: int) -> None:
-        """Wait for the others before this process ends, or end those that are lost."""
+        """Wait for the others before this process ends, or abort them if they are lost."""
 
 
 ALONE = Ranks()

@@ -1,4 +1,4 @@
-"""Shards: parts of a list of work that independent processes do."""
+"""Shards: parts of a list of work for independent processes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from n2n_cli.errors import UsageError
 Item = TypeVar("Item")
 
 COMPLETIONS = "JOB_COMPLETIONS"
-"""Variable with the number of pods, for the manifest to set: Kubernetes gives a pod only its index."""
+"""Variable with the number of pods, which the manifest has to set: Kubernetes gives a pod only its index."""
 
-_RANKS = (  # started by mpiexec or srun; a batch script that srun did not start has no step
+_RANKS = (  # set by mpiexec or srun; Slurm sets those of a step only for processes that srun started
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     ("PMI_RANK", "PMI_SIZE"),
     ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
@@ -23,7 +23,7 @@ _RANKS = (  # started by mpiexec or srun; a batch script that srun did not start
 
 @dataclass(frozen=True)
 class Shard:
-    """The `number`-th of `count` parts, from 1 on, and the source of these numbers."""
+    """Part `number` of `count`, counted from 1; `reason` is the source of the numbers."""
 
     number: int = 1
     count: int = 1
@@ -33,17 +33,17 @@ class Shard:
         return f"{self.number}/{self.count}"
 
     def of(self, items: Sequence[Item]) -> tuple[Item, ...]:
-        """Every `count`-th item, since neighbours are often alike in size."""
+        """Every `count`-th item, because neighbouring items are often of similar size."""
         return tuple(items[self.number - 1 :: self.count])
 
 
 def parse_shard(text: str) -> Shard:
-    """The shard that `--shard` names.
+    """Parse the value of `--shard`.
 
     Raises
     ------
     UsageError
-        When it is not I/N with I from 1 to N.
+        If it is not I/N with I from 1 to N.
     """
     match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
@@ -55,15 +55,15 @@ def parse_shard(text: str) -> Shard:
 
 
 def shard_of_process(environment: Mapping[str, str]) -> Shard:
-    """This process's shard among those that a cluster has started; 1/1 if none has.
+    """Shard of this process among those that a cluster has started; 1/1 if alone.
 
-    A task of a Slurm job array or of an indexed Kubernetes job is a part; of that, each process which mpiexec or srun
-    started in it is a part again.
+    Each task of a Slurm job array or of an indexed Kubernetes job is a shard, which is divided again among the
+    processes that mpiexec or srun started in it.
 
     Raises
     ------
     UsageError
-        When the variables give a place but not the number of places.
+        If the variables give an index but not the number of tasks.
 
     References
     ----------
@@ -115,6 +115,6 @@ def _rank(environment: Mapping[str, str]) -> Shard | None:
 
 
 def _numbers(environment: Mapping[str, str], *names: str) -> list[int | None]:
-    """The whole numbers of variables; None where there is none."""
+    """Whole numbers in environment variables; None for a variable without one."""
     values = (environment.get(name, "") for name in names)
     return [int(value) if re.fullmatch(r"[0-9]{1,9}", value) else None for value in values]

@@ -5,7 +5,7 @@ up to rounding; a layer without a kernel here runs its own `forward` and `backwa
 
 Kernels:
 
-kernel               base classes, and the kernel of a module without one of its own
+kernel               base classes, and the kernel of modules without a special one
 fusion               choice of the kernels, fusing neighbouring modules
 containers           kernels of Sequential, Residual and SkipConcat
 elementwise          activation functions

@@ -21,7 +21,7 @@ from n2n_cli.nn.geometry import Geometry
 
 VALUES, LEAST_ROWS = 2**20, 16
 """Approximate number of values per band, and minimum number of rows, which keeps the share of halo rows small."""
-_TIMES = 3
+_ARRAYS = 3
 """Maximum memory of a band, in arrays of the band's size."""
 
 
@@ -65,7 +65,7 @@ class Bands:
         period: int = 1,
         width: int = 0,
         halo: int = 0,
-        beside: int = 0,
+        extra: int = 0,
     ) -> Array:
         """Fill y, (N, C, H, W), band by band; return y.
 
@@ -80,18 +80,18 @@ class Bands:
             Values that the task computes per pixel of y, if more than C.
         halo : int
             Extra rows that the task computes for a band.
-        beside : int
-            Values that the task needs for a band of any height.
+        extra : int
+            Additional values that the task needs, whatever the band's height.
         """
         n, c, h, w = y.shape
         by_row, fair = n * w * max(c, width), -(-h // (2 * self._threads))
         rows = max(min(LEAST_ROWS + 2 * halo, fair), min(VALUES // max(1, by_row), fair), 1)
         rows += -rows % period
-        self._fill(y, task, rows, _TIMES * min(h, rows + halo) * by_row + beside)
+        self._fill(y, task, rows, _ARRAYS * min(h, rows + halo) * by_row + extra)
         return y
 
     def _fill(self, y: Array, task: Callable[[slice], None], rows: int, values: int) -> None:
-        """Fill y in bands of `rows` rows, each with a memory of `values` values."""
+        """Fill y in bands of `rows` rows, each with memory for `values` values."""
         n, c, h, w = y.shape
 
         def one(part: slice) -> None:

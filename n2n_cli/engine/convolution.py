@@ -25,7 +25,7 @@ class ColumnConv(FusedConv):
         Forward (K_h * K_w * C_in (+ 1), C_out), the last row being the bias; backward (C_out, K_h * K_w * C_in).
         """
         weight = np.moveaxis(self.conv.weight.data, 1, -1)  # (C_out, K_h, K_w, C_in)
-        return self._there_and_back(weight.reshape(self.conv.out_channels, -1))
+        return self._forward_and_backward(weight.reshape(self.conv.out_channels, -1))
 
     def forward(self, x: Array) -> Array:
         """(N, C_in, H, W) -> (N, C_out, H_out, W_out)."""
@@ -77,7 +77,7 @@ class RowConv(FusedConv):
     def __init__(self, conv: Conv2d, relu: ReLU | None, shared: Shared) -> None:
         super().__init__(conv, conv, relu, shared)
         reach = [conv.dilation[a] * (conv.kernel_size[a] - 1) for a in (0, 1)]
-        self._back: Pair = (reach[0] - conv.padding[0], reach[1] - conv.padding[1])  # zeros around the output gradient
+        self._gradient_padding: Pair = (reach[0] - conv.padding[0], reach[1] - conv.padding[1])
 
     def _make_matrices(self) -> tuple[Array, ...]:
         """Filters of each kernel row, for the forward and the backward pass.
@@ -91,8 +91,8 @@ class RowConv(FusedConv):
         filters[:, : kw * c] = conv.weight.data.transpose(2, 3, 1, 0).reshape(kh, kw * c, c_out)
         if conv.bias is not None:
             filters[0, -1] = conv.bias.data
-        turned = conv.weight.data[:, :, ::-1, ::-1].transpose(2, 3, 0, 1)
-        return filters, turned.reshape(kh, kw * c_out, c)
+        rotated = conv.weight.data[:, :, ::-1, ::-1].transpose(2, 3, 0, 1)
+        return filters, rotated.reshape(kh, kw * c_out, c)
 
     def forward(self, x: Array) -> Array:
         """(N, C_in, H, W) -> (N, C_out, H_out, W_out)."""
@@ -112,8 +112,8 @@ class RowConv(FusedConv):
         grad_rows = empty((h, n, w, c_out), grad_y.dtype)
         do(np.copyto, grad_rows, grad_y.swapaxes(0, 1))
         by_row = empty((kh, patches.shape[1], c_out), grad_y.dtype)
-        for i, met in enumerate(self._met(patches, n, h, w)):
-            do(np.matmul, met.T, grad_rows.reshape(-1, c_out), out=by_row[i])
+        for i, row_patches in enumerate(self._by_kernel_row(patches, n, h, w)):
+            do(np.matmul, row_patches.T, grad_rows.reshape(-1, c_out), out=by_row[i])
         grad_weight = by_row[:, : kw * c].reshape(kh, kw, c, c_out)
         self._add_gradient(conv.weight, grad_weight.transpose(3, 2, 0, 1))
         self._add_gradient(conv.bias, by_row[0, -1])
@@ -121,7 +121,7 @@ class RowConv(FusedConv):
 
     def _input_gradient(self, grads: tuple[Array, ...], x_shape: Shape) -> Array:
         n, c, h, w = x_shape
-        patches = self._patches(grads[0], self._back, (h, w), ones=False)
+        patches = self._patches(grads[0], self._gradient_padding, (h, w), ones=False)
         return channels_first(self._summed(patches, self._matrices()[1], (n, h, w, c)))
 
     def _patches(self, x: Array, before: Pair, size: Pair, *, ones: bool) -> Array:
@@ -134,7 +134,7 @@ class RowConv(FusedConv):
         across = (1, conv.kernel_size[1])
         return im2col(x, across, (1, 1), before, (rows, size[1]), (1, conv.dilation[1]), ones=ones, rows_first=True)
 
-    def _met(self, patches: Array, n: int, h: int, w: int) -> list[Array]:
+    def _by_kernel_row(self, patches: Array, n: int, h: int, w: int) -> list[Array]:
         """Patches under each kernel row, (H_out * N * W_out, ...) each; views."""
         steps = [i * self.conv.dilation[0] * n * w for i in range(self.conv.kernel_size[0])]
         return [patches[step : step + h * n * w] for step in steps]
@@ -142,11 +142,11 @@ class RowConv(FusedConv):
     def _summed(self, patches: Array, filters: Array, shape: Shape) -> Array:
         """Sum of the products over all kernel rows: (N, H, W, C)."""
         n, h, w, c = shape
-        met = self._met(patches, n, h, w)
-        so_far = product(met[0], filters[0]).reshape(h, n, w, c)
+        row_patches = self._by_kernel_row(patches, n, h, w)
+        so_far = product(row_patches[0], filters[0]).reshape(h, n, w, c)
         y = empty(shape, so_far.dtype)
         rows_first = y.swapaxes(0, 1)  # (H, N, W, C)
-        for i in range(1, len(met)):
-            do(np.add, so_far, product(met[i], filters[i]).reshape(h, n, w, c), out=rows_first)
+        for i in range(1, len(row_patches)):
+            do(np.add, so_far, product(row_patches[i], filters[i]).reshape(h, n, w, c), out=rows_first)
             so_far = rows_first
         return y

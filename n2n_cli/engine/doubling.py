@@ -22,7 +22,7 @@ from n2n_cli.nn.upsampling import NearestUpsampling
 _ALONG = np.array([[1, 1, 1], [0, 0, 1], [-1, 0, 0]], np.float32)
 """(3, 3): maps w0, w1, w2 to s, and to the factors of d[i] in outputs 2i - 1 and 2i, w2 and -w0."""
 _ORDER = [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0), (1, 1), (1, 2), (2, 1), (2, 2)]  # of (rows, columns)
-_KINDS = np.stack([np.kron(_ALONG[i], _ALONG[j]) for i, j in _ORDER])
+_FACTORS = np.stack([np.kron(_ALONG[i], _ALONG[j]) for i, j in _ORDER])
 """(9, 9): maps the taps of the 3x3 kernel to the nine factors, in the order of `_ORDER`."""
 _PAIRS = np.array([[[1, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]]], np.float32)
 """(phase, tap, 3): maps w0, w1, w2 to the factors of x[i-1] and x[i] in outputs 2i - 1 and 2i."""
@@ -109,10 +109,10 @@ class DoubledConv(FusedConv):
         both = empty((h + 1, n, w + 1, 2, 2 * c_out), grad_y.dtype)
         do(np.copyto, both.transpose(0, 3, 1, 2, 4), blocks)
         grads = tuple(g.reshape(-1, size * c_out) for g, size in ((level, 1), (in_row, 2), (down, 2), (both, 4)))
-        by_kind = empty((9 * c_out, c), grad_y.dtype)
-        for grad, x, part in zip(grads, self._inputs(padded, below), self._parts(by_kind), strict=True):
+        by_factor = empty((9 * c_out, c), grad_y.dtype)
+        for grad, x, part in zip(grads, self._inputs(padded, below), self._parts(by_factor), strict=True):
             do(np.matmul, grad.T, x.reshape(-1, c), out=part)
-        by_tap = product(_KINDS.T, by_kind.reshape(9, c_out * c))
+        by_tap = product(_FACTORS.T, by_factor.reshape(9, c_out * c))
         self._add_gradient(self.conv.weight, by_tap.reshape(3, 3, c_out, c).transpose(2, 3, 0, 1))
         self._add_gradient(self.conv.bias, total(level, axis=(0, 1, 2)))
         return grads, x_shape
@@ -175,13 +175,13 @@ class DoubledConv(FusedConv):
         """
         conv, c, c_out = self.conv, self.conv.in_channels, self.conv.out_channels
         weight = conv.weight.data.transpose(2, 3, 0, 1)  # (3, 3, C_out, C_in)
-        by_kind = (_KINDS @ weight.reshape(9, -1)).reshape(-1, c)
-        by_row = np.tensordot(_ALONG, weight, axes=1)  # (kind, 3, C_out, C_in)
-        pairs = np.tensordot(by_row, _PAIRS, axes=(1, 2)).transpose(0, 4, 2, 3, 1)  # (kind, tap, C_in, b, C_out)
+        by_factor = (_FACTORS @ weight.reshape(9, -1)).reshape(-1, c)
+        by_row = np.tensordot(_ALONG, weight, axes=1)  # (factor, 3, C_out, C_in)
+        pairs = np.tensordot(by_row, _PAIRS, axes=(1, 2)).transpose(0, 4, 2, 3, 1)  # (factor, tap, C_in, b, C_out)
         level, *below = pairs.reshape(3, 2 * c, 2 * c_out)
         if conv.bias is not None:
             level = np.concatenate([level, np.resize(conv.bias.data, (1, 2 * c_out))])
-        return by_kind, level, np.stack(below)
+        return by_factor, level, np.stack(below)
 
 
 def _column_pairs(x: Array, *, ones: bool) -> Array:

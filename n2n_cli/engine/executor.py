@@ -23,7 +23,7 @@ from n2n_cli.engine.gradients import GradientLayout
 from n2n_cli.engine.kernel import Kernel
 from n2n_cli.engine.pool import PackedPool, Pool, empty, using
 from n2n_cli.engine.replica import Replica
-from n2n_cli.engine.sizes import LEAST_PARTS, cut, micro_batches
+from n2n_cli.engine.sizes import LEAST_MICRO_BATCHES, cut, micro_batches
 from n2n_cli.engine.tiles import Plan
 from n2n_cli.errors import ShapeError
 from n2n_cli.nn import arguments
@@ -56,7 +56,7 @@ class Executor:
     lock : RLock
         Held during a training step or a prediction: threads that share an executor take turns.
     between : function
-        Called before each item of work, on the thread that processes it. An exception from it stops the work.
+        Called before each item of work, on the thread that processes it. If it raises an exception, the work stops.
     """
 
     def __init__(self, kernel: Kernel, parameters: Sequence[Parameter], *, threads: int = 1) -> None:
@@ -106,10 +106,10 @@ class Executor:
 
         Results are in the order of the items.
         """
-        replicas = self._following(min(self.threads, len(items)), training=training)
+        replicas = self._updated_replicas(min(self.threads, len(items)), training=training)
         return self._share([(replica.pool, partial(task, replica)) for replica in replicas], items)
 
-    def _following(self, count: int, *, training: bool) -> list[Replica]:
+    def _updated_replicas(self, count: int, *, training: bool) -> list[Replica]:
         """`count` replicas in training or eval mode, with current parameters."""
         while len(self._replicas) < count:
             self._replicas.append(Replica(self.kernel, self.parameters))
@@ -129,19 +129,19 @@ class Executor:
         (N, C, H, W) array
             The next call may overwrite it.
         """
-        (first,) = self._following(1, training=False)
+        (first,) = self._updated_replicas(1, training=False)
         while len(self._pools) < self.threads - 1:
             self._pools.append(PackedPool())
         dtype = np.result_type(x, *(parameter.data for parameter in self.parameters))
-        all_of_it = Counting(itemsize=dtype.itemsize)
-        first.kernel.in_bands(x, all_of_it)
-        first.pool.expect(all_of_it.memory)
+        counting = Counting(itemsize=dtype.itemsize)
+        first.kernel.in_bands(x, counting)
+        first.pool.expect(counting.memory)
         bands = Bands(
             lambda task, rows: self._share([(pool, task) for pool in (first.pool, *self._pools)], rows),
             first.pool,
             self.threads,
             dtype,
-            lambda values: advance(values / all_of_it.values),
+            lambda values: advance(values / counting.values),
         )
         return first.kernel.in_bands(x, bands)
 
@@ -188,7 +188,7 @@ class Executor:
         """Add the gradients of a batch's loss to the parameters; return the loss.
 
         The batch is split into micro-batches, whose gradients are summed in the same order for any number of threads:
-        the result does not depend on it, to the last bit.
+        the result does not depend on that number, to the last bit.
 
         Parameters
         ----------
@@ -204,7 +204,8 @@ class Executor:
         """
         if not len(x) == len(target) > 0:
             raise ShapeError(
-                f"a batch of shape {x.shape} came with targets of shape {target.shape}; they must be alike"
+                f"got a batch of shape {x.shape} and targets of shape {target.shape}; "
+                "they need the same length, at least 1"
             )
         groups = self.groups(x.shape)
         with self.lock:
@@ -212,8 +213,8 @@ class Executor:
             total = sums[0]
             for i in range(1, len(groups)):
                 total += sums[i]
-            for parameter, part in zip(self.parameters, self._layout.split(total), strict=True):
-                parameter.grad += part
+            for parameter, grad in zip(self.parameters, self._layout.split(total), strict=True):
+                parameter.grad += grad
         return math.fsum(losses)
 
     def groups(self, shape: Shape) -> list[list[slice]]:
@@ -221,8 +222,8 @@ class Executor:
 
         Each slice is a micro-batch: images that are processed together.
         """
-        parts = micro_batches(shape[0], VALUES_AT_ONCE / self.kernel.most_values(shape))
-        return [parts[group] for group in cut(len(parts), LEAST_PARTS)]
+        batches = micro_batches(shape[0], VALUES_AT_ONCE / self.kernel.most_values(shape))
+        return [batches[group] for group in cut(len(batches), LEAST_MICRO_BATCHES)]
 
     def gradients_of(
         self, groups: Sequence[Sequence[slice]], x: Array, target: Array, criterion: Loss
@@ -235,9 +236,9 @@ class Executor:
         def one_group(replica: Replica, group: Sequence[slice]) -> tuple[Array, float]:
             loss, value = copy.copy(criterion), 0.0
             replica.grads.fill(0)
-            for part in group:
-                share: float = (part.stop - part.start) / len(x)
-                value += share * replica.accumulate(x[part], target[part], loss, share)
+            for micro_batch in group:
+                share: float = (micro_batch.stop - micro_batch.start) / len(x)
+                value += share * replica.accumulate(x[micro_batch], target[micro_batch], loss, share)
             grads = empty(replica.grads.shape, replica.grads.dtype)
             np.copyto(grads, replica.grads)
             return grads, value

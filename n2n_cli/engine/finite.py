@@ -1,4 +1,4 @@
-"""Detection of overflow in eval mode; in training, the loss tells of it."""
+"""Detection of overflow in eval mode; in training, the loss shows it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from n2n_cli.nn.functional import Array
 
 
 def check_finite(values: Array) -> None:
-    """Check that the values of a network's output, or before a Sigmoid, which hides infinity, are finite.
+    """Check that the output of a network is finite, or its input to a Sigmoid.
+
+    A Sigmoid maps infinity to a finite value.
 
     Raises
     ------
     DivergenceError
     """
-    if values.size and not (values.min() > -np.inf and values.max() < np.inf):  # also if one is not a number
+    if values.size and not (values.min() > -np.inf and values.max() < np.inf):  # false for NaN
         raise DivergenceError(
             "the network's output is not finite: its weights are too large, or damaged",
-            hint="take another checkpoint, as one of an earlier epoch",
+            hint="use another checkpoint, such as one of an earlier epoch",
         )

@@ -37,7 +37,7 @@ class Derived:
 
 
 class Shared:
-    """Derived matrices of a compiled network, by kernel kind and parameters."""
+    """Derived matrices of a compiled network, by type of kernel and parameters."""
 
     def __init__(self) -> None:
         self._derived: dict[tuple[object, ...], Derived] = {}
@@ -58,7 +58,7 @@ class FusedConv(TrainableKernel):
     relu : ReLU, optional
         Applied in place after the convolution.
     shared : Shared
-        Derived matrices, shared by kernels of the same kind with the same parameters.
+        Derived matrices, shared by kernels of the same type with the same parameters.
 
     Attributes
     ----------
@@ -107,11 +107,11 @@ class FusedConv(TrainableKernel):
         elif all(map(np.array_equal, derived.made_from, now)):
             return derived.matrices
         else:
-            self._make_again(derived.matrices)
+            self._update_matrices(derived.matrices)
         derived.made_from = [data.copy() for data in now]
         return derived.matrices
 
-    def _make_again(self, matrices: tuple[Array, ...]) -> None:
+    def _update_matrices(self, matrices: tuple[Array, ...]) -> None:
         """Update the arrays of an earlier `_make_matrices` in place."""
         for matrix, made in zip(matrices, self._make_matrices(), strict=True):
             matrix[...] = made
@@ -128,7 +128,7 @@ class FusedConv(TrainableKernel):
     def _make_matrices(self) -> tuple[Array, ...]:
         raise NotImplementedError
 
-    def _there_and_back(self, filters: Array) -> tuple[Array, ...]:
+    def _forward_and_backward(self, filters: Array) -> tuple[Array, ...]:
         """Forward and backward matrices from filters of shape (rows, K).
 
         Forward (K (+ 1), rows), the last row being the bias, repeated to fill it; backward the filters themselves.

@@ -113,7 +113,7 @@ class TrainableKernel(Kernel):
 
 
 class PlainKernel(TrainableKernel):
-    """Kernel of a module without one of its own: calls the module."""
+    """Kernel of a module that has no special kernel: calls the module."""
 
     def __init__(self, module: Module) -> None:
         super().__init__(module)

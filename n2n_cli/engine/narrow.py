@@ -47,8 +47,8 @@ class NarrowConv(FusedConv):
         y = empty((n, c_out, h, w), planes.dtype)
         do(np.copyto, y, 0 if conv.bias is None else conv.bias.data[:, None, None])
         by_channel = y.swapaxes(0, 1)
-        for i, j, there, here in self._shifts(h, w):
-            do(np.add, by_channel[here], planes[i, j][there], out=by_channel[here])
+        for i, j, source, target in self._shifts(h, w):
+            do(np.add, by_channel[target], planes[i, j][source], out=by_channel[target])
         return y
 
     def _accumulate(self, grad_output: Array) -> tuple[tuple[Array, ...], Shape]:
@@ -58,8 +58,8 @@ class NarrowConv(FusedConv):
         by_channel = grad_output.swapaxes(0, 1)  # (C_out, N, H, W)
         planes = empty((*conv.kernel_size, *by_channel.shape), grad_output.dtype)
         do(np.copyto, planes, 0)
-        for i, j, there, here in self._shifts(h, w):
-            do(np.copyto, planes[i, j][there], by_channel[here])
+        for i, j, source, target in self._shifts(h, w):
+            do(np.copyto, planes[i, j][source], by_channel[target])
         matrix = planes.reshape(math.prod(planes.shape[:3]), n * h * w)  # (K_h*K_w*C_out, N*H*W)
         grad_weight = product(matrix, rows).reshape(*conv.kernel_size, conv.out_channels, c)
         self._add_gradient(conv.weight, grad_weight.transpose(2, 3, 0, 1))
@@ -81,9 +81,9 @@ class NarrowConv(FusedConv):
             for j in range(kw):
                 dy, dx = i - ph, j - pw
                 if abs(dy) < h and abs(dx) < w:
-                    there = (..., slice(max(0, dy), h + min(0, dy)), slice(max(0, dx), w + min(0, dx)))
-                    here = (..., slice(max(0, -dy), h - max(0, dy)), slice(max(0, -dx), w - max(0, dx)))
-                    yield i, j, there, here
+                    source = (..., slice(max(0, dy), h + min(0, dy)), slice(max(0, dx), w + min(0, dx)))
+                    target = (..., slice(max(0, -dy), h - max(0, dy)), slice(max(0, -dx), w - max(0, dx)))
+                    yield i, j, source, target
 
 
 class BorderedNarrowConv(NarrowConv):

@@ -28,7 +28,7 @@ _local = threading.local()
 
 
 class Pool:
-    """Pool of memory blocks, each of which is free once no array uses it.
+    """Pool of memory blocks; a block is free once no array uses it.
 
     Memory in use is never reused. A pool belongs to one thread at a time; its arrays may be used by any.
     """
@@ -75,11 +75,11 @@ class Pool:
 class PackedPool(Pool):
     """Pool that packs large arrays into slabs, each into the first gap that fits.
 
-    The arrays of a network on a large image have many sizes, of which few are in use at a time. Blocks of fixed sizes
-    would take more than twice the memory; and as much again would be lost to fragmentation of the allocator when the
-    next image has another shape.
+    The arrays of a network on a large image have many sizes, and few of them are in use at a time. Blocks of fixed
+    sizes would take more than twice the memory; and as much again would be lost to fragmentation of the allocator when
+    the next image has another shape.
 
-    Not suitable for a tape, whose arrays need their memory after they were garbage-collected.
+    Not suitable for a tape, whose calls use the memory of arrays that were garbage-collected.
     """
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class PackedPool(Pool):
         return np.ndarray(shape, kind, block.whole, block.start)
 
     def _tidy(self) -> None:
-        """Find free blocks; if all are free, replace several slabs by one.
+        """Remove free blocks; if no block is left, replace several slabs by one.
 
         One slab has fewer gaps than several.
         """
@@ -134,7 +134,7 @@ class PackedPool(Pool):
 
 
 class _Slab:
-    """Contiguous memory, which returns to the system with its last array.
+    """Contiguous memory to allocate blocks from.
 
     Attributes
     ----------

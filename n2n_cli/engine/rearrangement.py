@@ -126,7 +126,7 @@ class MaxPoolKernel(TrainableKernel):
 
 
 def _firsts(taps: list[Array], largest: Array) -> list[Array]:
-    """For every window position, a mask of the windows with their maximum there.
+    """For every window position, a mask of the windows that have their maximum there.
 
     If several values of a window are equal to the maximum, only the first counts.
     """

@@ -42,7 +42,7 @@ class Replica:
     def __init__(self, kernel: Kernel, parameters: Sequence[Parameter], *, taped_pixels: int = TAPED_PIXELS) -> None:
         self.taped_pixels = taped_pixels
         self.kernel, self._parameters = copy.deepcopy((kernel, list(parameters)))
-        self.kernel.train(self.kernel.training)  # modules that run as they are written may be in another mode
+        self.kernel.train(self.kernel.training)  # modules without a kernel may be in the other mode
         self.pool = PackedPool()
         layout = GradientLayout(self._parameters, self.kernel)
         self.grads = layout.zeros()

@@ -9,7 +9,7 @@ from n2n_cli.nn.functional import Shape
 from n2n_cli.nn.geometry import Geometry
 from n2n_cli.nn.skips import Residual, SkipConcat
 
-LEAST_PARTS = 8
+LEAST_MICRO_BATCHES = 8
 """Minimum number of micro-batches per batch (if it has as many images), so that all threads have work."""
 
 
@@ -26,7 +26,7 @@ def most_values(network: Geometry, shape: Shape) -> int:
 
 def micro_batches(n: int, together: float) -> list[slice]:
     """Split `n` images into micro-batches of about `together` images."""
-    return cut(n, max(LEAST_PARTS, -(-n // max(1, round(together)))))
+    return cut(n, max(LEAST_MICRO_BATCHES, -(-n // max(1, round(together)))))
 
 
 def cut(n: int, count: int) -> list[slice]:

@@ -17,16 +17,16 @@ from n2n_cli.system.memory import available_memory
 LARGE = 20_000_000
 """Pixels above which an image takes about as much memory as its tiles."""
 MEMORY_A_THREAD, MEMORY_BESIDE_LARGE = 500_000_000, 250_000_000
-"""Maximum default tile memory per thread, in bytes, if each thread has its own tile; the second for a large image."""
+"""Maximum default tile memory per thread, in bytes, if each thread has its own tile; the second is for large images."""
 MEMORY_TOGETHER, MEMORY_TOGETHER_BESIDE_LARGE = 1_000_000_000, 500_000_000
-"""Maximum default tile memory in total, in bytes, if all threads share one tile; the second for a large image."""
+"""Maximum default tile memory in total, in bytes, if all threads share one tile; the second is for large images."""
 VALUES_AT_ONCE = 10 * 48 * 32 * 32
 """Values in the largest array of a micro-batch in inference. More than in training fit into the cache, because nothing
 is stored for a backward pass."""
 _LEAST_MEMORY = 100_000_000
-"""Minimum default memory per thread, in bytes."""
+"""Minimum default tile memory per thread, in bytes."""
 _TRIES = 8
-"""Maximum number of tile sizes to try, each smaller than the last, until one fits into the memory."""
+"""Maximum number of decreasing tile sizes to try until one fits into the memory."""
 _MOST_WORK = 12
 """Maximum average recomputation per pixel."""
 _BYTES_A_VALUE = 9 * 4
@@ -89,7 +89,7 @@ def _together(
     """
     kernel, geometry = executor.kernel, executor.kernel.geometry
 
-    def taken(n: int, h: int, w: int) -> int:
+    def memory_of(n: int, h: int, w: int) -> int:
         counting = Counting(executor.threads, itemsize)
         x = counting.empty((n, shape[1], h, w))
         kernel.in_bands(x, counting)
@@ -98,7 +98,7 @@ def _together(
     if memory is None:
         memory = _memory(shape, executor.threads, together=True)
     side = math.lcm(64, geometry.period(0), geometry.period(1)) * 4
-    bytes_a_pixel, budget = taken(1, side, side) / side**2, memory
+    bytes_a_pixel, budget = memory_of(1, side, side) / side**2, memory
     for _ in range(_TRIES):
         try:
             sides = tile_sides(geometry, shape, whole, budget, 1, bytes_a_pixel)
@@ -107,7 +107,7 @@ def _together(
         tiles = list(tiles_of(geometry, shape, whole, sides, _images_at_once(kernel)))
         if sum(math.prod(part.seen_shape) for part in tiles) > _MOST_WORK * math.prod(shape[2:]) * shape[0]:
             return None  # smaller tiles would recompute even more
-        most = max(taken(*seen) for seen in {part.seen_shape for part in tiles})
+        most = max(memory_of(*seen) for seen in {part.seen_shape for part in tiles})
         if most <= memory:
             return Plan(tiles, most, True)
         budget = int(budget * min(0.9, memory / most))

@@ -172,7 +172,7 @@ def kept_size(network: Geometry, shape: Shape) -> Pair:
             raise error from None
     if kept != (n, c, height, width):
         raise ShapeError(
-            f"the network turns pictures of shape {(c, height, width)} into {kept[1:]}; "
+            f"the network maps pictures of shape {(c, height, width)} to {kept[1:]}; "
             "a denoiser has to keep channels and size"
         )
     return height, width

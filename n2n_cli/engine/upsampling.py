@@ -94,7 +94,7 @@ class UpsampledConv(FusedConv):
         c_out, c = conv.out_channels, conv.in_channels
         small = conv.weight.data.reshape(c_out * c, -1) @ self._sums.T
         filters = small.reshape(c_out, c, fh, th, fw, tw).transpose(2, 4, 0, 3, 5, 1)
-        return self._there_and_back(filters.reshape(fh * fw * c_out, th * tw * c))
+        return self._forward_and_backward(filters.reshape(fh * fw * c_out, th * tw * c))
 
 
 class _Phases:

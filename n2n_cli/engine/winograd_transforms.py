@@ -12,30 +12,30 @@ from n2n_cli.engine.pool import empty
 from n2n_cli.engine.tape import do
 from n2n_cli.nn.functional import Array
 
-OUTPUTS, KINDS = 4, 6
-"""Outputs per window along an axis, m = 4; and its pixels, which equals the number of transformed values, m + 2 = 6."""
-_POINTS = (0, 1, -1, -1 / 2, 2)
+OUTPUTS, POINTS = 4, 6
+"""Outputs per window along an axis, m = 4; and its pixels, as many as evaluation points, m + 2 = 6."""
+_FINITE_POINTS = (0, 1, -1, -1 / 2, 2)
 """Evaluation points of the polynomials, besides infinity. Rounding errors in float32 are about 4 times those of a
 direct convolution; with the usual points (0, 1, -1, 2, -2), 6 times."""
 ONES = 1
-"""Index of the point 1, whose value has the factor 1 in every output: the bias is added there."""
+"""Index of the point 1, whose value has the factor 1 in every output: the bias is added to it."""
 
 
 def _evaluated(coefficients: int) -> Array:
     """Matrix, (6, coefficients), that evaluates a polynomial at the points."""
     infinity = [[0.0] * (coefficients - 1) + [1.0]]
-    return np.concatenate([np.vander(_POINTS, coefficients, increasing=True), infinity])
+    return np.concatenate([np.vander(_FINITE_POINTS, coefficients, increasing=True), infinity])
 
 
 GRADIENT = _evaluated(OUTPUTS)  # (6, 4)
 OUTPUT = GRADIENT.T
 FILTERS = np.kron(_evaluated(3), _evaluated(3))
-"""(36, 9): filter transform along both axes, from the taps (rows, columns) to the kinds (rows, columns)."""
-INPUT = np.linalg.inv(_evaluated(KINDS)).T  # (6, 6)
+"""(36, 9): filter transform along both axes, from the taps (rows, columns) to the points (rows, columns)."""
+INPUT = np.linalg.inv(_evaluated(POINTS)).T  # (6, 6)
 _FIRST, _LAST = INPUT.T[:OUTPUTS], INPUT.T[OUTPUTS:]
 _BETWEEN = np.concatenate([np.pad(_LAST, ((0, OUTPUTS - len(_LAST)), (0, 0))), _FIRST], axis=1)
-"""(4, 12): maps the kinds of two neighbouring windows to the gradient of the first four pixels of the second, two of
-which belong to both."""
+"""(4, 12): maps the transformed gradients of two neighbouring windows to the gradient of the second's first four
+pixels, two of which belong to both windows."""
 
 
 def windows(outputs: int) -> int:
@@ -50,28 +50,29 @@ def transformed(x: Array, matrix: Array) -> Array:
     x = channels_last(channels_first(x))
     (n, h, w, c), (_, k) = x.shape, matrix.shape
     rows, columns = ((size - k) // OUTPUTS + 1 for size in (h, w))
-    # Along the columns first, whose products are small and slow: windows overlap, so there are fewer rows before.
-    by_column = empty((n, h, columns, KINDS, c), matrix.dtype)
+    # Along the columns first: these products are small and slow, and overlapping windows would add rows if they came
+    # second.
+    by_column = empty((n, h, columns, POINTS, c), matrix.dtype)
     windows = strided(x, (n, h, columns, k, c), (h * w * c, w * c, OUTPUTS * c, c, 1))
     do(np.matmul, matrix, windows, out=by_column)
-    width = columns * KINDS * c
+    width = columns * POINTS * c
     windows = strided(by_column, (n, rows, k, width), (h * width, OUTPUTS * width, width, 1))
-    kinds = empty((KINDS, n, rows, width), matrix.dtype)
-    do(np.matmul, matrix, windows, out=kinds.transpose(1, 2, 0, 3))
-    return kinds.reshape(KINDS, n * rows * columns, KINDS, c)
+    values = empty((POINTS, n, rows, width), matrix.dtype)
+    do(np.matmul, matrix, windows, out=values.transpose(1, 2, 0, 3))
+    return values.reshape(POINTS, n * rows * columns, POINTS, c)
 
 
-def add_windows(kinds: Array, out: Array) -> None:
-    """Gradient of the pixels along an axis, from the gradients of the kinds.
+def add_windows(values: Array, out: Array) -> None:
+    """Gradient of the pixels along an axis, from those of the transformed values.
 
-    The adjoint of the transform: (..., windows, 6, X) -> (..., 4 * windows + 2, X). `kinds` is C-contiguous.
+    The adjoint of the transform: (..., windows, 6, X) -> (..., 4 * windows + 2, X). `values` is C-contiguous.
     """
-    *outer, count, _, x = kinds.shape
+    *outer, count, _, x = values.shape
     end = OUTPUTS * count
-    first, between, last = (matrix.astype(kinds.dtype) for matrix in (_FIRST, _BETWEEN, _LAST))
-    do(np.matmul, first, kinds[..., 0, :, :], out=out[..., :OUTPUTS, :])
+    first, between, last = (matrix.astype(values.dtype) for matrix in (_FIRST, _BETWEEN, _LAST))
+    do(np.matmul, first, values[..., 0, :, :], out=out[..., :OUTPUTS, :])
     if count > 1:
-        steps = [stride // kinds.itemsize for stride in kinds.strides]
-        pairs = strided(kinds, (*outer, count - 1, 2 * KINDS, x), tuple(steps))
+        steps = [stride // values.itemsize for stride in values.strides]
+        pairs = strided(values, (*outer, count - 1, 2 * POINTS, x), tuple(steps))
         do(np.matmul, between, pairs, out=out[..., OUTPUTS:end, :].reshape(*outer, count - 1, OUTPUTS, x))
-    do(np.matmul, last, kinds[..., -1, :, :], out=out[..., end:, :])
+    do(np.matmul, last, values[..., -1, :, :], out=out[..., end:, :])

@@ -29,8 +29,8 @@ _SPINNING = 2e-3
 """Busy-waiting time for a message before sleeping, in seconds."""
 _PAUSE = 0.1
 """Interval of the calls of `between` while waiting for a worker, in seconds."""
-_TIMES_AS_LONG = 20
-"""Factor by which a worker may take longer than this process for its part, before it counts as lost."""
+_MAX_SLOWDOWN = 20
+"""A worker that takes this many times as long as this process for its part counts as lost."""
 
 
 class ProcessExecutor(Executor):
@@ -51,8 +51,8 @@ class ProcessExecutor(Executor):
     processes : int
         Number of processes, including this one.
     patience : float
-        Minimum time that a worker has for its part of a step, in seconds. One that takes longer, as it was stopped
-        (SIGSTOP), is lost.
+        Minimum time that a worker has for its part of a step, in seconds. A worker that takes longer, for example
+        because it was stopped (SIGSTOP), counts as lost.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class ProcessExecutor(Executor):
             for worker, part in zip(workers, others, strict=True):
                 worker.begin(self.parameters, x, target, part)
             sums, losses = super().gradients_of(groups[own], x, target, criterion)
-            patience = max(self._patience, _TIMES_AS_LONG * (time.perf_counter() - began))
+            patience = max(self._patience, _MAX_SLOWDOWN * (time.perf_counter() - began))
             for worker, part in zip(workers, others, strict=True):
                 found = worker.end(part, self.between, patience) or super().gradients_of(
                     groups[part], x, target, criterion
@@ -97,7 +97,7 @@ class ProcessExecutor(Executor):
                 sums += found[0]
                 losses += found[1]
         except BaseException:
-            self.close()  # they may be in the middle of a step
+            self.close()  # the workers may still be computing this step
             raise
         return sums, losses
 
@@ -129,8 +129,8 @@ class Parts(NamedTuple):
 class StepWorker:
     """Worker process that computes the gradients of parts of batches.
 
-    It receives an empty line to begin and sends one when done: values written to the shared memory before are then
-    visible to the other process, on any processor.
+    It receives an empty line to begin and sends one when done. Values written to the shared memory before the line are
+    then visible to the other process, on any processor.
 
     Attributes
     ----------
@@ -163,7 +163,7 @@ class StepWorker:
         return (x.shape, target.shape) == shapes and x.dtype == target.dtype == np.float32
 
     def ready(self) -> bool:
-        """True once the worker has started, until it is lost."""
+        """True from the moment that the worker is ready until it is lost."""
         if not (self._is_ready or self.is_lost) and self._process.has_news():
             self._answered()
         return self._is_ready
@@ -178,9 +178,9 @@ class StepWorker:
         self._process.send()
 
     def end(self, part: slice, between: Callable[[], None], patience: float) -> tuple[list[Array], list[float]] | None:
-        """Wait for the gradients and losses, for `patience` seconds at most; None if the worker is lost.
+        """Wait for the gradients and losses, for `patience` seconds at most.
 
-        Meanwhile, `between` is called at intervals.
+        Meanwhile, `between` is called at intervals. Returns None if the worker is lost.
         """
         until = time.perf_counter() + patience
         while not self._process.has_news(_PAUSE, spinning=_SPINNING):

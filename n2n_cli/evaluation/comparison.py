@@ -199,7 +199,7 @@ def _to_floats(pictures: Sequence[Picture], values: Values) -> list[Array]:
         pixels = picture.pixels
         shown = values.normalised(pixels) if values.measured else to_float(pixels)
         if pixels.dtype.kind == "f" or values.empty:
-            shown = np.where(values.lacking(pixels), np.float32(0), shown)
+            shown = np.where(values.no_data(pixels), np.float32(0), shown)
         shown = np.moveaxis(shown, -1, 0)
         floats.append(np.broadcast_to(shown, (channels, *shown.shape[1:])))
     return floats

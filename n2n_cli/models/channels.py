@@ -17,7 +17,7 @@ from n2n_cli.nn.geometry import Geometry
 def with_channels(x: Array, channels: int) -> Array:
     """Convert (N, C, H, W) images for a network that takes `channels` channels.
 
-    A gray image is repeated along the channels. Of other images, each channel becomes a gray image of its own.
+    A gray image is repeated along the channels. Each channel of another image becomes a gray image.
     """
     own = x.shape[1]
     if own == channels:
@@ -28,8 +28,8 @@ def with_channels(x: Array, channels: int) -> Array:
 class ForChannels(Kernel, Geometry):
     """A network for images with another number of channels than its own.
 
-    A gray image is repeated along the network's channels, and the output is their mean. Of other images, each channel
-    is processed on its own.
+    A gray image is repeated along the network's channels, and the output is their mean. Each channel of another image
+    is processed as a gray image.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Export checkpoints without their training state, or the mean of several, also as ONNX.
+"""Export of checkpoints without training state, or of their mean; also as ONNX.
 
 References
 ----------
@@ -42,14 +42,14 @@ def export(source: Path, target: Path, *, average: Sequence[Path] = (), half: bo
     ----------
     average : sequence of Path
         Checkpoints of the same network. The mean of their weights and those of `source` is written, with the
-        configuration of `source` and without scores, which are those of no single checkpoint.
+        configuration of `source` and without scores, because none were measured for the mean.
     half : bool
         Store weights as float16, in half the bytes. Computation remains in float32.
 
     Raises
     ------
     CheckpointError, ConfigError
-        When a source cannot be read or holds another network, the target cannot be written, or a weight is too large
+        If a source cannot be read or holds another network, the target cannot be written, or a weight is too large
         for float16.
     """
     chosen = _read(source, average, half)
@@ -58,16 +58,17 @@ def export(source: Path, target: Path, *, average: Sequence[Path] = (), half: bo
 
 
 def export_onnx(source: Path, target: Path, *, average: Sequence[Path] = (), half: bool = False) -> None:
-    """Write the network of a checkpoint as an ONNX file; see `onnx_file`. Arguments as for `export`.
+    """Write the network of a checkpoint as an ONNX file: see `onnx_file`.
 
-    The file's metadata hold the configuration and the scores, and say which values the network takes.
+    Arguments as for `export`. The metadata of the file contain the configuration, the scores and the range or transform
+    of the values that the network takes.
 
     Raises
     ------
     CheckpointError, ConfigError
         As `export`.
     N2NError
-        When the package `onnx` is not installed, or ONNX cannot express the network.
+        If the package `onnx` is not installed, or ONNX cannot express the network.
     """
     chosen = _read(source, average, half)
     network, channels = chosen.network, chosen.config.network.channels
@@ -86,7 +87,7 @@ def export_onnx(source: Path, target: Path, *, average: Sequence[Path] = (), hal
         values = parse_values(text)
         facts["values"] = text
         facts["transform"] = json.dumps({name: getattr(values, name) for name in _TRANSFORM})
-        note(f"`{target}` takes measured values after the transform {text}: docs/DEPLOY.md says how")
+        note(f"`{target}` takes measured values after the transform {text}: see docs/DEPLOY.md")
     facts["config"] = chosen.config.to_toml()
     mode = mode_of_copies(source, *average)
     write_onnx(target, network, channels, half=half, facts={name: str(fact) for name, fact in facts.items()}, mode=mode)
@@ -107,7 +108,7 @@ def _read(source: Path, average: Sequence[Path], half: bool) -> _Chosen:
     config = config_in(tree, source)
     network = config.network.build(rng=UNDRAWN)
     weights = unwrap_state_dict(tree, dict(network.named_parameters()), path=source)
-    with naming_file(source, hint="it is damaged: a checkpoint of `n2n train` holds the configuration of its weights"):
+    with naming_file(source, hint="it is damaged: its configuration does not describe the network of its weights"):
         network.load_state_dict(weights)
     if average:
         weights = _mean_weights(network, average)
@@ -116,9 +117,9 @@ def _read(source: Path, average: Sequence[Path], half: bool) -> _Chosen:
             weights = {name: values.astype(np.float16) for name, values in weights.items()}
         large = [name for name, values in weights.items() if not np.isfinite(values).all()]
         if large:
-            of = "the mean" if average else f"`{source}`"
+            owner = "the mean" if average else f"`{source}`"
             raise CheckpointError(
-                f"{of} has weights in `{large[0]}` that are too large for float16, which ends at 65,504",
+                f"{owner} has weights in `{large[0]}` that are too large for float16, at most 65,504",
                 hint="leave out `--half`",
             )
     facts = {name: tree[name] for name in _FACTS if isinstance(tree.get(name), int | float) and not average}
@@ -132,12 +133,12 @@ def _name(source: Path) -> str:
 
 def _mean_weights(network: Module, others: Sequence[Path]) -> dict[str, Array]:
     """Mean of a network's weights and those of checkpoints of the same network."""
-    means, kind = network.state_dict(), repr(network)
+    means, layers = network.state_dict(), repr(network)
     for path in others:
         tree = read_checkpoint(path)
-        with naming_file(path, hint="only checkpoints of one network have a mean; `n2n info FILE` shows a network"):
+        with naming_file(path, hint="average checkpoints of the same network; `n2n info FILE` shows a network"):
             weights = unwrap_state_dict(tree, dict(network.named_parameters()), path=path)
-            if "config" in tree and repr(config_in(tree, path).network.build(rng=UNDRAWN)) != kind:
+            if "config" in tree and repr(config_in(tree, path).network.build(rng=UNDRAWN)) != layers:
                 raise CheckpointError("it holds another network")
             network.load_state_dict(weights)
         for name, values in network.state_dict().items():

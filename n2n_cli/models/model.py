@@ -1,6 +1,7 @@
 """Model: a network with its optimiser, loss and checkpoints.
 
-A model is built from layers, from a configuration or from a checkpoint. It trains, denoises, and saves itself.
+A model is built from layers, from a configuration or from a checkpoint. It can be trained, denoise images, and be
+saved.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from n2n_cli.nn.state import LARGEST_WEIGHT
 from n2n_cli.values.transform import Values, parse_values
 
 _WITH_CONFIG = "pass the configuration that they were trained with: `--config FILE`"
-_GO_ON = "resume with the configuration that the training was started with"
+_RESUME = "resume with the configuration that the training was started with"
 
 
 class Model:
@@ -54,11 +55,9 @@ class Model:
     Attributes
     ----------
     facts : dict
-        Other contents of the model's checkpoint, as epoch and validation PSNR; empty for a new model.
+        Other contents of the model's checkpoint, such as epoch and validation PSNR; empty for a new model.
     trainer : Trainer
-        Takes the training steps.
     predictor : Predictor
-        Denoises images.
     """
 
     def __init__(
@@ -89,24 +88,24 @@ class Model:
         Raises
         ------
         ConfigError
-            When the model was built from a network and not from a configuration.
+            If the model was built from a network and not from a configuration.
         """
         if self._config is None:
             raise ConfigError(
                 "this model has no configuration: it was built from a network",
-                hint="`Model.from_config` and `Model.from_checkpoint` give models that have one",
+                hint="`Model.from_config` and `Model.from_checkpoint` build models that have one",
             )
         return self._config
 
     @property
     def values(self) -> Values | None:
-        """The transform of the measured values that the model was trained on; None for display pictures."""
+        """Transform of the measured values in training; None for display pictures."""
         text = "auto" if self._config is None else self._config.data.values
         return parse_values(text) if ":" in text else None
 
     @property
     def frames(self) -> int:
-        """Number of frames of a movie that the network takes as its channels; 1 for single pictures."""
+        """Number of movie frames that the network takes as channels; 1 for pictures."""
         return 1 if self._config is None else self._config.data.frames
 
     @property
@@ -126,7 +125,7 @@ class Model:
 
     @property
     def average(self) -> MovingAverage | None:
-        """The moving average of the weights; None if the configuration has none."""
+        """Moving average of the weights; None if the configuration has none."""
         return self.trainer.average
 
     @property
@@ -148,7 +147,7 @@ class Model:
 
     @classmethod
     def from_config(cls, config: Config, *, threads: int | None = None) -> Self:
-        """Build a model with new weights, drawn with the configuration's seed."""
+        """Build a model with random weights, drawn with the configuration's seed."""
         return cls._built(config, np.random.default_rng(config.train.seed), threads)
 
     @classmethod
@@ -164,7 +163,7 @@ class Model:
 
     @staticmethod
     def _criterion_of(config: Config) -> Loss:
-        """The loss that a configuration names."""
+        """Loss for a configuration."""
         loss = LOSSES[config.train.loss]()
         return KnownOnly(loss) if config.data.kind == "movie" else loss
 
@@ -181,13 +180,13 @@ class Model:
         Raises
         ------
         CheckpointError
-            When the file cannot be read, is not safe to read, or does not fit the network.
+            If the file cannot be read, is not safe to read, or does not fit the network.
         ConfigError
-            When the configuration in the checkpoint is invalid.
+            If the configuration in the checkpoint is invalid.
         """
         tree = read_checkpoint(path)
         model = cls._built(config_in(tree, path) if config is None else config, UNDRAWN, threads)
-        model._take(tree, path, hint=_WITH_CONFIG if config is None else _other_network(config))
+        model._load_tree(tree, path, hint=_WITH_CONFIG if config is None else _other_network(config))
         return model
 
     def step(self, noisy: Array, target: Array) -> float:
@@ -208,7 +207,7 @@ class Model:
         Parameters
         ----------
         input, target : (N, C, H, W) arrays
-            Two noisy versions of the same pictures, in [0, 1] apart from their noise.
+            Two noisy versions of the same pictures. Without noise, their values are in [0, 1].
         num_epochs, batch_size : int
         rng : numpy.random.Generator, optional
             Draws the order.
@@ -221,16 +220,16 @@ class Model:
         Raises
         ------
         ArgumentError
-            When a number is not an integer or out of range.
+            If a number is not an integer or out of range.
         ShapeError
-            When the arrays do not have four axes, differ in shape, are empty, or do not fit the network.
+            If the arrays do not have four axes, differ in shape, are empty, or do not fit the network.
         TrainingError
-            When the loss is not finite.
+            If the loss is not finite.
         """
         epochs = arguments.integer("num_epochs", num_epochs, 0)
         batch_size = arguments.integer("batch_size", batch_size, 1)
         if input.shape != target.shape:
-            raise ShapeError(f"the inputs have shape {input.shape}, the targets {target.shape}; they must be alike")
+            raise ShapeError(f"the inputs have shape {input.shape}, the targets {target.shape}; they must be equal")
         if input.ndim != 4:
             raise ShapeError(f"`train` got arrays of shape {input.shape}, it needs (N, C, H, W)")
         if len(input) == 0:
@@ -249,9 +248,9 @@ class Model:
         return self.predictor.predict(images, **options)
 
     def is_finite(self) -> bool:
-        """True if weights, their average and the optimiser's state are all finite, and no weight is too large to load.
+        """True if training can continue from the current values.
 
-        Training cannot continue from other values.
+        Weights, their average and the optimiser's state are all finite, and no weight is too large to load.
         """
         own = [parameter for parameter, _ in self.network.param()]
         averaged = [] if self.average is None else self.average.weights.values()
@@ -261,7 +260,7 @@ class Model:
         )
 
     def averaged(self) -> AbstractContextManager[None]:
-        """Give the network the averaged weights, if there are any, inside the block."""
+        """Context in which the network has the averaged weights, if there are any."""
         return nullcontext() if self.average is None else self.average.applied()
 
     def save(self, path: Path | str, *, resumable: bool = True, follow_links: bool = True, **facts: Any) -> None:
@@ -272,10 +271,10 @@ class Model:
         Parameters
         ----------
         resumable : bool
-            Include all that resuming a training needs: the optimiser's state and, if weights are averaged, the weights
-            before averaging.
+            Include the state that is needed to resume the training: the optimiser's state and, if weights are averaged,
+            the weights before averaging.
         follow_links : bool
-            Replace the file that a symbolic link leads to; otherwise a link is refused.
+            If True, replace the file that a symbolic link leads to. If False, refuse a link.
         **facts : plain values or arrays
             Other contents of the checkpoint.
         """
@@ -298,32 +297,33 @@ class Model:
         Raises
         ------
         CheckpointError
-            When the file cannot be read, is not safe to read, or does not fit the network.
+            If the file cannot be read, is not safe to read, or does not fit the network.
         """
         tree = read_checkpoint(path)
-        self._take(tree, path)
+        self._load_tree(tree, path)
         if isinstance(tree, dict) and isinstance(tree.get("optimizer"), dict) and "lr" in tree["optimizer"]:
             self.optimizer.load_state_dict(tree["optimizer"])
 
     def resume(self, path: Path | str) -> dict[str, Any]:
-        """Restore the state that a resumable checkpoint holds; return its facts.
+        """Restore the state in a resumable checkpoint; return its facts.
 
         Raises
         ------
         CheckpointError
-            When the file is not a resumable checkpoint, or does not fit the network.
+            If the file is not a resumable checkpoint, or does not fit the network.
         """
         tree = read_checkpoint(path)
         check_resumable(tree, path, averaged=self.average is not None)
-        self._take(tree, path, hint=_GO_ON)
-        with naming_file(path, hint=_GO_ON):
+        self._load_tree(tree, path, hint=_RESUME)
+        with naming_file(path, hint=_RESUME):
             if self.average is not None:
                 self._load_weights(tree["own_weights"], path)
                 self.average.load_state_dict({"updates": tree["averaged_steps"], "weights": tree["model"]})
             self.optimizer.load_state_dict(tree["optimizer"])
         return self.facts
 
-    def _take(self, tree: Any, path: Path | str, *, hint: str = _WITH_CONFIG) -> None:
+    def _load_tree(self, tree: Any, path: Path | str, *, hint: str = _WITH_CONFIG) -> None:
+        """Load weights and facts from the contents of a checkpoint."""
         with naming_file(path, hint=hint):
             self._load_weights(tree, path)
         if self.average is not None:
@@ -336,4 +336,4 @@ class Model:
 
 
 def _other_network(config: Config) -> str:
-    return f"`{config.origin}` describes another network than theirs: `n2n info {shlex.quote(config.origin)}` shows it"
+    return f"`{config.origin}` describes another network; `n2n info {shlex.quote(config.origin)}` shows it"

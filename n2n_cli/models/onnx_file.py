@@ -1,4 +1,4 @@
-"""Write a network as an ONNX file, for ONNX Runtime, OpenVINO and others.
+"""ONNX files of networks, for ONNX Runtime, OpenVINO and others.
 
 References
 ----------
@@ -21,7 +21,7 @@ from n2n_cli.nn.geometry import Geometry
 from n2n_cli.system.atomic_files import replacing, writing
 
 OPSET, IR_VERSION = 13, 7
-"""Versions of the operators and of the format: of 2020, which all programs in use read."""
+"""Versions of the operators and of the format, both of 2020, which all current programs can read."""
 INPUT, OUTPUT = "noisy", "denoised"
 INSTALL = "`--onnx` needs the package onnx: `pip install 'n2n-cli[onnx]'`"
 
@@ -42,14 +42,15 @@ def write_onnx(
 ) -> None:
     """Write a denoiser for images of any size; see `onnx_model`.
 
-    The file appears whole, by rename. Equal arguments make equal bytes, with the same version of the package `onnx`.
+    The file is written whole, by rename. Equal arguments, with the same version of the package `onnx`, give equal
+    bytes.
 
     Raises
     ------
     N2NError
-        When the package `onnx` is not installed, or ONNX cannot express the network.
+        If the package `onnx` is not installed, or ONNX cannot express the network.
     CheckpointError
-        When the file cannot be written.
+        If the file cannot be written.
     """
     content = onnx_model(network, channels, half=half, facts=facts).SerializeToString(deterministic=True)
     with writing(path, CheckpointError), replacing(path, mode=mode) as file:
@@ -66,8 +67,8 @@ def onnx_model(
 ) -> Any:
     """Express a network in ONNX.
 
-    By default the graph is a denoiser for batches of images of any size: as `Predictor.predict`, it pads the images by
-    reflection and crops the output.
+    By default the graph is a denoiser for batches of images of any size: like `Predictor.predict`, it pads the images
+    by reflection and crops the output.
 
     Parameters
     ----------
@@ -75,7 +76,7 @@ def onnx_model(
         For a denoiser, it has to keep channels and size.
     channels : int
     shape : (N, C, H, W), optional
-        Shape of the input. The graph is then the network alone, which may be any.
+        Shape of the input. If given, the graph is the network alone, which need not keep channels and size.
     half : bool
         Store weights as float16, in half the bytes. Computation remains in float32.
     facts : mapping of str to str, optional
@@ -88,9 +89,9 @@ def onnx_model(
     Raises
     ------
     N2NError
-        When the package `onnx` is not installed, or ONNX cannot express the network.
+        If the package `onnx` is not installed, or ONNX cannot express the network.
     ShapeError
-        When the network is no denoiser of images with so many channels.
+        If the network is not a denoiser of images with this number of channels.
     """
     try:
         from onnx import checker, helper
@@ -126,13 +127,13 @@ def onnx_model(
         producer_version=__version__,
     )
     texts = {name: text.encode(errors="backslashreplace").decode() for name, text in (facts or {}).items()}
-    helper.set_model_props(model, texts)  # names of files may be no Unicode
+    helper.set_model_props(model, texts)  # file names need not be valid Unicode
     checker.check_model(model, full_check=True)
     return model
 
 
 def _padded(nodes: Nodes, network: Geometry, channels: int) -> tuple[str, str]:
-    """Append nodes that pad the input to a size that the network keeps, as `kept_size`.
+    """Append nodes that pad the input as `kept_size` does.
 
     Returns
     -------
@@ -151,8 +152,8 @@ def _padded(nodes: Nodes, network: Geometry, channels: int) -> tuple[str, str]:
     more = nodes.add("Add", [sizes, nodes.constant("period.less_1", [p - 1 for p in periods])], "size.more")
     padded = nodes.add("Mul", [nodes.add("Div", [more, period], "size.periods"), period], "size.whole_periods")
     if least != periods:  # an image that is too small on one side is enlarged on both
-        lacking = nodes.add("Sub", [nodes.constant("least", least), padded], "least.lacking")
-        most = nodes.add("ReduceMax", [lacking], "least.most_lacking", axes=[0], keepdims=1)
+        missing = nodes.add("Sub", [nodes.constant("least", least), padded], "least.missing")
+        most = nodes.add("ReduceMax", [missing], "least.most_missing", axes=[0], keepdims=1)
         small = nodes.add("Greater", [most, nodes.constant("least.zero", [0])], "small")
         room = nodes.constant("room", [room_of(network, axis) for axis in (0, 1)])
         padded = nodes.add("Where", [small, nodes.add("Max", [padded, room], "size.room"), padded], "size.padded")
@@ -165,7 +166,7 @@ def _padded(nodes: Nodes, network: Geometry, channels: int) -> tuple[str, str]:
 def _reflected(nodes: Nodes, x: str, sizes: str, padded: str, axis: int, name: str) -> str:
     """Append nodes that extend an axis by reflection.
 
-    Pixel i of the result is pixel min(i % 2n, 2n - 1 - i % 2n) of the n pixels before.
+    Pixel i of the result is pixel min(i % 2n, 2n - 1 - i % 2n) of the n original pixels.
     """
     scalars = {"axis": axis, "zero": 0, "one": 1}
     which, zero, one = (nodes.constant(f"{name}.{key}", value) for key, value in scalars.items())

@@ -41,7 +41,7 @@ class UnknownLayerError(N2NError):
 class Nodes:
     """Nodes and constants of an ONNX graph, in the order of computation.
 
-    A node has one output, which has the node's name.
+    Each node has one output, with the name of the node.
 
     Parameters
     ----------
@@ -98,13 +98,13 @@ def add_module(nodes: Nodes, module: Module, x: str, shape: Shape, name: str) ->
     Raises
     ------
     UnknownLayerError
-        When the module, or one in it, is none of this package.
+        If the module, or one inside it, does not belong to this package.
     """
     make = _NODES.get(type(module))
     if make is None:
         raise UnknownLayerError(
             f"the layer `{type(module).__name__}` cannot be written as ONNX: it is not one of n2n's own",
-            hint=f"build the network of {', '.join(layer.__name__ for layer in _NODES)}",
+            hint=f"build the network from {', '.join(layer.__name__ for layer in _NODES)}",
         )
     return make(nodes, module, x, shape, name)
 
@@ -146,7 +146,7 @@ def _transpose_conv(nodes: Nodes, module: TransposeConv2d, x: str, _: Shape, nam
         return nodes.add(
             "ConvTranspose", [x, *_weights(nodes, module, name)], name, pads=pads, output_padding=more, **sizes
         )
-    # ONNX Runtime refuses a larger output padding: pad afterwards, by negative numbers where pixels are removed.
+    # ONNX Runtime does not accept a larger output padding: pad afterwards; negative pads remove pixels.
     weight = nodes.weight(f"{name}.weight", module.weight.data)
     y = nodes.add("ConvTranspose", [x, weight], f"{name}.whole", **sizes)
     before = [-pixels for pixels in module.padding]
@@ -164,8 +164,8 @@ def _upsampling(nodes: Nodes, module: NearestUpsampling, x: str, _: Shape, name:
 
 
 def _pixel_unshuffle(nodes: Nodes, module: PixelUnshuffle, x: str, shape: Shape, name: str) -> str:
-    # SpaceToDepth puts the place in the block before the channel, PyTorch the channel before the place: so take every
-    # channel as an image. (A Gather that sorts the channels is merged into the next layer wrongly by OpenVINO 2026.4.)
+    # SpaceToDepth orders its output by position in the block, then channel; PyTorch by channel, then position. So every
+    # channel becomes an image. (OpenVINO 2026.4 wrongly merges a Gather that sorts the channels into the next layer.)
     gray = nodes.constant(f"{name}.gray", [-1, 1, 0, 0])  # 0 keeps a size, -1 is what remains
     planes = nodes.add("Reshape", [x, gray], f"{name}.planes")  # (N*C, 1, H, W)
     blocks = nodes.add("SpaceToDepth", [planes], f"{name}.blocks", blocksize=module.downscale_factor)
@@ -195,7 +195,7 @@ def _sigmoid(nodes: Nodes, _: Sigmoid, x: str, __: Shape, name: str) -> str:
 
 _Make: TypeAlias = Callable[[Nodes, Any, str, Shape, str], str]
 
-_NODES: dict[type[Module], _Make] = {  # exactly these classes: a subclass may compute something else
+_NODES: dict[type[Module], _Make] = {  # by exact type: a subclass may compute something else
     Conv2d: _conv,
     TransposeConv2d: _transpose_conv,
     NearestUpsampling: _upsampling,

@@ -62,7 +62,7 @@ class Predictor:
         Raises
         ------
         ShapeError
-            When no number was given, and the network takes no images of 1 to 4 channels or changes their size.
+            If no number was given, and the network takes no images of 1 to 4 channels or changes their size.
         """
         return channels_of(self.executor.kernel.geometry) if self._channels is None else self._channels
 
@@ -110,7 +110,7 @@ class Predictor:
         memory : int, optional
             Maximum memory besides `images` and `out`, in bytes. Default: see `engine.tiling.apply`.
         margin : int
-            Width of the mirror padding around the images, in pixels.
+            Minimum width of the reflection padding around the images, in pixels.
 
         Returns
         -------
@@ -120,11 +120,11 @@ class Predictor:
         Raises
         ------
         ShapeError
-            When the array does not fit the network.
+            If the array does not fit the network.
         MemoryLimitError
-            When `memory` is too small for the smallest tile.
+            If `memory` is too small for the smallest tile.
         DivergenceError
-            When a value of the output, or of the input of a Sigmoid, is not finite.
+            If a value of the output, or of the input of a Sigmoid, is not finite.
         """
         if images.ndim != 4:
             raise ShapeError(f"`predict` got an array of shape {images.shape}, it needs (N, C, H, W)")
@@ -153,7 +153,7 @@ def channels_of(network: Geometry) -> int:
     Raises
     ------
     ShapeError
-        When none of them fits.
+        If there is none.
     """
     for channels in (3, 1, 2, 4):  # RGB and gray first: 2 and 4 are rare
         shape = (1, channels, 64 * network.period(0), 64 * network.period(1))

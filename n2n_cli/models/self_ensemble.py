@@ -1,6 +1,6 @@
 """Self-ensemble: average over the eight flips and rotations of an image.
 
-The errors of the eight outputs are partly independent, so that their average has a lower error than each of them.
+The errors of the eight outputs are partly independent, so their average has a smaller error than each output.
 
 References
 ----------
@@ -43,24 +43,24 @@ class SelfEnsemble(Kernel, Geometry):
         """(N, C, H, W) -> the same shape."""
         total = empty_nchw(self.output_shape(x.shape), np.result_type(x, np.float32))
         total.fill(0)
-        for way in range(8):
-            total += undo_flip_rotate(self._inner(flip_rotate(x, way, _SIDES)), way, _SIDES)
+        for variant in range(8):
+            total += undo_flip_rotate(self._inner(flip_rotate(x, variant, _SIDES)), variant, _SIDES)
         total *= 1 / 8
         return total
 
     def in_bands(self, x: Array, bands: Bands) -> Array:
         total = bands.empty(self.output_shape(x.shape))
-        for way in range(8):
-            self._add(way, total, x, bands)
+        for variant in range(8):
+            self._add(variant, total, x, bands)
         return total
 
-    def _add(self, way: int, total: Array, x: Array, bands: Bands) -> None:
+    def _add(self, variant: int, total: Array, x: Array, bands: Bands) -> None:
         """Add one of the eight outputs to the average; the first overwrites `total`."""
-        y = undo_flip_rotate(self._inner.in_bands(flip_rotate(x, way, _SIDES), bands), way, _SIDES)
+        y = undo_flip_rotate(self._inner.in_bands(flip_rotate(x, variant, _SIDES), bands), variant, _SIDES)
 
         def add(rows: slice) -> None:
             part = total[:, :, rows]
-            np.multiply(y[:, :, rows], 1 / 8, out=part) if way == 0 else np.add(part, y[:, :, rows] / 8, out=part)
+            np.multiply(y[:, :, rows], 1 / 8, out=part) if variant == 0 else np.add(part, y[:, :, rows] / 8, out=part)
 
         bands.fill(total, add)
 

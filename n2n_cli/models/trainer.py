@@ -1,4 +1,4 @@
-"""Trainer: optimiser steps, alone, on workers or with other ranks."""
+"""Trainer: optimiser steps on threads, worker processes or several ranks."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Trainer:
     average : MovingAverage, optional
         Moving average of the parameters, updated in every step.
     clip_norm : float
-        Maximum common norm of the gradients; 0 for no clipping.
+        Maximum total norm of the gradients; 0 for no clipping.
 
     Attributes
     ----------
     ranks : Ranks
-        Processes that train together. Default: this one alone.
+        Processes that train together. Default: this process alone.
     """
 
     def __init__(
@@ -64,15 +64,15 @@ class Trainer:
         Parameters
         ----------
         noisy, target : (N, C, H, W) arrays
-            In [0, 1] apart from their noise. If several ranks train together, this rank's part of the batch, which may
-            be empty.
+            Without noise, their values are in [0, 1]. If several ranks train together, this is the rank's part of the
+            batch, which may be empty.
 
         Raises
         ------
         TrainingError
-            When the loss is not finite. The parameters are not changed.
+            If the loss is not finite. The parameters are not changed.
         StopError
-            When the executor's `between` raises it on any rank. The parameters are not changed.
+            If the executor's `between` raises it on any rank. The parameters are not changed.
         """
         for parameter in self.executor.parameters:  # also the frozen ones, which the optimiser does not hold
             parameter.grad.fill(0)
@@ -93,7 +93,7 @@ class Trainer:
 
     @contextmanager
     def in_processes(self, parts: Parts) -> Iterator[None]:
-        """Train with worker processes instead of threads inside the block.
+        """Context of training with worker processes instead of threads.
 
         See `engine.workers`.
         """
@@ -101,7 +101,7 @@ class Trainer:
         if alone.threads == 1:
             yield
             return
-        from n2n_cli.engine.workers import ProcessExecutor  # here, as the import is slow
+        from n2n_cli.engine.workers import ProcessExecutor  # here, because the import is slow
 
         self.executor = shared = ProcessExecutor(alone.kernel, alone.parameters, self.criterion, parts, alone.threads)
         shared.between = alone.between
@@ -112,10 +112,10 @@ class Trainer:
             shared.close()
 
     def join(self, ranks: Ranks, network: Module) -> None:
-        """Train together with the same network on other ranks from now on.
+        """Train together with other ranks, which have the same network, from now on.
 
-        All ranks take over the state of the first. The gradients become views of one array, which the ranks sum at each
-        step.
+        All ranks copy the state of the first. The gradients become views of one array, which is summed over the ranks
+        at each step.
         """
         self.ranks = ranks
         if ranks.count == 1:

@@ -52,23 +52,23 @@ class MovingAverage:
     def update(self) -> None:
         """Update the average with the current parameters."""
         if self._applied:
-            raise RuntimeError("the parameters are the average itself inside `applied`; update it outside")
+            raise RuntimeError("inside `applied` the parameters hold the average; call `update` outside")
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         for name, parameter in self._parameters.items():
-            # As a difference: the rounding error of `decay` would accumulate over as many steps as the average spans.
+            # Not decay * average + ...: the rounding error of decay would accumulate over the steps.
             change = parameter.data - self.weights[name]
             change *= 1 - decay
             self.weights[name] += change
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Set the parameters to the average in the block, and restore them after.
+        """Context that sets the parameters to the average and then restores them.
 
         The values are written in place, so everything that shares the arrays sees the average.
         """
         if self._applied:
-            raise RuntimeError("the average is applied already")
+            raise RuntimeError("the average is already applied")
         own = {name: parameter.data.copy() for name, parameter in self._parameters.items()}
         self._applied = True
         try:
@@ -99,7 +99,7 @@ class MovingAverage:
             problems.append(error.message)
         found = state.get("weights", self.weights)
         if not isinstance(found, Mapping):
-            problems.append("`weights` is no table of arrays")
+            problems.append("`weights` is not a table of arrays")
             found = self.weights
         fitting, misfits = fit(
             {f"weights.{name}": values for name, values in self.weights.items()},

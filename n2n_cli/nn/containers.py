@@ -27,7 +27,7 @@ class Sequential(Module):
         seen: set[int] = set()
         for i, module in enumerate(modules):
             if id(module) in seen:
-                raise ValueError(f"{module} stands twice in a Sequential (again as number {i}); make a second one")
+                raise ValueError(f"{module} occurs twice in a Sequential (again at position {i}); create a second one")
             seen.add(id(module))
         self._modules, self._shapes = modules, Composition(modules)
 

@@ -1,4 +1,4 @@
-"""Gradients by central differences, to test a `backward`."""
+"""Check of a `backward` against central differences."""
 
 from __future__ import annotations
 
@@ -18,28 +18,27 @@ class GradientError(N2NError, AssertionError):
 def check_gradients(layer: Module, x: Array) -> None:
     """Compare `backward` with central differences, in float64.
 
-    Every entry of the input and of each parameter is compared.
-
-    The function differentiated is <weights, layer(x)>, the weights drawn from a fixed seed.
+    Every entry of the input and of each parameter is compared. The function to differentiate is <weights, layer(x)>,
+    with weights drawn from a fixed seed.
 
     Parameters
     ----------
     layer : Module
-        Its parameters are of float64. It is in training mode afterwards.
+        Has float64 parameters. It is left in training mode.
     x : (N, C, H, W) array
-        A small input, with a different size on each axis. Where `layer` is not smooth, such as a ReLU at 0, no entry
-        should be within 1e-5 of that place.
+        A small input, with a different size on each axis. Entries should be at least 1e-5 away from points where
+        `layer` is not smooth, such as 0 for a ReLU.
 
     Raises
     ------
     GradientError
-        Names the worst entry, its gradient and the right one; also when a gradient or the output has a wrong shape, or
-        a parameter a wrong dtype.
+        If a gradient is wrong; names the entry with the largest error, its gradient and the correct one. Also if a
+        gradient or the output has the wrong shape, or a parameter the wrong dtype.
     """
     x = x.astype(np.float64)
     y = layer.train()(x)
     if y.shape != layer.output_shape(x.shape):
-        raise GradientError(f"{layer}: `forward` gives {y.shape}, `output_shape` says {layer.output_shape(x.shape)}")
+        raise GradientError(f"{layer}: `forward` returns {y.shape}, `output_shape` {layer.output_shape(x.shape)}")
     weights = np.random.default_rng(1).normal(size=y.shape)
     layer.zero_grad()
     got = {"input": (x, layer.backward(weights))}
@@ -55,7 +54,11 @@ def check_gradients(layer: Module, x: Array) -> None:
 
 
 def numeric_gradient(value: Callable[[], float], array: Array, step: float = 1e-5) -> Array:
-    """(value(+step) - value(-step)) / (2 step) for every entry of `array`, which `value` reads and this changes."""
+    """Gradient of `value()` with respect to `array`, by central differences.
+
+    (value(+step) - value(-step)) / (2 * step) for every entry. `value` reads `array`, which is changed in place and
+    restored.
+    """
     gradient = np.empty_like(array)
     for index in np.ndindex(array.shape):
         middle = array[index]
@@ -68,7 +71,10 @@ def numeric_gradient(value: Callable[[], float], array: Array, step: float = 1e-
 
 
 def check_same_gradient(name: str, got: Array, wanted: Array, tolerance: float = 1e-7) -> None:
-    """Raise `GradientError` unless every entry agrees within `tolerance` times the largest one wanted."""
+    """Raise `GradientError` unless two gradients agree in every entry.
+
+    They may differ by at most `tolerance` times the largest entry of `wanted`.
+    """
     if got.shape != wanted.shape:
         raise GradientError(f"{name}: the gradient has shape {got.shape}, it needs {wanted.shape}")
     error = np.abs(got - wanted)

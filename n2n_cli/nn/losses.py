@@ -19,7 +19,8 @@ LossKind = TypeVar("LossKind", bound="type[Loss]")
 class Loss(Differentiable):
     """Distance of a prediction from its target, and the gradient of that distance.
 
-    It is a mean over the images of a batch: batches are computed in parts, each with a copy of the loss.
+    A subclass has to be a mean over the images of a batch: a batch is computed in micro-batches, each with a copy of
+    the loss.
     """
 
     def forward(self, prediction: Array, target: Array) -> float:
@@ -27,7 +28,7 @@ class Loss(Differentiable):
         raise NotImplementedError
 
     def backward(self) -> Array:
-        """Gradient of the last `forward` with respect to `prediction`, in an array of its own."""
+        """Gradient of the last `forward` with respect to `prediction`, a new array."""
         raise NotImplementedError
 
     def __call__(self, prediction: Array, target: Array) -> float:
@@ -64,7 +65,7 @@ class MSE(Loss):
 class L1(Loss):
     """Mean absolute error over every element, as `torch.nn.L1Loss`.
 
-    With noisy targets the network learns their median, with MSE their mean; the median suits impulse noise, which
+    From noisy targets the network learns their median, with MSE their mean; the median suits impulse noise, which
     replaces some of the pixels.
     """
 
@@ -80,15 +81,14 @@ class L1(Loss):
 
 
 class KnownOnly(Loss):
-    """A loss over the elements whose target is known; NaN stands for the others.
+    """A loss over the elements whose target is known; NaN marks the others.
 
-    Where a target is unknown, the prediction counts as right: it adds nothing to the loss nor to its gradient. The mean
-    is still over every element.
+    An element without a known target adds zero to the loss and to its gradient, but counts in the mean.
 
     Parameters
     ----------
     loss : Loss
-        Zero, with a gradient of zero, where prediction and target are equal.
+        Has to be zero, with a gradient of zero, where prediction and target are equal.
     """
 
     def __init__(self, loss: Loss) -> None:
@@ -96,10 +96,10 @@ class KnownOnly(Loss):
         self.loss = loss
 
     def forward(self, prediction: Array, target: Array) -> float:
-        """The loss, with the prediction as target where that is NaN."""
+        """Loss, with NaN in the target replaced by the prediction."""
         if prediction.shape != target.shape:
             return self.loss.forward(prediction, target)  # raises
-        own = copy.copy(self.loss)  # copies of this loss run side by side
+        own = copy.copy(self.loss)  # shallow copies of `self`, which share `self.loss`, may run concurrently
         self.keep(own)
         return own.forward(prediction, np.where(np.isnan(target), prediction, target))
 
@@ -116,7 +116,9 @@ LOSSES: dict[str, type[Loss]] = {"MSE": MSE, "L1": L1}
 
 
 def register_loss(cls: LossKind) -> LossKind:
-    """Let configurations find a loss by the name of its class: `loss = "MyLoss"`. Usable as a decorator.
+    """Register a loss under the name of its class; usable as a decorator.
+
+    Configurations then find it: `loss = "MyLoss"`.
 
     Parameters
     ----------
@@ -126,7 +128,7 @@ def register_loss(cls: LossKind) -> LossKind:
     Raises
     ------
     RegistrationError
-        When the class is not fit, or the name is taken.
+        If the class is unsuitable or the name is taken.
     """
     if isinstance(cls, type) and any(
         parameter.default is parameter.empty and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)

@@ -26,8 +26,8 @@ class Parameter:
 class Differentiable:
     """Storage of the values that a backward pass needs from its forward pass.
 
-    In training mode `forward` stores what `backward` needs, and `backward` takes it out again, so that no stale values
-    can be read; in eval mode nothing is stored.
+    In training mode `forward` stores what `backward` needs, and `backward` removes it, so that no stale values can be
+    read; in eval mode nothing is stored.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Differentiable:
     def keep(self, first: Kept, *others: Any) -> Kept:
         """Store values for `backward` in training mode; return `first`.
 
-        A layer can so store and return its output in one statement.
+        So a layer can store and return its output in one statement.
         """
         if self.training:
             self._kept = (first, *others)

@@ -15,8 +15,8 @@ _A, _B, _C = 3.4445, -4.7750, 2.0315
 """Newton-Schulz coefficients, chosen for the fastest growth of small singular values rather than convergence to 1."""
 _ITERATIONS = 5
 _NEGLIGIBLE = 1e-9
-"""Entries of a matrix of norm 1 that are set to 0. Products of tinier ones, as those of a unit without gradient, are
-subnormal numbers, with which processors are a hundred times as slow."""
+"""Magnitude below which entries of a matrix of norm 1 are set to 0. Products of smaller entries, such as those of units
+without gradient, are subnormal numbers, with which processors are a hundred times slower."""
 
 
 class Muon(AdamW):
@@ -35,8 +35,8 @@ class Muon(AdamW):
     weight_decay : float
         At least 0. As in AdamW.
     bias_lr : float
-        Learning rate of biases, as a fraction of `lr`. AdamW's steps of about `lr` are as large as whole activations, if
-        these are small, and move biases at random until ReLUs give zeros only. 0.1 prevents that.
+        Learning rate of biases, as a fraction of `lr`. If activations are much smaller than 1, AdamW's steps of about
+        `lr` are large for biases, which then fluctuate until ReLUs output only zeros. 0.1 prevents that.
 
     References
     ----------

@@ -1,7 +1,7 @@
 """Optimisers.
 
-Formulas, argument order and defaults are PyTorch's. Parameters are updated in place, one array at a time: with all
-parameters in one flat array a step takes longer, because they have to be copied there and back.
+Formulas, argument order and defaults are PyTorch's. Parameters are updated in place, one array at a time: copying them
+to one flat array and back takes longer.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class SGD(Optimizer):
         self.dampening = arguments.below_1("dampening", dampening)
         self.nesterov = arguments.flag("nesterov", nesterov)
         if self.nesterov and (not self.momentum or self.dampening):
-            raise ArgumentError("nesterov", nesterov, "false where there is no momentum, or a dampening")
+            raise ArgumentError("nesterov", nesterov, "false without momentum or with dampening")
         super().__init__(params, lr, weight_decay, keeps=("momentum_buffer",) if self.momentum else ())
 
     def step(self) -> None:

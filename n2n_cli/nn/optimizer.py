@@ -89,7 +89,7 @@ class Optimizer:
         for name, arrays in self.kept.items():
             values = state.get(name, arrays)
             if not isinstance(values, list) or len(values) != len(arrays):
-                problems.append(f"`{name}` is no list of {len(arrays)} arrays, one a parameter")
+                problems.append(f"`{name}` is not a list of {len(arrays)} arrays, one per parameter")
                 continue
             own |= {f"{name}[{i}]": array for i, array in enumerate(arrays)}
             found |= {f"{name}[{i}]": array for i, array in enumerate(values)}

@@ -15,26 +15,25 @@ class RegistrationError(N2NError):
 def register(
     table: MutableMapping[str, type[Any]], kind: str, name: str, cls: object, base: type, methods: Sequence[str]
 ) -> None:
-    """Put a class into a table.
+    """Add a class to a table of classes by name.
 
     Parameters
     ----------
     table : dict of type
-        The classes that are known, by name.
     kind : str
-        What they are, for messages: "layer".
+        Noun for the class in messages, such as "layer".
     name : str
-        Name of the new class.
+        Name of the class in the table.
     cls : type
     base : type
-        What all of them are subclasses of.
+        Class that `cls` must be a subclass of.
     methods : sequence of str
-        Methods that the class must override.
+        Methods of `base` that `cls` must override.
 
     Raises
     ------
     RegistrationError
-        When the class is not fit, or the name is taken.
+        If the class is unsuitable or the name is taken.
     """
     shown = getattr(cls, "__name__", repr(cls))
     if not isinstance(cls, type) or not issubclass(cls, base):

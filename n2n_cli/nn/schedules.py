@@ -90,7 +90,7 @@ class Schedule:
             raise ScheduleError(
                 f"the warm-up takes {self.warmup} {self.by}s, the training has {total}",
                 "warmup",
-                hint=f"take a warm-up of at most {total - 1}",
+                hint=f"use a warm-up of at most {total - 1}",
             )
         if step < self.warmup:
             return peak * self.course(0, total - self.warmup) * (step + 1) / (self.warmup + 1)
@@ -239,7 +239,7 @@ def build(table: Mapping[str, Any]) -> Schedule:
         raise ScheduleError(f"{error.value!r} is not {error.needed}", error.name) from None
 
 
-def _fall(start: float, end: float, way: float) -> float:
-    """Half a cosine from `start` to `end`, at the fraction `way` of it."""
+def _fall(start: float, end: float, fraction: float) -> float:
+    """Half a cosine from `start` to `end`, at a fraction 0 to 1 of its length."""
     # cos(x/2)^2 equals (1 + cos x)/2, but does not round to zero before the end, however many steps there are.
-    return end + (start - end) * math.cos(math.pi / 2 * way) ** 2
+    return end + (start - end) * math.cos(math.pi / 2 * fraction) ** 2

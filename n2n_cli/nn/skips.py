@@ -63,9 +63,9 @@ class _Bypass(Module):
         return shape
 
     def _refusal(self, shape: Shape, made: Shape, needed: str) -> ShapeError:
-        # Only the name of the class: a repr with all modules would hide the message.
+        # Only the name of the class: a repr with all modules would be far longer than the message.
         name = type(self).__name__
-        return ShapeError(f"{name} got an input of shape {shape}, of which its modules make {made}; {needed}")
+        return ShapeError(f"{name} got an input of shape {shape}, its modules return {made}; {needed}")
 
     def period(self, axis: int) -> int:
         return self._inner.period(axis)

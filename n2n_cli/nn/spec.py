@@ -52,7 +52,7 @@ class SpecError(N2NError):
     key : str or None
         Invalid key of the table or of a nested layer ("layers[1].stride"); None for the table as a whole.
     is_unknown_type : bool
-        The table, or one in it, has a `type` that no layer has.
+        True if the `type` of the table, or of a nested one, is unknown.
     """
 
     exit_code = 2
@@ -68,20 +68,20 @@ class SpecError(N2NError):
 
 
 def register_layer(cls: Layer) -> Layer:
-    """Let configurations find a layer by the name of its class: `type = "MyLayer"`. Usable as a decorator.
+    """Register a layer under the name of its class; usable as a decorator.
 
-    The constructor's arguments, except `rng` and `dtype`, are then keys of the layer's table; modules that it takes as
-    `*modules` are the tables in `layers`.
+    Configurations then find it: `type = "MyLayer"`. The constructor's arguments, except `rng` and `dtype`, are keys of
+    the layer's table; modules that it takes as `*modules` are the tables in `layers`.
 
     Parameters
     ----------
     cls : subclass of Module
-        With `forward`; to be trained, it needs `backward`, too.
+        With `forward` and, if it is to be trained, `backward`.
 
     Raises
     ------
     RegistrationError
-        When the class is not fit, or the name is taken.
+        If the class is unsuitable or the name is taken.
     """
     register(LAYERS, "layer", getattr(cls, "__name__", ""), cls, Module, ("forward",))
     return cls
@@ -149,7 +149,7 @@ def _layer(spec: LayerSpec, position: int, drawn: _Drawn, depth: int) -> Module:
     except Exception as error:
         if kind in _BUILT_IN:
             raise
-        raise SpecError(f"{kind} cannot be made: {type(error).__name__}: {error}", position, None) from error
+        raise SpecError(f"{kind} cannot be created: {type(error).__name__}: {error}", position, None) from error
 
 
 def _inner(specs: Any, position: int, drawn: _Drawn, depth: int) -> list[Module]:
@@ -159,7 +159,7 @@ def _inner(specs: Any, position: int, drawn: _Drawn, depth: int) -> list[Module]
     whole = isinstance(specs, Sequence) and bool(specs) and all(isinstance(spec, Mapping) for spec in specs)
     if not whole:
         hint = 'for example `layers = [{ type = "ReLU" }]`'
-        raise SpecError("it must be a list of tables, one a layer", position, "layers", hint=hint)
+        raise SpecError("it must be a list of tables, one per layer", position, "layers", hint=hint)
     modules = []
     for i, spec in enumerate(specs):
         try:

@@ -23,7 +23,7 @@ def fit(
     own, found : mappings of names to arrays
         Arrays of the network or optimiser, and the saved ones.
     largest : float
-        Maximum of the absolute values.
+        Largest absolute value to accept.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def fit(
             continue
         values = found[name]
         if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
-            problems.append(f"`{name}` is no array of numbers")
+            problems.append(f"`{name}` is not an array of numbers")
         elif values.shape != array.shape:
             problems.append(f"`{name}` has shape {values.shape}, the network needs {array.shape}")
         else:
@@ -48,5 +48,5 @@ def fit(
             if not np.isfinite(fitting[name]).all():
                 problems.append(f"`{name}` holds values that are not finite")
             elif fitting[name].size and max(fitting[name].max(), -fitting[name].min()) > largest:
-                problems.append(f"`{name}` holds values above {largest:g}, with which nothing can be computed")
+                problems.append(f"`{name}` holds values above {largest:g}, too large to compute with")
     return fitting, problems

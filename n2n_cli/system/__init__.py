@@ -6,7 +6,7 @@ control_groups  Linux control groups, which limit cores and memory
 blas            the BLAS library of NumPy and its threads
 atomic_files    files that are written whole or not at all
 overwriting     protection of a command's inputs from its outputs
-plain_files     files with fixed names in folders that may be a stranger's
+plain_files     files with fixed names in untrusted folders
 locks           file locks between processes
 json_lines      records as lines of JSON
 stopping        requests to stop work

@@ -16,7 +16,7 @@ from n2n_cli.system.notes import note
 from n2n_cli.system.plain_files import open_plain
 
 _UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES)
-"""Error numbers of operations that a file system does not have, as those of memory cards and network shares."""
+"""Error numbers of operations that a file system, such as that of a memory card or network share, does not support."""
 
 
 @contextmanager
@@ -26,14 +26,14 @@ def writing(path: Path | str, error_type: type[N2NError]) -> Iterator[None]:
     Raises
     ------
     error_type
-        Instead of an OSError; names the file and says what to do.
+        Instead of an OSError; names the file and has a hint.
     """
     try:
         yield
     except OSError as error:
         raise error_type(
             f"`{path}` cannot be written: {error.strerror or error}",
-            hint="see that its folder exists, may be written and has space",
+            hint="check that its folder exists, is writable and has space left",
         ) from None
 
 
@@ -41,23 +41,23 @@ def writing(path: Path | str, error_type: type[N2NError]) -> Iterator[None]:
 def replacing(path: Path, *, follow_links: bool = True, mode: int = 0o666) -> Iterator[BinaryIO]:
     """Open a binary file that replaces `path`, by rename, at the end of the block.
 
-    Until then it has a hidden name in the same folder. On an error it is removed, and the old file at `path` is
-    unchanged. At the end, data and folder are flushed to disk (fsync). Where the file system has no permissions or no
-    fsync, the file is written all the same, and a note is sent: see `notes`.
+    Until then the new file has a hidden name in the same folder. On an error it is removed, and the old file at `path`
+    is unchanged. At the end, data and folder are flushed to disk (fsync). If the file system supports no permissions or
+    no fsync, the file is still written, and a note is sent: see `notes`.
 
     Parameters
     ----------
     path : Path
     follow_links : bool
-        Replace the file that a symbolic link leads to, as `cp` does. Otherwise a link is refused: the choice for a
-        name in a folder that may be a stranger's.
+        If True, replace the file that a symbolic link leads to, as `cp` does. If False, refuse a link: for a fixed name
+        in an untrusted folder (see `plain_files`).
     mode : int
-        Permissions of a new file, before the umask; a file that is replaced keeps its own.
+        Permissions of a new file, before the umask; an existing file keeps its permissions.
 
     Raises
     ------
     OSError
-        When the folder does not exist, permission or space is missing, or `path` is a folder, a device or
+        If the folder does not exist, permission or space is missing, or `path` is a folder, a device or
         write-protected.
     """
     if follow_links:
@@ -69,7 +69,7 @@ def replacing(path: Path, *, follow_links: bool = True, mode: int = 0o666) -> It
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
-            with _optional(f"`{path.parent}`: its file system lets no permissions be set"):
+            with _optional(f"`{path.parent}`: its file system does not support permissions"):
                 Path(temporary).chmod(_mode(path, mode))
             sync(file.fileno(), path.parent)
         Path(temporary).replace(path)
@@ -81,15 +81,15 @@ def replacing(path: Path, *, follow_links: bool = True, mode: int = 0o666) -> It
 
 
 def sync(descriptor: int, folder: Path) -> None:
-    """Flush a file to disk; send a note where the file system of its folder cannot do so."""
+    """Flush a file to disk, or send a note if the file system cannot do so."""
     with _optional(f"`{folder}`: its file system cannot flush files (fsync); a power failure may lose them"):
         os.fsync(descriptor)
 
 
 def mode_of_copies(*sources: Path | BinaryIO) -> int:
-    """Permissions, before the umask, of a file that is made from others: no wider than theirs, as `cp` does.
+    """Permissions, before the umask, of a file that is made from other files.
 
-    Pipes, devices and what does not exist are left out of account.
+    No wider than those of the sources, as with `cp`. Pipes, devices and missing files are ignored.
     """
     mode = 0o666
     for source in sources:
@@ -101,20 +101,20 @@ def mode_of_copies(*sources: Path | BinaryIO) -> int:
 
 
 @contextmanager
-def _optional(told: str) -> Iterator[None]:
-    """Turn the error of an operation that a file system does not have into a note."""
+def _optional(message: str) -> Iterator[None]:
+    """Context that sends a note instead of an error if an operation is unsupported."""
     try:
         yield
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise
-        note(told)
+        note(message)
 
 
 def _check_replaceable(path: Path) -> None:
     """Refuse files that `cp` would not overwrite, and devices.
 
-    A rename would replace a device by a file.
+    Renaming a file to the name of a device would replace the device.
     """
     with suppress(FileNotFoundError):
         os.close(open_plain(path, os.O_WRONLY))

@@ -1,6 +1,6 @@
-"""The BLAS library of NumPy's matrix products.
+"""The BLAS library that NumPy uses for matrix products.
 
-BLAS libraries have threads of their own. This program's threads all call BLAS, so BLAS has to use one thread per call:
+BLAS libraries start their own threads. All threads of this program call BLAS, so BLAS has to use one thread per call:
 two levels of threads would compete for the cores, and multi-threaded OpenBLAS serves only one caller at a time.
 """
 
@@ -29,8 +29,8 @@ def prepare_blas(cpu_info: Path = CPU_INFO) -> None:
 
     Variables that the user has set are kept.
 
-    OpenBLAS gets one thread: see above. On AMD processors with AVX-512, older versions of OpenBLAS choose kernels
-    without AVX-512, which reach half the rate; newer ones choose the kernels that are set here.
+    OpenBLAS gets one thread: see the module's docstring. On AMD processors with AVX-512, older versions of OpenBLAS
+    choose kernels without AVX-512, which reach half the rate; newer versions choose the kernels that are set here.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     facts = cpu_facts(cpu_info)
@@ -48,7 +48,7 @@ def sgemm_rate(size: int = 1024, seconds: float = 0.3, *, threads: int = 1) -> f
     seconds : float
         Time to measure for; the fastest product counts.
     threads : int
-        Number of threads that multiply at the same time, each its own matrices and with one BLAS thread.
+        Number of threads that multiply at the same time. Each has its own matrices and one BLAS thread.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -92,7 +92,10 @@ class OpenBlas:
 
     @contextmanager
     def one_thread(self) -> Iterator[None]:
-        """Limit calls to one thread; of overlapping blocks the last to end restores the number."""
+        """Context that limits calls to one thread.
+
+        If contexts overlap, the last one to end restores the number of threads.
+        """
         with self._lock:
             if self._limits == 0:
                 self._before, self.threads = self.threads, 1
@@ -132,8 +135,8 @@ def small_product() -> int:
     """Maximum size of a matrix product that BLAS computes without packing.
 
     The size is the number of multiplications; 0 if BLAS always packs. OpenBLAS has such kernels with AVX-512
-    (interface/gemm.c and kernel/x86_64/sgemm_small_kernel_permit_*.c). Packed matrices lie in memory that threads use
-    in turns, so larger products are faster in pieces.
+    (interface/gemm.c and kernel/x86_64/sgemm_small_kernel_permit_*.c). Threads take turns in using the memory for
+    packed matrices, so larger products are faster in pieces.
     """
     library = open_blas()
     return 1_000_000 if library is not None and library.kernel in _SMALL_KERNELS else 0
@@ -141,7 +144,7 @@ def small_product() -> int:
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Limit BLAS to one thread per call inside the block."""
+    """Context that limits BLAS to one thread per call."""
     library = open_blas()
     with nullcontext() if library is None else library.one_thread():
         yield

@@ -18,5 +18,5 @@ def control_groups(controller: str, root: Path, own: Path) -> Iterator[Path]:
             if version_2 or controller in controllers.split(","):
                 base = root if version_2 else root / controller
                 folder = base / path.lstrip("/")
-                # Ends with the base, for paths that do not exist: in a container, its own group is the root.
+                # The base is always among them: in a container, where the path does not exist, it is the own group.
                 yield from (group for group in (folder, *folder.parents) if group.is_relative_to(base))

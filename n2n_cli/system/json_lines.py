@@ -9,9 +9,9 @@ from typing import Any
 
 
 def json_line(record: Mapping[str, Any]) -> str:
-    """A record of plain values as one line of JSON.
+    """Convert a record of plain values to one line of JSON.
 
-    Numbers that JSON cannot hold, as the infinite PSNR of equal pictures, become null.
+    Numbers that JSON cannot represent, such as the infinite PSNR of equal pictures, become null.
     """
     return json.dumps(_finite(record), allow_nan=False)
 

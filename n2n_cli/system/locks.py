@@ -19,26 +19,26 @@ except ImportError:  # Windows
 
 
 @contextmanager
-def locked(path: Path, what: str = "training") -> Iterator[None]:
+def locked(path: Path, work: str = "training") -> Iterator[None]:
     """Hold a folder's lock inside the block.
 
-    The lock file exists for as long, and names the process that holds the lock.
+    Meanwhile the lock file exists and names the process that holds the lock.
 
     Parameters
     ----------
     path : path
         The lock file, in the locked folder.
-    what : str
-        Name of the work that writes to the folder, for the error message.
+    work : str
+        Noun for the work that writes to the folder, for the error message.
 
     Raises
     ------
     UsageError
         When another process holds the lock, or the file cannot be created or is not a plain file.
     """
-    descriptor = _take(path, what)
+    descriptor = _acquire(path, work)
     try:
-        with suppress(OSError):  # on a full disk, the lock does not name its holder
+        with suppress(OSError):  # on a full disk, the lock file does not name its holder
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
         yield
@@ -60,19 +60,19 @@ def file_locked(descriptor: int) -> Iterator[None]:
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
-def _take(path: Path, what: str) -> int:
-    """Open and lock the file."""
+def _acquire(path: Path, work: str) -> int:
+    """Open and lock the file; returns its descriptor."""
     while True:
         try:
             descriptor = open_plain(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         except OSError as error:
             raise _unwritable(path, error.strerror) from None
         try:
-            if os.fstat(descriptor).st_nlink > 1:  # writing would change the file of the other name, too
+            if os.fstat(descriptor).st_nlink > 1:  # writing would also change the file under its other name
                 raise _unwritable(path, "the file has a second name, a hard link")
             if not _lock(descriptor, wait=False):
                 raise UsageError(
-                    f"another {what} writes to `{path.parent}`{_holder(descriptor)}",
+                    f"another {work} writes to `{path.parent}`{_holder(descriptor)}",
                     hint="wait for it to end, or take another folder: `--out FOLDER`",
                 )
             with suppress(OSError):
@@ -81,7 +81,7 @@ def _take(path: Path, what: str) -> int:
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # its holder removed it after it was opened here and before it was locked: try again
+        os.close(descriptor)  # the file was removed between opening and locking: try again
 
 
 def _unwritable(path: Path, reason: str | None) -> UsageError:
@@ -89,9 +89,9 @@ def _unwritable(path: Path, reason: str | None) -> UsageError:
 
 
 def _lock(descriptor: int, *, wait: bool) -> bool:
-    """Lock an open file; returns False when another process holds it.
+    """Lock an open file; returns False if another process holds the lock.
 
-    On systems and file systems without such locks, it always succeeds.
+    Always succeeds on systems and file systems without such locks.
     """
     if fcntl is None:
         return True

@@ -15,9 +15,10 @@ Identity: TypeAlias = tuple[int, int | str]
 
 
 def identity(file: File) -> Identity | None:
-    """Device and inode number of a regular file, equal for all its names; None where there is none.
+    """Device and inode number of a regular file; None for anything else.
 
-    Links, relative paths and, on a disk that ignores case, names in other letters lead to the same numbers.
+    They are equal for all names of a file: through links, relative paths and, on a disk that ignores case, other
+    spellings.
     """
     try:
         status = file.stat() if isinstance(file, Path) else os.fstat(file.fileno())
@@ -25,7 +26,7 @@ def identity(file: File) -> Identity | None:
         return None
     if not stat.S_ISREG(status.st_mode):
         return None
-    if status.st_ino == 0 and isinstance(file, Path):  # a file system without such numbers
+    if status.st_ino == 0 and isinstance(file, Path):  # a file system without inode numbers
         return status.st_dev, os.path.realpath(file)
     return status.st_dev, status.st_ino
 

@@ -1,7 +1,7 @@
-"""Files with fixed names in folders that may be a stranger's.
+"""Files with fixed names in untrusted folders.
 
-Under such a name, a symbolic link would let the folder's maker choose which file of the user is written; opening a pipe
-would wait for ever, and a device may have no end.
+With a symbolic link of that name, the author of a folder could choose which of the user's files is overwritten; opening
+a pipe would block, and reading a device may never end.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ _SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os
 
 
 def check_plain(paths: Iterable[Path]) -> None:
-    """Check that what exists of the paths are plain files or folders.
+    """Check that all existing paths are plain files or folders.
 
     Raises
     ------
     UsageError
-        For the first that is a symbolic link, a pipe or a device.
+        For the first symbolic link, pipe or device.
     """
     for path in paths:
-        with suppress(OSError):  # there is nothing yet, or it will be reported when it is used
+        with suppress(OSError):  # does not exist, or fails again, and is reported, when it is used
             found = _odd_kind(path.lstat().st_mode)
             if found is not None:
                 raise UsageError(
                     f"`{path}` is {found}, not a plain file or folder",
-                    hint=f"see where the folder `{path.parent}` comes from, then remove or rename `{path.name}`",
+                    hint=f"check where the folder `{path.parent}` comes from, then remove or rename `{path.name}`",
                 )
 
 
@@ -43,10 +43,10 @@ def open_plain(path: Path, flags: int) -> int:
     Raises
     ------
     OSError
-        Also when the path is a symbolic link, a pipe, a device or a folder.
+        Also if the path is a symbolic link, a pipe, a device or a folder.
     """
     with suppress(FileNotFoundError):
-        _check(path.lstat().st_mode, path)  # before opening, which may already rewind a tape
+        _check(path.lstat().st_mode, path)  # before opening, because that alone may rewind a tape device
     descriptor = os.open(path, flags | _SAFE, 0o666)
     try:
         _check(os.fstat(descriptor).st_mode, path)
@@ -62,7 +62,7 @@ def read_plain(path: Path, most: int) -> bytes:
     Raises
     ------
     OSError
-        As `open_plain`, and when the file is longer.
+        As `open_plain`, and if the file is longer.
     """
     with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
         content = file.read(min(most, os.fstat(file.fileno()).st_size) + 1)
@@ -72,7 +72,7 @@ def read_plain(path: Path, most: int) -> bytes:
 
 
 def _odd_kind(mode: int) -> str | None:
-    """Kind of what is neither a plain file nor a folder."""
+    """Description of the file type; None for plain files and folders."""
     kind = stat.S_IFMT(mode)
     return None if kind in (stat.S_IFREG, stat.S_IFDIR) else _KINDS.get(kind, "a device")
 

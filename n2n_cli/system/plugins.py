@@ -1,7 +1,7 @@
 """Plugins: Python files of a user that register layers, losses and noise models.
 
-To load a plugin is to run its code. It is loaded only when a user names it: by `--plugin`, or in a configuration that
-`--config` names; never because a checkpoint or a run folder says so.
+Loading a plugin runs its code. A plugin is loaded only if the user names it: by `--plugin`, or in a configuration that
+`--config` names; never because a checkpoint or a run folder names it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import ModuleType
 from n2n_cli.errors import N2NError, UsageError
 
 _PREFIX = "n2n_plugin:"
-"""Start of the names in `sys.modules`; the resolved path follows."""
+"""Start of a plugin's name in `sys.modules`; its resolved path follows."""
 _HINT = "`n2n --debug ...` shows the traceback"
 
 
@@ -29,7 +29,7 @@ def load_plugin(path: Path) -> None:
     Raises
     ------
     PluginError
-        When there is no such file, it is not Python, or it raises an exception.
+        If the file does not exist, is not Python, or raises an exception.
     """
     if path.suffix != ".py":
         raise PluginError(f"the plugin `{path}` is not a Python file", hint="its name must end with `.py`")
@@ -57,12 +57,12 @@ def load_plugin(path: Path) -> None:
 
 
 def loaded_plugins() -> list[str]:
-    """Absolute paths of the plugins of this process, in the order in which they were loaded."""
+    """Absolute paths of this process's plugins, in the order of loading."""
     return [name.removeprefix(_PREFIX) for name in sys.modules if name.startswith(_PREFIX)]
 
 
 def _unreadable(path: Path, error: OSError) -> PluginError:
-    return PluginError(f"the plugin `{path}` cannot be read: {error.strerror}", hint="see its name and permissions")
+    return PluginError(f"the plugin `{path}` cannot be read: {error.strerror}", hint="check its name and permissions")
 
 
 def _refusal(path: Path, place: str, error: BaseException) -> PluginError:

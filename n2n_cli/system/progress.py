@@ -1,8 +1,8 @@
 """Progress of long work, reported to a listener.
 
-Work calls `advance`, at any depth inside other work. A caller that divides its work into parts weights them with
-`part_of_work`, and a progress bar receives the sum through `reported_to`. The listener belongs to the context
-(`contextvars`) of the work, which its threads share.
+A function calls `advance` as its work proceeds, at any depth of calls. A caller that divides its work into parts gives
+each a share with `part_of_work`, and a progress bar receives the sum through `reported_to`. The listener belongs to the
+context (`contextvars`) of the work, which its threads share.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def part_of_work(share: float) -> Iterator[None]:
 def unreported() -> Iterator[None]:
     """Suppress progress inside the block.
 
-    For a step of work that reports its progress itself.
+    For calls whose progress the caller reports by itself.
     """
     with reported_to(lambda part: None):
         yield

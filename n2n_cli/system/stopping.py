@@ -1,4 +1,4 @@
-"""Stop requests: a step that has begun is finished, unless it is slow."""
+"""Stop requests: work ends after the current step, or within it if that is slow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PATIENCE = 1.0
 
 
 class StopError(Exception):
-    """Work ends early because of a stop request. Its caller catches this."""
+    """Work ends early because of a stop request; the caller catches this error."""
 
 
 class Stopping:
@@ -19,7 +19,7 @@ class Stopping:
     Parameters
     ----------
     asked : function
-        Returns whether to stop. Any thread may call it.
+        Returns True if work has to stop. Any thread may call it.
     """
 
     def __init__(self, asked: Callable[[], bool]) -> None:

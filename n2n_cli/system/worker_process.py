@@ -1,8 +1,8 @@
 """Functions that run in worker processes and exchange lines with their parent.
 
 A worker is a fresh interpreter with the import path and the plugins of its parent, but without its state. It runs one
-function, which is found by module and name. Parent and worker each notice when the other exits, as the pipe from it
-then ends.
+function, which is found by module and name. Parent and worker each notice when the other exits, because the pipe from
+it then ends.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ class Connection:
         return line[:-1] if line.endswith(b"\n") else None
 
     def has_news(self, seconds: float | None = 0, *, spinning: float = 0) -> bool:
-        """Wait until there is something to receive; return False on timeout.
+        """Wait until a line can be received; return False on timeout.
 
         Parameters
         ----------
         seconds : float or None
             Maximum waiting time; None for no maximum.
         spinning : float
-            Time of busy waiting before that, in seconds, which notices a line sooner.
+            Time of busy waiting before that, in seconds; notices a line sooner than sleeping.
         """
         poll = select.poll()
         poll.register(self, select.POLLIN)
@@ -72,8 +72,7 @@ class Connection:
 class WorkerProcess(Connection):
     """A process that runs `work(parent, *arguments)`; `parent` is a Connection.
 
-    Signals to the process group or from the terminal, as Ctrl-C, do not reach the worker: the parent receives them and
-    decides.
+    Signals to the process group or from the terminal, such as Ctrl-C, do not reach the worker: the parent handles them.
 
     Parameters
     ----------
@@ -93,7 +92,7 @@ class WorkerProcess(Connection):
     Raises
     ------
     OSError
-        When the process cannot be started.
+        If the process cannot be started.
     """
 
     def __init__(
@@ -123,7 +122,7 @@ class WorkerProcess(Connection):
         self.send(json.dumps([loaded_plugins(), function_name(work), arguments]).encode())
 
     def hang_up(self) -> None:
-        """Close the pipe to the worker, which notices; its own lines still arrive."""
+        """Close the pipe to the worker, which notices; lines from it still arrive."""
         self._outgoing.close()
 
     def end(self, patience: float = 0) -> int:

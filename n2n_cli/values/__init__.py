@@ -1,9 +1,9 @@
-"""Values of pictures, and what a network sees of them.
+"""Transforms between a picture's values and the input of a network.
 
-A picture meets a network through a reversible transform, one for a whole file.
+A reversible transform, the same for all pages of a file, maps the values to the range that networks are trained for.
 
 transform    the transform, and its inverse
 choice       choice of the transform, from a file's type, range and noise
-prepared     a picture as a network sees it, and the way back; missing data
+prepared     conversion of a picture to network input and back; missing data
 local_means  correction of local means
 """

@@ -1,8 +1,8 @@
 """Choice of the transform of a picture's values.
 
-Display pictures, such as photographs of 8 bits, are divided by their maximum. Measured values (counts, exposures,
-heights) are mapped by an offset and a scale from robust statistics or, where their noise grows with the signal as that
-of photons does, through a variance-stabilising transform.
+Display pictures, such as 8-bit photographs, are divided by the maximum of their type. Measured values (counts,
+exposures, heights) are mapped by an offset and a scale from robust statistics or, if their noise grows with the signal
+as photon noise does, by a variance-stabilising transform.
 """
 
 from __future__ import annotations
@@ -28,26 +28,28 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 SAMPLED = 8
 """Maximum number of pages, besides the first, from which a file's transform should be chosen."""
 _ENDS = (0.001, 0.999)
-"""Quantiles that give the range: a few hot pixels must not decide it."""
+"""Quantiles that define the range, so that a few hot pixels do not."""
 _COLOUR_CHUNKS = {b"gAMA", b"cHRM", b"sRGB", b"cICP"}  # of PNG
 _FILLED, _NEAR_ONE = 0.35, (-0.5, 0.25, 1.5)
-"""A 16-bit picture is for display from this share of its range on; floats if their lower quantile is above the first of
-three bounds, and the upper one between the others."""
+"""A 16-bit picture is for display if its upper quantile is at least this share of the maximum; floats, if their lower
+quantile is at least the first of three bounds and the upper one lies between the other two."""
 _COUNTED = 0.2
-"""Maximum deviation of the noise from a line over the signal, for a gray display picture to count as photon counts."""
+"""Maximum error of the noise fit (`NoiseFit.error`) for which a gray display picture may be photon counts."""
 _LINE = 0.6
-"""The same for measured values, which are not for display anyhow."""
+"""The same for pictures that are certainly not for display."""
 _LEAST_GAIN = 0.0024
-"""Minimum gain of photon counts in a display picture, in ranges: below it, compression and texture look alike."""
+"""Minimum gain of photon counts in a display picture, as a share of the range: compression and texture cause smaller
+ones."""
 _PLAIN_GAIN, _PLAIN_COUNTED = 0.02, 0.5
-"""Gain from which the noise is plainly that of photons, and the maximum deviation from the line then."""
+"""Gain from which photon noise is obvious, and the maximum error of the fit for such gains."""
 _UNLIKE_TEXTURE = 0.008
-"""Gain from which the noise is too strong for texture."""
+"""Gain from which the noise is too strong to be texture."""
 _WHITE = 3.0
-"""Maximum ratio of the noise variances at a distance of two pixels and of one, for photon counts: more is texture."""
+"""Maximum ratio of the noise variances at a distance of two pixels and of one, for photon counts; a larger ratio means
+texture."""
 _ENOUGH = 2**18
-"""Values from which quantiles are precise enough."""
-_NOISE_SIDES = (8, 16, 32, 64)  # of the blocks whose means tell a signal from noise, in pixels
+"""Number of values that makes quantiles precise enough."""
+_NOISE_SIDES = (8, 16, 32, 64)  # sides, in pixels, of the blocks whose means distinguish a signal from noise
 _LEAST_BLOCKS = 24
 
 
@@ -71,9 +73,9 @@ def choose_values(first: Picture, others: Iterable[Picture] = (), mode: Mode = "
     Raises
     ------
     ArgumentError
-        When there is no such mode.
+        If the mode is unknown.
     ImageError
-        When photon noise is asked for and the noise does not grow with the signal.
+        If the mode is "photons" and the noise does not grow with the signal, or cannot be measured.
     """
     if mode not in MODES:
         raise ArgumentError("values", mode, "one of " + ", ".join(MODES))
@@ -104,11 +106,11 @@ def choose_values(first: Picture, others: Iterable[Picture] = (), mode: Mode = "
         return replace(linear, reason="its values cannot be distinguished from noise"), text
     if fit is None:
         if mode == "photons":
-            raise ImageError("it is too small to measure its noise", hint="`--values linear`")
+            raise ImageError("it is too small to measure its noise", hint="use `--values linear`")
         return linear.stretched(), f"{text}; linear"
     grows = fit.gain > 0 and fit.error < _LINE and fit.at(fit.dark) < 0.9 * fit.at(fit.bright)
     if mode == "photons" and fit.gain <= 0:
-        raise ImageError("its noise does not grow with its signal, as that of photons does", hint="`--values linear`")
+        raise ImageError("its noise does not grow with its signal, as photon noise does", hint="use `--values linear`")
     if mode == "photons" or (mode == "auto" and (counted or grows)):
         noise = f"photon noise, gain {fit.gain:.3g}, read noise {fit.at(fit.dark):.3g}"
         return linear.stabilised(
@@ -119,7 +121,7 @@ def choose_values(first: Picture, others: Iterable[Picture] = (), mode: Mode = "
 
 
 def values_by_text(text: str, first: Picture, others: Iterable[Picture] = ()) -> Values:
-    """The transform that a configuration names: a mode, by which it is chosen, or the transform itself."""
+    """Transform for the text in a configuration: a mode, or the transform itself."""
     modes = [mode for mode in MODES if mode == text]
     return choose_values(first, others, modes[0])[0] if modes else parse_values(text)
 
@@ -132,9 +134,9 @@ def _depth(dtype: np.dtype[np.generic]) -> str:
 def _statistics(
     tiles: Sequence[Array], dtype: np.dtype[np.generic], tagged: tuple[float, ...]
 ) -> tuple[float, float, tuple[float, ...]] | None:
-    """Range of the values, and values that stand for missing data; None without values.
+    """Range of the values, and the values that mark missing data.
 
-    A value at the end of the range that is far from all others stands for missing data, too.
+    A value at the end of the range that is far from all others also marks missing data. None if there are no values.
     """
     x = np.concatenate([tile.ravel() for tile in tiles])
     x = x[:: len(x) // _ENOUGH | 1]
@@ -158,7 +160,7 @@ def _statistics(
 
 
 def _is_display(picture: Picture, low: float, high: float) -> bool:
-    """True if a picture's values are brightness on a screen, from black to white."""
+    """True if the values of a picture are screen brightness, from black to white."""
     dtype = picture.pixels.dtype
     if picture.format in INSTRUMENTS:
         return False
@@ -177,7 +179,7 @@ def _has_colours_of_screens(picture: Picture) -> bool:
 
 
 def _is_counted(fit: NoiseFit, planes: Sequence[Array], valid: Sequence[Array], spread: float) -> bool:
-    """True if the noise is surely that of counted photons."""
+    """True if the noise is certainly photon noise."""
     if fit.gain < _LEAST_GAIN * spread or fit.at(fit.dark) > 0.6 * fit.at(fit.bright):
         return False
     if fit.error > (_COUNTED if fit.gain < _PLAIN_GAIN * spread else _PLAIN_COUNTED):
@@ -189,7 +191,7 @@ def _is_counted(fit: NoiseFit, planes: Sequence[Array], valid: Sequence[Array], 
 
 
 def _is_noise(planes: Sequence[Array], valid: Sequence[Array], variance: float) -> bool:
-    """True if the means of blocks of all sizes differ no more than white noise lets them."""
+    """True if block means, for all sizes of blocks, vary no more than in white noise."""
     judged = False
     for side in _NOISE_SIDES:
         means = np.concatenate([_block_means(plane, good, side) for plane, good in zip(planes, valid, strict=True)])

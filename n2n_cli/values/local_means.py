@@ -1,7 +1,7 @@
-"""Correction of local means: a denoised picture must be as bright as its input, region by region.
+"""Correction of local means: denoising must not change the brightness of a region.
 
-A network shifts the brightness of regions a little, most where they are dark. What it removed is noise of mean zero, so
-its local mean over a few thousand pixels is the network's error, and is added back.
+A network shifts the brightness of regions slightly, most in dark ones. The noise that it should remove has a mean of
+zero, so the mean of the removed part over a few thousand pixels is an error of the network, and is added back.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from n2n_cli.nn.functional import Array
 BLOCK = 8
 """Side of the blocks over which differences are summed, in pixels."""
 _SMOOTHINGS = 2
-"""Times that the sums are smoothed by [1, 2, 1] / 4 along both axes: weights reach 24 pixels far."""
+"""Number of smoothings of the sums by [1, 2, 1] / 4 along both axes: with two, weights extend over 24 pixels."""
 
 
 class LocalMeans:
@@ -43,7 +43,15 @@ class LocalMeans:
         self.weights[place] = block_sums(weights)
 
     def smooth(self, scale: Array | None = None, *, times: int = _SMOOTHINGS) -> None:
-        """Compute the means, smoothed so many times, and multiplied by an optional scale of each block."""
+        """Compute the means.
+
+        Parameters
+        ----------
+        scale : (rows, columns, C) array, optional
+            Factor of each block's mean.
+        times : int
+            Number of smoothings.
+        """
         sums, weights = self.sums, self.weights
         for _ in range(times):
             sums, weights = _smoothed(sums), _smoothed(weights)
@@ -58,7 +66,7 @@ class LocalMeans:
 
 
 def block_sums(x: Array) -> Array:
-    """(rows, W, C) -> sums over blocks; the last ones may be incomplete."""
+    """(rows, W, C) -> sums over blocks; the last blocks may be incomplete."""
     down, across = (np.arange(0, size, BLOCK) for size in x.shape[:2])
     sums: Array = np.add.reduceat(np.add.reduceat(x, down, axis=0, dtype=np.float64), across, axis=1)
     return sums

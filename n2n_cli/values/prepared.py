@@ -1,4 +1,4 @@
-"""Measured values on their way through a network, and the dark areas of display pictures."""
+"""Conversion of pictures to network input and back; brightness of dark areas."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from n2n_cli.values.transform import Values
 _BAND = 1 << 20  # values converted at a time
 _ROWS_AT_ONCE = 8  # rows of blocks corrected at a time
 _MOST_CHANGE = 4.0
-"""Maximum change of a measured value, in standard deviations of its noise: what stands out more is no noise."""
+"""Maximum change of a measured value, in standard deviations of its noise: a larger deviation is not noise."""
 
 _FEW_LEVELS = 500
-"""Range of integers from which on rounding errors are too small to matter."""
+"""Range of integers from which rounding errors are too small to matter."""
 _SHIFTED = 0.01
-"""Local mean of rounding errors, in levels, from which on an area is dithered."""
+"""Local mean of rounding errors, in levels, from which an area is dithered."""
 
 _DARK, _SHADOW = 8 / 255, 24 / 255
-"""Mean of a block up to which its brightness is kept fully, and from which on not at all."""
+"""Mean of a block, as a share of the maximum, up to which its brightness is fully kept, and from which it is not."""
 _CLIPPED, _WEAK = 0.02, 3 / 255
-"""Share of black pixels from which noise was clipped, unless its standard deviation is below the second value; clipped
-noise makes the input brighter than the truth, so that its mean is not kept."""
+"""Share of black pixels from which noise counts as clipped, unless its standard deviation, as a share of the maximum,
+is below the second value. Clipped noise makes the input brighter than the ground truth, so its mean is not kept."""
 
 
 class Prepared:
-    """A picture as a network sees it, and the way back.
+    """A picture converted to network input, and the conversion back.
 
     Attributes
     ----------
     own : Picture
-        The picture as it is.
+        The original picture.
     values : Values
     picture : Picture
-        Floats as the network sees them; missing values are filled in from their surroundings.
+        Network input, floats; missing values are filled in from their surroundings.
     missing : (H, W, C) boolean array
-        Values that come back as they were.
+        Mask of the values that are returned unchanged: see `Values.missing`.
     kept : int
-        Number of values that come back as they were: missing data, not finite, or outlying.
+        Number of values that are returned unchanged.
     """
 
     def __init__(self, picture: Picture, values: Values) -> None:
@@ -67,7 +67,7 @@ class Prepared:
         self.picture = replace(picture, pixels=seen, notes=(), nodata=None)
 
     def finish(self, denoised: Array, strength: float = 1.0) -> Picture:
-        """The picture with pixels from (H, W, C) denoised floats, which are overwritten."""
+        """Convert (H, W, C) denoised floats, which are overwritten, to a picture."""
         own, values, seen = self.own, self.values, self.picture.pixels
         dtype = own.pixels.dtype
         means = LocalMeans(seen.shape)
@@ -92,17 +92,17 @@ class Prepared:
         return replace(own, pixels=pixels)
 
     def _avoid_missing(self, pixels: Array) -> None:
-        """Move integers by one where they came to a value that stands for missing data."""
+        """Change integers by one where they equal a value that marks missing data."""
         top = np.iinfo(pixels.dtype).max
         for value in self.values.empty:
-            hit = replace(self.values, empty=(value,)).lacking(pixels)
+            hit = replace(self.values, empty=(value,)).no_data(pixels)
             pixels[hit] += np.asarray(-1 if value >= top else 1).astype(pixels.dtype)
 
     def _stored(self, v: Array) -> Array:
-        """(H, W, C) normalised values in the picture's own type.
+        """Convert (H, W, C) normalised values to the picture's own type.
 
-        Plain rounding to integers shifts the mean of areas that are smooth and lie between two integers; there, a
-        dither lets as many pixels go up as the mean needs.
+        Plain rounding to integers shifts the mean of smooth areas that lie between two integers. A dither in these
+        areas rounds as many pixels up as the mean needs.
         """
         values, dtype = self.values, self.own.pixels.dtype
         pixels = np.empty(v.shape, dtype)
@@ -143,9 +143,9 @@ def _bands(shape: tuple[int, ...]) -> Iterator[slice]:
 
 
 def _fill_up_noise(seen: Array, values: Values) -> None:
-    """Add noise where a mean of a few photons leaves less than elsewhere, in place.
+    """Add noise, in place, where few photons leave less noise than elsewhere.
 
-    A network takes the noise level from the surroundings: an almost noiseless background makes it keep all noise.
+    A network infers the noise level from the surroundings: near an almost noiseless background it keeps all noise.
     """
     photons = LocalMeans(seen.shape)
     for rows in _bands(seen.shape):
@@ -156,13 +156,13 @@ def _fill_up_noise(seen: Array, values: Values) -> None:
         return
     rng = np.random.default_rng(0)
     for rows in _bands(seen.shape):
-        lacking = 1 - stabilised_variance(photons.rows(rows.start, rows.stop))
-        noise = rng.standard_normal(lacking.shape, dtype=np.float32)
-        seen[rows] += noise * np.sqrt(np.maximum(lacking, 0)).astype(np.float32) * np.float32(values.sigma)
+        deficit = 1 - stabilised_variance(photons.rows(rows.start, rows.stop))
+        noise = rng.standard_normal(deficit.shape, dtype=np.float32)
+        seen[rows] += noise * np.sqrt(np.maximum(deficit, 0)).astype(np.float32) * np.float32(values.sigma)
 
 
 def _filled(x: Array, missing: Array) -> Array:
-    """(H, W) with missing values replaced by means of the nearest others."""
+    """Replace missing values of an (H, W) array by means of the nearest known ones."""
     if not missing.any() or missing.all():
         return np.where(missing, np.float32(0), x) if missing.any() else x
     h, w = x.shape
@@ -200,7 +200,7 @@ def keep_dark_means(noisy: Array, denoised: Array) -> None:
     means.weights[within][dark] = kept
     scale[dark] = np.clip((_SHADOW - light / top) / (_SHADOW - _DARK), 0, 1)
     rest = [(0, whole - part) for whole, part in zip(means.sums.shape, scale.shape, strict=True)]
-    means.smooth(np.pad(scale, rest, "edge"))  # incomplete blocks at the edges are as their neighbours
+    means.smooth(np.pad(scale, rest, "edge"))  # incomplete blocks at the edges get the scale of their neighbours
     for start in range(0, len(scale), _ROWS_AT_ONCE):
         near = means.means[max(0, start - 1) : start + _ROWS_AT_ONCE + 1]
         if near.any():

@@ -1,4 +1,4 @@
-"""Reversible transforms between a picture's values and the values that a network sees."""
+"""Reversible transforms between a picture's values and network input."""
 
 from __future__ import annotations
 
@@ -14,18 +14,22 @@ from n2n_cli.noise.analysis import NoiseAnalysis, analyse_noise
 from n2n_cli.noise.stabilisation import stabilise, unstabilise
 
 HEADROOM = 1.0
-"""Range that the network's [0, 1] covers, as a multiple of that of the values."""
+"""Range that the interval [0, 1] of network input covers, as a multiple of the range of the values."""
 MOST_NOISE = 25 / 255
-"""Maximum standard deviation of the noise as the network sees it."""
+"""Maximum standard deviation of the noise in network input."""
 FAR = 3.0
-"""Distance from the range, in ranges, from which a value is outlying: a hot pixel, the core of a star, no data."""
+"""Distance from the range, in multiples of its width, from which a value is an outlier: a hot pixel, the core of a
+star, missing data."""
 _EMPTY = 1e30
-"""Magnitude from which a float is no measurement, but stands for missing data."""
+"""Magnitude from which a float is not a measurement but marks missing data."""
 
 
 @dataclass(frozen=True)
 class Values:
-    """A reversible transform: u = (t - start) / span, where t = v, or v stabilised, and v = (x - low) / (high - low).
+    """A reversible transform from the values x of a picture to network input u.
+
+    v = (x - low) / (high - low) and u = (t - start) / span, where t is v or, for photons, v after variance
+    stabilisation.
 
     Attributes
     ----------
@@ -38,9 +42,9 @@ class Values:
     sigma : float
         Standard deviation of the noise of u; infinite if it is not known.
     empty : tuple of float
-        Values, in the picture's units, that stand for missing data.
+        Values, in the picture's units, that mark missing data.
     reason : str
-        If not empty, why there is nothing to denoise.
+        Reason why there is nothing to denoise; empty if there is.
     """
 
     kind: Literal["display", "linear", "photons"]
@@ -60,7 +64,7 @@ class Values:
         return self.kind != "display"
 
     def normalised(self, x: Array) -> Array:
-        """The picture's values -> v, float32. Values that are not finite stay so."""
+        """x -> v, float32. Values that are not finite remain so."""
         v = x.astype(np.float64)  # a large offset would cost float32 its precision
         v -= self.low
         v /= self.high - self.low
@@ -68,25 +72,25 @@ class Values:
             return v.astype(np.float32)
 
     def restored(self, v: Array) -> Array:
-        """v -> the picture's values, float64."""
+        """v -> x, float64."""
         x: Array = v.astype(np.float64)
         x *= self.high - self.low
         x += self.low
         return x
 
     def seen(self, v: Array) -> Array:
-        """v -> u, what a network sees."""
+        """v -> u, the network input."""
         if self.kind == "photons":
             v = stabilise(v, self.gain, self.variance)
         return np.asarray((v - np.float32(self.start)) / np.float32(self.span), np.float32)
 
     def signal(self, u: Array) -> Array:
-        """u -> v. For photons, u is taken as a mean, and v is the mean of the signal."""
+        """u -> v. For photons, u is a mean of stabilised values; v is the mean signal."""
         t = u * np.float32(self.span) + np.float32(self.start)
         return np.asarray(unstabilise(t, self.gain, self.variance) if self.kind == "photons" else t, np.float32)
 
-    def lacking(self, x: Array) -> Array:
-        """Mask of the values that are no measurements: not finite, or missing data."""
+    def no_data(self, x: Array) -> Array:
+        """Mask of the values that are not measurements: not finite, or missing data."""
         mask = np.zeros(x.shape, bool)
         if x.dtype.kind == "f":
             mask |= ~np.isfinite(x) | (np.abs(x) >= np.float32(_EMPTY))
@@ -95,8 +99,8 @@ class Values:
         return mask
 
     def missing(self, x: Array) -> Array:
-        """Mask of the values to keep as they are: those that are lacking, and outlying ones."""
-        mask = self.lacking(x)
+        """Mask of the values to keep unchanged: no data, and outliers."""
+        mask = self.no_data(x)
         if self.measured:
             with np.errstate(invalid="ignore", over="ignore"):
                 v = self.normalised(x)
@@ -104,14 +108,17 @@ class Values:
         return mask
 
     def fitting(self, other: Values) -> Values | None:
-        """This transform for a picture whose own transform is `other`; None if their ranges have little in common."""
+        """This transform, adapted to a picture whose own transform is `other`.
+
+        None if their ranges have little in common.
+        """
         reach = self.high - self.low
         if not (self.low - reach <= other.low and other.high <= self.high + FAR * reach and other.measured):
             return None
         return replace(self, empty=other.empty, sigma=math.inf)
 
     def stretched(self, sigma: float = 0.0) -> Values:
-        """Linear values with headroom, and with not more noise than a network knows.
+        """Linear transform with headroom, scaled so that noise is at most `MOST_NOISE`.
 
         Parameters
         ----------
@@ -119,26 +126,26 @@ class Values:
             Standard deviation of the noise of v; 0 if it is not known.
         """
         span = max(HEADROOM, sigma / MOST_NOISE)
-        own = replace(self, gain=0.0, variance=0.0, start=0.0)  # a variance-stabilising transform has others
+        own = replace(self, gain=0.0, variance=0.0, start=0.0)  # `self` may be variance-stabilising
         return replace(own, kind="linear", span=span, sigma=sigma / span if sigma else math.inf, reason="")
 
     def stabilised(self, gain: float, variance: float) -> Values:
-        """Values whose noise, of the variance gain * v + variance, is made uniform."""
+        """Transform that makes noise of the variance gain * v + variance uniform."""
         start, stop = (float(end) for end in stabilise(np.array([0.0, 1.0]), gain, variance))
         span = max(HEADROOM * (stop - start), 1 / MOST_NOISE)
         return replace(self, kind="photons", gain=gain, variance=variance, start=start, span=span, sigma=1 / span)
 
     def to_text(self) -> str:
-        """The transform as a configuration holds it, such as "linear:91~185"."""
+        """Text of the transform for a configuration, such as "linear:91~185"."""
         numbers = f"{self.kind}:{self.low!r}~{self.high!r}"
         return f"{numbers},{self.gain!r},{self.variance!r}" if self.kind == "photons" else numbers
 
 
 def _equal(x: Array, value: float) -> Array:
-    """x == value, where a type that cannot hold the value has it nowhere."""
+    """x == value; False everywhere if the type of `x` cannot represent the value."""
     if x.dtype.kind == "f":
         with np.errstate(over="ignore"):
-            value = float(np.asarray(value).astype(x.dtype))  # as the file's own type rounds it
+            value = float(np.asarray(value).astype(x.dtype))  # rounded as in the file's own type
         mask: Array = x == value
         return mask
     limits = np.iinfo(x.dtype)
@@ -166,7 +173,7 @@ def parse_values(text: str) -> Values:
     Raises
     ------
     ValueError
-        When the text is none.
+        If the text does not describe a transform.
     """
     kind, _, numbers = text.partition(":")
     ends, *noise = numbers.split(",")
@@ -178,5 +185,5 @@ def parse_values(text: str) -> Values:
         return values.stretched()
     gain, variance = (float(number) for number in noise)
     if kind != "photons" or not (gain > 0 and math.isfinite(gain) and math.isfinite(variance)):
-        raise ValueError("a kind of values with its numbers")
+        raise ValueError("a kind of transform with its numbers")
     return values.stabilised(gain, variance)

@@ -52,8 +52,8 @@ def test_what_a_training_goes_on_from() -> None:
 def test_all_that_is_missing_is_told(tree: Any, averaged: bool, missing: str) -> None:
     with pytest.raises(CheckpointError) as caught:
         check_resumable(tree, "a.pth", averaged=averaged)
-    assert caught.value.message == f"`a.pth` is no checkpoint to resume from: it holds {missing}"
-    assert caught.value.hint == "a run's `last.pth` is one"
+    assert caught.value.message == f"`a.pth` cannot be resumed: it holds {missing}"
+    assert caught.value.hint == "resume from the `last.pth` of a run"
 
 
 def test_errors_name_the_file_once() -> None:

@@ -234,7 +234,7 @@ def test_a_file_named_as_another_configuration_loads_no_plugin(name: str, words:
     (here / "theirs").mkdir()
     (here / name).write_text(f'plugins = ["{here}/my.py"]\n' + OWN)
     code, message, hint = failure(*words)
-    told = f"`{name}` has the name of a shipped configuration, or of a run's: its `plugins` are not loaded"
+    told = f"`{name}` is named as a shipped configuration or one in a run folder: its `plugins` are not loaded"
     assert (code, message[-len(told) :]) == (2, told)
     assert hint == "if you trust the file, give it another name"
     assert loaded_plugins() == []

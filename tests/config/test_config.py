@@ -271,7 +271,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("data.frames", 2, "2", "an odd number from 1 to 31"),
     ("data.frames", 33, "33", "an odd number from 1 to 31"),
     ("data.frame_gap", 0, "0", "a whole number from 1 to 1,000"),
-    ("data.axes", "T-YX", '"T-YX"', 'letters as "TZCYX", or empty'),
+    ("data.axes", "T-YX", '"T-YX"', 'letters such as "TZCYX", or empty'),
     ("data.size", 3, "3", "a whole number from 4 to 1,024"),
     ("data.size", 1025, "1025", "a whole number from 4 to 1,024"),
     ("data.pairs", 0, "0", "a whole number from 1 to 100,000,000"),
@@ -290,7 +290,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
         for value, shown in ((3, "3"), ("", '""'), ("a\0b", '"a\\u0000b"'), ("a\udcff", '"a\\udcff"'))
     ),
     *(
-        ("network.layers", value, shown, "a list of tables, one a layer, each with a `type`")
+        ("network.layers", value, shown, "a list of tables, one per layer, each with a `type`")
         for value, shown in (([], "[]"), ("ReLU", '"ReLU"'), (["ReLU"], '["ReLU"]'), ({"type": "x"}, '{"type": "x"}'))
     ),
 ]
@@ -402,7 +402,7 @@ def test_what_an_optimiser_has_not(optimizer: str, key: str, value: Any) -> None
     config = load_config("default").override("train.optimizer", optimizer, "--set")
     error = refused("--set x", config.override, f"train.{key}", value, "--set x")
     assert error.message.endswith(f", {optimizer} has no {key}")
-    assert error.hint == "leave it out, or take another `train.optimizer`: SGD, Adam, AdamW, Muon"
+    assert error.hint == "leave it out, or choose another `train.optimizer`: SGD, Adam, AdamW, Muon"
 
 
 @pytest.mark.parametrize(
@@ -465,7 +465,7 @@ def test_layers_that_do_not_fit_together() -> None:
 )
 def test_a_network_has_to_keep_channels_and_size(specs: list[dict[str, Any]], shape: str) -> None:
     message = layers(*specs).message
-    assert f"turn a picture of shape (3, 64, 64) into {shape};" in message
+    assert f"map a picture of shape (3, 64, 64) to {shape};" in message
 
 
 @pytest.mark.parametrize(
@@ -647,14 +647,14 @@ def nested(depth: int) -> list[dict[str, Any]]:
         ([POINT, *nested(15)], "have more than 2,000 layers"),
         (
             [*[ENLARGE] * 900, *[{**POINT, "stride": 1000}] * 900],
-            "do not fit together: they make larger pictures than any",
+            "do not fit together: their outputs are too large for any",
         ),
-        ([ENLARGE] * 1900, "do not fit together: they make larger pictures than any memory holds"),
+        ([ENLARGE] * 1900, "do not fit together: their outputs are too large for any memory"),
         (
             [*[ENLARGE] * 1900, {**POINT, "in_channels": 4}],
-            "do not fit together: they make larger pictures than any memory",
+            "do not fit together: their outputs are too large for any memory",
         ),
-        ([{**POINT, "stride": 1000}] * 1900, "do not fit together: they make larger pictures than any memory holds"),
+        ([{**POINT, "stride": 1000}] * 1900, "do not fit together: their outputs are too large for any memory"),
     ],
     ids=["many", "nested", "up and down", "up", "up and wrong", "down"],
 )

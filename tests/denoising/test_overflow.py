@@ -40,7 +40,7 @@ def test_no_picture_is_written(checkpoint: Path, shape: tuple[int, ...]) -> None
         assert (code, message, hint) == (
             1,
             OVERFLOW,
-            "take another checkpoint, as one of an earlier epoch",
+            "use another checkpoint, such as one of an earlier epoch",
         )
         assert not Path("out.png").exists()
 

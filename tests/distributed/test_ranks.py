@@ -102,8 +102,7 @@ def test_without_mpi4py_there_is_one_error_and_no_training() -> None:
     assert [(answer.code, answer.out) for answer in answers] == [(2, "")] * 3
     assert [answer.err for answer in answers[1:]] == [""] * 2
     assert answers[0].told == [
-        "error: 3 processes were started together (PMI_RANK), and MPI, by which they would work together, is not "
-        "installed",
+        "error: 3 processes were started together (PMI_RANK), but mpi4py, which would connect them, is not installed",
         "hint: `pip install 'n2n-cli[mpi]'`; or start one process",
     ]
     assert not Path("runs").exists()
@@ -224,7 +223,7 @@ def test_other_pictures_on_another_host_are_refused() -> None:
     done = launch(2, "train", "--config", str(Path("small.toml").absolute()), "--out", "run", patch=OWN_FOLDER)
     assert done.code == 1
     assert done.told == [
-        "error: rank 0 and rank 1 see other pictures in `leaves`",
+        "error: rank 0 and rank 1 find different pictures in `leaves`",
         "hint: name a folder that is the same on all hosts",
     ]
 

@@ -16,7 +16,7 @@ from n2n_cli import engine
 from n2n_cli.engine.gradients import GradientLayout
 from n2n_cli.engine.pool import Pool, empty
 from n2n_cli.engine.replica import Replica
-from n2n_cli.engine.sizes import LEAST_PARTS, micro_batches, most_values
+from n2n_cli.engine.sizes import LEAST_MICRO_BATCHES, micro_batches, most_values
 from n2n_cli.engine.tiling import apply
 from n2n_cli.errors import ArgumentError, ShapeError
 from n2n_cli.nn import MSE, Conv2d, Module, PixelUnshuffle, Residual, Sequential, Sigmoid, SkipConcat
@@ -179,7 +179,7 @@ def test_a_number_of_threads_out_of_range(threads: int, rng: np.random.Generator
 
 @pytest.mark.parametrize(
     ("n", "together", "wanted"),
-    [(100, 5, 20), (100, 20, LEAST_PARTS), (3, 10, 3), (1, 10, 1), (4, 0.1, 4), (0, 5, 0), (1000, 4.6, 200)],
+    [(100, 5, 20), (100, 20, LEAST_MICRO_BATCHES), (3, 10, 3), (1, 10, 1), (4, 0.1, 4), (0, 5, 0), (1000, 4.6, 200)],
 )
 def test_how_a_batch_is_cut(n: int, together: float, wanted: int) -> None:
     parts = micro_batches(n, together)
@@ -200,7 +200,7 @@ def test_passes_are_as_large_as_what_a_network_makes_of_a_picture(rng: np.random
 
 @pytest.mark.parametrize(("n", "targets"), [(0, 0), (3, 2), (2, 3)])
 def test_a_batch_needs_pictures_and_a_target_for_each(n: int, targets: int, rng: np.random.Generator) -> None:
-    with pytest.raises(ShapeError, match=rf"a batch of shape \({n}, 3, 8, 8\) came with targets of shape \({targets},"):
+    with pytest.raises(ShapeError, match=rf"got a batch of shape \({n}, 3, 8, 8\) and targets of shape \({targets},"):
         engine.compile(founding(rng)).accumulate(np.zeros((n, 3, 8, 8)), np.zeros((targets, 3, 8, 8)), MSE())
 
 

@@ -136,7 +136,7 @@ def test_tiles_of_a_u_net_are_whole_periods(size: Pair, threads: int, margin: in
 
 def test_too_little_memory_for_any_tile(rng: np.random.Generator) -> None:
     network = founding(rng)
-    with pytest.raises(MemoryLimitError, match=r"^0 MB are too little .*; it takes \d+ MB at least$") as caught:
+    with pytest.raises(MemoryLimitError, match=r"^0 MB are too little .*; at least \d+ MB are needed$") as caught:
         tiles(network, (60, 70), memory=1000)
     needed = caught.value.needed
     assert tiles(network, (60, 70), memory=needed * 10**6)

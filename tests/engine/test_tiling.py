@@ -221,13 +221,13 @@ def test_integer_pixels_give_what_they_give_in_one_pass(rng: np.random.Generator
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        (Sequential(Conv2d(3, 2, 1), Sigmoid()), r"\(3, 9, 8\) into \(2, 9, 8\)"),
-        (Sequential(Conv2d(3, 3, 3)), r"\(3, 9, 8\) into \(3, 7, 6\)"),
+        (Sequential(Conv2d(3, 2, 1), Sigmoid()), r"\(3, 9, 8\) to \(2, 9, 8\)"),
+        (Sequential(Conv2d(3, 3, 3)), r"\(3, 9, 8\) to \(3, 7, 6\)"),
     ],
     ids=["channels", "size"],
 )
 def test_a_network_that_does_not_keep_the_shape_is_refused(network: Sequential, message: str, tile: int) -> None:
-    with pytest.raises(ShapeError, match=f"^the network turns pictures of shape {message}; a denoiser has to keep"):
+    with pytest.raises(ShapeError, match=f"^the network maps pictures of shape {message}; a denoiser has to keep"):
         apply(engine.compile(network), np.zeros((1, 3, 9, 8), np.float32), tile=tile)
 
 

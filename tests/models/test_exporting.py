@@ -107,7 +107,7 @@ def test_there_is_no_mean_of_networks_with_other_activations(checkpoint: Path, t
     Model.from_config(config, threads=1).save(tmp_path / "leaky.pth")
     with pytest.raises(CheckpointError, match=r"leaky.pth`: it holds another network$") as caught:
         export(checkpoint, tmp_path / "out.pth", average=[tmp_path / "leaky.pth"])
-    assert caught.value.hint == "only checkpoints of one network have a mean; `n2n info FILE` shows a network"
+    assert caught.value.hint == "average checkpoints of the same network; `n2n info FILE` shows a network"
     state_dict = read_checkpoint(tmp_path / "leaky.pth")["model"]  # says nothing of its activations
     write_checkpoint(tmp_path / "leaky.pth", state_dict)
     export(checkpoint, tmp_path / "out.pth", average=[tmp_path / "leaky.pth"])
@@ -117,7 +117,7 @@ def test_there_is_no_mean_of_different_networks(checkpoint: Path, tmp_path: Path
     answer = n2n("export", checkpoint, tmp_path / "out.pth", "--average", "photo")
     assert answer.code == 1
     assert re.match(r"error: `.*photo\.pth`: it holds another network\n", answer.err)
-    assert "hint: only checkpoints of one network have a mean" in answer.err
+    assert "hint: average checkpoints of the same network" in answer.err
     for no_state_dict in (3.5, None):
         write_checkpoint(tmp_path / "odd.pth", no_state_dict)
         with pytest.raises(CheckpointError, match=r"odd.pth` holds no state dict"):
@@ -210,7 +210,7 @@ def test_a_transform_of_measured_values_is_written_down_and_noted(
     answer = n2n("export", "--onnx", checkpoint, tmp_path / "out.onnx")
     assert answer.code == 0
     assert len(answer.err.splitlines()) == 1
-    assert "takes measured values after the transform linear:91.0~185.0: docs/DEPLOY.md says how" in answer.err
+    assert "takes measured values after the transform linear:91.0~185.0: see docs/DEPLOY.md" in answer.err
     facts = facts_of(onnxruntime, tmp_path / "out.onnx")
     assert facts["values"] == "linear:91.0~185.0"
     transform = json.loads(facts["transform"])

@@ -323,9 +323,9 @@ def test_a_resumed_model_trains_on_as_the_one_that_saved(
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"optimizer": None}, "is no checkpoint to resume from: it holds no `optimizer`"),
-        ({"model": [1], "averaged_steps": 3}, "is no checkpoint to resume from: it holds no `model`"),
-        ({"own_weights": 3.5}, "is no checkpoint to resume from: it holds no `own_weights`"),
+        ({"optimizer": None}, "cannot be resumed: it holds no `optimizer`"),
+        ({"model": [1], "averaged_steps": 3}, "cannot be resumed: it holds no `model`"),
+        ({"own_weights": 3.5}, "cannot be resumed: it holds no `own_weights`"),
         ({"own_weights": {"0.weight": 3}}, "holds no state dict: a table of names and tensors"),
         ({"own_weights": {"0.weight": np.zeros(3, np.float32)}}, "`0.bias` is missing"),
         ({"averaged_steps": -1}, "the averaged weights do not fit the network: `updates` is -1"),
@@ -437,7 +437,7 @@ def test_a_hint_does_not_ask_for_the_configuration_that_was_given(tmp_path: Path
     with pytest.raises(CheckpointError) as caught:
         Model.from_checkpoint(path, small_config())
     assert "do not fit the network" in caught.value.message
-    assert caught.value.hint == "`test` describes another network than theirs: `n2n info test` shows it"
+    assert caught.value.hint == "`test` describes another network; `n2n info test` shows it"
 
 
 def test_what_does_not_fit_is_refused_and_changes_nothing(tmp_path: Path) -> None:
@@ -462,7 +462,7 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
     for folder in ("nowhere", "file"):
         with pytest.raises(CheckpointError, match=f"^`{tmp_path / folder / 'a.pth'}` cannot be written: ") as caught:
             small_model().save(tmp_path / folder / "a.pth")
-        assert caught.value.hint == "see that its folder exists, may be written and has space"
+        assert caught.value.hint == "check that its folder exists, is writable and has space left"
 
 
 @pytest.mark.torch

@@ -103,9 +103,9 @@ def test_the_own_weights_come_back_after_an_error() -> None:
 def test_inside_the_block_there_is_nothing_to_average() -> None:
     average = MovingAverage(conv().named_parameters())
     with average.applied():
-        with pytest.raises(RuntimeError, match="the parameters are the average itself"):
+        with pytest.raises(RuntimeError, match="the parameters hold the average"):
             average.update()
-        with pytest.raises(RuntimeError, match="the average is applied already"), average.applied():
+        with pytest.raises(RuntimeError, match="the average is already applied"), average.applied():
             pass
     average.update()
     assert average.updates == 1
@@ -139,7 +139,7 @@ def test_a_state_is_a_copy_both_ways() -> None:
     ("change", "problem"),
     [
         ({"updates": -1}, "`updates` is -1, it must be a whole number of at least 0"),
-        ({"weights": None}, "`weights` is no table of arrays"),
+        ({"weights": None}, "`weights` is not a table of arrays"),
         ({"weight": 1}, "`weight` is unexpected"),
         ({"weights": {"bias": np.zeros(2)}}, "`weights.weight` is missing"),
         (

@@ -55,7 +55,7 @@ def test_state_dict_keys_count_every_layer(rng: np.random.Generator) -> None:
 
 def test_a_module_may_not_stand_in_it_twice() -> None:
     relu = ReLU()
-    with pytest.raises(ValueError, match=r"ReLU\(\) stands twice in a Sequential \(again as number 2\)"):
+    with pytest.raises(ValueError, match=r"ReLU\(\) occurs twice in a Sequential \(again at position 2\)"):
         Sequential(relu, Sigmoid(), relu)
 
 

@@ -54,6 +54,6 @@ class Halving(ReLU):
 
 
 def test_an_output_of_another_shape_than_output_shape_says_is_found(rng: np.random.Generator) -> None:
-    message = "Halving(): `forward` gives (2, 3, 4, 5), `output_shape` says (2, 3, 2, 5)"
+    message = "Halving(): `forward` returns (2, 3, 4, 5), `output_shape` (2, 3, 2, 5)"
     with pytest.raises(GradientError, match=f"^{re.escape(message)}$"):
         check_gradients(Halving(), rng.normal(size=(2, 3, 4, 5)))

@@ -132,11 +132,11 @@ BELOW_1 = "a number of at least 0 and below 1"
         (SGD, {"dampening": "0"}, BELOW_1),
         (SGD, {"weight_decay": -1e-9}, "a finite number of at least 0"),
         (SGD, {"nesterov": 1}, "true or false"),
-        (SGD, {"nesterov": True}, "false where there is no momentum, or a dampening"),
+        (SGD, {"nesterov": True}, "false without momentum or with dampening"),
         (
             SGD,
             {"nesterov": True, "momentum": 0.9, "dampening": 0.1},
-            "false where there is no momentum, or a dampening",
+            "false without momentum or with dampening",
         ),
         (Adam, {"betas": (0.9, 1)}, f"two numbers, each {BELOW_1}"),
         (Adam, {"betas": (-0.1, 0.9)}, f"two numbers, each {BELOW_1}"),

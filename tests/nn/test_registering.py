@@ -109,7 +109,7 @@ def test_a_layer_that_takes_modules_is_a_container() -> None:
         (
             {"type": "Scale", "channels": 3, "start": 0},
             None,
-            "Scale cannot be made: ZeroDivisionError: start\\nis 0",
+            "Scale cannot be created: ZeroDivisionError: start\\nis 0",
             None,
         ),
     ],

@@ -114,7 +114,7 @@ def test_a_warm_up_of_the_whole_training(by: str) -> None:
     with pytest.raises(ScheduleError) as caught:
         schedule.lr(1, 0, 4 if by == "step" else 12, epoch_steps=3)
     assert caught.value.message == f"the warm-up takes 4 {by}s, the training has 4"
-    assert caught.value.hint == "take a warm-up of at most 3"
+    assert caught.value.hint == "use a warm-up of at most 3"
     assert caught.value.key == "warmup"
     assert Cosine(warmup=3).lr(1, 0, 4) > 0
 

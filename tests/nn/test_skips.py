@@ -70,7 +70,7 @@ def test_they_are_sequences_of_their_modules(container: type[Residual | SkipConc
     assert all(a is b for a, b in zip(net, modules, strict=True))
     assert net[-1] is modules[2]
     assert repr(net) == f"{container.__name__}(ReLU(), Sigmoid(), ReLU())"
-    with pytest.raises(ValueError, match=r"ReLU\(\) stands twice in a Sequential"):
+    with pytest.raises(ValueError, match=r"ReLU\(\) occurs twice in a Sequential"):
         container(modules[0], modules[0])
 
 
@@ -106,25 +106,25 @@ def test_the_mode_of_deep_nests_is_changed_once_each() -> None:
         (
             Sequential(Residual(conv(2, 3))),
             (1, 2, 4, 5),
-            "layer 0: Residual got an input of shape (1, 2, 4, 5), of which its modules make (1, 3, 4, 5);"
+            "layer 0: Residual got an input of shape (1, 2, 4, 5), its modules return (1, 3, 4, 5);"
             " they have to keep the channels",
         ),
         (
             Sequential(Residual(conv(2, 2, 2), NearestUpsampling(2))),
             (1, 2, 4, 5),
-            "layer 0: Residual got an input of shape (1, 2, 4, 5), of which its modules make (1, 2, 4, 6);"
+            "layer 0: Residual got an input of shape (1, 2, 4, 5), its modules return (1, 2, 4, 6);"
             " it needs H in multiples of 2 and W in multiples of 2",
         ),
         (
             SkipConcat(MaxPool2d((1, 3)), NearestUpsampling((1, 3))),
             (1, 2, 4, 5),
-            "SkipConcat got an input of shape (1, 2, 4, 5), of which its modules make (1, 2, 4, 3);"
+            "SkipConcat got an input of shape (1, 2, 4, 5), its modules return (1, 2, 4, 3);"
             " it needs H in multiples of 1 and W in multiples of 3",
         ),
         (
             SkipConcat(MaxPool2d(2)),
             (1, 2, 4, 6),
-            "SkipConcat got an input of shape (1, 2, 4, 6), of which its modules make (1, 2, 2, 3);"
+            "SkipConcat got an input of shape (1, 2, 4, 6), its modules return (1, 2, 2, 3);"
             " they have to keep height and width",
         ),
         (Residual(), (3, 4, 5), "Residual() got an input of shape (3, 4, 5), it needs (N, C, H, W)"),

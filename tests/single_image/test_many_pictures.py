@@ -92,5 +92,5 @@ def test_a_step_is_that_of_the_paper(leaves: Path, torch: Any) -> None:
 
 
 def test_single_pictures_have_a_loss_of_their_own(leaves: Path) -> None:
-    with pytest.raises(ConfigError, match="single noisy pictures have a loss of their own"):
+    with pytest.raises(ConfigError, match="training on single noisy pictures has its own loss"):
         Config.from_tables(single_config(leaves).tables(), "x").override("train.loss", "L1", "--set train.loss=L1")

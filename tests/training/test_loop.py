@@ -492,7 +492,7 @@ def test_a_text_file_that_cannot_be_written(
     with pytest.raises(TrainingError) as caught:
         list(train(small_config(leaves), run))
     assert caught.value.message == f"`{run.folder / name}` cannot be written: Is a directory"
-    assert caught.value.hint == "see that its folder exists, may be written and has space"
+    assert caught.value.hint == "check that its folder exists, is writable and has space left"
 
 
 @pytest.mark.parametrize("name", ["last.pth", "best.pth"])

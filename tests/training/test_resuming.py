@@ -302,7 +302,7 @@ def refused(run: Run, config: Config) -> tuple[str, str | None]:
 def test_a_checkpoint_of_another_kind_is_refused(leaves: Path, tmp_path: Path) -> None:
     run, config = new_run(tmp_path / "run"), small_config(leaves)
     model = Model.from_config(config)
-    lacks, hint = f"`{run.last}` is no checkpoint to resume from: it holds no ", "a run's `last.pth` is one"
+    lacks, hint = f"`{run.last}` cannot be resumed: it holds no ", "resume from the `last.pth` of a run"
     model.save(run.last, resumable=False)
     assert refused(run, config) == (f"{lacks}`optimizer`", hint)
     write_checkpoint(run.last, model.network.state_dict())

@@ -162,7 +162,7 @@ def test_a_line_is_added_whole_or_not_at_all(room: int) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert caught.value.message == f"`{run.metrics}` cannot be written: File too large"
-    assert caught.value.hint == "see that its folder exists, may be written and has space"
+    assert caught.value.hint == "check that its folder exists, is writable and has space left"
     assert run.metrics.read_text() == '{"a": 1}\n'
     run.append(run.metrics, '{"b": 2}\n')
     assert run.metrics.read_text() == '{"a": 1}\n{"b": 2}\n'

@@ -236,6 +236,6 @@ def test_a_mode_that_cannot_be_is_refused(rng: np.random.Generator) -> None:
     falling += rng.normal(0, 1, falling.shape) * (420 - falling) / 5
     with pytest.raises(ImageError, match="noise does not grow with its signal") as caught:
         chosen(falling, "photons")
-    assert caught.value.hint == "`--values linear`"
+    assert caught.value.hint == "use `--values linear`"
     with pytest.raises(ImageError, match="too small to measure its noise"):
         chosen(np.arange(64, dtype=np.uint16).reshape(8, 8), "photons")

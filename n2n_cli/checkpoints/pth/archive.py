@@ -1,4 +1,4 @@
-"""The zip file of a checkpoint, with checks that it is as PyTorch writes it."""
+"""The zip file of a checkpoint; refuses files that PyTorch would not write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from n2n_cli.checkpoints.pth import limits
 from n2n_cli.checkpoints.pth.limits import Refused
 
 CHECKSUM = "sha256"
-"""Name of the entry with the SHA-256 over all others; PyTorch ignores it."""
+"""Name of the entry with the SHA-256 of all other entries; PyTorch ignores it."""
 
 _CHUNK = 2**20
 _END = struct.Struct("<4s8xLL2x")  # size and offset of the directory
@@ -22,7 +22,7 @@ _END_64 = struct.Struct("<4s36xQ8x")
 
 
 class Checksum:
-    """SHA-256 over the names and bytes of entries, each preceded by its length."""
+    """SHA-256 of the names and bytes of entries, each preceded by its length."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -37,18 +37,18 @@ class Checksum:
         self._hash.update(content)
 
     def text(self) -> bytes:
-        """Contents of the checksum's entry."""
+        """Content of the entry `CHECKSUM`."""
         return self._hash.hexdigest().encode() + b"\n"
 
 
 class Archive:
-    """Entries of an open file by their names below its top folder, in their order.
+    """Entries of an open file, in order, by their names below the top folder.
 
     Raises
     ------
     Refused
-        For what PyTorch does not write: entries that are compressed, encrypted, duplicate or overlapping, several top
-        folders, or names that lead out of the folder.
+        For entries that PyTorch does not write: compressed, encrypted, duplicate or overlapping ones, in several top
+        folders, or with names that lead out of the folder.
     Exception
         For damaged files `zipfile` may raise any exception: BadZipFile, ValueError, struct.error, ...
     """
@@ -71,7 +71,7 @@ class Archive:
         Raises
         ------
         Refused
-            When there is no such entry.
+            If there is no such entry.
         """
         if name not in self._entries:
             raise Refused(f"it has no entry `{name}`")
@@ -90,7 +90,7 @@ class Archive:
                 yield chunk
 
     def verify(self, truth_values: frozenset[str]) -> None:
-        """Check every CRC, and the checksum if there is one.
+        """Check every CRC, boolean entries, and the checksum if there is one.
 
         Parameters
         ----------
@@ -100,7 +100,7 @@ class Archive:
         Raises
         ------
         Refused
-            When they are not, or the checksum is wrong.
+            If such a byte has another value, or the checksum is wrong.
         """
         checksum = Checksum()
         for name, info in self._entries.items():
@@ -116,7 +116,7 @@ class Archive:
 
 
 def _check_directory_size(file: BinaryIO, size: int) -> None:
-    """Check the directory's size, since `zipfile` reads all of it at once."""
+    """Check the size of the directory, because `zipfile` reads all of it at once."""
 
     def record(layout: struct.Struct, behind: int) -> tuple[int | bytes, ...]:
         start = size - behind - layout.size
@@ -155,7 +155,7 @@ def _checked(infos: list[zipfile.ZipInfo], start_of_directory: int) -> dict[str,
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
             raise Refused(f"its entry `{shown}` is compressed")
         if info.header_offset < end or (end == 0 and info.header_offset != 0):
-            raise Refused(f"its entry `{shown}` is not at its place")
+            raise Refused(f"its entry `{shown}` is not where it must be")
         end = info.header_offset + 30 + len(name.encode()) + info.compress_size
         entries[rest] = info
     if len(tops) != 1:

@@ -1,4 +1,4 @@
-"""Pickle programs of plain values and arrays, in opcodes of PyTorch's reader."""
+"""Pickle programs for plain values and arrays, in opcodes that PyTorch reads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from n2n_cli.nn.functional import Array
 
 
 def encode(tree: Any) -> tuple[bytes, list[Array]]:
-    """The program that builds `tree`, and its storages, named "0", "1", ...
+    """Program that builds `tree`, and its storages, named "0", "1", ...
 
     Parameters
     ----------
@@ -32,13 +32,13 @@ def encode(tree: Any) -> tuple[bytes, list[Array]]:
 
 def is_key(key: Any) -> bool:
     """True if a dict in a file may have this key."""
-    # Python hashes integers without a secret: beyond 64 bits an attacker can choose any number of keys with the same
-    # hash, and a dict of them takes hours to fill.
+    # Python's hash of integers is not randomised: beyond 64 bits an attacker can choose any number of keys with the
+    # same hash, and filling a dict with them takes hours.
     return type(key) is str or (type(key) is int and -(2**63) <= key < 2**63)
 
 
 def _encode(value: Any, storages: list[Array], depth: int = 0) -> bytes:
-    # PyTorch's reader knows exact types only, so a subclass (np.float64 is a float) would become its base.
+    # Exact types only: a subclass (np.float64 is a float) would be read as its base class.
     if value is None:
         return b"N"
     if value is True or value is False:

@@ -1,4 +1,7 @@
-"""Size of a tree to a walk over it, which sharing can make exceed its memory."""
+"""Number of values that a walk over a tree visits.
+
+Sharing can make it far larger than the number of values in memory.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ from n2n_cli.checkpoints.pth import limits
 from n2n_cli.checkpoints.pth.limits import MAX_DEPTH, Refused, Room
 from n2n_cli.checkpoints.pth.names import Global, StorageRef
 
-_LEVELS = 1 << 8  # more than MAX_DEPTH: a count and the levels below share one integer
+_LEVELS = 1 << 8  # more than MAX_DEPTH: count * _LEVELS + levels stores both in one integer
 _OPEN = -1
-_NOTE = 150  # bytes that remembering one container takes
+_NOTE = 150  # bytes of one entry in `known`
 
 
 class Mark:
@@ -18,18 +21,18 @@ class Mark:
 
 
 def measure(tree: Any, room: Room) -> None:
-    """Check that a walk over `tree` ends soon.
+    """Check that a walk over `tree` is short.
 
     Raises
     ------
     Refused
-        For cycles, deep nesting, too many values, and objects that are not values.
+        For cycles, deep nesting, too many values, and objects that are neither plain values nor arrays.
     """
     _measure(tree, {}, 0, room)
 
 
 def _measure(tree: Any, known: dict[int, int], depth: int, room: Room) -> tuple[int, int]:
-    """Number of values that a walk over `tree` visits, and of levels below its own."""
+    """Numbers of values that a walk over `tree` visits, and of levels below it."""
     if isinstance(tree, Global | StorageRef | Mark):
         raise Refused("it holds something that is neither a plain value nor a tensor")
     if not isinstance(tree, dict | list | tuple):
@@ -39,7 +42,7 @@ def _measure(tree: Any, known: dict[int, int], depth: int, room: Room) -> tuple[
         if known[id(tree)] == _OPEN:
             raise Refused("it contains itself")
         count, levels = divmod(known[id(tree)], _LEVELS)
-    if depth + levels > MAX_DEPTH:  # also for a container that was first met nearer to the root
+    if depth + levels > MAX_DEPTH:  # also for a container that was visited nearer to the root
         raise Refused(f"it is nested more than {MAX_DEPTH} deep")
     if tree and id(tree) not in known:
         room.take(_NOTE)
@@ -48,6 +51,6 @@ def _measure(tree: Any, known: dict[int, int], depth: int, room: Room) -> tuple[
             more, below = _measure(item, known, depth + 1, room)
             count, levels = count + more, max(levels, below + 1)
             if count > limits.MAX_NODES:
-                raise Refused(f"it unfolds to more than {limits.MAX_NODES:,} values")
+                raise Refused(f"it expands to more than {limits.MAX_NODES:,} values")
         known[id(tree)] = count * _LEVELS + levels
     return count, levels

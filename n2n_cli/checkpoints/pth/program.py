@@ -1,7 +1,7 @@
 """Interpreter for `data.pkl`, the pickle program of a PyTorch file.
 
-The format is a program for a stack machine. Python's own interpreter can be made to call any function; this one knows
-the opcodes in the table below and the names in `names`, calls nothing, and refuses everything else.
+The format is a program for a stack machine. A program can make Python's own interpreter call any function. This one
+knows only the opcodes in the table below and the names in `names`, calls no function, and refuses everything else.
 
 References
 ----------
@@ -26,8 +26,8 @@ from n2n_cli.nn.functional import Array
 _MARK = Mark()
 _SLOT = 16  # bytes of an item of a list, including spare capacity
 _ITEM = 100  # bytes of an item of a dict, the same way
-_HEAD = 80  # bytes of a text beside its characters
-_KEPT_TEXT = 64  # maximum length of texts that are shared, since keys repeat
+_HEAD = 80  # bytes of a text besides its characters
+_KEPT_TEXT = 64  # maximum length of texts that are stored once, because keys repeat
 
 
 def decode(program: bytes, tensor: MakeTensor, *, room: int = limits.ROOM) -> Any:
@@ -44,7 +44,7 @@ def decode(program: bytes, tensor: MakeTensor, *, room: int = limits.ROOM) -> An
     Raises
     ------
     Refused
-        When the program leaves the allowed opcodes, names or limits.
+        If the program uses other opcodes or names, or exceeds a limit.
     """
     left = Room(room)
     try:
@@ -106,7 +106,7 @@ class _Machine:
         self.stack.append(value)
 
     def push_known(self, value: Any) -> None:
-        """Push a value that is in memory already."""
+        """Push a value that is already in memory."""
         self.room.take(_SLOT)
         self.stack.append(value)
 
@@ -168,7 +168,7 @@ class _Machine:
     def get(self, layout: str) -> None:
         number = self.number(layout)
         if number not in self.memo:
-            raise Refused("its data.pkl recalls a value that it never kept")
+            raise Refused("its data.pkl reads a value that it never stored")
         self.push_known(self.memo[number])
 
     def tuple_of(self, count: int) -> None:
@@ -200,7 +200,7 @@ class _Machine:
 
     def build(self) -> None:
         state = self.pop()
-        # A state dict has the versions of its modules as an attribute, which is ignored.
+        # A state dict has an attribute with the versions of its modules, which is ignored.
         if type(state) is not dict or set(state) != {"_metadata"} or not self.stack or type(self.stack[-1]) is not dict:
             raise Refused("its data.pkl sets attributes of an object")
 

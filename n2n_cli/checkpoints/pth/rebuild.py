@@ -1,4 +1,4 @@
-"""The calls that a program may make: their results are built here without a call."""
+"""Results of the calls that a program may make, built without calling anything."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MakeTensor: TypeAlias = Callable[[StorageRef, int, tuple[int, ...], tuple[int, .
 
 
 def storage_named(identity: Any) -> StorageRef:
-    """The storage of a persistent identity."""
+    """Storage that a persistent id stands for."""
     match identity:
         case ("storage", Global(name), str(key), str(), int(numel)) if _is_storage_key(key) and _is_natural(numel):
             kind = name.rpartition(" ")[2]
@@ -28,7 +28,7 @@ def storage_named(identity: Any) -> StorageRef:
 
 
 def called(name: str, arguments: tuple[Any, ...], tensor: MakeTensor) -> Any:
-    """The result that PyTorch would get from calling the global `name`."""
+    """Result that PyTorch would get from calling the global `name`."""
     match name, arguments:
         case "collections OrderedDict", ():
             return {}
@@ -65,7 +65,7 @@ def called(name: str, arguments: tuple[Any, ...], tensor: MakeTensor) -> Any:
 
 def _tensor(make: MakeTensor, ref: StorageRef, offset: Any, size: tuple[Any, ...], stride: tuple[Any, ...]) -> Array:
     if not all(map(_is_natural, (offset, *size, *stride))):
-        raise Refused("it has a tensor whose size, stride or offset is no natural number")
+        raise Refused("it has a tensor whose size, stride or offset is not a natural number")
     if len(size) != len(stride) or len(size) > 32:
         raise Refused("it has a tensor whose size and stride do not fit together")
     return make(ref, offset, size, stride)
@@ -81,4 +81,4 @@ def _is_storage_key(key: str) -> bool:
 
 def _check_metadata(metadata: list[Any]) -> None:
     if any(metadata):  # the tensor is the negative or the conjugate of its storage
-        raise Refused("it has a tensor that waits for `resolve_neg()` or `resolve_conj()`")
+        raise Refused("it has a tensor that needs `resolve_neg()` or `resolve_conj()`")

@@ -1,4 +1,4 @@
-"""Arrays from storages; claims are checked before memory is allocated."""
+"""Arrays from storages; stated sizes are checked before memory is allocated."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from n2n_cli.checkpoints.pth.limits import Refused, Room
 from n2n_cli.checkpoints.pth.names import StorageRef
 from n2n_cli.nn.functional import Array
 
-_LARGEST = 2**62  # bytes of an array, not counting empty axes; NumPy cannot count much farther
-_CLAIM = np.empty(0)
+_LARGEST = 2**62  # bytes of an array, not counting empty axes; NumPy's sizes are limited to 2**63 - 1
+_PLACEHOLDER = np.empty(0)
 
 
 class Tensors:
@@ -49,7 +49,7 @@ class Tensors:
         Raises
         ------
         Refused
-            When it cannot.
+            If it cannot.
         """
         if ref.key not in self._uses and len(self._uses) == limits.MAX_STORAGES:
             raise Refused(f"it has more than {limits.MAX_STORAGES:,} storages")
@@ -66,10 +66,10 @@ class Tensors:
         self._uses[ref.key] += 1
         if ref.code == "?":
             self._truth_values.add(_entry(ref.key))
-        return _CLAIM
+        return _PLACEHOLDER
 
     def make(self, ref: StorageRef, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> Array:
-        """The tensor as a C-contiguous, writable array in this machine's byte order."""
+        """A C-contiguous, writable array in this machine's byte order."""
         storage = self._storage(ref)
         self._uses[ref.key] -= 1
         last_use = self._uses[ref.key] == 0
@@ -82,14 +82,14 @@ class Tensors:
             view = as_strided(storage[offset:], size, steps)
         if ref.code == "bfloat16":
             wide = view.astype(np.uint32, order="C")
-            wide <<= 16  # in place: out of place, an array without axes would become a scalar
+            wide <<= 16  # in place, because `wide << 16` of an array without axes is a scalar
             return wide.view(np.float32)
         # A whole storage is returned without a copy at its last use.
         whole = last_use and math.prod(size) == storage.size
         return view.astype(view.dtype.newbyteorder("="), order="C", copy=not whole)
 
     def _storage(self, ref: StorageRef) -> Array:
-        """The elements of a storage, read once."""
+        """Elements of a storage, which is read once."""
         if ref.key not in self._storages:
             raw = np.empty(self._archive.entry_size(_entry(ref.key)), np.uint8)
             at = 0

@@ -19,14 +19,14 @@ _ALIGNMENT = 64
 
 
 class Content:
-    """Contents of the file of a `tree`, which `checkpoints.file` can read again.
+    """Contents of the file for a `tree`, which `checkpoints.file` can read again.
 
     Raises
     ------
     TypeError
-        When `tree` contains a value of another type.
+        If `tree` contains a value of another type.
     Refused
-        When it exceeds the limits of reading.
+        If it exceeds the limits of reading.
     """
 
     def __init__(self, tree: Any) -> None:
@@ -40,7 +40,7 @@ class Content:
         decode(self._program, lambda *_: nothing, room=size + limits.ROOM)  # checks that it can be read again
 
     def write(self, file: BinaryIO) -> None:
-        """Write the file; equal contents make equal bytes."""
+        """Write the file; equal contents give equal bytes."""
         checksum = Checksum()
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             for name, content in self._entries():

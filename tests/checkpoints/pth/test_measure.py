@@ -32,7 +32,7 @@ def test_lists_of_lists_that_unfold_without_end_are_refused() -> None:
     for level in range(30):
         body += b"](" + recall(level) * 10 + b"e" + keep(level + 1)
     body = b"(" + body + b"t"
-    assert "unfolds to more than" in refusal(program(body))
+    assert "expands to more than" in refusal(program(body))
 
 
 def test_the_number_of_values_has_a_limit() -> None:

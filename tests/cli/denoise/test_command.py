@@ -247,7 +247,7 @@ def test_smaller_tiles_give_the_same_picture(here: Path) -> None:
 def test_too_little_memory_for_the_picture() -> None:
     code, message, hint = failure("denoise", *MODEL, "photos/0.png", "out.png", "--max-memory", "99MB")
     assert code == 1
-    assert re.fullmatch(r"99 MB are too little for this picture; it takes 10\d MB at least", message)
+    assert re.fullmatch(r"99 MB are too little for this picture; at least 10\d MB are needed", message)
     assert hint == "a larger `--max-memory`, or fewer `--threads`"
 
 
@@ -345,4 +345,4 @@ def test_a_file_system_without_permissions_is_noted_once(monkeypatch: pytest.Mon
     Path("out").mkdir()
     answer = n2n("denoise", "--model", "tiny.pth", "photos", "out")
     assert answer.code == 0
-    assert answer.err.count("out`: its file system lets no permissions be set\n") == 1
+    assert answer.err.count("out`: its file system does not support permissions\n") == 1

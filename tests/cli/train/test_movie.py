@@ -96,7 +96,7 @@ def test_a_training_goes_on_with_a_movie() -> None:
         (["--data", "photos", "--axes", "TYX"], 2, '`data.axes` is "TYX", but `data.kind` is "pictures"'),
         (["--movie", "none.tif"], 1, "there is no movie `none.tif`"),
         (["--movie", "m.tif", "--axes", "ZYX"], 1, "with no frames in time"),
-        (["--movie", "m.tif", "--set", "data.frames=5"], 2, "`network.channels` is 3, which is no multiple of the 5"),
+        (["--movie", "m.tif", "--set", "data.frames=5"], 2, "`network.channels` is 3, it must be a multiple of"),
         (["--movie", "m.tif", "--frame-gap", "9"], 1, "is too short: 24 frames in time"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

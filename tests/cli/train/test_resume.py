@@ -79,7 +79,7 @@ def test_what_is_no_run_cannot_be_gone_on_with(here: Path) -> None:
     last.write_bytes(Path("tiny.pth").read_bytes())  # of a version that could not go on
     assert failure("train", "--resume", "run")[:2] == (1, "`run/last.pth` does not say how far its training has come")
     write_checkpoint(last, Model.from_checkpoint("tiny.pth").network.state_dict())
-    told = "`run/last.pth` is no checkpoint to resume from: it holds no `model`, no `optimizer`"
+    told = "`run/last.pth` cannot be resumed: it holds no `model`, no `optimizer`"
     assert failure("train", "--resume", "run")[:2] == (1, told)
     last.write_bytes(b"PK")
     assert failure("train", "--resume", "run")[0] == 1

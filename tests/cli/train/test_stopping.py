@@ -225,7 +225,7 @@ def test_a_full_disk_leaves_what_was_there(room: int) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), timeout=60)
     assert (done.returncode, done.stdout) == (1, "")
     told = (
-        r"error: `run/(last.pth|config.toml)` cannot be written: File too large\n\nhint: see that its folder exists, "
+        r"error: `run/(last.pth|config.toml)` cannot be written: File too large\n\nhint: check that its folder exists, "
     )
     assert re.match(told, done.stderr), done.stderr
     assert len(done.stderr.splitlines()) == 3
