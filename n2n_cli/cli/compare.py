@@ -30,7 +30,7 @@ def _square(text: str) -> Square:
 
 def compare(
     noisy: Annotated[Path, typer.Argument(metavar="NOISY", help="Picture before denoising.", show_default=False)],
-    denoised: Annotated[Path, typer.Argument(metavar="DENOISED", help="Picture after it.", show_default=False)],
+    denoised: Annotated[Path, typer.Argument(metavar="DENOISED", help="Picture after denoising.", show_default=False)],
     clean: Annotated[
         Path | None, typer.Argument(metavar="CLEAN", help="Its clean version.", show_default="none")
     ] = None,
@@ -46,8 +46,8 @@ def compare(
 ) -> None:
     """Draw a contact sheet: a picture before and after denoising.
 
-    Noisy, denoised and clean, the difference eight times as strong, and enlarged regions of each. Says PSNR and SSIM
-    against the clean picture or, without one, the estimated noise.
+    The sheet shows the noisy, denoised and clean picture, their difference amplified eight times, and enlarged regions
+    of each. The command prints PSNR and SSIM against the clean picture or, without one, the estimated noise.
 
     Examples:
 
@@ -63,7 +63,7 @@ def compare(
     from n2n_cli.system.json_lines import json_line
     from n2n_cli.system.overwriting import check_inputs_kept
 
-    format_of(out)  # a wrong ending is reported before the work
+    format_of(out)  # refuse a wrong file name extension before the work
     paths = (noisy, denoised, *([] if clean is None else [clean]))
     check_inputs_kept([out], paths)
     pictures = []

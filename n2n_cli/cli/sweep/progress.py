@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def log(swept: Sweep, point: Point, event: Message) -> None:
-    """Report finished epochs and trainings, one line for each."""
+    """Log each finished epoch and training in one line."""
     from n2n_cli.sweeps.workers import Ended
     from n2n_cli.training.records import Epoch
 
@@ -38,11 +38,11 @@ def log(swept: Sweep, point: Point, event: Message) -> None:
 
 @contextmanager
 def progress(swept: Sweep) -> Generator[Callable[[Point, Message], None]]:
-    """A function that shows the progress of all trainings together."""
+    """Provide a function that shows the progress of all trainings together."""
     from n2n_cli.sweeps.workers import Ended
     from n2n_cli.training.records import Started, Step
 
-    done = dict.fromkeys((point.folder for point in swept.left), 0.0)  # the part of each training
+    done = dict.fromkeys((point.folder for point in swept.left), 0.0)  # completed fraction of each training
     plans: dict[str, Started] = {}
     with LongWork("{ended} done", _columns, len(done), ended=f"0/{len(done)} trainings", best="-") as work:
 
@@ -55,7 +55,7 @@ def progress(swept: Sweep) -> Generator[Callable[[Point, Message], None]]:
                     done[point.folder] = ((event.epoch - 1) * plan.steps + event.step) / (plan.epochs * plan.steps)
                 case Ended():
                     done[point.folder] = 1
-                    ended = sum(part == 1 for part in done.values())
+                    ended = sum(fraction == 1 for fraction in done.values())
                     best = "-" if swept.best is None else f"{swept.best.psnr:.2f} dB"
                     work.update(ended=f"{ended}/{len(done)} trainings", best=best)
             work.update(sum(done.values()))

@@ -51,7 +51,7 @@ def train(
         ),
     ] = None,
     pairs: Annotated[
-        list[str] | None, option("--pairs", "A B|TABLE.csv", str, "Two shots per scene: by file name, or a row each.")
+        list[str] | None, option("--pairs", "A B|TABLE.csv", str, "Two shots per scene: by file name or table row.")
     ] = None,
     bursts: Annotated[
         str | None, option("--bursts", "FOLDER|FILE", str, "A folder or stack per scene, with two or more noisy shots.")
@@ -63,10 +63,10 @@ def train(
         str | None, option("--movie", "FILE|FOLDER", str, "A movie: a stack, or a folder of numbered frames.")
     ] = None,
     frame_gap: Annotated[
-        object, option("--frame-gap", "N", number, "Most frames from input to target of --movie.", default="1")
+        object, option("--frame-gap", "N", number, "Maximum frames from input to target of --movie.", default="1")
     ] = None,
     axes: Annotated[
-        str | None, option("--axes", "LETTERS", str, "Axes of --movie, as TZCYX.", default="as the file says")
+        str | None, option("--axes", "LETTERS", str, "Axes of --movie, as TZCYX.", default="from the file")
     ] = None,
     match_exposure: Annotated[
         bool, typer.Option("--match-exposure", help="Match the brightness of a scene's shots.")
@@ -92,7 +92,7 @@ def train(
     assignments: Assignments = None,
     out: Annotated[Path | None, option("--out", "FOLDER", Path, "Run folder.", default="next free runs/NAME-N")] = None,
     resume: Annotated[
-        Path | None, option("--resume", "RUN", Path, "Run folder to continue, to the same weights.")
+        Path | None, option("--resume", "RUN", Path, "Run folder to continue, with the same result.")
     ] = None,
     checkpoint_minutes: Annotated[
         float,
@@ -100,7 +100,7 @@ def train(
             "--checkpoint-minutes",
             "N",
             positive("a number above 0", "10"),
-            "Minutes between saves in an epoch.",
+            "Minutes between checkpoints within an epoch.",
         ),
     ] = 5,
     threads: Threads = None,
@@ -116,9 +116,10 @@ def train(
     text:0.25; a strength may be a range, gaussian:0-50, or a log-uniform one, gaussian:1~50. A mixture has weights:
     "mix: 2 gaussian:0-50; 1 poisson:4~1000".
 
-    Defaults in parentheses are those of the configuration `default`; --config, a TOML file or a shipped name as ee559,
-    has others, and --init those of its checkpoint. --data is a folder or a file of pairs (train_data.pkl). --freeze
-    takes names that `n2n info` lists. --resume accepts a larger --epochs, and the option that names moved pictures.
+    Defaults in parentheses are those of the configuration `default`. --config, a TOML file or a bundled name such as
+    ee559, replaces them; --init takes them from its checkpoint. --data is a folder or a file of pairs (train_data.pkl).
+    --freeze takes names that `n2n info` lists. --resume accepts a larger --epochs, and the option that names the
+    pictures, if they have moved.
 
     Examples:
 
@@ -208,7 +209,7 @@ def train(
 
 
 def _watched(records: Iterable[Record], signals: StopSignals, run: Run, ranks: Ranks) -> Iterator[Record]:
-    """The records, until a signal ends them."""
+    """Pass the records on, until a signal stops the training."""
     from n2n_cli.training.records import Started, Stopped
 
     for record in records:
@@ -221,13 +222,13 @@ def _watched(records: Iterable[Record], signals: StopSignals, run: Run, ranks: R
 
 
 def _refuse_to_change(given: Mapping[str, tuple[str, Any]], others: list[str]) -> None:
-    """Refuse options that would make a resumed run another training."""
+    """Refuse options that would change the settings of a resumed run."""
     allowed = ("train.epochs", "data.kind", "data.source", "data.second")
     refused = [flag for name, (flag, _) in given.items() if name not in allowed] + others
     if refused:
         raise UsageError(
             " and ".join(f"`{flag}`" for flag in refused) + " cannot be used with `--resume`: the run keeps its own",
-            hint="only `--epochs` can be changed, and where the pictures have moved, the option that names them",
+            hint="only `--epochs` can be changed, and the option that names the pictures, if they have moved",
         )
 
 

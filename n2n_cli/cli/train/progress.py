@@ -1,4 +1,4 @@
-"""Progress of a training: a line for every epoch and, on a terminal, a bar."""
+"""Progress of a training: a line per epoch and, on a terminal, a bar."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from n2n_cli.evaluation.bundled_score import BundledScore
     from n2n_cli.training.records import Epoch, Finished, Record, Started
 
-_MUCH_WAITING = 0.1  # of the time: with more loading, more pictures a second would be possible
+_MUCH_WAITING = 0.1
+"""Fraction of an epoch spent waiting for pictures above which its line says so."""
 
 
 def show(records: Iterable[Record]) -> None:
-    """Show a training: a line for every epoch, and between them the time left."""
+    """Show the records of a training: a line per epoch, and the time left."""
     from n2n_cli.training.records import Epoch, Finished, Started, Step
 
     finished: Finished | None = None
@@ -54,7 +55,7 @@ def show(records: Iterable[Record]) -> None:
 def _columns() -> Iterable[ProgressColumn]:
     from rich.progress import BarColumn, TextColumn
 
-    # What is known of the epoch fits into 80 columns; the bar takes what is left.
+    # The texts fit into 80 columns; the bar takes the rest.
     yield TextColumn("epoch {task.fields[epoch]}")
     yield BarColumn(bar_width=None)
     yield TextColumn("loss {task.fields[loss]}")
@@ -78,7 +79,7 @@ def _introduction(record: Started) -> Iterator[str]:
 
 def _line(record: Epoch) -> str:
     waiting = f" ({record.loading:.0%} of the time waiting for pictures)" if record.loading >= _MUCH_WAITING else ""
-    # An epoch whose steps were all taken in an earlier session has no rate.
+    # No rate is known if all steps of the epoch belong to an earlier session.
     rate = f", {record.images_per_second:.0f} images/s{waiting}" if record.images_per_second else ""
     return (
         f"epoch {record.epoch}/{record.epochs}: loss {record.loss:.5f}, validation PSNR {record.psnr:.2f} dB"

@@ -107,7 +107,7 @@ def test_a_divergence_is_logged_and_a_failure_ends_with_1(no_plots: None) -> Non
 
 def test_no_best_value_when_all_diverge(no_plots: None) -> None:
     words = ("sweep", "--param", "train.lr", "--values", "1000", "--config", "bare.toml")
-    assert failure(*words) == (1, "every training diverged: there is no best value", "smaller values")
+    assert failure(*words) == (1, "every training diverged: there is no best value", "try smaller values")
 
 
 def test_a_terminal_shows_one_bar_for_all_trainings() -> None:
@@ -194,7 +194,7 @@ def test_a_second_signal_ends_at_once_and_leaves_no_process() -> None:
         (["--param", "train.lr"], 2, "missing option '--values'"),
         (["--values", "1"], 2, "missing option '--param'"),
         (["--param", "train.lr", "--values", "1", "--values", "2"], 2, "`--param` is given 1 time and `--values` 2 t"),
-        (["--param", "train.lr", "--values", " "], 2, "`--values` is ' ', it must be values with commas between"),
+        (["--param", "train.lr", "--values", " "], 2, "`--values` is ' ', it must be values separated by commas"),
         (["--param", "train.lr", "--values", "1,x"], 2, '`train.lr` is "x", it must be a number above 0'),
         (["--param", "optim.lrr", "--values", "1"], 2, "unknown key `train.lrr`"),
         (["--param", "train.lr", "--values", "1,1"], 2, "`train.lr=1` comes twice among the values"),

@@ -1,4 +1,4 @@
-"""`n2n train --resume`: to the same weights, for longer, and what a run keeps."""
+"""Resuming by `n2n train --resume`: same weights, more epochs, kept settings."""
 
 from __future__ import annotations
 
