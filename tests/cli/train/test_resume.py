@@ -77,7 +77,7 @@ def test_what_is_no_run_cannot_be_gone_on_with(here: Path) -> None:
     Path("run").mkdir()
     last = Path("run/last.pth")
     last.write_bytes(Path("tiny.pth").read_bytes())  # of a version that could not go on
-    assert failure("train", "--resume", "run")[:2] == (1, "`run/last.pth` does not say how far its training has come")
+    assert failure("train", "--resume", "run")[:2] == (1, "`run/last.pth` holds no training progress")
     write_checkpoint(last, Model.from_checkpoint("tiny.pth").network.state_dict())
     told = "`run/last.pth` is no checkpoint to resume from: it holds no `model`, no `optimizer`"
     assert failure("train", "--resume", "run")[:2] == (1, told)
