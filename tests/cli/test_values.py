@@ -105,7 +105,7 @@ def test_training_on_16_bit_pairs_learns_in_counts() -> None:
     assert kind == "linear"
     assert float(low) == pytest.approx(96, rel=0.05)
     assert 130 < float(high) < 230
-    assert f"values from {float(low):.4g} to {float(high):.4g} are 0 to 1 for the network" in answer.err
+    assert f"values {float(low):.4g} to {float(high):.4g} are scaled to 0 to 1" in answer.err
 
     answer = n2n("denoise", "--model", "run/best.pth", "a/0.tif", "out.tif")
     assert answer.code == 0
