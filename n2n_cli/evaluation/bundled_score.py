@@ -16,7 +16,7 @@ from n2n_cli.models.predictor import Predictor
 from n2n_cli.nn.functional import Array
 
 _MOST_PIXELS = 2**20
-"""Maximum pixels of the pictures that are denoised for it: about a second on two cores."""
+"""Maximum number of pixels to denoise: about a second on two cores."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class BundledScore:
     name : str
         Name of the bundled model.
     psnr, own_psnr : float
-        Of the bundled model, and of the trained network, in dB: mean of each picture's PSNR.
+        Mean over pictures of the PSNR of the bundled model, and of the trained network, in dB.
     pictures : int
         Number of the held-out pictures that were denoised.
     """
@@ -47,7 +47,7 @@ class BundledScore:
 def bundled_score(
     data: Dataset, own_psnr: float, own: Callable[[], Model], *, threads: int, between: Callable[[], None]
 ) -> BundledScore | str:
-    """Denoise held-out pictures with the bundled model, as many as take about a second.
+    """Score the bundled model on as many held-out pictures as take about a second.
 
     Parameters
     ----------
@@ -55,14 +55,14 @@ def bundled_score(
     own_psnr : float
         PSNR of the trained network on all held-out pictures, in dB.
     own : function
-        Loads the trained network, which is needed if the pictures are too many.
+        Loads the trained network, which is scored again if not all held-out pictures are used.
     between : function
-        Called after each picture; may raise, to stop the work.
+        Called after each picture; may raise an error to stop the work.
 
     Returns
     -------
     BundledScore or str
-        Without a score, the reason why the model does not fit the pictures.
+        Score, or the reason for its absence.
     """
     if DEFAULT not in bundled_models():
         return "it is not installed"
@@ -74,7 +74,7 @@ def bundled_score(
     if channels not in (1, 3):
         return f"the held-out pictures have {channels} channels"
     if np.isnan(target).any():
-        return "the held-out pictures are not known as a whole"
+        return "some pixels of the held-out pictures are unknown"
     some = min(count, max(1, _MOST_PIXELS // (height * width)))
     pictures = HeldOut(_Some(data.validation, np.linspace(0, count - 1, some).astype(int)))
     bundled = Model.from_checkpoint(bundled_models()[DEFAULT], threads=threads).predictor.for_channels(channels)
@@ -91,7 +91,7 @@ def bundled_score(
 
 @dataclass(frozen=True)
 class _Some:
-    """Some of the pairs, by their numbers."""
+    """Selection of pairs by their numbers."""
 
     pairs: Pairs
     numbers: Array

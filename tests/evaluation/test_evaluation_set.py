@@ -94,7 +94,7 @@ def test_real_pairs_take_no_other_noise(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         open_evaluation_set(config(), folder, folder, "gaussian:9", seed=0)
     assert caught.value.message == (
-        f"`--noise` and `--seed` cannot be used: the pictures of `{folder}` are noisy as they are"
+        f"`--noise` and `--seed` cannot be used: the pictures of `{folder}` are already noisy"
     )
     with pytest.raises(UsageError, match=r"^`--crops` cannot be used"):
         open_evaluation_set(config(), folder, folder, crops=3)
