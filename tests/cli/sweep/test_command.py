@@ -197,7 +197,7 @@ def test_a_second_signal_ends_at_once_and_leaves_no_process() -> None:
         (["--param", "train.lr", "--values", " "], 2, "`--values` is ' ', it must be values separated by commas"),
         (["--param", "train.lr", "--values", "1,x"], 2, '`train.lr` is "x", it must be a number above 0'),
         (["--param", "optim.lrr", "--values", "1"], 2, "unknown key `train.lrr`"),
-        (["--param", "train.lr", "--values", "1,1"], 2, "`train.lr=1` comes twice among the values"),
+        (["--param", "train.lr", "--values", "1,1"], 2, "`train.lr=1` occurs twice among the values"),
         (["--param", "train.lr", "--values", "1", "--jobs", "0"], 2, "`--jobs` is '0', it must be a whole number"),
         (["--param", "train.lr", "--values", "1", "--epochs", "0"], 2, "`--epochs`: `train.epochs` is 0"),
         (["--param", "train.lr", "--values", "1", "--set", "x=1"], 2, "`--set x=1`: unknown key `x`"),
