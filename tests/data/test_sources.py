@@ -194,7 +194,9 @@ def test_pictures_of_kinds_that_are_not_read_are_told(tmp_path: Path) -> None:
     for name in "abc":
         save(tmp_path / f"{name}.png", colour(8, 8))
     (tmp_path / "d.nrrd").write_bytes(b"NRRD0004")
-    told_of = f"{tmp_path}: left out 1 picture that is not read: NRRD file (1); export as 16-bit TIFF or PNG, or mend"
+    told_of = (
+        f"{tmp_path}: left out 1 picture that is not read: NRRD file (1); export as 16-bit TIFF or PNG, or correct"
+    )
     _, (note,) = read_folder(tmp_path, 3, smallest=8)
     assert note.startswith(told_of)
     assert told_of in words(open_dataset(folder_config(tmp_path), 3, seed=0))

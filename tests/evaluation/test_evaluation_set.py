@@ -115,8 +115,8 @@ def test_portraits_are_scored_upright_and_kinds_that_are_not_read_are_told(tmp_p
     (batch,) = found.batches
     assert np.array_equal(batch.noisy, batch.clean)
     assert found.notes == (
-        f"{noisy}: left out 1 picture that is not read: AVIF picture (1); export as 16-bit TIFF or PNG, or mend the "
-        "ending",
+        f"{noisy}: left out 1 picture that is not read: AVIF picture (1); export as 16-bit TIFF or PNG, or correct "
+        "the extension",
     )
 
 

@@ -120,8 +120,8 @@ def test_the_format_is_that_of_the_ending(name: str, wanted: str) -> None:
 @pytest.mark.parametrize("name", ["a", "a.", "png", ".png", "a.png/b", "a.gif", "a.png.txt"])
 def test_an_unknown_ending(tmp_path: Path, name: str) -> None:
     for error in (refused(name, format_of), not_written(name, Picture(RGB))):
-        assert error.message == f"`{name}` does not end in the name of an image format"
-        assert error.hint == "known endings: " + ", ".join(FORMATS)
+        assert error.message == f"`{name}` does not have the extension of an image format"
+        assert error.hint == "known extensions: " + ", ".join(FORMATS)
 
 
 NOT_HELD: dict[str, tuple[str, Picture, str]] = {
