@@ -182,11 +182,12 @@ class Pages:
         return picture if self._all_channels else colours_alone(page_label(self.label, number), picture)
 
     def sample(self, most: int, numbers: Sequence[int] | None = None) -> Iterator[Picture]:
-        """Read at most so many pages besides the first, evenly spread over the file, the last among them.
+        """Read some pages besides the first, evenly spread over the file, the last included.
 
         Parameters
         ----------
         most : int
+            Maximum number of these pages.
         numbers : sequence of int, optional
             Pages to choose from; by default all.
         """
@@ -196,7 +197,7 @@ class Pages:
 
 
 class _SinglePicture:
-    """The picture of a file whose format has no pages."""
+    """Reader of the picture of a file whose format has no pages."""
 
     description = Description()
 
@@ -215,7 +216,7 @@ class _SinglePicture:
 
 
 def picture_size(source: Source, *, name: str | None = None) -> tuple[int, int]:
-    """(rows, columns) of an upright picture, or of a TIFF's first page, from the header.
+    """Read (rows, columns) of an upright picture, or of a TIFF's first page, from the header.
 
     Raises
     ------
@@ -234,7 +235,7 @@ def picture_size(source: Source, *, name: str | None = None) -> tuple[int, int]:
         elif image_format == "PNG":
             header = _png_header(file)
             height, width = header.height, header.width
-            with suppress(ValueError):  # damage behind the header is reported when the picture is read
+            with suppress(ValueError):  # damage after the header is reported when the picture is read
                 metadata, _ = png_metadata.read_metadata(png_chunks.read_chunks(file, header, skip_pixels=True).others)
         else:
             with opened_image(file, label, Limits(), load=False) as (image, whole, _):
@@ -265,13 +266,13 @@ def _png(file: BinaryIO, label: str, limits: Limits) -> Picture:
         notes += unfit + pillow.bytes_behind(behind)
         notes += tuple(f"its {name.decode('latin-1')} chunk is damaged and was left out" for name in chunks.damaged)
         if not chunks.ended:
-            notes += ("it ends behind its pixels: what may follow was left out",)
+            notes += ("it ends right after its pixels: later data may be missing",)
         if header.depth < 16:
             image_file = chunks.simple_file()
             chunks.pixels.clear()
             with Image.open(image_file, formats=["PNG"]) as image:
                 image.load()
-                image_file.close()  # frees memory: the image would keep it open while its pixels are copied
+                image_file.close()  # free its memory before the pixels are copied
                 return pillow.picture_of(label, image, metadata, notes)
     channels = png16.CHANNELS[header.colour]
     pixels = png16.decode(chunks.contents(b"IDAT"), header.height, header.width, channels, header.interlaced)

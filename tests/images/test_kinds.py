@@ -174,7 +174,7 @@ def test_a_png_that_ends_behind_its_pixels(tmp_path: Path) -> None:
         (tmp_path / "a.png").write_bytes(data[:-12])
         picture = read_picture(tmp_path / "a.png")
         assert np.array_equal(picture.pixels, np.atleast_3d(pixels))
-        assert picture.notes == ("it ends behind its pixels: what may follow was left out",)
+        assert picture.notes == ("it ends right after its pixels: later data may be missing",)
 
 
 def test_a_bmp_keeps_its_alpha(tmp_path: Path) -> None:

@@ -467,7 +467,7 @@ def test_alpha_that_was_multiplied_in_is_taken_out(dtype: type) -> None:
     half = round((whole // 5) * whole / share)
     assert picture.pixels.tolist() == [[[half, 0, whole], [0, 0, 0], [1, 2, whole]]]
     assert np.array_equal(picture.alpha, pixels[..., 3])  # type: ignore[arg-type]
-    assert picture.notes == ("its colours were divided by its alpha, which had been multiplied in",)
+    assert picture.notes == ("its premultiplied colours were divided by its alpha",)
     struct.pack_into("<I", data, at + 8, 0)
     assert read(bytes(data)).notes == ("its fourth channel, whose meaning is not stated, was left out",)
     assert read(bytes(data)).alpha is None
