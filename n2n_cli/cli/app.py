@@ -141,7 +141,7 @@ def _report(error: Exception) -> int:
     if hasattr(error, "format_message"):  # typer's usage errors
         message: str = error.format_message()
         if getattr(error, "option_name", None) == "--version":
-            usage = "`--version` stands alone: `n2n --version`"
+            usage = "use `--version` by itself: `n2n --version`"
         complain(message[:1].lower() + message[1:].removesuffix("."), usage)
         return int(getattr(error, "exit_code", 2))
     complain(*explain(error))

@@ -60,7 +60,7 @@ class InterruptionError(N2NError):
 
 
 def stderr() -> Console:
-    """Make a rich console on stderr; it prints plain text elsewhere than on a terminal."""
+    """Make a rich console on stderr, which prints plain text if it is no terminal."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)

@@ -133,7 +133,10 @@ def evaluate(
 
 
 def _counted(scores: Scores, tally: Tally, *, streams: bool) -> Iterator[Score]:
-    """Add scores to the tally as they arrive, with a progress bar if they are not printed at once."""
+    """Add scores to the tally as they arrive.
+
+    A bar shows the progress, unless each score is printed on the terminal at once.
+    """
     drawn = streams and sys.stdout is not None and sys.stdout.isatty()
     line = "{count} pictures measured"
     with nullcontext() if drawn else LongWork(line, _columns, scores.total, count=f"0/{scores.total}", name="") as work:

@@ -176,7 +176,9 @@ Threads: TypeAlias = Annotated[
 
 
 def requires(option: str, value: object, others: Mapping[str, object]) -> None:
-    """Refuse an option that is given without any of the others, a mapping of names to values.
+    """Refuse an option that is given without any of the others.
+
+    `others` maps names of options to their values.
 
     Raises
     ------
@@ -188,7 +190,7 @@ def requires(option: str, value: object, others: Mapping[str, object]) -> None:
 
 
 def exclusive(options: Mapping[str, object], *, why: str = "", hint: str = "leave out all but one") -> None:
-    """Refuse options that are given together, a mapping of names to values.
+    """Refuse options that are given together; `options` maps names to values.
 
     Raises
     ------

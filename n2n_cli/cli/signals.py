@@ -61,7 +61,7 @@ class StopSignals:
         if not self._reported and threading.current_thread() is threading.main_thread():
             self._reported = True
             with suppress(OSError):  # saving matters more than this message
-                tell(f"{self.received.name}: the step is finished and saved; once more ends at once")
+                tell(f"{self.received.name}: the step is finished and saved; a second signal ends at once")
         return True
 
     def interruption(self, hint: str, *, done: str = "") -> InterruptionError:

@@ -101,7 +101,7 @@ def measure_shift(first: Array, shot: Array) -> Pair | None:
 
 
 def common_area(shifts: Sequence[Pair], height: int, width: int) -> list[tuple[slice, slice]]:
-    """Find the rows and columns of each shot that show the area common to all; may be empty.
+    """Find the area common to all shots, as rows and columns of each; may be empty.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def measure_exposure(first: Array, shot: Array) -> Exposure:
         gain = float(covariance / spread)
         offset = float(np.average(y - gain * x, weights=weights))
     residuals = y - gain * x - offset
-    # Gain and offset are two parameters, estimated from so many blocks.
+    # Two parameters, gain and offset, are estimated from the blocks.
     error = deviation(residuals - np.median(residuals)) * math.sqrt(2 / blocks)
     return Exposure(gain, offset, math.sqrt(float(np.mean(np.square(gain * x + offset - x)))), error)
 

@@ -140,7 +140,7 @@ def _walk(place: NDArray[np.float64], *, rng: np.random.Generator) -> NDArray[np
 
 
 def _texture(*, rng: np.random.Generator) -> Floats:
-    """Generate a (SHEET, SHEET) tile of mean 0 and variance 1: 1/f^s noise, or ripples."""
+    """Generate a (SHEET, SHEET) tile of mean 0, variance 1: 1/f^s noise, or ripples."""
     fy, fx = np.fft.fftfreq(SHEET)[:, None], np.fft.rfftfreq(SHEET)
     angle, stretch = rng.uniform(0, np.pi), np.exp(rng.uniform(0, 1.2))
     cos, sin = np.cos(angle), np.sin(angle)

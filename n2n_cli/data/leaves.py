@@ -45,7 +45,7 @@ def drop_leaves(size: int, *, rng: np.random.Generator) -> Leaves:
 
 
 def topmost_leaves(leaves: Leaves, size: int) -> Integers:
-    """Find the topmost leaf at each sample: (S*S samples of a pixel, size*size pixels)."""
+    """Topmost leaf at each sample: (S*S samples of a pixel, size*size pixels)."""
     side = size * SUBPIXELS
     centre_x, centre_y, a, b = (SUBPIXELS * lengths for lengths in leaves[:4])
     half_height = np.where(leaves.box, a * leaves.sin + b * abs(leaves.cos), np.hypot(a * leaves.sin, b * leaves.cos))

@@ -63,7 +63,7 @@ class DifferenceNoise:
         return np.asarray(np.interp(level, self.levels, self.variances) + self.gain * brighter)
 
     def moved(self, first: Array, second: Array) -> Array:
-        """Make an (H, W) mask of the pixels where two (H, W, C) frames differ by more than noise."""
+        """(H, W) mask of the pixels where (H, W, C) frames differ by more than noise."""
         mask = np.zeros(first.shape[:2], bool)
         for a, b in zip(np.moveaxis(first, -1, 0), np.moveaxis(second, -1, 0), strict=True):
             difference = b.astype(np.float64) - a
@@ -77,7 +77,10 @@ class DifferenceNoise:
 
 
 def measure_noise(pairs: Iterable[tuple[Array, Array]]) -> DifferenceNoise:
-    """Measure the noise of the differences of aligned (H, W, C) frames, equal in brightness."""
+    """Measure the noise of the differences of (H, W, C) frames.
+
+    The frames of a pair are aligned, and equal in brightness.
+    """
     details: list[Array] = []
     levels: list[Array] = []
     apart: list[list[Array]] = [[] for _ in _SIDES]
@@ -107,7 +110,7 @@ def _tile_medians(x: Array) -> Array:
 
 
 def _by_level(detail: Array, level: Array) -> tuple[Array, Array, float]:
-    """Estimate noise variances by level: levels, variances, and the slope of the variance."""
+    """Estimate noise by level: levels, variances, and slope of the variance."""
     centres, variances, counts = [], [], []
     bounds = np.quantile(level, _SHARES)
     for i, (low, high) in enumerate(itertools.pairwise(bounds)):
@@ -125,7 +128,10 @@ def _by_level(detail: Array, level: Array) -> tuple[Array, Array, float]:
 
 
 def _robust_variance(detail: Array) -> float:
-    """Variance of the values without outliers; more than half may be zero in photon counts."""
+    """Variance of the values without outliers.
+
+    More than half of the values may be zero, as in photon counts.
+    """
     if not len(detail):
         return 0.0
     size = np.abs(detail)

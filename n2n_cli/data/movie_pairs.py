@@ -201,7 +201,7 @@ class Matched:
 
 
 def matched_frames(read: Reader, line: int, one: int, other: int, area: Area | None = None) -> Matched:
-    """Read an area of two frames of a line and match the second; the middle by default."""
+    """Read an area (default: the middle) of two frames of a line; match the second."""
     first, second = read(line, one), read(line, other)
     middle = middle_of(first.size)
     found = matched(first.seen(*middle), second.known(*middle))
@@ -236,7 +236,7 @@ def middle_of(size: Pair) -> Area:
 
 
 def _checked_shift(frame: Array, second: Array) -> Pair:
-    """Measure the shift of a second frame; accept it only if most of the frame then fits better.
+    """Measure the shift of a second frame, and check that it improves the fit.
 
     Moving objects can mislead the measurement.
     """

@@ -97,7 +97,7 @@ class _Found:
 
 
 def _measured(read: Reader, stacks: Stacks, movie: Movie) -> _Found:
-    """Measure some pairs of frames, spread over the movie, and its drift from first to last frame."""
+    """Measure pairs of frames, spread over the movie, and the drift over its length."""
     pairs: list[tuple[Array, Array]] = []
     copies, shift, change = 0, (0, 0), 0.0
     chosen = range(0, len(stacks), math.ceil(len(stacks) / _MEASURED))
@@ -137,9 +137,9 @@ def _shift(shift: Pair) -> str:
 
 
 def _from_first_to_last(read: Reader, movie: Movie) -> tuple[float, Pair]:
-    """Measure relative brightness change and shift from first to last frames of the longest line.
+    """Measure brightness change and shift from the first to the last frames.
 
-    Means of several frames are compared, which have less noise.
+    The means of several frames of the longest line are compared, which have less noise than single frames.
     """
     line = int(np.argmax(movie.lengths))
     count = min(_MEASURED, movie.lengths[line] // 4)
@@ -151,7 +151,10 @@ def _from_first_to_last(read: Reader, movie: Movie) -> tuple[float, Pair]:
 
 
 def _known_part(two: Matched) -> tuple[Array, Array]:
-    """Crop both frames to their common rows and columns; copy single missing pixels from the other."""
+    """Crop both frames to their common rows and columns.
+
+    A single missing pixel is copied from the other frame.
+    """
     frame, matched = two.frame, two.matched
     rows, columns = (~np.isnan(matched).all(axis=axes) for axes in ((1, 2), (0, 2)))
     frame, matched = frame[rows][:, columns], matched[rows][:, columns]

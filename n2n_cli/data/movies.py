@@ -1,4 +1,4 @@
-"""Movies: sequences ("lines") of frames, read as needed, split into blocks of time.
+"""Movies: lines of frames in time, read as needed, split into blocks of time.
 
 A movie has one line of frames for each depth, channel and file.
 """
@@ -101,7 +101,7 @@ class Frame:
         return self._converted(self._part(rows, columns))
 
     def known(self, rows: slice, columns: slice) -> Array:
-        """Convert an area to (h, w, channels) float32 pixels; NaN where a value is missing."""
+        """Convert an area to (h, w, channels) float32 pixels; NaN for missing values."""
         part = self._part(rows, columns)
         pixels = self._converted(part)
         missing = np.asarray(np.any((self.values or Values("display")).missing(part.pixels), axis=2))
@@ -144,7 +144,7 @@ class Stacks:
 
 
 def stacks_in_blocks(lengths: Sequence[int], frames: int, gap: int, name: str) -> tuple[Stacks, Stacks, int]:
-    """Split a movie into pairs for training and for validation, in separate blocks of time.
+    """Split a movie into pairs for training and validation, in blocks of time.
 
     Also returns the number of held-out frames. No pair crosses the border of a block.
 

@@ -38,6 +38,6 @@ def neighbours(x: Array, drawn: Array) -> tuple[Array, Array]:
 
 
 def cells(mask: Array) -> Array:
-    """Reduce a (..., H, W) mask with even sides to (..., H/2, W/2): cells where all four are true."""
+    """Reduce a (..., H, W) mask to its 2x2 cells: true if all four pixels are."""
     whole: Array = mask[..., ::2, ::2] & mask[..., ::2, 1::2] & mask[..., 1::2, ::2] & mask[..., 1::2, 1::2]
     return whole

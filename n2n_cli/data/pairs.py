@@ -206,7 +206,7 @@ class ArrayPairs:
 
 
 def augment(noisy: Array, target: Array, *, swap: bool = True, rng: np.random.Generator) -> None:
-    """Flip, rotate and optionally swap a pair of (H, W, C) pictures at random, in place.
+    """Randomly flip, rotate and optionally swap a pair of (H, W, C) pictures in place.
 
     Input and target can be swapped if their noise has the same distribution. Only square pictures are rotated.
     """

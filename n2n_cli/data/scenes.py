@@ -1,4 +1,4 @@
-"""Scenes in memory: shots of equal size and type, aligned and matched in brightness."""
+"""Scenes in memory: shots of one size and type, aligned and matched in brightness."""
 
 from __future__ import annotations
 

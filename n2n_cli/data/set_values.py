@@ -35,7 +35,7 @@ def values_of_set(paths: Sequence[Shot], text: str) -> Values | None:
 
 
 def values_of_pictures(pictures: Iterator[Picture], text: str) -> Values | None:
-    """Choose the transform for a data set from a sample of its pictures; see `values_of_set`."""
+    """Choose the transform from a sample of the pictures; see `values_of_set`."""
     if text not in MODES:
         return parse_values(text)
     first = next(pictures, None)
@@ -60,7 +60,7 @@ def values_note(values: Values | None) -> tuple[str, ...]:
 
 
 def seen_pixels(label: str, picture: Picture, values: Values | None) -> Array:
-    """(H, W, C) pixels of a picture: unchanged if for display, else transformed floats.
+    """(H, W, C) pixels: unchanged for display pictures, else transformed floats.
 
     Values that are not finite, or far outside the set's range, are filled in from their surroundings.
 
@@ -82,7 +82,9 @@ def seen_pixels(label: str, picture: Picture, values: Values | None) -> Array:
 
 
 def read_pixels(path: Path, channels: int, values: Values | None = None, *, page: int | None = None) -> Array:
-    """Read (H, W, channels) upright pixels; convert gray to RGB or RGB to ITU-R 601 luma.
+    """Read (H, W, channels) upright pixels, converted between gray and RGB.
+
+    Gray of RGB is the luma of ITU-R BT.601.
 
     Parameters
     ----------

@@ -158,7 +158,9 @@ def bursts(source: Path) -> list[Scene]:
 
 
 def burst_places(source: Path) -> list[Path]:
-    """List the places of bursts: subfolders, then possible stacks; or the source itself if it is a file.
+    """List the places of bursts: subfolders, then possible stacks.
+
+    A source that is a file is its only place.
 
     Raises
     ------
@@ -172,7 +174,7 @@ def burst_places(source: Path) -> list[Path]:
 
 
 def _all_pairs(count: int) -> tuple[Pair, ...]:
-    """List ordered pairs of different shots; in a long burst, only shots near each other.
+    """List ordered pairs of different shots, near each other in a long burst.
 
     The last shots of a long burst are paired with the first ones, too.
     """
@@ -183,7 +185,7 @@ def _all_pairs(count: int) -> tuple[Pair, ...]:
 
 
 def single_pictures(folder: Path) -> list[Scene]:
-    """Make a scene of one shot for every picture of a folder and every page of its stacks.
+    """Make a scene of one shot for every picture and every stack page of a folder.
 
     Raises
     ------

@@ -55,6 +55,6 @@ class SinglePairs(ShotCrops):
 
 
 def drawn_in(target: Array) -> Array:
-    """Reshape drawn pixels of a batch for `neighbours`: (N, 2, H, W) -> (2, N, 1, 1, H, W)."""
+    """Reshape drawn pixels for `neighbours`: (N, 2, H, W) -> (2, N, 1, 1, H, W)."""
     drawn: Array = np.moveaxis(target, 1, 0)[:, :, None, None].astype(np.intp)
     return drawn

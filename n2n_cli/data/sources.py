@@ -180,7 +180,7 @@ def read_folder(
 
 
 def find_pair_file(source: str, name: str) -> Path | None:
-    """Find the pair file `source`, or `name` in the folder `source`; None if there is neither."""
+    """Find the pair file `source`, or `name` in the folder `source`; None if neither."""
     path = Path(source)
     with suppress(OSError):  # the error is reported when the path is read
         if source != DEAD_LEAVES and path.is_dir():
@@ -199,7 +199,7 @@ def read_pair_file(path: Path) -> ArrayPairs:
         When it does not hold such a tuple.
     """
     if not os.access(path, os.R_OK):
-        raise DataError(f"there is no file of pairs `{path}` that may be read")
+        raise DataError(f"there is no readable file of pairs `{path}`")
     tree = read_checkpoint(path)
     whole = isinstance(tree, tuple | list) and len(tree) == 2 and all(isinstance(part, np.ndarray) for part in tree)
     if not whole or tree[0].shape != tree[1].shape or tree[0].ndim != 4 or {p.dtype for p in tree} != {np.dtype("u1")}:

@@ -21,7 +21,7 @@ _MOST_PIXELS = 2**20
 
 @dataclass(frozen=True)
 class BundledScore:
-    """PSNR of the bundled model and of the trained network on the same held-out pictures.
+    """PSNR of the bundled model and the trained network on the same held-out pictures.
 
     Attributes
     ----------

@@ -46,7 +46,10 @@ class PictureMetrics:
 
     @property
     def rms(self) -> float | None:
-        """Root mean squared error of measured values, in their own units, if there is a ground truth."""
+        """Root mean squared error of measured values, in their own units.
+
+        None without ground truth.
+        """
         return None if self.unit is None or self.psnr is None else self.unit * 10 ** (-self.psnr / 20)
 
     def __str__(self) -> str:

@@ -184,7 +184,10 @@ def _held_out(data: DataConfig, channels: int, *, seed: int, threads: int | None
 
 
 def _from_pairs(pairs: Pairs, at_once: int = _BATCH_SIZE) -> EvaluationSet:
-    """Make an evaluation set of pairs (noisy, clean), named by index, in batches of `at_once`."""
+    """Make an evaluation set of pairs (noisy, clean), in batches of `at_once`.
+
+    Pairs are named by their indices.
+    """
     batches = (
         EvaluationBatch(tuple(f"pair {i}" for i in indices), *pairs.batch(indices))
         for indices in batch_indices(len(pairs), at_once)

@@ -80,7 +80,7 @@ def _similarity(picture: Array, clean: Array) -> Array:
 
 @cache
 def _windows(size: int) -> Array:
-    """Make a matrix (positions, size) whose row i holds the window weights at position i.
+    """Matrix (positions, size) whose row i holds the window weights at position i.
 
     The weights of a row sum to 1.
     """
@@ -93,7 +93,7 @@ def _windows(size: int) -> Array:
 
 
 def _spans(size: int) -> Iterator[slice]:
-    """Yield tiles along an axis; every position of the window lies in exactly one of them."""
+    """Yield tiles along an axis; each window position is in exactly one of them."""
     positions = max(1, size - _WINDOW + 1)
     step = _TILE - _WINDOW + 1
     for start in range(0, positions, step):

@@ -76,7 +76,7 @@ def pages_of_channel(axes: tuple[Axis, ...], count: int, channel: int) -> list[i
 
 
 def page_axes(label: str, count: int, described: tuple[Axis, ...], text: str | None = None) -> tuple[Axis, ...]:
-    """Determine the axes of pages: from `text`, else from the file's description, else time.
+    """Determine the axes of pages: from `text`, else from the file, else time.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ class _Format(Protocol):
 
 
 class _Instrument:
-    """Metadata of an instrument's format, which only files of the same format can hold."""
+    """Metadata of an instrument's format, which no other format can hold."""
 
     def __init__(self, header: str) -> None:
         self._header = header

@@ -92,7 +92,10 @@ def directories(first: Directory) -> Iterator[Directory]:
 
 
 def _cut(data: bytearray, directory: Directory) -> None:
-    """Remove damaged rows of a directory's table in place; row -1 is the next directory."""
+    """Remove damaged rows of a directory's table in place.
+
+    Row -1 is the offset of the next directory.
+    """
     rows, following = _table(data, directory)
     kept = b"".join(row for index, row in enumerate(rows) if index not in directory.damaged)
     following = bytes(4) if -1 in directory.damaged else following
@@ -119,7 +122,10 @@ def built(directory: Directory) -> bytes:
 
 
 def with_entries(data: bytes, entries: Mapping[int, Values]) -> bytes:
-    """Add entries, given by type and values, to EXIF data; all else stays in its place."""
+    """Add entries, given by type and values, to EXIF data.
+
+    All else stays in its place.
+    """
     data = data.removeprefix(HEAD) or _EMPTY
     first = parsed(data)
     added = Directory(first.order, {tag: entry(first.order, *values) for tag, values in entries.items()})
@@ -187,7 +193,7 @@ def density(x: Any, y: Any) -> tuple[float, float] | None:
 
 
 def dots_per_inch(x: Any, y: Any, unit: Any = None) -> tuple[float, float] | None:
-    """Convert a resolution to dots per inch; None if it is invalid or 1, which means unknown.
+    """Convert a resolution to dots per inch; None if invalid or 1, meaning unknown.
 
     Parameters
     ----------

@@ -37,7 +37,7 @@ JPEG_QUALITY = 95
 
 
 def ending_of(path: Path | str) -> str:
-    """File name extension in lower case; two parts, as .fits.gz, for a compressed file."""
+    """File name extension in lower case; two parts for compressed files, as .fits.gz."""
     suffixes = Path(path).suffixes[-2:]
     both = "".join(suffixes).lower()
     return both if both in FORMATS else Path(path).suffix.lower()

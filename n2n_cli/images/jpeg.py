@@ -196,7 +196,10 @@ def written(key: str, metadata: Metadata, order: Order) -> list[Part] | None:
 
 
 def whole_resolution(metadata: Metadata) -> tuple[int, int] | None:
-    """Round a resolution to whole numbers, as JFIF requires; None if it changes by 0.1% or more."""
+    """Round a resolution to whole numbers, as JFIF requires.
+
+    None if that changes the resolution by 0.1% or more.
+    """
     values = metadata.get("dpi") or metadata.get("aspect") or (0, 0)
     x, y = (round(value) for value in values)
     fits = all(0 < n < 2**16 and abs(n - value) < value / 1000 for n, value in zip((x, y), values, strict=True))

@@ -48,7 +48,7 @@ class Kind(NamedTuple):
     hint : str
         Advice for the user.
     is_picture : bool
-        True for a picture, false for a file that merely lies beside pictures.
+        True for a picture, false for a file that belongs to one.
     """
 
     name: str
@@ -107,7 +107,7 @@ _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"%!PS", Kind("PostScript document", _EXPORT, False)),
     (0, b"\xc5\xd0\xd3\xc6", Kind("PostScript document", _EXPORT, False)),
     (0, b"\x1a\x45\xdf\xa3", Kind("Matroska video", _FRAMES, False)),
-    (0, b"\0\5\x16\7", Kind("file of macOS that lies beside a picture", "name the file without `._`", False)),
+    (0, b"\0\5\x16\7", Kind("macOS metadata file of a picture", "name the file without `._`", False)),
     (0, b"\x1f\x8b", Kind("gzip file", _UNPACK, False)),
     (0, b"BZh", Kind("bzip2 file", _UNPACK, False)),
     (0, b"\xfd7zXZ\0", Kind("xz file", _UNPACK, False)),
@@ -246,7 +246,7 @@ def _kind_of_file(path: Path, file: BinaryIO) -> Kind | str | None:
 
 
 def skipped_notes(paths: Iterable[Path], place: Path) -> tuple[str, ...]:
-    """Note on pictures that are not read because of their extensions, if there are any."""
+    """Note on pictures, if any, that are not read because of their extensions."""
     counts = Counter(kind for path in paths if (kind := picture_kind(path)) is not None)
     if not counts:
         return ()

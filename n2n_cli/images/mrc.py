@@ -84,7 +84,7 @@ class MrcPages:
         file.seek(0)
         data = file.read(mrcfile.dtypes.HEADER_DTYPE.itemsize)
         if len(data) < mrcfile.dtypes.HEADER_DTYPE.itemsize:
-            raise ValueError("its header is cut off")
+            raise ValueError("its header is truncated")
         self._header, order = _header(data, mrcfile.dtypes.HEADER_DTYPE)
         self.size = int(self._header["ny"]), int(self._header["nx"])
         self._count, extended = int(self._header["nz"]), int(self._header["nsymbt"])

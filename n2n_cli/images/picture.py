@@ -124,7 +124,7 @@ class Picture:
         return self.pixels if self.alpha is None else np.concatenate([self.pixels, self.alpha[..., None]], axis=2)
 
     def parts(self) -> list[Picture]:
-        """Split into gray or RGB, and each further channel except alpha, as separate pictures."""
+        """Split into pictures: gray or RGB, and each further channel except alpha."""
         if not self.extra:
             return [self]
         pixels = [np.ascontiguousarray(self.pixels[..., part]) for part in self._slices()]

@@ -104,7 +104,10 @@ def picture_of(label: str, image: Image.Image, metadata: Metadata, notes: tuple[
 
 
 def _values(image: Image.Image) -> Array:
-    """Copy the pixels as (H, W, C) uint8, in bands: Pillow needs twice the memory of a copy."""
+    """Copy the pixels as (H, W, C) uint8.
+
+    They are copied in bands, because Pillow needs twice the memory of a copy.
+    """
     width, height = image.size
     values = np.empty((height, width, len(image.getbands())), np.uint8)
     for top in range(0, height, _BAND):
@@ -125,7 +128,10 @@ def _check_depth(label: str, image: Image.Image) -> None:
 
 
 def _deep_gray(image: Image.Image) -> Array:
-    """Read (H, W) uint16 pixels, black at 0 and white at 65535; Pillow does not scale this depth."""
+    """Read (H, W) uint16 pixels, black at 0 and white at 65535.
+
+    Pillow does not scale this depth.
+    """
     values: Array = np.asarray(image).astype(np.uint16)
     tags = getattr(image, "tag_v2", {})
     if tags.get(_BITS_PER_SAMPLE) == (12,):

@@ -12,7 +12,7 @@ LUMA = np.array([[0.299], [0.587], [0.114]], np.float32)
 
 
 def to_float(pixels: Array) -> Array:
-    """Convert uint8 or uint16 pixels to float32 in [0, 1]; float pixels are not scaled."""
+    """Convert uint8 or uint16 pixels to float32 in [0, 1]; do not scale floats."""
     if pixels.dtype.kind == "f":
         return pixels.astype(np.float32, copy=False)
     return pixels * np.float32(1 / np.iinfo(pixels.dtype).max)

@@ -182,7 +182,7 @@ class Pages:
         return picture if self._all_channels else colours_alone(page_label(self.label, number), picture)
 
     def sample(self, most: int, numbers: Sequence[int] | None = None) -> Iterator[Picture]:
-        """Read some pages besides the first, evenly spread over the file, the last included.
+        """Read some pages besides the first, spread over the file, the last included.
 
         Parameters
         ----------
@@ -216,7 +216,7 @@ class _SinglePicture:
 
 
 def picture_size(source: Source, *, name: str | None = None) -> tuple[int, int]:
-    """Read (rows, columns) of an upright picture, or of a TIFF's first page, from the header.
+    """Read (rows, columns) of an upright picture, or first page, from the header.
 
     Raises
     ------

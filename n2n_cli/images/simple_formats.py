@@ -18,7 +18,10 @@ from n2n_cli.images.sources import Limits, check_size, without_warnings
 
 
 def read_simple(file: BinaryIO, label: str, limits: Limits) -> Picture:
-    """Read a JPEG, WebP or BMP; raises errors of `reading.read_picture` or of the decoders."""
+    """Read a JPEG, WebP or BMP.
+
+    Raises errors of `reading.read_picture` or of the decoders.
+    """
     with without_warnings(), opened_image(file, label, limits) as (image, whole, notes):
         metadata, noted = pillow.read_metadata(image, whole)
         notes += noted

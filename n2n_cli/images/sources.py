@@ -37,7 +37,10 @@ def label_of(place: Source, name: str | None) -> str:
 
 
 def page_label(label: str, number: int) -> str:
-    """Name of a page in messages; the first one has no number, since it may be the only one."""
+    """Name of a page in messages.
+
+    The first page has no number, since it may be the only one.
+    """
     return label if number == 0 else f"{label}, page {number + 1},"
 
 
@@ -95,7 +98,10 @@ def _not_whole(label: str, reason: str = "") -> ImageError:
 
 @contextmanager
 def _copied(stream: BinaryIO, label: str) -> Iterator[BinaryIO]:
-    """Copy a stream to a seekable file; stop after the first bytes if it is not a picture."""
+    """Copy a stream to a seekable file.
+
+    If its first bytes are not those of a picture, no more is read.
+    """
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as copy:
         start = stream.read(kinds.START)
         if start:

@@ -1,4 +1,4 @@
-"""Stacks of pages with axes: movies, depth, channels; from a file or a folder of frames."""
+"""Stacks of pages with axes (time, depth, channels), from a file or a folder."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class Stack:
         if _kind(picture) != self._kind:
             one, other = _text(self._kind), _text(_kind(picture))
             raise ImageError(
-                f"page {number + 1} of {self._label} is {other}, its first page is {one}: they are no stack",
+                f"page {number + 1} of {self._label} is {other}, its first page is {one}: they are not a stack",
                 hint="save pages of one size and type in a separate file or folder",
             )
         return picture

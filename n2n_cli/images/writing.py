@@ -174,7 +174,7 @@ def _write(file: BinaryIO, label: str, pages: Iterator[Picture], image_format: s
     """Write all pages; return names of all that the format could not hold."""
     first = next(pages, None)
     if first is None:
-        raise ImageError(f"{label} cannot be written: there is no picture", hint="see what was read")
+        raise ImageError(f"{label} cannot be written: there is no picture", hint="check the source")
     left_out: list[str] = []
     if image_format in ("TIFF", "FITS", "MRC"):
         writer = _page_writer(file, label, first, image_format)
@@ -213,7 +213,7 @@ def check_holds(label: str, picture: Picture, image_format: str) -> None:
     """
     pixels, alpha = picture.pixels, picture.alpha
     if pixels.ndim != 3 or pixels.shape[2] - len(picture.extra) not in (1, 3) or not pixels.size:
-        raise ValueError(f"pixels of the shape {pixels.shape} are no picture")
+        raise ValueError(f"pixels of the shape {pixels.shape} are not a picture")
     if alpha is not None and (alpha.shape, alpha.dtype) != (pixels.shape[:2], pixels.dtype):
         raise ValueError(f"its alpha is {alpha.dtype} of the shape {alpha.shape}, its pixels {pixels.dtype}")
     if picture.extra and image_format != "TIFF":

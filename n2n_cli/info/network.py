@@ -170,7 +170,7 @@ def _layers(network: Module, shape: Shape, pixels: int, prefix: str) -> Iterator
 
 
 def _macs(module: Module, before: Shape, after: Shape) -> int:
-    """Count multiply-accumulate operations of a layer from its input and output shapes."""
+    """Count multiply-accumulate operations of a layer from input and output shapes."""
     if isinstance(module, Conv2d):
         return module.weight.data.size * math.prod(after[2:])
     return module.weight.data.size * math.prod(before[2:]) if isinstance(module, TransposeConv2d) else 0

@@ -74,7 +74,10 @@ class PictureFacts:
 
 
 def is_picture(source: str) -> bool:
-    """True for a picture file, also of an unsupported format; by file name or first bytes."""
+    """True for a picture file, by its name or first bytes.
+
+    Pictures of unsupported formats count, too.
+    """
     path = Path(source)
     if has_ending(path):
         return True

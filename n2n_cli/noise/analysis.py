@@ -1,4 +1,4 @@
-"""Noise analysis of a picture: luma, chroma, correlation, dependence on brightness.
+"""Noise analysis: luma, chroma, correlation, dependence on brightness.
 
 Noise is measured by frequency, in the DCT coefficients of blocks of 16x16 pixels. In every band of frequencies, texture
 adds to the energy of the noise, but little in smooth blocks. So the mean energy of the noise is one of the quantiles of
@@ -95,7 +95,10 @@ class NoiseAnalysis:
 
     @property
     def strongest(self) -> tuple[int, int] | None:
-        """Brightness range of the strongest noise, in grey levels of 255; None if it varies little."""
+        """Brightness range of the strongest noise, in grey levels of 255.
+
+        None if the noise varies little.
+        """
         known = [(level, i) for i, level in enumerate(self.by_brightness) if level == level]
         if not known or max(known)[0] <= _UNEVEN * min(known)[0]:
             return None
@@ -204,7 +207,7 @@ def log_quantiles(energies: Array) -> Array:
 
 
 def features(luma: Array, chroma: Array | None) -> Array:
-    """Flatten (bands, quantiles) logarithms of luma and chroma to the input of the network."""
+    """Flatten (bands, quantiles) logarithms of luma and chroma to network input."""
     first, second = (np.array([i * BANDS + j for i, j in pairs]) for pairs in (PAIRS[1:], [p[::-1] for p in PAIRS[1:]]))
     parts = [(x[first] + x[second]).ravel() / 2 for x in (luma, np.zeros_like(luma) if chroma is None else chroma)]
     return np.concatenate([*parts, [float(chroma is None)]])
@@ -217,7 +220,7 @@ def _weights() -> tuple[Array, ...]:
 
 
 def _ranks(spectrum: Spectrum) -> Array:
-    """Ranks of the noise energy among the quantiles, (3, bands): luma, chroma, channel mean."""
+    """Ranks of noise energy among quantiles, (3, bands): luma, chroma, channel mean."""
     chroma = None if spectrum.chroma is None else log_quantiles(spectrum.chroma)
     x = features(log_quantiles(spectrum.luma), chroma)
     *hidden, weight, bias = _weights()
@@ -264,7 +267,7 @@ def _correlation(energies: Array) -> tuple[float, ...]:
 
 
 def _by_brightness(spectrum: Spectrum, ranks: Array, variance: float) -> tuple[float, ...]:
-    """Standard deviation of luma at each brightness level, from the ranks within its blocks.
+    """Standard deviation of luma at each brightness level, from its blocks' ranks.
 
     The variances are scaled so that their mean over the picture is `variance`.
     """

@@ -82,7 +82,7 @@ def compressed(picture: Array, quality: int, *, rng: np.random.Generator) -> Arr
 
 
 def drawn_jpeg(quality: int, *, rng: np.random.Generator) -> Callable[[Array], Array]:
-    """Draw a grid position and a colour resolution; return a function that compresses with them."""
+    """Draw grid position and colour resolution; return a function that uses them."""
     # Imported here: every command imports the noise models, and few compress.
     from PIL import Image
 

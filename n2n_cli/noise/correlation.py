@@ -71,7 +71,7 @@ def noise_correlation(noisy: Picture, denoised: Picture, distance: int = 1) -> t
 def _moments(
     noisy: Picture, denoised: Picture, place: tuple[slice, slice], distance: int
 ) -> tuple[float, float, float, float]:
-    """Measure texture of a window, and variance and covariances, across and down, of its noise."""
+    """Measure texture, noise variance, and noise covariances across and down."""
     clean = denoised.to_unit(denoised.pixels[place]).astype(np.float64)
     removed = noisy.to_unit(noisy.pixels[place]) - clean
     removed -= removed.mean(axis=(0, 1))
@@ -82,7 +82,7 @@ def _moments(
 
 
 def correlation_notes(noisy: Picture, denoised: Picture, factor: int) -> list[str]:
-    """Make a note for the user if noise at a distance of `factor` pixels is correlated."""
+    """Note for the user if noise at a distance of `factor` pixels is correlated."""
     most = max(noise_correlation(noisy, denoised, factor))
     if not most > LIMIT:  # also for NaN
         return []

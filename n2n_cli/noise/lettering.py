@@ -48,7 +48,7 @@ def cover_with_text(picture: Array, covered: float, *, rng: np.random.Generator)
 
 @cache
 def letter_shapes(size: int) -> list[Array]:
-    """Make boolean (rows, columns) masks of the letters, without empty rows or columns."""
+    """Boolean (rows, columns) masks of the letters, without empty rows or columns."""
     # Imported here: every command imports the noise models, and few draw letters.
     from PIL.ImageFont import load_default
 

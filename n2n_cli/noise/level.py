@@ -85,7 +85,7 @@ def estimate_sigma(pixels: Array) -> float:
 
 
 def deviation(values: Array) -> float:
-    """Robust standard deviation of zero-mean normal values, from their median magnitude."""
+    """Robust standard deviation of zero-mean normal values by their median magnitude."""
     return float(np.median(np.abs(values))) / _MEDIAN
 
 
@@ -137,7 +137,7 @@ def _count(mask: Array) -> Array:
 
 
 def _shrinkage(black: Array, white: Array) -> Array:
-    """Factor by which clipping shrinks the deviation of noise, from numbers of clipped pixels."""
+    """Factor by which clipping shrinks the deviation of noise, by clipped pixels."""
     whole = _PIXELS**2 + 1
     codes, places = np.unique(black * whole + white, return_inverse=True)
     return np.array([_kept(*divmod(int(code), whole)) for code in codes], np.float32)[places]
@@ -145,7 +145,7 @@ def _shrinkage(black: Array, white: Array) -> Array:
 
 @cache
 def _kept(black: int, white: int) -> float:
-    """Deviation of a standard normal variable, clipped in `black` and `white` pixels of a window."""
+    """Deviation of a standard normal variable, clipped in some pixels of a window."""
     normal, pixels = NormalDist(), _PIXELS**2
     if black + white >= pixels:  # no unclipped pixel is left
         return 1.0

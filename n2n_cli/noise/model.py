@@ -70,11 +70,11 @@ class NoiseModel:
         raise NotImplementedError
 
     def draw(self, source: Array, *, rng: np.random.Generator) -> Array:
-        """Draw an (H, W, C) float32 noisy view of (H*scale, W*scale, C) integers or floats."""
+        """Draw an (H, W, C) float32 noisy view of an (H*scale, W*scale, C) picture."""
         raise NotImplementedError
 
     def draw_target(self, source: Array, *, rng: np.random.Generator) -> Array:
-        """Draw a view as target; models whose mean view is not the clean picture correct it."""
+        """Draw a view as target, corrected if the mean view is not the clean picture."""
         return self.draw(source, rng=rng)
 
     def draw_pair(self, source: Array, *, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -89,7 +89,7 @@ def _mixture(text: str, parts: str) -> Mixture:
 
 
 def _model(text: str, whole: str) -> tuple[type[NoiseModel], list[Strength]]:
-    """Parse the type and the strengths of a model; `whole` is the user's text, for errors."""
+    """Parse type and strengths of a model; `whole` is the user's text, for errors."""
     name, _, behind = text.partition(":")
     model = NOISE_MODELS.get(name)
     inside = "" if text == whole else f", in place of {text!r}"
@@ -109,7 +109,7 @@ def _model(text: str, whole: str) -> tuple[type[NoiseModel], list[Strength]]:
 
 
 def _strength(text: str) -> Strength:
-    """Parse a non-negative number, or a range of two: `-` for uniform, `~` for log-uniform."""
+    """Parse a non-negative number, or a range: `-` is uniform, `~` log-uniform."""
     if "~" in text:
         low, high = map(float, text.split("~"))
         if not low > 0:

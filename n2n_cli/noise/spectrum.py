@@ -61,7 +61,7 @@ class Spectrum:
 
 
 def spread(h: int, w: int) -> tuple[Array, Array]:
-    """Choose rows and columns of the blocks' top-left pixels, evenly spread over a picture."""
+    """Choose rows and columns of the blocks' first pixels, spread over a picture."""
     down, across = ((side - SIDE) // _STEP + 1 for side in (h, w))
     if down * across > _BLOCKS:
         down = max(1, min(down, max(_BLOCKS // across, round(math.sqrt(_BLOCKS * h / w)))))

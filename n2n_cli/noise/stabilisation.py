@@ -42,7 +42,7 @@ _ROUNDS, _OUTLYING = 12, 0.1
 
 @dataclass(frozen=True)
 class NoiseFit:
-    """Noise variance of a picture as a linear function of its signal x: gain * x + variance.
+    """Noise variance as a linear function of the signal x: gain * x + variance.
 
     Attributes
     ----------
@@ -131,7 +131,7 @@ def _blocks(plane: Array, valid: Array) -> tuple[Array, Array]:
 
 
 def _of_mean(quantile: float) -> float:
-    """Quantile of a block's mean squared normal coefficient, relative to its expectation.
+    """Quantile of a block's mean squared normal coefficient, over its expectation.
 
     Uses the approximation of Wilson and Hilferty (1931).
     """
@@ -165,7 +165,7 @@ def _line(signal: Array, noise: Array) -> tuple[float, float, float]:
 
 
 def stabilise(x: Array, gain: float, variance: float) -> Array:
-    """Apply the generalised Anscombe transform: the noise of the result has unit variance."""
+    """Generalised Anscombe transform: the noise of the result has unit variance."""
     shifted = x / gain + (3 / 8 + variance / gain**2)
     result: Array = 2 * np.sqrt(np.maximum(shifted, 0))
     return result

@@ -86,7 +86,7 @@ def text(value: Any) -> str:
 
 
 def _in_a_name(value: Any) -> str:
-    """Format a value as part of a file name; a checksum replaces characters that are left out."""
+    """Format a value as part of a file name; a checksum replaces omitted characters."""
     whole = text(value)
     name = re.sub(r"[^\w.+-]+", "-", whole)
     if name != whole.replace(":", "-") or len(name) > _LONGEST:

@@ -94,7 +94,10 @@ def result_of(point: Point, run: Run, status: str, reason: str | None = None) ->
 
 
 def best_of(results: Iterable[Result]) -> Result | None:
-    """Find the finished training with the highest validation PSNR; the first of equal ones."""
+    """Find the finished training with the highest validation PSNR.
+
+    The first of equal ones is taken.
+    """
     return max((result for result in results if result.psnr is not None), key=lambda r: r.psnr or 0.0, default=None)
 
 

@@ -44,7 +44,7 @@ def read_history(source: Path) -> History:
         runs = sorted(folder.parent.name for folder in source.glob(f"*/{path.name}"))
         raise DataError(
             f"`{source}` holds no `{path.name}`" if source.is_dir() else f"there is no run `{source}`",
-            hint=f"it holds runs: `{source / runs[0]}` is one" if runs else "name a run's folder, as `runs/default-1`",
+            hint=f"name a run in it, as `{source / runs[0]}`" if runs else "name a run's folder, as `runs/default-1`",
         ) from None
     except OSError as error:
         raise DataError(f"`{path}` cannot be read: {error.strerror}") from None

@@ -146,7 +146,7 @@ class _Training:
         )
 
     def _bundled(self) -> BundledScore | str | None:
-        """Measure the bundled model on the held-out pictures and save its score; None if stopped."""
+        """Score the bundled model on held-out pictures; save the score. None if stopped."""
         best, threads = self.session.run.best, self.model.threads
         try:
             score = bundled_score(

@@ -205,7 +205,7 @@ def is_number(value: Any) -> bool:
 
 
 def _is_epoch(line: Any) -> bool:
-    """Check an epoch in a checkpoint: its names and values are written to `metrics.jsonl`."""
+    """Check an epoch in a checkpoint, which is written to `metrics.jsonl`."""
     return (
         isinstance(line, dict)
         and "psnr" in line

@@ -349,7 +349,7 @@ def test_the_pairs_to_measure_with_are_not_learned_from(tmp_path: Path) -> None:
 def test_a_missing_pair_file(name: str, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         open_dataset(folder_config(tmp_path / name), 3, seed=0)
-    assert caught.value.message == f"there is no file of pairs `{tmp_path / name}` that may be read"
+    assert caught.value.message == f"there is no readable file of pairs `{tmp_path / name}`"
 
 
 def test_a_pickle_is_refused(tmp_path: Path) -> None:

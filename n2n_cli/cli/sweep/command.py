@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from n2n_cli.sweeps.sweep import Sweep
 
 _MOST_JOBS = 1024
-_HOW_TO_GO_ON = "the same command continues it"
+_HOW_TO_CONTINUE = "the same command continues it"
 
 
 def sweep(
@@ -125,11 +125,11 @@ def _run(swept: Sweep, jobs: int | None, threads: int | None) -> dict[str, str |
                     if isinstance(event, Ended) and event.status == "failed":
                         failures[point.name] = event.hint
         except KeyboardInterrupt:
-            raise signals.interruption(_HOW_TO_GO_ON) from None
+            raise signals.interruption(_HOW_TO_CONTINUE) from None
         finally:
             events.close()
         if signals.received is not None and swept.left:
-            raise signals.interruption(f"what was done is saved: {_HOW_TO_GO_ON}")
+            raise signals.interruption(f"finished work is saved: {_HOW_TO_CONTINUE}")
     return failures
 
 
@@ -159,7 +159,7 @@ def _fail(swept: Sweep, failures: Mapping[str, str | None]) -> None:
     """Raise an error if a training failed, or if all of them diverged."""
     if failures:
         hints = {*failures.values()} - {None}
-        again = "the same command again does only what is not finished"
+        again = "the same command repeats only unfinished trainings"
         raise N2NError(
             f"{len(failures)} of {counted(len(swept.points), 'training')} failed: {', '.join(failures)}",
             hint=f"{hints.pop()}; {again}" if len(hints) == 1 else f"solve the problems above; {again}",

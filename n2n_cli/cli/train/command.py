@@ -200,7 +200,7 @@ def train(
         try:
             (show if ranks.first else show_nothing)(_watched(records, signals, run, ranks))
         except KeyboardInterrupt:
-            raise signals.interruption(_what_is_left(run)) from None
+            raise signals.interruption(_kept(run)) from None
         finally:
             records.close()
             if ranks.first and out is None and resume is None:
@@ -217,7 +217,7 @@ def _watched(records: Iterable[Record], signals: StopSignals, run: Run, ranks: R
             signals.saves = True
         if isinstance(record, Stopped):
             signals.received = ranks.any_of(signals.received)
-            raise signals.interruption(f"step {record.step} of epoch {record.epoch} is saved: {_how_to_go_on(run)}")
+            raise signals.interruption(f"step {record.step} of epoch {record.epoch} is saved: {_how_to_continue(run)}")
         yield record
 
 
@@ -244,12 +244,12 @@ def _config_of(run: Run) -> Config:
     return config_in(tree, run.last)
 
 
-def _what_is_left(run: Run) -> str:
+def _kept(run: Run) -> str:
     if run.last.is_file():
-        return f"what was saved before is kept: {_how_to_go_on(run)}"
+        return f"the last checkpoint is kept: {_how_to_continue(run)}"
     return f"nothing was saved yet: `{run.folder}` holds no checkpoint"
 
 
-def _how_to_go_on(run: Run) -> str:
+def _how_to_continue(run: Run) -> str:
     plugins = "".join(f" --plugin {shlex.quote(path)}" for path in loaded_plugins())
     return f"`n2n train --resume {shlex.quote(str(run.folder))}{plugins}` continues it"

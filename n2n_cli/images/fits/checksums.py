@@ -11,7 +11,7 @@ ALL_ONES = 0xFFFFFFFF
 
 
 class Sum32:
-    """Ones' complement sum of the 32-bit words of a unit, given in parts of any length."""
+    """Ones' complement sum of the 32-bit words of a unit, given in parts."""
 
     def __init__(self) -> None:
         self._total, self._rest = 0, b""

@@ -1,4 +1,4 @@
-"""FITS images compressed in tiles, which are stored in a table; decoded by astropy.
+"""FITS images compressed in tiles, stored in a table and decoded by astropy.
 
 The sizes, places, lengths and unpacked sizes of the tiles are checked first, since wrong ones could crash the decoders.
 """
@@ -221,7 +221,7 @@ class TileWriter:
 
 
 def _clear_dates(fits: Any, made: bytearray) -> None:
-    """Clear the time in each tile's gzip header, so that equal pixels give equal bytes."""
+    """Clear the time in gzip headers of tiles, so that equal pixels give equal bytes."""
     header = fits.Header.fromstring(bytes(made))
     start = len(header.tostring())
     heap = start + header["NAXIS1"] * header["NAXIS2"]

@@ -143,7 +143,7 @@ def read_chunks(file: BinaryIO, header: Header, *, skip_pixels: bool = False) ->
 
 
 def _read(file: BinaryIO, head: bytes) -> tuple[bytes, bytes, bool]:
-    """Read the chunk that begins with `head`: name, content, and whether the checksum is right."""
+    """Read the chunk that begins with `head`: name, content, and if its checksum fits."""
     if len(head) < 8:
         raise ValueError("it ends too early")
     length, name = struct.unpack(">I4s", head)

@@ -197,7 +197,7 @@ def _raw_profile(text: bytes, kind: str) -> bytes:
             return data
     except ValueError:
         pass
-    raise _ExifError if kind == "exif" else ValueError("it is no profile")
+    raise _ExifError if kind == "exif" else ValueError("it is not a profile")
 
 
 def kinds(part: Part) -> set[str]:

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 WRONG_SIZES = "the sizes of its strips or tiles are wrong, and were computed"
 _LARGEST_TILE = 2**26  # maximum bytes of a tile that is larger than the picture
-_FAR = 2**62  # behind the end of every file
+_FAR = 2**62  # offset beyond the end of any file
 _PACKED = 4096  # a compressed block may take twice its size plus this many bytes
 
 
@@ -60,7 +60,7 @@ class Blocks:
 
     @property
     def stored_bytes(self) -> int:
-        """Number of bytes of the file that hold pixels; bytes that blocks share count once."""
+        """Number of bytes that hold pixels; bytes that blocks share count once."""
         _, first = np.unique(self.places, return_index=True)
         return int(self.lengths[first].sum())
 
@@ -72,7 +72,7 @@ class Blocks:
 
 
 def decoded(page: Page, decode: Callable[[Blocks], T]) -> tuple[T, Blocks]:
-    """Decode the blocks of a page; retry with extended blocks if their stated sizes are too small.
+    """Decode the blocks of a page; retry with extended blocks after an error.
 
     Returns
     -------

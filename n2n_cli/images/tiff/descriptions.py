@@ -243,7 +243,10 @@ def _ome_axes(found: _Pixels, count: int, samples: int) -> tuple[Axis, ...] | No
 
 
 def _grid(places: dict[str, Array], count: int) -> tuple[Axis, ...] | None:
-    """Axes, the slowest first, if the pages form a complete grid in some order; else None."""
+    """Axes, the slowest first, if the pages form a complete grid; else None.
+
+    The pages may be in any order.
+    """
     steps = {axis: np.unique(along, return_inverse=True) for axis, along in places.items()}
     several = [axis for axis, (values, _) in steps.items() if len(values) > 1]
     for axes in itertools.permutations(several):

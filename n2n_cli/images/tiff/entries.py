@@ -147,7 +147,7 @@ def read_directory(
     strict: bool = False,
     room: Room | None = None,
 ) -> Directory:
-    """Read a directory and the EXIF directories that it points to, without damaged entries.
+    """Read a directory and the EXIF directories below it, without damaged entries.
 
     The values together take at most as much memory as the file.
 
@@ -273,7 +273,7 @@ class DirectoryWriter:
         return Placed(rows, {tag: self.place(inner) for tag, inner in directory.inner.items()})
 
     def write(self, placed: Placed, following: int, *, big: bool = False) -> int:
-        """Write the table of a directory and of those that it points to; return its offset.
+        """Write the tables of a directory and of those below it; return its offset.
 
         Parameters
         ----------

@@ -98,7 +98,7 @@ def decompressed(pieces: list[bytes], rows: list[int], compression: int, blocks:
 
 
 def pillow_image(page: Page, blocks: Blocks) -> Image.Image:
-    """Decode a page with Pillow, from a file with only the pixels and the tags on them.
+    """Decode a page with Pillow, from a file of only its pixels and the tags on them.
 
     Raises
     ------

@@ -92,7 +92,7 @@ def _damage(found: Directory) -> Iterator[str]:
 
 
 def read_stored(stored: Stored) -> Metadata:
-    """Decode the metadata in stored tags, except EXIF data; damaged metadata is left out."""
+    """Decode the metadata in stored tags, except EXIF data and damaged metadata."""
     directory = Directory(stored.order, {int(part.key): Entry(part.type, part.data) for part in stored.parts})
     data = {tag: entry.data for tag, entry in directory.entries.items()}
     metadata = exif.resolution_of(directory)

@@ -112,7 +112,10 @@ class Page:
         return values.pop()
 
     def integers(self, tag: int) -> tuple[int, ...]:
-        """Read the whole numbers of a tag; empty if there are none, or too many for channels."""
+        """Read the whole numbers of a tag.
+
+        Empty if there are none, or more than any picture has channels.
+        """
         if tag not in self.tags or self.tags.entry(tag).number > _MOST_INTEGERS:
             return ()
         values = self.tags.numbers(tag)
@@ -242,7 +245,7 @@ def _noted(page: Page, note: str) -> Page:
 
 
 def _imagej_stack(page: Page, claimed: int, found: int) -> Iterator[Page]:
-    """Read the rest of a file whose description claims more pictures than it has directories.
+    """Read the rest of a file that claims more pictures than it has directories.
 
     Above 4 GB, ImageJ writes all further pictures one after the other, without directories. In a smaller file, the
     description was copied from another file.

@@ -64,7 +64,7 @@ class Layout:
 
 
 def layout_of(page: Page) -> Layout | None:
-    """Determine the layout of gray or RGB pixels; None for pixels that `decode` cannot read.
+    """Layout of gray or RGB pixels; None for pixels that `decode` cannot read.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def decode(page: Page, layout: Layout, blocks: Blocks) -> Array:
 
 
 def _unpacked(page: Page, layout: Layout, blocks: Blocks, numbers: range) -> Iterator[Array | None]:
-    """Decompress strips or tiles to (rows, bytes) each; None for one that is not stored."""
+    """Decompress strips or tiles to (rows, bytes) each; None for an absent one."""
     at_once = (
         max(1, _AT_ONCE // max(_LEAST, blocks.rows * blocks.row_bytes)) if layout.compression in _BY_LIBTIFF else 1
     )
@@ -155,7 +155,10 @@ def _inflated(piece: bytes, longest: int) -> bytes:
 
 
 def _values(data: Array, layout: Layout, width: int) -> Array:
-    """Convert (rows, bytes) of a strip or tile to (rows, width, channels); undo the predictor."""
+    """Convert (rows, bytes) of a strip or tile to (rows, width, channels).
+
+    The predictor is undone.
+    """
     channels = 1 if layout.planar else layout.samples
     rows, row_bytes = data.shape
     columns = row_bytes // (channels * layout.dtype.itemsize)
@@ -174,7 +177,10 @@ def _values(data: Array, layout: Layout, width: int) -> Array:
 
 
 def _float_values(data: Array, itemsize: int, columns: int) -> Array:
-    """Undo the float predictor: differences of bytes, the most significant of a row first."""
+    """Undo the float predictor.
+
+    It stores differences of bytes, the most significant bytes of a row first.
+    """
     rows, _, channels = data.shape
     apart = np.add.accumulate(data, axis=1, dtype=np.uint8)
     joined = np.moveaxis(apart.reshape(rows, itemsize, columns * channels), 1, -1)

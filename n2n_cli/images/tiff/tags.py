@@ -83,7 +83,7 @@ class Tags(Mapping[int, Any]):
         end = file.seek(0, io.SEEK_END)
         start = offset + struct.calcsize(count_format)
         if not (len(head) <= offset and start <= end):
-            raise ValueError("its list of pages leads behind the end of the file")
+            raise ValueError("its list of pages leads beyond the end of the file")
         file.seek(offset)
         count = self._offset(file.read(start - offset))
         size = struct.calcsize(self._order + entry_format) + inline
@@ -140,7 +140,7 @@ class Tags(Mapping[int, Any]):
         return self._entries[tag]
 
     def lies_in(self, start: int, end: int) -> bool:
-        """True if the directory, a directory that it names, or a value starts in a part of the file."""
+        """True if the directory, one that it names, or a value starts in the given range."""
         inner = (place for tag in _DIRECTORIES for place in self.numbers(tag).tolist())
         places = [self._place, *(entry.place for entry in self._entries.values()), *inner]
         return any(start <= place < end for place in places)
@@ -152,7 +152,7 @@ class Tags(Mapping[int, Any]):
         return self._file.read(entry.length if most is None else min(most, entry.length))
 
     def numbers(self, tag: int) -> Array:
-        """Read the numbers of a tag, in this machine's byte order; empty if there are none."""
+        """Read the numbers of a tag, in native byte order; empty if there are none."""
         entry = self._entries.get(tag)
         name = None if entry is None else _NUMBERS.get(entry.type)
         if name is None:

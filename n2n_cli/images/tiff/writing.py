@@ -50,7 +50,7 @@ class TiffWriter:
         self._waiting_bytes = 0
 
     def add(self, picture: Picture) -> list[str]:
-        """Write a picture's pixels and metadata; return names of metadata that TIFF cannot hold."""
+        """Write a picture; return names of metadata that TIFF cannot hold."""
         pixels, order = picture.channels, self._writer.order
         metadata, parts, parts_order, left_out = carried(picture.metadata, "TIFF")
         described = directory_of(metadata, parts, parts_order).in_order(order)

@@ -32,7 +32,10 @@ def _symmetric(centre: float, near: float, diagonal: float, far: float) -> Array
 
 
 def _row(centre: float, near: float, diagonal: float, far: float, across: float) -> Array:
-    """Weights for a colour whose nearest pixels are left and right; `across` is two rows away."""
+    """Make weights for a colour whose nearest pixels are left and right.
+
+    `across` is the weight two rows above and below.
+    """
     kernel = _symmetric(centre, 0, diagonal, 0)
     kernel[2, [1, 3]] = near
     kernel[2, [0, 4]] = far
@@ -90,7 +93,7 @@ def _colour(y: int, x: int, red: tuple[int, int]) -> int:
 
 
 def _nearest(y: int, x: int, colour: int, red: tuple[int, int]) -> str | None:
-    """Position of the nearest pixels of a colour around (y, x); None if (y, x) measures it."""
+    """Position of a colour's nearest pixels around (y, x); None if (y, x) measures it."""
     measured = _colour(y, x, red)
     if measured == colour:
         return None

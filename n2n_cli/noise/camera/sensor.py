@@ -1,4 +1,4 @@
-"""Sensor of a camera: white-balance gains, colour matrix, shot and read noise, Bayer mosaic.
+"""Camera sensor: white balance, colour matrix, shot and read noise, Bayer mosaic.
 
 References
 ----------

@@ -47,6 +47,6 @@ def smoothed(noise: Array, *, smoothing: bool, sharpening: bool, rng: np.random.
 
 
 def _blur(squared: Array, sigma: float) -> Array:
-    """Transfer function of a Gaussian blur of `sigma` pixels, at squared cycles per pixel."""
+    """Transfer function of a Gaussian blur by `sigma` pixels, at squared frequencies."""
     transfer: Array = np.exp(-2 * math.pi**2 * sigma**2 * squared)
     return transfer

@@ -101,7 +101,7 @@ def test_a_divergence_is_logged_and_a_failure_ends_with_1(no_plots: None) -> Non
         "error: data.source=none: there is no folder `none`\n"
         "error: 1 of 2 trainings failed: data.source=none\n\n"
         "hint: a data source is a folder of pictures, or a file of pairs: .pkl, .pth, .pt; "
-        "the same command again does only what is not finished\n"
+        "the same command repeats only unfinished trainings\n"
     )
 
 
@@ -160,7 +160,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals) -> 
         os.killpg(process.pid, number)  # as a terminal does, to every process
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (128 + number, "")
-    assert err.endswith("\n\nhint: what was done is saved: the same command continues it\n")
+    assert err.endswith("\n\nhint: finished work is saved: the same command continues it\n")
     assert "Traceback" not in err
     for folder in ("run/train.lr=0.1", "run/train.lr=1"):
         assert read_checkpoint(f"{folder}/last.pth")["progress"]["epoch"] > 2
