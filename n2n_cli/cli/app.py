@@ -14,7 +14,7 @@ from typer.core import TyperGroup, TyperOption
 
 from n2n_cli import __version__
 from n2n_cli.cli.compare import compare
-from n2n_cli.cli.console import InterruptionError, complain, explain, result, settings, tell
+from n2n_cli.cli.console import InterruptionError, complain, explain, log, result, settings
 from n2n_cli.cli.denoise.command import denoise
 from n2n_cli.cli.denoise.parsers import DenoiseCommand
 from n2n_cli.cli.eval import evaluate
@@ -70,7 +70,7 @@ class Commands(TyperGroup):
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a name outside the terminal's encoding is no error
         try:
-            with noted_to(tell):
+            with noted_to(log):
                 code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         except Exception as error:
             code = _report(error) if reports(error) else int(getattr(error, "exit_code", 1))

@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from n2n_cli.cli.console import confirm, result, tell
+from n2n_cli.cli.console import confirm, log, result
 from n2n_cli.cli.options import Json, Out, Page, ValuesMode, option
 
 
@@ -70,7 +70,7 @@ def compare(
     for path in paths:
         picture = upright(read_picture(path, page=page))
         for note in (*picture.notes, *([] if picture.alpha is None else ["its transparency is not shown"])):
-            tell(f"{path}: {note}")
+            log(f"{path}: {note}")
         pictures.append((path, picture))
     compared = comparison.compare(pictures, crops, values)
     write_picture(out, Picture(compared.draw()), mode=mode_of_copies(*(path for path, _ in pictures)))
@@ -79,4 +79,4 @@ def compare(
             result(json_line(asdict(metrics)))
         else:
             confirm(f"{metrics.picture}: {metrics}")
-    tell(f"sheet: {out}")
+    log(f"sheet: {out}")

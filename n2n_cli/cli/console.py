@@ -73,7 +73,7 @@ def shows_progress() -> bool:
     return not stderr().is_dumb_terminal
 
 
-def tell(message: str) -> None:
+def log(message: str) -> None:
     """Print a one-line message on stderr, unless `--quiet`."""
     if not settings.quiet and sys.stderr is not None:  # None if the caller has closed it
         with suppress(OSError):  # a closed terminal or a full disk must not stop the work

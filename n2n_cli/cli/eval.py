@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from n2n_cli.cli.console import result, tell
+from n2n_cli.cli.console import log, result
 from n2n_cli.cli.options import (
     Ensemble,
     Json,
@@ -98,7 +98,7 @@ def evaluate(
         model.config.override("data.noise", noise, "--noise")  # refuse a wrong value before the work
     settings = model.config if values is None else model.config.override("data.values", values, "--values")
     if data is None and clean is None and ranks.first:
-        tell(f"pictures: held out from {model.config.data.source}")  # the user may not know this source
+        log(f"pictures: held out from {model.config.data.source}")  # the user may not know this source
     scores = evaluation.evaluate(
         model, settings, data, noise, clean=clean, crops=crops, seed=seed, clip=clip, page=page, ranks=ranks
     )
@@ -106,7 +106,7 @@ def evaluate(
         show_nothing(scores)
         return
     for note in scores.notes:
-        tell(note)
+        log(note)
     tally = evaluation.Tally()
     if as_json:
         show = _print_json
@@ -117,16 +117,16 @@ def evaluate(
     show(_counted(scores, tally, streams=show is not _print_table), tally)
     summary = tally.summary()
     if as_csv:
-        tell(
+        log(
             f"mean of {summary.pictures}: noisy {summary.noisy_psnr:.2f} dB, denoised {summary.psnr:.2f} dB; "
             f"SSIM {summary.noisy_ssim:.4f}, {summary.ssim:.4f}"
         )
     if scores.measured:
-        tell(
+        log(
             f"measured values: RMS error noisy {summary.noisy_rms:.4g}, denoised {summary.rms:.4g} in their own units; "
             "PSNR refers to the range of each picture's values"
         )
-    tell(
+    log(
         f"PSNR of the mean error over all pictures: noisy {summary.noisy_pooled_psnr:.2f} dB, "
         f"denoised {summary.pooled_psnr:.2f} dB"
     )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from n2n_cli.cli.console import confirm, tell
+from n2n_cli.cli.console import confirm, log
 from n2n_cli.cli.options import option
 from n2n_cli.errors import UsageError, printable
 
@@ -69,7 +69,7 @@ def export(
         )
     chosen = choose_model(checkpoint)
     if checkpoint is None:
-        tell(f"model: {printable(chosen.text)}")
+        log(f"model: {printable(chosen.text)}")
     others = [choose_model(name).path for name in average or []]
     check_inputs_kept([target], [chosen.path, *others])
     write = exporting.export_onnx if onnx else exporting.export

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
-from n2n_cli.cli.console import shows_progress, stderr, tell
+from n2n_cli.cli.console import log, shows_progress, stderr
 from n2n_cli.errors import printable
 
 if TYPE_CHECKING:
@@ -93,12 +93,12 @@ class LongWork:
             self._fields |= fields
             self._draw()
             if not self._draws and time.monotonic() >= self._next and (left := self._left()):
-                tell(self._line.format(**self._fields) + left)
+                log(self._line.format(**self._fields) + left)
 
-    def tell(self, message: str) -> None:
+    def log(self, message: str) -> None:
         """Print a log line, with the time left if no bar shows it."""
         with self._lock:
-            tell(message + ("" if self._draws else self._left()))
+            log(message + ("" if self._draws else self._left()))
 
     def _left(self) -> str:
         """Suffix with the time left; empty if it is short or not yet known."""

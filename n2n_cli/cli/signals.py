@@ -12,7 +12,7 @@ from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from n2n_cli.cli.console import InterruptionError, tell
+from n2n_cli.cli.console import InterruptionError, log
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
@@ -61,7 +61,7 @@ class StopSignals:
         if not self._reported and threading.current_thread() is threading.main_thread():
             self._reported = True
             with suppress(OSError):  # saving matters more than this message
-                tell(f"{self.received.name}: the step is finished and saved; a second signal ends at once")
+                log(f"{self.received.name}: the step is finished and saved; a second signal ends at once")
         return True
 
     def interruption(self, hint: str, *, done: str = "") -> InterruptionError:

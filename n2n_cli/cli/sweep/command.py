@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from n2n_cli.cli.console import confirm, result, tell
+from n2n_cli.cli.console import confirm, log, result
 from n2n_cli.cli.options import Assignments, Json, Threads, config_option, number, option, overridden, whole_number
 from n2n_cli.cli.signals import StopSignals
-from n2n_cli.cli.sweep.progress import log, progress
+from n2n_cli.cli.sweep.progress import log_event, progress
 from n2n_cli.errors import N2NError, UsageError, counted, printable
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def sweep(
     swept = Sweep(folder, points_of(base, grid), force=force)
     left = len(swept.left)
     done = f", {len(swept.points) - left} of them finished" if left < len(swept.points) else ""
-    tell(f"sweep folder: {folder}: {counted(len(swept.points), 'training')}{done}")
+    log(f"sweep folder: {folder}: {counted(len(swept.points), 'training')}{done}")
     failures = _run(swept, jobs, threads)
     _draw(swept)
     if swept.best is not None:
@@ -121,7 +121,7 @@ def _run(swept: Sweep, jobs: int | None, threads: int | None) -> dict[str, str |
                 for point, event in events:
                     signals.saves = True
                     show(point, event)
-                    log(swept, point, event)
+                    log_event(swept, point, event)
                     if isinstance(event, Ended) and event.status == "failed":
                         failures[point.name] = event.hint
         except KeyboardInterrupt:
@@ -138,10 +138,10 @@ def _draw(swept: Sweep) -> None:
     from n2n_cli.plots.style import INSTALL, available
 
     if not available():
-        tell(f"no plot is drawn: {INSTALL}")
+        log(f"no plot is drawn: {INSTALL}")
         return
     draw_sweep([*swept.results.values()], swept.plots)
-    tell(f"plot: {', '.join(map(str, swept.plots))}")
+    log(f"plot: {', '.join(map(str, swept.plots))}")
 
 
 def _print_best(swept: Sweep, best: Result, *, as_json: bool) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from n2n_cli.cli.console import complain, settings, tell
+from n2n_cli.cli.console import complain, log, settings
 from n2n_cli.cli.progress import LongWork
 
 if TYPE_CHECKING:
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from n2n_cli.sweeps.workers import Message
 
 
-def log(swept: Sweep, point: Point, event: Message) -> None:
+def log_event(swept: Sweep, point: Point, event: Message) -> None:
     """Log each finished epoch and training in one line."""
     from n2n_cli.sweeps.workers import Ended
     from n2n_cli.training.records import Epoch
 
     match event:
         case Epoch():
-            tell(f"{point.name}: epoch {event.epoch}/{event.epochs}: validation PSNR {event.psnr:.2f} dB")
+            log(f"{point.name}: epoch {event.epoch}/{event.epochs}: validation PSNR {event.psnr:.2f} dB")
         case Ended(status="done"):
             done = swept.results[point.folder]
-            tell(f"{point.name}: done, {done.psnr:.2f} dB after epoch {done.best_epoch}, {done.seconds:.0f} s")
+            log(f"{point.name}: done, {done.psnr:.2f} dB after epoch {done.best_epoch}, {done.seconds:.0f} s")
         case Ended(status="diverged"):
-            tell(f"{point.name}: diverged: {event.reason}")
+            log(f"{point.name}: diverged: {event.reason}")
         case Ended(status="failed"):
             for line in event.trace.splitlines() if settings.debug else ():
-                tell(line)
+                log(line)
             complain(f"{point.name}: {event.reason}")
 
 

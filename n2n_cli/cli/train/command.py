@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from n2n_cli.cli.console import settings, tell
+from n2n_cli.cli.console import log, settings
 from n2n_cli.cli.options import (
     Assignments,
     SomeValuesMode,
@@ -173,19 +173,19 @@ def train(
         before = ranks.from_first(lambda: _config_of(run))
         check_same_kind(sources, before.data)
         resolved = overridden(before, given, None)
-    tell(f"run folder: {run.folder}")
+    log(f"run folder: {run.folder}")
     if resume is not None and not run.last.is_file():
-        tell(
+        log(
             f"it holds no `{run.last.name}` yet: the training starts from the beginning, "
             f"as its `{run.config.name}` says"
         )
     first_time = " (generated on first use, which takes some seconds)" if resolved.data.source == DEAD_LEAVES else ""
     second = f" and {resolved.data.second}" if resolved.data.second else ""
-    tell(f"pictures: {resolved.data.source}{second}{first_time}")
+    log(f"pictures: {resolved.data.source}{second}{first_time}")
     if resolved.train.init and resume is None:
-        tell(f"starts from the weights of {resolved.train.init}")
+        log(f"starts from the weights of {resolved.train.init}")
     if ranks.count > 1:
-        tell(f"{ranks.count} ranks share each batch; this one has {counted(threads or ranks.threads, 'thread')}")
+        log(f"{ranks.count} ranks share each batch; this one has {counted(threads or ranks.threads, 'thread')}")
     with StopSignals() as signals:
         records = training.train(
             resolved,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from n2n_cli.cli.console import confirm, tell
+from n2n_cli.cli.console import confirm, log
 from n2n_cli.cli.progress import LongWork
 from n2n_cli.errors import counted, printable
 
@@ -33,7 +33,7 @@ def show(records: Iterable[Record]) -> None:
                 case Started():
                     steps, epochs = record.steps, record.epochs
                     for text in _introduction(record):
-                        work.tell(text)
+                        work.log(text)
                     work.start(steps * epochs, record.done)
                 case Step():
                     work.update(
@@ -45,7 +45,7 @@ def show(records: Iterable[Record]) -> None:
                     )
                 case Epoch():
                     work.update(psnr=f"{record.psnr:.2f}")
-                    work.tell(_line(record))
+                    work.log(_line(record))
                 case Finished():
                     finished = record
     if finished is not None:
@@ -105,11 +105,11 @@ def _bundled(score: BundledScore | str) -> str:
 
 def _finish(record: Finished) -> None:
     if not record.denoises:
-        tell(
+        log(
             "this network does not denoise yet, and `n2n denoise` will not use it by default: train it for more epochs "
             "(`--epochs`) or on more pairs (`data.pairs`)"
         )
     if record.bundled is not None:
-        tell(_bundled(record.bundled))
+        log(_bundled(record.bundled))
     checkpoint = printable(str(record.checkpoint))
     confirm(f"{checkpoint}: noisy {record.noisy_psnr:.2f} dB, denoised {record.psnr:.2f} dB")
