@@ -106,7 +106,7 @@ def common_area(shifts: Sequence[Pair], height: int, width: int) -> list[tuple[s
     Parameters
     ----------
     shifts : sequence of (rows, columns)
-        From `measure_shift`; (0, 0) for the first shot.
+        Results of `measure_shift`; (0, 0) for the first shot.
     """
     spans = []
     for axis, side in enumerate((height, width)):

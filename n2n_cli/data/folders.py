@@ -60,8 +60,9 @@ def matched(first: Sequence[Path], second: Sequence[Path]) -> tuple[list[tuple[P
     Returns
     -------
     pairs : list of (Path, Path)
-        In the order of `first`.
+        Matched files, in the order of `first`.
     first_alone, second_alone : list of Path
+        Files without a match.
     """
     pairs: dict[Path, Path] = {}
     taken = set[Path]()

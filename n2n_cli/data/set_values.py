@@ -100,7 +100,7 @@ def read_pixels(path: Path, channels: int, values: Values | None = None, *, page
     Raises
     ------
     ImageError
-        As from `read_picture` and `seen_pixels`.
+        Errors of `read_picture` and `seen_pixels`.
     ArgumentError
         When `channels` is neither 1 nor 3.
     """

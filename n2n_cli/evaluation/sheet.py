@@ -70,7 +70,7 @@ def draw_sheet(heading: str, facts: str, panels: Sequence[Panel], regions: Seque
     heading, facts : str
         The two lines at the top.
     panels : sequence of Panel
-        At least one; their pictures have the same size. The regions are marked on the first.
+        At least one panel, with pictures of equal size. The regions are marked on the first panel.
     regions : sequence of Region
         Regions inside the pictures, each enlarged in a separate row.
 

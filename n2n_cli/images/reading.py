@@ -70,7 +70,7 @@ def read_picture(
         if len(pages) > 1 and page is None:
             raise ImageError(
                 f"{pages.label} has {len(pages)} frames or pages; only single pictures are read here",
-                hint="`--page N` where the command has it; or save the one to be read as a picture of its own",
+                hint="`--page N`, if the command has it; or save the wanted one as a separate picture",
             )
         number = 0 if page is None or len(pages) == 1 else page - 1
         if not 0 <= number < len(pages):
@@ -176,7 +176,7 @@ class Pages:
             return self._reader.is_reduced(number)
 
     def page(self, number: int) -> Picture:
-        """Read a page, the first of which has the number 0."""
+        """Read a page; pages are numbered from 0."""
         with reading_errors(self.label):
             picture = self._reader.page(number)
         return picture if self._all_channels else colours_alone(page_label(self.label, number), picture)
@@ -221,7 +221,7 @@ def picture_size(source: Source, *, name: str | None = None) -> tuple[int, int]:
     Raises
     ------
     ImageError
-        As from `read_picture`, for errors in the header.
+        Errors of `read_picture`, for the header.
     """
     with opened(source, name) as (file, label), reading_errors(label), without_warnings():
         image_format, metadata = format_of_file(file), Metadata()

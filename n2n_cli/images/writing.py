@@ -107,13 +107,11 @@ def write_pages(
     label = label_of(target, name)
     if format is None:
         if not isinstance(target, (str, Path)):
-            raise ArgumentError(
-                "format", format, "named, for a stream has no ending: " + ", ".join(dict.fromkeys(FORMATS.values()))
-            )
+            raise ArgumentError("format", format, "given for a stream: " + ", ".join(dict.fromkeys(FORMATS.values())))
         format = format_of(target)
     elif format not in FORMATS.values():
         raise ArgumentError("format", format, "one of " + ", ".join(dict.fromkeys(FORMATS.values())))
-    left_out: dict[str, None] = {}  # each once, in order
+    left_out: dict[str, None] = {}  # an ordered set
     source = _Source(pages)
     try:
         with _open(target, mode) as file:
