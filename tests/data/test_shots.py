@@ -171,7 +171,7 @@ def test_what_is_no_table(text: str | bytes, message: str, tmp_path: Path) -> No
 
 def test_a_table_that_is_not_there_is_a_folder_or_is_too_long(tmp_path: Path) -> None:
     missing = tmp_path / "no.csv"
-    assert told(DataError, lambda: listed_pairs(missing)).message == f"there is not a table of pairs `{missing}`"
+    assert told(DataError, lambda: listed_pairs(missing)).message == f"there is no table of pairs `{missing}`"
     assert "is a folder, not a table" in told(DataError, lambda: listed_pairs(tmp_path)).message
     long = table(tmp_path, "a.png,b.png")
     os.truncate(long, 100_000_001)
