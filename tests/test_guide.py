@@ -112,5 +112,5 @@ def test_what_the_guide_corrects_is_what_the_training_tells(here: Path) -> None:
     words[words.index("--epochs") + 1] = "1"
     told = CliRunner().invoke(app, words).stderr
     assert "shots are shifted" in told
-    assert "only what all shots of a scene show is used" in told
+    assert "only the area that all shots of a scene show is used" in told
     assert "all are made as bright as the first" in told

@@ -1,19 +1,19 @@
-"""The command line: parses, calls one library function, prints.
+"""Command line: each command parses, calls one library function and prints.
 
-A module or a package for each command:
+Each command is a module or a package:
 
 train, sweep, plot       training
 eval, compare            measuring
 denoise                  denoising
 info, models, export     models; `info` also describes pictures and the machine
 
-Shared by several commands:
+Modules that several commands share:
 
-app       `n2n` itself: options before the command, and how every error ends
+app       `n2n` itself: options before the command, and the report of every error
 options   parsers, options of several commands, and rules between options
 help      panels of options in `--help`
 console   messages on stderr, results on stdout
-progress  a bar, or lines of a log, with the time left
+progress  a bar or log lines, with the time left
 signals   SIGINT, SIGTERM and SIGHUP
-ranked    a command that the ranks of an MPI job run together
+ranked    commands that all ranks of an MPI job run together
 """

@@ -14,7 +14,7 @@ from typer.core import TyperGroup, TyperOption
 
 from n2n_cli import __version__
 from n2n_cli.cli.compare import compare
-from n2n_cli.cli.console import InterruptionError, complain, explain, result, settings, tell
+from n2n_cli.cli.console import InterruptionError, complain, explain, log, result, settings
 from n2n_cli.cli.denoise.command import denoise
 from n2n_cli.cli.eval import evaluate
 from n2n_cli.cli.export import export
@@ -22,7 +22,7 @@ from n2n_cli.cli.help import EVERYWHERE, arrange
 from n2n_cli.cli.info import info
 from n2n_cli.cli.models import models
 from n2n_cli.cli.plot import plot
-from n2n_cli.cli.ranked import leave_ranks, on_ranks, tells
+from n2n_cli.cli.ranked import leave_ranks, on_ranks, reports
 from n2n_cli.cli.sweep.command import sweep
 from n2n_cli.cli.train.command import train
 from n2n_cli.cli.train.sources import TrainCommand
@@ -31,17 +31,17 @@ from n2n_cli.system.blas import prepare_blas
 from n2n_cli.system.notes import noted_to
 from n2n_cli.system.plugins import load_plugin
 
-_ANYWHERE = {  # options that may stand before the command or behind it
+_ANYWHERE = {  # options accepted before and after the command
     "quiet": (("--quiet", "-q"), "Print only errors, and figures that were asked for."),
-    "verbose": (("--verbose", "-v"), "Print a line per picture, and how --self learned."),
+    "verbose": (("--verbose", "-v"), "Print a line per picture, and the log of --self."),
     "debug": (("--debug",), "Print the traceback of an error, too."),
 }
 
 
 class Commands(TyperGroup):
-    """The commands; each fails with `error: ...`, a hint and an exit code.
+    """Command group that reports each error as `error: ...`, a hint and an exit code.
 
-    With `--debug`, a traceback comes first.
+    With `--debug`, the traceback comes first.
     """
 
     def __init__(self, **attributes: Any) -> None:
@@ -62,17 +62,17 @@ class Commands(TyperGroup):
     ) -> Any:
         """Run the command line and exit.
 
-        Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + N stopped by signal N.
+        Exit codes: 0 success, 1 failure, 2 wrong usage, 128 + N stopped by signal N.
         """
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal's alphabet lacks is no error
+            sys.stdout.reconfigure(errors="backslashreplace")  # a name outside the terminal's encoding is no error
         try:
-            with noted_to(tell):
+            with noted_to(log):
                 code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         except Exception as error:
-            code = _report(error) if tells(error) else int(getattr(error, "exit_code", 1))
+            code = _report(error) if reports(error) else int(getattr(error, "exit_code", 1))
         finally:
             settings.reset()
         code = code if isinstance(code, int) else 0
@@ -97,19 +97,19 @@ def _anywhere(panel: str | None = None) -> list[TyperOption]:
             param_decls=[name, *words],
             is_flag=True,
             default=False,
-            is_eager=True,  # it is for the loading of plugins, too
+            is_eager=True,  # loading a plugin may already need `--debug`
             expose_value=False,
             callback=_remember,
-            help=told,
+            help=text,
             rich_help_panel=panel,
         )
-        for name, (words, told) in _ANYWHERE.items()
+        for name, (words, text) in _ANYWHERE.items()
     ]
     plugin = TyperOption(
         param_decls=["plugins", "--plugin"],
         metavar="FILE.py",
         multiple=True,
-        is_eager=True,  # the values of other options may be names that it registers
+        is_eager=True,  # values of other options may be names that the plugin registers
         expose_value=False,
         callback=_load,
         help="Python file with layers, losses or noise models; repeatable.",
@@ -124,23 +124,23 @@ def _remember(_: Any, option: Any, given: bool) -> None:
 
 
 def _load(ctx: Any, option: Any, given: Sequence[str]) -> None:
-    if not ctx.resilient_parsing:  # a shell completes the words
+    if not ctx.resilient_parsing:  # resilient parsing: a shell asks for completions
         for path in given or ():
             load_plugin(Path(path))
 
 
 def _report(error: Exception) -> int:
     if settings.debug:
-        error.__suppress_context__ = False  # the library hides the cause from users
+        error.__suppress_context__ = False  # show the cause, which `raise ... from None` hides
         traceback.print_exception(error)
     usage = f"see `{settings.command} --help`"
     if isinstance(error, N2NError):
         complain(error.message, error.hint or usage)
         return error.exit_code
-    if hasattr(error, "format_message"):  # typer's own: wrong usage
+    if hasattr(error, "format_message"):  # typer's usage errors
         message: str = error.format_message()
         if getattr(error, "option_name", None) == "--version":
-            usage = "`--version` stands alone: `n2n --version`"
+            usage = "use `--version` by itself: `n2n --version`"
         complain(message[:1].lower() + message[1:].removesuffix("."), usage)
         return int(getattr(error, "exit_code", 2))
     complain(*explain(error))

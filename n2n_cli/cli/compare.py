@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from n2n_cli.cli.console import confirm, result, tell
+from n2n_cli.cli.console import confirm, log, result
 from n2n_cli.cli.options import Json, Out, Page, ValuesMode, option
 
 
@@ -30,7 +30,7 @@ def _square(text: str) -> Square:
 
 def compare(
     noisy: Annotated[Path, typer.Argument(metavar="NOISY", help="Picture before denoising.", show_default=False)],
-    denoised: Annotated[Path, typer.Argument(metavar="DENOISED", help="Picture after it.", show_default=False)],
+    denoised: Annotated[Path, typer.Argument(metavar="DENOISED", help="Picture after denoising.", show_default=False)],
     clean: Annotated[
         Path | None, typer.Argument(metavar="CLEAN", help="Its clean version.", show_default="none")
     ] = None,
@@ -46,8 +46,8 @@ def compare(
 ) -> None:
     """Draw a contact sheet: a picture before and after denoising.
 
-    Noisy, denoised and clean, the difference eight times as strong, and enlarged regions of each. Says PSNR and SSIM
-    against the clean picture or, without one, the estimated noise.
+    The sheet shows the noisy, denoised and clean picture, their difference amplified eight times, and enlarged regions
+    of each. The command prints PSNR and SSIM against the clean picture or, without one, the estimated noise.
 
     Examples:
 
@@ -63,14 +63,14 @@ def compare(
     from n2n_cli.system.json_lines import json_line
     from n2n_cli.system.overwriting import check_inputs_kept
 
-    format_of(out)  # a wrong ending is reported before the work
+    format_of(out)  # refuse a wrong file name extension before the work
     paths = (noisy, denoised, *([] if clean is None else [clean]))
     check_inputs_kept([out], paths)
     pictures = []
     for path in paths:
         picture = upright(read_picture(path, page=page))
         for note in (*picture.notes, *([] if picture.alpha is None else ["its transparency is not shown"])):
-            tell(f"{path}: {note}")
+            log(f"{path}: {note}")
         pictures.append((path, picture))
     compared = comparison.compare(pictures, crops, values)
     write_picture(out, Picture(compared.draw()), mode=mode_of_copies(*(path for path, _ in pictures)))
@@ -79,4 +79,4 @@ def compare(
             result(json_line(asdict(metrics)))
         else:
             confirm(f"{metrics.picture}: {metrics}")
-    tell(f"sheet: {out}")
+    log(f"sheet: {out}")

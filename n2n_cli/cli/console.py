@@ -25,18 +25,18 @@ _LESS_MEMORY = {
 
 @dataclass
 class Settings:
-    """Options that stand before the command or behind it.
+    """Options accepted before and after the command.
 
     Attributes
     ----------
     quiet : bool
-        Only errors, and results that the command is for.
+        Print only errors and requested results.
     verbose : bool
-        A line for each of several pictures, and how each was learned from.
+        Print a line for each of several pictures, and the log of `--self`.
     debug : bool
-        Errors come with their traceback.
+        Print the traceback of an error.
     command : str
-        As the user called it, for hints: "n2n train".
+        Command as the user called it, for hints: "n2n train".
     """
 
     quiet: bool = False
@@ -45,7 +45,7 @@ class Settings:
     command: str = "n2n"
 
     def reset(self) -> None:
-        """Set all to their defaults."""
+        """Set all options to their defaults."""
         for option in fields(self):
             setattr(self, option.name, option.default)
 
@@ -54,39 +54,40 @@ settings = Settings()
 
 
 class InterruptionError(N2NError):
-    """A signal has stopped the command: Ctrl-C, SIGTERM or SIGHUP."""
+    """Interruption of the command by Ctrl-C, SIGTERM or SIGHUP."""
 
     exit_code = 130
 
 
 def stderr() -> Console:
-    """Make a rich console on stderr: plain text off a terminal, honours NO_COLOR."""
+    """Make a rich console on stderr, which prints plain text if it is no terminal."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def shows_progress() -> bool:
-    """True on a terminal that can move its cursor, unless `--quiet`."""
+    """True if stderr is a terminal that can move its cursor, unless `--quiet`."""
     if settings.quiet or sys.stderr is None or not sys.stderr.isatty():
         return False
     return not stderr().is_dumb_terminal
 
 
-def tell(message: str) -> None:
-    """Print a message of one line on stderr, unless `--quiet`."""
-    if not settings.quiet and sys.stderr is not None:  # None where the caller has closed it
-        with suppress(OSError):  # a terminal that was closed, a full disk: no reason to stop the work
-            print(f"{printable(message)}\n", end="", file=sys.stderr, flush=True)  # whole: others may write there
+def log(message: str) -> None:
+    """Print a one-line message on stderr, unless `--quiet`."""
+    if not settings.quiet and sys.stderr is not None:  # None if the caller has closed it
+        with suppress(OSError):  # a closed terminal or a full disk must not stop the work
+            # One write for the line and its end, so that lines of other processes cannot come between.
+            print(f"{printable(message)}\n", end="", file=sys.stderr, flush=True)
 
 
 def result(line: str) -> None:
-    """Print a result of one line on stdout, at once: a reader of a pipe need not wait.
+    """Print a one-line result on stdout and flush it, for readers of a pipe.
 
     Raises
     ------
     N2NError
-        When it cannot be written.
+        When the line cannot be written.
     BrokenPipeError
         When the reader has gone.
     """
@@ -95,21 +96,21 @@ def result(line: str) -> None:
 
 
 def confirm(line: str) -> None:
-    """Print on stdout what was written, in one line, unless `--quiet`: cron mails all that a command prints.
+    """Print one line on stdout about a written file, unless `--quiet`.
 
-    Raises as `result` does.
+    `--quiet` silences it because cron mails all output. Raises as `result` does.
     """
     if not settings.quiet:
         result(line)
 
 
 def result_bytes(data: bytes | memoryview) -> None:
-    """Write a result that is not text to stdout.
+    """Write a binary result to stdout.
 
     Raises
     ------
     N2NError
-        When it cannot be written.
+        When the data cannot be written.
     BrokenPipeError
         When the reader has gone.
     """
@@ -133,13 +134,13 @@ def _writing() -> Iterator[None]:
 
 
 def _discard_stdout() -> None:
-    """Discard what stdout still holds: Python would try again at exit, and fail."""
+    """Discard unwritten output; Python would try to write it again at exit, and fail."""
     with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def explain(error: Exception) -> tuple[str, str | None]:
-    """Message and hint of an error."""
+    """Return the message and the hint that a user reads for an error."""
     if isinstance(error, N2NError):
         return error.message, error.hint
     if isinstance(error, MemoryError):
@@ -153,10 +154,10 @@ def explain(error: Exception) -> tuple[str, str | None]:
 
 
 def complain(message: str, hint: str | None = None) -> None:
-    """Print an error on stderr: one line, a blank one, and the hint."""
+    """Print an error on stderr: one line, a blank line and the hint."""
     if sys.stderr is None:
         return
-    with suppress(OSError):  # nobody is left to tell
+    with suppress(OSError):  # stderr itself cannot be written
         print(f"error: {printable(message)}", file=sys.stderr)
         if hint:
             print(f"\nhint: {printable(hint)}", file=sys.stderr)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from n2n_cli.cli.console import result, tell
+from n2n_cli.cli.console import log, result
 from n2n_cli.cli.options import (
     Ensemble,
     Json,
@@ -57,21 +57,21 @@ def evaluate(
     page: Page = None,
     config: NetworkConfig = None,
     seed: Annotated[int | None, option("--seed", "N", whole_number(0), "Seed of crops and noise.", default="0")] = None,
-    clip: Annotated[bool, typer.Option("--clip", help="Clip and round noisy pictures to 8 bits, as PNG.")] = False,
+    clip: Annotated[bool, typer.Option("--clip", help="Clip and round noisy pictures to 8 bits, as PNG does.")] = False,
     ensemble: Ensemble = False,
     values: SomeValuesMode = None,
     threads: Threads = None,
     as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values; the means to stderr.")] = False,
 ) -> None:
-    """Measure a denoiser: PSNR and SSIM before and after.
+    """Measure PSNR and SSIM of pictures before and after denoising.
 
-    --data is a folder of clean pictures, which are made noisy, or a file of pairs (val_data.pkl); by default, the
-    pictures that the training held out. With --clean, the pictures of --data are noisy already.
+    --data is a folder of clean pictures, to which --noise is added, or a file of pairs (val_data.pkl). The default is
+    the pictures that the training held out. With --clean, the pictures of --data are noisy already.
 
-    For each picture, and the mean over pictures; PSNR in dB, SSIM up to 1. A last line, on stderr, gives the PSNR of
-    the error averaged over all pictures first. Pictures are scored as they leave the network, without the mirrored
-    margin that `n2n denoise` puts around them. `n2n train --help` lists the noise models.
+    Prints the figures of each picture and their mean; PSNR in dB, SSIM at most 1. The last line, on stderr, gives the
+    PSNR of the squared error averaged over all pictures. Pictures are scored without the mirrored margin that
+    `n2n denoise` puts around them. `n2n train --help` lists the noise models.
 
     Examples:
 
@@ -95,10 +95,10 @@ def evaluate(
     if ensemble:
         model.predict_as_ensemble()
     if noise is not None:
-        model.config.override("data.noise", noise, "--noise")  # a wrong one is told of here
+        model.config.override("data.noise", noise, "--noise")  # refuse a wrong value before the work
     settings = model.config if values is None else model.config.override("data.values", values, "--values")
     if data is None and clean is None and ranks.first:
-        tell(f"pictures: held out from {model.config.data.source}")  # the checkpoint names them, not the user
+        log(f"pictures: held out from {model.config.data.source}")  # the user may not know this source
     scores = evaluation.evaluate(
         model, settings, data, noise, clean=clean, crops=crops, seed=seed, clip=clip, page=page, ranks=ranks
     )
@@ -106,7 +106,7 @@ def evaluate(
         show_nothing(scores)
         return
     for note in scores.notes:
-        tell(note)
+        log(note)
     tally = evaluation.Tally()
     if as_json:
         show = _print_json
@@ -117,23 +117,26 @@ def evaluate(
     show(_counted(scores, tally, streams=show is not _print_table), tally)
     summary = tally.summary()
     if as_csv:
-        tell(
+        log(
             f"mean of {summary.pictures}: noisy {summary.noisy_psnr:.2f} dB, denoised {summary.psnr:.2f} dB; "
             f"SSIM {summary.noisy_ssim:.4f}, {summary.ssim:.4f}"
         )
     if scores.measured:
-        tell(
+        log(
             f"measured values: RMS error noisy {summary.noisy_rms:.4g}, denoised {summary.rms:.4g} in their own units; "
             "PSNR refers to the range of each picture's values"
         )
-    tell(
+    log(
         f"PSNR of the mean error over all pictures: noisy {summary.noisy_pooled_psnr:.2f} dB, "
         f"denoised {summary.pooled_psnr:.2f} dB"
     )
 
 
 def _counted(scores: Scores, tally: Tally, *, streams: bool) -> Iterator[Score]:
-    """Add scores to the tally as they come; a bar shows where no result is drawn."""
+    """Add scores to the tally as they arrive.
+
+    A bar shows the progress, unless each score is printed on the terminal at once.
+    """
     drawn = streams and sys.stdout is not None and sys.stdout.isatty()
     line = "{count} pictures measured"
     with nullcontext() if drawn else LongWork(line, _columns, scores.total, count=f"0/{scores.total}", name="") as work:
@@ -180,7 +183,7 @@ def _print_table(scores: Iterator[Score], tally: Tally) -> None:
     summary = tally.summary()
     table = Table(box=box.SIMPLE_HEAD, show_footer=True)
     table.add_column("picture", footer=f"mean of {summary.pictures}", overflow="fold")
-    titles = ("noisy dB", "denoised dB", "gain dB", "noisy SSIM", "SSIM")  # no more fits into 80 columns
+    titles = ("noisy dB", "denoised dB", "gain dB", "noisy SSIM", "SSIM")  # more would not fit into 80 columns
     for title, mean in zip(titles, _cells(summary), strict=True):
         table.add_column(title, justify="right", footer=mean)
     for row in rows:

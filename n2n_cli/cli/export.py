@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from n2n_cli.cli.console import confirm, tell
+from n2n_cli.cli.console import confirm, log
 from n2n_cli.cli.options import option
 from n2n_cli.errors import UsageError, printable
 
@@ -27,21 +27,21 @@ def export(
     ] = None,
     average: Annotated[
         list[str] | None,
-        option("--average", "FILE|NAME", str, "Average with the weights of this one; repeatable."),
+        option("--average", "FILE|NAME", str, "Model to average the weights with; repeatable."),
     ] = None,
-    half: Annotated[bool, typer.Option("--half", help="Store weights with 16 bits, in half the bytes.")] = False,
+    half: Annotated[bool, typer.Option("--half", help="Store weights as 16-bit floats: half the file size.")] = False,
     onnx: Annotated[
-        bool, typer.Option("--onnx", help="Write ONNX, for GPUs and browsers; needs n2n-cli[onnx].")
+        bool, typer.Option("--onnx", help="Write ONNX, for GPUs and browsers; needs the extra onnx.")
     ] = False,
 ) -> None:
-    """Write a checkpoint without what only training needs, or as ONNX.
+    """Write a model for use: a checkpoint without training state, or ONNX.
 
-    A checkpoint keeps the weights, the configuration and the scores; PyTorch reads it as any other. An ONNX file holds
+    The checkpoint keeps the weights, the configuration and the scores; PyTorch can read it. An ONNX file holds
     the network for pictures of any size; docs/DEPLOY.md shows how ONNX Runtime, OpenVINO and browsers run it. If
-    CHECKPOINT is left out, it is the best one of the newest training in runs/, else the bundled model.
+    CHECKPOINT is left out, --onnx writes the best one of the newest training in runs/, else the bundled model.
 
-    The mean of a briefly fine-tuned model and the one that it began with often does most of what either does; it has
-    no scores: measure it with `n2n eval`.
+    --average writes the mean of the weights of several models. The mean of a briefly fine-tuned model and the model
+    that it started from often keeps most of what each does well. It has no scores: measure it with `n2n eval`.
 
     Examples:
 
@@ -69,7 +69,7 @@ def export(
         )
     chosen = choose_model(checkpoint)
     if checkpoint is None:
-        tell(f"model: {printable(chosen.text)}")
+        log(f"model: {printable(chosen.text)}")
     others = [choose_model(name).path for name in average or []]
     check_inputs_kept([target], [chosen.path, *others])
     write = exporting.export_onnx if onnx else exporting.export

@@ -32,9 +32,9 @@ def info(
 ) -> None:
     """Describe this installation, a network, or a picture.
 
-    Of a picture: how it is stored, what it carries, and its estimated noise. Of a network: how it is trained, and its
-    layers, below the facts of the machine, whose rate of multiplying matrices is measured for half a second.
-    Multiply-accumulates (MAC) are counted for each pixel of a picture.
+    For a picture: its format, metadata and estimated noise. For a network: its training and its layers, after the
+    facts about the machine, which include the speed of matrix multiplication, measured for half a second.
+    Multiply-accumulates (MAC) are counted per pixel of a picture.
 
     Examples:
 
@@ -142,7 +142,7 @@ def _layers(network: Network) -> Iterator[tuple[str, ...]]:
 
 
 def _columns(rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> Iterator[str]:
-    """The rows as lines of aligned columns, two spaces apart."""
+    """Format rows as lines of aligned columns, two spaces apart."""
     table = [*rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:

@@ -12,8 +12,8 @@ def models(
 ) -> None:
     """List the models that come with n2n.
 
-    `n2n denoise --model NAME` uses one of them; without a name, the newest run in runs/ that denoises is used, or
-    else the model photo.
+    `n2n denoise --model NAME` uses one of them. Without --model, `n2n denoise` uses the newest run in runs/ that
+    denoises, or else the model photo.
 
     Examples:
 

@@ -29,7 +29,7 @@ def option(
     default: str | None = None,
     hint: str | None = None,
 ) -> Any:
-    """Declare an option whose value `parse` makes of the word behind it.
+    """Declare an option whose value is parsed by `parse`.
 
     Parameters
     ----------
@@ -38,13 +38,13 @@ def option(
     text : str
         Help, at most 80 characters.
     default : str, optional
-        Shown in the help where the default is no constant.
+        Default shown in the help, if it is not a constant.
     hint : str, optional
-        Takes the place of the example in an error.
+        Hint of an error, instead of the example.
     """
 
     def read(value: Any) -> object:
-        if not isinstance(value, str):  # the default has its type already
+        if not isinstance(value, str):  # the default is not parsed
             return value
         try:
             with named(name, value):
@@ -59,7 +59,7 @@ def option(
 
 @contextmanager
 def named(option: str, value: str) -> Iterator[None]:
-    """Name the option, and the value that it was given, in an error of the library."""
+    """Put the option and its value in front of an error of the library."""
     try:
         yield
     except UsageError:  # names the option itself
@@ -72,7 +72,7 @@ def named(option: str, value: str) -> Iterator[None]:
 
 
 def number(text: str) -> int | float | str:
-    """The number that `text` is; other text as it is, for the configuration to refuse."""
+    """Parse a number; return other text unchanged, for the configuration to refuse."""
     for kind in (int, float):
         try:
             return kind(text)
@@ -82,7 +82,7 @@ def number(text: str) -> int | float | str:
 
 
 def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
-    """Parser of a whole number of at least `least` and at most `most`."""
+    """Make a parser of whole numbers from `least` to `most`."""
 
     def parse(text: str) -> int:
         value = number(text)
@@ -95,7 +95,7 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
 
 
 def positive(needed: str, example: str) -> Callable[[str], float]:
-    """Parser of a finite number above 0, which an error calls `needed`."""
+    """Make a parser of finite numbers above 0, which an error calls `needed`."""
 
     def parse(text: str) -> float:
         value = number(text)
@@ -115,7 +115,7 @@ def fraction(text: str) -> float:
 
 
 def memory_size(text: str) -> int:
-    """Parse a size in memory, as 500MB, 1.5GB or 2GiB, into bytes."""
+    """Parse a memory size such as 500MB, 1.5GB or 2GiB into bytes."""
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
     if found is None or not 0 < float(found[1]) < _MOST_MEMORY or (found[3] and not found[2]):
         raise ValueError("a size in memory", "500MB")
@@ -176,7 +176,9 @@ Threads: TypeAlias = Annotated[
 
 
 def requires(option: str, value: object, others: Mapping[str, object]) -> None:
-    """Refuse an option that is given without any of the others (values by name).
+    """Refuse an option that is given without any of the others.
+
+    `others` maps names of options to their values.
 
     Raises
     ------
@@ -188,7 +190,7 @@ def requires(option: str, value: object, others: Mapping[str, object]) -> None:
 
 
 def exclusive(options: Mapping[str, object], *, why: str = "", hint: str = "leave out all but one") -> None:
-    """Refuse options that are given together (values by name).
+    """Refuse options that are given together; `options` maps names to values.
 
     Raises
     ------
@@ -210,7 +212,7 @@ def overridden(config: Config, given: Mapping[str, tuple[str, Any]], assignments
     Parameters
     ----------
     given : mapping of str to (option, value)
-        By the key's dotted name; a value of None was not given.
+        Option and value of each dotted key; None means not given.
     assignments : list of str, optional
         Values of `--set`.
     """

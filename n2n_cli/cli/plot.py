@@ -19,10 +19,10 @@ def plot(
     ],
     out: Out,
 ) -> None:
-    """Draw how trainings went, epoch by epoch.
+    """Plot loss, validation PSNR and learning rate of trainings by epoch.
 
-    Loss, validation PSNR and learning rate, of one run or of several together. Needs matplotlib, which comes with
-    the extra `plot`. FILE ends in .png or .svg. The line on stdout names the file.
+    Several runs share one figure. This needs matplotlib, which comes with the extra `plot`. FILE ends in .png or .svg.
+    The command prints the name of the file.
 
     Examples:
 

@@ -1,4 +1,4 @@
-"""Progress of long work, with the time left: a bar on a terminal, a line every 30 seconds elsewhere."""
+"""Progress of long work: a bar on a terminal, else a line every 30 seconds."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
-from n2n_cli.cli.console import shows_progress, stderr, tell
+from n2n_cli.cli.console import log, shows_progress, stderr
 from n2n_cli.errors import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID
 
 FIRST, EVERY = 5.0, 30.0
-"""Seconds from the start to the first line with the time left, and between two such lines."""
+"""Seconds before the first line with the time left, and between two such lines."""
 SHORT = 10.0
-"""Time left, in seconds, below which no line says so."""
+"""Remaining time, in seconds, below which it is not printed."""
 _MINUTE, _HOUR = 60, 3600
 
 
@@ -32,22 +32,22 @@ def duration(seconds: float) -> str:
 
 
 class LongWork:
-    """Context that shows the progress of work, and how long the rest will take.
+    """Context that shows the progress of work and an estimate of the time left.
 
     Any thread may report progress.
 
     Parameters
     ----------
     line : str
-        Format of a line of the log, with the names of `fields`.
+        Format of a log line, with the names of `fields`.
     columns : function
-        Returns the columns of the bar, which the time left follows.
+        Returns the columns of the bar; the time left is appended to them.
     total : float, optional
         Amount of work, in any unit; unknown until `start`.
     delay : float
-        Seconds before a bar is drawn: what is done by then needs none.
+        Seconds before a bar is drawn; shorter work shows none.
     **fields : objects
-        Initial values of what lines and columns show.
+        Initial values of the fields that `line` and `columns` show.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class LongWork:
         self._began = time.monotonic()
         self._next = self._began + FIRST
         if self._bar is not None and self._task is not None:
-            # Not as a step of the bar: the time left would count what an earlier session has done.
+            # Advancing the bar instead would count work of an earlier session in its estimate of the time left.
             self._bar.reset(self._task, total=total, completed=completed)
 
     def __enter__(self) -> Self:
@@ -87,21 +87,21 @@ class LongWork:
                 self._bar.stop()
 
     def update(self, completed: float | None = None, **fields: Any) -> None:
-        """Report the amount of work that is completed, and new values of the fields."""
+        """Set the amount of completed work, and new values of fields."""
         with self._lock:
             self._completed = self._completed if completed is None else completed
             self._fields |= fields
             self._draw()
             if not self._draws and time.monotonic() >= self._next and (left := self._left()):
-                tell(self._line.format(**self._fields) + left)
+                log(self._line.format(**self._fields) + left)
 
-    def tell(self, message: str) -> None:
-        """Print a line of the log beside the progress; where there is no bar, it says how long the rest takes."""
+    def log(self, message: str) -> None:
+        """Print a log line, with the time left if no bar shows it."""
         with self._lock:
-            tell(message + ("" if self._draws else self._left()))
+            log(message + ("" if self._draws else self._left()))
 
     def _left(self) -> str:
-        """The time left, to follow a line; empty if it is short, or cannot be estimated yet."""
+        """Suffix with the time left; empty if it is short or not yet known."""
         now, done = time.monotonic(), self._completed - self._first
         if self._total is None or done <= 0 or now < self._began + FIRST:
             return ""
@@ -128,7 +128,7 @@ class LongWork:
 def _bar(columns: Iterable[ProgressColumn]) -> Progress:
     from rich.progress import Progress, TextColumn, TimeRemainingColumn
 
-    # Results go their own way where stdout is not the terminal: rich would send them to stderr.
+    # rich redirects stdout to the bar's console, stderr: wanted only where both are the terminal.
     both = sys.stdout is not None and sys.stdout.isatty()
     return Progress(
         *columns,

@@ -19,16 +19,16 @@ Words = ParamSpec("Words")
 
 _RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 _FIRST_PRINTS = 1.0
-"""Time, in seconds, that the first of unconnected processes has to print an error that all of them have."""
+"""Seconds for the first of unconnected processes to print an error that all have."""
 
 _ranks: Ranks | None = None
 """The ranks that this process belongs to, once it has connected to them."""
 
 
 def on_ranks(command: Callable[Words, None]) -> Callable[Words, None]:
-    """Let all ranks run a command together, of which the first prints.
+    """Run a command on all ranks together; only the first prints.
 
-    An error on one rank ends all, with one message and one exit code.
+    An error on one rank ends all ranks, with one message and one exit code.
     """
 
     @wraps(command)
@@ -45,11 +45,11 @@ def on_ranks(command: Callable[Words, None]) -> Callable[Words, None]:
 
 
 def show_nothing(items: Iterable[object]) -> None:
-    """Take all items; the first rank shows its own, which are the same."""
+    """Consume all items silently; the first rank shows the same ones."""
     deque(items, maxlen=0)
 
 
-def tells(error: Exception) -> bool:
+def reports(error: Exception) -> bool:
     """True for the process that reports an error to the user."""
     if _ranks is not None:
         return _ranks.reports(error)
@@ -58,12 +58,12 @@ def tells(error: Exception) -> bool:
         from n2n_cli.distributed.launchers import place_of_process
 
         if place_of_process(os.environ).number > 1:
-            time.sleep(_FIRST_PRINTS)  # some launchers end all as soon as one has failed
+            time.sleep(_FIRST_PRINTS)  # some launchers end all processes as soon as one has failed
             return False
     return True
 
 
 def leave_ranks(exit_code: int) -> None:
-    """Leave the other ranks, so that none waits for this process or aborts it."""
+    """Disconnect from the other ranks: none then waits for this process or aborts it."""
     if _ranks is not None:
         _ranks.end(exit_code)

@@ -1,6 +1,6 @@
 """Handling of SIGINT, SIGTERM and SIGHUP.
 
-The first lets a training save and ends other commands at once; a second ends all.
+After the first signal, a training saves and ends; every other command ends at once. A second signal ends any command.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from n2n_cli.cli.console import InterruptionError, tell
+from n2n_cli.cli.console import InterruptionError, log
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
@@ -20,28 +20,28 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 class StopSignals:
     """Context that catches SIGINT, SIGTERM and SIGHUP.
 
-    Signals that the caller ignores, as nohup does, stay ignored. A signal that does not wait raises KeyboardInterrupt,
-    which no `except Exception` takes for something else.
+    Signals that the calling process ignores, as under nohup, stay ignored. A signal that ends the command at once
+    raises KeyboardInterrupt, which no `except Exception` catches.
 
     Attributes
     ----------
     received : signal.Signals or None
-        The first that came.
+        The first signal received.
     saves : bool
-        Whether there is something to save, so that the first signal waits for it.
+        True while there is something to save: the first signal then does not end the command at once.
     """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
         self.saves = False
-        self._told = False
+        self._reported = False
         self._before: dict[signal.Signals, Any] = {}
         self._terminals = [number for number in (1, 2) if os.isatty(number)]
 
     def __enter__(self) -> Self:
         for name in _NAMES:
             number = getattr(signal, name, None)  # Windows has no SIGHUP
-            if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):  # None: not Python's
+            if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):  # None: set by C code
                 self._before[number] = signal.signal(number, self._take)
         return self
 
@@ -54,23 +54,23 @@ class StopSignals:
     def __call__(self) -> bool:
         """True after a signal.
 
-        It is reported here and not in the handler, which may have interrupted a print.
+        The signal is reported here and not in the handler, which may have interrupted a print.
         """
         if self.received is None:
             return False
-        if not self._told and threading.current_thread() is threading.main_thread():
-            self._told = True
-            with suppress(OSError):  # what is to be saved is worth more than who reads of it
-                tell(f"{self.received.name}: the step is finished and saved; once more ends at once")
+        if not self._reported and threading.current_thread() is threading.main_thread():
+            self._reported = True
+            with suppress(OSError):  # saving matters more than this message
+                log(f"{self.received.name}: the step is finished and saved; a second signal ends at once")
         return True
 
     def interruption(self, hint: str, *, done: str = "") -> InterruptionError:
-        """Make the error that ends the program; its exit code is that of shells, as 130.
+        """Make the error that ends the program, with exit code 128 + N after signal N.
 
         Parameters
         ----------
         done : str
-            How far it has come, appended to the message.
+            Progress until then, appended to the message.
         """
         self._leave_terminal()
         number = self.received or signal.SIGINT
@@ -88,7 +88,7 @@ class StopSignals:
             raise KeyboardInterrupt
 
     def _leave_terminal(self) -> None:
-        """Discard what is written to a terminal that has gone."""
+        """Discard output to a terminal that has been closed."""
         for number in self._terminals:
             if not os.isatty(number):
                 with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Measurement of the shift and the exposure of one shot against another."""
+"""Measurement of the shift and the exposure of one shot relative to another."""
 
 from __future__ import annotations
 
@@ -13,29 +13,31 @@ from n2n_cli.nn.functional import Array, Pair
 from n2n_cli.noise.level import deviation
 
 _MAX_SIDE = 1024
-"""Side of the middle that is measured of a larger picture, in pixels."""
+"""Maximum side of the measured area in the middle of a picture, in pixels."""
 _MIN_PEAK = 7.0
-"""In standard deviations of the correlation; a million values of noise reach 5."""
+"""Minimum peak, in standard deviations of the correlation; noise reaches 5 in a million values."""
 _MIN_RISE = 2.0
-"""Minimum height above the value of no shift: noise moves low peaks by a pixel."""
+"""Minimum height of the peak above the value at no shift: noise moves low peaks by a pixel."""
 _MIN_CHANGE = 1 / 255
-"""Smaller changes of brightness are not reported."""
-_MAX_CLIPPED = 0.1  # share of a block's pixels at black or white; above it, the mean is not that of the light
+"""Minimum change of brightness that is reported."""
+_MAX_CLIPPED = 0.1
+"""Maximum fraction of black or white pixels in a block; more would bias its mean."""
 _MIN_BLOCKS = 16
-_MIN_CORRELATION = 0.5  # between the halves of blocks; below it, a shot is too flat to have a gain
+_MIN_CORRELATION = 0.5
+"""Minimum correlation between the halves of blocks; a flatter shot has no measurable gain."""
 _BIWEIGHT, _ROUNDS = 4.685, 30
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """Brightness of a shot against the first one: first = gain * shot + offset.
+    """Brightness of a shot relative to the first one: first = gain * shot + offset.
 
     Attributes
     ----------
     change : float
         Root mean square of the correction, in [0, 1].
     error : float
-        Standard error of `change` that noise alone gives shots of equal brightness.
+        Standard error of `change` that noise alone causes in shots of equal brightness.
     """
 
     gain: float = 1.0
@@ -45,22 +47,22 @@ class Exposure:
 
     @property
     def differs(self) -> bool:
-        """True if the change exceeds one grey level of 255 and chance."""
+        """True if the change exceeds one grey level of 255 and its standard error."""
         return self.change > max(_MIN_CHANGE, 4 * self.error)
 
     def __str__(self) -> str:
         return f"{self.gain:.3f} * shot {'-' if self.offset < 0 else '+'} {abs(self.offset):.4f}"
 
     def __call__(self, pixels: Array) -> Array:
-        """Float pixels of the shot, matched to the first; not clipped."""
+        """Match the brightness of float pixels to the first shot, without clipping."""
         return pixels * np.float32(self.gain) + np.float32(self.offset)
 
 
 def measure_shift(first: Array, shot: Array) -> Pair | None:
-    """Measure how far a shot is shifted against the first one, by phase correlation.
+    """Measure the shift of a shot relative to the first one, by phase correlation.
 
-    Noise does not move the peak of the correlation. The spectrum is weighted by a Gaussian of one pixel: in the highest
-    frequencies, pictures have less structure than noise.
+    Noise does not move the peak of the correlation. The spectrum is weighted by a Gaussian of one pixel, because
+    pictures have less structure than noise at the highest frequencies.
 
     Parameters
     ----------
@@ -99,12 +101,12 @@ def measure_shift(first: Array, shot: Array) -> Pair | None:
 
 
 def common_area(shifts: Sequence[Pair], height: int, width: int) -> list[tuple[slice, slice]]:
-    """Rows and columns of each shot that show the area common to all; may be empty.
+    """Find the area common to all shots, as rows and columns of each; may be empty.
 
     Parameters
     ----------
     shifts : sequence of (rows, columns)
-        From `measure_shift`; (0, 0) for the first shot.
+        Results of `measure_shift`; (0, 0) for the first shot.
     """
     spans = []
     for axis, side in enumerate((height, width)):
@@ -116,13 +118,13 @@ def common_area(shifts: Sequence[Pair], height: int, width: int) -> list[tuple[s
 
 
 def measure_exposure(first: Array, shot: Array) -> Exposure:
-    """Measure how a shot differs in brightness from the first one of its scene.
+    """Measure the brightness of a shot relative to the first one of its scene.
 
     Neither noise nor moving objects bias the result. A line is fitted to the means of blocks, over all channels,
     without clipped blocks. Noise in the shot would flatten a least-squares line, so the fit uses instrumental
-    variables: each block's pixels are split in two halves with independent noise, and gain = cov(one half of the shot,
-    other half of the first) / cov(one half of the shot, other half of the shot). Tukey's biweight gives blocks that do
-    not fit the line, such as moving objects, little or no weight.
+    variables: each block's pixels are split into two halves with independent noise, and gain = cov(one half of the
+    shot, other half of the first) / cov(one half of the shot, other half of the shot). Tukey's biweight gives little or
+    no weight to blocks that do not fit the line, such as moving objects.
 
     Parameters
     ----------
@@ -155,7 +157,7 @@ def measure_exposure(first: Array, shot: Array) -> Exposure:
         gain = float(covariance / spread)
         offset = float(np.average(y - gain * x, weights=weights))
     residuals = y - gain * x - offset
-    # Gain and offset are two parameters, estimated from so many blocks.
+    # Two parameters, gain and offset, are estimated from the blocks.
     error = deviation(residuals - np.median(residuals)) * math.sqrt(2 / blocks)
     return Exposure(gain, offset, math.sqrt(float(np.mean(np.square(gain * x + offset - x)))), error)
 

@@ -1,4 +1,4 @@
-"""The built-in pictures: dead leaves, made once and cached, without a download."""
+"""Built-in pictures: dead leaves, generated once and cached, without a download."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ VERSION = 2
 def built_in_pictures(
     smallest: int, channels: int, *, threads: int | None = None
 ) -> tuple[list[Array], tuple[str, ...]]:
-    """Make or read dead-leaves pictures of at least `smallest` pixels a side.
+    """Read or generate dead-leaves pictures of at least `smallest` pixels a side.
 
-    They are kept in the user's cache folder, see `picture_cache`.
+    They are kept in the user's cache folder; see `picture_cache`.
 
     Parameters
     ----------

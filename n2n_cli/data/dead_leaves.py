@@ -1,15 +1,15 @@
-"""Dead-leaves pictures, generated from a seed to train on without photographs.
+"""Dead-leaves pictures, generated from a seed, for training without photographs.
 
-A dead-leaves picture is like a forest floor: leaves of all sizes fall at random, and each hides what is below it. It
-has the sharp edges, the occlusion and the falling power spectrum of photographs. Here a leaf is an ellipse or a box;
-its colour comes from the picture's own palette, and it is shaded and perhaps textured.
+A dead-leaves picture is like a forest floor: leaves of all sizes fall at random, and each hides the leaves below. It
+has the sharp edges, the occlusion and the falling power spectrum of photographs. Here a leaf is an ellipse or a box,
+coloured from the picture's own palette, shaded, and sometimes textured.
 
 References
 ----------
 Lee, Mumford and Huang (2001), Occlusion models for natural images, IJCV 41: leaves of radius r with density r^-3 make
 pictures that look the same at every scale.
 Achddou, Gousseau and Ladjal (2021), Synthetic images as a regularity prior for image restoration neural networks, SSVM:
-a denoiser trained on them. The ranges below are our own, set by comparing statistics with those of photographs.
+a denoiser trained on dead leaves. The ranges below are ours, set by comparing statistics with those of photographs.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from n2n_cli.errors import ArgumentError
 Floats = NDArray[np.float32]
 
 LARGEST = 8192
-"""Maximum side, in pixels: beyond it, sample numbers soon exceed 32 bits."""
+"""Maximum side, in pixels; sample indices of much larger pictures exceed 32 bits."""
 SHEETS, SHEET = 4, 256
-"""Number of textures of a picture, and their side in pixels; they tile."""
+"""Number of textures of a picture, and their side in pixels; textures repeat as tiles."""
 
 # Black to white, blue to red, green to magenta: the axes along which the colours of photographs vary independently.
 _AXES = np.array([[1, 1, 1], [0.65, 0.05, -0.8], [0.4, -0.7, 0.35]])
 
 
 def dead_leaves(count: int, size: int = 256, *, seed: int, threads: int | None = None) -> NDArray[np.uint8]:
-    """Make pictures; picture i depends on `seed`, `size` and i only.
+    """Generate pictures; picture i depends only on `seed`, `size` and i.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def dead_leaves(count: int, size: int = 256, *, seed: int, threads: int | None =
         Side of each picture, in pixels.
     seed : int
     threads : int, optional
-        Pictures made at the same time; one per processor by default.
+        Pictures generated at the same time; one per processor by default.
 
     Returns
     -------
@@ -68,17 +68,17 @@ def dead_leaves(count: int, size: int = 256, *, seed: int, threads: int | None =
         pictures[i] = np.rint(dead_leaves_picture(size, rng=rng) * 255)
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(make, range(count)))  # fetches each result, so that errors are raised here
+        list(pool.map(make, range(count)))  # list() waits for each result and raises its error
     return pictures
 
 
 def dead_leaves_picture(size: int, *, rng: np.random.Generator) -> Floats:
-    """Make one picture.
+    """Generate one picture.
 
     Parameters
     ----------
     size : int
-        In pixels.
+        Side of the picture, in pixels.
     rng : numpy.random.Generator
 
     Returns
@@ -96,14 +96,14 @@ def dead_leaves_picture(size: int, *, rng: np.random.Generator) -> Floats:
 
 
 class _Colours:
-    """Colour of any leaf of a picture at any of its pixels.
+    """Colours of the leaves of a picture at its pixels.
 
     Colours are logits, so light and texture fade towards black and white and need no clipping.
     """
 
     def __init__(self, leaves: Leaves, size: int, *, rng: np.random.Generator) -> None:
         n, centres = len(leaves.x), np.stack([leaves.x, leaves.y])
-        # Neighbouring leaves are often alike: a leaf's place in the palette follows slow waves, and chance.
+        # Neighbouring leaves are often alike: the position in the palette is slow waves plus noise.
         waves = np.cos(rng.normal(0, 4 / size, (4, 2)) @ centres + rng.uniform(0, 2 * np.pi, (4, 1))).sum(axis=0)
         order = rng.uniform(0, 1)
         place = np.sqrt(order / 2) * waves + np.sqrt(1 - order) * rng.standard_normal(n)
@@ -121,7 +121,7 @@ class _Colours:
         self.sheets = np.stack([_texture(rng=rng) for _ in range(SHEETS)])
 
     def __call__(self, leaf: Integers, pixel: Integers) -> Floats:
-        """(n,) leaves at (n,) pixels, y * size + x -> (n, 3) in [0, 1]."""
+        """Colours (n, 3) in [0, 1] of (n,) leaves at (n,) pixel indices y * size + x."""
         y, x = np.divmod(pixel, np.int32(self.size))
         sheet, dy, dx = self.corner.take(leaf, axis=0).T
         texture = self.sheets.take((sheet * SHEET + (y + dy) % SHEET) * SHEET + (x + dx) % SHEET)
@@ -133,14 +133,14 @@ class _Colours:
 
 
 def _walk(place: NDArray[np.float64], *, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Random walk over the palette, evaluated at each place; 0 in the middle."""
+    """Random walk along the palette, evaluated at each place; 0 in the middle."""
     steps = np.cumsum(rng.normal(0, 0.5, 25))
     walk: NDArray[np.float64] = np.interp(place, np.linspace(-3, 3, 25), steps - steps[12])
     return walk
 
 
 def _texture(*, rng: np.random.Generator) -> Floats:
-    """(SHEET, SHEET) tile of mean 0, variance 1: noise of spectrum 1/f^s, or ripples."""
+    """Generate a (SHEET, SHEET) tile of mean 0, variance 1: 1/f^s noise, or ripples."""
     fy, fx = np.fft.fftfreq(SHEET)[:, None], np.fft.rfftfreq(SHEET)
     angle, stretch = rng.uniform(0, np.pi), np.exp(rng.uniform(0, 1.2))
     cos, sin = np.cos(angle), np.sin(angle)
@@ -161,7 +161,7 @@ def _texture(*, rng: np.random.Generator) -> Floats:
 
 
 def _blur(picture: Floats, weight: np.float32) -> Floats:
-    """Blur as a lens does: neighbours along both axes get `weight` each."""
+    """Blur as a lens does: neighbours along both axes have weight `weight`."""
     for _ in range(2):
         padded = np.pad(picture, ((1, 1), (0, 0), (0, 0)), "edge")
         picture = (picture + weight * (padded[:-2] + padded[2:] - 2 * picture)).swapaxes(0, 1)

@@ -1,4 +1,4 @@
-"""Picture files of a folder, their sizes, and channels that a network may have."""
+"""Picture files of a folder, their names and sizes, and a check of channels."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from n2n_cli.images import FORMATS, has_ending, picture_size, skipped_notes
 from n2n_cli.nn.functional import Pair
 
 PAIR_ENDINGS = (".pkl", ".pth", ".pt")
-"""Endings of files that hold pairs as arrays."""
+"""File name extensions of files that hold pairs as arrays."""
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Image files directly in a folder, sorted by name, without hidden ones.
+    """List the image files directly in a folder, sorted by name, without hidden ones.
 
     Raises
     ------
     DataError
-        When there is no such folder, it may not be read, or it holds no image file.
+        When the folder does not exist, cannot be read, or holds no image file.
     """
     files = [path for path in _files(folder) if has_ending(path)]
     if not files:
@@ -34,33 +34,35 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def notes_on_others(*folders: Path) -> tuple[str, ...]:
-    """Notes on pictures directly in folders that `image_files` leaves out, since their formats are not read.
+    """Make notes on pictures in folders whose formats n2n cannot read.
+
+    `image_files` leaves these files out.
 
     Raises
     ------
     DataError
-        When a folder may not be read.
+        When a folder cannot be read.
     """
     others = {folder: [path for path in _files(folder) if not has_ending(path)] for folder in folders}
     return tuple(note for folder, paths in others.items() for note in skipped_notes(paths, folder))
 
 
 def _files(folder: Path) -> list[Path]:
-    # A hidden `._photo.jpg` holds macOS's metadata of photo.jpg, not a picture.
+    # A hidden `._photo.jpg` holds macOS metadata of photo.jpg, not a picture.
     return [path for path in entries(folder) if not path.name.startswith(".") and path.is_file()]
 
 
 def matched(first: Sequence[Path], second: Sequence[Path]) -> tuple[list[tuple[Path, Path]], list[Path], list[Path]]:
-    """Match files by their names.
+    """Match files of two lists by their names.
 
-    Equal names go first; then those that differ in nothing but the Unicode form of their letters, as names do that
-    macOS has written.
+    Equal names are matched first, then names that differ only in Unicode normalisation, as names written by macOS do.
 
     Returns
     -------
     pairs : list of (Path, Path)
-        In the order of `first`.
+        Matched files, in the order of `first`.
     first_alone, second_alone : list of Path
+        Files without a match.
     """
     pairs: dict[Path, Path] = {}
     taken = set[Path]()
@@ -75,7 +77,10 @@ def matched(first: Sequence[Path], second: Sequence[Path]) -> tuple[list[tuple[P
 
 
 def find_file(folder: Path, name: str) -> Path:
-    """The file of a name, below a folder, in whichever Unicode form the disk has it; else that name itself."""
+    """Path of a named file below a folder, in the Unicode normalisation used on disk.
+
+    If there is no such file, the name is used unchanged.
+    """
     found = folder
     for part in Path(name).parts:
         if not os.path.lexists(found / part):
@@ -88,7 +93,7 @@ def find_file(folder: Path, name: str) -> Path:
 
 
 def picture_sizes(paths: Iterable[Path]) -> tuple[dict[Path, Pair], list[str]]:
-    """(rows, columns) of each picture file, and problems with those that are unreadable."""
+    """Read (rows, columns) of each picture file; list problems of unreadable files."""
     sizes, problems = {}, []
     for path in dict.fromkeys(paths):
         try:
@@ -99,23 +104,23 @@ def picture_sizes(paths: Iterable[Path]) -> tuple[dict[Path, Pair], list[str]]:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Folders directly in a folder, sorted by name, without hidden ones.
+    """List the folders directly in a folder, sorted by name, without hidden ones.
 
     Raises
     ------
     DataError
-        When there is no such folder, or it may not be read.
+        When the folder does not exist or cannot be read.
     """
     return [path for path in entries(folder) if not path.name.startswith(".") and path.is_dir()]
 
 
 def entries(folder: Path) -> list[Path]:
-    """All entries of a folder, sorted by name.
+    """List all entries of a folder, sorted by name.
 
     Raises
     ------
     DataError
-        When there is no such folder, or it may not be read.
+        When the folder does not exist or cannot be read.
     """
     hint = "a data source is a folder of pictures, or a file of pairs: " + ", ".join(PAIR_ENDINGS)
     try:
@@ -134,7 +139,7 @@ def check_channels(channels: int) -> None:
     Raises
     ------
     DataError
-        When it takes another number than 1 or 3.
+        When `channels` is neither 1 nor 3.
     """
     if channels not in (1, 3):
         raise DataError(

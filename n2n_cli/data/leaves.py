@@ -1,4 +1,4 @@
-"""Random leaves of dead-leaves pictures, and the topmost leaf at every sample."""
+"""Random leaves of dead-leaves pictures, and the topmost leaf at each sample."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Integers = NDArray[np.int32]
 SUBPIXELS = 3
 """Samples per pixel along each axis, for smooth edges."""
 BLOCK = 2**18
-"""Samples painted at once: bounds the memory, and fits the processor's cache."""
+"""Maximum number of samples painted at once: limits memory, and fits the processor's cache."""
 COVER = 3.0
-"""Total area of the leaves, in pictures; the ground shows on about e^-3 of it."""
+"""Total area of the leaves, in picture areas; about e^-3 of the ground stays visible."""
 
 
 class Leaves(NamedTuple):
-    """Leaves from the ground to the topmost: (N,) arrays, lengths in pixels."""
+    """Leaves from the ground to the topmost, as (N,) arrays; lengths in pixels."""
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]
@@ -33,7 +33,7 @@ def drop_leaves(size: int, *, rng: np.random.Generator) -> Leaves:
     """Draw leaves whose radius has density r^-3, up to the size of the picture."""
     smallest = np.exp(rng.uniform(np.log(0.7), np.log(16)))
     largest = max(float(size), 2 * smallest)
-    few, many = largest**-2, smallest**-2  # the number of leaves above r goes as r^-2
+    few, many = largest**-2, smallest**-2  # the number of leaves larger than r falls as r^-2
     mean_area = np.pi * 2 * np.log(largest / smallest) / (many - few)
     n = 1 + round(COVER * size**2 / mean_area)
     radius = rng.uniform(few, many, n) ** -0.5
@@ -45,7 +45,7 @@ def drop_leaves(size: int, *, rng: np.random.Generator) -> Leaves:
 
 
 def topmost_leaves(leaves: Leaves, size: int) -> Integers:
-    """Topmost leaf at each sample, (S*S samples of a pixel, size*size pixels)."""
+    """Topmost leaf at each sample: (S*S samples of a pixel, size*size pixels)."""
     side = size * SUBPIXELS
     centre_x, centre_y, a, b = (SUBPIXELS * lengths for lengths in leaves[:4])
     half_height = np.where(leaves.box, a * leaves.sin + b * abs(leaves.cos), np.hypot(a * leaves.sin, b * leaves.cos))
@@ -58,7 +58,7 @@ def topmost_leaves(leaves: Leaves, size: int) -> Integers:
     cuts = np.searchsorted(ends, np.arange(BLOCK, ends[-1], BLOCK))
     top = np.zeros(side * side, np.int32)
     for part in map(slice, [0, *cuts], [*cuts, len(ends)]):
-        # Of several values assigned to one index NumPy keeps the last: the topmost leaf.
+        # NumPy keeps the last of several values assigned to one index: the topmost leaf.
         top[_runs(start[part], length[part])] = np.repeat(leaf[part], length[part])
     return top.reshape(size, SUBPIXELS, size, SUBPIXELS).transpose(1, 3, 0, 2).reshape(SUBPIXELS**2, size * size)
 
@@ -84,7 +84,7 @@ def _row(
 
 
 def _inside(centre: NDArray[np.float64], half: NDArray[np.float64], side: int) -> tuple[Integers, Integers]:
-    """First and number of the samples 0 to side - 1 within `half` of `centre`."""
+    """Index of the first sample within `half` of `centre`, and number of such samples."""
     first = np.clip(np.ceil(centre - half - 0.5), 0, side)
     end = np.clip(np.floor(centre + half + 0.5), first, side)
     return first.astype(np.int32), (end - first).astype(np.int32)

@@ -1,8 +1,8 @@
 """Mask of the pixels at which the scene moved between two frames of a movie.
 
 The noise of a difference of frames is estimated from the difference itself: its finest diagonal detail is almost only
-noise, also where objects move. A pixel moved where the mean of the difference over a square around it exceeds that
-noise by far; larger squares find changes that are small against the noise of one pixel.
+noise, also where objects move. A pixel counts as moved if the mean of the difference over a square around it far
+exceeds that noise. Larger squares find changes that are small compared with the noise of one pixel.
 """
 
 from __future__ import annotations
@@ -19,18 +19,23 @@ from n2n_cli.nn.functional import Array
 _SIDES = (1, 3, 7, 15)
 """Sides of the squares, in pixels."""
 _FAR = 5.0
-"""Standard deviations of the noise from which a difference is no noise."""
+"""Minimum difference of moved pixels, in standard deviations of the noise."""
 _PHOTONS = _FAR**2 / 3
-"""Photons that may be added to it: Bernstein's inequality for the skewed noise of few photons."""
-_LEVEL = 5  # side of the square over which a pixel's level is averaged
-_SHARES = (0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.96, 0.99, 0.997, 1)  # bounds of the classes of levels; few pixels are bright
-_LEAST = 200  # values of a class
+"""Photons added to that limit: Bernstein's inequality for the skewed noise of few photons."""
+_LEVEL = 5
+"""Side of the square over which the level of a pixel is averaged, in pixels."""
+_SHARES = (0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.96, 0.99, 0.997, 1)
+"""Quantiles that bound the classes of levels; narrow at the top, because few pixels are bright."""
+_LEAST = 200
+"""Minimum number of values in a class."""
 _TILE, _QUIET = 32, 0.25
-"""Side of the tiles that noise of neighbouring pixels is measured in, in pixels, and the quantile of the quiet ones."""
+"""Side of the tiles in which neighbour correlation is measured, in pixels; quantile of quiet tiles."""
 _MOST_CORRELATED = 8.0
-_MEDIAN = 0.6745  # of the absolute value of a standard normal variable
+_MEDIAN = 0.6745
+"""Median of the absolute value of a standard normal variable."""
 _CLIP, _ROUNDS = 4.0, 3
-_DEVIATIONS = ((0.5, 0.6745), (0.75, 1.1503), (0.9, 1.6449), (0.98, 2.3263))  # quantiles of the same variable
+_DEVIATIONS = ((0.5, 0.6745), (0.75, 1.1503), (0.9, 1.6449), (0.98, 2.3263))
+"""Quantiles of the absolute value of a standard normal variable."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +47,9 @@ class DifferenceNoise:
     levels, variances : (K,) arrays
         Variance of the noise at increasing levels of the scene.
     gain : float
-        Growth of the variance per level: half of it is the brightness of a photon; 0 if it does not grow.
+        Slope of the variance over the level, twice the brightness of a photon; 0 if the variance does not grow.
     factors : tuple of float
-        Standard deviation of the mean over each square of `_SIDES`, as a multiple of that of white noise.
+        Standard deviation of the mean over each square of `_SIDES`, relative to white noise.
     """
 
     levels: Array
@@ -58,21 +63,24 @@ class DifferenceNoise:
         return np.asarray(np.interp(level, self.levels, self.variances) + self.gain * brighter)
 
     def moved(self, first: Array, second: Array) -> Array:
-        """(H, W) mask of the pixels at which two (H, W, C) frames differ by more than noise."""
+        """(H, W) mask of the pixels where (H, W, C) frames differ by more than noise."""
         mask = np.zeros(first.shape[:2], bool)
         for a, b in zip(np.moveaxis(first, -1, 0), np.moveaxis(second, -1, 0), strict=True):
             difference = b.astype(np.float64) - a
-            # A pixel's own level counts too: the noise of a bright one is not that of its surroundings.
+            # The pixel's own level counts, too: a bright pixel has more noise than its darker surroundings.
             variance = self.variance(np.maximum(_level(a, b), (a + b) / 2))
             for side, factor in zip(_SIDES, self.factors, strict=True):
                 most = _FAR * factor * np.sqrt(box_means(variance, side)) / side + _PHOTONS * self.gain / 2 / side**2
                 mask |= np.abs(box_means(difference, side)) > most
-                difference[mask] = 0  # what a small square found does not mark all of a large one
+                difference[mask] = 0  # else a pixel found by a small square would mark all of a larger one
         return mask
 
 
 def measure_noise(pairs: Iterable[tuple[Array, Array]]) -> DifferenceNoise:
-    """Measure the noise of the differences of aligned (H, W, C) frames, equal in brightness."""
+    """Measure the noise of the differences of (H, W, C) frames.
+
+    The frames of a pair are aligned, and equal in brightness.
+    """
     details: list[Array] = []
     levels: list[Array] = []
     apart: list[list[Array]] = [[] for _ in _SIDES]
@@ -91,7 +99,7 @@ def measure_noise(pairs: Iterable[tuple[Array, Array]]) -> DifferenceNoise:
         sigma = np.maximum(np.sqrt(noise.variance(_level(a, b))), 1e-12)
         for side, found in zip(_SIDES, apart, strict=True):
             found.append(_tile_medians(np.abs(box_means(b - a, side)) * side / sigma))
-    # The quiet tiles tell of correlated noise even if most of the scene moves.
+    # Quiet tiles reveal correlated noise even if most of the scene moves.
     factors = (float(np.quantile(np.concatenate(found), _QUIET)) / _MEDIAN for found in apart)
     return replace(noise, factors=tuple(min(max(1.0, factor), _MOST_CORRELATED) for factor in factors))
 
@@ -102,7 +110,7 @@ def _tile_medians(x: Array) -> Array:
 
 
 def _by_level(detail: Array, level: Array) -> tuple[Array, Array, float]:
-    """Levels, variances at them, and the growth of the variance."""
+    """Estimate noise by level: levels, variances, and slope of the variance."""
     centres, variances, counts = [], [], []
     bounds = np.quantile(level, _SHARES)
     for i, (low, high) in enumerate(itertools.pairwise(bounds)):
@@ -120,7 +128,10 @@ def _by_level(detail: Array, level: Array) -> tuple[Array, Array, float]:
 
 
 def _robust_variance(detail: Array) -> float:
-    """Variance of the values without outliers; of counts, more than half may be zero."""
+    """Variance of the values without outliers.
+
+    More than half of the values may be zero, as in photon counts.
+    """
     if not len(detail):
         return 0.0
     size = np.abs(detail)
@@ -136,7 +147,7 @@ def _level(a: Array, b: Array) -> Array:
 
 
 def box_means(x: Array, side: int) -> Array:
-    """(H, W) means over squares of an odd side, mirrored at the edges."""
+    """Means of an (H, W) array over squares of an odd side, mirrored at the edges."""
     if side == 1:
         return x
     reach = side // 2

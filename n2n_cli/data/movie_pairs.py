@@ -19,31 +19,32 @@ from n2n_cli.images.pixels import flip_rotate
 from n2n_cli.nn.functional import Array, Pair
 
 Area: TypeAlias = tuple[slice, slice]
-"""Rows and columns."""
+"""Slices of rows and columns."""
 
 MAX_WINDOWS = 200_000_000
-"""Maximum size of the windows that are in memory for an epoch, in bytes."""
+"""Maximum size of the windows of an epoch, in bytes."""
 _WINDOW = 256
 """Side of the windows, in pixels."""
 _MEASURED = 512
-"""Side of the middle of a frame that shift and brightness are measured on, in pixels."""
+"""Side of the middle area in which shift and brightness are measured, in pixels."""
 _CHANCE = 10.0
-"""Least fall of the difference of two frames by a true shift: ten times that of one pixel's share of chance."""
-_PLACES = 16  # tries to find a place that is known
+"""Minimum relative fall of the difference by a true shift, in units of one pixel's standard error."""
+_PLACES = 16
+"""Attempts to place a crop where enough pixels did not move."""
 _KNOWN = 0.2
-"""Minimum share of a validation crop that did not move."""
+"""Minimum fraction of pixels of a crop or window that did not move."""
 _CHOICE, _CROPS, _AUGMENT = 51, 52, 53  # numbers of random streams, used nowhere else in this package
 _VALIDATION = 10  # added to them
 
 
 @dataclass(frozen=True)
 class Window:
-    """The same window of a stack of frames and of their targets.
+    """One window of a stack of frames and of their targets.
 
     Attributes
     ----------
     noisy, target : (H, W, frames * channels) float32 arrays
-        As a network sees them; NaN where a target is unknown.
+        Network input, and targets; NaN where a target is unknown.
     """
 
     noisy: Array
@@ -53,8 +54,9 @@ class Window:
 class MoviePairs:
     """Random crops of stacks of frames and of their targets.
 
-    An epoch has windows of as many pairs of stacks as fit into memory; other epochs have others. Targets are aligned
-    to their inputs by whole pixels and matched in brightness, and NaN where the scene moved: see `nn.losses.KnownOnly`.
+    An epoch uses windows of as many pairs of stacks as fit into memory; other epochs use other pairs. Targets are
+    aligned to their inputs by whole pixels, matched in brightness, and NaN where the scene moved (see
+    `nn.losses.KnownOnly`).
 
     Parameters
     ----------
@@ -67,13 +69,13 @@ class MoviePairs:
     noise : DifferenceNoise
     seed : int
     validation : bool
-        The same pairs in every epoch.
+        Use the same pairs in every epoch.
     redraw : bool
         Choose new frames in every epoch.
     recrop : bool
         Cut new crops in every epoch.
     augment : bool
-        Flip and rotate the crops at random, reverse the time, and move pieces of a stack, in every epoch.
+        In every epoch, flip and rotate the crops at random, reverse the time, and add simulated movement.
     max_bytes : int
         Maximum size of the windows of an epoch.
     """
@@ -132,14 +134,14 @@ class MoviePairs:
         return noisy, target
 
     def _reversed(self, stack: Array) -> Array:
-        """A stack with its frames in the opposite order."""
+        """Reverse the order of the frames of a stack."""
         return stack.reshape(*stack.shape[:2], self.stacks.frames, -1)[:, :, ::-1].reshape(stack.shape)
 
     def _of_epoch(self, epoch: int) -> list[Window]:
-        """The windows of an epoch; those of the last one are kept."""
+        """Read the windows of an epoch; they are kept until another epoch is read."""
         with self._lock:
             if self._epoch != epoch:
-                self._windows = []  # makes room
+                self._windows = []  # free memory first
                 self._windows = self._read(epoch)
                 self._epoch = epoch
             return self._windows
@@ -149,7 +151,7 @@ class MoviePairs:
         windows: list[Window] = []
         order = rng.permutation(len(self.stacks))
         with self.movie.opened() as lines:
-            frames = self.movie.reader(lines, 2 * self.stacks.frames)  # pairs that follow each other share frames
+            frames = self.movie.reader(lines, 2 * self.stacks.frames)  # consecutive pairs share frames
             one = self._window(frames, int(order[0]), rng.random(2))
             number = max(1, self.max_bytes // (one.noisy.nbytes + one.target.nbytes))
             for pair in np.sort(order[: min(number, self._count)]):
@@ -179,7 +181,7 @@ class MoviePairs:
 
 @dataclass(frozen=True)
 class Matched:
-    """A frame, and another one that is aligned to it and has its brightness.
+    """A frame, and another one aligned to it and matched in brightness.
 
     Attributes
     ----------
@@ -199,7 +201,7 @@ class Matched:
 
 
 def matched_frames(read: Reader, line: int, one: int, other: int, area: Area | None = None) -> Matched:
-    """An area of a frame of a line, and of another one matched to it; the middle by default."""
+    """Read an area (default: the middle) of two frames of a line; match the second."""
     first, second = read(line, one), read(line, other)
     middle = middle_of(first.size)
     found = matched(first.seen(*middle), second.known(*middle))
@@ -219,7 +221,7 @@ def matched_frames(read: Reader, line: int, one: int, other: int, area: Area | N
 
 
 def matched(frame: Array, second: Array) -> Matched:
-    """A frame, and a second one matched to it; NaN stands for missing values of the second one."""
+    """Match a second frame to a frame; its missing values become NaN."""
     known = np.where(np.isnan(second), frame, second)
     shift = _checked_shift(frame, known)
     aligned = shifted(second, shift)
@@ -228,13 +230,16 @@ def matched(frame: Array, second: Array) -> Matched:
 
 
 def middle_of(size: Pair) -> Area:
-    """Rows and columns of the middle of a frame that is measured."""
+    """Area in the middle of a frame in which shift and brightness are measured."""
     y, x = (max(0, side - _MEASURED) // 2 for side in size)
     return slice(y, min(y + _MEASURED, size[0])), slice(x, min(x + _MEASURED, size[1]))
 
 
 def _checked_shift(frame: Array, second: Array) -> Pair:
-    """The shift of a second frame, if it makes most of the frame more alike: things that move may mislead it."""
+    """Measure the shift of a second frame, and check that it improves the fit.
+
+    Moving objects can mislead the measurement.
+    """
     shift = measure_shift(frame, second)
     if shift is None or shift == (0, 0):
         return 0, 0
@@ -248,7 +253,7 @@ def _checked_shift(frame: Array, second: Array) -> Pair:
 
 
 def shifted(frame: Array, shift: Pair) -> Array:
-    """A float frame moved so that place (y, x) shows what was at (y + rows, x + columns); NaN outside."""
+    """Shift a float frame: result[y, x] = frame[y + rows, x + columns], NaN outside."""
     if shift == (0, 0):
         return frame
     result = np.full_like(frame, np.nan)

@@ -21,18 +21,18 @@ from n2n_cli.nn.functional import Array, Pair
 from n2n_cli.values.choice import SAMPLED
 
 _MEASURED = 8
-"""Pairs of frames that are measured before the training, spread over the movie."""
+"""Pairs of frames measured before training, spread over the movie."""
 _LEAST = 0.3
-"""Minimum share of the pixels that must stand still."""
+"""Minimum fraction of pixels that do not move."""
 
 
 def open_movie(config: DataConfig, channels: int, movie: Movie, *, seed: int) -> Dataset:
-    """Training and validation pairs of a movie.
+    """Open training and validation pairs of a movie.
 
     Parameters
     ----------
     channels : int
-        Channels of the network: of all its frames.
+        Channels of the network, over all its frames.
     movie : Movie
         Its `values` and `channels` are not used.
 
@@ -44,7 +44,7 @@ def open_movie(config: DataConfig, channels: int, movie: Movie, *, seed: int) ->
     colours, rest = divmod(channels, config.frames)
     if rest:
         raise DataError(
-            f"the network takes {channels} channels, which are no {config.frames} frames",
+            f"the network takes {channels} channels, which do not fit {counted(config.frames, 'frame')}",
             hint="`network.channels` is `data.frames` for gray movies, three times as many for RGB",
         )
     check_channels(colours)
@@ -65,15 +65,15 @@ def open_movie(config: DataConfig, channels: int, movie: Movie, *, seed: int) ->
     validation = MoviePairs(
         movie, held_out, config.validation_pairs, config.size, found.noise, seed=seed, validation=True
     )
-    lines_text = "" if len(movie.lengths) == 1 else f" in {len(movie.lengths)} lines"
+    lines_text = "" if len(movie.lengths) == 1 else f" in {len(movie.lengths)} sequences"
     seen = f"stacks of {config.frames} frames, {config.frame_gap + 1} apart" if config.frames > 1 else "frames"
     far = "neighbouring" if config.frame_gap == 1 else f"up to {config.frame_gap} apart"
     notes = (
         f"{counted(sum(movie.lengths), 'frame')}{lines_text} of {width}x{height}; {count} of them, in "
-        "blocks of time, are held out to measure",
+        "blocks of time, are held out for validation",
         f"{counted(len(train), 'pair')} of {seen}; input and target are {far}, in both orders",
         *found.notes,
-        f"frames taken {how_often(config.redraw)}, crops cut {how_often(config.recrop)}, flips and rotations drawn "
+        f"frames drawn {how_often(config.redraw)}, crops cut {how_often(config.recrop)}, flips and rotations drawn "
         f"{how_often(config.augment)}",
         "there is no clean picture: validation PSNR is against another frame, whose noise keeps it low; it is the "
         "figure to watch, not one to quote",
@@ -89,7 +89,7 @@ def _sample(lines: Sequence[Frames]) -> Iterator[Picture]:
 
 @dataclass(frozen=True)
 class _Found:
-    """Noise of differences, share of the pixels that moved, and notes for the user."""
+    """Noise of differences, fraction of pixels that moved, and notes for the user."""
 
     noise: DifferenceNoise
     moved: float
@@ -97,7 +97,7 @@ class _Found:
 
 
 def _measured(read: Reader, stacks: Stacks, movie: Movie) -> _Found:
-    """Measure some pairs of frames, spread over the movie, and its first frame against its last."""
+    """Measure pairs of frames, spread over the movie, and the drift over its length."""
     pairs: list[tuple[Array, Array]] = []
     copies, shift, change = 0, (0, 0), 0.0
     chosen = range(0, len(stacks), math.ceil(len(stacks) / _MEASURED))
@@ -111,13 +111,13 @@ def _measured(read: Reader, stacks: Stacks, movie: Movie) -> _Found:
     if copies == len(chosen):
         raise DataError(
             f"the frames of `{movie.name}` are copies of each other, with the same noise",
-            hint="the movie as the camera wrote it",
+            hint="use the original movie from the camera",
         )
     noise = measure_noise(pairs)
     moved = float(np.mean([noise.moved(*pair).mean() for pair in pairs]))
     if moved > 1 - _LEAST:
         raise DataError(
-            f"{moved:.0%} of the pixels of `{movie.name}` move between its frames: they are no views of one scene",
+            f"{moved:.0%} of the pixels of `{movie.name}` move between its frames, which do not show one scene",
             hint="a smaller `--frame-gap`, or `--single-image` with a folder of the frames",
         )
     drift, far = _from_first_to_last(read, movie)
@@ -127,7 +127,7 @@ def _measured(read: Reader, stacks: Stacks, movie: Movie) -> _Found:
         + (f", by up to {change:.1%} of the range between two frames: matched" if change else ""),
         f"the scene shifts by {_shift(far)} pixels from the first frames to the last"
         + (f", by up to {_shift(shift)} between two frames: aligned" if shift != (0, 0) else ""),
-        *([f"{copies} of {len(chosen)} pairs of frames are copies of each other: such are left out"] if copies else []),
+        *([f"{copies} of {len(chosen)} pairs of frames are copies of each other: left out"] if copies else []),
     )
     return _Found(noise, moved, found)
 
@@ -137,7 +137,10 @@ def _shift(shift: Pair) -> str:
 
 
 def _from_first_to_last(read: Reader, movie: Movie) -> tuple[float, Pair]:
-    """Relative change of the brightness of the longest line, and its shift; a mean of some frames has less noise."""
+    """Measure brightness change and shift from the first to the last frames.
+
+    The means of several frames of the longest line are compared, which have less noise than single frames.
+    """
     line = int(np.argmax(movie.lengths))
     count = min(_MEASURED, movie.lengths[line] // 4)
     middle = middle_of(read(line, 0).size)
@@ -148,7 +151,10 @@ def _from_first_to_last(read: Reader, movie: Movie) -> tuple[float, Pair]:
 
 
 def _known_part(two: Matched) -> tuple[Array, Array]:
-    """Both frames without rows and columns that one of them has not; single pixels are taken from the other."""
+    """Crop both frames to their common rows and columns.
+
+    A single missing pixel is copied from the other frame.
+    """
     frame, matched = two.frame, two.matched
     rows, columns = (~np.isnan(matched).all(axis=axes) for axes in ((1, 2), (0, 2)))
     frame, matched = frame[rows][:, columns], matched[rows][:, columns]

@@ -1,4 +1,7 @@
-"""Movies: lines of frames in time, read as needed, split into blocks of time."""
+"""Movies: lines of frames in time, read as needed, split into blocks of time.
+
+A movie has one line of frames for each depth, channel and file.
+"""
 
 from __future__ import annotations
 
@@ -21,18 +24,18 @@ from n2n_cli.nn.functional import Array, Pair
 from n2n_cli.values.transform import Values
 
 _HELD_OUT = 8
-"""Every eighth part of the time is held out for validation, in up to `_BLOCKS` blocks."""
+"""Divisor of the duration: 1/8 is held out for validation, in up to `_BLOCKS` blocks."""
 _BLOCKS = 4
 
 
 _MAX_CACHE = 100_000_000
-"""Maximum size of the frames that are kept in memory, in bytes."""
+"""Maximum size of the frames kept in memory, in bytes."""
 
 Reader: TypeAlias = Callable[[int, int], "Frame"]
 
 
 class Frames(Protocol):
-    """Frames of one place, depth and channel, in the order of time."""
+    """Frames of one depth, channel and file, ordered by time."""
 
     def __len__(self) -> int: ...
 
@@ -42,14 +45,14 @@ class Frames(Protocol):
 
 @dataclass(frozen=True)
 class Movie:
-    """A source of frames, opened to read some of them.
+    """A source of frames, opened when some of them are read.
 
     Attributes
     ----------
     name : str
-        For messages.
+        Name of the movie in messages.
     opened : function
-        Opens the source; gives its lines of frames, one for each depth, channel and file.
+        Context that opens the source; returns its lines of frames.
     lengths : tuple of int
         Number of frames of each line.
     values : Values, optional
@@ -65,9 +68,9 @@ class Movie:
     channels: int
 
     def reader(self, lines: Sequence[Frames], cached: int) -> Reader:
-        """Function that reads a frame of a line, by their numbers.
+        """Make a function that reads a frame, by numbers of line and frame.
 
-        The last frames are kept in memory, up to `cached` small ones.
+        Up to `cached` recent frames are kept in memory, fewer if they are large.
         """
 
         def read(line: int, number: int) -> Frame:
@@ -80,7 +83,7 @@ class Movie:
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame, of which areas are converted to what a network sees."""
+    """A frame, whose areas are converted to network input on request."""
 
     label: str
     picture: Picture
@@ -94,11 +97,11 @@ class Frame:
         return h, w
 
     def seen(self, rows: slice, columns: slice) -> Array:
-        """(h, w, channels) float32 pixels; missing values are filled in."""
+        """Convert an area to (h, w, channels) float32 pixels; fill in missing values."""
         return self._converted(self._part(rows, columns))
 
     def known(self, rows: slice, columns: slice) -> Array:
-        """(h, w, channels) float32 pixels; NaN where a value is missing."""
+        """Convert an area to (h, w, channels) float32 pixels; NaN for missing values."""
         part = self._part(rows, columns)
         pixels = self._converted(part)
         missing = np.asarray(np.any((self.values or Values("display")).missing(part.pixels), axis=2))
@@ -117,8 +120,8 @@ class Frame:
 class Stacks:
     """Numbered pairs of stacks of frames: the inputs of a network, and their targets.
 
-    The inputs are `frames` frames, `gap + 1` apart; the targets are the same frames, up to `gap` later or earlier. None
-    of them is an input, so that their noise is independent.
+    The inputs are `frames` frames, `gap + 1` apart. Each target is up to `gap` frames later or earlier than its input.
+    No target is also an input, so their noise is independent.
 
     Attributes
     ----------
@@ -134,16 +137,16 @@ class Stacks:
         return len(self.first)
 
     def numbers(self, pair: int) -> tuple[int, list[int], list[int]]:
-        """Line, inputs and targets of a pair."""
+        """Numbers of the line, the input frames and the target frames of a pair."""
         line, start, offset = (int(value) for value in self.first[pair])
         inputs = [start + k * (self.gap + 1) for k in range(self.frames)]
         return line, inputs, [number + offset for number in inputs]
 
 
 def stacks_in_blocks(lengths: Sequence[int], frames: int, gap: int, name: str) -> tuple[Stacks, Stacks, int]:
-    """Pairs for training and for validation, in separate blocks of time, and the number of frames held out.
+    """Split a movie into pairs for training and validation, in blocks of time.
 
-    No pair crosses the border of a block.
+    Also returns the number of held-out frames. No pair crosses the border of a block.
 
     Raises
     ------
@@ -153,8 +156,7 @@ def stacks_in_blocks(lengths: Sequence[int], frames: int, gap: int, name: str) -
     span = (frames - 1) * (gap + 1) + gap + 1  # frames that one pair needs
     if max(lengths) < 2 * span:
         raise DataError(
-            f"`{name}` is too short: {max(lengths)} frames in time; a training part and a validation part need "
-            f"{span} each",
+            f"`{name}` is too short: {max(lengths)} frames in time; training and validation need {span} each",
             hint="a longer movie"
             + (", a smaller `data.frames`" if frames > 1 else "")
             + ("" if gap == 1 else ", a smaller `--frame-gap`"),
@@ -184,19 +186,20 @@ def _within(line: int, start: int, stop: int, frames: int, gap: int) -> list[tup
 
 
 def movie_of(source: str, axes: str = "") -> tuple[Movie, tuple[str, ...]]:
-    """The movie of a file, or of a folder of numbered frames or of files of frames; and notes for the user.
+    """Find the movie of a file or folder; also returns notes for the user.
 
-    Each depth and channel is a line of frames of its own, and so is each file of several frames.
+    A folder holds numbered frames, or files of several frames each. Each depth, each channel and each file of several
+    frames is a separate line of frames.
 
     Parameters
     ----------
     axes : str
-        Axes of the pages, as "TZCYX"; by default as the file says.
+        Axes of the pages, as "TZCYX". Default: from the file.
 
     Raises
     ------
     DataError
-        When the pages are no frames in time.
+        When the pages are not frames in time.
     ImageError, UsageError
         When a file cannot be read, or does not fit the axes.
     """
@@ -221,14 +224,14 @@ def movie_of(source: str, axes: str = "") -> tuple[Movie, tuple[str, ...]]:
         notes = tuple(dict.fromkeys(note for stack in stacks for note in stack.notes))
         if max(lengths) < 2:
             raise DataError(
-                f"`{source}` is no movie: its axes are {stacks[0].axes}, {stacks[0].shape}, with no frames in time",
+                f"`{source}` is not a movie: its axes {stacks[0].axes}, {stacks[0].shape}, have no frames in time",
                 hint="`--axes TYX` if its pages are frames in time; a Z stack or channels show different things",
             )
     return Movie(source, opened, lengths, None, 1), notes
 
 
 class _Line:
-    """Pages of a stack that differ in time alone."""
+    """Pages of a stack that differ only in time."""
 
     def __init__(self, stack: Stack, numbers: Sequence[int]) -> None:
         self._stack, self._numbers = stack, numbers

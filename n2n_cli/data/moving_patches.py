@@ -1,9 +1,8 @@
 """Simulated movement in stacks of frames.
 
-Where the scene moves, its frames have no targets, so a network of several frames would learn from what stands still
-alone, and mix the places that a moving thing was at. Pieces of the scene that are moved from frame to frame, in inputs
-and targets alike, teach it to follow the frame that it denoises: their noise is that of the movie, and their targets
-are known.
+Where the scene moves, its frames have no targets, so a network of several frames would learn only from still areas and
+would blend the positions of a moving object. Patches of the scene, moved from frame to frame in inputs and targets
+alike, teach the network to follow the frame that it denoises: they have the noise of the movie, and known targets.
 """
 
 from __future__ import annotations
@@ -12,13 +11,14 @@ import numpy as np
 
 from n2n_cli.nn.functional import Array
 
-_MOST = 10  # patches of a crop
+_MOST = 10
+"""Maximum number of patches in a crop."""
 _RADII = (1.5, 8.0)
 _SPEED = 3.0
-"""Standard deviation of the speed, in pixels from one input frame to the next."""
+"""Standard deviation of the speed, in pixels per input frame."""
 _CANDIDATES = 3
 _CONTRAST = 0.3
-"""Standard deviation of what is added to the brightness of a patch, in ranges."""
+"""Standard deviation of the change in brightness of a patch, as a fraction of the value range."""
 
 
 def add_moving_patches(noisy: Array, target: Array, frames: int, *, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -40,7 +40,7 @@ def add_moving_patches(noisy: Array, target: Array, frames: int, *, rng: np.rand
     for _ in range(rng.integers(_MOST + 1)):
         at, radii, speed = rng.uniform(0, side), rng.uniform(*_RADII, 2), rng.normal(0, _SPEED, 2)
         sources = rng.integers(0, side, (_CANDIDATES, 2))
-        # What looks like its surroundings would not be seen to move.
+        # A patch that looks like its surroundings would not visibly move.
         here = brightness[tuple(at.astype(int))]
         source = max(sources, key=lambda place: abs(float(brightness[tuple(place)]) - float(here)))
         contrast = np.float32(rng.normal(0, _CONTRAST))

@@ -1,6 +1,6 @@
 """Numbered training pairs, cut from pictures or read from a file.
 
-A pair depends on the seed, the epoch and its number only: not on the order of requests, nor on the batch.
+A pair depends only on the seed, the epoch and its number, not on the batch or the order of requests.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from n2n_cli.noise import NoiseModel
 from n2n_cli.values.transform import Values
 
 HELD_OUT = 20
-"""Every 20th picture or scene is held out for validation."""
+"""Interval of held-out items: every 20th picture or scene is for validation."""
 
 _CROPS, _NOISE, _AUGMENT, _RECROP, _RECOLOUR, _SHRINK, _CLIP = 1, 2, 3, 4, 5, 6, 7
 _SATURATION, _GAMMA = 3.0, 1.8
@@ -26,17 +26,17 @@ _SATURATION, _GAMMA = 3.0, 1.8
 
 
 class Pairs(Protocol):
-    """Numbered pairs of pictures."""
+    """Numbered pairs of input and target."""
 
     def __len__(self) -> int: ...
 
     def batch(self, numbers: Sequence[int] | Array, epoch: int = 0) -> tuple[Array, Array]:
-        """Noisy pictures and targets of an epoch, each (N, C, H, W) float32."""
+        """Make noisy pictures and targets of an epoch, each (N, C, H, W) float32."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Pairs for training, pairs (noisy, clean) for validation, and notes for the user.
+    """Training pairs, validation pairs (noisy, clean), and notes for the user.
 
     `values` is the transform of measured values; None for display pictures.
     """
@@ -59,14 +59,14 @@ class Places:
     def __init__(self, count: int, *, seed: int, stream: int, epoch_stream: int | None) -> None:
         self._seed, self._epoch_stream = seed, epoch_stream
         rng = generator(seed, stream, 0, 0)
-        self._places = rng.random((count, 2), dtype=np.float32)  # share of the free rows and columns
+        self._places = rng.random((count, 2), dtype=np.float32)  # fractions of the possible offsets
         self._flips = rng.integers(4, size=count, dtype=np.uint8)
 
     def __len__(self) -> int:
         return len(self._places)
 
     def at(self, number: int, epoch: int, size: Sequence[int], side: int) -> tuple[int, int, int]:
-        """Top, left and variant of `flip_rotate` of a square crop of `side` pixels."""
+        """Top, left and `flip_rotate` variant of a square crop of `side` pixels."""
         place = self._places[number]
         if self._epoch_stream is not None:
             place = generator(self._seed, self._epoch_stream, epoch, number).random(2)
@@ -87,10 +87,10 @@ class CropPairs:
         Side of a noisy picture, in pixels.
     noise : NoiseModel
     target_noise : NoiseModel, optional
-        Noise of the targets; `noise` by default. Input and target are swapped only if it is the same.
+        Noise of the targets; `noise` by default. Input and target are swapped only if both have the same noise.
     seed : int
     validation : bool
-        For validation the target is the clean picture, for training a second noisy view.
+        Use the clean picture as target, instead of a second noisy version.
     redraw : bool
         Draw new noise in every epoch.
     recrop : bool
@@ -98,10 +98,10 @@ class CropPairs:
     recolour : bool
         Change the colours of half of the crops at random in every epoch, by `recoloured`.
     shrink : float
-        Minimum scale, at most 1: half of the crops of every epoch are scaled by a random factor from this to 1.
+        Minimum scale, at most 1: in every epoch, half of the crops are scaled by a random factor from this to 1.
     clip_inputs : bool
-        Clip half of the noisy pictures and round them to 8 bits, at random in every epoch. Targets are never clipped:
-        clipped noise has a mean other than 0, which the network would learn.
+        Clip a random half of the noisy pictures of every epoch and round them to 8 bits. Targets are never clipped:
+        the network would learn the non-zero mean of clipped noise.
     augment : bool
         Flip, rotate and swap the pairs at random in every epoch.
     """
@@ -169,7 +169,7 @@ class CropPairs:
         return crop
 
     def _side(self, number: int, epoch: int, shape: Sequence[int]) -> int:
-        """Side of the region to cut from a picture of `shape` for a crop, in pixels."""
+        """Side, in pixels, of the region that a crop is made from."""
         if self.shrink == 1:
             return self._crop
         rng = generator(self.seed, _SHRINK, epoch, number)
@@ -183,7 +183,7 @@ class ArrayPairs:
     Parameters
     ----------
     noisy, target : (N, C, H, W) integer arrays
-        Of the same shape.
+        Inputs and targets, of the same shape.
     seed : int
     augment : bool
         Flip, rotate and swap the pairs at random in every epoch.
@@ -206,9 +206,9 @@ class ArrayPairs:
 
 
 def augment(noisy: Array, target: Array, *, swap: bool = True, rng: np.random.Generator) -> None:
-    """Flip, rotate and perhaps swap a pair of (H, W, C) pictures at random, in place.
+    """Randomly flip, rotate and optionally swap a pair of (H, W, C) pictures in place.
 
-    Noise2Noise can swap input and target if their noise is alike. Pictures that are not square are not rotated.
+    Input and target can be swapped if their noise has the same distribution. Only square pictures are rotated.
     """
     way = int(rng.integers(8 if noisy.shape[0] == noisy.shape[1] else 4))
     views = [flip_rotate(noisy, way).copy(), flip_rotate(target, way).copy()]
@@ -218,11 +218,11 @@ def augment(noisy: Array, target: Array, *, swap: bool = True, rng: np.random.Ge
 
 
 def recoloured(source: Array, *, rng: np.random.Generator) -> Array:
-    """An (H, W, C) integer source with random other colours, float32 in [0, 1].
+    """Change the colours of an (H, W, C) integer picture at random; float32 in [0, 1].
 
-    Channels are permuted, the saturation is scaled, and each channel gets a gamma of its own, which makes gray detail
-    coloured. In photographs from JPEG, colours are smoother than brightness; a network that sees no others blurs
-    saturated detail.
+    Channels are permuted, the saturation is scaled, and each channel gets its own gamma, which makes gray detail
+    coloured. In JPEG photographs, colour is smoother than brightness; a network trained only on them blurs saturated
+    detail.
     """
     picture = to_float(source)[..., rng.permutation(source.shape[2])]
     gray = picture.mean(axis=2, keepdims=True)
@@ -232,17 +232,17 @@ def recoloured(source: Array, *, rng: np.random.Generator) -> Array:
 
 
 def _spread(rng: np.random.Generator, most: float, count: int) -> Array:
-    """Random factors from 1/most to most, uniform in the logarithm."""
+    """Draw factors from 1/most to most, uniform in the logarithm."""
     factors: Array = np.exp(np.log(most) * rng.uniform(-1, 1, count)).astype(np.float32)
     return factors
 
 
 def how_often(every_epoch: bool) -> str:
-    """Words for a flag, for the user."""
+    """Describe a flag for redrawing in words for the user."""
     return "again every epoch" if every_epoch else "once for all epochs"
 
 
 def generator(seed: int, stream: int, epoch: int, number: int) -> np.random.Generator:
-    """Random generator of its own for each (seed, stream, epoch, number)."""
-    # Philox is a counter; its lowest word runs while numbers are drawn.
+    """Make an independent random generator for each (seed, stream, epoch, number)."""
+    # Philox counts with four words; drawing numbers advances the first.
     return np.random.Generator(np.random.Philox(key=[seed, stream], counter=[0, 0, epoch, number]))

@@ -1,6 +1,6 @@
-"""Cache of pictures that were generated, in the user's cache folder.
+"""Cache of generated pictures, in the user's cache folder.
 
-A file is used only if it is the user's own, no other user may write to it, and its checksum is right. In any doubt the
+A file is used only if it belongs to the user, no other user may write to it, and its checksum is right. Otherwise the
 pictures are generated again.
 """
 
@@ -25,7 +25,7 @@ _CHECKSUM = 32
 
 
 def cache_folder() -> Path | None:
-    """The user's cache folder: `$XDG_CACHE_HOME/n2n`, or `~/.cache/n2n`.
+    """Path of the cache folder: `$XDG_CACHE_HOME/n2n`, or `~/.cache/n2n`.
 
     None for a user without a home folder, as in some containers.
     """
@@ -37,7 +37,7 @@ def cache_folder() -> Path | None:
 
 
 def read_pictures(path: Path, shape: Shape) -> Array | None:
-    """Read pictures of one shape, uint8; None if there are none or there is any doubt about them."""
+    """Read uint8 pictures of one shape; None if they are missing or not trustworthy."""
     with suppress(OSError), os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
         status = os.fstat(file.fileno())
         if _is_own(status) and status.st_size == _CHECKSUM + math.prod(shape):
@@ -57,7 +57,7 @@ def write_pictures(path: Path, pictures: Array) -> None:
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _keep_others_out(path.parent)
-    path.unlink(missing_ok=True)  # a file that is replaced would keep its permissions
+    path.unlink(missing_ok=True)  # replacing the file would keep its permissions
     content = np.ascontiguousarray(pictures).data
     with replacing(path, mode=0o600) as file:
         file.write(_checksum(content, pictures.shape))
@@ -74,7 +74,7 @@ def _keep_others_out(folder: Path) -> None:
 
 def _is_own(status: os.stat_result) -> bool:
     """True if a file or folder is this user's and no other user may write to it."""
-    if not hasattr(os, "geteuid"):  # Windows, where a profile is its user's own
+    if not hasattr(os, "geteuid"):  # Windows, where no other user may write to a profile
         return True
     return status.st_uid == os.geteuid() and not status.st_mode & _OTHERS_MAY_WRITE
 

@@ -1,4 +1,4 @@
-"""Memory limit of a source's pictures, and cropping of those that exceed it."""
+"""Memory limit of a source's pictures, and the cropping that keeps it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ MAX_BYTES = 4_000_000_000
 
 
 def share_of_sides(needed: int, max_bytes: int) -> float:
-    """Share of each side to keep of pictures that need so many bytes; at most 1."""
+    """Fraction of each side to keep, at most 1, of pictures that need `needed` bytes."""
     return math.sqrt(min(1, max_bytes / needed))
 
 
 def middle(pixels: Array, share: float, smallest: int) -> Array:
-    """(H, W, C) -> (h, w, C): `share` of each side, but at least `smallest` pixels."""
+    """Crop (H, W, C) to the middle `share` of each side, at least `smallest` pixels."""
     if share == 1:
         return pixels
     h, w = (min(side, max(smallest, int(side * share))) for side in pixels.shape[:2])
@@ -25,5 +25,5 @@ def middle(pixels: Array, share: float, smallest: int) -> Array:
 
 
 def cropped_note(what: str, share: float, max_bytes: int) -> str:
-    """Note for the user when pictures were cropped."""
+    """Note for the user about cropped pictures."""
     return f"the {what} need more than {max_bytes / 1e9:g} GB: the middle {share:.0%} of each side is used"

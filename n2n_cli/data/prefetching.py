@@ -12,9 +12,9 @@ Made = TypeVar("Made")
 
 
 def prefetch(make: Callable[[Item], Made], items: Iterable[Item], *, threads: int = 1) -> Generator[Made]:
-    """Yield make(item) for every item; threads make the next ones, one each.
+    """Yield make(item) for every item; each thread computes one of the next results.
 
-    The threads end with the generator. An error of `make` is raised at the turn of its item.
+    The threads end with the generator. An error of `make` is raised when its item is due.
     """
     coming: deque[Future[Made]] = deque()
     loaders = ThreadPoolExecutor(threads, "n2n-loader")

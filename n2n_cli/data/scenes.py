@@ -1,4 +1,4 @@
-"""Scenes in memory: shots of one kind, aligned and matched in brightness."""
+"""Scenes in memory: shots of one size and type, aligned and matched in brightness."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from n2n_cli.values.transform import Values
 
 @dataclass(frozen=True)
 class Shots:
-    """The shots of a scene, in their own depth.
+    """The shots of a scene, in their original bit depth.
 
     Attributes
     ----------
     pixels : list of (H, W, C) arrays
         All of one shape and type; C is 1 (gray) or 3 (RGB).
     exposures : list of Exposure
-        Correction of the brightness of each.
+        Correction of the brightness of each shot.
     """
 
     scene: Scene
@@ -53,13 +53,13 @@ class Shots:
         return self.exposures[shot](crop)
 
     def part(self, rows: slice, columns: slice) -> Shots:
-        """A region of the scene; nothing is copied."""
+        """Take a region of the scene without copying."""
         return replace(self, pixels=[pixels[rows, columns] for pixels in self.pixels])
 
 
 @dataclass
 class _Differences:
-    """Differences found between shots and the first ones of their scenes."""
+    """Differences between shots and the first shot of their scene."""
 
     shots: int = 0
     shifts: dict[Shot, Pair] = field(default_factory=dict)
@@ -73,12 +73,12 @@ class _Differences:
             yield (
                 f"{len(self.shifts)} of {self.shots} shots are shifted against the first of their scene, most of all "
                 f"`{path}`: by {rows} pixels down and {columns} right; "
-                + ("only what all shots of a scene show is used" if align else "`--align` corrects it")
+                + ("only the area that all shots of a scene show is used" if align else "`--align` corrects it")
             )
         if self.unknown_shifts:
             yield (
-                f"whether {self.unknown_shifts} of {self.shots} shots are shifted cannot be measured: they have too "
-                "little structure"
+                f"the shift of {self.unknown_shifts} of {self.shots} shots cannot be measured: they have too little "
+                "structure"
             )
         if self.exposures:
             path = max(self.exposures, key=lambda path: self.exposures[path].change)
@@ -101,7 +101,7 @@ def read_scenes(
     values: Values | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> tuple[list[Shots], tuple[str, ...]]:
-    """Read the shots of all scenes that are large enough; returns notes for the user.
+    """Read the shots of all scenes that are large enough, and make notes for the user.
 
     Parameters
     ----------
@@ -110,17 +110,17 @@ def read_scenes(
     match_exposure : bool
         Match the brightness of shots to the first of their scene.
     align : bool
-        Correct shifts by whole pixels, by cropping all shots to the area common to all.
+        Correct shifts in whole pixels by cropping the shots of a scene to their common area.
     values : Values, optional
         The transform of measured values.
     max_bytes : int
-        Of all shots together; if they are larger, the middle of each is used.
+        Maximum size of all shots together; if they are larger, the middle of each is used.
 
     Raises
     ------
     DataError
-        When no scene is large enough. With all shots that cannot be read, that differ from the first of their scene in
-        size, colour or depth, or that are copies of another shot.
+        When no scene is large enough, or shots cannot be read, differ from the first of their scene in size, colour or
+        depth, or are copies of another shot; the message lists these shots.
     """
     shots = {shot for scene in scenes for shot in scene.shots}
     sizes, problems = picture_sizes(shot_file(shot) for scene in scenes for shot in scene.shots)
@@ -147,12 +147,12 @@ def read_scenes(
     if problems:
         raise DataError(
             f"{len(problems)} shots cannot be used: {listed(problems)}",
-            hint="mend them, or take them out; shots of a scene are of one size, colour and depth",
+            hint="repair or remove them; the shots of a scene must have one size, colour and depth",
         )
     if not kept:
         raise DataError(
             f"no scene of `{shot_file(scenes[0].shots[0]).parent}` is as large as {smallest}x{smallest} pixels",
-            hint="a smaller `data.size`" + (", or no `--align`, which leaves what all shots show" if align else ""),
+            hint="a smaller `data.size`" + (", or no `--align`, which crops scenes" if align else ""),
         )
     notes: tuple[str, ...] = ()
     if small:
@@ -171,7 +171,7 @@ def _read(
     values: Values | None,
     max_bytes: int,
 ) -> tuple[list[Array], list[str]]:
-    """The pixels of a scene's shots, cropped to the memory limit, and problems."""
+    """Read the pixels of a scene's shots, cropped to the memory limit; list problems."""
     pixels: list[Array] = []
     problems: list[str] = []
     seen: dict[bytes, Shot] = {}
@@ -205,7 +205,7 @@ def _read(
 
 
 def _kind(picture: Picture, size: Pair) -> str:
-    """Size, colour and depth, which all shots of a scene must share."""
+    """Describe size, colour and depth, which all shots of a scene must share."""
     pixels = picture.pixels
     colour = {1: "gray", 3: "RGB"}.get(pixels.shape[2], f"{pixels.shape[2]} channels")
     depth = f"{8 * pixels.itemsize} bits" + (" (floats)" if pixels.dtype.kind == "f" else "")
@@ -213,7 +213,7 @@ def _kind(picture: Picture, size: Pair) -> str:
 
 
 def _corrected(scene: Scene, pixels: list[Array], found: _Differences, *, match_exposure: bool, align: bool) -> Shots:
-    """Measure and correct a scene's shots; differences are added to `found`."""
+    """Measure and correct the shots of a scene; add differences to `found`."""
     first = pixels[0]
     shifts: list[Pair] = [(0, 0)]
     exposures = [Exposure()]

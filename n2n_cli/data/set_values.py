@@ -1,4 +1,4 @@
-"""The transform of a data set's values, and its pictures as a network sees them."""
+"""Value transform of a data set, and its pictures as network input."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from n2n_cli.values.transform import Values, parse_values
 
 
 def values_of_set(paths: Sequence[Shot], text: str) -> Values | None:
-    """The transform that all pictures of a data set share; None for display pictures.
+    """Choose the transform for all pictures of a data set; None for display pictures.
 
-    Noise2Noise needs targets whose noise has a mean of zero, so measured values are scaled linearly; a variance-
-    stabilising transform is used only when it is asked for.
+    Noise2Noise needs targets whose noise has zero mean, so measured values are scaled linearly. A variance-stabilising
+    transform is used only on request.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def values_of_set(paths: Sequence[Shot], text: str) -> Values | None:
 
 
 def values_of_pictures(pictures: Iterator[Picture], text: str) -> Values | None:
-    """The transform that all pictures of a data set share, from a sample of them; see `values_of_set`."""
+    """Choose the transform from a sample of the pictures; see `values_of_set`."""
     if text not in MODES:
         return parse_values(text)
     first = next(pictures, None)
@@ -50,31 +50,31 @@ def values_of_pictures(pictures: Iterator[Picture], text: str) -> Values | None:
 def _sample(paths: Sequence[Shot]) -> Iterator[Picture]:
     with ShotReader() as reader:
         for path in paths[:: max(1, len(paths) // SAMPLED)][:SAMPLED]:
-            with suppress(ImageError):  # reported when it is read for use
+            with suppress(ImageError):  # reported when the file is read for use
                 yield reader.read(path)
 
 
 def values_note(values: Values | None) -> tuple[str, ...]:
     """Note for the user about measured values."""
-    return () if values is None else (f"values from {values.low:.4g} to {values.high:.4g} are 0 to 1 for the network",)
+    return () if values is None else (f"values {values.low:.4g} to {values.high:.4g} are scaled to 0 to 1",)
 
 
 def seen_pixels(label: str, picture: Picture, values: Values | None) -> Array:
-    """(H, W, C) pixels of a data set's picture: as they are for display, else floats as the network sees them.
+    """(H, W, C) pixels: unchanged for display pictures, else transformed floats.
 
     Values that are not finite, or far outside the set's range, are filled in from their surroundings.
 
     Raises
     ------
     ImageError
-        When a picture of a set of display pictures is not for display.
+        When a picture with measured values is in a set of display pictures.
     """
     dtype = picture.pixels.dtype
     if values is None:
         if dtype.kind != "f" and dtype not in (np.uint8, np.uint16):
             raise ImageError(
-                f"{label} has {dtype} values, other pictures of the set are for display",
-                hint="one kind of pictures in a set, or `--values linear`",
+                f"{label} has {dtype} values, unlike the display pictures of the set",
+                hint="use pictures of one kind, or `--values linear`",
             )
         if dtype.kind != "f" or np.isfinite(picture.pixels).all():
             return picture.pixels
@@ -82,7 +82,9 @@ def seen_pixels(label: str, picture: Picture, values: Values | None) -> Array:
 
 
 def read_pixels(path: Path, channels: int, values: Values | None = None, *, page: int | None = None) -> Array:
-    """Read (H, W, channels) upright pixels; converts gray to RGB, and RGB to luma (ITU-R 601).
+    """Read (H, W, channels) upright pixels, converted between gray and RGB.
+
+    Gray of RGB is the luma of ITU-R BT.601.
 
     Parameters
     ----------
@@ -93,12 +95,12 @@ def read_pixels(path: Path, channels: int, values: Values | None = None, *, page
 
     Returns
     -------
-    uint8 or uint16 array, or float32 as the network sees it
+    uint8 or uint16 array, or transformed float32 array
 
     Raises
     ------
     ImageError
-        As from `read_picture` and `seen_pixels`.
+        Errors of `read_picture` and `seen_pixels`.
     ArgumentError
         When `channels` is neither 1 nor 3.
     """

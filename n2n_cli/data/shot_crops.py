@@ -1,4 +1,4 @@
-"""Numbered random crops of shots: the base of `ShotPairs` and `SinglePairs`."""
+"""Numbered random crops of shots, the base of `ShotPairs` and `SinglePairs`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from n2n_cli.nn.functional import Array
 
 
 class ShotCrops(ABC):
-    """Random crops of shots, randomly flipped; `batch` makes pairs of them.
+    """Random crops of shots, randomly flipped, from which `batch` makes pairs.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ class ShotCrops(ABC):
     Attributes
     ----------
     train_places, validation_places, recropped_places : int
-        Numbers of the random streams, used by no other class, for the places of crops for training, for validation, and
-        of those that every epoch draws.
+        Numbers of the random streams for the places of crops: of training, of validation, and of training with
+        `recrop`. No other class uses the same numbers.
     """
 
     train_places: ClassVar[int]
@@ -67,4 +67,4 @@ class ShotCrops(ABC):
 
     @abstractmethod
     def batch(self, numbers: Sequence[int] | Array, epoch: int = 0) -> tuple[Array, Array]:
-        """The pairs of these numbers in an epoch, float32."""
+        """Make the pairs of these numbers in an epoch, float32."""

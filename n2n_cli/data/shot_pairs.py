@@ -1,4 +1,4 @@
-"""Numbered pairs of two shots of the same place."""
+"""Numbered pairs of two shots of the same scene."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ class ShotPairs(ShotCrops):
     """Random crops of two shots of a scene, at the same place, randomly flipped.
 
     Parameters are those of `ShotCrops`. Scenes are at least `size` pixels high and wide. In training the target is one
-    of the scene's other shots, in validation the mean of all of them. With `redraw`, an epoch continues with the pairs
-    of shots where the last one ended; without, it shows the same again. `augment` also swaps input and target at
-    random.
+    of the scene's other shots, in validation the mean of all of them. With `redraw`, each epoch continues with the next
+    pairs of shots; without it, every epoch shows the same ones. `augment` also swaps input and target at random.
     """
 
     train_places, validation_places, recropped_places = 31, 32, 34
 
     @cached_property
     def shown(self) -> list[tuple[int, int, int]]:
-        """(scene, shot, target shot) of the pairs, one from each scene in turn.
+        """List (scene, shot, target shot) of the pairs, one from each scene in turn.
 
         In validation, the target shot is not used.
         """
@@ -59,6 +58,6 @@ class ShotPairs(ShotCrops):
 
 
 def in_turn(lists: Sequence[Sequence[tuple[int, int]]]) -> Iterable[tuple[int, tuple[int, int]]]:
-    """(number of the list, item) of all items, one from each list in turn."""
+    """Interleave lists: yield (number of the list, item), one from each list in turn."""
     for i in range(max(map(len, lists), default=0)):
         yield from ((number, items[i]) for number, items in enumerate(lists) if i < len(items))

@@ -16,18 +16,18 @@ from n2n_cli.data.single_pairs import SinglePairs
 from n2n_cli.errors import DataError, counted
 
 _PART = 5
-"""If there is one scene only, the last 1/5 of it is held out for validation."""
+"""Divisor of a single scene: the last 1/5 of it is held out for validation."""
 
 
 def open_shots(config: DataConfig, channels: int, *, seed: int) -> Dataset:
-    """Training and validation pairs of shots or of single noisy pictures.
+    """Open training and validation pairs of shots or of single noisy pictures.
 
-    Scenes are held out whole: no crop of a validation scene is in the training pairs.
+    Whole scenes are held out: no crop of a validation scene is in the training pairs.
 
     Raises
     ------
     DataError
-        When the source is missing or too small. With all problems of its shots.
+        When the source is missing or too small, or shots cannot be used; the message lists all problems.
     """
     check_channels(channels)
     single = config.kind == "single"
@@ -50,7 +50,7 @@ def open_shots(config: DataConfig, channels: int, *, seed: int) -> Dataset:
     if single:
         notes += (
             f"{counted(len(trained), 'picture')} for training; {how.replace('scene', 'picture')}",
-            "the pictures bring their own noise, which must be independent between pixels: `data.noise` is not used",
+            "the pictures have their own noise, which must be independent between pixels: `data.noise` is not used",
             f"neighbours drawn {redrawn}, {crops}",
             f"{start} of one neighbour against the other, {end}",
         )
@@ -61,15 +61,15 @@ def open_shots(config: DataConfig, channels: int, *, seed: int) -> Dataset:
         f"{counted(len(trained), 'scene')} for training, with "
         f"{counted(sum(len(one.pixels) for one in trained), 'shot')} and "
         f"{counted(sum(len(one.scene.pairs) for one in trained), 'pair')} of shots; {how}",
-        "the shots bring their own noise: `data.noise` is not used",
-        f"pairs of shots taken {redrawn}, {crops}",
+        "the shots have their own noise: `data.noise` is not used",
+        f"pairs of shots drawn {redrawn}, {crops}",
         f"{start} against {against}, {end}",
     )
     return Dataset(train, validation, values_note(values) + notes, values)
 
 
 def _folders(config: DataConfig) -> list[Path]:
-    """Folders that hold the shots of `_scenes`; none for a table."""
+    """List the folders that hold the shots of `_scenes`; none for a table."""
     source = Path(config.source)
     if config.kind == "bursts":
         return [place for place in burst_places(source) if place.is_dir()]
@@ -86,7 +86,7 @@ def _scenes(config: DataConfig) -> list[Scene]:
 
 
 def _split(shots: list[Shots], size: int) -> tuple[list[Shots], list[Shots], str]:
-    """Scenes for training, scenes for validation, and words on how they were split."""
+    """Split scenes for training and for validation; describe the split in words."""
     if len(shots) > 1:
         held_out = shots[::HELD_OUT]
         trained = [one for i, one in enumerate(shots) if i % HELD_OUT]
@@ -104,4 +104,4 @@ def _split(shots: list[Shots], size: int) -> tuple[list[Shots], list[Shots], str
     whole = slice(None)
     near, far = ((whole, cut_at) if axis else (cut_at, whole) for cut_at in (slice(cut), slice(cut, None)))
     what = "columns" if axis else "rows"
-    return [only.part(*near)], [only.part(*far)], f"it is the only one: its last {side - cut} {what} are held out"
+    return [only.part(*near)], [only.part(*far)], f"the last {side - cut} {what} of this only scene are held out"

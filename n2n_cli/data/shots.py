@@ -22,9 +22,11 @@ from n2n_cli.nn.functional import Pair
 MAX_TABLE = 100_000_000
 """Maximum size of a table of pairs, in bytes."""
 
-_MOST_PAIRS = 10_000  # of the shots of a burst: all of a hundred shots
-_SEPARATORS = (",", ";", "\t")  # of the columns of a table; the first one where all fit alike
-_TABLE = "a row of a table of pairs is two file names, `first.png,second.png`, as seen from the table's folder"
+_MOST_PAIRS = 10_000
+"""Maximum number of pairs of a burst: all pairs of a hundred shots."""
+_SEPARATORS = (",", ";", "\t")
+"""Separators of the columns of a table; the first one wins if several fit equally."""
+_TABLE = "a row of a table of pairs is two file names, `first.png,second.png`, relative to the table's folder"
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,11 @@ class Scene:
     Attributes
     ----------
     name : str
-        For messages.
+        Name of the scene in messages.
     shots : tuple of Shot
         Picture files, or pages of stacks.
     pairs : tuple of (int, int)
-        Training pairs: the numbers of the shot to denoise and of its target. Empty for a scene of one shot.
+        Training pairs: the number of the shot to denoise, and of its target. Empty for a scene of one shot.
     """
 
     name: str
@@ -51,16 +53,16 @@ class Scene:
 
 
 def paired_folders(first: Path, second: Path) -> list[Scene]:
-    """A scene for every file name of two folders: shots to denoise, and targets.
+    """Make a scene for every file name of two folders: shots to denoise, and targets.
 
     Raises
     ------
     DataError
-        When a folder cannot be read. With all pictures that only one of them holds.
+        When a folder cannot be read, or pictures are in only one of them; the message lists these.
     """
     if os.path.realpath(first) == os.path.realpath(second):
         raise DataError(
-            f"`{first}` and `{second}` are the same folder: a picture is no second shot of itself",
+            f"`{first}` and `{second}` are the same folder: a picture cannot be its own second shot",
             hint="two folders, each with a shot of every scene, or `--single-image` with one",
         )
     pairs, alone, others_alone = matched(image_files(first), image_files(second))
@@ -69,22 +71,22 @@ def paired_folders(first: Path, second: Path) -> list[Scene]:
     if lonely:
         raise DataError(
             f"`{first}` and `{second}` do not hold the same pictures: " + "; ".join(lonely),
-            hint="two shots of a scene have the same file name, or stand in one row of a table: `--pairs pairs.csv`",
+            hint="give the two shots of a scene the same file name, or list them in a table: `--pairs pairs.csv`",
         )
     return [Scene(one.name, (one, other), ((0, 1),)) for one, other in pairs]
 
 
 def listed_pairs(table: Path) -> list[Scene]:
-    """The pairs of a table of two columns: the picture to denoise and its target.
+    """Read pairs from a table of two columns: the picture to denoise and its target.
 
-    Paths are relative to the table; a first row without pictures is a heading. Pairs that share a picture are one
-    scene. The columns are separated by commas, semicolons or tabs, the text is UTF-8, UTF-16 or Windows-1252, as
+    Paths are relative to the table; a first row without pictures is a heading. Pairs that share a picture form one
+    scene. The columns are separated by commas, semicolons or tabs, and the text is UTF-8, UTF-16 or Windows-1252, as
     spreadsheets write it in different countries.
 
     Raises
     ------
     DataError
-        When the table cannot be read or holds no pair. With all rows that are wrong.
+        When the table cannot be read, holds no pair, or has wrong rows; the message lists these.
     """
     pairs: list[tuple[Path, Path]] = []
     problems: list[str] = []
@@ -99,7 +101,7 @@ def listed_pairs(table: Path) -> list[Scene]:
             problems.append(f"row {number} has {len([cell for cell in cells if cell])} names")
             continue
         if any("\0" in cell for cell in cells):
-            problems.append(f"row {number} has a name that no file can have")
+            problems.append(f"row {number} has an impossible file name")
             continue
         one, other = (find_file(table.parent, cell) for cell in cells)
         if os.path.realpath(one) == os.path.realpath(other):
@@ -107,17 +109,18 @@ def listed_pairs(table: Path) -> list[Scene]:
             continue
         pairs.append((one, other))
     if problems:
-        raise DataError(f"`{table}` is no table of pairs: " + "; ".join(problems), hint=_TABLE)
+        raise DataError(f"`{table}` is not a table of pairs: " + "; ".join(problems), hint=_TABLE)
     if not pairs:
         raise DataError(f"`{table}` holds no pairs", hint=_TABLE)
     return _grouped(pairs)
 
 
 def bursts(source: Path) -> list[Scene]:
-    """A scene for every subfolder of shots and every stack, with ordered pairs of different shots.
+    """Make a scene for every subfolder of shots and every stack.
 
-    The shots of a stack are its pages along time; its depths and channels are scenes of their own. A subfolder may hold
-    stacks, too. Single pictures beside the subfolders are not used.
+    The pairs of a scene are ordered pairs of different shots. The shots of a stack are its pages along time; each depth
+    and each channel is a separate scene. A subfolder may hold stacks, too. Single pictures beside the subfolders are
+    not used.
 
     Parameters
     ----------
@@ -127,7 +130,8 @@ def bursts(source: Path) -> list[Scene]:
     Raises
     ------
     DataError
-        When there is no subfolder and no stack. With all of them that cannot be read or do not hold two shots.
+        When there is no subfolder and no stack, or some of them cannot be read or do not hold two shots; the message
+        lists these.
     """
     scenes, problems = [], []
     for place in burst_places(source):
@@ -154,12 +158,14 @@ def bursts(source: Path) -> list[Scene]:
 
 
 def burst_places(source: Path) -> list[Path]:
-    """Subfolders of a source of bursts, then files that may be stacks; or the source itself if it is a file.
+    """List the places of bursts: subfolders, then possible stacks.
+
+    A source that is a file is its only place.
 
     Raises
     ------
     DataError
-        When there is no such folder, or it may not be read.
+        When the folder does not exist or cannot be read.
     """
     if source.is_file():
         return [source]
@@ -168,7 +174,10 @@ def burst_places(source: Path) -> list[Path]:
 
 
 def _all_pairs(count: int) -> tuple[Pair, ...]:
-    """Ordered pairs of different shots; of a long burst, those of shots near each other, around its end."""
+    """List ordered pairs of different shots, near each other in a long burst.
+
+    The last shots of a long burst are paired with the first ones, too.
+    """
     if count * (count - 1) <= _MOST_PAIRS:
         return tuple(itertools.permutations(range(count), 2))
     near = range(1, max(1, _MOST_PAIRS // (2 * count)) + 1)
@@ -176,7 +185,7 @@ def _all_pairs(count: int) -> tuple[Pair, ...]:
 
 
 def single_pictures(folder: Path) -> list[Scene]:
-    """A scene of a single shot for every picture of a folder, and for every page of its stacks.
+    """Make a scene of one shot for every picture and every stack page of a folder.
 
     Raises
     ------
@@ -187,7 +196,7 @@ def single_pictures(folder: Path) -> list[Scene]:
     for path in image_files(folder):
         try:
             shots = [shot for view in views_of([path]).values() for shot in view]
-        except ImageError:  # reported with all others when it is read for use
+        except ImageError:  # reported with all other problems when the file is read for use
             shots = [path]
         scenes += [Scene(path.name, (shot,)) for shot in shots]
     return scenes
@@ -197,7 +206,7 @@ def _rows(table: Path) -> Iterator[tuple[int, list[str]]]:
     try:
         if table.is_dir():
             raise DataError(
-                f"`{table}` is a folder and not a table of pairs", hint="name the second folder, too: `--pairs A B`"
+                f"`{table}` is a folder, not a table of pairs", hint="name the second folder, too: `--pairs A B`"
             )
         if table.stat().st_size > MAX_TABLE:
             raise DataError(f"`{table}` is too long: a table of pairs has at most {MAX_TABLE:,} bytes", hint=_TABLE)
@@ -209,11 +218,11 @@ def _rows(table: Path) -> Iterator[tuple[int, list[str]]]:
     except OSError as error:
         raise DataError(f"the table of pairs `{table}` cannot be read: {error.strerror}") from None
     except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"`{table}` is no table of pairs: {error}", hint=_TABLE) from None
+        raise DataError(f"`{table}` is not a table of pairs: {error}", hint=_TABLE) from None
 
 
 def _text(data: bytes) -> str:
-    """Text of a table, which does not say how it is encoded."""
+    """Decode the text of a table, whose encoding is unknown."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16")
     try:
@@ -231,7 +240,7 @@ def _reader(text: str, separator: str) -> Any:
 
 
 def _pairs_by(text: str, separator: str) -> int:
-    """Number of rows with two cells, if the cells are separated so."""
+    """Count the rows that have two cells with this separator."""
     count = 0
     with suppress(csv.Error):
         for row in _reader(text, separator):

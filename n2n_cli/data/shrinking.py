@@ -1,4 +1,4 @@
-"""Downscaling of pictures, whose detail becomes finer."""
+"""Downscaling of pictures, which makes their detail finer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LOBES = 3
 def shrunk(picture: Array, size: int) -> Array:
     """Downscale a square (H, H, C) integer picture to (size, size, C) float32.
 
-    By the Lanczos kernel of three lobes, stretched to the new pixels against aliasing.
+    Uses the Lanczos kernel of three lobes, widened to the new pixels against aliasing.
 
     References
     ----------
@@ -30,7 +30,7 @@ def shrunk(picture: Array, size: int) -> Array:
 
 @lru_cache(maxsize=1024)
 def _lanczos(old: int, new: int) -> Array:
-    """(new, old) weights; each row adds up to 1."""
+    """Make (new, old) weights; each row sums to 1."""
     stretch = old / new
     centres = (np.arange(new) + 0.5) * stretch
     distance = (np.arange(old) + 0.5 - centres[:, None]) / stretch

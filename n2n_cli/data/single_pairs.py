@@ -12,18 +12,18 @@ from n2n_cli.data.shot_crops import ShotCrops
 from n2n_cli.images.pixels import flip_rotate
 from n2n_cli.nn.functional import Array
 
-_AUGMENT, _DRAWN, _DRAWN_VALIDATION = 43, 45, 46  # numbers of random streams, as in `shot_pairs`
+_AUGMENT, _DRAWN, _DRAWN_VALIDATION = 43, 45, 46  # numbers of random streams, used nowhere else in this package
 
 
 class SinglePairs(ShotCrops):
-    """Random crops of single noisy pictures, and random neighbours of their 2x2 cells.
+    """Random crops of single noisy pictures, and random neighbours in their 2x2 cells.
 
-    In training, a batch is the crops, of twice the size, (N, C, 2*size, 2*size), and the numbers of the pixels drawn
-    from each cell, (N, 2, size, size); `SingleImageModel` makes input and target of them, both of which depend on the
-    network. In validation, a batch is the two drawn neighbours, each (N, C, size, size).
+    In training, a batch holds crops of twice the size, (N, C, 2*size, 2*size), and the numbers of the pixels drawn
+    from each cell, (N, 2, size, size). From these, `SingleImageModel` makes input and target, both of which depend on
+    the network. In validation, a batch holds the two drawn neighbours, each (N, C, size, size).
 
     Parameters are those of `ShotCrops`. Scenes have one shot each, at least 2*size pixels high and wide. With `redraw`,
-    every epoch draws other neighbours.
+    neighbours are drawn again in every epoch.
 
     References
     ----------
@@ -55,6 +55,6 @@ class SinglePairs(ShotCrops):
 
 
 def drawn_in(target: Array) -> Array:
-    """Drawn pixels of a batch for `neighbours`: (N, 2, H, W) -> (2, N, 1, 1, H, W)."""
+    """Reshape drawn pixels for `neighbours`: (N, 2, H, W) -> (2, N, 1, 1, H, W)."""
     drawn: Array = np.moveaxis(target, 1, 0)[:, :, None, None].astype(np.intp)
     return drawn

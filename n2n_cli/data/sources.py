@@ -27,9 +27,9 @@ from n2n_cli.noise import parse_noise
 from n2n_cli.values.transform import Values
 
 PAIR_FILES = ("train_data.pkl", "val_data.pkl")
-"""Files of the EPFL course, two uint8 arrays (N, C, H, W) each.
+"""Files of the EPFL course with pairs (noisy, noisy) and (noisy, clean).
 
-The first holds pairs (noisy, noisy), the second (noisy, clean).
+Each holds two uint8 arrays (N, C, H, W).
 """
 
 
@@ -41,7 +41,7 @@ def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int |
     channels : int
         Channels of the network.
     threads : int, optional
-        Threads that make the built-in pictures; by default one for each core of this process.
+        Threads that generate the built-in pictures. Default: one for each core of this process.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int |
         return replace(data, notes=notes + data.notes)
     if config.frames > 1:
         raise DataError(
-            f"the network takes {config.frames} frames of a movie, but `{config.source}` is none",
+            f"the network takes {config.frames} frames of a movie, but `{config.source}` is not a movie",
             hint="`--movie FILE`, or a configuration with `data.frames` of 1",
         )
     if config.kind != "pictures":
@@ -66,7 +66,7 @@ def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int |
     target_noise = parse_noise(config.target_noise) if config.target_noise else noise
     if target_noise.scale != noise.scale:
         raise DataError(
-            f"inputs have the noise {config.noise} and targets {config.target_noise}: their pixels are not of one size",
+            f"inputs with noise {config.noise} and targets with noise {config.target_noise} differ in pixel size",
             hint="leave `data.target_noise` out",
         )
     crop = config.size * noise.scale
@@ -81,7 +81,7 @@ def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int |
     if len(pictures) < 2:
         raise DataError(
             f"`{config.source}` holds one usable picture; training needs a second one for validation",
-            hint="cut the picture in two, or add one",
+            hint="cut the picture in two, or add another one",
         )
     # Pair i shows picture i modulo their number, so pictures beyond the last pair are never shown.
     held_out = pictures[::HELD_OUT][: config.validation_pairs]
@@ -115,11 +115,7 @@ def open_dataset(config: DataConfig, channels: int, *, seed: int, threads: int |
         f"noise {config.noise}{of_targets}, drawn {how_often(config.redraw)}",
         f"crops cut {how_often(config.recrop)}, flips and rotations drawn {how_often(config.augment)}",
         *(["colours of half of the crops changed, again every epoch"] if config.recolour else []),
-        *(
-            [f"half of the crops made smaller, to {config.shrink:g} at least, again every epoch"]
-            if config.shrink < 1
-            else []
-        ),
+        *([f"half of the crops downscaled by {config.shrink:g} to 1, again every epoch"] if config.shrink < 1 else []),
         *(["half of the inputs clipped and rounded to 8 bits, no target"] if config.clip_inputs else []),
         f"the Noise2Noise loss levels off at {target_noise.floor}: validation PSNR is the figure to watch",
     )
@@ -136,7 +132,7 @@ def read_folder(
     values : Values, optional
         The transform of measured values.
     max_bytes : int
-        Of all pictures together; if they are larger, the middle of each is used.
+        Maximum size of all pictures together; if they are larger, the middle of each is used.
 
     Returns
     -------
@@ -148,7 +144,7 @@ def read_folder(
     DataError
         When the folder cannot be read, or no picture is large enough.
     ImageError
-        With every file that cannot be read.
+        When files cannot be read; the message lists them.
     """
     check_channels(channels)
     files = image_files(folder)
@@ -168,7 +164,7 @@ def read_folder(
     if problems:
         raise ImageError(
             f"{len(problems)} of {len(files)} pictures cannot be read: {listed(problems)}",
-            hint="mend them, or move them out of the folder",
+            hint="repair them, or move them out of the folder",
         )
     if not pictures:
         raise DataError(
@@ -184,7 +180,7 @@ def read_folder(
 
 
 def find_pair_file(source: str, name: str) -> Path | None:
-    """The pair file `source`, or `name` in the folder `source`; otherwise None."""
+    """Find the pair file `source`, or `name` in the folder `source`; None if neither."""
     path = Path(source)
     with suppress(OSError):  # the error is reported when the path is read
         if source != DEAD_LEAVES and path.is_dir():
@@ -193,17 +189,17 @@ def find_pair_file(source: str, name: str) -> Path | None:
 
 
 def read_pair_file(path: Path) -> ArrayPairs:
-    """Read a pair file: a tuple of two uint8 (N, C, H, W) arrays by `torch.save`.
+    """Read a pair file: two uint8 (N, C, H, W) tensors in a tuple, by `torch.save`.
 
     Raises
     ------
     CheckpointError
         When the file cannot be read, or is not safe to read.
     DataError
-        When it holds something else.
+        When it does not hold such a tuple.
     """
     if not os.access(path, os.R_OK):
-        raise DataError(f"there is no file of pairs `{path}` that may be read")
+        raise DataError(f"there is no readable file of pairs `{path}`")
     tree = read_checkpoint(path)
     whole = isinstance(tree, tuple | list) and len(tree) == 2 and all(isinstance(part, np.ndarray) for part in tree)
     if not whole or tree[0].shape != tree[1].shape or tree[0].ndim != 4 or {p.dtype for p in tree} != {np.dtype("u1")}:
@@ -221,14 +217,14 @@ def _pair_files(train_file: Path, config: DataConfig, channels: int, seed: int) 
     validation_file = train_file.with_name(PAIR_FILES[1])
     if train_file == validation_file:
         raise DataError(
-            f"`{train_file}` holds the pairs that training is measured on, not those to learn from",
+            f"`{train_file}` holds the validation pairs, not the training pairs",
             hint=f"name the file or the folder of `{PAIR_FILES[0]}`",
         )
     train = read_pair_file(train_file)
     if not validation_file.is_file():
         raise DataError(
             f"`{train_file}` has no `{PAIR_FILES[1]}` beside it",
-            hint="it holds the pairs (noisy, clean) that training is measured on",
+            hint="that file holds the validation pairs (noisy, clean)",
         )
     validation = read_pair_file(validation_file)
     for path, pairs in ((train_file, train), (validation_file, validation)):
@@ -237,8 +233,8 @@ def _pair_files(train_file: Path, config: DataConfig, channels: int, seed: int) 
     train = ArrayPairs(train.noisy[: config.pairs], train.target[: config.pairs], seed=seed, augment=config.augment)
     validation = ArrayPairs(validation.noisy[: config.validation_pairs], validation.target[: config.validation_pairs])
     notes = (
-        f"{len(train)} pairs of `{train_file}`, measured on {len(validation)} of `{validation_file}`",
-        "the pairs bring their own noise and size: `data.noise` and `data.size` are not used",
+        f"{len(train)} training pairs from `{train_file}`, {len(validation)} validation pairs from `{validation_file}`",
+        "the pairs have their own noise and size: `data.noise` and `data.size` are not used",
         "the Noise2Noise loss levels off at the targets' noise variance: validation PSNR is the figure to watch",
     )
     return Dataset(train, validation, notes)

@@ -1,4 +1,4 @@
-"""Shots in stacks: pages of one file, each read when it is needed."""
+"""Shots that are pages of a stack, each read when it is needed."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ Shot: TypeAlias = Path | StackPage
 
 
 def shot_file(shot: Shot) -> Path:
-    """The file that holds a shot."""
+    """Path of the file that holds a shot."""
     return shot.path if isinstance(shot, StackPage) else shot
 
 
 def views_of(files: Iterable[Path]) -> dict[str, list[Shot]]:
-    """Shots in files of pictures and stacks, by what they show.
+    """Group the shots in picture files and stacks by scene.
 
-    The pages of a stack are shots of one scene along its axis of time; each depth and each channel is a scene of its
-    own, with a name such as "Z 2, C 1". Of single pictures, and of stacks without these axes, the name is empty.
+    The pages of a stack along its time axis are shots of one scene. Each depth and each channel is a separate scene,
+    with a name such as "Z 2, C 1". The name is empty for single pictures and for stacks without these axes.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def views_of(files: Iterable[Path]) -> dict[str, list[Shot]]:
 
 
 class ShotReader:
-    """Reads shots upright; the stack of the last one stays open inside the block."""
+    """Reader of upright shots; a context that keeps the stack of the last shot open."""
 
     def __init__(self) -> None:
         self._opened: tuple[Path, Stack] | None = None
@@ -72,7 +72,7 @@ class ShotReader:
         self._closing.close()
 
     def read(self, shot: Shot) -> Picture:
-        """Read a shot; errors are those of `read_picture`."""
+        """Read a shot; raises the errors of `read_picture`."""
         if not isinstance(shot, StackPage):
             return upright(read_picture(shot))
         if self._opened is None or self._opened[0] != shot.path:

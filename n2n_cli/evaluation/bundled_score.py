@@ -28,7 +28,7 @@ class BundledScore:
     name : str
         Name of the best bundled model for these pictures.
     psnr, own_psnr : float
-        Of that model, and of the trained network, in dB: mean of each picture's PSNR.
+        Mean over pictures of the PSNR of that model, and of the trained network, in dB.
     pictures : int
         Number of the held-out pictures that were denoised.
     """
@@ -47,7 +47,7 @@ class BundledScore:
 def bundled_score(
     data: Dataset, own_psnr: float, own: Callable[[], Model], *, threads: int, between: Callable[[], None]
 ) -> BundledScore | str:
-    """Denoise held-out pictures with the bundled models, as many as take about a second.
+    """Score the bundled models on as many held-out pictures as take about a second.
 
     Parameters
     ----------
@@ -55,14 +55,14 @@ def bundled_score(
     own_psnr : float
         PSNR of the trained network on all held-out pictures, in dB.
     own : function
-        Loads the trained network, which is needed if the pictures are too many.
+        Loads the trained network, which is scored again if not all held-out pictures are used.
     between : function
-        Called after each picture; may raise, to stop the work.
+        Called after each picture; may raise an error to stop the work.
 
     Returns
     -------
     BundledScore or str
-        Without a score, the reason why the models do not fit the pictures.
+        Score, or the reason for its absence.
     """
     if not bundled_models():
         return "none is installed"
@@ -74,7 +74,7 @@ def bundled_score(
     if channels not in (1, 3):
         return f"the held-out pictures have {channels} channels"
     if np.isnan(target).any():
-        return "the held-out pictures are not known as a whole"
+        return "some pixels of the held-out pictures are unknown"
     some = min(count, max(1, _MOST_PIXELS // (height * width)))
     pictures = HeldOut(_Some(data.validation, np.linspace(0, count - 1, some).astype(int)))
     scores = {
@@ -96,7 +96,7 @@ def _psnr(model: Model | Predictor, pictures: HeldOut, between: Callable[[], Non
 
 @dataclass(frozen=True)
 class _Some:
-    """Some of the pairs, by their numbers."""
+    """Selection of pairs by their numbers."""
 
     pairs: Pairs
     numbers: Array

@@ -35,7 +35,7 @@ class PictureMetrics:
     sigma_255 : float or None
         Estimated noise level in grey levels of 255, if there is no ground truth; NaN for a very small picture.
     unit : float or None
-        Range of measured values, which PSNR refers to and which 255 grey levels show; None for display pictures.
+        Range of measured values, to which PSNR refers and which is shown by 255 grey levels; None for display pictures.
     """
 
     picture: str
@@ -46,7 +46,10 @@ class PictureMetrics:
 
     @property
     def rms(self) -> float | None:
-        """Root mean squared error of measured values, in their own units, if there is a ground truth."""
+        """Root mean squared error of measured values, in their own units.
+
+        None without ground truth.
+        """
         return None if self.unit is None or self.psnr is None else self.unit * 10 ** (-self.psnr / 20)
 
     def __str__(self) -> str:
@@ -98,10 +101,11 @@ def compare(
     pictures : sequence of (file, picture)
         Noisy, denoised and, optionally, ground truth. If any is RGB, all are shown as RGB. Alpha is ignored.
     crops : sequence of (left, top, side), optional
-        Square regions to enlarge, in pixels. By default those with the largest error (without ground truth: the largest
-        change), with most detail, and with least detail.
+        Square regions to enlarge, in pixels. Default: those with the largest error (or change, without ground truth),
+        the most detail, and the least detail.
     mode : "auto", "display", "linear" or "photons"
-        Kind of the values. All panels show measured values by the range of the ground truth, or of the noisy picture.
+        Kind of the values. All panels use the range of measured values in the ground truth or, without it, in the noisy
+        picture.
 
     Raises
     ------
@@ -130,10 +134,10 @@ def compare(
         Panel("denoised", str(metrics[1]), _to_rgb(denoised)),
     ]
     if clean is not None:
-        panels.append(Panel("clean", "what the others are measured against", _to_rgb(clean)))
+        panels.append(Panel("clean", "the reference of PSNR and SSIM", _to_rgb(clean)))
     meaning = "noisy - denoised" if clean is None else "denoised - clean"
     np.multiply(difference, DIFFERENCE_GAIN, out=difference)
-    difference += 128 / 255  # an exact level of 8 bits for no difference
+    difference += 128 / 255  # no difference is exactly the 8-bit value 128
     panels.append(Panel(f"difference x{DIFFERENCE_GAIN}", f"{meaning}, gray: no difference", _to_rgb(difference)))
     heading = "   ".join(path.name for path, _ in pictures)
     percent = 100 * shown_size(height, width)[1] / width
@@ -149,7 +153,7 @@ def choose_regions(reference: Array, difference: Array, side: int, label: str) -
     Parameters
     ----------
     reference, difference : (C, H, W) arrays
-        Detail is the mean squared gradient of `reference`. A dark or bright area is only chosen for least detail when
+        Detail is the mean squared gradient of `reference`. A dark or bright area is chosen for least detail only if
         there is no other.
     side : int
         Side of a square, in pixels; with 0, no squares are chosen.
@@ -181,7 +185,7 @@ def choose_regions(reference: Array, difference: Array, side: int, label: str) -
 
 
 def _window_means(values: Array, step: int) -> Array:
-    """Means of (H, W) values over squares of side `2 * step`, `step` apart."""
+    """Average (H, W) values over squares of side `2 * step`, `step` pixels apart."""
     h, w = (size // step for size in values.shape)
     blocks = values[: h * step, : w * step].reshape(h, step, w, step).mean(axis=(1, 3))
     means: Array = (blocks[1:, 1:] + blocks[1:, :-1] + blocks[:-1, 1:] + blocks[:-1, :-1]) / 4
@@ -189,9 +193,9 @@ def _window_means(values: Array, step: int) -> Array:
 
 
 def _to_floats(pictures: Sequence[Picture], values: Values) -> list[Array]:
-    """Convert pictures to (C, H, W) float32, with equally many channels; missing values become black.
+    """Convert pictures to (C, H, W) float32 with the same number of channels.
 
-    Display pictures are divided by the maximum of their own type.
+    Missing values become black. Display pictures are divided by the maximum of their type.
     """
     channels = max(picture.pixels.shape[2] for picture in pictures)
     floats = []
@@ -210,12 +214,12 @@ def _measure(name: str, picture: Array, clean: Array | None, unit: float | None)
         return PictureMetrics(name, sigma_255=analyse_noise(np.moveaxis(picture, 0, -1)).sigma, unit=unit)
     if unit is None:
         return PictureMetrics(name, psnr(picture, clean), ssim(picture, clean))
-    error = float(np.mean(np.square(picture - clean, dtype=np.float64)))  # not clipped, as PSNR for display is
+    error = float(np.mean(np.square(picture - clean, dtype=np.float64)))  # not clipped, unlike PSNR of display pictures
     return PictureMetrics(name, decibel(error), ssim(picture, clean), unit=unit)
 
 
 def _to_rgb(picture: Array) -> Array:
-    """(C, H, W) in [0, 1] -> (H, W, 3) uint8."""
+    """Convert (C, H, W) in [0, 1] to (H, W, 3) uint8."""
     pixels = to_integer(np.moveaxis(picture, 0, -1), np.uint8)
     return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
 
@@ -235,5 +239,5 @@ def _check_sizes(pictures: Sequence[tuple[Path, Picture]]) -> None:
     if len({picture.pixels.shape[:2] for _, picture in pictures}) > 1:
         raise ImageError(
             f"pictures of different sizes cannot be compared: {', '.join(sizes)}",
-            hint="name the same picture before and after denoising, not a scaled or cut version of it",
+            hint="name the same picture before and after denoising, not a scaled or cropped version of it",
         )

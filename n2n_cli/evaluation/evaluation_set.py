@@ -32,8 +32,7 @@ _BATCH_SIZE = 100
 _PIXELS_AT_ONCE = 2**24
 """Maximum pixels of a batch of held-out pairs."""
 _MOST_PAIRS, _MOST_PIXELS = 10_000, 2**26
-"""Maximum held-out pairs, and maximum pixels of all of them. Their number comes from the checkpoint, which may be a
-stranger's."""
+"""Maximum number of held-out pairs, and of their pixels: a checkpoint from others may ask for any number."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,10 @@ class EvaluationBatch:
     ----------
     names : tuple of str
     noisy, clean : (N, C, H, W) arrays
-        Black is 0 and white is 1; noisy values may be outside that range. Of a measured picture, `noisy` is what the
-        network sees, and `clean` is in the picture's own units.
+        Black is 0 and white is 1; noisy values may be outside that range. For a measured picture, `noisy` is the
+        network input, and `clean` is in the picture's own units.
     prepared : Prepared or None
-        The measured picture of a batch of one.
+        The measured picture, in a batch of one; None for display pictures.
     """
 
     names: tuple[str, ...]
@@ -86,7 +85,7 @@ def open_evaluation_set(
     page: int | None = None,
     threads: int | None = None,
 ) -> EvaluationSet:
-    """Open the pictures that `scores.evaluate` scores; it has the same parameters.
+    """Open the pictures to score; parameters are those of `scores.evaluate`.
 
     Raises
     ------
@@ -112,7 +111,7 @@ def open_evaluation_set(
         return _real_pairs(source, clean, config, unused, page)
     if source is None and config.data.kind != "pictures" and (noise is not None or clip):
         raise UsageError(
-            f"{unused} cannot be used: the model was trained on shots, which bring their own noise",
+            f"{unused} cannot be used: the model was trained on shots, which have their own noise",
             hint=f"leave out {unused}, or name a folder of clean pictures: `--data FOLDER`",
         )
     if source is None and crops is not None:
@@ -130,7 +129,7 @@ def open_evaluation_set(
         )
     if pair_file is not None and unused:
         raise UsageError(
-            f"{unused} cannot be used: the pairs of `{pair_file}` bring their own noise and size",
+            f"{unused} cannot be used: the pairs of `{pair_file}` have their own noise and size",
             hint=f"leave out {unused}, or name a folder of pictures: `--data FOLDER`",
         )
     if source is not None and pair_file is not None:
@@ -167,15 +166,15 @@ def _synthetic_set(
 
 
 def _held_out(data: DataConfig, channels: int, *, seed: int, threads: int | None) -> EvaluationSet:
-    """Pairs that a training held out, as many as do not take too long."""
+    """Open the pairs that a training held out, at most `_MOST_PAIRS`."""
     pixels = (data.size * parse_noise(data.noise).scale) ** 2
     most = min(_MOST_PAIRS, _MOST_PIXELS // pixels)
     if most == 0:
         raise DataError(
             f"a picture that the training held out has {pixels:,} pixels",
-            hint="name pictures to measure on: `--data FOLDER`",
+            hint="name pictures to evaluate on: `--data FOLDER`",
         )
-    # No training pair is used; they need not be prepared.
+    # Training pairs are not used, so only one is prepared.
     limited = replace(data, pairs=1, validation_pairs=min(data.validation_pairs, most))
     at_once = max(1, min(_BATCH_SIZE, _PIXELS_AT_ONCE // data.size**2))
     found = _from_pairs(open_dataset(limited, channels, seed=seed, threads=threads).validation, at_once)
@@ -185,7 +184,10 @@ def _held_out(data: DataConfig, channels: int, *, seed: int, threads: int | None
 
 
 def _from_pairs(pairs: Pairs, at_once: int = _BATCH_SIZE) -> EvaluationSet:
-    """Evaluation set of pairs (noisy, clean), named by their indices, in batches of `at_once`."""
+    """Make an evaluation set of pairs (noisy, clean), in batches of `at_once`.
+
+    Pairs are named by their indices.
+    """
     batches = (
         EvaluationBatch(tuple(f"pair {i}" for i in indices), *pairs.batch(indices))
         for indices in batch_indices(len(pairs), at_once)
@@ -194,9 +196,9 @@ def _from_pairs(pairs: Pairs, at_once: int = _BATCH_SIZE) -> EvaluationSet:
 
 
 def batch_indices(count: int, at_once: int = _BATCH_SIZE) -> list[Array]:
-    """Split the indices of `count` pairs into the batches that are denoised at a time.
+    """Split the indices of `count` pairs into batches.
 
-    The batch size does not depend on the machine, as the rounding of a result may depend on it.
+    The batch size is the same on every machine, because rounding may depend on it.
     """
     indices = np.arange(count)
     return [indices[start : start + at_once] for start in range(0, count, at_once)]
@@ -205,7 +207,7 @@ def batch_indices(count: int, at_once: int = _BATCH_SIZE) -> list[Array]:
 def _read_pair_file(path: Path, channels: int) -> Pairs:
     if path.name == PAIR_FILES[0]:
         raise DataError(
-            f"`{path}` holds pairs (noisy, noisy) to learn from; a score needs clean pictures",
+            f"`{path}` holds training pairs (noisy, noisy); a score needs clean pictures",
             hint=f"name the file of pairs (noisy, clean): `--data {path.with_name(PAIR_FILES[1])}`",
         )
     pairs = read_pair_file(path)
@@ -226,7 +228,7 @@ def _add_noise(files: list[Path], channels: int, noise: str, seed: int, page: in
             h, w = source.shape[:2]
             raise DataError(
                 f"`{path}` has {h}x{w} pixels, less than one block of {noise}",
-                hint=f"take pictures below {noise_model.scale} pixels out of the folder, or use a smaller block",
+                hint=f"remove pictures below {noise_model.scale} pixels from the folder, or use a smaller block",
             )
         noisy = noise_model.draw(source, rng=np.random.default_rng([seed, i]))
         yield _single(path.name, noisy, noise_model.clean(source))
@@ -245,8 +247,8 @@ def _real_pairs(source: str | None, clean: str, config: Config, unused: str, pag
         )
     if unused:
         raise UsageError(
-            f"{unused} cannot be used: the pictures of `{source}` are noisy as they are",
-            hint=f"leave out {unused}; or `--clean`, to make the pictures of `--data` noisy",
+            f"{unused} cannot be used: the pictures of `{source}` are already noisy",
+            hint=f"leave out {unused}; or leave out `--clean`, to add noise to the pictures of `--data`",
         )
     folders = Path(source), Path(clean)
     pairs = _matched_pairs(*folders)
@@ -254,7 +256,7 @@ def _real_pairs(source: str | None, clean: str, config: Config, unused: str, pag
 
 
 def _matched_pairs(source: Path, folder: Path) -> list[tuple[Path, Path]]:
-    """Noisy and clean pictures of the same names and sizes in two folders."""
+    """Match noisy and clean pictures of equal names and sizes in two folders."""
     pairs, noisy_alone, clean_alone = matched(image_files(source), image_files(folder))
     problems = [f"`{path.name}` has no clean picture" for path in noisy_alone]
     problems += [f"`{path.name}` has no noisy picture" for path in clean_alone]
@@ -289,7 +291,7 @@ def _read_pairs(pairs: list[tuple[Path, Path]], config: Config, page: int | None
 
 
 def _measured(name: str, noisy: Picture, clean: Picture, values: Values) -> EvaluationBatch:
-    """Batch of a measured picture, in its own number of channels."""
+    """Make a batch of one measured picture, with its own number of channels."""
     if noisy.pixels.shape[2] != clean.pixels.shape[2]:
         raise DataError(f"`{name}` is gray in one folder and RGB in the other", hint="convert one of them")
     prepared = Prepared(noisy, values)
@@ -298,5 +300,5 @@ def _measured(name: str, noisy: Picture, clean: Picture, values: Values) -> Eval
 
 
 def _single(name: str, noisy: Array, clean: Array) -> EvaluationBatch:
-    """Batch of one picture from (H, W, C) arrays."""
+    """Make a batch of one picture from (H, W, C) arrays."""
     return EvaluationBatch((name,), np.moveaxis(noisy, -1, 0)[None], np.moveaxis(clean, -1, 0)[None])

@@ -17,11 +17,11 @@ from n2n_cli.models.predictor import Predictor
 from n2n_cli.nn.functional import Array
 
 _MAX_CACHE = 256_000_000
-"""Maximum size of held-out pairs that are kept in memory, in bytes."""
+"""Maximum size of held-out pairs kept in memory, in bytes."""
 
 
 class HeldOut:
-    """Held-out pairs (noisy, clean) that a training is evaluated on every epoch.
+    """Held-out pairs (noisy, clean) on which a training is evaluated in every epoch.
 
     The errors of the noisy pictures are computed only once.
 
@@ -29,9 +29,9 @@ class HeldOut:
     ----------
     pairs : Pairs
     ranks : Ranks
-        Share the batches: the first takes the batches 0, n, 2n, ... of n ranks.
+        Ranks that share the batches: the first of n ranks takes the batches 0, n, 2n, ...
     max_cache : int
-        Maximum size of the pairs to keep in memory, in bytes; larger ones are generated again for each evaluation.
+        Maximum size of the pairs to keep in memory, in bytes; a larger set is generated again for each evaluation.
     """
 
     def __init__(self, pairs: Pairs, ranks: Ranks = ALONE, *, max_cache: int = _MAX_CACHE) -> None:
@@ -45,7 +45,7 @@ class HeldOut:
         return self.of_all([_error(*pair) for batch in self._own() for pair in zip(*batch, strict=True)])
 
     def errors(self, model: Model | Predictor) -> Iterator[float]:
-        """Denoise the pictures of this rank; iterate over their mean squared errors."""
+        """Denoise the pictures of this rank; yield their mean squared errors."""
         for noisy, clean in self._own():
             for pair in zip(model.predict(noisy), clean, strict=True):
                 yield _error(*pair)
@@ -60,7 +60,7 @@ class HeldOut:
         ]
 
     def _own(self) -> Iterable[tuple[Array, Array]]:
-        """Batches of this rank, from memory if they fit there."""
+        """Iterate over the batches of this rank, kept in memory if they fit."""
         if self._cache is not None:
             return self._cache
         own = self._indices[self._ranks.rank :: self._ranks.count]
@@ -76,6 +76,6 @@ class HeldOut:
 
 
 def _error(picture: Array, target: Array) -> float:
-    """Mean squared error over the elements whose target is known; NaN stands for the others."""
+    """Mean squared error over the elements whose target is not NaN."""
     known = ~np.isnan(target)
     return mean_squared_error(picture, target) if known.all() else mean_squared_error(picture[known], target[known])

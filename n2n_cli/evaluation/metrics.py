@@ -1,7 +1,7 @@
 """PSNR and SSIM of pictures against their ground truth.
 
-Pictures are clipped to [0, 1] first. The mean squared error is computed in float64 over all pixels and channels. Of a
-set of pictures, the literature reports the mean PSNR (`mean_psnr`); the EPFL course that this project began with
+Pictures are clipped to [0, 1] first. The mean squared error is computed in float64 over all pixels and channels. For a
+set of pictures, the literature reports the mean PSNR (`mean_psnr`); the EPFL course that this project started from
 reports the PSNR of the mean error over the set (`pooled_psnr`).
 """
 
@@ -17,10 +17,10 @@ from n2n_cli.errors import ShapeError
 from n2n_cli.nn.functional import Array
 
 _CHUNK = 2**20
-"""Elements converted to float64 at a time, to save memory."""
+"""Number of elements converted to float64 at a time, to save memory."""
 _WINDOW, _SIGMA = 11, 1.5
 _C1, _C2 = 0.01**2, 0.03**2
-_TILE = 64  # pixels; the maps of a tile of this side fit into the processor's cache
+_TILE = 64  # side of a tile, in pixels, whose maps fit into the processor's cache
 
 
 def mean_squared_error(picture: Array, clean: Array) -> float:
@@ -37,13 +37,13 @@ def ssim(picture: Array, clean: Array) -> float:
     """Structural similarity (SSIM): 1 for equal pictures, near 0 for unrelated ones.
 
     Means, variances and covariance are weighted by a Gaussian window of 11x11 pixels with a standard deviation of 1.5
-    pixels, at every position where it lies inside the picture. Along a side shorter than 11 pixels, the window is as
-    long as the side. The result is the mean over positions and channels.
+    pixels, at every position inside the picture. Along a side shorter than 11 pixels, the window is as long as the
+    side. The result is the mean over positions and channels.
 
     Parameters
     ----------
     picture, clean : (C, H, W) arrays
-        Clipped to [0, 1] first.
+        Pictures, which are clipped to [0, 1] first.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def _similarity(picture: Array, clean: Array) -> Array:
 
 @cache
 def _windows(size: int) -> Array:
-    """Matrix (positions, size): row i holds the weights of the window at pixel i.
+    """Matrix (positions, size) whose row i holds the window weights at position i.
 
     The weights of a row sum to 1.
     """
@@ -93,7 +93,7 @@ def _windows(size: int) -> Array:
 
 
 def _spans(size: int) -> Iterator[slice]:
-    """Tiles along an axis; every position of the window lies in exactly one of them."""
+    """Yield tiles along an axis; each window position is in exactly one of them."""
     positions = max(1, size - _WINDOW + 1)
     step = _TILE - _WINDOW + 1
     for start in range(0, positions, step):
@@ -131,5 +131,5 @@ def mean_psnr(errors: Iterable[float]) -> float:
 
 
 def pooled_psnr(errors: Iterable[float]) -> float:
-    """PSNR, in dB, of the mean of the mean squared errors of equally large pictures."""
+    """PSNR, in dB, of the average mean squared error of equally large pictures."""
     return decibel(float(np.mean(list(errors))))

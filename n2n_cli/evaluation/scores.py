@@ -34,8 +34,8 @@ class Score:
     noisy_ssim, ssim : float
         Structural similarities.
     unit : float
-        Value of 1 in the picture's own units: 255 grey levels for display pictures, else the range of the measured
-        values, which PSNR refers to.
+        Range to which PSNR refers, in the picture's own units: 255 grey levels for display pictures, else the range of
+        the measured values.
     """
 
     name: str
@@ -96,7 +96,7 @@ class Summary:
 
 
 class Tally:
-    """Running sums of scores, so that the scores need not be stored."""
+    """Running sums of scores, which need not be stored."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -120,7 +120,7 @@ class Tally:
 
 
 class Scores(Iterator[Score]):
-    """Iterator of scores with a known length, as a progress bar needs it.
+    """Iterator of scores with a known length, for a progress bar.
 
     Attributes
     ----------
@@ -129,7 +129,7 @@ class Scores(Iterator[Score]):
     notes : tuple of str
         Messages for the user.
     measured : bool
-        True if a picture with measured values was among them.
+        True if any picture so far has measured values.
     """
 
     def __init__(self, model: Model, evaluation_set: EvaluationSet, ranks: Ranks = ALONE) -> None:
@@ -164,23 +164,23 @@ def evaluate(
     config : Config
         Configuration of the training. It gives the size of crops and, without a `source`, the held-out pictures.
     source : str, optional
-        Folder of clean pictures; or file of pairs (noisy, clean). By default the held-out pictures of the training.
+        Folder of clean pictures, or file of pairs (noisy, clean). Default: the held-out pictures of the training.
     noise : str, optional
-        Noise model and strength, as "gaussian:25", to make clean pictures noisy. By default the configuration's.
+        Noise model and strength, as "gaussian:25", for clean pictures. Default: from the configuration.
     clean : str, optional
-        Folder of the ground truth, when the pictures of `source` are noisy photographs.
+        Folder of the ground truth, if the pictures of `source` are noisy photographs.
     crops : int, optional
-        Number of random crops of the training size to score. By default whole pictures are scored.
+        Number of random crops of the training size to score. Default: whole pictures are scored.
     seed : int, optional
-        Seed of crops and noise, by default 0. The noise of a picture also depends on its index in the folder. The
-        held-out pictures keep the seed of their training.
+        Seed of crops and noise, by default 0. The noise of a picture also depends on its index in the folder. Held-out
+        pictures keep the seed of their training.
     clip : bool
         Clip and round the noisy pictures to 8 bits, as a file stores them.
     page : int, optional
-        Number, from 1, of the page that is scored of files that have several.
+        Page to score of files that have several, from 1.
     ranks : Ranks
-        Score together, inside `ranks.together`. Every rank gets all scores, bit by bit those of one process with the
-        same number of threads.
+        Processes that score together, inside `ranks.together`. Every rank gets all scores, bit for bit those of a
+        single process with the same number of threads.
 
     Returns
     -------
@@ -190,7 +190,7 @@ def evaluate(
     Raises
     ------
     DataError, ImageError, CheckpointError
-        When the source cannot be read; the iterator raises it when a single picture cannot.
+        When the source cannot be read; for a single picture, the iterator raises the error.
     UsageError
         When noise, crops, a seed or clipping are given for pairs whose noise and size are fixed.
     """
@@ -204,7 +204,7 @@ def evaluate(
 
 
 def _scored_together(model: Model, batches: Iterator[EvaluationBatch], ranks: Ranks) -> Iterator[Score]:
-    """Score batches on all ranks, in turn; every rank yields all scores, in order."""
+    """Score batches on all ranks in turn; every rank yields all scores, in order."""
     more = True
     while more:
         own: list[tuple[Score, ...]] = []
@@ -248,14 +248,14 @@ def _scored(model: Model, batch: EvaluationBatch) -> Iterator[Score]:
 
 
 def _measured_score(name: str, prepared: Prepared, denoised: Array, clean: Array) -> Score:
-    """Score of a measured picture, without the values that are missing in it.
+    """Score a measured picture, ignoring its missing values.
 
     Parameters
     ----------
     denoised : (C, H, W) array
-        As the network returns it.
+        Output of the network.
     clean : (C, H, W) array
-        In the picture's own units.
+        Ground truth in the picture's own units.
     """
     values = prepared.values
     after = prepared.finish(np.moveaxis(denoised, 0, -1)).pixels

@@ -14,11 +14,11 @@ from n2n_cli.nn.functional import Array, Pair
 Colour: TypeAlias = tuple[int, int, int]
 
 MAX_SIDE = 560
-"""Maximum side of a picture on the sheet, in pixels. Smaller pictures are enlarged by a whole factor."""
+"""Maximum side of a picture on the sheet, in pixels; smaller pictures are enlarged by an integer."""
 ZOOM = 8
-"""Factor by which a region is enlarged when the sheet chooses its size."""
+"""Enlargement of a region whose size the sheet chooses."""
 
-_MIN_COLUMN = 264  # pixels, to fit the captions
+_MIN_COLUMN = 264  # minimum width of a column, in pixels, to fit the captions
 _MARGIN, _GAP = 32, 20  # pixels around the sheet, and between columns
 _BACKGROUND, _TEXT, _DIM = (27, 27, 30), (240, 240, 242), (164, 164, 170)
 _BORDER = (62, 62, 66)
@@ -54,9 +54,9 @@ def shown_size(height: int, width: int) -> Pair:
 
 
 def region_side(height: int, width: int) -> int:
-    """Side of a region, in pixels, that fills a column when enlarged by `ZOOM`.
+    """Side of a region, in pixels, that fills a column after enlargement by `ZOOM`.
 
-    0 for a picture that is shown at 4 times its size or more, or that is narrower than a region.
+    The side is 0 for a picture that is shown at 4 times its size or more, or that is narrower than a region.
     """
     side = max(shown_size(height, width)[1], _MIN_COLUMN) // ZOOM
     return side if side <= min(height, width) and max(height, width) > MAX_SIDE // 4 else 0
@@ -70,9 +70,9 @@ def draw_sheet(heading: str, facts: str, panels: Sequence[Panel], regions: Seque
     heading, facts : str
         The two lines at the top.
     panels : sequence of Panel
-        At least one; their pictures have the same size. The regions are marked on the first.
+        At least one panel, with pictures of equal size. The regions are marked on the first panel.
     regions : sequence of Region
-        Regions inside the pictures, each enlarged in a row of its own.
+        Regions inside the pictures, each enlarged in a separate row.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def draw_sheet(heading: str, facts: str, panels: Sequence[Panel], regions: Seque
 
 
 def _enlarged_side(side: int, column: int) -> int:
-    """Side on the sheet of a region: its largest multiple that fits into the column."""
+    """Side of a region on the sheet: the largest multiple that fits into the column."""
     return side * (column // side) if side <= column else column
 
 
@@ -126,13 +126,13 @@ def _resize(picture: Image.Image, width: int, height: int) -> Image.Image:
 
 
 def _paste(sheet: Image.Image, picture: Image.Image, left: int, top: int) -> None:
-    """Paste a picture with a thin border, so that the edge of a dark one is visible."""
+    """Paste a picture with a thin border, which shows the edge of a dark picture."""
     sheet.paste(_BORDER, (left - 1, top - 1, left + picture.width + 1, top + picture.height + 1))
     sheet.paste(picture, (left, top))
 
 
 def _mark(draw: ImageDraw.ImageDraw, corner: Pair, region: Region, scale: tuple[float, float], colour: Colour) -> None:
-    """Draw a frame around a region, with dark edges to be visible on any picture."""
+    """Draw a frame around a region, with dark edges that are visible on any picture."""
     middle_x, middle_y = region.left + region.side / 2, region.top + region.side / 2
     x, y = corner[0] + round(middle_x * scale[1]), corner[1] + round(middle_y * scale[0])
     half_width, half_height = (max(7, round(region.side * factor / 2)) for factor in (scale[1], scale[0]))

@@ -1,13 +1,13 @@
 """Reading and writing of image files.
 
-picture         a picture in memory: pixels and metadata
+picture         picture in memory: pixels and metadata
 pixels          conversion of stored values to float32 in [0, 1] and back; flips and rotations
 formats         supported formats and what each can hold
-kinds           kinds of files, told by their first bytes
+kinds           file formats, recognised by their first bytes
 sources         opening of files and streams, with errors for the user
 reading         reading of pictures
 stacks          stacks of pages with axes, from a file or a folder of frames
-axes            axes of pages, and their description by the program that wrote them
+axes            axes of pages, and the description of pages by the program that wrote them
 writing         writing of pictures
 depth           interpretation of a TIFF page's channels: colours, alpha, value range
 pillow          pictures of 8 bits per channel, through Pillow
@@ -17,14 +17,14 @@ png             16-bit PNG, and metadata of PNG files
 tiff            TIFF of any depth
 fits            FITS: images of a file; tables and other units are copied
 mrc             MRC: sections of images, stacks and volumes
-packing         files that are packed by gzip
-extras          packages that are installed with an extra, imported when they are needed
+packing         files compressed by gzip
+extras          import of packages that an extra installs
 exif            EXIF data and resolutions
 photoshop       Photoshop's image resources, with IPTC data
 jpeg,           webp  metadata of JPEG and WebP files
-orientation     pictures as stored, and upright
-carrying        choice of the metadata that goes into a file
-copying         copying of the parts of a file that are not its pixels
+orientation     rotation of stored pictures to upright
+carrying        choice of the metadata to write into a file
+copying         copying of the parts of a file other than pixels
 """
 
 from n2n_cli.images.axes import Axis, Description, page_axes, pages_of_channel, place_of

@@ -1,4 +1,4 @@
-"""Axes of a file's pages: time, depth and channels, as a file names them or a user does."""
+"""Axes of a file's pages: time, depth and channels, named by the file or the user."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _AXIS = re.compile(r"([TZC])(\d*)")
 
 
 class Axis(NamedTuple):
-    """An axis of pages: its letter, and the number of places along it."""
+    """An axis of pages: its letter and its size."""
 
     name: str
     size: int
@@ -32,17 +32,17 @@ class Description:
     Attributes
     ----------
     axes : tuple of Axis
-        Axes of the pages, the slowest first, without those of size 1; empty if nothing is said of them.
+        Axes of the pages, the slowest first, without those of size 1; empty if unknown.
     writer : str
         Source of the description, such as ``ImageJ``; empty if there is none.
     pixel_size : mapping
-        Distance of neighbours along an axis, with its unit, by the axis' letter.
+        Pixel size along each axis, with its unit, by the axis' letter.
     channels : tuple of str
         Names of the channels.
     notes : tuple of str
-        Contradictions, for the user.
+        Messages for the user about contradictions.
     images : tuple of int
-        Numbers of pages of the images of a file that holds several, whose names are then `channels`.
+        Number of pages of each image, in a file of several; `channels` are then the names of the images.
     """
 
     axes: tuple[Axis, ...] = ()
@@ -53,17 +53,17 @@ class Description:
     images: tuple[int, ...] = ()
 
     def pages_of_image(self, number: int) -> range:
-        """Pages of one of several images."""
+        """Range of the pages of one of several images."""
         start = sum(self.images[:number])
         return range(start, start + self.images[number])
 
     def image_of(self, page: int) -> int:
-        """Number of the image that a page belongs to; 0 without several."""
+        """Number of the image that a page belongs to; 0 in a file of one image."""
         return bisect.bisect_right(list(itertools.accumulate(self.images)), page)
 
 
 def place_of(axes: tuple[Axis, ...], number: int) -> dict[str, int]:
-    """Places of a page along the axes of pages, by their letters."""
+    """Position of a page along each axis of pages, by its letter."""
     found = {}
     for name, size in reversed(axes):
         number, found[name] = divmod(number, size)
@@ -71,12 +71,12 @@ def place_of(axes: tuple[Axis, ...], number: int) -> dict[str, int]:
 
 
 def pages_of_channel(axes: tuple[Axis, ...], count: int, channel: int) -> list[int]:
-    """Numbers of the pages of a channel, or of all where there is no axis C."""
+    """List the pages of a channel, or all pages if there is no axis C."""
     return [number for number in range(count) if place_of(axes, number).get("C", 0) == channel]
 
 
 def page_axes(label: str, count: int, described: tuple[Axis, ...], text: str | None = None) -> tuple[Axis, ...]:
-    """Axes of a number of pages: those that `text` names, else those that the file describes, else time.
+    """Determine the axes of pages: from `text`, else from the file, else time.
 
     Parameters
     ----------
@@ -87,14 +87,14 @@ def page_axes(label: str, count: int, described: tuple[Axis, ...], text: str | N
     described : tuple of Axis
         Axes by the file's description; empty if there is none.
     text : str, optional
-        Letters of all axes, the slowest first, such as ``TZCYX``. A number behind a letter is the size of its axis, as
-        in ``T20Z5YX``; one size may be left to the number of pages, and all of them if the file's description has as
-        many axes.
+        Letters of all axes, the slowest first, such as ``TZCYX``. A number after a letter is the size of that axis, as
+        in ``T20Z5YX``. One size may be left out, since the number of pages determines it; all sizes may be left out if
+        the file's description has as many axes.
 
     Raises
     ------
     UsageError
-        When the text names no axes, or axes that do not fit the number of pages.
+        When the text is not a list of axes, or does not fit the number of pages.
     """
     if text is None:
         return described or ((Axis("T", count),) if count > 1 else ())
@@ -104,7 +104,7 @@ def page_axes(label: str, count: int, described: tuple[Axis, ...], text: str | N
     if match is None or len(names) != len(set(names)):
         raise UsageError(
             f"`--axes {text}` names no axes: T (time), Z (depth) and C (channels), each once, then YX, or YXS for RGB",
-            hint="the axis whose pages lie next to each other comes last, as in `--axes TZCYX`",
+            hint="the axis along which pages follow each other comes last, as in `--axes TZCYX`",
         )
     sizes = [int(size) if size else None for _, size in found]
     if len(sizes) > 1 and not any(sizes) and len(described) == len(sizes):
@@ -120,6 +120,6 @@ def page_axes(label: str, count: int, described: tuple[Axis, ...], text: str | N
             f"`--axes {text}` does not fit {label}, which has {pages}",
             hint=f"add the sizes: `--axes {example}YX` with a number for each N"
             if open_sizes
-            else "the sizes of T, Z and C multiply to the number of pages; `n2n info` shows what the file says",
+            else "the sizes of T, Z and C multiply to the number of pages; `n2n info` shows the axes of the file",
         )
     return tuple(Axis(name, size or 0) for name, size in zip(names, sizes, strict=True))

@@ -1,7 +1,7 @@
-"""Choice of the metadata that goes into a file.
+"""Choice of the metadata to write into a file.
 
-All that was read from a file of the same format goes along as it is stored. From another format go those kinds that the
-new one has a place for; the others are named.
+All metadata from a file of the same format is written as stored. From another format, the kinds of metadata that the
+new format can hold are written, and the names of the others are returned.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ class _Format(Protocol):
     """Metadata of one format, as a module."""
 
     def kinds(self, part: Part) -> set[str]:
-        """Keys of `Metadata` that a part spells."""
+        """Keys of `Metadata` that a part holds."""
 
     def read_stored(self, stored: Stored) -> Metadata:
-        """Metadata that the parts of a file spell."""
+        """Decode the metadata in the parts of a file."""
 
     def written(self, key: str, metadata: Metadata, order: Order) -> list[Part] | None:
-        """Parts for one key of `metadata`; None if the format cannot hold it."""
+        """Encode one key of `metadata` as parts; None if the format cannot hold it."""
 
     def names(self, metadata: Metadata, parts: Iterable[Part]) -> list[str]:
-        """Names of parts that spell no key."""
+        """Names of parts that hold no key."""
 
 
 class _Instrument:
-    """Metadata of a format of instruments, which go into files of the same format only."""
+    """Metadata of an instrument's format, which no other format can hold."""
 
     def __init__(self, header: str) -> None:
         self._header = header
@@ -49,7 +49,7 @@ class _Instrument:
         return None
 
     def names(self, metadata: Metadata, parts: Iterable[Part]) -> list[str]:
-        """The header, and units of the file by their names."""
+        """Names of the header and of the other units of the file."""
         return [self._header if part.key == b"header" else part.data.decode("latin-1") for part in parts]
 
 
@@ -66,13 +66,13 @@ class Carried(NamedTuple):
     Attributes
     ----------
     metadata : Metadata
-        All kinds; some were moved into EXIF data.
+        Metadata of all kinds; some were moved into EXIF data.
     parts : list of Part
-        The same and others as they are written, except EXIF data of a TIFF and all kinds of a WebP.
+        This metadata and other parts as written, except EXIF data of a TIFF and all kinds of a WebP.
     order : "<" or ">"
         Byte order of a TIFF's parts.
     left_out : list of str
-        Names of what the format cannot hold.
+        Names of metadata that the format cannot hold.
     """
 
     metadata: Metadata
@@ -102,7 +102,7 @@ def carried(metadata: Metadata, image_format: str) -> Carried:
 
 
 def other_names(metadata: Metadata) -> list[str]:
-    """Names of the stored parts that `Metadata` has no key for."""
+    """Names of the stored parts for which `Metadata` has no key."""
     if "stored" not in metadata:
         return []
     of, parts = _FORMATS[metadata["stored"].format], metadata["stored"].parts
@@ -125,7 +125,10 @@ def _name(key: str, metadata: Metadata) -> str:
 
 
 def _moved(metadata: Metadata, before: Metadata, image_format: str) -> tuple[Metadata, list[str]]:
-    """Move into EXIF data what the format has no other place for, and name what has none."""
+    """Move metadata for which the format has no other place into EXIF data.
+
+    Also returns the names of metadata that has no place at all.
+    """
     metadata, moved = metadata.copy(), dict[int, exif.Values]()
     known = exif.parsed(metadata["exif"]) if "exif" in metadata else None
     keys: tuple[Literal["dpi", "aspect"], ...] = ("dpi", "aspect")
@@ -154,5 +157,5 @@ def _moved(metadata: Metadata, before: Metadata, image_format: str) -> tuple[Met
 
 
 def _has_place(key: str, metadata: Metadata, image_format: str) -> bool:
-    """True if a format has a place for a resolution, apart from EXIF data."""
+    """True if a format can hold a resolution outside EXIF data."""
     return image_format != "WEBP" and (image_format != "JPEG" or jpeg.whole_resolution(metadata) is not None)

@@ -1,4 +1,4 @@
-"""Copying of the parts of a file that are not its pixels."""
+"""Copying of the parts of a file other than pixels."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _STEP = 1 << 20  # bytes copied at a time
 
 
 def copy_part(source: BinaryIO | None, start: int, stop: int, target: BinaryIO, image_format: str) -> None:
-    """Copy the bytes from `start` to `stop` of the file that a picture was read from; none without a file.
+    """Copy bytes `start` to `stop` of a picture's source file; nothing without a file.
 
     Raises
     ------
     ImageError
         When that file was closed before the picture was written.
     EOFError
-        When it became shorter.
+        When the file became shorter.
     """
     if source is None or start == stop:
         return

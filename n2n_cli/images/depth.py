@@ -15,7 +15,7 @@ from n2n_cli.images.tiff.pixels import Layout, decode
 from n2n_cli.nn.functional import Array
 
 _WHITE_IS_ZERO, _RGB = 0, 2
-_UNKNOWN = 0  # of the tag ExtraSamples
+_UNKNOWN = 0  # value of the tag ExtraSamples
 _GDAL_NODATA = 42113
 
 
@@ -25,14 +25,14 @@ def read_tiff_page(label: str, page: Page, layout: Layout, metadata: Metadata, n
     Raises
     ------
     ImageError
-        When it has too few channels for its colours.
+        When the page has too few channels for its colours.
     ValueError, OSError
         When the page is damaged.
     """
     colours = 3 if page.integer(tags.PHOTOMETRIC, 0) == _RGB else 1
     extra = page.integers(tags.EXTRA_SAMPLES)
     if colours == 3 and layout.samples == 4 and not extra:
-        extra = (UNASSOCIATED,)  # as old programs wrote RGBA
+        extra = (UNASSOCIATED,)  # old programs wrote RGBA without this tag
     others = layout.samples - colours
     if others < 0:
         few = f"{label} has {layout.samples} channels per pixel, RGB has 3"
@@ -51,19 +51,19 @@ def read_tiff_page(label: str, page: Page, layout: Layout, metadata: Metadata, n
         pixels, alpha = pixels[..., :colours], pixels[..., -1]
     if alpha is not None and extra == (ASSOCIATED,):
         pixels = _divided(pixels, alpha)
-        notes += ("its colours were divided by its alpha, which had been multiplied in",)
+        notes += ("its premultiplied colours were divided by its alpha",)
     pixels, alpha = np.ascontiguousarray(pixels), None if alpha is None else np.ascontiguousarray(alpha)
     extra = extra if alpha is None else ()
     return Picture(pixels, alpha, metadata, notes, _nodata(page), format="TIFF", extra=extra)
 
 
 def colours_alone(label: str, picture: Picture) -> Picture:
-    """A picture without a fourth channel of unknown meaning.
+    """Remove a fourth channel of unknown meaning from a picture.
 
     Raises
     ------
     ImageError
-        When it has other channels beside gray or RGB.
+        When it has other channels besides gray or RGB.
     """
     if not picture.extra:
         return picture
@@ -71,7 +71,7 @@ def colours_alone(label: str, picture: Picture) -> Picture:
     if channels != 4 or len(picture.extra) > 1:
         raise ImageError(
             f"{label} has {channels} channels per pixel; only gray or RGB with or without alpha are read",
-            hint="save each channel as a picture, or as a page, of its own",
+            hint="save each channel as a separate picture or page",
         )
     note = "its fourth channel, whose meaning is not stated, was left out"
     pixels = np.ascontiguousarray(picture.pixels[..., :3])
@@ -79,10 +79,10 @@ def colours_alone(label: str, picture: Picture) -> Picture:
 
 
 def _nodata(page: Page) -> float | None:
-    """The value that GDAL's tag names as missing data."""
+    """Read the value that stands for missing data from GDAL's tag."""
     try:
         return float(str(page.tags.get(_GDAL_NODATA, "")).strip(" \0"))
-    except ValueError:  # no such tag, or no number in it
+    except ValueError:  # no such tag, or not a number
         return None
 
 

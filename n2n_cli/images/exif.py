@@ -1,4 +1,4 @@
-"""EXIF data and resolutions: checked and adapted for writing."""
+"""Checking and editing of EXIF data and resolutions."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ ORIENTATION = tiff.ORIENTATION
 DAMAGED = "its EXIF data is damaged and was left out"
 PARTLY_DAMAGED = "a damaged part of its EXIF data was left out"
 DESCRIPTIVE_TAGS = {270, 271, 272, ORIENTATION, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096)}
-"""Tags of a TIFF page that EXIF data have, too: texts, camera, dates, ratings."""
+"""Tags of a TIFF page that EXIF data has, too: texts, camera, dates, ratings."""
 TEXTS = {"Description": 270, "Software": 305, "Author": 315, "Copyright": 33432, "Comment": 270}
-"""Tags for the texts of other formats, by the keywords of PNG."""
+"""Tags for texts of other formats, by PNG keyword."""
 _ORDERS: Mapping[bytes, Order] = {b"II*\0": "<", b"MM\0*": ">"}
 _EMPTY = tiff.head(8, "<") + bytes(6)
 _ROW = 12  # bytes of a row of a directory
 _CENTIMETRE, _CENTIMETRES_AN_INCH = 3, 2.54  # value of the tag ResolutionUnit
-_LIMIT = 2**32  # of the numbers of a rational
+_LIMIT = 2**32  # limit of the numbers of a rational
 _XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:=["\']|>))[0-9]')
 
 
 def parsed(data: bytes) -> Directory:
-    """Directories of EXIF data.
+    """Parse the directories of EXIF data.
 
     Raises
     ------
@@ -47,19 +47,19 @@ def parsed(data: bytes) -> Directory:
 
 
 def checked(data: bytes) -> tuple[bytes, bool]:
-    """EXIF data with JPEG's header, without the entries that are damaged.
+    """Add JPEG's header to EXIF data and remove damaged entries.
 
     All else stays in its place, since makers' notes may hold offsets.
 
     Returns
     -------
     (bytes, bool)
-        The data, and True if they are as given.
+        The data, and True if no entry was removed.
 
     Raises
     ------
     ValueError
-        When nothing of it can be read.
+        When no part of the data can be read.
     """
     changed = bytearray(data.removeprefix(HEAD))
     whole = True
@@ -85,14 +85,17 @@ def checked(data: bytes) -> tuple[bytes, bool]:
 
 
 def directories(first: Directory) -> Iterator[Directory]:
-    """A directory and all that it points to."""
+    """Yield a directory and all directories below it."""
     yield first
     for inner in first.inner.values():
         yield from directories(inner)
 
 
 def _cut(data: bytearray, directory: Directory) -> None:
-    """Remove the damaged rows of a directory's table, in place; row -1 is the next directory."""
+    """Remove damaged rows of a directory's table in place.
+
+    Row -1 is the offset of the next directory.
+    """
     rows, following = _table(data, directory)
     kept = b"".join(row for index, row in enumerate(rows) if index not in directory.damaged)
     following = bytes(4) if -1 in directory.damaged else following
@@ -102,7 +105,7 @@ def _cut(data: bytearray, directory: Directory) -> None:
 
 
 def _table(data: bytes | bytearray, directory: Directory) -> tuple[list[bytes], bytes]:
-    """Rows of a directory's table, and the offset behind them."""
+    """Read the rows of a directory's table, and the offset after them."""
     start = directory.offset + 2
     (count,) = struct.unpack_from(f"{directory.order}H", data, directory.offset)
     end = start + count * _ROW
@@ -110,7 +113,7 @@ def _table(data: bytes | bytearray, directory: Directory) -> tuple[list[bytes], 
 
 
 def built(directory: Directory) -> bytes:
-    """EXIF data of directories."""
+    """Build EXIF data from directories."""
     file = io.BytesIO()
     file.write(bytes(8))
     writer = DirectoryWriter(file, directory.order)
@@ -119,7 +122,10 @@ def built(directory: Directory) -> bytes:
 
 
 def with_entries(data: bytes, entries: Mapping[int, Values]) -> bytes:
-    """EXIF data with more entries, given by type and values; all else stays in its place."""
+    """Add entries, given by type and values, to EXIF data.
+
+    All else stays in its place.
+    """
     data = data.removeprefix(HEAD) or _EMPTY
     first = parsed(data)
     added = Directory(first.order, {tag: entry(first.order, *values) for tag, values in entries.items()})
@@ -133,7 +139,7 @@ def with_entries(data: bytes, entries: Mapping[int, Values]) -> bytes:
 
 
 def entry(order: Order, kind: int, values: tuple[int, ...] | bytes) -> Entry:
-    """An entry of bytes, or of whole numbers; a rational is given by two."""
+    """Make an entry of bytes, or of whole numbers; a rational is given by two."""
     if isinstance(values, bytes):
         return Entry(kind, values)
     letter = {tiff.SHORT: "H", tiff.LONG: "I", tiff.RATIONAL: "I", tiff.LONG8: "Q"}[kind]
@@ -146,7 +152,7 @@ def upright_xmp(data: bytes) -> bytes:
 
 
 def orientation(data: bytes) -> int:
-    """Orientation in checked EXIF data: 1 to 8, 1 by default."""
+    """Read the orientation, 1 to 8, from checked EXIF data; 1 by default."""
     first = parsed(data)
     found = first.entries.get(ORIENTATION)
     value = found.numbers(first.order)[0] if found else 1
@@ -154,7 +160,7 @@ def orientation(data: bytes) -> int:
 
 
 def resolution_of(directory: Directory) -> Metadata:
-    """The resolution of a directory, as `dpi` or `aspect`; empty if it has none."""
+    """Read the resolution of a directory, as `dpi` or `aspect`; empty if it has none."""
     values = []
     for tag in (tiff.X_RESOLUTION, tiff.Y_RESOLUTION):
         over, under = (*directory.entries[tag].numbers(directory.order), 1)[:2] if tag in directory.entries else (0, 1)
@@ -169,7 +175,7 @@ def resolution_of(directory: Directory) -> Metadata:
 
 
 def resolution_entries(x: float, y: float, *, unit: int) -> dict[int, Values]:
-    """Entries of a resolution; `unit` is 1 for none and 2 for dots per inch."""
+    """Make the entries of a resolution; `unit` is 1 for none and 2 for dots per inch."""
     entries: dict[int, Values] = {tiff.RESOLUTION_UNIT: (tiff.SHORT, (unit,))}
     for tag, value in ((tiff.X_RESOLUTION, x), (tiff.Y_RESOLUTION, y)):
         share = Fraction(value).limit_denominator(max(1, min(2**20, int(_LIMIT / (value + 1)))))
@@ -178,7 +184,7 @@ def resolution_entries(x: float, y: float, *, unit: int) -> dict[int, Values]:
 
 
 def density(x: Any, y: Any) -> tuple[float, float] | None:
-    """A resolution as floats, or None if invalid."""
+    """Convert a resolution to floats; None if it is invalid."""
     try:
         pair = float(x), float(y)
     except (ArithmeticError, TypeError, ValueError):
@@ -187,12 +193,12 @@ def density(x: Any, y: Any) -> tuple[float, float] | None:
 
 
 def dots_per_inch(x: Any, y: Any, unit: Any = None) -> tuple[float, float] | None:
-    """As `density`, but None for 1 dot per inch, which stands for an unknown one.
+    """Convert a resolution to dots per inch; None if invalid or 1, meaning unknown.
 
     Parameters
     ----------
     unit : int, optional
-        As in EXIF data: 3 for dots per centimetre, all else for dots per inch.
+        Unit as in EXIF data: 3 for dots per centimetre, any other value for dots per inch.
     """
     pair = density(x, y)
     if pair and unit == _CENTIMETRE:

@@ -1,4 +1,4 @@
-"""Packages that are installed with an extra of n2n, imported when a file needs them."""
+"""Import of packages that an extra of n2n installs, when a file needs them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def imported(module: str, extra: str, label: str, kind: str) -> Any:
     Parameters
     ----------
     module : str
-        Such as ``astropy.io.fits``.
+        Name of the module, such as ``astropy.io.fits``.
     extra : str
         Name of the extra that installs it.
     label : str
@@ -25,7 +25,7 @@ def imported(module: str, extra: str, label: str, kind: str) -> Any:
     Raises
     ------
     ImageError
-        When it is not installed; the hint is the command that installs it.
+        When the package is not installed; the hint is the command that installs it.
     """
     try:
         return importlib.import_module(module)

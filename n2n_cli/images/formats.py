@@ -1,4 +1,4 @@
-"""Supported image formats and what each of them can hold."""
+"""Supported image formats, and the pixel types that each can hold."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORMATS = {
     **dict.fromkeys((".mrc", ".mrcs", ".map", ".st", ".rec", ".ali", ".mrc.gz", ".map.gz"), "MRC"),
 }
 INSTRUMENTS = ("FITS", "MRC")
-"""Formats whose values are measurements, and not for display."""
+"""Formats of instruments, whose values are measurements."""
 HOLDS_ALPHA = {"PNG", "TIFF", "WEBP", "BMP"}
 HOLDS_DEPTH = {
     "PNG": "uint8 uint16",
@@ -30,43 +30,43 @@ HOLDS_DEPTH = {
     "FITS": "uint8 uint16 int8 int16 uint32 int32 float32 float64",
     "MRC": "uint8 uint16 int8 int16 float16 float32",
 }
-"""NumPy's names of the pixel types of a format; other formats hold uint8 only."""
+"""NumPy names of the pixel types of a format; other formats hold only uint8."""
 GRAY_ONLY = {"MRC"}
 LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "PNG": 2**31 - 1}
 JPEG_QUALITY = 95
 
 
 def ending_of(path: Path | str) -> str:
-    """The ending of a file's name in lower case: two parts for a gzip file of a format that may be packed so."""
+    """File name extension in lower case; two parts for compressed files, as .fits.gz."""
     suffixes = Path(path).suffixes[-2:]
     both = "".join(suffixes).lower()
     return both if both in FORMATS else Path(path).suffix.lower()
 
 
 def has_ending(path: Path | str) -> bool:
-    """True for a file's name that ends in that of an image format."""
+    """True for a file name with the extension of an image format."""
     return ending_of(path) in FORMATS
 
 
 def format_of(path: Path | str) -> str:
-    """The image format of a file's ending.
+    """Image format of a file name extension.
 
     Raises
     ------
     ImageError
-        When the ending is unknown.
+        When the extension is unknown.
     """
     ending = ending_of(path)
     if ending not in FORMATS:
         raise ImageError(
-            f"`{path}` does not end in the name of an image format",
-            hint="known endings: " + ", ".join(FORMATS),
+            f"`{path}` does not have the extension of an image format",
+            hint="known extensions: " + ", ".join(FORMATS),
         )
     return FORMATS[ending]
 
 
 def format_named(name: str) -> str:
-    """The image format of a name such as `png`, `jpg` or `tiff`.
+    """Image format of a name such as `png`, `jpg` or `tiff`.
 
     Raises
     ------

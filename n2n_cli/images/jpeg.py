@@ -1,4 +1,4 @@
-"""Segments of JPEG files and their metadata.
+"""Segments of JPEG files, and the metadata in them.
 
 References
 ----------
@@ -21,11 +21,11 @@ from n2n_cli.images.tiff.entries import Order
 _APP0, _APP1, _APP2, _APP11, _APP13, _APP14, _COMMENT = 0xE0, 0xE1, 0xE2, 0xEB, 0xED, 0xEE, 0xFE
 _START_OF_SCAN, _WITHOUT_LENGTH = 0xDA, (0x00, 0x01, *range(0xD0, 0xDA))
 _MARKER, _END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL), b"\xff\xd9"  # within the pixels
-_BLOCK = 2**20  # bytes that are searched at once
-_LONGEST = 65_533  # bytes of a segment's content
+_BLOCK = 2**20  # bytes searched at once
+_LONGEST = 65_533  # maximum bytes of a segment's content
 _JFIF = struct.Struct(">5sHBHHBB")  # head, version, unit, densities, size of a thumbnail
 _PER_INCH, _PER_CENTIMETRE = 1, 2  # units of JFIF
-_ICC_HEAD = 14  # bytes: its name, number of the segment, number of all
+_ICC_HEAD = 14  # bytes: name, number of the segment, number of all segments
 _ICC, _XMP = b"ICC_PROFILE\0", b"http://ns.adobe.com/xap/1.0/\0"
 _KINDS = {
     (_APP0, b"JFIF\0"): {"dpi", "aspect"},
@@ -40,7 +40,7 @@ _LAYOUT = ((_APP14, b"Adobe"), (_APP2, b"MPF\0"))
 
 
 def read_segments(file: BinaryIO) -> Iterator[Part]:
-    """Application segments and comments of a JPEG, up to its pixels."""
+    """Read the application segments and comments of a JPEG, up to its pixels."""
     file.seek(2)
     while byte := file.read(1):
         if byte != b"\xff":
@@ -57,14 +57,17 @@ def read_segments(file: BinaryIO) -> Iterator[Part]:
 
 
 def bytes_behind(file: BinaryIO) -> int:
-    """Number of bytes behind the picture, such as a video; `file` is where `read_segments` ended."""
+    """Number of bytes after the picture, such as a video.
+
+    The position of `file` is where `read_segments` ended.
+    """
     base, size, at = file.tell(), file.seek(0, io.SEEK_END), 0
     block = _block(file, base)
     while True:
         found = _MARKER.search(block, at)
         if found and found[0] == _END:
             return size - base - found.end()
-        if found and found.end() + 2 <= len(block):  # of another scan, or tables before it
+        if found and found.end() + 2 <= len(block):  # start of another scan, or of tables before it
             at = found.end() + max(2, int.from_bytes(block[found.end() : found.end() + 2]))
         elif len(block) < _BLOCK:
             return 0
@@ -79,18 +82,18 @@ def _block(file: BinaryIO, at: int) -> bytes:
 
 
 def segments_of(parts: Iterable[Part]) -> bytes:
-    """Whole segments, one behind the other."""
+    """Concatenate segments, with their markers and lengths."""
     return b"".join(struct.pack(">BBH", 0xFF, part.key, len(part.data) + 2) + part.data for part in parts)
 
 
 def kinds(part: Part) -> set[str]:
-    """Keys of `Metadata` that a segment spells."""
+    """Keys of `Metadata` that a segment holds."""
     found = (kinds for (key, head), kinds in _KINDS.items() if part.key == key and part.data.startswith(head))
     return next(found, set())
 
 
 def read_metadata(parts: Iterable[Part]) -> tuple[Metadata, tuple[str, ...]]:
-    """Metadata from segments, and notes on what was left out."""
+    """Decode metadata from segments; also returns notes on data left out."""
     kept = [part for part in parts if not any(part.key == key and part.data.startswith(h) for key, h in _LAYOUT)]
     signed = {part.data[2:4] for part in kept if part.key == _APP11 and b"c2pa" in part.data}  # numbers of boxes
     kept = [part for part in kept if part.key != _APP11 or part.data[2:4] not in signed]
@@ -121,7 +124,7 @@ def _exif(contents: list[bytes]) -> tuple[Metadata, bool]:
 
 
 def _profile(contents: list[bytes]) -> tuple[Metadata, bool]:
-    contents = sorted({*contents})  # by their number; some files have them twice
+    contents = sorted({*contents})  # sorted by number; some files repeat segments
     if [content[12:14] for content in contents] != [bytes([i + 1, len(contents)]) for i in range(len(contents))]:
         raise ValueError("a segment of the profile is missing")
     return Metadata(icc_profile=b"".join(content[_ICC_HEAD:] for content in contents)), True
@@ -166,12 +169,12 @@ _READERS: dict[str, tuple[str, Callable[[list[bytes]], tuple[Metadata, bool]]]] 
 
 
 def read_stored(stored: Stored) -> Metadata:
-    """Metadata that segments spell."""
+    """Decode the metadata in stored segments."""
     return read_metadata(stored.parts)[0]
 
 
 def written(key: str, metadata: Metadata, order: Order) -> list[Part] | None:
-    """Segments for one key of `metadata`; None if JPEG cannot hold it."""
+    """Encode one key of `metadata` as segments; None if JPEG cannot hold it."""
     parts = []
     if key == "exif":
         parts = [Part(_APP1, metadata["exif"])]
@@ -193,7 +196,10 @@ def written(key: str, metadata: Metadata, order: Order) -> list[Part] | None:
 
 
 def whole_resolution(metadata: Metadata) -> tuple[int, int] | None:
-    """The resolution in whole numbers, as JFIF has it; None if that changes it by a thousandth or more."""
+    """Round a resolution to whole numbers, as JFIF requires.
+
+    None if that changes the resolution by 0.1% or more.
+    """
     values = metadata.get("dpi") or metadata.get("aspect") or (0, 0)
     x, y = (round(value) for value in values)
     fits = all(0 < n < 2**16 and abs(n - value) < value / 1000 for n, value in zip((x, y), values, strict=True))
@@ -201,7 +207,7 @@ def whole_resolution(metadata: Metadata) -> tuple[int, int] | None:
 
 
 def names(metadata: Metadata, parts: Iterable[Part]) -> list[str]:
-    """Names of the segments that another format cannot hold."""
+    """Names of the segments that other formats cannot hold."""
     found: dict[str, None] = {}
     for part in parts:
         word = part.data[:40].partition(b"\0")[0].decode("latin-1")

@@ -1,4 +1,4 @@
-"""Segments of a JPEG file before its pixels; those that are damaged can be left out.
+"""Removal of damaged metadata segments from a JPEG file.
 
 References
 ----------
@@ -17,17 +17,17 @@ from PIL import Image
 _COMMENT, _SCAN = 0xFE, 0xDA
 _METADATA = {*range(0xE0, 0xF0), _COMMENT}  # APP0 to APP15 and comments
 _FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
-_LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF, 0xF7}  # the last: JPEG-LS
+_LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF, 0xF7}  # 0xF7: JPEG-LS
 _MARKER = re.compile(rb"\xff+[\xc0-\xcf\xda-\xdf\xe0-\xef\xf7\xfe]")
 
 
 def without_damage(file: BinaryIO) -> tuple[BinaryIO, tuple[str, ...]]:
-    """The file without those of its metadata segments that cannot be read, and their names.
+    """Copy a file without its unreadable metadata segments; also returns their names.
 
     Raises
     ------
     ValueError
-        When no segment is damaged, or they do not lead to the pixels.
+        When no segment is damaged, or the segments do not lead to the pixels.
     """
     segments, rest = _split(file)
     whole = [
@@ -46,7 +46,7 @@ def without_damage(file: BinaryIO) -> tuple[BinaryIO, tuple[str, ...]]:
 
 
 def unsupported_kind(file: BinaryIO) -> str | None:
-    """Name of a kind of JPEG that Pillow does not decode; None for others."""
+    """Name of a kind of JPEG that Pillow cannot decode; None for other kinds."""
     try:
         segments, _ = _split(file)
     except ValueError:
@@ -58,7 +58,7 @@ def unsupported_kind(file: BinaryIO) -> str | None:
 
 
 class _Segment(NamedTuple):
-    """A segment with its marker and length, and whether another marker follows it."""
+    """A segment with marker and length, and whether another marker follows it."""
 
     marker: int
     data: bytes
@@ -66,9 +66,9 @@ class _Segment(NamedTuple):
 
 
 def _split(file: BinaryIO) -> tuple[list[_Segment], bytes]:
-    """The segments before the first scan, and all that follows.
+    """Split a file into the segments before the first scan, and the rest.
 
-    A metadata segment behind which there is no marker has a wrong length: the next marker is searched from its start.
+    A metadata segment that no marker follows has a wrong length: the next marker is searched from its start.
     """
     file.seek(0)
     data = file.read()
@@ -78,7 +78,7 @@ def _split(file: BinaryIO) -> tuple[list[_Segment], bytes]:
         if found is None:
             raise ValueError("it ends too early")
         at, marker = found.start(), data[found.end() - 1]
-        start = found.end() - 2  # behind fill bytes
+        start = found.end() - 2  # skip fill bytes
         if marker == _SCAN:
             return segments, data[start:]
         end = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
@@ -98,7 +98,7 @@ def _is_readable(segment: bytes) -> bool:
 
 @functools.cache
 def _smallest() -> bytes:
-    """A JPEG of one pixel, without the marker of its start and without metadata."""
+    """Make a JPEG of one pixel, without its start marker and metadata."""
     file = io.BytesIO()
     Image.new("L", (1, 1)).save(file, "JPEG")
     segments, rest = _split(file)

@@ -1,4 +1,4 @@
-"""Kinds of files, told by their first bytes: pictures that are read here, and pictures that are not."""
+"""File formats, recognised by their first bytes: supported and foreign pictures."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from n2n_cli.images.tiff.pages import PHOTOMETRIC, Page, is_tiff, read_pages
 
 READ_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "FITS", "MRC")
 READ = "PNG, JPEG, TIFF, WebP, BMP, FITS and MRC"
-"""Names of the formats that are read."""
+"""Names of the supported formats, in one text."""
 START = 512
-"""Number of bytes by which a kind is told."""
+"""Number of bytes from which a format is recognised."""
 
 _EXPORT = "export it as 16-bit TIFF or as PNG"
 _DEVELOP = "develop it with a raw converter, such as darktable or RawTherapee, and export it as 16-bit TIFF"
 _MEASURED = "export it as TIFF of 16 bits or of 32-bit floats"
 _MICROSCOPE = "export it as TIFF, for example with Fiji"
 _UNPACK = "unpack it first"
-_FRAMES = "export the frames that are meant as PNG or TIFF"
+_FRAMES = "export the wanted frames as PNG or TIFF"
 _NOT_A_PICTURE = "get the picture itself"
 
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # lengths of the second header, in bytes
@@ -35,20 +35,20 @@ _RAW_ENDINGS = {
     *(".3fr", ".arw", ".cr2", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".k25", ".kdc"),
     *(".mef", ".mos", ".nef", ".nrw", ".pef", ".sr2", ".srf", ".srw"),
 }
-"""Endings of camera raw files that are TIFF inside."""
+"""File name extensions of camera raw files that are TIFF inside."""
 _DNG_VERSION, _CFA, _LINEAR_RAW = 50706, 32803, 34892
 
 
 class Kind(NamedTuple):
-    """A kind of file that is not read here.
+    """A kind of file that n2n does not read.
 
     Attributes
     ----------
     name : str
     hint : str
-        What its owner can do.
+        Advice for the user.
     is_picture : bool
-        Whether a folder of pictures may hold it for its own sake.
+        True for a picture, false for a file that belongs to one.
     """
 
     name: str
@@ -64,8 +64,8 @@ class Kind(NamedTuple):
 
 RAW = Kind("camera raw file", _DEVELOP)
 _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
-    (0, b"GIF87a", Kind("GIF picture", "save the picture that is meant as PNG")),
-    (0, b"GIF89a", Kind("GIF picture", "save the picture that is meant as PNG")),
+    (0, b"GIF87a", Kind("GIF picture", "save the wanted frame as PNG")),
+    (0, b"GIF89a", Kind("GIF picture", "save the wanted frame as PNG")),
     (0, b"FUJIFILMCCD-RAW", RAW),
     (6, b"HEAPCCDR", RAW),
     (0, b"IIRO", RAW),
@@ -107,7 +107,7 @@ _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"%!PS", Kind("PostScript document", _EXPORT, False)),
     (0, b"\xc5\xd0\xd3\xc6", Kind("PostScript document", _EXPORT, False)),
     (0, b"\x1a\x45\xdf\xa3", Kind("Matroska video", _FRAMES, False)),
-    (0, b"\0\5\x16\7", Kind("file of macOS that lies beside a picture", "name the file without `._`", False)),
+    (0, b"\0\5\x16\7", Kind("macOS metadata file of a picture", "name the file without `._`", False)),
     (0, b"\x1f\x8b", Kind("gzip file", _UNPACK, False)),
     (0, b"BZh", Kind("bzip2 file", _UNPACK, False)),
     (0, b"\xfd7zXZ\0", Kind("xz file", _UNPACK, False)),
@@ -132,9 +132,9 @@ _PATTERNS = (
 
 
 def format_in(start: bytes) -> str | None:
-    """Format of a picture that is read here, by its first bytes; None for all else.
+    """Supported format that a file starts with; None for any other file.
 
-    FITS and MRC may be packed by gzip.
+    FITS and MRC may be compressed by gzip.
     """
     if start.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
@@ -156,13 +156,13 @@ def _instrument_format(start: bytes) -> str | None:
 
 
 def format_of_file(file: BinaryIO) -> str | None:
-    """Format of a picture that is read here, as `format_in`."""
+    """Supported format of a file, as in `format_in`."""
     file.seek(0)
     return format_in(file.read(START))
 
 
 def foreign_kind(start: bytes) -> Kind | None:
-    """Kind of a file that is not read here, by its first bytes; None if it is unknown, or read here."""
+    """Kind of a foreign file, from its first bytes; None if unknown or supported."""
     if _instrument_format(unpacked_start(start)) is not None:
         return None
     for place, signature, kind in _SIGNATURES:
@@ -175,12 +175,12 @@ def foreign_kind(start: bytes) -> Kind | None:
 
 
 def refuse_foreign(label: str, start: bytes) -> None:
-    """Refuse a file whose kind is known and not read here.
+    """Refuse a file of a known foreign kind.
 
     Raises
     ------
     ImageError
-        With the kind, and with what its owner can do.
+        When the kind is known; the message names it and the hint gives advice.
     """
     kind = foreign_kind(start)
     if kind is not None:
@@ -192,7 +192,7 @@ def _refusal(label: str, kind: Kind) -> ImageError:
 
 
 def refuse_raw(label: str, page: Page) -> None:
-    """Refuse a camera raw file, and a file whose pages hold but a preview of its picture.
+    """Refuse a camera raw file, and a file whose pages hold only a preview.
 
     Parameters
     ----------
@@ -202,19 +202,19 @@ def refuse_raw(label: str, page: Page) -> None:
     Raises
     ------
     ImageError
-        When it is one.
+        When it is such a file.
     """
     if _is_raw(page) or Path(label.strip("`")).suffix.lower() in _RAW_ENDINGS:  # the label is the name in backticks
         raise _refusal(label, RAW)
     if page.is_reduced and any(_area(inner) > _area(page) for inner in page.inner_pages()):
         raise ImageError(
-            f"{label} holds but a preview in its first page; its picture lies in a directory below (SubIFD)",
+            f"{label} holds only a preview in its first page; its picture is in a subdirectory (SubIFD)",
             hint=_EXPORT,
         )
 
 
 def _area(page: Page) -> int:
-    """Pixels of a page; 0 if it has no size."""
+    """Number of pixels of a page; 0 if it has no size."""
     with suppress(ValueError):
         return math.prod(page.size)
     return 0
@@ -226,12 +226,12 @@ def _is_raw(page: Page) -> bool:
 
 
 def picture_kind(path: Path) -> str | None:
-    """Name of the kind of picture in a file, read here or not; None for a file that holds no picture."""
+    """Name of a picture file's kind, supported or not; None if it holds no picture."""
     try:
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             kind = _kind_of_file(path, file)
-    except Exception:  # damaged files may raise any exception; they are of no kind
+    except Exception:  # damaged files may raise any exception
         return None
     return kind if isinstance(kind, str) or kind is None else kind.name if kind.is_picture else None
 
@@ -246,12 +246,12 @@ def _kind_of_file(path: Path, file: BinaryIO) -> Kind | str | None:
 
 
 def skipped_notes(paths: Iterable[Path], place: Path) -> tuple[str, ...]:
-    """A note on the pictures among files that are not read because of their endings; none if there are none."""
+    """Note on pictures, if any, that are not read because of their extensions."""
     counts = Counter(kind for path in paths if (kind := picture_kind(path)) is not None)
     if not counts:
         return ()
-    names = {name: f"{name} without its ending" if name in READ_FORMATS else name for name in counts}
+    names = {name: f"{name} without its extension" if name in READ_FORMATS else name for name in counts}
     kinds = ", ".join(f"{names[name]} ({count})" for name, count in counts.most_common())
     total = counts.total()
     files = "1 picture that is" if total == 1 else f"{total} pictures that are"
-    return (f"{place}: left out {files} not read: {kinds}; export as 16-bit TIFF or PNG, or mend the ending",)
+    return (f"{place}: left out {files} not read: {kinds}; export as 16-bit TIFF or PNG, or correct the extension",)

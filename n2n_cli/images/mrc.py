@@ -1,4 +1,4 @@
-"""MRC files of electron microscopy: images, stacks and volumes, section by section.
+"""MRC files of electron microscopy: images, stacks and volumes, by section.
 
 References
 ----------
@@ -27,28 +27,28 @@ _Order: TypeAlias = Literal["<", ">"]
 
 _KIND = "an MRC file"
 _IMOD_STAMP, _SIGNED_BYTES = 1146047817, 1
-"""Mark of files by IMOD, and the flag in them for signed 8-bit integers."""
-_IMOD_PLACE = 152  # of the mark and the flags in the header, in bytes
+"""Mark of files written by IMOD, and their flag for signed 8-bit integers."""
+_IMOD_PLACE = 152  # offset of the mark and the flags in the header, in bytes
 _LABELS, _LABEL = 10, 80
-_MOST_HEADER = 2**28  # bytes of an extended header
+_MOST_HEADER = 2**28  # maximum bytes of an extended header
 
 
 @dataclass(frozen=True)
 class StoredSection(Stored):
-    """A section of an MRC file: what belongs to it besides its pixels. It can be written while that file is open.
+    """Metadata of an MRC section, which can be written while its source file is open.
 
     Attributes
     ----------
     file : BinaryIO
-        The file that it was read from.
+        The source file.
     header : record
-        Of the file.
+        Header of the file.
     dtype : dtype
-        Of the pixels, with their byte order.
+        Type of the pixels, with their byte order.
     number, count : int
-        Of the section, and of all sections.
+        Number of the section, and of all sections.
     start, stop : int
-        Place of the pixels of all sections in the file, after the extended header; from `stop` on lie other bytes.
+        Start and end of the pixels of all sections in the file; other bytes may follow.
     """
 
     file: BinaryIO | None = None
@@ -73,7 +73,7 @@ class MrcPages:
     Raises
     ------
     ImageError
-        When mrcfile is not installed, or the pixels are of a kind that is not supported.
+        When mrcfile is not installed, or the type of the pixels is not supported.
     ValueError
         When the file is damaged.
     """
@@ -84,7 +84,7 @@ class MrcPages:
         file.seek(0)
         data = file.read(mrcfile.dtypes.HEADER_DTYPE.itemsize)
         if len(data) < mrcfile.dtypes.HEADER_DTYPE.itemsize:
-            raise ValueError("its header is cut off")
+            raise ValueError("its header is truncated")
         self._header, order = _header(data, mrcfile.dtypes.HEADER_DTYPE)
         self.size = int(self._header["ny"]), int(self._header["nx"])
         self._count, extended = int(self._header["nz"]), int(self._header["nsymbt"])
@@ -105,7 +105,7 @@ class MrcPages:
         return self._count
 
     def is_reduced(self, number: int) -> bool:
-        """False: a section is no version of another one."""
+        """Return False: no section is a smaller version of another."""
         return False
 
     @property
@@ -124,7 +124,7 @@ class MrcPages:
         Raises
         ------
         ImageError
-            When it is too large.
+            When the section is too large.
         """
         label = self._label if self._count == 1 else f"{self._label}, page {number + 1},"
         check_size(label, *self.size, self._limits, pixel_bytes=self._dtype.itemsize)
@@ -146,7 +146,10 @@ class MrcPages:
 
 
 def _header(data: bytes, dtype: np.dtype[Any]) -> tuple[Any, _Order]:
-    """The header and its byte order: that in which its mode is a small number, as some machine stamps are wrong."""
+    """Read the header and find its byte order.
+
+    Some machine stamps are wrong, so the byte order is the one in which the mode is a small number.
+    """
     little = np.frombuffer(data, dtype.newbyteorder("<"))[0]
     if 0 <= int(little["mode"]) < 2**16:
         return little, "<"
@@ -177,14 +180,14 @@ def _is_section(picture: Picture, stored: StoredSection) -> bool:
 
 
 class MrcWriter:
-    """Writes sections one by one; `finish` brings the header up to date.
+    """Writer of sections, one by one; `finish` updates the header.
 
     Sections that were read from an MRC file keep its headers and labels.
 
     Parameters
     ----------
     file : BinaryIO
-        Empty and seekable.
+        An empty, seekable file.
     label : str
         Name of the file in messages.
 
@@ -199,17 +202,17 @@ class MrcWriter:
         self._header: Any = None
         self._stored: StoredSection | None = None
         self._source: np.dtype[Any] = np.dtype(np.float32)  # type of the pictures
-        self._dtype: np.dtype[Any] = self._source  # and of the pixels in the file
+        self._dtype: np.dtype[Any] = self._source  # type of the pixels in the file
         self._count = 0
         self._low, self._high, self._mean, self._squares, self._values = math.inf, -math.inf, 0.0, 0.0, 0
 
     def add(self, picture: Picture) -> list[str]:
-        """Write a picture; returns names of metadata that do not fit.
+        """Write a picture; return names of metadata that MRC cannot hold.
 
         Raises
         ------
         ImageError
-            When it is of another size or type than the first one.
+            When it differs from the first picture in size or type.
         """
         pixels = picture.pixels
         if self._header is None:
@@ -260,7 +263,7 @@ class MrcWriter:
             self._header["nlabl"] = count + 1
 
     def _measure(self, pixels: Array) -> None:
-        """Add the values of a section to the statistics, by Chan's formula."""
+        """Add the values of a section to the statistics by Chan's formula."""
         values = pixels[np.isfinite(pixels)].astype(np.float64) if pixels.dtype.kind == "f" else pixels.astype(float)
         if not values.size:
             return
@@ -276,7 +279,7 @@ class MrcWriter:
             copy_part(self._stored.file, start, stop, self._file, "MRC")
 
     def finish(self) -> None:
-        """Copy what lies behind the sections, and write the header with its statistics."""
+        """Copy the bytes after the sections, and write the header with its statistics."""
         header, stored = self._header, self._stored
         if stored is not None:
             size = math.prod((int(header["ny"]), int(header["nx"]))) * self._dtype.itemsize

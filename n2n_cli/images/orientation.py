@@ -1,7 +1,7 @@
-"""Orientation of pictures: as stored, and upright.
+"""Rotation of stored pictures to upright.
 
-Files are read and written as they are stored, with their orientation beside the pixels; whatever looks at a picture, or
-sets one beside another, takes it upright.
+Files are read and written as stored, with the orientation in the metadata. Code that displays or compares pictures
+rotates them upright first.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from n2n_cli.images.pixels import flip_rotate
 from n2n_cli.images.tiff.entries import SHORT
 
 _VARIANTS = (0, 2, 3, 1, 4, 5, 7, 6)
-"""Variants of `flip_rotate` that make a picture upright, by its orientation - 1."""
+"""Variants of `flip_rotate` that make a picture upright, indexed by orientation - 1."""
 
 
 def orientation_of(metadata: Metadata) -> int:
-    """1 (upright) to 8, as in EXIF data; 1 if it is unknown."""
+    """EXIF orientation, from 1 (upright) to 8; 1 if unknown."""
     return exif.orientation(metadata["exif"]) if "exif" in metadata else 1
 
 
 def upright(picture: Picture) -> Picture:
-    """Rotate and flip a picture as its orientation says."""
+    """Rotate and flip a picture to upright, by its orientation."""
     orientation = orientation_of(picture.metadata)
     if orientation == 1:
         return picture

@@ -1,4 +1,4 @@
-"""Files that are packed by gzip, as observatories and archives of electron microscopy hand them out."""
+"""Files compressed by gzip, as observatories and microscopy archives publish them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import BinaryIO
 
 _MAGIC = b"\x1f\x8b\x08"
 _LEAST, _RATIO = 2**28, 100
-"""A packed file may unpack to as many bytes, or to so many times its own length if that is more."""
+"""Maximum size of an unpacked file: this many bytes, or this multiple of its packed size."""
 _STEP = 2**20
 _START = 4096
 _LEVEL = 6
 
 
 def unpacked_start(start: bytes) -> bytes:
-    """First bytes of what a gzip file holds; the first bytes of another file are returned as they are."""
+    """Unpack the first bytes of a gzip file; return those of any other file unchanged."""
     if not start.startswith(_MAGIC):
         return start
     try:
@@ -44,9 +44,9 @@ def unpacked(file: BinaryIO, in_memory: int) -> Iterator[BinaryIO]:
     Raises
     ------
     ValueError
-        When it unpacks to far more bytes than it has.
+        When the file unpacks to far more bytes than it has.
     EOFError, OSError, zlib.error
-        When it is damaged.
+        When the file is damaged.
     """
     most = max(_LEAST, _RATIO * file.seek(0, io.SEEK_END))
     file.seek(0)
@@ -61,7 +61,7 @@ def unpacked(file: BinaryIO, in_memory: int) -> Iterator[BinaryIO]:
 
 @contextmanager
 def packed(target: BinaryIO, in_memory: int) -> Iterator[BinaryIO]:
-    """Pack what the block writes into a target, without name and date."""
+    """Compress the output of the block into a target, without name and date."""
     with tempfile.SpooledTemporaryFile(in_memory) as spool:
         yield spool  # type: ignore[misc]
         spool.seek(0)

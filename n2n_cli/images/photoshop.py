@@ -11,13 +11,13 @@ import struct
 from collections.abc import Iterator
 
 HEAD = b"Photoshop 3.0\0"
-"""Start of such a segment of a JPEG."""
+"""Start of a JPEG segment with image resources."""
 _IPTC = 0x0404
 _SIGNATURE = b"8BIM"
 
 
 def iptc_of(data: bytes) -> bytes:
-    """IPTC data in image resources; empty if there are none.
+    """Find the IPTC data in image resources; empty if there are none.
 
     Raises
     ------
@@ -28,7 +28,7 @@ def iptc_of(data: bytes) -> bytes:
 
 
 def with_iptc(data: bytes, iptc: bytes) -> bytes:
-    """Image resources with IPTC data added if they have none."""
+    """Add IPTC data to image resources that have none."""
     if not iptc or iptc_of(data):
         return data
     return struct.pack(">4sHHI", _SIGNATURE, _IPTC, 0, len(iptc)) + iptc + bytes(len(iptc) % 2) + data
@@ -41,7 +41,7 @@ def name_of(data: bytes) -> str:
 
 
 def _resources(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(number, content) of the resources; what follows the last one is padding."""
+    """Yield (number, content) of the resources; bytes after the last one are padding."""
     at = 0
     while data[at : at + 4] == _SIGNATURE:
         try:

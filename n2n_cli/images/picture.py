@@ -1,4 +1,4 @@
-"""A picture in memory: pixels and metadata."""
+"""Picture in memory: pixels and metadata."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from n2n_cli.images.tiff.entries import Order
 from n2n_cli.nn.functional import Array
 
 ALPHA = ASSOCIATED, UNASSOCIATED = 1, 2
-"""Values of TIFF's tag ExtraSamples for alpha: multiplied into the colours, and not."""
+"""Values of TIFF's tag ExtraSamples for premultiplied alpha, and for alpha that is not."""
 
 
 class Text(TypedDict):
-    """A text of a PNG, or a JPEG's comment (`keyword` is then Comment)."""
+    """A text of a PNG, or a comment of a JPEG, whose `keyword` is Comment."""
 
     keyword: str
     text: str
@@ -25,18 +25,18 @@ class Text(TypedDict):
 
 
 class Part(NamedTuple):
-    """One piece of metadata as it is stored in a file.
+    """One piece of metadata as stored in a file.
 
     Attributes
     ----------
     key : bytes or int
-        Name of a PNG's or WebP's chunk, number of a JPEG's marker or a TIFF's tag.
+        Name of a PNG or WebP chunk, number of a JPEG marker or a TIFF tag.
     data : bytes
         Content, unchanged.
     type : int
         Type of a TIFF tag's values.
     behind : bool
-        Whether it follows the pixels of a PNG.
+        True if the chunk follows the pixels of a PNG.
     """
 
     key: bytes | int
@@ -52,11 +52,11 @@ class Stored:
     Attributes
     ----------
     format : str
-        Such as ``PNG``.
+        Format of the file, such as ``PNG``.
     parts : tuple of Part
-        All that does not describe the layout of the file, in order.
+        All metadata, in order, except the description of the file's layout.
     order : "<" or ">"
-        Byte order of a TIFF, which its parts follow.
+        Byte order of a TIFF and of its parts.
     """
 
     format: str
@@ -69,9 +69,9 @@ class Metadata(TypedDict, total=False):
 
     `exif` (with JPEG's header ``Exif\\0\\0``), `icc_profile`, `xmp` and `photoshop` (Photoshop's image resources, which
     hold IPTC data) are bytes as stored; `dpi` is (x, y) in dots per inch and `aspect` the same without a unit; `texts`
-    are PNG's texts and JPEG's comments. `stored` has the same and all else as it is stored: a part is written again
-    unless the key that it belongs to was changed. `compressed` marks a TIFF with compressed pixels. `history` says what
-    was done to the pixels, for formats that have a place for it.
+    are PNG's texts and JPEG's comments. `stored` has all metadata as stored in the file, these included: a part is
+    written again unless the key that it belongs to was changed. `compressed` marks a TIFF with compressed pixels.
+    `history` describes the processing of the pixels, for formats with a place for it.
     """
 
     exif: bytes
@@ -88,25 +88,25 @@ class Metadata(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture and how it was stored, so that it can be written in the same way.
+    """A picture, with the format it was stored in for writing it in the same way.
 
     Attributes
     ----------
     pixels : (H, W, C) array of integers of 8 to 32 bits, or of floats
-        C is 1 for gray and 3 for RGB, and more with `extra`.
+        C is 1 for gray and 3 for RGB, plus the channels of `extra`.
     alpha : (H, W) array of the same type, or None
         Opacity, passed through unchanged.
     metadata : Metadata
     notes : tuple of str
         Changes made while reading, for the user.
     nodata : float or None
-        Value that stands for missing data, by the file's tags.
+        Value that stands for missing data, from the file's tags.
     lossless : bool
-        Whether the file it was read from holds its pixels without loss.
+        True if the source file holds its pixels without loss.
     format : str
-        Format of the file it was read from, such as ``PNG``; empty for a picture made in memory.
+        Format of the source file, such as ``PNG``; empty for a picture made in memory.
     extra : tuple of int
-        Values of TIFF's tag ExtraSamples for the channels behind gray or RGB: 0, or 1 or 2 for alpha.
+        Values of TIFF's tag ExtraSamples for the channels after gray or RGB: 0, or 1 or 2 for alpha.
     """
 
     pixels: Array
@@ -120,18 +120,18 @@ class Picture:
 
     @property
     def channels(self) -> Array:
-        """(H, W, C) pixels, or (H, W, C + 1) with alpha as the last channel."""
+        """Return (H, W, C) pixels, or (H, W, C + 1) with alpha as the last channel."""
         return self.pixels if self.alpha is None else np.concatenate([self.pixels, self.alpha[..., None]], axis=2)
 
     def parts(self) -> list[Picture]:
-        """Gray or RGB, and each further channel except alpha, as pictures of their own."""
+        """Split into pictures: gray or RGB, and each further channel except alpha."""
         if not self.extra:
             return [self]
         pixels = [np.ascontiguousarray(self.pixels[..., part]) for part in self._slices()]
         return [replace(self, pixels=part, extra=()) for part in pixels]
 
     def with_parts(self, parts: list[Picture]) -> Picture:
-        """A copy with the pixels of all `parts`."""
+        """Return a copy with the pixels of all `parts`."""
         if not self.extra:
             return replace(self, pixels=parts[0].pixels)
         pixels = self.pixels.copy()
@@ -145,18 +145,18 @@ class Picture:
         return [slice(colours), *(slice(place, place + 1) for place in others)]
 
     def to_unit(self, part: Array) -> Array:
-        """Pixels of any shape as float32; integers are divided by their maximum."""
+        """Convert pixels of any shape to float32; integers are divided by their maximum."""
         return to_float(part)
 
     def from_unit(self, part: Array) -> Array:
-        """The inverse of `to_unit`, rounded to the picture's depth."""
+        """Invert `to_unit`, rounding to the picture's depth."""
         dtype = self.pixels.dtype
         return part.astype(dtype, copy=False) if dtype.kind == "f" else to_integer(part, dtype)
 
     def as_float(self) -> Array:
-        """(C, H, W) float32 in [0, 1]."""
+        """Convert to (C, H, W) float32 in [0, 1]."""
         return np.moveaxis(self.to_unit(self.pixels), -1, 0)
 
     def with_float(self, pixels: Array) -> Picture:
-        """A copy with pixels from (C, H, W) floats in [0, 1], rounded to its depth."""
+        """Return a copy with pixels from (C, H, W) floats in [0, 1], rounded to its depth."""
         return replace(self, pixels=self.from_unit(np.moveaxis(pixels, 0, -1)))

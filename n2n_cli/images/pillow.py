@@ -23,19 +23,19 @@ from n2n_cli.nn.functional import Array
 
 _ALPHA = {"1": "LA", "L": "LA", "RGB": "RGBA"}
 _DEPTH_16 = {"I;16", "I;16L", "I;16B"}
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # of TIFF
-_PLAIN_COLOUR_QUALITY = 90  # from this quality on, JPEG keeps colour at full resolution
-_BAND = 256  # rows
-_SAMPLED = 16  # rows by which the compression strategy of a PNG is chosen
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # two tags of TIFF, and a value of the second
+_PLAIN_COLOUR_QUALITY = 90  # minimum quality at which JPEG keeps colour at full resolution
+_BAND = 256  # rows copied at a time
+_SAMPLED = 16  # number of rows from which the compression strategy of a PNG is chosen
 _INCH = 0.0254  # metres
 _BMP_HEADER, _BMP_START, _BIT_FIELDS = 108, 122, 3  # bytes of the header of version 4, bytes before the pixels
 _BMP_FILE_HEADER, _LONGEST_PROFILE = 14, 2**24  # bytes
-_PNG_START, _PNG_END = 33, chunk(b"IEND", b"")  # the first in bytes: a PNG's signature and header
+_PNG_START, _PNG_END = 33, chunk(b"IEND", b"")  # length of a PNG's signature and header in bytes; last chunk
 _JPEG_START = 20  # bytes of a JPEG's first marker and its JFIF segment, as Pillow writes them
 
 
 def read_metadata(image: Image.Image, file: BinaryIO) -> tuple[Metadata, tuple[str, ...]]:
-    """Metadata of a JPEG, WebP or BMP, checked; and notes."""
+    """Read and check the metadata of a JPEG, WebP or BMP; also returns notes."""
     if image.format == "WEBP":
         metadata, notes = webp.read_metadata(webp.read_chunks(file))
         return metadata, notes + bytes_behind(webp.bytes_behind(file))
@@ -53,7 +53,7 @@ def read_metadata(image: Image.Image, file: BinaryIO) -> tuple[Metadata, tuple[s
 
 def bytes_behind(count: int) -> tuple[str, ...]:
     """Note on bytes that follow a picture in its file."""
-    return (f"what follows its picture ({counted(count, 'byte')}) was left out",) if count else ()
+    return (f"data after its picture ({counted(count, 'byte')}) was left out",) if count else ()
 
 
 def _bmp_profile(file: BinaryIO) -> bytes:
@@ -68,7 +68,7 @@ def _bmp_profile(file: BinaryIO) -> bytes:
 
 
 def picture_of(label: str, image: Image.Image, metadata: Metadata, notes: tuple[str, ...]) -> Picture:
-    """Convert an image of Pillow's.
+    """Convert a Pillow image to a picture.
 
     Raises
     ------
@@ -104,7 +104,10 @@ def picture_of(label: str, image: Image.Image, metadata: Metadata, notes: tuple[
 
 
 def _values(image: Image.Image) -> Array:
-    """(H, W, C) uint8, copied in bands: Pillow takes twice the memory of a copy."""
+    """Copy the pixels as (H, W, C) uint8.
+
+    They are copied in bands, because Pillow needs twice the memory of a copy.
+    """
     width, height = image.size
     values = np.empty((height, width, len(image.getbands())), np.uint8)
     for top in range(0, height, _BAND):
@@ -114,18 +117,21 @@ def _values(image: Image.Image) -> Array:
 
 
 def _check_depth(label: str, image: Image.Image) -> None:
-    """Refuse a TIFF page whose 16-bit channels Pillow would silently cut to 8 bits."""
+    """Refuse a TIFF page whose 16-bit channels Pillow would silently reduce to 8 bits."""
     bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, ())
     bits = bits if isinstance(bits, tuple) else (bits,)
     if max(bits, default=8) > 8 and image.mode not in _DEPTH_16:
         raise ImageError(
-            f"{label} has pixels of {max(bits)} bits that would be cut to 8 bits (Pillow's mode {image.mode})",
+            f"{label} has pixels of {max(bits)} bits that would be reduced to 8 bits (Pillow's mode {image.mode})",
             hint="save it as gray or RGB, without compression or with LZW or deflate",
         )
 
 
 def _deep_gray(image: Image.Image) -> Array:
-    """(H, W) uint16, black at 0, white at 65535; Pillow does not scale this depth."""
+    """Read (H, W) uint16 pixels, black at 0 and white at 65535.
+
+    Pillow does not scale this depth.
+    """
     values: Array = np.asarray(image).astype(np.uint16)
     tags = getattr(image, "tag_v2", {})
     if tags.get(_BITS_PER_SAMPLE) == (12,):
@@ -172,7 +178,7 @@ def write(file: BinaryIO, picture: Picture, taken: Carried, image_format: str, q
 
 
 def _write_bmp_with_alpha(file: BinaryIO, pixels: Array, alpha: Array, metadata: Metadata) -> None:
-    """Write RGBA with the header of version 4, which Pillow reads and does not write."""
+    """Write RGBA with a version 4 header, which Pillow can read but not write."""
     height, width = pixels.shape[:2]
     bgra = np.empty((height, width, 4), np.uint8)
     bgra[..., :3] = pixels[..., ::-1]
@@ -186,7 +192,7 @@ def _write_bmp_with_alpha(file: BinaryIO, pixels: Array, alpha: Array, metadata:
 
 
 def _some_rows(pixels: Array) -> bytes:
-    """Filtered rows from the middle of (H, W, C) uint8 `pixels`."""
+    """Filter some rows from the middle of (H, W, C) uint8 `pixels`."""
     start = max(0, (len(pixels) - _SAMPLED) // 2)
     rows = pixels[start : start + _SAMPLED].reshape(-1, pixels.shape[1] * pixels.shape[2])
     return filtered(rows, rows[0], pixels.shape[2]).tobytes()
@@ -197,7 +203,7 @@ class _Replacing:
 
     def __init__(self, file: BinaryIO, start: int, stop: int, new: bytes) -> None:
         self._file = file
-        self._head: bytes | None = b""  # what was held back until `stop`
+        self._head: bytes | None = b""  # data held back until `stop`
         self._start, self._stop, self._new = start, stop, new
 
     def write(self, data: bytes) -> int:

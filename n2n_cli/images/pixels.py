@@ -1,4 +1,4 @@
-"""Conversion of stored pixels to float32 in [0, 1] and back; flips, rotations."""
+"""Conversion of stored pixels to float32 in [0, 1] and back; flips and rotations."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ LUMA = np.array([[0.299], [0.587], [0.114]], np.float32)
 
 
 def to_float(pixels: Array) -> Array:
-    """uint8 or uint16 pixels as float32 in [0, 1]; float pixels are not scaled."""
+    """Convert uint8 or uint16 pixels to float32 in [0, 1]; do not scale floats."""
     if pixels.dtype.kind == "f":
         return pixels.astype(np.float32, copy=False)
     return pixels * np.float32(1 / np.iinfo(pixels.dtype).max)
 
 
 def to_integer(pixels: Array, dtype: DTypeLike) -> Array:
-    """Float pixels, clipped to [0, 1], rounded to the nearest level of `dtype`."""
+    """Clip float pixels to [0, 1] and round them to the nearest level of `dtype`."""
     kind = np.result_type(pixels.dtype, np.float32)
     levels: Array = np.clip(pixels, 0, 1, dtype=kind)
     levels *= kind.type(np.iinfo(np.dtype(dtype)).max)
@@ -29,9 +29,9 @@ def to_integer(pixels: Array, dtype: DTypeLike) -> Array:
 
 
 def flip_rotate(x: Array, variant: int, axes: tuple[int, int] = (0, 1)) -> Array:
-    """View of pictures in one of the 8 flips and rotations.
+    """Make a view of pictures in one of the 8 flips and rotations.
 
-    They are flipped first, then transposed.
+    Pictures are flipped first, then transposed.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def flip_rotate(x: Array, variant: int, axes: tuple[int, int] = (0, 1)) -> Array
 
 
 def undo_flip_rotate(x: Array, variant: int, axes: tuple[int, int] = (0, 1)) -> Array:
-    """The inverse of `flip_rotate`."""
+    """Invert `flip_rotate`."""
     return np.flip(x.swapaxes(*axes) if variant & 4 else x, _flipped_axes(variant, axes))
 
 

@@ -46,31 +46,31 @@ def read_picture(
 ) -> Picture:
     """Decode a PNG, JPEG, TIFF, WebP, BMP, FITS or MRC file.
 
-    Palette and 1-bit pictures become RGB or gray, CMYK becomes RGB. Of a camera's file with several views, the first is
-    read. The pixels are as stored; `orientation.upright` rotates them as the EXIF data says.
+    Palette and 1-bit pictures become RGB or gray, CMYK becomes RGB. If a camera's file has several views, the first is
+    read. The pixels are as stored; `orientation.upright` rotates them as the EXIF data requires.
 
     Parameters
     ----------
     source : path or binary file
-        A stream that is not seekable is read to its end.
+        Picture file; a stream that is not seekable is read to its end.
     name : str, optional
         Name of the source in messages, such as ``stdin``; the path by default.
     max_pixels : int
-        Larger pictures are refused before they are decoded.
+        Maximum number of pixels; larger pictures are refused before they are decoded.
     page : int, optional
-        Number, from 1, of the page to read of a file that has several.
+        Page to read of a file that has several, from 1.
 
     Raises
     ------
     ImageError
-        When the file is missing, is not such a picture, is damaged, too large, animated, has several pages or not that
-        one, or is of a depth that cannot be kept.
+        When the file is missing, is not such a picture, is damaged, too large or animated, has several pages or lacks
+        `page`, or has a bit depth that cannot be kept.
     """
     with opened_pages(source, name=name, max_pixels=max_pixels) as pages:
         if len(pages) > 1 and page is None:
             raise ImageError(
                 f"{pages.label} has {len(pages)} frames or pages; only single pictures are read here",
-                hint="`--page N` where the command has it; or save the one to be read as a picture of its own",
+                hint="`--page N`, if the command has it; or save the wanted one as a separate picture",
             )
         number = 0 if page is None or len(pages) == 1 else page - 1
         if not 0 <= number < len(pages):
@@ -83,14 +83,14 @@ def read_picture(
 def read_pages(
     source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS, max_memory: int | None = None
 ) -> Iterator[Picture]:
-    """Read the pages of a TIFF, FITS or MRC one by one; another picture is a single page.
+    """Read the pages of a TIFF, FITS or MRC one by one; other formats have one page.
 
     Parameters and errors are those of `read_picture`; an error is raised when its page is reached.
 
     Parameters
     ----------
     max_memory : int, optional
-        Pictures whose pixels take more memory, in bytes, are refused before they are decoded.
+        Maximum memory of the pixels, in bytes; larger pictures are refused before they are decoded.
     """
     with opened_pages(source, name=name, max_pixels=max_pixels, max_memory=max_memory) as pages:
         yield from pages
@@ -105,22 +105,22 @@ def opened_pages(
     max_memory: int | None = None,
     all_channels: bool = False,
 ) -> Iterator[Pages]:
-    """Open a picture file, to read its pages inside the block.
+    """Open a picture file as a context; its pages can be read inside.
 
     Parameters and errors are those of `read_pages`.
 
     Parameters
     ----------
     all_channels : bool
-        Also read pages with channels beside gray or RGB, as `Picture.extra`. By default these are refused, and a single
-        one beside RGB is left out with a note.
+        Also read pages with channels besides gray or RGB, as `Picture.extra`. By default these pages are refused, and a
+        single channel besides RGB is left out with a note.
     """
     with opened(source, name) as (file, label):
         yield Pages(file, label, Limits(max_pixels, max_memory), all_channels=all_channels)
 
 
 class PageReader(Protocol):
-    """The pages of an open file of one format, each read when it is asked for."""
+    """The pages of an open file of one format, each read on request."""
 
     @property
     def description(self) -> Description:
@@ -132,7 +132,7 @@ class PageReader(Protocol):
         """True for a smaller version of another page, such as a thumbnail."""
 
     def page(self, number: int) -> Picture:
-        """Read a page; raises any exception for one that is damaged."""
+        """Read a page; raise any exception for a damaged one."""
 
 
 READERS: dict[str, Callable[[BinaryIO, str, Limits], PageReader]] = {
@@ -140,7 +140,7 @@ READERS: dict[str, Callable[[BinaryIO, str, Limits], PageReader]] = {
     "FITS": FitsPages,
     "MRC": MrcPages,
 }
-"""Readers of the formats that hold pages; files of others hold a single picture."""
+"""Readers of the formats that hold pages; files of other formats hold a single picture."""
 PAGED_FORMATS = READERS.keys()
 """Names of the formats that hold pages."""
 
@@ -176,17 +176,18 @@ class Pages:
             return self._reader.is_reduced(number)
 
     def page(self, number: int) -> Picture:
-        """Read a page, the first of which has the number 0."""
+        """Read a page; pages are numbered from 0."""
         with reading_errors(self.label):
             picture = self._reader.page(number)
         return picture if self._all_channels else colours_alone(page_label(self.label, number), picture)
 
     def sample(self, most: int, numbers: Sequence[int] | None = None) -> Iterator[Picture]:
-        """Read at most so many pages besides the first, evenly spread over the file, the last among them.
+        """Read some pages besides the first, spread over the file, the last included.
 
         Parameters
         ----------
         most : int
+            Maximum number of these pages.
         numbers : sequence of int, optional
             Pages to choose from; by default all.
         """
@@ -196,7 +197,7 @@ class Pages:
 
 
 class _SinglePicture:
-    """The picture of a file whose format has no pages."""
+    """Reader of the picture of a file whose format has no pages."""
 
     description = Description()
 
@@ -215,12 +216,12 @@ class _SinglePicture:
 
 
 def picture_size(source: Source, *, name: str | None = None) -> tuple[int, int]:
-    """(rows, columns) of an upright picture, or of a TIFF's first page, from the header.
+    """Read (rows, columns) of an upright picture, or first page, from the header.
 
     Raises
     ------
     ImageError
-        As from `read_picture`, for errors in the header.
+        Errors of `read_picture`, for the header.
     """
     with opened(source, name) as (file, label), reading_errors(label), without_warnings():
         image_format, metadata = format_of_file(file), Metadata()
@@ -234,7 +235,7 @@ def picture_size(source: Source, *, name: str | None = None) -> tuple[int, int]:
         elif image_format == "PNG":
             header = _png_header(file)
             height, width = header.height, header.width
-            with suppress(ValueError):  # damage behind the header is reported when the picture is read
+            with suppress(ValueError):  # damage after the header is reported when the picture is read
                 metadata, _ = png_metadata.read_metadata(png_chunks.read_chunks(file, header, skip_pixels=True).others)
         else:
             with opened_image(file, label, Limits(), load=False) as (image, whole, _):
@@ -265,13 +266,13 @@ def _png(file: BinaryIO, label: str, limits: Limits) -> Picture:
         notes += unfit + pillow.bytes_behind(behind)
         notes += tuple(f"its {name.decode('latin-1')} chunk is damaged and was left out" for name in chunks.damaged)
         if not chunks.ended:
-            notes += ("it ends behind its pixels: what may follow was left out",)
+            notes += ("it ends right after its pixels: later data may be missing",)
         if header.depth < 16:
             image_file = chunks.simple_file()
             chunks.pixels.clear()
             with Image.open(image_file, formats=["PNG"]) as image:
                 image.load()
-                image_file.close()  # frees memory: the image would keep it open while its pixels are copied
+                image_file.close()  # free its memory before the pixels are copied
                 return pillow.picture_of(label, image, metadata, notes)
     channels = png16.CHANNELS[header.colour]
     pixels = png16.decode(chunks.contents(b"IDAT"), header.height, header.width, channels, header.interlaced)

@@ -18,7 +18,10 @@ from n2n_cli.images.sources import Limits, check_size, without_warnings
 
 
 def read_simple(file: BinaryIO, label: str, limits: Limits) -> Picture:
-    """Read a JPEG, WebP or BMP; errors are those of `reading.read_picture`, or the decoders'."""
+    """Read a JPEG, WebP or BMP.
+
+    Raises errors of `reading.read_picture` or of the decoders.
+    """
     with without_warnings(), opened_image(file, label, limits) as (image, whole, notes):
         metadata, noted = pillow.read_metadata(image, whole)
         notes += noted
@@ -36,7 +39,7 @@ def opened_image(
 
     Yields
     ------
-    image, the file itself, and notes on what was left out of a JPEG
+    The image, the file, and notes on data left out of a JPEG.
     """
     whole, notes = file, tuple[str, ...]()
     try:
@@ -70,7 +73,7 @@ def _opened_image(file: BinaryIO, label: str, limits: Limits, *, load: bool) -> 
 
 
 def _is_lossy_webp(file: BinaryIO) -> bool:
-    """True if the first picture is compressed as VP8, not as VP8L (lossless)."""
+    """True if the first picture is compressed as VP8 (lossy), not as VP8L (lossless)."""
     at, name = 12, b""
     while name not in (b"VP8 ", b"VP8L"):
         file.seek(at)
@@ -85,10 +88,10 @@ def refuse_animation(label: str, frames: int) -> None:
     Raises
     ------
     ImageError
-        When there are more than one.
+        When there is more than one frame.
     """
     if frames > 1:
         raise ImageError(
             f"{label} is animated, it has {frames} frames; only single pictures are read",
-            hint="save the frames as pictures of their own",
+            hint="save the frames as separate pictures",
         )

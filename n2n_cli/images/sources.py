@@ -21,14 +21,14 @@ from n2n_cli.images.packing import is_packed, unpacked
 Source: TypeAlias = Path | str | BinaryIO
 
 MAX_PIXELS = 250_000_000
-"""Default maximum size of a picture, in pixels: a small file can claim any size."""
+"""Default maximum size of a picture, in pixels, since a small file can claim any size."""
 
-_IN_MEMORY = 2**27  # bytes of a stream; longer ones are copied to a temporary file
+_IN_MEMORY = 2**27  # maximum bytes of a stream in memory; longer ones are copied to a temporary file
 
-Image.MAX_IMAGE_PIXELS = None  # `check_size` has a limit per call instead of one per process
+Image.MAX_IMAGE_PIXELS = None  # `check_size` sets a limit per call instead
 
 
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # it logs damage that our errors report
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # Pillow logs damage that our errors report
 
 
 def label_of(place: Source, name: str | None) -> str:
@@ -37,16 +37,20 @@ def label_of(place: Source, name: str | None) -> str:
 
 
 def page_label(label: str, number: int) -> str:
-    """Name of a page in messages; the first one has no number, since it may be the only one."""
+    """Name of a page in messages.
+
+    The first page has no number, since it may be the only one.
+    """
     return label if number == 0 else f"{label}, page {number + 1},"
 
 
 @contextmanager
 def opened(source: Source, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
-    """Open a seekable file, and give its name for messages.
+    """Open a seekable file; yields the file and its name for messages.
 
-    Errors of the file become `ImageError`; those of the block only inside `reading_errors`. A stream that is not
-    seekable is copied first, to a file if it is long, unless its first bytes are not those of a picture.
+    Errors of the file become `ImageError`; errors of the block only inside `reading_errors`. A stream that is not
+    seekable is copied first, to a temporary file if it is long. It is refused at once if its first bytes are not those
+    of a picture.
     """
     label = label_of(source, name)
     with ExitStack() as stack:
@@ -56,7 +60,7 @@ def opened(source: Source, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
                 hint = "copy it again"
             else:
                 file = source if source.seekable() else stack.enter_context(_copied(source, label))
-                hint = "see what the program before the pipe says"
+                hint = "see the messages of the program before the pipe"
             _check_start(file, label, hint)
             if is_packed(file):
                 file = stack.enter_context(unpacked(file, _IN_MEMORY))
@@ -65,17 +69,17 @@ def opened(source: Source, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
 
 @contextmanager
 def reading_errors(label: str) -> Iterator[None]:
-    """Turn errors of the block, which reads a picture, into `ImageError`."""
+    """Convert errors of the block, which reads a picture, to `ImageError`."""
     try:
         yield
     except (ImageError, MemoryError):
         raise
     except FileNotFoundError:
-        raise ImageError(f"there is no file {label}", hint="see what is there with `ls`") from None
+        raise ImageError(f"there is no file {label}", hint="list the files with `ls`") from None
     except IsADirectoryError:
         raise ImageError(f"{label} is a folder, not a picture", hint="name a picture in it") from None
     except PermissionError:
-        raise ImageError(f"{label} may not be read", hint="its owner can allow it: `chmod +r`") from None
+        raise ImageError(f"{label} may not be read", hint="its owner can permit it: `chmod +r`") from None
     except Exception as error:
         # On damaged input the decoders may raise any exception: ValueError, SyntaxError, EOFError, struct.error, ...
         if isinstance(error, OSError) and error.errno:
@@ -88,13 +92,16 @@ def reading_errors(label: str) -> Iterator[None]:
 def _not_whole(label: str, reason: str = "") -> ImageError:
     return ImageError(
         f"{label} is not a whole PNG, JPEG, TIFF, WebP, BMP, FITS or MRC picture{reason}",
-        hint="copy it again; where a viewer shows it, save it from there as PNG",
+        hint="copy it again; if a viewer shows it, save it from there as PNG",
     )
 
 
 @contextmanager
 def _copied(stream: BinaryIO, label: str) -> Iterator[BinaryIO]:
-    """A seekable copy of a stream, which is read no further than its first bytes if it is no picture."""
+    """Copy a stream to a seekable file.
+
+    If its first bytes are not those of a picture, no more is read.
+    """
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as copy:
         start = stream.read(kinds.START)
         if start:
@@ -129,14 +136,14 @@ def without_warnings() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of what a file may ask for.
+    """Limits on pictures, since a small file can claim any size.
 
     Attributes
     ----------
     pixels : int
         Maximum size of a picture, in pixels.
     memory : int, optional
-        Maximum memory of its pixels, in bytes.
+        Maximum memory of the pixels, in bytes.
     """
 
     pixels: int = MAX_PIXELS
@@ -154,7 +161,7 @@ def check_size(label: str, height: int, width: int, limits: Limits, *, pixel_byt
     Raises
     ------
     ImageError
-        With the limit and the option that raises it.
+        When it is too large; the message names the limit, and the hint the option that raises it.
     """
     max_pixels = limits.pixels
     count = height * width

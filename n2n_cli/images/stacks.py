@@ -1,4 +1,4 @@
-"""Stacks of pages with axes: movies, depth, channels; from a file or a folder of frames."""
+"""Stacks of pages with axes (time, depth, channels), from a file or a folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from n2n_cli.images.reading import Pages, opened_pages
 from n2n_cli.images.sources import MAX_PIXELS, Source, label_of, reading_errors
 
 _DIGITS = re.compile(r"(\d+)")
-_MOST_OPEN = 32  # files
+_MOST_OPEN = 32  # maximum number of open files
 
 
 @contextmanager
@@ -36,27 +36,29 @@ def opened_stack(
     max_pixels: int = MAX_PIXELS,
     max_memory: int | None = None,
 ) -> Iterator[Stack]:
-    """Open a file of pages, or a folder of frames, to read its pages in any order inside the block.
+    """Open a file of pages, or a folder of frames, as a context.
+
+    Its pages can be read in any order inside the block.
 
     Parameters
     ----------
     source : path or binary file
-        Of a folder, every picture file directly in it is read, in natural order (frame 2 before frame 10); the pages of
-        a file follow each other.
+        A file of pages, or a folder: all picture files directly in it are read, in natural order (frame 2 before
+        frame 10), and if they hold several pages, these follow each other.
     axes : str, optional
-        Letters of all axes, the slowest first, such as "TZCYX"; see `page_axes`. By default those that the file's
-        description names (ImageJ, OME); pages without a description, and frames of a folder, are T (time).
+        Letters of all axes, the slowest first, such as "TZCYX"; see `page_axes`. Default: the axes in the file's
+        description (ImageJ, OME); pages without a description, and frames of a folder, are T (time).
     name : str, optional
         Name of the source in messages; the path by default.
     max_pixels : int
-        Larger pages are refused before they are decoded.
+        Maximum pixels of a page; larger pages are refused before they are decoded.
     max_memory : int, optional
-        Pages whose pixels take more memory, in bytes, are refused before they are decoded.
+        Maximum memory of a page's pixels, in bytes; larger pages are refused before they are decoded.
 
     Raises
     ------
     ImageError
-        When the source is missing, holds no pictures, is damaged, or its pages are not of one kind.
+        When the source is missing, holds no pictures, is damaged, or its pages differ in size or type.
     UsageError
         When `axes` do not fit the number of pages.
     """
@@ -70,12 +72,14 @@ def opened_stack(
 
 
 def frame_files(folder: Path) -> tuple[list[Source], tuple[str, ...]]:
-    """Picture files directly in a folder, in natural order, and a note on those that are not read.
+    """List the picture files directly in a folder, in natural order.
+
+    Also returns a note on pictures that cannot be read.
 
     Raises
     ------
     ImageError
-        When the folder cannot be read or holds none.
+        When the folder cannot be read or holds no picture files.
     """
     with reading_errors(f"`{folder}`"):
         files = [path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file()]
@@ -87,18 +91,18 @@ def frame_files(folder: Path) -> tuple[list[Source], tuple[str, ...]]:
 
 
 def natural_key(path: Path) -> tuple[list[str | int], str]:
-    """Key by which frame2.tif comes before frame10.tif."""
+    """Sort key that puts frame2.tif before frame10.tif."""
     parts = _DIGITS.split(path.name)
     return [int(part) if place % 2 else part.casefold() for place, part in enumerate(parts)], path.name
 
 
 class Stack:
-    """Pages of one kind with axes, each read when it is asked for.
+    """Pages of one size and type, with axes, each read on request.
 
     Attributes
     ----------
     axes : str
-        Letters of the axes: those of the pages, the slowest first, then YX of a page, or YXS if it has several colours.
+        Letters of the axes: those of the pages, the slowest first, then YX within a page, or YXS for RGB.
     shape : tuple of int
         Sizes in the order of `axes`.
     description : Description
@@ -125,24 +129,24 @@ class Stack:
         return map(self.page, range(len(self)))
 
     def page(self, number: int) -> Picture:
-        """Read a page, the first of which has the number 0; any thread may call it.
+        """Read a page; pages are numbered from 0. Any thread may call this.
 
         Raises
         ------
         ImageError
-            When it is damaged, or of another size or type than the first page.
+            When the page is damaged, or has another size or type than the first page.
         """
         picture = self._read(number)
         if _kind(picture) != self._kind:
             one, other = _text(self._kind), _text(_kind(picture))
             raise ImageError(
-                f"page {number + 1} of {self._label} is {other}, its first page is {one}: they are no stack",
-                hint="save pages of one size and type as a file, or in a folder, of their own",
+                f"page {number + 1} of {self._label} is {other}, its first page is {one}: they are not a stack",
+                hint="save pages of one size and type in a separate file or folder",
             )
         return picture
 
     def place(self, number: int) -> dict[str, int]:
-        """Places of a page along the axes of pages, by their letters."""
+        """Position of a page along each axis of pages, by its letter."""
         return place_of(self._page_axes, number)
 
     def _read(self, number: int) -> Picture:
@@ -160,19 +164,19 @@ def _text(kind: tuple[tuple[int, ...], str, bool]) -> str:
 
 
 class _Files:
-    """Files whose pages follow each other, of which a few are open at a time.
+    """Files whose pages follow each other; only a few are open at the same time.
 
     Parameters
     ----------
     open_pages : function
         Opens the pages of a file, as a context manager.
     sources : list
-        The files; all of them are opened once to count their pages.
+        The files; each is opened once to count its pages.
     """
 
     def __init__(self, open_pages: Callable[[Source], AbstractContextManager[Pages]], sources: list[Source]) -> None:
         self._open_pages, self._sources = open_pages, sources
-        self._opened: dict[int, tuple[Pages, ExitStack]] = {}  # the one used last comes last
+        self._opened: dict[int, tuple[Pages, ExitStack]] = {}  # most recently used last
 
     def __enter__(self) -> Self:
         try:
@@ -186,7 +190,7 @@ class _Files:
         self._close()
 
     def _count(self) -> None:
-        self._kept: list[Sequence[int]] = []  # of each file, the pages that are no smaller versions of others
+        self._kept: list[Sequence[int]] = []  # for each file, the pages that are not smaller versions of others
         descriptions, reduced = list[Description](), 0
         for number in range(len(self._sources)):
             pages = self._file(number)
@@ -203,7 +207,7 @@ class _Files:
         return self._ends[-1]
 
     def page(self, number: int) -> Picture:
-        """Read a page, numbered through all files."""
+        """Read a page; pages are numbered consecutively through all files."""
         if not 0 <= number < len(self):
             raise IndexError(f"there is no page {number} of {len(self)}")
         file = bisect.bisect_right(self._ends, number)
@@ -225,7 +229,10 @@ class _Files:
 
 
 def _joined(descriptions: list[Description], count: int) -> Description:
-    """Description of files whose pages follow each other: in time, if all of them have the same other axes."""
+    """Join descriptions of files whose pages follow each other.
+
+    The files follow each other in time if all have the same other axes.
+    """
     first = descriptions[0]
     if len(descriptions) == 1:
         return first

@@ -1,4 +1,4 @@
-"""Chunks of WebP files and their metadata.
+"""Chunks of WebP files, and the metadata in them.
 
 References
 ----------
@@ -21,14 +21,14 @@ _LAYOUT = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"}
 
 
 def bytes_behind(file: BinaryIO) -> int:
-    """Number of bytes behind a picture."""
+    """Number of bytes after a picture."""
     file.seek(4)
     end = 8 + int.from_bytes(file.read(4), "little")
     return max(0, file.seek(0, io.SEEK_END) - end - end % 2)
 
 
 def read_chunks(file: BinaryIO) -> Iterator[Part]:
-    """Chunks that do not hold pixels."""
+    """Read the chunks that do not hold pixels."""
     at, end = _HEAD, file.seek(0, io.SEEK_END) - bytes_behind(file)
     while at + 8 <= end:
         file.seek(at)
@@ -39,7 +39,7 @@ def read_chunks(file: BinaryIO) -> Iterator[Part]:
 
 
 def read_metadata(parts: Iterable[Part]) -> tuple[Metadata, tuple[str, ...]]:
-    """Metadata from chunks, and notes on what was left out."""
+    """Decode metadata from chunks; also returns notes on data left out."""
     metadata, others, notes = Metadata(), list[Part](), list[str]()
     for part in parts:
         if part.key == b"EXIF" and part.data:
@@ -64,22 +64,22 @@ def read_metadata(parts: Iterable[Part]) -> tuple[Metadata, tuple[str, ...]]:
 
 
 def kinds(part: Part) -> set[str]:
-    """None: the encoder takes all that `Metadata` has a key for."""
+    """Return no keys: the encoder writes all metadata that has a key."""
     return set()
 
 
 def read_stored(stored: Stored) -> Metadata:
-    """None, as for `kinds`."""
+    """Return no metadata: the encoder writes all that has a key."""
     return Metadata()
 
 
 def written(key: str, metadata: Metadata, order: Order) -> list[Part] | None:
-    """None if WebP cannot hold a key of `metadata`."""
+    """Return None if WebP cannot hold a key of `metadata`, else no parts."""
     return [] if key in ("exif", "icc_profile", "xmp") else None
 
 
 def names(metadata: Metadata, parts: Iterable[Part]) -> list[str]:
-    """Names of the chunks that another format cannot hold."""
+    """Names of the chunks that other formats cannot hold."""
     return [f"{bytes(part.key).decode('latin-1').strip()} chunk" for part in parts]
 
 

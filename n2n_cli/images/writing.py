@@ -52,7 +52,7 @@ def write_picture(
     name: str | None = None,
     mode: int = 0o666,
 ) -> tuple[str, ...]:
-    """Write a picture to a file or a stream, whole or not at all.
+    """Write a picture to a file or a stream, atomically.
 
     A file is replaced by rename. BMP holds no EXIF data, so its pixels are rotated upright.
 
@@ -61,7 +61,7 @@ def write_picture(
     target : path or binary file
     picture : Picture
     format : str, optional
-        One of `FORMATS`; by default that of the target's name. Required for a stream.
+        One of `FORMATS`; by default from the target's extension. Required for a stream.
     quality : int, optional
         From 1 to 100, for JPEG (default 95; full colour resolution from 90 on) and WebP (default: lossless).
     name : str, optional
@@ -72,7 +72,7 @@ def write_picture(
     Returns
     -------
     tuple of str
-        At most one note, on all that the format could not hold.
+        At most one note, which lists all that the format could not hold.
 
     Raises
     ------
@@ -107,20 +107,18 @@ def write_pages(
     label = label_of(target, name)
     if format is None:
         if not isinstance(target, (str, Path)):
-            raise ArgumentError(
-                "format", format, "named, for a stream has no ending: " + ", ".join(dict.fromkeys(FORMATS.values()))
-            )
+            raise ArgumentError("format", format, "given for a stream: " + ", ".join(dict.fromkeys(FORMATS.values())))
         format = format_of(target)
     elif format not in FORMATS.values():
         raise ArgumentError("format", format, "one of " + ", ".join(dict.fromkeys(FORMATS.values())))
-    left_out: dict[str, None] = {}  # each once, in order
+    left_out: dict[str, None] = {}  # an ordered set
     source = _Source(pages)
     try:
         with _open(target, mode) as file:
             left_out |= dict.fromkeys(_write(file, label, source, format, quality))
     except (MemoryError, ImageError):
         raise
-    except Exception as error:  # the encoders may raise any exception, as the decoders may
+    except Exception as error:  # encoders may raise any exception
         if error is source.error:
             raise
         if isinstance(error, OSError) and error.errno:
@@ -133,7 +131,7 @@ def write_pages(
 
 
 class _Source:
-    """Iterator over pages that keeps their error, to tell it from an encoder's."""
+    """Iterator over pages that keeps their error, to distinguish it from an encoder's."""
 
     def __init__(self, pages: Iterable[Picture]) -> None:
         self._pages = iter(pages)
@@ -154,7 +152,7 @@ class _Source:
 
 @contextmanager
 def _open(target: Target, mode: int) -> Iterator[BinaryIO]:
-    """Open a seekable file that replaces the target if the block has no error."""
+    """Open a seekable file that replaces the target if the block raises no error."""
     if isinstance(target, (str, Path)):
         with replacing(Path(target), mode=mode) as file:
             if ending_of(target).endswith(".gz"):
@@ -171,10 +169,10 @@ def _open(target: Target, mode: int) -> Iterator[BinaryIO]:
 
 
 def _write(file: BinaryIO, label: str, pages: Iterator[Picture], image_format: str, quality: int | None) -> list[str]:
-    """Write all pages; returns names of what the format could not hold."""
+    """Write all pages; return names of all that the format could not hold."""
     first = next(pages, None)
     if first is None:
-        raise ImageError(f"{label} cannot be written: there is no picture", hint="see what was read")
+        raise ImageError(f"{label} cannot be written: there is no picture", hint="check the source")
     left_out: list[str] = []
     if image_format in ("TIFF", "FITS", "MRC"):
         writer = _page_writer(file, label, first, image_format)
@@ -207,13 +205,13 @@ def check_holds(label: str, picture: Picture, image_format: str) -> None:
     Raises
     ------
     ImageError
-        With a format that can.
+        When it cannot; the hint names a format that can.
     ValueError
         When the arrays are not a picture.
     """
     pixels, alpha = picture.pixels, picture.alpha
     if pixels.ndim != 3 or pixels.shape[2] - len(picture.extra) not in (1, 3) or not pixels.size:
-        raise ValueError(f"pixels of the shape {pixels.shape} are no picture")
+        raise ValueError(f"pixels of the shape {pixels.shape} are not a picture")
     if alpha is not None and (alpha.shape, alpha.dtype) != (pixels.shape[:2], pixels.dtype):
         raise ValueError(f"its alpha is {alpha.dtype} of the shape {alpha.shape}, its pixels {pixels.dtype}")
     if picture.extra and image_format != "TIFF":

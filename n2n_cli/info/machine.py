@@ -1,4 +1,4 @@
-"""Facts about this machine and the libraries that n2n runs on."""
+"""Facts about this machine and the libraries that n2n uses."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class System:
     blas : str
         Name and version of the library that multiplies matrices.
     blas_kernel : str or None
-        Processor that the library's kernels are optimised for, if it says so.
+        Processor for which the library's kernels are optimised, if known.
     blas_threads : int or None
-        Threads per call of the library, if it says so.
+        Threads per call of the library, if known.
     sgemm_gflops, sgemm_gflops_all_cores : float
         Measured speed of a float32 matrix product on one thread, and on all cores, in 10^9 operations per second.
     """

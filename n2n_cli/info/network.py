@@ -60,7 +60,7 @@ class Network:
     receptive_field : (rows, columns)
         Largest receptive field of any output pixel, in pixels.
     period : (rows, columns)
-        In pixels; a picture is padded to a multiple of it.
+        Pictures are padded to a multiple of this size, in pixels.
     pictures, noise : str
         Training data and its noise.
     epochs, seed : int
@@ -68,7 +68,7 @@ class Network:
     epoch : int or None
         Epoch after which the checkpoint was written.
     validation_psnr, noisy_validation_psnr : float or None
-        Mean PSNR of the held-out pictures after and before denoising, in dB, as the checkpoint says.
+        Mean PSNR of the held-out pictures after and before denoising, in dB, from the checkpoint.
     """
 
     source: str
@@ -93,7 +93,7 @@ def describe_source(source: str, config: Config | None = None) -> Network:
     Parameters
     ----------
     source : str
-        Checkpoint, TOML file, or name of a shipped configuration.
+        Checkpoint, TOML file, or name of a bundled configuration.
     config : Config, optional
         Configuration of a checkpoint that holds only weights.
 
@@ -110,7 +110,7 @@ def describe_source(source: str, config: Config | None = None) -> Network:
 
 
 def is_checkpoint(source: str) -> bool:
-    """Tell a checkpoint from a configuration, by its ending or its first bytes."""
+    """True for a checkpoint, false for a configuration; by file name or first bytes."""
     path = Path(source)
     if path.suffix in (".pth", ".pt"):
         return True
@@ -122,7 +122,7 @@ def is_checkpoint(source: str) -> bool:
 def describe_network(network: Module, config: Config, source: str, facts: Mapping[str, Any] | None = None) -> Network:
     """Describe a network for pictures of the training size.
 
-    `facts` are those that its checkpoint holds beside the weights.
+    `facts` are the data that its checkpoint holds beside the weights.
     """
     picture = (config.network.channels, config.data.size, config.data.size)
     layers = list(_layers(network, (1, *picture), math.prod(picture[1:]), ""))
@@ -156,7 +156,7 @@ def receptive_field(network: Module, axis: int) -> int:
 def _layers(network: Module, shape: Shape, pixels: int, prefix: str) -> Iterator[Layer]:
     """Describe the layers of a network, each container before its layers.
 
-    `shape` is that of the network's input, `pixels` the size of the picture.
+    `shape` is the shape of the network's input, `pixels` the size of the picture.
     """
     for name, module in network.children():
         inner = any(True for _ in module.children())
@@ -170,7 +170,7 @@ def _layers(network: Module, shape: Shape, pixels: int, prefix: str) -> Iterator
 
 
 def _macs(module: Module, before: Shape, after: Shape) -> int:
-    """Multiply-accumulate operations of a layer, by its input and output shapes."""
+    """Count multiply-accumulate operations of a layer from input and output shapes."""
     if isinstance(module, Conv2d):
         return module.weight.data.size * math.prod(after[2:])
     return module.weight.data.size * math.prod(before[2:]) if isinstance(module, TransposeConv2d) else 0

@@ -17,7 +17,7 @@ _METADATA = {"exif": "EXIF", "icc_profile": "ICC profile", "xmp": "XMP", "photos
 
 @dataclass(frozen=True)
 class PictureFacts:
-    """Facts about a picture file; about the first page if it has several.
+    """Facts about a picture file, or about its first page if it has several.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class PictureFacts:
     bytes : int
         Size of the file.
     width, height : int
-        In pixels.
+        Size in pixels.
     channels : int
         1 for gray, 3 for RGB, or more; alpha is not counted.
     bits : int
@@ -39,7 +39,7 @@ class PictureFacts:
     axes : tuple of (str, int)
         Letters and sizes of the axes of the pages, the slowest first.
     pixel_size : dict
-        Distance of neighbours along an axis, and its unit, by the axis' letter.
+        Pixel size along each axis, and its unit, by the axis' letter.
     channel_names : tuple of str
     dpi : (float, float) or None
         Dots per inch, horizontal and vertical.
@@ -48,9 +48,9 @@ class PictureFacts:
     notes : tuple of str
         Changes made by reading.
     values : str
-        Kind and range of the values, and the noise of measured ones.
+        Kind and range of the values, and the noise of measured values.
     noise : NoiseAnalysis
-        In grey levels of 255, or in the units of measured values.
+        Noise in grey levels of 255, or in the units of measured values.
     """
 
     source: str
@@ -74,7 +74,10 @@ class PictureFacts:
 
 
 def is_picture(source: str) -> bool:
-    """Tell a picture, also one of a kind that is not read, from other files by its ending or its first bytes."""
+    """True for a picture file, by its name or first bytes.
+
+    Pictures of unsupported formats count, too.
+    """
     path = Path(source)
     if has_ending(path):
         return True

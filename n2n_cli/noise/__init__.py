@@ -1,25 +1,25 @@
 """Noise models, noise level, noise correlation and variance stabilisation.
 
-A noise model is written `name:strength`, as in `gaussian:25`; with a range, a strength is drawn for every view,
-uniformly in `gaussian:0-50` and uniformly in its logarithm in `gaussian:1~50`. A mixture,
-`mix: 2 gaussian:0-50; 1 poisson:4~1000`, draws each pair of views from one of its models. A model draws independent
-noisy views of a clean picture. Targets are never clipped, rounded or compressed: that would give the noise a mean,
-which Noise2Noise would learn (Lehtinen et al. 2018, section 2).
+A noise model draws independent noisy views of a clean picture. It is written `name:strength`, as in `gaussian:25`. With
+a range, the strength of every view is drawn from it: uniformly from `gaussian:0-50`, uniformly in the logarithm from
+`gaussian:1~50`. A mixture, `mix: 2 gaussian:0-50; 1 poisson:4~1000`, draws each pair of views from one of its models.
+Targets are never clipped, rounded or compressed: the noise would get a non-zero mean, which Noise2Noise would learn
+(Lehtinen et al. 2018, section 2).
 
 model        base class of the noise models
 gaussian     Gaussian noise, independent or correlated
 poisson      shot noise, alone and with Gaussian read noise
-structured   blurred noise, as of microscopes, and noise of rows
+structured   blurred noise of microscopes, and row noise
 camera       noise of digital cameras
 compression  JPEG artefacts, clipping and rounding to 8 bits
 replaced     noise that replaces pixels: lost pixels, wrong colours, letters
 pixelate     noise of downscaling by picking single pixels
 mixture      mixtures of noise models
-parsing      a noise model from its text
+parsing      parser of noise models
 lettering    random letters for the text noise
 analysis     noise of a picture: level, correlation, dependence on brightness
 spectrum     energies of a picture's blocks by frequency
-traces       JPEG's grid, and single wrong pixels
+traces       JPEG's block grid, and single wrong pixels
 level        level of white noise
 correlation  spatial correlation of noise
 stabilisation  variance stabilisation of photon noise, and the fit of its parameters

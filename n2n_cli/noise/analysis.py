@@ -1,11 +1,11 @@
-"""Analysis of a picture's noise: levels of luma and chroma, correlation, dependence on brightness.
+"""Noise analysis: luma, chroma, correlation, dependence on brightness.
 
 Noise is measured by frequency, in the DCT coefficients of blocks of 16x16 pixels. In every band of frequencies, texture
-adds to the energy of the noise, in smooth blocks little. So the mean energy of the noise is one of the quantiles of the
-blocks' energies. Which one depends on the picture: about the median where all blocks are smooth, a low one where most
-have texture, a high one where compression left noise in few of them. A small network chooses it, from the quantiles of
-all bands. It was trained on photographs under free licences with drawn noise of many kinds, and on every second pair of
-CC15 and PolyU (`python -m benchmarks.noise_analysis`). What it chooses is close to the energies that were measured.
+adds to the energy of the noise, but little in smooth blocks. So the mean energy of the noise is one of the quantiles of
+the blocks' energies. The right quantile depends on the picture: near the median if all blocks are smooth, low if most
+have texture, high if compression left noise in few of them. A small network chooses it from the quantiles of all bands.
+It was trained on freely licensed photographs with many types of synthetic noise, and on every second pair of CC15 and
+PolyU (`python -m benchmarks.noise_analysis`).
 
 References
 ----------
@@ -29,31 +29,33 @@ from n2n_cli.noise.spectrum import BANDS, COUNTS, EDGES, SIDE, Spectrum, measure
 from n2n_cli.noise.traces import impulse_share, jpeg_grid
 
 LEVELS = 8
-"""Levels of brightness, from black to white."""
+"""Number of brightness levels, from black to white."""
 LAGS = 4
 """Maximum distance at which correlation is measured, in pixels."""
 CORRELATED = 0.2
-"""Correlation from which noise counts as correlated."""
+"""Minimum correlation of noise that counts as correlated."""
 LITTLE = 0.5
-"""Noise up to which a picture counts as nearly free of noise, in grey levels of 255."""
+"""Maximum noise of a picture that counts as nearly free of it, in grey levels of 255."""
 WEIGHTS = Path(__file__).parent / "quantile_choice.npz"
 """Weights of the network that chooses quantiles."""
 QUANTILES = 0.01, 0.03, 0.08, 0.2, 0.4, 0.6, 0.8, 0.95
 """Quantiles of the blocks' energies."""
 TINY = 1e-3
-"""Energy that is added before taking logarithms, in squared grey levels of 255."""
+"""Energy added before taking logarithms, in squared grey levels of 255."""
 PAIRS = [(i, j) for i in range(BANDS) for j in range(i, BANDS)]
-"""Bands that have one rank, since pictures have no preferred axis: (i, j) and (j, i)."""
+"""Bands by pair: (i, j) and (j, i) share one rank, since pictures have no preferred axis."""
 RANKS = -4.0, 9.0
-"""Limits of a rank: 0 is the first quantile, 7 the last; a step beyond either is a factor of e."""
-_FEW, _SHARE = 24, 0.03  # minimum number of blocks at a level of brightness, and minimum share
-_UNEVEN = 2.0  # ratio of the strongest noise to the weakest from which brightness matters
-_WRONG = 0.005  # impulses from which they are told; texture and white noise reach 0.0035
+"""Limits of a rank: 0 is the first quantile, 7 the last; each step beyond is a factor of e."""
+_FEW, _SHARE = 24, 0.03  # minimum number, and minimum fraction, of blocks at a brightness level
+_UNEVEN = 2.0  # minimum ratio of strongest to weakest noise for which brightness is reported
+_WRONG = 0.005  # minimum fraction of impulses that is reported; texture and white noise reach 0.0035
 
 
 @dataclass(frozen=True)
 class NoiseAnalysis:
-    """Noise of a picture; standard deviations are in grey levels of 255, or in its own units after `scaled`.
+    """Noise of a picture.
+
+    Standard deviations are in grey levels of 255, or in the picture's own units after `scaled`.
 
     Attributes
     ----------
@@ -73,7 +75,7 @@ class NoiseAnalysis:
     jpeg_grid : float
         Strength of JPEG's 8x8 grid, see `traces.jpeg_grid`: below 0.05 none, from 0.2 visible.
     impulses : float
-        Share of the pixels that are surely wrong, see `traces.impulse_share`; about half of those that were replaced.
+        Fraction of pixels that are certainly wrong, see `traces.impulse_share`: about half of the replaced pixels.
     grey_level : float
         Size of a grey level of 255 in the unit of the standard deviations: 1, or 1/255 of the range of measured values.
     measured : bool
@@ -93,7 +95,10 @@ class NoiseAnalysis:
 
     @property
     def strongest(self) -> tuple[int, int] | None:
-        """Limits of the brightness at which noise is strongest, in grey levels of 255; None if it differs little."""
+        """Brightness range of the strongest noise, in grey levels of 255.
+
+        None if the noise varies little.
+        """
         known = [(level, i) for i, level in enumerate(self.by_brightness) if level == level]
         if not known or max(known)[0] <= _UNEVEN * min(known)[0]:
             return None
@@ -101,7 +106,7 @@ class NoiseAnalysis:
         return i * step, min(255, (i + 1) * step)
 
     def scaled(self, unit: float) -> NoiseAnalysis:
-        """The same noise in the units of measured values, of which a grey level has so many."""
+        """Convert to the units of measured values, of which a grey level has `unit`."""
         return replace(
             self,
             grey_level=unit,
@@ -114,7 +119,7 @@ class NoiseAnalysis:
 
     def __str__(self) -> str:
         if self.sigma != self.sigma:
-            return "too small to tell"
+            return "picture too small to measure"
         unit = "the picture's own units" if self.measured else "grey levels of 255"
         parts = [f"sigma {self._number(self.luma)} ({unit})"]
         if self.chroma > 0:
@@ -147,20 +152,20 @@ class NoiseAnalysis:
 def analyse_noise(pixels: Array) -> NoiseAnalysis:
     """Measure the noise of a picture.
 
-    Standard deviations are within 25% of the truth on most photographs from 5 grey levels on, for white and correlated
-    noise, as files hold it after rounding and compression; clipped areas are left out. Texture that fills the whole
-    picture counts as noise, in a clean one up to 8 grey levels. Colour noise far below that of luma is not told apart
-    from coloured texture. At most 2048 blocks are used, evenly spread.
+    The error of standard deviations is below 25% on most photographs from 5 grey levels on, for white and correlated
+    noise, also after rounding and compression. Clipped areas are left out. Texture that fills the whole picture counts
+    as noise, up to 8 grey levels in a clean picture. Chroma noise far below luma noise cannot be distinguished from
+    coloured texture. At most 2048 blocks are used, evenly spread.
 
     Parameters
     ----------
     pixels : (H, W, C) array
-        Integers, or floats in [0, 1]; where floats are not finite, the picture is left out.
+        Integers, or floats in [0, 1]; blocks with values that are not finite are left out.
 
     Returns
     -------
     NoiseAnalysis
-        With NaN if a side is shorter than 16 pixels, or nothing is finite.
+        Analysis whose `sigma` is NaN if a side is shorter than 16 pixels, or no value is finite.
     """
     if min(pixels.shape[:2]) < SIDE:
         return NoiseAnalysis()
@@ -185,14 +190,14 @@ def analyse_noise(pixels: Array) -> NoiseAnalysis:
 
 
 def _extent(correlation: tuple[float, ...]) -> int:
-    """Pixels along an axis over which noise is correlated: 1 for white noise."""
+    """Extent of correlation along an axis, in pixels: 1 for white noise."""
     return 1 + next((lag for lag, value in enumerate(correlation) if value <= CORRELATED), len(correlation))
 
 
 def log_quantiles(energies: Array) -> Array:
-    """(blocks, bands) energies -> (bands, quantiles) logarithms; the band of the mean gets those of its neighbours.
+    """Logarithms of quantiles of (blocks, bands) energies: (bands, quantiles).
 
-    The mean of a block is its brightness, which tells nothing about noise.
+    The band of the mean gets the values of its neighbours: the mean of a block is its brightness, not noise.
     """
     ordered = np.sort(energies.T, axis=1)
     places = np.round(np.array(QUANTILES) * (ordered.shape[1] - 1)).astype(int)
@@ -202,7 +207,7 @@ def log_quantiles(energies: Array) -> Array:
 
 
 def features(luma: Array, chroma: Array | None) -> Array:
-    """Input of the network that chooses quantiles: (bands, quantiles) logarithms of luma and chroma as a vector."""
+    """Flatten (bands, quantiles) logarithms of luma and chroma to network input."""
     first, second = (np.array([i * BANDS + j for i, j in pairs]) for pairs in (PAIRS[1:], [p[::-1] for p in PAIRS[1:]]))
     parts = [(x[first] + x[second]).ravel() / 2 for x in (luma, np.zeros_like(luma) if chroma is None else chroma)]
     return np.concatenate([*parts, [float(chroma is None)]])
@@ -215,7 +220,7 @@ def _weights() -> tuple[Array, ...]:
 
 
 def _ranks(spectrum: Spectrum) -> Array:
-    """(3, bands) ranks of the energy of noise among the quantiles: of luma, chroma and the mean of the channels."""
+    """Ranks of noise energy among quantiles, (3, bands): luma, chroma, channel mean."""
     chroma = None if spectrum.chroma is None else log_quantiles(spectrum.chroma)
     x = features(log_quantiles(spectrum.luma), chroma)
     *hidden, weight, bias = _weights()
@@ -229,7 +234,7 @@ def _ranks(spectrum: Spectrum) -> Array:
 
 
 def _energies(energies: Array, ranks: Array) -> Array:
-    """(bands,) energies of noise at the given ranks."""
+    """Noise energies, (bands,), at the given ranks."""
     logs = log_quantiles(energies)
     last = len(QUANTILES) - 1
     inside = [np.interp(rank, np.arange(last + 1), row) for rank, row in zip(ranks, logs, strict=True)]
@@ -243,14 +248,17 @@ def _variance(energies: Array) -> float:
 
 
 def _correlation(energies: Array) -> tuple[float, ...]:
-    """Correlation at distances of 1 to LAGS pixels, mean of across and down; energies sample the power spectrum."""
+    """Correlation at distances of 1 to LAGS pixels, mean of across and down.
+
+    The energies are samples of the power spectrum.
+    """
     widths = np.diff(EDGES)
     power = energies.reshape(BANDS, BANDS)
     means = power @ widths + widths @ power  # sum of both axes' own spectra, in bands
     if not means.sum() > 0:
         return (0.0,) * LAGS
     middles = (np.array(EDGES[:-1]) + EDGES[1:] - 1) / 2
-    # From frequency 0 to that of SIDE, by trapezoids.
+    # Integrate by the trapezoidal rule over frequencies 0 to SIDE.
     spectrum = np.exp(np.interp(np.arange(SIDE + 1), middles, np.log(means + TINY)))
     spectrum[[0, -1]] /= 2
     waves = np.cos(math.pi / SIDE * np.outer(np.arange(LAGS + 1), np.arange(SIDE + 1)))
@@ -259,9 +267,9 @@ def _correlation(energies: Array) -> tuple[float, ...]:
 
 
 def _by_brightness(spectrum: Spectrum, ranks: Array, variance: float) -> tuple[float, ...]:
-    """Standard deviation of luma at every level of brightness, by the same ranks among the blocks of that level.
+    """Standard deviation of luma at each brightness level, from its blocks' ranks.
 
-    They are scaled so that their mean over the picture is the given variance.
+    The variances are scaled so that their mean over the picture is `variance`.
     """
     level = np.clip(spectrum.brightness * (LEVELS / 256), 0, LEVELS - 1).astype(int)
     counts = np.bincount(level, minlength=LEVELS)

@@ -13,16 +13,16 @@ from n2n_cli.noise.gaussian import Gaussian
 from n2n_cli.noise.model import NoiseModel, Strength, within
 
 _GRID = 16
-"""Side of the cells, in pixels, that JPEG compresses by themselves at half the colour resolution."""
+"""Side of the cells that JPEG compresses independently at half colour resolution, in pixels."""
 
 
 class Rounded(Gaussian):
-    """Normal noise in a file of 8 bits: clipped at black and white, and rounded. Targets are neither.
+    """Gaussian noise, clipped at black and white and rounded to 8 bits in inputs only.
 
     Parameters
     ----------
     sigma_255 : Strength or float
-        Standard deviation in grey levels of 255, before.
+        Standard deviation before clipping, in grey levels of 255.
     """
 
     name, example = "rounded", "rounded:0-50"
@@ -38,12 +38,14 @@ class Rounded(Gaussian):
 
 
 class Jpeg(NoiseModel):
-    """JPEG artefacts of a picture with normal noise. Targets have the noise alone: artefacts have a mean.
+    """Gaussian noise and JPEG artefacts; targets have only the noise.
+
+    Artefacts have a non-zero mean, which a network would learn from targets.
 
     Parameters
     ----------
     quality : Strength or float
-        In libjpeg's scale; rounded.
+        Quality in libjpeg's scale; rounded.
     sigma_255 : Strength or float
         Standard deviation of the noise before compression, in grey levels of 255.
     """
@@ -67,25 +69,25 @@ class Jpeg(NoiseModel):
 
 
 def compressed(picture: Array, quality: int, *, rng: np.random.Generator) -> Array:
-    """A picture as a JPEG file holds it, its grid at a random place, its colours at a random resolution.
+    """Compress a picture by JPEG, with random grid position and colour resolution.
 
     Parameters
     ----------
     picture : (H, W, C) float array
-        Of 1 or 3 channels; what is outside [0, 1] is clipped.
+        Picture of 1 or 3 channels; values are clipped to [0, 1].
     quality : int
-        From 1 to 100.
+        JPEG quality, from 1 to 100.
     """
     return drawn_jpeg(quality, rng=rng)(picture)
 
 
 def drawn_jpeg(quality: int, *, rng: np.random.Generator) -> Callable[[Array], Array]:
-    """Draw a place of the grid and a resolution of colours; return the function that compresses a picture so."""
-    # Only now: every command reads what noise there is, and hardly one compresses.
+    """Draw grid position and colour resolution; return a function that uses them."""
+    # Imported here: every command imports the noise models, and few compress.
     from PIL import Image
 
     top, left = rng.integers(_GRID, size=2)
-    subsampling = int(rng.integers(3))  # colours at full resolution, half of the columns, or half of both
+    subsampling = int(rng.integers(3))  # full colour resolution, half of the columns, or half of rows and columns
 
     def compress(picture: Array) -> Array:
         whole = np.pad(to_integer(picture, np.uint8), ((top, 0), (left, 0), (0, 0)), "edge")

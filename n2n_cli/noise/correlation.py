@@ -1,8 +1,8 @@
 """Correlation of noise between pixels, and pixel-shuffle downsampling.
 
-Methods that learn from a noisy picture assume that the noise of neighbours is independent. In a camera's JPEG it is
-not, because of demosaicing and compression. Pixel-shuffle downsampling by 2 makes four pictures of every second pixel
-of every second row; their neighbours are two pixels apart in the original, and nearly independent.
+Methods that learn from a single noisy picture assume independent noise in neighbouring pixels. Demosaicing and
+compression make it dependent in a camera's JPEG. Pixel-shuffle downsampling by 2 splits a picture into four, each of
+every second pixel of every second row; neighbours in them are two pixels apart in the original, and nearly independent.
 
 References
 ----------
@@ -22,13 +22,13 @@ from n2n_cli.images import Picture
 from n2n_cli.nn.functional import Array
 
 LIMIT = 0.2
-"""Correlation above which noise does not count as independent."""
+"""Maximum correlation of noise that counts as independent."""
 MOST_FACTOR = 4
 """Maximum pixel-shuffle factor; larger ones leave too little of a picture."""
 _SIDE, _MOST = 32, 1024  # side of a window in pixels, and maximum number of windows
 _LEAST = 8  # minimum number of windows
-_SMOOTH = 0.25  # share of the windows that is used, the smoothest
-_NOTHING = 1e-8  # 1/40 of a grey level of 255, squared
+_SMOOTH = 0.25  # fraction of smoothest windows that are used
+_NOTHING = 1e-8  # variance that counts as no noise: (1/40 of a grey level of 255) squared
 
 
 def noise_correlation(noisy: Picture, denoised: Picture, distance: int = 1) -> tuple[float, float]:
@@ -39,9 +39,9 @@ def noise_correlation(noisy: Picture, denoised: Picture, distance: int = 1) -> t
     Parameters
     ----------
     noisy, denoised : Picture
-        Of the same size.
+        Pictures of the same size.
     distance : int
-        In pixels: 1 for neighbours, 2 for the neighbours of pixel-shuffle downsampling by 2.
+        Distance in pixels: 1 for neighbours, 2 for neighbours after pixel-shuffle downsampling by 2.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def noise_correlation(noisy: Picture, denoised: Picture, distance: int = 1) -> t
 def _moments(
     noisy: Picture, denoised: Picture, place: tuple[slice, slice], distance: int
 ) -> tuple[float, float, float, float]:
-    """Texture of a window; variance and covariances, across and down, of the noise."""
+    """Measure texture, noise variance, and noise covariances across and down."""
     clean = denoised.to_unit(denoised.pixels[place]).astype(np.float64)
     removed = noisy.to_unit(noisy.pixels[place]) - clean
     removed -= removed.mean(axis=(0, 1))
@@ -90,15 +90,15 @@ def correlation_notes(noisy: Picture, denoised: Picture, factor: int) -> list[st
         more = f"; try `--pd {factor + 1}`" if factor < MOST_FACTOR else ""
         return [f"noise {factor} pixels apart is still correlated ({most:.2f}){more}"]
     return [
-        f"what was removed is correlated between neighbouring pixels ({most:.2f}): detail, or noise that is not "
-        "independent as assumed; look whether `--pd 2` is better"
+        f"the removed noise is correlated between neighbouring pixels ({most:.2f}): it contains detail, or is not "
+        "independent as assumed; try `--pd 2`"
     ]
 
 
 def shuffled_down(picture: Picture, factor: int) -> list[Picture]:
-    """Split a picture into factor^2 pictures of every factor-th pixel and row; views.
+    """Split a picture into factor^2 pictures of every factor-th pixel and row.
 
-    A picture with a side shorter than `factor` is not split. Alpha is left out.
+    The results are views of the pixels, without alpha. A picture with a side shorter than `factor` is not split.
     """
     h, w = picture.pixels.shape[:2]
     if factor == 1 or min(h, w) < factor:
@@ -107,7 +107,7 @@ def shuffled_down(picture: Picture, factor: int) -> list[Picture]:
 
 
 def shuffled_up(picture: Picture, parts: Sequence[Picture], factor: int) -> Picture:
-    """The inverse of `shuffled_down`; alpha and metadata are those of `picture`."""
+    """Invert `shuffled_down`; take alpha and metadata from `picture`."""
     if len(parts) == 1:
         return replace(picture, pixels=parts[0].pixels)
     pixels: Array = np.empty(picture.pixels.shape, parts[0].pixels.dtype)

@@ -34,7 +34,7 @@ class Gaussian(NoiseModel):
         return view
 
     def _standard(self, shape: Shape, *, rng: np.random.Generator) -> Array:
-        """(H, W, C) noise of variance 1."""
+        """Draw (H, W, C) noise of variance 1."""
         return rng.standard_normal(shape, dtype=np.float32)
 
     def __str__(self) -> str:
@@ -42,10 +42,10 @@ class Gaussian(NoiseModel):
 
 
 class Grain(Gaussian):
-    """Gaussian noise, in half of the views correlated as after a camera's processing.
+    """Gaussian noise, correlated in half of the views as after a camera's processing.
 
-    Correlated noise is blurred by a Gaussian, and part or all of it is the same in all channels. A network that has
-    only seen independent noise takes correlated noise for detail, and keeps it.
+    Correlated noise is blurred by a Gaussian and partly or fully shared by all channels. A network trained only on
+    independent noise takes correlated noise for detail and keeps it.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class Grain(Gaussian):
     def _standard(self, shape: Shape, *, rng: np.random.Generator) -> Array:
         noise = super()._standard(shape, rng=rng)
         if rng.integers(2):
-            # Share of the variance that all channels have in common; for a gray picture it has no effect.
+            # Fraction of the variance that all channels share; without effect on a gray picture.
             shared = min(1, rng.uniform(0, 1.25))
             gray = rng.standard_normal((*shape[:2], 1), dtype=np.float32)
             noise = np.float32(math.sqrt(1 - shared)) * noise + np.float32(math.sqrt(shared)) * gray

@@ -19,13 +19,13 @@ SIZES = (10, 14, 20, 28)
 
 
 def cover_with_text(picture: Array, covered: float, *, rng: np.random.Generator) -> Array:
-    """Cover a share of a picture with random letters of random sizes and colours.
+    """Cover a fraction of a picture with random letters of random sizes and colours.
 
     Parameters
     ----------
     picture : (H, W, C) float array in [0, 1]
     covered : float
-        From 0 to 1.
+        Fraction to cover, from 0 to 1.
     """
     result = picture.copy()
     h, w, channels = result.shape
@@ -48,7 +48,7 @@ def cover_with_text(picture: Array, covered: float, *, rng: np.random.Generator)
 
 @cache
 def letter_shapes(size: int) -> list[Array]:
-    """Masks of the letters: (rows, columns) of bool, no row or column empty."""
+    """Boolean (rows, columns) masks of the letters, without empty rows or columns."""
     # Imported here: every command imports the noise models, and few draw letters.
     from PIL.ImageFont import load_default
 

@@ -1,11 +1,11 @@
 """Estimation of the level of white noise in a picture.
 
 The finest diagonal wavelet coefficients of a picture are almost only noise, and their median absolute deviation gives
-its standard deviation (Donoho and Johnstone 1994). On photographs, fine texture adds to it: a quarter at 5 grey levels.
-So the median is taken over smooth windows only. Smoothness is measured by the coefficients of the other two
-orientations, which show texture, too, but have independent noise, so that the choice does not bias the result. The
-smoothest windows give a first estimate; all windows that are as smooth as noise of that level give the final one. If
-the noise was clipped at black or white, the number of clipped pixels gives the factor by which its deviation shrank.
+its standard deviation (Donoho and Johnstone 1994). On photographs, fine texture increases it, by a quarter at 5 grey
+levels, so the median is taken over smooth windows only. Smoothness is measured by the coefficients of the other two
+orientations, which show texture, too, but have independent noise, so the choice of windows does not bias the result.
+The smoothest windows give a first estimate; all windows as smooth as noise of that level give the final one. If the
+noise was clipped at black or white, the number of clipped pixels gives the factor by which its deviation shrank.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ HIGH = _LOW[::-1] * np.array([1, -1] * 4, np.float32)
 TAPS = len(_LOW)
 _WINDOW = 4  # side of a window in coefficients, of two pixels each
 _PIXELS = 2 * _WINDOW
-_SHARE = 0.01  # share of the windows for the first estimate, the smoothest
-_LEAST = 48  # minimum number of them: 768 coefficients give the deviation to about 4%
-_CUT = 0.1  # maximum share of clipped pixels in a window
-_TILE, _TILES = 128, 8  # of a large picture, 8x8 tiles of 128x128 pixels are used
+_SHARE = 0.01  # fraction of smoothest windows for the first estimate
+_LEAST = 48  # minimum number of these windows: 768 coefficients give the deviation to about 4%
+_CUT = 0.1  # maximum fraction of clipped pixels in a window
+_TILE, _TILES = 128, 8  # a large picture is sampled by 8x8 tiles of 128x128 pixels
 _MEDIAN = NormalDist().inv_cdf(0.75)  # median of the absolute value of a standard normal variable
 
 
 def estimate_sigma(pixels: Array) -> float:
     """Estimate the standard deviation of white Gaussian noise, in grey levels of 255.
 
-    Within 10% of the truth from 5 to 50 grey levels on nearly all photographs, also if they were clipped and rounded to
-    8 bits. Film grain and texture that fills the whole picture count as noise. Of a picture above a megapixel, 64 tiles
-    of 128x128 pixels, evenly spread, are used.
+    The error is below 10% from 5 to 50 grey levels on nearly all photographs, also after clipping and rounding to 8
+    bits. Film grain and texture that fills the whole picture count as noise. A picture above a megapixel is sampled by
+    64 evenly spread tiles of 128x128 pixels.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def estimate_sigma(pixels: Array) -> float:
     Returns
     -------
     float
-        NaN if a side is shorter than 16 pixels.
+        Standard deviation; NaN if a side is shorter than 16 pixels.
 
     References
     ----------
@@ -79,22 +79,22 @@ def estimate_sigma(pixels: Array) -> float:
     few = min(len(usable), max(_LEAST, math.ceil(_SHARE * texture.size)))
     limit = np.partition(smoothness, few - 1)[few - 1]
     sigma = deviation(coefficients[smoothness <= limit])
-    # Windows with no more texture than the mean for noise of this level are smooth, too; more windows are more precise.
+    # Also use windows with no more texture energy than expected from noise alone: more windows are more precise.
     expected = 2 * _WINDOW**2 * sigma**2
     return 255 * deviation(coefficients[smoothness <= max(limit, expected)])
 
 
 def deviation(values: Array) -> float:
-    """Robust standard deviation of normal values of mean 0, by their median magnitude."""
+    """Robust standard deviation of zero-mean normal values by their median magnitude."""
     return float(np.median(np.abs(values))) / _MEDIAN
 
 
 def spread_tiles(pixels: Array) -> Array:
-    """(H, W, C) -> (T, H, W, C): the picture as one tile, or tiles spread over a large one."""
+    """Cut (H, W, C) into (T, H, W, C): one tile, or tiles spread over a large picture."""
     h, w = pixels.shape[:2]
     if h * w <= (_TILE * _TILES) ** 2:
         return pixels[None]
-    # A long and thin picture has room for few tiles along one axis, so it gets more along the other.
+    # A long and thin picture has few tiles along one axis, so it gets more along the other.
     rows, columns = min(h, _TILE), min(w, _TILE)
     down = min(_TILES**2, max(1, h // rows), max(_TILES, _TILES**2 // max(1, w // columns)))
     across = min(w // columns, _TILES**2 // down)
@@ -114,7 +114,7 @@ def filtered(x: Array, taps: Array, axis: int) -> Array:
 
 
 def _blocks(values: Array, side: int) -> Array:
-    """(T, H, W, C) -> (windows, C, side * side), without incomplete windows."""
+    """Cut (T, H, W, C) into complete windows: (windows, C, side * side)."""
     t, h, w, c = values.shape
     rows, columns = h // side, w // side
     whole = values[:, : rows * side, : columns * side].reshape(t, rows, side, columns, side, c)
@@ -122,13 +122,13 @@ def _blocks(values: Array, side: int) -> Array:
 
 
 def _energy(coefficients: Array) -> Array:
-    """(T, H, W, C) -> (windows, C): sum of squares in every window."""
+    """Sum of squares in every window: (T, H, W, C) -> (windows, C)."""
     sums: Array = _blocks(np.square(coefficients), _WINDOW).sum(axis=2)
     return sums
 
 
 def _count(mask: Array) -> Array:
-    """(T, H, W, C) mask -> (windows, C): number of true pixels in every window."""
+    """Number of true pixels in every window: (T, H, W, C) mask -> (windows, C)."""
     h, w = mask.shape[1:3]
     margin = TAPS // 2 - 1
     rows, columns = (((side - TAPS) // 2 + 1) // _WINDOW * _PIXELS for side in (h, w))
@@ -145,13 +145,13 @@ def _shrinkage(black: Array, white: Array) -> Array:
 
 @cache
 def _kept(black: int, white: int) -> float:
-    """Deviation of a standard normal variable, clipped in so many pixels of a window."""
+    """Deviation of a standard normal variable, clipped in some pixels of a window."""
     normal, pixels = NormalDist(), _PIXELS**2
     if black + white >= pixels:  # no unclipped pixel is left
         return 1.0
     below, above = black / pixels, white / pixels
     a, b = (normal.inv_cdf(below) if black else -math.inf), (normal.inv_cdf(1 - above) if white else math.inf)
-    # Each bound times its density, and times the clipped share; 0 without a bound.
+    # Each bound times the density there, and times the clipped fraction; 0 without a bound.
     at_a, at_b = (a * normal.pdf(a) if black else 0.0), (b * normal.pdf(b) if white else 0.0)
     density_a, density_b = (normal.pdf(a) if black else 0.0), (normal.pdf(b) if white else 0.0)
     mean = density_a - density_b + (a * below if black else 0.0) + (b * above if white else 0.0)

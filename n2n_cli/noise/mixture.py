@@ -11,12 +11,12 @@ from n2n_cli.noise.model import NoiseModel, Strength
 
 
 class Mixture(NoiseModel):
-    """Several noise models, of which every pair of views takes one, with strengths that both views share.
+    """Mixture of noise models; each pair of views uses one, with the same strengths.
 
     Parameters
     ----------
     parts : sequence of (float, type of NoiseModel, strengths)
-        How often, as shares of any sum; and what `type(*strengths)` makes.
+        Weight of the model, with weights of any sum; arguments of `type(*strengths)`.
 
     Raises
     ------
@@ -25,7 +25,7 @@ class Mixture(NoiseModel):
     """
 
     name, example = "mix", "mix: 2 gaussian:0-50; 1 poisson:4~1000"
-    needed = "noise models with their shares before them, separated by `;`"
+    needed = "noise models, each after its weight, separated by `;`"
 
     def __init__(self, parts: Sequence[tuple[float, type[NoiseModel], Sequence[Strength]]]) -> None:
         self._parts = parts
@@ -45,7 +45,7 @@ class Mixture(NoiseModel):
         return self._one(rng).draw_pair(source, rng=rng)
 
     def _one(self, rng: np.random.Generator) -> NoiseModel:
-        """One of the models, with a single value of each of its strengths."""
+        """Draw one of the models, and a value of each of its strengths."""
         _, model, strengths = self._parts[rng.choice(len(self._parts), p=self._shares)]
         values = [strength.draw(rng) for strength in strengths]
         return model(*(Strength(value, value) for value in values))

@@ -21,7 +21,7 @@ class Strength:
     ----------
     low, high : float
     log : bool
-        Draw uniformly in the logarithm, so that each octave is as likely as the next.
+        Draw uniformly in the logarithm, so that all octaves are equally likely.
     """
 
     low: float
@@ -36,7 +36,7 @@ class Strength:
         return float(rng.uniform(self.low, self.high))
 
     def mean_square(self) -> float:
-        """Mean of the square of the drawn number."""
+        """Expected square of the drawn number."""
         if self.log and self.low < self.high:
             return (self.high**2 - self.low**2) / (2 * math.log(self.high / self.low))
         return (self.low**2 + self.low * self.high + self.high**2) / 3
@@ -46,23 +46,23 @@ class Strength:
 
 
 class NoiseModel:
-    """Base class: draws noisy views of a clean picture.
+    """Base class of models that draw noisy views of a clean picture.
 
     Attributes
     ----------
     scale : int
         Pixels of the source per pixel of a view, along each axis.
     floor : str
-        Level at which the Noise2Noise loss ends, for the log.
+        Description of the minimum Noise2Noise loss, for the log.
     """
 
     name: ClassVar[str]
     example: ClassVar[str]
-    """Example of its text."""
+    """Example of a model as text."""
     needed: ClassVar[str]
     """Range of its strengths, for messages."""
     strengths: ClassVar[int] = 1
-    """Number of strengths in its text."""
+    """Number of strengths in the text."""
     scale: int = 1
     floor: str = "the variance of the noise"
 
@@ -70,29 +70,29 @@ class NoiseModel:
         raise NotImplementedError
 
     def draw(self, source: Array, *, rng: np.random.Generator) -> Array:
-        """(H*scale, W*scale, C) integers or floats -> (H, W, C) float32 noisy view."""
+        """Draw an (H, W, C) float32 noisy view of an (H*scale, W*scale, C) picture."""
         raise NotImplementedError
 
     def draw_target(self, source: Array, *, rng: np.random.Generator) -> Array:
-        """A view as target; corrected by models whose mean view is not the clean picture."""
+        """Draw a view as target, corrected if the mean view is not the clean picture."""
         return self.draw(source, rng=rng)
 
     def draw_pair(self, source: Array, *, rng: np.random.Generator) -> tuple[Array, Array]:
-        """A view and a target, with independent noise."""
+        """Draw a view and a target with independent noise."""
         return self.draw(source, rng=rng), self.draw_target(source, rng=rng)
 
     def clean(self, source: Array) -> Array:
-        """(H*scale, W*scale, C) source -> (H, W, C) float32 clean picture of the views."""
+        """Make the (H, W, C) float32 clean picture of the views."""
         return to_float(source)
 
 
 def within(model: NoiseModel, strength: Strength | float, low: float, high: float) -> Strength:
-    """Check a strength of `model`; returns it as a range.
+    """Check that a strength of `model` is within limits; return it as a range.
 
     Raises
     ------
     ArgumentError
-        When part of it is outside low to high.
+        When part of the range is outside `low` to `high`.
     """
     if not isinstance(strength, Strength):
         strength = Strength(strength, strength)

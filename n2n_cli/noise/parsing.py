@@ -29,17 +29,19 @@ Kind = TypeVar("Kind", bound=type[NoiseModel])
 
 
 def register_noise(cls: Kind) -> Kind:
-    """Let configurations find a noise model by its `name`: `noise = "mine:25"`. Usable as a decorator.
+    """Register a noise model for use in configurations, as in `noise = "mine:25"`.
+
+    Usable as a class decorator.
 
     Parameters
     ----------
     cls : subclass of NoiseModel
-        With `draw`, `name`, `example` and `needed`; its constructor takes as many strengths as `strengths` says.
+        Defines `draw`, `name`, `example` and `needed`; its constructor takes `strengths` strengths.
 
     Raises
     ------
     RegistrationError
-        When the class is not fit, or the name is taken.
+        When the class lacks one of these, or the name is taken.
     """
     shown = getattr(cls, "__name__", repr(cls))
     for attribute in ("name", "example", "needed"):
@@ -54,8 +56,9 @@ def register_noise(cls: Kind) -> Kind:
 def parse_noise(text: str) -> NoiseModel:
     """Parse a noise model, or a mixture of several.
 
-    `gaussian:25` has one strength, `gaussian:0-50` draws it from a range, `gaussian:1~50` uniformly in its logarithm,
-    and `poisson-gaussian:30,5` has two. `mix: 2 gaussian:0-50; 1 poisson:4~1000` takes the first in two of three views.
+    `gaussian:25` has one strength, `gaussian:0-50` draws it from a range, `gaussian:1~50` draws it uniformly in the
+    logarithm, and `poisson-gaussian:30,5` has two strengths. `mix: 2 gaussian:0-50; 1 poisson:4~1000` uses the first
+    model for two of three pairs of views.
 
     Raises
     ------
@@ -86,7 +89,7 @@ def _mixture(text: str, parts: str) -> Mixture:
 
 
 def _model(text: str, whole: str) -> tuple[type[NoiseModel], list[Strength]]:
-    """The type of a model and its strengths, which fit; `whole` is what the user wrote."""
+    """Parse type and strengths of a model; `whole` is the user's text, for errors."""
     name, _, behind = text.partition(":")
     model = NOISE_MODELS.get(name)
     inside = "" if text == whole else f", in place of {text!r}"
@@ -106,7 +109,7 @@ def _model(text: str, whole: str) -> tuple[type[NoiseModel], list[Strength]]:
 
 
 def _strength(text: str) -> Strength:
-    """A number, or a range of two, of which neither is negative: `-` for uniform, `~` for log-uniform."""
+    """Parse a non-negative number, or a range: `-` is uniform, `~` log-uniform."""
     if "~" in text:
         low, high = map(float, text.split("~"))
         if not low > 0:
@@ -115,7 +118,7 @@ def _strength(text: str) -> Strength:
     parts: Sequence[str] = text.split("-")
     try:
         numbers = [float(part) for part in parts]
-    except ValueError:  # the minus of an exponent, 1e-3, does not make a range
+    except ValueError:  # the `-` may belong to an exponent, as in 1e-3
         numbers = [float(text)]
     if len(numbers) > 2:
         raise ValueError(text)

@@ -11,10 +11,10 @@ from n2n_cli.noise.model import NoiseModel, Strength, within
 
 
 class Pixelate(NoiseModel):
-    """Downscaling where each pixel of a view is a random source pixel of its block.
+    """Downscaling that picks a random source pixel from each block.
 
-    This is the noise of the EPFL EE-559 project: white, of mean 0, absent in flat areas and strong at edges. The clean
-    picture has the mean of each block.
+    This is the noise of the EPFL EE-559 project: white, of mean 0, absent in flat areas and strong at edges. Pixels of
+    the clean picture are the means of the blocks.
 
     Parameters
     ----------

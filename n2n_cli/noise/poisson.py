@@ -16,7 +16,7 @@ class Poisson(NoiseModel):
     Parameters
     ----------
     peak : Strength or float
-        Mean number of photons on a white pixel; fewer give more noise.
+        Mean number of photons on a white pixel; fewer photons mean more noise.
     """
 
     name, example, needed = "poisson", "poisson:30", "photons on white, from 0.1 to 1000000"
@@ -35,7 +35,7 @@ class Poisson(NoiseModel):
 
 
 class PoissonGaussian(NoiseModel):
-    """Shot noise, and Gaussian noise from reading the sensor.
+    """Shot noise and Gaussian read noise of the sensor.
 
     Parameters
     ----------

@@ -13,15 +13,15 @@ from n2n_cli.noise.model import NoiseModel, Strength, within
 class Bernoulli(NoiseModel):
     """Lost pixels, black in all channels.
 
-    Targets are divided by the share that is kept, so that their mean is the clean picture.
+    Targets are divided by the fraction of kept pixels, so that their mean is the clean picture.
 
     Parameters
     ----------
     lost : Strength or float
-        Part of the pixels.
+        Fraction of lost pixels.
     """
 
-    name, example, needed = "bernoulli", "bernoulli:0.5", "the part of the pixels that are lost, from 0 to 0.95"
+    name, example, needed = "bernoulli", "bernoulli:0.5", "the fraction of lost pixels, from 0 to 0.95"
     floor = "the mean square of the pictures, times lost / (1 - lost)"
 
     def __init__(self, lost: Strength | float) -> None:
@@ -44,18 +44,18 @@ class Bernoulli(NoiseModel):
 
 
 class Impulse(NoiseModel):
-    """Pixels that are replaced by a random colour.
+    """Pixels replaced by random colours.
 
     Targets are scaled and shifted so that their mean is the clean picture.
 
     Parameters
     ----------
     wrong : Strength or float
-        Part of the pixels.
+        Fraction of replaced pixels.
     """
 
-    name, example, needed = "impulse", "impulse:0.3", "the part of the pixels that are wrong, from 0 to 0.95"
-    floor = "the mean square of what the wrong colours change, over (1 - wrong)"
+    name, example, needed = "impulse", "impulse:0.3", "the fraction of wrong pixels, from 0 to 0.95"
+    floor = "the mean square of the change by wrong colours, times 1 / (1 - wrong)"
 
     def __init__(self, wrong: Strength | float) -> None:
         self.wrong = within(self, wrong, 0, 0.95)
@@ -64,7 +64,7 @@ class Impulse(NoiseModel):
         return self._drawn(source, rng)[0]
 
     def draw_target(self, source: Array, *, rng: np.random.Generator) -> Array:
-        # A value's mean is (1 - wrong) * clean + wrong / 2.
+        # The mean of a value is (1 - wrong) * clean + wrong / 2.
         view, wrong = self._drawn(source, rng)
         view -= np.float32(wrong / 2)
         view /= np.float32(1 - wrong)
@@ -82,16 +82,16 @@ class Impulse(NoiseModel):
 class Text(NoiseModel):
     """Random letters all over the picture.
 
-    Views are not the clean picture on average, but in the median: the loss should be L1.
+    The median of the views, not their mean, is the clean picture: the loss should be L1.
 
     Parameters
     ----------
     covered : Strength or float
-        Approximate share of the pixels under letters.
+        Approximate fraction of the pixels under letters.
     """
 
-    name, example, needed = "text", "text:0.25", "the part of the pixels under letters, from 0 to 0.45"
-    floor = "the mean difference that the letters make; the loss should be L1"
+    name, example, needed = "text", "text:0.25", "the fraction of pixels under letters, from 0 to 0.45"
+    floor = "the mean absolute change by the letters; the loss should be L1"
 
     def __init__(self, covered: Strength | float) -> None:
         self.covered = within(self, covered, 0, 0.45)

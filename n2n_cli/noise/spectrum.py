@@ -1,4 +1,4 @@
-"""Energies of a picture's blocks by frequency: what is measured of noise."""
+"""Energies of a picture's blocks by frequency, from which noise is estimated."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ EDGES = 0, 1, 2, 4, 8, SIDE
 BANDS = len(EDGES) - 1
 _BLOCKS = 2048  # maximum number of blocks
 _STEP = 8  # minimum distance between blocks, in pixels
-_FAR = 1e6  # magnitude of values that are no picture
-_CLIPPED = 0.1  # maximum share of black and white values in a block
+_FAR = 1e6  # magnitude from which values are not taken for a picture
+_CLIPPED = 0.1  # maximum fraction of black and white values in a block
 
 
 def _dct() -> Array:
-    """(SIDE, SIDE) orthonormal DCT-II; a row for each frequency."""
+    """Make the (SIDE, SIDE) orthonormal DCT-II matrix, one row per frequency."""
     k = np.arange(SIDE)
     rows = math.sqrt(2 / SIDE) * np.cos(math.pi / SIDE * np.outer(k, k + 0.5))
     rows[0] /= math.sqrt(2)
@@ -32,7 +32,7 @@ def _dct() -> Array:
 _BAND = np.searchsorted(EDGES, np.arange(SIDE), side="right") - 1  # of each coefficient
 _PLACE = (_BAND[:, None] * BANDS + _BAND).ravel()
 COUNTS = np.bincount(_PLACE).astype(np.float32)
-"""Coefficients in each band of a block; the bands of the vertical frequencies are rows of `BANDS`."""
+"""Number of coefficients in each band of a block; bands are ordered by vertical frequency first."""
 _TRANSFORM = np.kron(_dct(), _dct()).T.astype(np.float32)  # (pixels, coefficients)
 _MEANS = np.zeros((SIDE * SIDE, len(COUNTS)), np.float32)  # (coefficients, bands)
 _MEANS[np.arange(SIDE * SIDE), _PLACE] = 1 / COUNTS[_PLACE]
@@ -40,16 +40,18 @@ _MEANS[np.arange(SIDE * SIDE), _PLACE] = 1 / COUNTS[_PLACE]
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Mean energy of the DCT coefficients in each band of each block, in grey levels of 255, squared.
+    """Mean energy of the DCT coefficients in each band of each block.
+
+    Energies are in squared grey levels of 255.
 
     Attributes
     ----------
     brightness : (N,) array
         Mean luma of each block, in grey levels of 255.
     luma, channels : (N, BANDS * BANDS) arrays
-        Of luma, and the mean over red, green and blue.
+        Energies of luma, and mean energies of red, green and blue.
     chroma : (N, BANDS * BANDS) array or None
-        Mean of blue - luma and red - luma; None for a gray picture.
+        Mean energies of blue - luma and red - luma; None for a gray picture.
     """
 
     brightness: Array
@@ -59,7 +61,7 @@ class Spectrum:
 
 
 def spread(h: int, w: int) -> tuple[Array, Array]:
-    """Rows and columns at which blocks begin, spread evenly over a picture."""
+    """Choose rows and columns of the blocks' first pixels, spread over a picture."""
     down, across = ((side - SIDE) // _STEP + 1 for side in (h, w))
     if down * across > _BLOCKS:
         down = max(1, min(down, max(_BLOCKS // across, round(math.sqrt(_BLOCKS * h / w)))))
@@ -100,6 +102,6 @@ def measure(pixels: Array) -> Spectrum:
 
 
 def _energy(coefficients: Array) -> Array:
-    """(N, coefficients) -> (N, bands): mean square in each band."""
+    """Mean square in each band: (N, coefficients) -> (N, bands)."""
     means: Array = np.square(coefficients) @ _MEANS
     return means

@@ -1,7 +1,7 @@
 """Variance stabilisation of photon noise, and the fit of its parameters.
 
-The variance of counted photons grows with the signal x: gain * x + variance. The generalised Anscombe transform makes
-it 1 everywhere, so that a denoiser for uniform noise can be applied.
+The noise variance of counted photons grows with the signal x: gain * x + variance. The generalised Anscombe transform
+makes the variance 1 everywhere, so that a denoiser for uniform noise can be applied.
 
 References
 ----------
@@ -29,25 +29,25 @@ BLOCK = 8
 _LEVELS, _LEAST = 16, 12
 """Maximum number of brightness levels, and minimum number of blocks in each."""
 FEW_PHOTONS = 10.0
-"""Photons from which on the stabilised variance is 1."""
+"""Number of photons above which the stabilised variance is 1."""
 _QUANTILE = 0.4
-"""Quantile over the blocks of a level: as many of them should be smooth."""
+"""Quantile over the blocks of a level; at least this fraction should be smooth."""
 _PASSES = 3
 _FAINT = 0.02
-"""Share of the largest variance below which a level does not count in the error of the fit."""
+"""Fraction of the largest variance below which a level does not count in the error of the fit."""
 _ONES = np.ones(TAPS, np.float32)
 _ROUNDS, _OUTLYING = 12, 0.1
-"""Rounds of the robust fit, and relative deviation of a level from which its weight falls."""
+"""Rounds of the robust fit, and relative deviation above which the weight of a level falls."""
 
 
 @dataclass(frozen=True)
 class NoiseFit:
-    """Noise variance of a picture as a line over its signal: gain * x + variance.
+    """Noise variance as a linear function of the signal x: gain * x + variance.
 
     Attributes
     ----------
     gain, variance : float
-        In the picture's units, and in their square. `variance` is that at x = 0, and negative where the picture has an
+        Slope, in the picture's units, and noise variance at x = 0, in squared units; negative if the picture has an
         offset.
     error : float
         Root mean square of the relative deviations of the brightness levels from the line.
@@ -66,22 +66,22 @@ class NoiseFit:
     mean: float
 
     def at(self, signal: float) -> float:
-        """Standard deviation of the noise at a signal; 0 where the line is negative."""
+        """Standard deviation of the noise at a signal; 0 where the variance is negative."""
         return math.sqrt(max(0.0, self.gain * signal + self.variance))
 
 
 def fit_noise(planes: Sequence[Array], valid: Sequence[Array]) -> NoiseFit | None:
     """Fit the noise variance of a picture as a function of its signal.
 
-    The finest diagonal wavelet coefficients are almost only noise, as in `level`. Blocks are sorted by their mean into
-    levels; a quantile over the blocks of a level is robust against edges and texture in most of them. Noise
-    that is correlated between neighbouring pixels is underestimated.
+    The finest diagonal wavelet coefficients are almost only noise, as in `level`. Blocks are grouped by their mean into
+    levels; a quantile over the blocks of a level is robust against edges and texture in most of them. Noise with
+    neighbour correlation is underestimated.
 
     Parameters
     ----------
     planes : sequence of (H, W) arrays of floats
     valid : sequence of (H, W) boolean arrays
-        Pixels to use; a block with another one is left out.
+        Pixels to use; a block with any other pixel is left out.
 
     Returns
     -------
@@ -109,13 +109,13 @@ def fit_noise(planes: Sequence[Array], valid: Sequence[Array]) -> NoiseFit | Non
 
 
 def _floored(variances: Array, energies: Array) -> Array:
-    """Variances, none so small that a quotient by it decides all."""
+    """Limit variances from below, so that no quotient by one dominates the fit."""
     floored: Array = np.maximum(variances, max(1e-3 * float(energies.mean()), 1e-30))
     return floored
 
 
 def _blocks(plane: Array, valid: Array) -> tuple[Array, Array]:
-    """Mean of each block, and mean of its squared wavelet coefficients."""
+    """Compute the mean of each block, and of its squared wavelet coefficients."""
     margin = TAPS // 2 - 1
     if min(plane.shape) < BLOCK + 2 * margin:
         return np.empty(0), np.empty(0)
@@ -131,19 +131,22 @@ def _blocks(plane: Array, valid: Array) -> tuple[Array, Array]:
 
 
 def _of_mean(quantile: float) -> float:
-    """Quantile of the mean of a block's squared normal coefficients, over its mean (Wilson and Hilferty 1931)."""
+    """Quantile of a block's mean squared normal coefficient, over its expectation.
+
+    Uses the approximation of Wilson and Hilferty (1931).
+    """
     part = 2 / (9 * (BLOCK // 2) ** 2)
     return float(1 - part + NormalDist().inv_cdf(quantile) * math.sqrt(part)) ** 3
 
 
 def _by_block(x: Array, side: int) -> Array:
-    """(H, W) -> (blocks, side * side)."""
+    """Cut (H, W) into blocks: (blocks, side * side)."""
     h, w = x.shape
     return x.reshape(h // side, side, w // side, side).swapaxes(1, 2).reshape(-1, side * side)
 
 
 def _line(signal: Array, noise: Array) -> tuple[float, float, float]:
-    """Fit a line to the relative deviations, robustly; returns gain, variance, error."""
+    """Fit a line by robust relative deviations; return gain, variance and error."""
     least = max(1e-3 * float(noise.max()), 1e-30)
     if len(signal) < 3 or signal[-1] <= signal[0]:
         return 0.0, float(np.median(noise)), math.inf
@@ -169,9 +172,10 @@ def stabilise(x: Array, gain: float, variance: float) -> Array:
 
 
 def unstabilise(y: Array, gain: float, variance: float) -> Array:
-    """Inverse of `stabilise` for means: the exact unbiased inverse, in closed form.
+    """Exact unbiased inverse of `stabilise`, in closed form.
 
-    The mean of stabilised values is not the stabilised mean; this inverse maps the former to the mean.
+    The mean of stabilised values is not the stabilised mean. This inverse maps a mean of stabilised values to the mean
+    of the original values.
     """
     root = np.maximum(y, 2 * math.sqrt(3 / 8))  # the transform of 0 photons without read noise
     inverse = 1 / root
@@ -183,9 +187,9 @@ def unstabilise(y: Array, gain: float, variance: float) -> Array:
 
 
 def stabilised_variance(photons: Array) -> Array:
-    """Variance of `stabilise` of Poisson counts with these means, for a gain of 1 and no read noise.
+    """Variance of stabilised Poisson counts with given means.
 
-    It is 1 for 4 photons and more, and falls to 0 where there are none.
+    The gain is 1, without read noise. The variance is 1 from 4 photons on, and falls to 0 at 0 photons.
     """
     means, variances = _poisson_table()
     result: Array = np.interp(photons, means, variances)

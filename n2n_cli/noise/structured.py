@@ -1,4 +1,4 @@
-"""Noise that has a structure: blurred as a microscope's, and in rows as a sensor's read-out leaves it."""
+"""Structured noise: blurred noise of microscopes, and row noise of sensors."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from n2n_cli.noise.poisson import Poisson
 
 
 class Blurred(NoiseModel):
-    """Shot noise of one detector, the same in all channels, blurred: a microscope's, scanned, resized or averaged.
+    """Blurred shot noise of a single detector, the same in all channels.
+
+    Microscopes have such noise after scanning, resizing or averaging.
 
     Parameters
     ----------
     peak : Strength or float
-        Photons that a white pixel counts in the mean.
+        Mean number of photons on a white pixel.
     blur : Strength or float
-        Standard deviation of the blur, in pixels; the variance of the noise stays.
+        Standard deviation of the blur, in pixels; it does not change the variance of the noise.
     """
 
     name, example, strengths = "blurred", "blurred:30,0.5", 2
@@ -43,9 +45,9 @@ class Blurred(NoiseModel):
 
 
 class Row(NoiseModel):
-    """Normal noise, and an offset that all pixels of a row share.
+    """Gaussian noise, plus an offset that all pixels of a row share.
 
-    The offsets are partly the same in all channels, by a random share.
+    A random fraction of the offsets' variance is shared by all channels.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Traces in a picture: the 8x8 grid of JPEG, and single wrong pixels."""
+"""Traces in a picture: JPEG's 8x8 grid, and single wrong pixels."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import numpy as np
 from n2n_cli.images.pixels import LUMA, to_float
 from n2n_cli.nn.functional import Array
 
-_LINES = 96  # rows, and columns, that are looked at
-_PERIOD = 8  # of JPEG's grid, in pixels
+_LINES = 96  # maximum number of examined rows, and of columns
+_PERIOD = 8  # period of JPEG's grid, in pixels
 _NEIGHBOURS = [(i, j) for i in (0, 1, 2) for j in (0, 1, 2) if (i, j) != (1, 1)]
-_TRIMMED = 1  # neighbours that are left out at either end, since they may be wrong themselves
-_FAR = 3.0  # distance of a wrong pixel from its neighbours, as a multiple of their range
-_LEAST = 16 / 255  # and at least
+_TRIMMED = 1  # number of smallest, and of largest, neighbours to ignore: they may be wrong themselves
+_FAR = 3.0  # minimum distance of a wrong pixel from its neighbours, as a multiple of their range
+_LEAST = 16 / 255  # minimum distance of a wrong pixel from its neighbours, in [0, 1]
 
 
 def jpeg_grid(pixels: Array) -> float:
-    """Strength of JPEG's grid: excess of the steps at its lines, as a share of the mean step; about 0 without grid.
+    """Strength of JPEG's grid: relative excess of the steps at its lines.
+
+    It is about 0 without a grid.
 
     Parameters
     ----------
@@ -34,7 +36,7 @@ def jpeg_grid(pixels: Array) -> float:
 
 
 def impulse_share(pixels: Array) -> float:
-    """Share of pixels that differ from all but two of their neighbours by far more than most pixels do.
+    """Fraction of pixels that differ far more than usual from all but two neighbours.
 
     Parameters
     ----------
@@ -68,14 +70,14 @@ def _luma(pixels: Array) -> Array:
 
 
 def _excess(lines: Array) -> float:
-    """Excess of the steps at the lines of the grid, by the phase at which it is largest."""
+    """Excess of the steps at grid lines, at the phase with the largest excess."""
     steps = np.abs(np.diff(lines, axis=1))
     over = (steps[:, 1:-1] - (steps[:, :-2] + steps[:, 2:]) / 2).mean(axis=0)
     whole = len(over) // _PERIOD * _PERIOD
     mean = float(steps.mean()) if steps.size else 0.0
     if whole < 4 * _PERIOD or mean <= 0:
         return 0.0
-    # The median, since a line of the picture is at one place of the grid alone.
+    # The median over periods ignores an edge in the picture, which is in one period only.
     phases = np.median(over[:whole].reshape(-1, _PERIOD), axis=0)
     best = int(np.argmax(phases))
     return max(0.0, float(phases[best] - np.delete(phases, best).mean())) / mean

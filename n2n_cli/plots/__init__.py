@@ -1,5 +1,5 @@
 """Plots of trainings and sweeps.
 
 figures  content of the figures
-style    style of the figures, and saving them as files
+style    style of the figures, and their files
 """

@@ -12,7 +12,7 @@ from n2n_cli.sweeps.grid import text
 from n2n_cli.sweeps.results import Result
 from n2n_cli.training.history import History
 
-_MAX_ANNOTATIONS = 12  # values of PSNR that are written into a plot
+_MAX_ANNOTATIONS = 12  # maximum number of PSNR values written into a plot
 _ANNOTATION = {
     "textcoords": "offset points",
     "ha": "center",
@@ -57,7 +57,7 @@ def draw_runs(histories: Mapping[str, History], paths: Sequence[Path]) -> Any:
         from matplotlib.ticker import MaxNLocator
 
         axes = figure.subplots(3, 1, sharex=True)
-        # PSNR would mislead where values are measured: its range is that of the data set.
+        # PSNR would mislead for measured values, because its range is that of the data set.
         measured = all(epoch.get("rms") is not None for history in histories.values() for epoch in history)
         quality = ("rms", "RMS error (in the data's units)") if measured else ("psnr", "validation PSNR (dB)")
         labels = list(histories)
@@ -69,7 +69,7 @@ def draw_runs(histories: Mapping[str, History], paths: Sequence[Path]) -> Any:
             axis.set_ylabel(title)
             if key not in ("psnr", "rms"):
                 scale(axis.yaxis, [epoch[key] for history in histories.values() for epoch in history])
-        # A single line, when all trainings have the same held-out pictures.
+        # Draw a single line if all trainings have the same held-out pictures.
         levels = {round(history[0]["noisy_psnr"], 2) for history in histories.values()} if not measured else set()
         for noisy in sorted(filter(math.isfinite, levels)):
             reference = axes[1].axhline(noisy, **REFERENCE)
@@ -85,7 +85,7 @@ def draw_runs(histories: Mapping[str, History], paths: Sequence[Path]) -> Any:
 def draw_sweep(results: Sequence[Result], paths: Sequence[Path]) -> Any:
     """Draw the validation PSNR of a sweep's trainings over the settings' values.
 
-    Of two settings, one is the horizontal axis, the other distinguishes the lines. The axis is logarithmic if the
+    With two settings, one is the horizontal axis and each value of the other is a line. The axis is logarithmic if the
     values span a wide range.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Style of figures, legible in grey and for the colour-blind, and saving them."""
+"""Style of figures, legible in grey and for the colour-blind, and their files."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from n2n_cli.system.atomic_files import replacing, writing
 
 FORMATS = (".png", ".svg")
 INSTALL = "plots need matplotlib: `pip install 'n2n-cli[plot]'`"
-_WIDE_RANGE = 20  # ratio of the largest to the smallest value from which an axis is logarithmic
-_MAX_LABEL = 40  # characters
+_WIDE_RANGE = 20  # minimum ratio of largest to smallest value for a logarithmic axis
+_MAX_LABEL = 40  # maximum length of a label, in characters
 _LEGEND_ROW = 0.22  # height of a row, in inches
 # Okabe and Ito (2008), "Color universal design", without yellow, which is too light on white; in an order in which
 # adjacent colours also differ in lightness.
@@ -42,7 +42,7 @@ _STYLE: dict[str, Any] = {
 
 
 def available() -> bool:
-    """Tell if matplotlib is installed."""
+    """True if matplotlib is installed."""
     try:
         importlib.import_module("matplotlib.figure")
     except ImportError:
@@ -51,7 +51,7 @@ def available() -> bool:
 
 
 def check_ending(path: Path) -> None:
-    """Check that a file name has the ending of a supported format.
+    """Check that a file name has the extension of a supported format.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def check_ending(path: Path) -> None:
 
 @contextmanager
 def drawing(paths: Sequence[Path], inches: tuple[float, float], *, follow_links: bool = True) -> Iterator[Any]:
-    """Provide a figure to draw in, and save it at the end of the block; `follow_links` as for `replacing`."""
+    """Context that provides a figure and saves it; `follow_links` as in `replacing`."""
     if not available():
         raise N2NError("matplotlib is not installed", hint=INSTALL)
     import matplotlib
@@ -85,7 +85,7 @@ def drawing(paths: Sequence[Path], inches: tuple[float, float], *, follow_links:
 
 
 def line_styles() -> Iterator[dict[str, Any]]:
-    """Iterate over line styles that differ by more than colour."""
+    """Yield line styles that differ in more than colour."""
     for colour, dashes, marker in zip(cycle(_COLOURS), cycle(_DASHES), cycle(_MARKERS), strict=False):
         yield {"color": colour, "linestyle": dashes, "marker": marker}
 

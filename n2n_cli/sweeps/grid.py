@@ -17,7 +17,7 @@ from n2n_cli.errors import UsageError
 MOST_POINTS = 10_000
 _MOST_KEYS = 2
 _LONGEST = 60
-"""Maximum length of a value in a folder's name, in characters."""
+"""Maximum length of a value in a folder name, in characters."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Point:
     Attributes
     ----------
     values : dict
-        The values that are set, by dotted name.
+        Values of the varied keys, by dotted name.
     name : str
-        The same in one line, for the user.
+        These values in one line, for the user.
     folder : str
         Name of the run folder.
     config : Config
@@ -48,14 +48,14 @@ def points_of(config: Config, grid: Sequence[tuple[str, Sequence[Any]]]) -> list
     Parameters
     ----------
     grid : one or two of (name, values)
-        A dotted name, and values of the types that TOML would give.
+        Dotted name, and values of the types that a TOML parser returns.
 
     Raises
     ------
     ConfigError
         When a value is not valid in the configuration.
     UsageError
-        When a key or a value occurs twice, or there are too many.
+        When a key or a value occurs twice, or there are too many points.
     """
     names = [name for name, _ in grid]
     if not 1 <= len(names) <= _MOST_KEYS or len({*names}) < len(names):
@@ -73,20 +73,20 @@ def points_of(config: Config, grid: Sequence[tuple[str, Sequence[Any]]]) -> list
         settings = {name: flat.get(name, value) for name, value in given.items()}  # as parsed: 1e-3 is 0.001
         folder = ",".join(f"{name}={_in_a_name(value)}" for name, value in settings.items())
         if folder in points:
-            raise UsageError(f"`{points[folder].name}` comes twice among the values", hint="name each value once")
+            raise UsageError(f"`{points[folder].name}` occurs twice among the values", hint="name each value once")
         points[folder] = Point(settings, " ".join(f"{k}={text(v)}" for k, v in settings.items()), folder, one)
     return list(points.values())
 
 
 def text(value: Any) -> str:
-    """Shortest form of a value that `--set` accepts."""
+    """Format a value in the shortest form that `--set` accepts."""
     if isinstance(value, float) and float(f"{value:g}") == value:
         return f"{value:g}"
     return value if isinstance(value, str) else shown(value)
 
 
 def _in_a_name(value: Any) -> str:
-    """A value as part of a file name; a checksum replaces what is left out."""
+    """Format a value as part of a file name; a checksum replaces omitted characters."""
     whole = text(value)
     name = re.sub(r"[^\w.+-]+", "-", whole)
     if name != whole.replace(":", "-") or len(name) > _LONGEST:

@@ -23,11 +23,11 @@ class Result:
     Attributes
     ----------
     values : mapping
-        The values that were set, by dotted name.
+        Values of the varied keys, by dotted name.
     status : "done", "diverged", "failed" or "unfinished"
     psnr, pooled_psnr : float or None
-        Validation PSNR after the best epoch of a training that is done, in dB: the mean of each picture's PSNR, and the
-        PSNR of the mean squared error over all pictures.
+        Validation PSNR after the best epoch of a finished training, in dB: mean over pictures of their PSNR, and PSNR
+        of the mean squared error over all pictures.
     best_epoch : int or None
         Number of that epoch, from 1.
     last_psnr, loss : float or None
@@ -37,11 +37,11 @@ class Result:
     epochs : int
         Number of finished epochs.
     seconds : float
-        Time that the training has taken.
+        Training time of all sessions so far.
     run : str
         Path of the run folder.
     reason : str or None
-        Why the training is not done.
+        Reason why the training has not finished.
     """
 
     values: Mapping[str, Any]
@@ -59,7 +59,7 @@ class Result:
     reason: str | None = None
 
     def record(self) -> dict[str, Any]:
-        """The result as a flat table of plain values."""
+        """Convert the result to a flat dict of plain values."""
         own = asdict(self)
         return {**own.pop("values"), **own}
 
@@ -67,8 +67,7 @@ class Result:
 def result_of(point: Point, run: Run, status: str, reason: str | None = None) -> Result:
     """Read the result of a point from the metrics in its run folder.
 
-    A training that is done but has lost its metrics counts as unfinished: resuming it restores them from the last
-    checkpoint.
+    A finished training without metrics counts as unfinished: resuming it restores them from the last checkpoint.
     """
     history: History = []
     with suppress(DataError):  # no epoch yet
@@ -95,12 +94,15 @@ def result_of(point: Point, run: Run, status: str, reason: str | None = None) ->
 
 
 def best_of(results: Iterable[Result]) -> Result | None:
-    """The finished training with the highest validation PSNR; the first of equals."""
+    """Find the finished training with the highest validation PSNR.
+
+    The first of equal ones is taken.
+    """
     return max((result for result in results if result.psnr is not None), key=lambda r: r.psnr or 0.0, default=None)
 
 
 def as_json(results: Sequence[Result]) -> str:
-    """All results as one JSON object: the varied keys, the best, and all points."""
+    """Format all results as one JSON object: varied keys, best result, and all points."""
     best = best_of(results)
     table = {
         "parameters": [*results[0].values],
@@ -111,7 +113,7 @@ def as_json(results: Sequence[Result]) -> str:
 
 
 def as_csv(results: Sequence[Result]) -> str:
-    """All results as comma-separated values: a header and one row per result."""
+    """Format all results as comma-separated values: a header and one row per result."""
     rows = io.StringIO()
     records = [result.record() for result in results]
     writer = csv.DictWriter(rows, [*records[0]], lineterminator="\n")

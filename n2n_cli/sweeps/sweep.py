@@ -25,7 +25,7 @@ from n2n_cli.system.plain_files import check_plain, read_plain
 from n2n_cli.training.run_folder import Run, create_run
 
 JOB_MEMORY = 1_000_000_000
-"""Assumed memory of one training, in bytes, if the number of jobs is not given."""
+"""Assumed memory of one training, in bytes, for the default number of jobs."""
 _TICK = 0.1
 """Interval between two checks for a stop request, in seconds."""
 _LONGEST_ENDING = 100_000
@@ -41,15 +41,15 @@ class Sweep:
     Parameters
     ----------
     folder : path
-        May hold a part of the same sweep, or other points; finished trainings are not repeated.
+        May hold part of this sweep, or other points; finished trainings are not repeated.
     points : sequence of Point
     force : bool
-        Start over. Existing files stay until `run` is called.
+        Repeat all trainings. Existing files stay until `run` is called.
 
     Attributes
     ----------
     results : dict of Result
-        Results by the point's folder.
+        Results by the name of the point's folder.
 
     Raises
     ------
@@ -97,7 +97,7 @@ class Sweep:
 
         Yields
         ------
-        The messages of each training. Its Ended comes after its result is in `results` and on disk.
+        The messages of each training. `Ended` comes after the result is in `results` and on disk.
 
         Raises
         ------
@@ -120,12 +120,12 @@ class Sweep:
             patience = PATIENCE
             try:
                 yield from self._trainings(working, jobs, threads or available_cores(), stop)
-            except KeyboardInterrupt:  # the second one: the first ends a sweep through `stop`
+            except KeyboardInterrupt:  # from a second signal: the first ends the sweep through `stop`
                 patience = 0.0
                 raise
             finally:
                 for _, worker in working.values():
-                    worker.hang_up()  # all save at the same time
+                    worker.hang_up()  # before waiting for any: all save at the same time
                 for _, worker in working.values():
                     worker.end(patience)
 
@@ -154,7 +154,7 @@ class Sweep:
                 yield point, message
 
     def _keep(self, point: Point, end: Ended) -> None:
-        """Write the result of a training that has ended."""
+        """Store and write the result of a training that has ended."""
         run = self._run(point)
         if end.status in _FINAL:
             run.write(_ending(run), json_line({"status": end.status, "reason": end.reason}) + "\n")
@@ -162,7 +162,7 @@ class Sweep:
         self._write()
 
     def _found(self) -> dict[str, Result]:
-        """Results of earlier sessions; all are unfinished if `force` is set."""
+        """Read the results of earlier sessions; with `force`, all are unfinished."""
         results = {}
         for point in self.points:
             run, status, reason = self._run(point), "unfinished", None
@@ -184,7 +184,7 @@ class Sweep:
         self.results = self._found()
 
     def _check_data(self) -> None:
-        """Open the data once, so that errors are raised before trainings start.
+        """Open the data once, to raise errors before trainings start.
 
         Does nothing if the trainings use different data.
         """

@@ -18,20 +18,20 @@ from n2n_cli.training.records import Epoch, Finished, Started, Step, Stopped
 from n2n_cli.training.run_folder import Run
 
 PATIENCE = 10.0
-"""Maximum time that a process takes to exit after its training, in seconds."""
+"""Maximum time for a process to exit after its training, in seconds."""
 _STEP_INTERVAL = 0.5
 """Minimum interval between two reported steps, in seconds."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """The end of a training.
+    """End of a training.
 
     Attributes
     ----------
     status : "done", "diverged", "failed" or "unfinished"
     reason, hint : str or None
-        Why the training has diverged or failed, and what to do.
+        Reason why the training has diverged or failed, and a hint.
     trace : str
         Traceback of the error, if there was one.
     """
@@ -49,7 +49,7 @@ _KINDS = {kind.__name__: kind for kind in (Started, Step, Epoch, Ended)}
 class Worker(WorkerProcess):
     """A process that trains the network of a configuration.
 
-    It resumes the run in the folder, if there is one. It saves and stops when this process hangs up or is gone.
+    It resumes a run in the folder, if there is one. It saves and stops when the parent process hangs up or ends.
 
     Parameters
     ----------
@@ -64,15 +64,15 @@ class Worker(WorkerProcess):
         super().__init__(train_and_report, config.tables(), str(run.folder), threads)
 
     def message(self) -> Message:
-        """Wait for the next message; the last is an Ended.
+        """Wait for the next message; the last one is `Ended`.
 
-        A process that exits without one has failed; the system may have killed it.
+        A process that exits without `Ended` has failed; the system may have killed it.
         """
         line = self.receive()
         if line is None:
             code = self.end(PATIENCE)
             why = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-            return Ended("failed", f"its process {why}", "perhaps there is too little memory: fewer `--jobs`")
+            return Ended("failed", f"its process {why}", "if memory is short: fewer `--jobs`")
         name, values = json.loads(line)
         if "notes" in values:
             values["notes"] = tuple(values["notes"])
@@ -103,7 +103,7 @@ def train_and_report(parent: Connection, tables: dict[str, Any], folder: str, th
 
 
 def ended_by(error: Exception) -> Ended:
-    """The end of a training that raised an error."""
+    """Make the end of a training that raised an error."""
     reason, hint = f"{type(error).__name__}: {error}", None
     if isinstance(error, N2NError):
         reason, hint = error.message, error.hint

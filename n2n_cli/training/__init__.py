@@ -2,8 +2,8 @@
 
 loop           the training loop, a generator of records
 records        records that training yields, and the progress in a checkpoint
-session        files, ranks and stop requests of one training
+session        files, ranks and stop requests of a training
 run_folder     run folders and the files in them
-initial_model  the model that a training starts with
+initial_model  model that a training starts with, and its loss
 history        metrics of a finished run
 """

@@ -13,10 +13,10 @@ from n2n_cli.training.records import is_number
 from n2n_cli.training.run_folder import Run
 
 History: TypeAlias = list[dict[str, float]]
-"""The finished epochs, in order; each holds at least the names in `NEEDED`."""
+"""Finished epochs in order; each holds at least the names in `NEEDED`."""
 
 _LONGEST = 100_000_000
-"""Maximum size of a run's metrics, in bytes: those of 300,000 epochs."""
+"""Maximum size of a run's metrics, in bytes: enough for 300,000 epochs."""
 
 NEEDED = ("epoch", "loss", "noisy_psnr", "psnr", "lr")
 """Names that every line has. `noisy_psnr` and `psnr` are in dB, before and after denoising; `lr` is the learning rate
@@ -29,7 +29,7 @@ def read_history(source: Path) -> History:
     Returns
     -------
     list of dict
-        The numbers of each line. A null is read as an infinite PSNR (of equal pictures), or as NaN for other numbers.
+        The numbers of each line. A null means an infinite PSNR (of equal pictures), and NaN for other numbers.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def read_history(source: Path) -> History:
         runs = sorted(folder.parent.name for folder in source.glob(f"*/{path.name}"))
         raise DataError(
             f"`{source}` holds no `{path.name}`" if source.is_dir() else f"there is no run `{source}`",
-            hint=f"it holds runs: `{source / runs[0]}` is one" if runs else "name a run's folder, as `runs/default-1`",
+            hint=f"name a run in it, as `{source / runs[0]}`" if runs else "name a run's folder, as `runs/default-1`",
         ) from None
     except OSError as error:
         raise DataError(f"`{path}` cannot be read: {error.strerror}") from None
@@ -72,12 +72,12 @@ def _numbers(line: str, where: str) -> dict[str, float]:
 
 
 def _fits(name: str, value: Any) -> bool:
-    """True for a number; the epoch's is an integer."""
+    """True for a number, which must be an integer for the epoch."""
     if name == "epoch":
         return is_number(value) and isinstance(value, int)
     return value is None or is_number(value)
 
 
 def _of_null(name: str) -> float:
-    """The number that JSON cannot hold and stores as null."""
+    """Value that null stands for, because JSON cannot hold it."""
     return math.inf if name.endswith("psnr") else math.nan

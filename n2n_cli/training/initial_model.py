@@ -1,4 +1,4 @@
-"""The model that a training starts with, and its loss.
+"""Model that a training starts with, and its loss.
 
 Its weights are new or those of a checkpoint; the kind of training data decides the loss.
 """
@@ -16,10 +16,10 @@ from n2n_cli.single_image.many_pictures import SingleImageModel
 
 
 def config_to_tune(checkpoint: str) -> Config:
-    """Configuration for fine-tuning a checkpoint.
+    """Make the configuration for fine-tuning a checkpoint.
 
-    That of the checkpoint, with its weights as initial ones. There is no warm-up, which is for new weights and may be
-    longer than the whole fine-tuning, no layer is frozen, and the
+    It is the configuration of the checkpoint, with these changes: training starts from its weights; there is no
+    warm-up, which is for new weights and may be longer than the whole fine-tuning; no layer is frozen; and the
     transform of values is chosen for the new pictures.
 
     Parameters
@@ -45,7 +45,7 @@ def starting_model(config: Config, *, threads: int | None = None, resumed: bool 
     Parameters
     ----------
     resumed : bool
-        The run's own checkpoint will be loaded. `train.init` is then ignored, as its file may no longer exist.
+        Ignore `train.init`, whose file may no longer exist: the run's own checkpoint will be loaded.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""The training loop, a generator of records.
+"""Training loop, a generator of records.
 
-The progress bar, the log and the tests all read the same records.
+The progress bar, the log and the tests read the same records.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def train(
     config : Config
     run : Run
         An existing folder. Once the data are loaded, an earlier run in it is removed and the resolved configuration is
-        written; after every epoch, the checkpoints and a line of metrics.
+        written. After every epoch, the checkpoints and a line of metrics are written.
     threads : int, optional
         Number of computing threads. Default: one per available core, shared with other ranks on the same host. Results
         do not depend on it, except for rounding.
@@ -60,15 +60,15 @@ def train(
         Continue from the run's last checkpoint, with the same final weights as without the interruption. A run without
         a checkpoint starts from the beginning.
     checkpoint_minutes : float
-        Maximum age of the last checkpoint, in minutes; an older one is also replaced in the middle of an epoch.
+        Maximum age of the last checkpoint, in minutes; an older one is replaced also within an epoch.
     stop : function
         Polled repeatedly, by any thread. Once it returns True, the step is finished (a slow one is abandoned), a
         checkpoint is written, and training ends.
     ranks : Ranks
         Processes that train together, each on its part of every batch; the first writes the files. Each must iterate
-        over the records, inside `ranks.together`. The weights are those of a single process, except for rounding.
+        over the records, inside `ranks.together`. The weights equal those of a single process, except for rounding.
     bundled : bool
-        Measure the bundled model, too, at the end, which takes about a second; its score goes into the best checkpoint.
+        Measure the bundled model, too, after training, in about a second; store its score in the best checkpoint.
 
     Yields
     ------
@@ -79,7 +79,7 @@ def train(
     TrainingError
         As soon as the loss is not finite, or when a file cannot be written. The last checkpoint is kept.
     CheckpointError
-        When a checkpoint cannot be written, and the one before it is kept; or when it cannot be resumed from.
+        When a checkpoint cannot be written (the previous one is kept), or cannot be resumed from.
     DataError, ImageError, CheckpointError
         When the data cannot be used.
     UsageError
@@ -93,7 +93,7 @@ def train(
 
 
 class _Training:
-    """One session of a training."""
+    """One session of a training: from its start or a resume to its end or a stop."""
 
     def __init__(self, config: Config, session: Session, threads: int | None, *, resume: bool, bundled: bool) -> None:
         self.config, self.session, self.bundled = config, session, bundled
@@ -146,7 +146,7 @@ class _Training:
         )
 
     def _bundled(self) -> BundledScore | str | None:
-        """Measure the bundled model on the held-out pictures, and record its score; None if it was stopped."""
+        """Score the bundled model on held-out pictures; save the score. None if stopped."""
         best, threads = self.session.run.best, self.model.threads
         try:
             score = bundled_score(
@@ -166,7 +166,7 @@ class _Training:
         return score
 
     def _epoch(self) -> Iterator[Record]:
-        """Train for the rest of an epoch, evaluate the model, and save it."""
+        """Train for the rest of an epoch, then evaluate and save the model."""
         progress, train = self.progress, self.config.train
         pairs, epoch = self.data.train, progress.epoch
         order: Array = np.random.default_rng([train.seed, epoch]).permutation(len(pairs))
@@ -231,7 +231,7 @@ class _Training:
             When weights or errors are not finite.
         """
         self._check_finite()
-        with self.model.averaged(), np.errstate(over="ignore", invalid="ignore"):  # checked by the errors
+        with self.model.averaged(), np.errstate(over="ignore", invalid="ignore"):  # checked below
             errors = []
             try:
                 for error in self.held_out.errors(self.model):
@@ -245,7 +245,7 @@ class _Training:
         return errors
 
     def _rms(self, errors: list[float]) -> float | None:
-        """Root of the mean of squared errors, in the units of linearly scaled measured values."""
+        """Root mean squared error, in the units of linearly scaled measured values."""
         values = self.data.values
         if values is None or values.kind != "linear":
             return None
@@ -263,7 +263,7 @@ class _Training:
             raise self._failed(self.progress.step, "after it weights or output are not finite")
 
     def _lr(self, step: int) -> float:
-        """The learning rate of a step of the whole training."""
+        """Learning rate of a step, counted over the whole training."""
         try:
             total = self.config.train.epochs * self.steps
             return self.config.schedule.lr(self.config.train.lr, step, total, epoch_steps=self.steps)
@@ -279,14 +279,14 @@ class _Training:
 
 
 def _check_sizes(model: Model, pairs: Pairs) -> None:
-    """Check that the network's output has the training pictures' size.
+    """Check that the network's output has the size of the training pictures.
 
-    Pair files have a size of their own, which may not fit the network.
+    Pictures of pair files are not cropped, so their size may not fit the network.
     """
     shape = pairs.batch([0])[0].shape
     needed = f"{model.network.period(0)}x{model.network.period(1)}"
     if model.network.output_shape(shape) != shape:
         raise TrainingError(
             f"this network cannot train on pictures of {shape[2]}x{shape[3]} pixels",
-            hint=f"cut them to a multiple of {needed} pixels, or take another network",
+            hint=f"crop them to a multiple of {needed} pixels, or use another network",
         )

@@ -1,4 +1,4 @@
-"""Records that training yields, and the progress that resuming needs."""
+"""Records that a training yields, and the progress that resuming needs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from n2n_cli.evaluation.bundled_score import BundledScore
 
 @dataclass(frozen=True)
 class Started:
-    """Data and model are ready, and training starts.
+    """Start of a training: data and model are ready.
 
     Attributes
     ----------
@@ -45,16 +45,16 @@ class Started:
 
 @dataclass(frozen=True)
 class Step:
-    """A step is finished.
+    """End of a step.
 
     Attributes
     ----------
     epoch, step : int
         Number of the epoch, and of the step in it, from 1.
     loss : float
-        Mean over this epoch's pairs so far.
+        Mean loss over this epoch's pairs so far.
     images_per_second : float
-        Mean rate of this epoch's steps so far.
+        Mean rate over this epoch's steps so far.
     """
 
     epoch: int
@@ -65,14 +65,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Epoch:
-    """An epoch is finished, evaluated and saved: one line of `metrics.jsonl`.
+    """End of an epoch, after evaluation and saving: one line of `metrics.jsonl`.
 
     Attributes
     ----------
     loss : float
-        Mean over the epoch's pairs.
+        Mean loss over the epoch's pairs.
     noisy_psnr, psnr : float
-        PSNR of the validation pictures before and after denoising, in dB: mean of each picture's PSNR.
+        Mean over the validation pictures of their PSNR before and after denoising, in dB.
     noisy_pooled_psnr, pooled_psnr : float
         PSNR of the mean squared error over all validation pictures, before and after denoising, in dB.
     best : bool
@@ -80,11 +80,11 @@ class Epoch:
     lr : float
         Learning rate of the last step.
     images_per_second : float
-        Rate of the training steps, without evaluation.
+        Rate of the training steps, not counting evaluation.
     loading : float
         Fraction of the training steps' time spent waiting for pictures.
     seconds : float
-        Time that training has taken in all sessions.
+        Training time of all sessions so far.
     rms : float or None
         Root mean squared error after denoising, in the units of measured values; None for display pictures.
     """
@@ -106,7 +106,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Finished:
-    """Training is finished.
+    """End of a training.
 
     Attributes
     ----------
@@ -117,7 +117,7 @@ class Finished:
     denoises : bool
         Whether the best epoch's gain is large enough for `n2n denoise` to use it by default.
     bundled : BundledScore, str or None
-        Score of the bundled model on the same pictures, or the reason why there is none; None if it was not asked for.
+        Score of the bundled model on the same pictures, or the reason for its absence; None if not requested.
     """
 
     checkpoint: Path
@@ -129,7 +129,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Stopped:
-    """Training was stopped on request, and can be resumed.
+    """End of a session that was stopped on request and can be resumed.
 
     Attributes
     ----------
@@ -151,8 +151,8 @@ Record: TypeAlias = Started | Step | Epoch | Finished | Stopped
 class Progress:
     """Progress of a training.
 
-    Together with the weights and the optimiser's state it is all that resuming needs: the order of the pictures and
-    their noise follow from seed and epoch.
+    Resuming needs only this, the weights and the optimiser's state: seed and epoch determine the order of the pictures
+    and their noise.
 
     Attributes
     ----------
@@ -163,7 +163,7 @@ class Progress:
     loss : float
         Sum of the loss over the pairs of these steps.
     seconds : float
-        Time that training has taken.
+        Training time of all sessions so far.
     best : float or None
         Highest validation PSNR of an epoch, in dB.
     history : list of dict
@@ -189,7 +189,7 @@ class Progress:
         found = facts.get("progress")
         if not isinstance(found, dict) or found.keys() != asdict(cls()).keys() or not _is_progress(**found):
             raise CheckpointError(
-                f"`{path}` does not say how far its training has come",
+                f"`{path}` holds no training progress",
                 hint="it was not written by this version's `n2n train`; "
                 "`n2n train` without `--resume` starts a new training",
             )
@@ -200,12 +200,12 @@ _MOST = 2**63
 
 
 def is_number(value: Any) -> bool:
-    """True for floats, and for integers that JSON's readers know."""
+    """True for floats, and for integers that JSON readers accept."""
     return isinstance(value, float) or (type(value) is int and abs(value) < _MOST)
 
 
 def _is_epoch(line: Any) -> bool:
-    """Check an epoch in a checkpoint: its names and values are written to `metrics.jsonl`."""
+    """Check an epoch in a checkpoint, which is written to `metrics.jsonl`."""
     return (
         isinstance(line, dict)
         and "psnr" in line

@@ -1,4 +1,4 @@
-"""Run folders: checkpoints, configuration and metrics of one training each."""
+"""Run folders, each with the checkpoints, configuration and metrics of a training."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ class Run:
 
     @property
     def last(self) -> Path:
-        """The checkpoint of the last epoch."""
+        """Checkpoint to resume from, written during and after every epoch."""
         return self.folder / LAST
 
     @property
     def best(self) -> Path:
-        """The checkpoint of the epoch with the highest validation PSNR."""
+        """Checkpoint of the epoch with the highest validation PSNR."""
         return self.folder / BEST
 
     @property
     def config(self) -> Path:
-        """The resolved configuration; training with it again makes the same run."""
+        """Resolved configuration; training with it again gives the same run."""
         return self.folder / RUN_CONFIG
 
     @property
     def metrics(self) -> Path:
-        """One JSON object per epoch."""
+        """Metrics, one JSON object per epoch."""
         return self.folder / "metrics.jsonl"
 
     @property
@@ -51,17 +51,17 @@ class Run:
         return self.folder / "lock"
 
     def check(self) -> None:
-        """Check that the run's files, as far as they exist, are plain files.
+        """Check that the run's existing files are regular files.
 
         Raises
         ------
         UsageError
-            When one of them is a symbolic link, a pipe or a device, which a stranger may have made.
+            When one of them is a symbolic link, a pipe or a device, which another user may have made.
         """
         check_plain([*self._files(), self.lock])
 
     def check_inputs_kept(self, config: Config) -> None:
-        """Check that a new training with this configuration replaces no file that it is made from.
+        """Check that a new training with this configuration replaces none of its inputs.
 
         Raises
         ------
@@ -81,7 +81,7 @@ class Run:
         Raises
         ------
         UsageError
-            When another training holds the lock, or the run's files are not plain files.
+            When another training holds the lock, or the run's files are not regular files.
         """
         self.check()
         with locked(self.lock):
@@ -92,7 +92,7 @@ class Run:
             yield
 
     def write(self, path: Path, text: str) -> None:
-        """Replace a text file of the run, whole, by rename.
+        """Replace a text file of the run atomically, by rename.
 
         A file that already holds the text is not touched, unless it has a second name (hard link).
 
@@ -109,7 +109,7 @@ class Run:
             file.write(content)
 
     def append(self, path: Path, text: str) -> None:
-        """Append to a text file of the run, whole or not at all.
+        """Append the whole text to a text file of the run, or nothing.
 
         Raises
         ------
@@ -121,7 +121,7 @@ class Run:
             end = file.seek(0, os.SEEK_END)
             try:
                 left = memoryview(text.encode())
-                while left:  # a nearly full disk takes a part only
+                while left:  # a nearly full disk may accept only part of it
                     left = left[file.write(left) :]
                 sync(file.fileno(), path.parent)
             except BaseException:
@@ -155,7 +155,7 @@ class Run:
 def create_run(folder: Path | None, *, name: str = "run", force: bool = False) -> Run:
     """Create a run folder.
 
-    Without `folder`, it is the next free one of `runs/NAME-1`, `runs/NAME-2`, ...
+    Without `folder`, it is the first free one of `runs/NAME-1`, `runs/NAME-2`, ...
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def create_run(folder: Path | None, *, name: str = "run", force: bool = False) -
     Raises
     ------
     UsageError
-        When `folder` already holds a run or files that are not plain, or cannot be created or written to.
+        When `folder` already holds a run or files that are not regular, or cannot be created or written to.
     """
     try:
         if folder is None:
@@ -178,7 +178,7 @@ def create_run(folder: Path | None, *, name: str = "run", force: bool = False) -
         run.check()
         if not force and any(path.exists() for path in run._files()):
             raise UsageError(
-                f"`{folder}` holds a run already", hint="another `--out`, or `--force` to replace what is there"
+                f"`{folder}` holds a run already", hint="another `--out`, or `--force` to replace that run"
             )
         tempfile.TemporaryFile(dir=folder).close()  # fails now, not after an epoch, if not writable
     except OSError as error:
@@ -192,12 +192,12 @@ def create_run(folder: Path | None, *, name: str = "run", force: bool = False) -
 def resumed_run(folder: Path) -> Run:
     """Find the run to resume in a folder.
 
-    It continues from its last checkpoint or, if there is none yet, starts with its configuration.
+    The run continues from its last checkpoint or, if there is none yet, starts with its configuration.
 
     Raises
     ------
     UsageError
-        When the folder holds neither checkpoint nor configuration, or its files are not plain files.
+        When the folder holds neither checkpoint nor configuration, or its files are not regular files.
     """
     run = Run(folder)
     run.check()

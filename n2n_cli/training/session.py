@@ -1,4 +1,4 @@
-"""Session of a training: run folder, ranks and stop requests."""
+"""Run folder, ranks and stop requests of one training."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _BEST_FACTS = ("epoch", "psnr", "noisy_psnr", "pooled_psnr", "noisy_pooled_psnr"
 
 
 class Session:
-    """Writes a training's files, once for all ranks, and stops it on request.
+    """Writer of a training's files for all ranks; also stops training on request.
 
     Parameters
     ----------
     run : Run
         An existing folder.
     checkpoint_minutes : float
-        Maximum age of the last checkpoint, in minutes; an older one is also replaced in the middle of an epoch.
+        Maximum age of the last checkpoint, in minutes; an older one is replaced also within an epoch.
     stop : function
-        Returns True once the training is to stop. Any thread may call it.
+        Returns True once the training must stop. Any thread may call it.
     ranks : Ranks
         Processes that train together; the first writes the files.
     """
@@ -87,12 +87,12 @@ class Session:
         if progress.step > steps:
             raise CheckpointError(
                 f"`{run.last}` is from within an epoch of more steps than the {steps} that there are now",
-                hint="go on with the pictures that the training was begun with: `--data`",
+                hint="continue with the pictures that the training started with: `--data`",
             )
         if progress.best is not None and not run.best.is_file():
             raise CheckpointError(
-                f"`{run.best}` is missing: the best epoch so far, with which the next ones are compared",
-                hint=f"put the last one in its place: `cp {shlex.quote(str(run.last))} {shlex.quote(str(run.best))}`",
+                f"`{run.best}` is missing: later epochs are compared with this best epoch so far",
+                hint=f"replace it by the last one: `cp {shlex.quote(str(run.last))} {shlex.quote(str(run.best))}`",
             )
         return progress
 
@@ -116,7 +116,7 @@ class Session:
 
     @property
     def seconds(self) -> float:
-        """Time that the training has taken in all its sessions, in seconds."""
+        """Training time of all sessions so far, in seconds."""
         return self._earlier + time.perf_counter() - self._began
 
     def within_a_step(self) -> None:
@@ -124,7 +124,7 @@ class Session:
         self._stopping.within_a_step()
 
     def after_a_step(self) -> None:
-        """Raise `StopError` on all ranks if one of them has a stop request."""
+        """Raise `StopError` on all ranks if any of them has a stop request."""
         self.ranks.after_a_step(self._stopping)
 
     def after_a_picture(self) -> None:
@@ -132,7 +132,7 @@ class Session:
         self._stopping.after_a_step()
 
     def stopped(self, error: StopError) -> None:
-        """Stop the other ranks, too."""
+        """Stop the other ranks as well."""
         self.ranks.stop(error)
 
     def is_due(self) -> bool:
@@ -148,18 +148,18 @@ class Session:
             self.run.append(self.run.metrics, json_line(asdict(epoch)) + "\n")
 
     def save_bundled(self, score: BundledScore) -> None:
-        """Add the bundled model's score to the best checkpoint, for those who will denoise with it.
+        """Add the bundled model's score to the best checkpoint; `n2n denoise` shows it.
 
         Raises
         ------
         CheckpointError
-            When the checkpoint cannot be read or written; it is then as it was.
+            When the checkpoint cannot be read or written; it is then unchanged.
         """
         tree = read_checkpoint(self.run.best)
         write_checkpoint(self.run.best, tree | {"bundled": asdict(score)}, follow_links=False)
 
     def save_last(self, model: Model, progress: Progress, noisy_psnr: float) -> None:
-        """Write the last checkpoint: all that resuming needs."""
+        """Write the last checkpoint, with everything that resuming needs."""
         if not self.ranks.first:
             return
         progress.seconds = self.seconds

@@ -74,7 +74,7 @@ def test_version() -> None:
         (("eval",), "missing argument 'CHECKPOINT|NAME'", "see `n2n eval --help`"),
         (("denoise",), "missing argument 'IN'", "see `n2n denoise --help`"),
         (("denoise", "a.png"), "missing argument 'OUT'", "see `n2n denoise --help`"),
-        (("eval", "--version"), "no such option: --version", "`--version` stands alone: `n2n --version`"),
+        (("eval", "--version"), "no such option: --version", "use `--version` by itself: `n2n --version`"),
     ],
 )  # fmt: skip
 def test_wrong_usage(words: tuple[str, ...], message: str, hint: str) -> None:

@@ -106,7 +106,7 @@ def test_crops_change_the_sheet() -> None:
     [
         (["missing.png", "denoised.png", "-o", "s.png"], 1, "`missing.png`"),
         (["noisy.png", "wide.png", "-o", "s.png"], 1, "`noisy.png` has 20x24 pixels, `wide.png` has 21x24 pixels"),
-        (["missing.png", "denoised.png", "-o", "s.txt"], 1, "`s.txt` does not end in the name of an image format"),
+        (["missing.png", "denoised.png", "-o", "s.txt"], 1, "`s.txt` does not have the extension of an image format"),
         (["noisy.png", "denoised.png", "-o", "no/s.png"], 1, "`no/s.png` cannot be written"),
         (["noisy.png", "denoised.png", "-o", "s.png", "--crop", "1,2"], 2, "`--crop` is '1,2', it must be three whole"),
         (["noisy.png", "denoised.png", "-o", "s.png", "--crop", "a,b,c"], 2, "`--crop` is 'a,b,c'"),

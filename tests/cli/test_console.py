@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from n2n_cli.cli import console
-from n2n_cli.cli.console import complain, result, settings, shows_progress, tell
+from n2n_cli.cli.console import complain, log, result, settings, shows_progress
 from n2n_cli.errors import N2NError, printable
 from tests.cli import Terminal
 from tests.nn.cases import some_examples
@@ -26,16 +26,16 @@ def test_an_error_is_one_line_a_blank_one_and_a_hint(capsys: pytest.CaptureFixtu
 def test_news_is_one_line_and_not_told_when_quiet(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tell("a\nb")
+    log("a\nb")
     assert capsys.readouterr() == ("", "a\\nb\n")
     monkeypatch.setattr(settings, "quiet", True)
-    tell("a")
+    log("a")
     assert capsys.readouterr() == ("", "")
 
 
 def test_with_stderr_closed_nothing_lands_among_the_results(capsys: pytest.CaptureFixture[str]) -> None:
     with redirect_stderr(None):
-        tell("news")
+        log("news")
         complain("error", "hint")
         result("result")
         assert not shows_progress()
@@ -48,7 +48,7 @@ def test_news_that_nobody_can_read_do_not_stop_the_work() -> None:
             raise OSError(5, "Input/output error")
 
     with redirect_stderr(Gone()):
-        tell("news")
+        log("news")
         complain("error", "hint")
 
 

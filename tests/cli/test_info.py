@@ -148,7 +148,7 @@ def test_what_a_picture_may_have_besides() -> None:
         "dots per inch  300 x 150",
         "metadata       ICC profile",
         "values         32 bit float, 0.5 to 0.5; its values are constant",
-        "noise          too small to tell",
+        "noise          picture too small to measure",
     ]
 
 

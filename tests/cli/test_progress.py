@@ -83,7 +83,7 @@ def test_another_line_takes_the_estimate_along(
         for step in range(1, 11):
             clock.seconds += 10
             work.update(step)
-            work.tell(f"epoch {step}")
+            work.log(f"epoch {step}")
     told = lines(capsys)
     assert told[:3] == ["progress, about 16 min left", "epoch 1, about 16 min left", "epoch 2, about 16 min left"]
     assert told.count("progress, about 16 min left") == 1
@@ -95,5 +95,5 @@ def test_quiet_prints_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: p
     with LongWork("", tuple, 10) as work:
         clock.seconds += 100
         work.update(1)
-        work.tell("epoch 1")
+        work.log("epoch 1")
     assert lines(capsys) == []

@@ -42,5 +42,5 @@ def test_a_signal_that_waits_is_told_of_once_and_by_whoever_asks(capsys: pytest.
         assert capsys.readouterr().err == ""  # it may have interrupted another print
         assert signals()
         assert signals()
-    assert capsys.readouterr().err == "SIGHUP: the step is finished and saved; once more ends at once\n"
+    assert capsys.readouterr().err == "SIGHUP: the step is finished and saved; a second signal ends at once\n"
     assert signals.interruption("").exit_code == 129

@@ -105,7 +105,7 @@ def test_training_on_16_bit_pairs_learns_in_counts() -> None:
     assert kind == "linear"
     assert float(low) == pytest.approx(96, rel=0.05)
     assert 130 < float(high) < 230
-    assert f"values from {float(low):.4g} to {float(high):.4g} are 0 to 1 for the network" in answer.err
+    assert f"values {float(low):.4g} to {float(high):.4g} are scaled to 0 to 1" in answer.err
 
     answer = n2n("denoise", "--model", "run/best.pth", "a/0.tif", "out.tif")
     assert answer.code == 0
@@ -147,7 +147,7 @@ def test_training_on_single_pictures_and_on_folders_of_counts() -> None:
     for options in (("--single-image", "a"), ("--data", "clean", "--noise", "gaussian:10")):
         answer = n2n("train", "--config", "gray.toml", *options, "--epochs", "1", "--out", options[0][2:])
         assert answer.code == 0, answer.err
-        assert "are 0 to 1 for the network" in answer.err
+        assert "are scaled to 0 to 1" in answer.err
         assert len(errors_of(answer.err)) == 2
 
 

@@ -232,7 +232,7 @@ def test_copies_are_refused(tmp_path: Path) -> None:
 def test_frames_that_show_other_things_are_refused(tmp_path: Path) -> None:
     levels = np.random.default_rng(0).uniform(100, 40_000, (16, 10, 12))
     frames = counted(levels.repeat(4, axis=1).repeat(4, axis=2))
-    with pytest.raises(DataError, match="no views of one scene"):
+    with pytest.raises(DataError, match="do not show one scene"):
         opened(write_movie(tmp_path / "m.tif", frames))
 
 

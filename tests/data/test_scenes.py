@@ -107,7 +107,7 @@ def test_measured_shots_in_a_set_for_display_are_told_of(tmp_path: Path) -> None
         Image.fromarray(values).save(tmp_path / name)
     error = told(DataError, lambda: read_scenes(of_files(tmp_path / "a.tif", tmp_path / "b.tif"), smallest=4))
     assert error.message.startswith("2 shots cannot be used: ")
-    assert f"`{tmp_path}/a.tif` has int32 values, other pictures of the set are for display" in error.message
+    assert f"`{tmp_path}/a.tif` has int32 values, unlike the display pictures of the set" in error.message
 
 
 def test_missing_shots_are_told_of(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_shift_is_told_and_corrected(tmp_path: Path) -> None:
     assert notes == (f"{told_of} and -5 right; `--align` corrects it",)
     assert kept.size == (72, 80)
     (cut,), notes = read_scenes(bursts(tmp_path), smallest=8, align=True)
-    assert notes == (f"{told_of} and -5 right; only what all shots of a scene show is used",)
+    assert notes == (f"{told_of} and -5 right; only the area that all shots of a scene show is used",)
     assert cut.size == (67, 74)
     floats = [cut.crop(i, 0, 0, 60, 3) for i in range(3)]
     for other in floats[1:]:
@@ -209,7 +209,7 @@ def test_equal_shots_are_told_of_as_such(tmp_path: Path) -> None:
 def test_shots_without_structure_tell_no_shift(tmp_path: Path) -> None:
     write_burst(tmp_path / "a", [noisy(np.full((32, 32, 1), 0.5), seed=i) for i in range(3)])
     _, notes = read_scenes(bursts(tmp_path), smallest=8, align=True)
-    assert notes[0] == "whether 2 of 2 shots are shifted cannot be measured: they have too little structure"
+    assert notes[0] == "the shift of 2 of 2 shots cannot be measured: they have too little structure"
 
 
 def test_a_scene_that_is_too_small_when_aligned(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_damaged_pictures_do_not_decide(tmp_path: Path) -> None:
 
 def test_note_names_the_range() -> None:
     assert values_note(None) == ()
-    assert values_note(parse_values("linear:91.5~185")) == ("values from 91.5 to 185 are 0 to 1 for the network",)
+    assert values_note(parse_values("linear:91.5~185")) == ("values 91.5 to 185 are scaled to 0 to 1",)
 
 
 # Pictures as a network sees them
@@ -162,5 +162,5 @@ def test_display_pictures_stay_as_they_are(rng: np.random.Generator) -> None:
 def test_measured_pictures_in_a_set_for_display_are_refused(dtype: str) -> None:
     picture = Picture(np.zeros((4, 5, 1), dtype))
     error = told(ImageError, lambda: seen_pixels("`a.tif`", picture, None))
-    assert error.message == f"`a.tif` has {np.dtype(dtype)} values, other pictures of the set are for display"
-    assert error.hint == "one kind of pictures in a set, or `--values linear`"
+    assert error.message == f"`a.tif` has {np.dtype(dtype)} values, unlike the display pictures of the set"
+    assert error.hint == "use pictures of one kind, or `--values linear`"

@@ -58,7 +58,7 @@ def test_of_one_scene_a_region_is_held_out(shape: tuple[int, int], what: str, pa
     dataset = opened(
         tmp_path / "a", "pairs", 1, second=str(tmp_path / "b"), pairs=300, validation_pairs=300, values="display"
     )
-    assert f"it is the only one: its last {part} {what} are held out" in words(dataset)
+    assert f"the last {part} {what} of this only scene are held out" in words(dataset)
     learned, measured = (np.rint(pairs.batch(range(300))[0] * 65535) for pairs in (dataset.train, dataset.validation))
     assert not set(learned.ravel()) & set(measured.ravel())
     border = first[-part, 0, 0] if what == "rows" else first[0, -part, 0]
@@ -98,7 +98,7 @@ def test_pairs_go_from_the_first_folder_to_the_second(tmp_path: Path) -> None:
     for got in (dataset, opened(table, "pairs")):
         assert "2 scenes for training, with 4 shots and 2 pairs of shots; 1 scene held out" in words(got)
         assert "validation PSNR is against the other shot, whose noise keeps it low" in words(got)
-        assert "the shots bring their own noise: `data.noise` is not used" in words(got)
+        assert "the shots have their own noise: `data.noise` is not used" in words(got)
         noise = [np.diff(view, axis=3).std() for view in got.train.batch(range(30))]
         assert noise[0] > 1.5 * noise[1]
         np.testing.assert_array_equal(got.train.batch([4])[0], dataset.train.batch([4])[0])
@@ -134,7 +134,7 @@ def test_single_pictures(tmp_path: Path) -> None:
 def test_one_single_picture_is_parted(tmp_path: Path) -> None:
     save(tmp_path / "a.png", numbered(16, 40))
     dataset = opened(tmp_path, "single", 1)
-    assert "1 picture for training; it is the only one: its last 16 columns are held out" in words(dataset)
+    assert "1 picture for training; the last 16 columns of this only picture are held out" in words(dataset)
     save(tmp_path / "a.png", numbered(16, 31))
     assert "too small" in told(DataError, lambda: opened(tmp_path, "single", 1)).message
 

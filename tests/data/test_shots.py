@@ -151,8 +151,8 @@ def test_all_wrong_rows_are_named(tmp_path: Path) -> None:
     path = table(tmp_path, "a.png,b.png\nc.png\nd.png,e.png,f.png\ng.png,\n./h.png,h.png\ni\0.png,j.png\n")
     error = told(DataError, lambda: listed_pairs(path))
     assert error.message == (
-        f"`{path}` is no table of pairs: row 2 has 1 names; row 3 has 3 names; row 4 has 1 names; "
-        "row 5 names the same picture twice; row 6 has a name that no file can have"
+        f"`{path}` is not a table of pairs: row 2 has 1 names; row 3 has 3 names; row 4 has 1 names; "
+        "row 5 names the same picture twice; row 6 has an impossible file name"
     )
 
 
@@ -161,8 +161,8 @@ def test_all_wrong_rows_are_named(tmp_path: Path) -> None:
     [
         ("", "holds no pairs"),
         ("first,second\n", "holds no pairs"),
-        (b"\xff,\x00", "is no table of pairs: 'utf-8' codec"),
-        ('"a.png,b.png\n', "is no table of pairs: unexpected end of data"),
+        (b"\xff,\x00", "is not a table of pairs: 'utf-8' codec"),
+        ('"a.png,b.png\n', "is not a table of pairs: unexpected end of data"),
     ],
 )
 def test_what_is_no_table(text: str | bytes, message: str, tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_what_is_no_table(text: str | bytes, message: str, tmp_path: Path) -> No
 def test_a_table_that_is_not_there_is_a_folder_or_is_too_long(tmp_path: Path) -> None:
     missing = tmp_path / "no.csv"
     assert told(DataError, lambda: listed_pairs(missing)).message == f"there is no table of pairs `{missing}`"
-    assert "is a folder and not a table" in told(DataError, lambda: listed_pairs(tmp_path)).message
+    assert "is a folder, not a table" in told(DataError, lambda: listed_pairs(tmp_path)).message
     long = table(tmp_path, "a.png,b.png")
     os.truncate(long, 100_000_001)
     assert "is too long" in told(DataError, lambda: listed_pairs(long)).message

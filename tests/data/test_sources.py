@@ -76,7 +76,7 @@ def test_targets_may_have_a_noise_of_their_own(tmp_path: Path) -> None:
     assert target.std() == pytest.approx(2 / 255, rel=0.2)
     assert "noise gaussian:25, of targets gaussian:2, drawn" in words(dataset)
     assert "the noise variance, 0.00006" in words(dataset)
-    with pytest.raises(DataError, match=r"their pixels are not of one size$"):
+    with pytest.raises(DataError, match=r"differ in pixel size$"):
         open_dataset(folder_config(tmp_path, target_noise="pixelate:2"), 3, seed=0)
 
 
@@ -194,7 +194,9 @@ def test_pictures_of_kinds_that_are_not_read_are_told(tmp_path: Path) -> None:
     for name in "abc":
         save(tmp_path / f"{name}.png", colour(8, 8))
     (tmp_path / "d.nrrd").write_bytes(b"NRRD0004")
-    told_of = f"{tmp_path}: left out 1 picture that is not read: NRRD file (1); export as 16-bit TIFF or PNG, or mend"
+    told_of = (
+        f"{tmp_path}: left out 1 picture that is not read: NRRD file (1); export as 16-bit TIFF or PNG, or correct"
+    )
     _, (note,) = read_folder(tmp_path, 3, smallest=8)
     assert note.startswith(told_of)
     assert told_of in words(open_dataset(folder_config(tmp_path), 3, seed=0))
@@ -286,7 +288,8 @@ def test_pairs_of_the_course_are_read_from_their_file_or_their_folder(name: str,
             chosen = part[[n % len(pairs) for n in numbers]]
             np.testing.assert_array_equal(got, chosen.astype(np.float32) * np.float32(1 / 255))
             assert got.dtype == np.float32
-    assert f"12 pairs of `{tmp_path / TRAIN}`, measured on 5 of `{tmp_path / VALIDATION}`" in words(dataset)
+    shown = f"12 training pairs from `{tmp_path / TRAIN}`, 5 validation pairs from `{tmp_path / VALIDATION}`"
+    assert shown in words(dataset)
     assert "`data.noise` and `data.size` are not used" in words(dataset)
     assert "validation PSNR is the figure to watch" in words(dataset)
 
@@ -339,14 +342,14 @@ def test_a_pair_file_without_its_other_half(tmp_path: Path) -> None:
 def test_the_pairs_to_measure_with_are_not_learned_from(tmp_path: Path) -> None:
     write_pairs(tmp_path)
     error = told(DataError, lambda: open_dataset(folder_config(tmp_path / VALIDATION), 3, seed=0))
-    assert "the pairs that training is measured on" in error.message
+    assert "the validation pairs" in error.message
 
 
 @pytest.mark.parametrize("name", ["no-such.pkl", "x" * 300 + ".pth"])
 def test_a_missing_pair_file(name: str, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         open_dataset(folder_config(tmp_path / name), 3, seed=0)
-    assert caught.value.message == f"there is no file of pairs `{tmp_path / name}` that may be read"
+    assert caught.value.message == f"there is no readable file of pairs `{tmp_path / name}`"
 
 
 def test_a_pickle_is_refused(tmp_path: Path) -> None:

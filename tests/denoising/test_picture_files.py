@@ -102,7 +102,7 @@ def test_a_bad_file_does_not_stop_the_others() -> None:
     assert [outcome.task for outcome in outcomes] == tasks
     errors = [outcome.record()["error"] for outcome in outcomes]
     assert errors[1].startswith("`bad.png` is not a whole PNG")
-    assert errors[2] == "`b.xyz` does not end in the name of an image format"
+    assert errors[2] == "`b.xyz` does not have the extension of an image format"
     assert errors[3] == "there is no file `missing.png`"
     assert sorted(path.name for path in Path().iterdir()) == ["a.png", "b.png", "bad.png", "c.png", "out-a.png"]
     assert value("c.png") == 100  # onto itself

@@ -280,8 +280,8 @@ def test_pictures_of_other_kinds_are_told_in_one_line() -> None:
     plan = plan_folder([Path("in")], Path("out"), FolderOptions())
     assert [task.source for task in plan.tasks] == [Path("in/a.png")]
     assert plan.notes == (
-        "in: left out 4 pictures that are not read: HEIC picture (2), NRRD file (1), TIFF without its ending (1); "
-        "export as 16-bit TIFF or PNG, or mend the ending",
+        "in: left out 4 pictures that are not read: HEIC picture (2), NRRD file (1), TIFF without its extension (1); "
+        "export as 16-bit TIFF or PNG, or correct the extension",
     )
     assert plan_folder([Path("in")], Path("out"), FolderOptions(patterns=["*.png"])).notes == ()
 
@@ -292,5 +292,5 @@ def test_a_folder_of_other_kinds_alone() -> None:
         plan_folder([Path("in")], Path("out"), FolderOptions())
     assert caught.value.message == (
         "`in` holds no pictures; in: left out 1 picture that is not read: camera raw file (1); "
-        "export as 16-bit TIFF or PNG, or mend the ending"
+        "export as 16-bit TIFF or PNG, or correct the extension"
     )

@@ -94,7 +94,7 @@ def test_real_pairs_take_no_other_noise(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         open_evaluation_set(config(), folder, folder, "gaussian:9", seed=0)
     assert caught.value.message == (
-        f"`--noise` and `--seed` cannot be used: the pictures of `{folder}` are noisy as they are"
+        f"`--noise` and `--seed` cannot be used: the pictures of `{folder}` are already noisy"
     )
     with pytest.raises(UsageError, match=r"^`--crops` cannot be used"):
         open_evaluation_set(config(), folder, folder, crops=3)
@@ -115,8 +115,8 @@ def test_portraits_are_scored_upright_and_kinds_that_are_not_read_are_told(tmp_p
     (batch,) = found.batches
     assert np.array_equal(batch.noisy, batch.clean)
     assert found.notes == (
-        f"{noisy}: left out 1 picture that is not read: AVIF picture (1); export as 16-bit TIFF or PNG, or mend the "
-        "ending",
+        f"{noisy}: left out 1 picture that is not read: AVIF picture (1); export as 16-bit TIFF or PNG, or correct "
+        "the extension",
     )
 
 

@@ -148,7 +148,7 @@ def test_a_picture_smaller_than_a_block_is_named(size: Pair, tmp_path: Path) -> 
     with pytest.raises(DataError) as caught:
         next(scores)
     assert caught.value.message == f"`{folder}/1.png` has {size[0]}x{size[1]} pixels, less than one block of pixelate:4"
-    assert caught.value.hint == "take pictures below 4 pixels out of the folder, or use a smaller block"
+    assert caught.value.hint == "remove pictures below 4 pixels from the folder, or use a smaller block"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1)])
@@ -245,7 +245,7 @@ def test_what_a_pair_file_has_no_use_for_is_refused(given: dict[str, Any], named
     for source in (path, str(tmp_path)):
         with pytest.raises(UsageError) as caught:
             list(evaluate(*scaling(), source, **given))
-        assert caught.value.message == f"{named} cannot be used: the pairs of `{path}` bring their own noise and size"
+        assert caught.value.message == f"{named} cannot be used: the pairs of `{path}` have their own noise and size"
         assert caught.value.hint == f"leave out {named}, or name a folder of pictures: `--data FOLDER`"
 
 
@@ -287,7 +287,7 @@ def test_pairs_to_learn_from_are_not_scored(tmp_path: Path) -> None:
     path = write_pair_file(tmp_path / "train_data.pkl", level(1, 2, 3, 4, 6), level(1, 2, 3, 4, 6))
     with pytest.raises(DataError) as caught:
         list(evaluate(*scaling(), path))
-    assert caught.value.message == f"`{path}` holds pairs (noisy, noisy) to learn from; a score needs clean pictures"
+    assert caught.value.message == f"`{path}` holds training pairs (noisy, noisy); a score needs clean pictures"
     assert caught.value.hint == f"name the file of pairs (noisy, clean): `--data {tmp_path / 'val_data.pkl'}`"
 
 
@@ -407,4 +407,4 @@ def test_held_out_pictures_that_are_too_large_are_refused() -> None:
     with pytest.raises(DataError) as caught:
         evaluate(model, replace(config, data=data), None)
     assert caught.value.message == "a picture that the training held out has 4,294,967,296 pixels"
-    assert caught.value.hint == "name pictures to measure on: `--data FOLDER`"
+    assert caught.value.hint == "name pictures to evaluate on: `--data FOLDER`"

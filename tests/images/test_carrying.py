@@ -219,7 +219,7 @@ def test_bytes_behind_a_picture_are_named() -> None:
     for data in (jpeg_with(), png_with(), webp_with(), progressive.getvalue(), long.getvalue()):
         assert read_picture(io.BytesIO(data), name="it").notes == ()
         found = read_picture(io.BytesIO(data + b"\xff\xd8 a video \xff\xd9"), name="it")
-        assert found.notes == ("what follows its picture (13 bytes) was left out",)
+        assert found.notes == ("data after its picture (13 bytes) was left out",)
 
 
 def test_a_tiff_has_the_byte_order_of_exif_data_from_elsewhere() -> None:

@@ -94,9 +94,7 @@ def test_a_tiff_with_the_name_of_a_raw_file_is_one(tmp_path: Path, ending: str) 
 
 
 def test_a_preview_is_not_taken_for_the_picture() -> None:
-    with pytest.raises(
-        ImageError, match=r"holds but a preview in its first page; its picture lies in a directory below"
-    ):
+    with pytest.raises(ImageError, match=r"holds only a preview in its first page; its picture is in a subdirectory"):
         read_picture(io.BytesIO(raw_tiff({254: 1}, {254: 0})), name="it")
     # A pyramid has it the other way round, and a thumbnail alone is a picture.
     assert read_picture(io.BytesIO(raw_tiff({}, {254: 1, 256: 4, 257: 4})), name="it").pixels.shape == (8, 8, 1)
@@ -176,7 +174,7 @@ def test_a_png_that_ends_behind_its_pixels(tmp_path: Path) -> None:
         (tmp_path / "a.png").write_bytes(data[:-12])
         picture = read_picture(tmp_path / "a.png")
         assert np.array_equal(picture.pixels, np.atleast_3d(pixels))
-        assert picture.notes == ("it ends behind its pixels: what may follow was left out",)
+        assert picture.notes == ("it ends right after its pixels: later data may be missing",)
 
 
 def test_a_bmp_keeps_its_alpha(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_impossible_headers_are_refused(place: int, value: int, message: str, tm
 
 def test_damaged_and_large_files_are_refused(tmp_path: Path) -> None:
     data = written(tmp_path / "a.mrc", COUNTS.astype(np.int16)).read_bytes()
-    assert "its header is cut off" in refused(data[:600]).message
+    assert "its header is truncated" in refused(data[:600]).message
     assert "its 4 sections should take 2,224 bytes, it has 2,223" in refused(data[:-1]).message
     assert "`it`, page 1, claims to have 9 x 6 = 54 pixels" in refused(data, max_pixels=53).message
 

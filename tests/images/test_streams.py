@@ -146,7 +146,7 @@ def test_a_closed_pipe_is_told_from_a_full_disk() -> None:
 
 
 def test_what_a_stream_needs_to_be_told() -> None:
-    with pytest.raises(ArgumentError, match="it must be named, for a stream has no ending: PNG"):
+    with pytest.raises(ArgumentError, match="it must be given for a stream: PNG"):
         write_picture(Pipe(), Picture(RGB), name="stdout")
     with pytest.raises(
         ArgumentError, match=r"`format` is 'GIF', it must be one of PNG, JPEG, TIFF, WEBP, BMP, FITS, MRC$"

@@ -263,7 +263,7 @@ def test_a_single_picture_is_one_page(rng: np.random.Generator) -> None:
 
 CHAINS: dict[str, tuple[int, bytes, str]] = {  # place that the first page names as the next, bytes there, the note
     "in a circle": (8, b"", "its list of pages leads back to an earlier one: page 2 and what may follow were left out"),
-    "behind the end": (2**31, b"", "its list of pages leads behind the end of the file: page 2 and what may follow"),
+    "behind the end": (2**31, b"", "its list of pages leads beyond the end of the file: page 2 and what may follow"),
     "to zeros": (200, bytes(100), "its list of pages leads to something else: page 2 and what may follow"),
     "to noise": (200, b"\xff" * 100, "the list of its tags is damaged: page 2 and what may follow"),
 }
@@ -283,7 +283,7 @@ def test_a_chain_of_pages_that_ends_in_damage_costs_no_page_before(place: int, t
 
 def test_a_first_directory_that_is_cut_is_no_picture() -> None:
     data = tiff(1, 1, 16, 2, bytes(6), samples=3)
-    assert "its list of pages leads behind the end of the file" in refusal(data[:9])
+    assert "its list of pages leads beyond the end of the file" in refusal(data[:9])
     assert "the list of its tags is damaged" in refusal(data[:60])
     assert "it ends too early" in refusal(data[: 8 + 2 + 9 * 12 + 4 + 2])  # the bits of a channel
 
@@ -467,7 +467,7 @@ def test_alpha_that_was_multiplied_in_is_taken_out(dtype: type) -> None:
     half = round((whole // 5) * whole / share)
     assert picture.pixels.tolist() == [[[half, 0, whole], [0, 0, 0], [1, 2, whole]]]
     assert np.array_equal(picture.alpha, pixels[..., 3])  # type: ignore[arg-type]
-    assert picture.notes == ("its colours were divided by its alpha, which had been multiplied in",)
+    assert picture.notes == ("its premultiplied colours were divided by its alpha",)
     struct.pack_into("<I", data, at + 8, 0)
     assert read(bytes(data)).notes == ("its fourth channel, whose meaning is not stated, was left out",)
     assert read(bytes(data)).alpha is None

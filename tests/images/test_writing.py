@@ -120,8 +120,8 @@ def test_the_format_is_that_of_the_ending(name: str, wanted: str) -> None:
 @pytest.mark.parametrize("name", ["a", "a.", "png", ".png", "a.png/b", "a.gif", "a.png.txt"])
 def test_an_unknown_ending(tmp_path: Path, name: str) -> None:
     for error in (refused(name, format_of), not_written(name, Picture(RGB))):
-        assert error.message == f"`{name}` does not end in the name of an image format"
-        assert error.hint == "known endings: " + ", ".join(FORMATS)
+        assert error.message == f"`{name}` does not have the extension of an image format"
+        assert error.hint == "known extensions: " + ", ".join(FORMATS)
 
 
 NOT_HELD: dict[str, tuple[str, Picture, str]] = {
@@ -135,7 +135,7 @@ NOT_HELD: dict[str, tuple[str, Picture, str]] = {
     "doubles in PNG": ("a.png", Picture(np.zeros((2, 3, 1))), "PNG cannot hold float64 pixels"),
     "alpha of another depth": ("a.png", Picture(DEEP[..., None], ALPHA), "its alpha is uint8 of the shape (2, 3)"),
     "alpha of another size": ("a.png", Picture(GRAY[..., None], ALPHA[:1]), "its alpha is uint8 of the shape (1, 3)"),
-    "two channels": ("a.png", Picture(np.zeros((2, 3, 2), np.uint8)), "of the shape (2, 3, 2) are no picture"),
+    "two channels": ("a.png", Picture(np.zeros((2, 3, 2), np.uint8)), "of the shape (2, 3, 2) are not a picture"),
     "too wide for JPEG": (
         "a.jpg",
         Picture(np.zeros((1, 65_501, 1), np.uint8)),

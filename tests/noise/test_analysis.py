@@ -113,7 +113,7 @@ def test_small_pictures_tell_nothing(size: tuple[int, int]) -> None:
     for channels in (1, 3):
         found = analyse_noise(np.zeros((*size, channels), np.uint8))
         assert math.isnan(found.sigma)
-        assert str(found) == "too small to tell"
+        assert str(found) == "picture too small to measure"
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 16), (16, 3000), (1100, 16), (23, 31)])

@@ -78,8 +78,8 @@ def test_what_is_told_of_correlated_noise(rng: np.random.Generator) -> None:
     told = [correlation_notes(*pictures, factor)[0] for factor in (1, 2, 4)]
     found = [float(re.sub(r".*\((0\.\d\d)\).*", r"\1", note)) for note in told]
     assert found == pytest.approx([6 / 7, 5 / 7, 3 / 7], abs=0.03)
-    assert told[0].startswith("what was removed is correlated between neighbouring pixels (")
-    assert told[0].endswith("; look whether `--pd 2` is better")
+    assert told[0].startswith("the removed noise is correlated between neighbouring pixels (")
+    assert told[0].endswith("; try `--pd 2`")
     assert told[1].startswith("noise 2 pixels apart is still correlated (")
     assert told[1].endswith("; try `--pd 3`")
     assert told[2].endswith(")")

@@ -252,9 +252,9 @@ BOTH = "photons on white, from 0.1 to 1000000, and " + SIGMA
         (["pixelate:" + s for s in ("1", "1.5", "2.5", "0", "-8", "65", "nan", "inf", "2-3")], BLOCK),
         (["poisson:0", "poisson:1e7"], "photons on white, from 0.1 to 1000000"),
         (["poisson-gaussian:30", "poisson-gaussian:0,5", "poisson-gaussian:30,256", "poisson-gaussian:1,2,3"], BOTH),
-        (["bernoulli:0.96", "bernoulli:-0.1"], "the part of the pixels that are lost, from 0 to 0.95"),
-        (["impulse:1"], "the part of the pixels that are wrong, from 0 to 0.95"),
-        (["text:0.5"], "the part of the pixels under letters, from 0 to 0.45"),
+        (["bernoulli:0.96", "bernoulli:-0.1"], "the fraction of lost pixels, from 0 to 0.95"),
+        (["impulse:1"], "the fraction of wrong pixels, from 0 to 0.95"),
+        (["text:0.5"], "the fraction of pixels under letters, from 0 to 0.45"),
     ],
 )
 def test_a_strength_out_of_range(texts: list[str], needed: str) -> None:

@@ -117,8 +117,8 @@ def test_noise_that_neighbours_share_is_told_where_it_matters() -> None:
     without, told = run(white_task, shared_task, estimates=True)
     assert without.notes == []
     (note,) = told.notes
-    assert note.startswith("what was removed is correlated between neighbouring pixels (0.6")
-    assert note.endswith("; look whether `--pd 2` is better")
+    assert note.startswith("the removed noise is correlated between neighbouring pixels (0.6")
+    assert note.endswith("; try `--pd 2`")
     (apart,) = run(shared_task, pd=2)
     assert apart.notes[0].startswith("noise 2 pixels apart is still correlated (0.3")
     assert run(shared_task, pd=3)[0].notes == []

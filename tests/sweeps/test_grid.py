@@ -62,8 +62,8 @@ def test_long_and_odd_values_have_different_folder_names() -> None:
 @pytest.mark.parametrize(
     ("grid", "message"),
     [
-        ([("train.lr", [0.001, 1e-3])], "`train.lr=0.001` comes twice among the values"),
-        ([("train.lr", [1, 1.0])], "`train.lr=1` comes twice among the values"),
+        ([("train.lr", [0.001, 1e-3])], "`train.lr=0.001` occurs twice among the values"),
+        ([("train.lr", [1, 1.0])], "`train.lr=1` occurs twice among the values"),
         ([("train.lr", [1]), ("train.lr", [2])], "a sweep is over one key or two different ones, not over train.lr, "),
         ([("train.lr", [1]), ("train.seed", [2]), ("data.size", [8])], "a sweep is over one key or two different"),
         ([], "a sweep is over one key or two different ones, not over none"),

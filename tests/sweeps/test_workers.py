@@ -108,7 +108,7 @@ def test_a_killed_worker_has_failed(tmp_path: Path) -> None:
         until_epoch(worker, 1)
         os.kill(worker.pid, signal.SIGKILL)
         last = messages_of(worker)[-1]
-    hint = "perhaps there is too little memory: fewer `--jobs`"
+    hint = "if memory is short: fewer `--jobs`"
     assert last == Ended("failed", "its process was ended by SIGKILL", hint)
 
 

@@ -104,5 +104,5 @@ def test_only_figures_of_epochs_get_from_a_checkpoint_into_the_metrics(
     before = Path("run/metrics.jsonl").read_bytes()
     answer = n2n("train", "--resume", "run", "--epochs", "2")
     assert answer.code == 1
-    assert "error: `run/last.pth` does not say how far its training has come\n" in answer.err
+    assert "error: `run/last.pth` holds no training progress\n" in answer.err
     assert Path("run/metrics.jsonl").read_bytes() == before

@@ -58,7 +58,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     told = {
         tmp_path / "missing": ("there is no run `{}`", "name a run's folder, as `runs/default-1`"),
-        tmp_path / "sweep": ("`{}` holds no `metrics.jsonl`", "it holds runs: `{}/train.lr=1` is one"),
+        tmp_path / "sweep": ("`{}` holds no `metrics.jsonl`", "name a run in it, as `{}/train.lr=1`"),
         tmp_path / "binary": ("`{}` is not text", "a run's `metrics.jsonl` has a line of JSON an epoch"),
         written(tmp_path / "empty"): ("`{}` holds no epoch yet", "wait for the training's first epoch to end"),
     }

@@ -464,7 +464,7 @@ def test_pairs_of_a_size_that_the_network_does_not_keep_are_refused(tmp_path: Pa
     with pytest.raises(TrainingError) as caught:
         list(train(small_config(tmp_path), new_run(tmp_path / "run")))
     assert caught.value.message == "this network cannot train on pictures of 5x8 pixels"
-    assert caught.value.hint == "cut them to a multiple of 2x2 pixels, or take another network"
+    assert caught.value.hint == "crop them to a multiple of 2x2 pixels, or use another network"
     assert not any((tmp_path / "run").iterdir())
 
 

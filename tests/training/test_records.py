@@ -72,7 +72,7 @@ def test_what_says_something_else_is_refused(wrong: dict[str, Any]) -> None:
     for facts in ({}, {"progress": None}, {"progress": [right]}, {"progress": right | wrong}):
         with pytest.raises(CheckpointError) as caught:
             Progress.of(facts, Path("a.pth"))
-        assert caught.value.message == "`a.pth` does not say how far its training has come"
+        assert caught.value.message == "`a.pth` holds no training progress"
         assert caught.value.hint
 
 

@@ -312,7 +312,7 @@ def test_a_checkpoint_of_another_kind_is_refused(leaves: Path, tmp_path: Path) -
     model.save(run.last)
     assert refused(run, small_config(leaves, average=0.9)) == (f"{lacks}`own_weights`, no `averaged_steps`", hint)
     message, hint_of_old = refused(run, config)  # as before runs could be gone on with
-    assert message == f"`{run.last}` does not say how far its training has come"
+    assert message == f"`{run.last}` holds no training progress"
     assert (
         hint_of_old
         == "it was not written by this version's `n2n train`; `n2n train` without `--resume` starts a new training"
@@ -336,7 +336,7 @@ def test_fewer_pairs_than_there_were_are_told_of(leaves: Path, tmp_path: Path) -
     stopped_after(3, small_config(leaves), run)
     message, hint = refused(run, small_config(leaves, pairs=14))
     assert message == f"`{run.last}` is from within an epoch of more steps than the 2 that there are now"
-    assert hint == "go on with the pictures that the training was begun with: `--data`"
+    assert hint == "continue with the pictures that the training started with: `--data`"
 
 
 def test_without_its_best_checkpoint_a_run_is_not_gone_on_with(leaves: Path, tmp_path: Path) -> None:
@@ -344,8 +344,8 @@ def test_without_its_best_checkpoint_a_run_is_not_gone_on_with(leaves: Path, tmp
     stopped_after(5, small_config(leaves), run)
     run.best.unlink()
     message, hint = refused(run, small_config(leaves))
-    assert message == f"`{run.best}` is missing: the best epoch so far, with which the next ones are compared"
-    assert hint == f"put the last one in its place: `cp '{run.last}' '{run.best}'`"
+    assert message == f"`{run.best}` is missing: later epochs are compared with this best epoch so far"
+    assert hint == f"replace it by the last one: `cp '{run.last}' '{run.best}'`"
 
 
 # Stopping

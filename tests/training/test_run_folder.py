@@ -94,7 +94,7 @@ def test_a_run_is_not_overwritten_unless_forced(name: str) -> None:
     Path("mine", name).write_text("old")
     error = refused(Path("mine"))
     assert error.message == "`mine` holds a run already"
-    assert error.hint == "another `--out`, or `--force` to replace what is there"
+    assert error.hint == "another `--out`, or `--force` to replace that run"
     assert Path("mine", name).read_text() == "old"
     run = create_run(Path("mine"), name="default", force=True)
     assert Path("mine", name).read_text() == "old"  # it may turn out that there is nothing to replace it with

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from n2n_cli.cli.console import tell
+from n2n_cli.cli.console import log
 from n2n_cli.cli.denoise.parsers import name_part, picture_format
 from n2n_cli.cli.denoise.plan import choose_shard, is_many, plan_words, show_plan
 from n2n_cli.cli.denoise.results import Counts, Results, end, run
@@ -161,7 +161,7 @@ def denoise(
     plan = plan_words(sources, target, folder_options, dry_run=dry_run, in_place=in_place, model=model)
     tasks = choose_shard(plan, shard, many=is_many(sources))
     for note in plan.notes:
-        tell(note)
+        log(note)
     if dry_run:
         show_plan(tasks, skip_existing=skip_existing, as_json=as_json)
         end(Counts(len(tasks)), plan.problems)
@@ -172,14 +172,14 @@ def denoise(
         chosen = choose_model(model)
         model_name = chosen.name
         if chosen.note:
-            tell(chosen.note)
+            log(chosen.note)
         if chosen.by_default and config is None and effort != "fast":
             denoiser = BundledModels(effort, threads=threads, ensemble=ensemble)
         else:
             denoiser = Model.from_checkpoint(chosen.path, config, threads=threads)
             if ensemble or effort == "best":
                 denoiser.predict_as_ensemble()
-            tell(f"model: {chosen.text}{_better(denoiser)}")
+            log(f"model: {chosen.text}{_better(denoiser)}")
     options = DenoiseOptions(
         strength=strength,
         image_format=image_format,

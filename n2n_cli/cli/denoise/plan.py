@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from n2n_cli.cli.console import result, tell
+from n2n_cli.cli.console import log, result
 from n2n_cli.cli.denoise.streams import check_stdout, open_stdin
 from n2n_cli.distributed.shards import Shard, shard_of_process
 from n2n_cli.errors import ImageError, UsageError, printable
@@ -142,7 +142,7 @@ def choose_shard(plan: Plan, shard: Shard | None, *, many: bool) -> tuple[Denois
     tasks = shard.of(plan.tasks)
     if shard.count > 1:
         all_of_them = "" if given else "; `--shard 1/1` takes all"
-        tell(f"shard {shard} (by {shard.reason}): {len(tasks)} of {len(plan.tasks)} pictures{all_of_them}")
+        log(f"shard {shard} (by {shard.reason}): {len(tasks)} of {len(plan.tasks)} pictures{all_of_them}")
     return tasks
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from n2n_cli.cli.console import complain, explain, result, result_bytes, settings, tell
+from n2n_cli.cli.console import complain, explain, log, result, result_bytes, settings
 from n2n_cli.cli.denoise.bar import Bar
 from n2n_cli.cli.signals import StopSignals
 from n2n_cli.errors import N2NError, counted, printable
@@ -101,22 +101,22 @@ def run(
             raise signals.interruption(hint, done=done) from None
     if len(tasks) > 1:
         skipped = f", {counts.skipped} skipped" if counts.skipped else ""
-        tell(f"{counted(counts.done, 'picture')} denoised{skipped} in {time.perf_counter() - started:.1f} s")
+        log(f"{counted(counts.done, 'picture')} denoised{skipped} in {time.perf_counter() - started:.1f} s")
     return counts
 
 
 def _report(outcome: Outcome, counts: Counts, *, many: bool) -> None:
     """Report on a finished picture; that a format is lossy, once."""
     if outcome.notes:
-        tell(f"{outcome.task.source}: {'; '.join(outcome.notes)}")
+        log(f"{outcome.task.source}: {'; '.join(outcome.notes)}")
     if outcome.lossy and not counts.lossy:
-        tell(f"{outcome.task.target}: {outcome.lossy} loses a little of what is written; PNG and TIFF do not")
+        log(f"{outcome.task.target}: {outcome.lossy} loses a little of what is written; PNG and TIFF do not")
         counts.lossy = True
     if settings.verbose and many:
-        tell(_line(outcome))
+        log(_line(outcome))
     if settings.verbose:
         for learned in outcome.learned:
-            tell(f"{outcome.task.source}: {learned}")
+            log(f"{outcome.task.source}: {learned}")
 
 
 def end(counts: Counts, problems: Sequence[N2NError] = ()) -> None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from n2n_cli.cli.console import confirm, result, tell
+from n2n_cli.cli.console import confirm, log, result
 from n2n_cli.cli.options import Assignments, Json, Threads, config_option, number, option, overridden, whole_number
 from n2n_cli.cli.signals import StopSignals
-from n2n_cli.cli.sweep.progress import log, progress
+from n2n_cli.cli.sweep.progress import log_event, progress
 from n2n_cli.errors import N2NError, UsageError, counted, printable
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from n2n_cli.sweeps.sweep import Sweep
 
 _MOST_JOBS = 1024
-_HOW_TO_GO_ON = "the same command continues it"
+_HOW_TO_CONTINUE = "the same command continues it"
 
 
 def sweep(
     params: Annotated[list[str], option("--param", "KEY", str, "Configuration key to vary, as train.lr; repeatable.")],
-    values: Annotated[list[str], option("--values", "X,Y,...", str, "Values of the key, commas between; repeatable.")],
+    values: Annotated[list[str], option("--values", "X,Y,...", str, "Comma-separated values of the key; repeatable.")],
     config: Annotated[str, option("--config", "FILE|NAME", str, "Configuration.")] = "default",
     data: Annotated[
         str | None, option("--data", "FOLDER|FILE", str, "Pictures, or pairs.", default="as configured")
@@ -36,20 +36,21 @@ def sweep(
     assignments: Assignments = None,
     out: Annotated[Path | None, option("--out", "FOLDER", Path, "Sweep folder.", default="runs/sweep-NAME-KEY")] = None,
     jobs: Annotated[
-        int | None, option("--jobs", "N", whole_number(1, _MOST_JOBS), "Trainings at a time.", default="one per core")
+        int | None, option("--jobs", "N", whole_number(1, _MOST_JOBS), "Parallel trainings.", default="one per core")
     ] = None,
     threads: Threads = None,
     as_json: Json = False,
-    force: Annotated[bool, typer.Option("--force", help="Start over, also what is finished.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Repeat also finished trainings.")] = False,
 ) -> None:
     """Find the best value of a setting by short trainings.
 
-    Two --param, with two --values: every value of the one with every value of the other. A key train.X may be called
-    optim.X. Fewer --jobs run at a time where memory is short; they share --threads.
+    Two --param, each with its --values, train every combination of the two. A key train.X may also be written optim.X.
+    All --jobs share --threads; fewer jobs run at the same time if memory is short.
 
-    The line on stdout names the best value and its validation PSNR. All results are in the sweep's folder: sweep.json,
-    sweep.csv and, with the extra `plot` installed, sweep.svg and sweep.png. The same command again goes on with what is
-    not finished; more values may be named. A training that diverges is a result; one that fails does not stop the rest.
+    The line on stdout names the best value and its validation PSNR. The sweep folder holds all results: sweep.json,
+    sweep.csv and, with the extra `plot` installed, sweep.svg and sweep.png. Running the same command again continues
+    unfinished trainings, and may add values. A diverged training counts as a result; a failed one does not stop the
+    others.
 
     Examples:
 
@@ -65,7 +66,7 @@ def sweep(
     if place.count > 1:
         raise UsageError(
             f"{place.count} processes were started together ({place.reason}), and each would sweep all of the grid",
-            hint="start one: it starts its trainings itself, `--jobs N` at a time",
+            hint="start one process: it runs the trainings itself, `--jobs N` at a time",
         )
     flags = {"data.source": ("--data", data), "train.epochs": ("--epochs", epochs)}
     base = overridden(config_option(config), flags, assignments)
@@ -76,7 +77,7 @@ def sweep(
     swept = Sweep(folder, points_of(base, grid), force=force)
     left = len(swept.left)
     done = f", {len(swept.points) - left} of them finished" if left < len(swept.points) else ""
-    tell(f"sweep folder: {folder}: {counted(len(swept.points), 'training')}{done}")
+    log(f"sweep folder: {folder}: {counted(len(swept.points), 'training')}{done}")
     failures = _run(swept, jobs, threads)
     _draw(swept)
     if swept.best is not None:
@@ -95,7 +96,7 @@ def _grid(params: list[str], values: list[str]) -> list[tuple[str, list[Any]]]:
 
 
 def _values(text: str) -> list[Any]:
-    """The values of a TOML list without brackets, or plain text between commas."""
+    """Parse the values of a TOML list without brackets, or plain text between commas."""
     import tomllib
 
     try:
@@ -104,12 +105,12 @@ def _values(text: str) -> list[Any]:
     except (ValueError, RecursionError):
         found = [number(part.strip()) for part in text.split(",") if part.strip()]
     if not found:
-        raise UsageError(f"`--values` is {text!r}, it must be values with commas between", hint="as `1e-4,3e-4,1e-3`")
+        raise UsageError(f"`--values` is {text!r}, it must be values separated by commas", hint="as `1e-4,3e-4,1e-3`")
     return found
 
 
 def _run(swept: Sweep, jobs: int | None, threads: int | None) -> dict[str, str | None]:
-    """Do the trainings and report them; returns those that failed, with hints."""
+    """Run and log the trainings; return the failed ones with their hints."""
     from n2n_cli.sweeps.workers import Ended
 
     failures: dict[str, str | None] = {}
@@ -120,15 +121,15 @@ def _run(swept: Sweep, jobs: int | None, threads: int | None) -> dict[str, str |
                 for point, event in events:
                     signals.saves = True
                     show(point, event)
-                    log(swept, point, event)
+                    log_event(swept, point, event)
                     if isinstance(event, Ended) and event.status == "failed":
                         failures[point.name] = event.hint
         except KeyboardInterrupt:
-            raise signals.interruption(_HOW_TO_GO_ON) from None
+            raise signals.interruption(_HOW_TO_CONTINUE) from None
         finally:
             events.close()
         if signals.received is not None and swept.left:
-            raise signals.interruption(f"what was done is saved: {_HOW_TO_GO_ON}")
+            raise signals.interruption(f"finished work is saved: {_HOW_TO_CONTINUE}")
     return failures
 
 
@@ -137,10 +138,10 @@ def _draw(swept: Sweep) -> None:
     from n2n_cli.plots.style import INSTALL, available
 
     if not available():
-        tell(f"no plot is drawn: {INSTALL}")
+        log(f"no plot is drawn: {INSTALL}")
         return
     draw_sweep([*swept.results.values()], swept.plots)
-    tell(f"plot: {', '.join(map(str, swept.plots))}")
+    log(f"plot: {', '.join(map(str, swept.plots))}")
 
 
 def _print_best(swept: Sweep, best: Result, *, as_json: bool) -> None:
@@ -155,13 +156,13 @@ def _print_best(swept: Sweep, best: Result, *, as_json: bool) -> None:
 
 
 def _fail(swept: Sweep, failures: Mapping[str, str | None]) -> None:
-    """Fail if a training did, or none has a result."""
+    """Raise an error if a training failed, or if all of them diverged."""
     if failures:
         hints = {*failures.values()} - {None}
-        again = "the same command again does only what is not finished"
+        again = "the same command repeats only unfinished trainings"
         raise N2NError(
             f"{len(failures)} of {counted(len(swept.points), 'training')} failed: {', '.join(failures)}",
             hint=f"{hints.pop()}; {again}" if len(hints) == 1 else f"solve the problems above; {again}",
         )
     if swept.best is None:
-        raise N2NError("every training diverged: there is no best value", hint="smaller values")
+        raise N2NError("every training diverged: there is no best value", hint="try smaller values")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from n2n_cli.cli.console import settings, tell
+from n2n_cli.cli.console import log, settings
 from n2n_cli.cli.options import (
     Assignments,
     SomeValuesMode,
@@ -51,7 +51,7 @@ def train(
         ),
     ] = None,
     pairs: Annotated[
-        list[str] | None, option("--pairs", "A B|TABLE.csv", str, "Two shots per scene: by file name, or a row each.")
+        list[str] | None, option("--pairs", "A B|TABLE.csv", str, "Two shots per scene: by file name or table row.")
     ] = None,
     bursts: Annotated[
         str | None, option("--bursts", "FOLDER|FILE", str, "A folder or stack per scene, with two or more noisy shots.")
@@ -63,10 +63,10 @@ def train(
         str | None, option("--movie", "FILE|FOLDER", str, "A movie: a stack, or a folder of numbered frames.")
     ] = None,
     frame_gap: Annotated[
-        object, option("--frame-gap", "N", number, "Most frames from input to target of --movie.", default="1")
+        object, option("--frame-gap", "N", number, "Maximum frames from input to target of --movie.", default="1")
     ] = None,
     axes: Annotated[
-        str | None, option("--axes", "LETTERS", str, "Axes of --movie, as TZCYX.", default="as the file says")
+        str | None, option("--axes", "LETTERS", str, "Axes of --movie, as TZCYX.", default="from the file")
     ] = None,
     match_exposure: Annotated[
         bool, typer.Option("--match-exposure", help="Match the brightness of a scene's shots.")
@@ -92,7 +92,7 @@ def train(
     assignments: Assignments = None,
     out: Annotated[Path | None, option("--out", "FOLDER", Path, "Run folder.", default="next free runs/NAME-N")] = None,
     resume: Annotated[
-        Path | None, option("--resume", "RUN", Path, "Run folder to continue, to the same weights.")
+        Path | None, option("--resume", "RUN", Path, "Run folder to continue, with the same result.")
     ] = None,
     checkpoint_minutes: Annotated[
         float,
@@ -100,7 +100,7 @@ def train(
             "--checkpoint-minutes",
             "N",
             positive("a number above 0", "10"),
-            "Minutes between saves in an epoch.",
+            "Minutes between checkpoints within an epoch.",
         ),
     ] = 5,
     threads: Threads = None,
@@ -116,9 +116,10 @@ def train(
     text:0.25; a strength may be a range, gaussian:0-50, or a log-uniform one, gaussian:1~50. A mixture has weights:
     "mix: 2 gaussian:0-50; 1 poisson:4~1000".
 
-    Defaults in parentheses are those of the configuration `default`; --config, a TOML file or a shipped name as ee559,
-    has others, and --init those of its checkpoint. --data is a folder or a file of pairs (train_data.pkl). --freeze
-    takes names that `n2n info` lists. --resume accepts a larger --epochs, and the option that names moved pictures.
+    Defaults in parentheses are those of the configuration `default`. --config, a TOML file or a bundled name such as
+    ee559, replaces them; --init takes them from its checkpoint. --data is a folder or a file of pairs (train_data.pkl).
+    --freeze takes names that `n2n info` lists. --resume accepts a larger --epochs, and the option that names the
+    pictures, if they have moved.
 
     Examples:
 
@@ -172,19 +173,19 @@ def train(
         before = ranks.from_first(lambda: _config_of(run))
         check_same_kind(sources, before.data)
         resolved = overridden(before, given, None)
-    tell(f"run folder: {run.folder}")
+    log(f"run folder: {run.folder}")
     if resume is not None and not run.last.is_file():
-        tell(
+        log(
             f"it holds no `{run.last.name}` yet: the training starts from the beginning, "
             f"as its `{run.config.name}` says"
         )
     first_time = " (generated on first use, which takes some seconds)" if resolved.data.source == DEAD_LEAVES else ""
     second = f" and {resolved.data.second}" if resolved.data.second else ""
-    tell(f"pictures: {resolved.data.source}{second}{first_time}")
+    log(f"pictures: {resolved.data.source}{second}{first_time}")
     if resolved.train.init and resume is None:
-        tell(f"starts from the weights of {resolved.train.init}")
+        log(f"starts from the weights of {resolved.train.init}")
     if ranks.count > 1:
-        tell(f"{ranks.count} ranks share each batch; this one has {counted(threads or ranks.threads, 'thread')}")
+        log(f"{ranks.count} ranks share each batch; this one has {counted(threads or ranks.threads, 'thread')}")
     with StopSignals() as signals:
         records = training.train(
             resolved,
@@ -199,7 +200,7 @@ def train(
         try:
             (show if ranks.first else show_nothing)(_watched(records, signals, run, ranks))
         except KeyboardInterrupt:
-            raise signals.interruption(_what_is_left(run)) from None
+            raise signals.interruption(_kept(run)) from None
         finally:
             records.close()
             if ranks.first and out is None and resume is None:
@@ -208,7 +209,7 @@ def train(
 
 
 def _watched(records: Iterable[Record], signals: StopSignals, run: Run, ranks: Ranks) -> Iterator[Record]:
-    """The records, until a signal ends them."""
+    """Pass the records on, until a signal stops the training."""
     from n2n_cli.training.records import Started, Stopped
 
     for record in records:
@@ -216,18 +217,18 @@ def _watched(records: Iterable[Record], signals: StopSignals, run: Run, ranks: R
             signals.saves = True
         if isinstance(record, Stopped):
             signals.received = ranks.any_of(signals.received)
-            raise signals.interruption(f"step {record.step} of epoch {record.epoch} is saved: {_how_to_go_on(run)}")
+            raise signals.interruption(f"step {record.step} of epoch {record.epoch} is saved: {_how_to_continue(run)}")
         yield record
 
 
 def _refuse_to_change(given: Mapping[str, tuple[str, Any]], others: list[str]) -> None:
-    """Refuse options that would make a resumed run another training."""
+    """Refuse options that would change the settings of a resumed run."""
     allowed = ("train.epochs", "data.kind", "data.source", "data.second")
     refused = [flag for name, (flag, _) in given.items() if name not in allowed] + others
     if refused:
         raise UsageError(
             " and ".join(f"`{flag}`" for flag in refused) + " cannot be used with `--resume`: the run keeps its own",
-            hint="only `--epochs` can be changed, and where the pictures have moved, the option that names them",
+            hint="only `--epochs` can be changed, and the option that names the pictures, if they have moved",
         )
 
 
@@ -243,12 +244,12 @@ def _config_of(run: Run) -> Config:
     return config_in(tree, run.last)
 
 
-def _what_is_left(run: Run) -> str:
+def _kept(run: Run) -> str:
     if run.last.is_file():
-        return f"what was saved before is kept: {_how_to_go_on(run)}"
+        return f"the last checkpoint is kept: {_how_to_continue(run)}"
     return f"nothing was saved yet: `{run.folder}` holds no checkpoint"
 
 
-def _how_to_go_on(run: Run) -> str:
+def _how_to_continue(run: Run) -> str:
     plugins = "".join(f" --plugin {shlex.quote(path)}" for path in loaded_plugins())
     return f"`n2n train --resume {shlex.quote(str(run.folder))}{plugins}` continues it"

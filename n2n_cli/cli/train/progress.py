@@ -1,4 +1,4 @@
-"""Progress of a training: a line for every epoch and, on a terminal, a bar."""
+"""Progress of a training: a line per epoch and, on a terminal, a bar."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from n2n_cli.cli.console import confirm, tell
+from n2n_cli.cli.console import confirm, log
 from n2n_cli.cli.progress import LongWork
 from n2n_cli.errors import counted, printable
 
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from n2n_cli.evaluation.bundled_score import BundledScore
     from n2n_cli.training.records import Epoch, Finished, Record, Started
 
-_MUCH_WAITING = 0.1  # of the time: with more loading, more pictures a second would be possible
+_MUCH_WAITING = 0.1
+"""Fraction of an epoch spent waiting for pictures above which its line says so."""
 
 
 def show(records: Iterable[Record]) -> None:
-    """Show a training: a line for every epoch, and between them the time left."""
+    """Show the records of a training: a line per epoch, and the time left."""
     from n2n_cli.training.records import Epoch, Finished, Started, Step
 
     finished: Finished | None = None
@@ -32,7 +33,7 @@ def show(records: Iterable[Record]) -> None:
                 case Started():
                     steps, epochs = record.steps, record.epochs
                     for text in _introduction(record):
-                        work.tell(text)
+                        work.log(text)
                     work.start(steps * epochs, record.done)
                 case Step():
                     work.update(
@@ -44,7 +45,7 @@ def show(records: Iterable[Record]) -> None:
                     )
                 case Epoch():
                     work.update(psnr=f"{record.psnr:.2f}")
-                    work.tell(_line(record))
+                    work.log(_line(record))
                 case Finished():
                     finished = record
     if finished is not None:
@@ -54,7 +55,7 @@ def show(records: Iterable[Record]) -> None:
 def _columns() -> Iterable[ProgressColumn]:
     from rich.progress import BarColumn, TextColumn
 
-    # What is known of the epoch fits into 80 columns; the bar takes what is left.
+    # The texts fit into 80 columns; the bar takes the rest.
     yield TextColumn("epoch {task.fields[epoch]}")
     yield BarColumn(bar_width=None)
     yield TextColumn("loss {task.fields[loss]}")
@@ -78,7 +79,7 @@ def _introduction(record: Started) -> Iterator[str]:
 
 def _line(record: Epoch) -> str:
     waiting = f" ({record.loading:.0%} of the time waiting for pictures)" if record.loading >= _MUCH_WAITING else ""
-    # An epoch whose steps were all taken in an earlier session has no rate.
+    # No rate is known if all steps of the epoch belong to an earlier session.
     rate = f", {record.images_per_second:.0f} images/s{waiting}" if record.images_per_second else ""
     return (
         f"epoch {record.epoch}/{record.epochs}: loss {record.loss:.5f}, validation PSNR {record.psnr:.2f} dB"
@@ -102,11 +103,11 @@ def _bundled(score: BundledScore | str) -> str:
 
 def _finish(record: Finished) -> None:
     if not record.denoises:
-        tell(
+        log(
             "this network does not denoise yet, and `n2n denoise` will not use it by default: train it for more epochs "
             "(`--epochs`) or on more pairs (`data.pairs`)"
         )
     if record.bundled is not None:
-        tell(_bundled(record.bundled))
+        log(_bundled(record.bundled))
     checkpoint = printable(str(record.checkpoint))
     confirm(f"{checkpoint}: noisy {record.noisy_psnr:.2f} dB, denoised {record.psnr:.2f} dB")

@@ -1,4 +1,4 @@
-"""Options of `n2n train` that name its pictures, one at a time."""
+"""Options of `n2n train` that name the source of its pictures."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _KINDS = {
 
 
 class TrainCommand(TyperCommand):
-    """A command whose `--pairs` takes two folders, or one table."""
+    """Command whose `--pairs` takes two folders or one table."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Repeat `--pairs` for its second folder, as the parser needs it, and parse."""
+        """Parse the arguments after repeating `--pairs` before its second folder."""
         return super().parse_args(ctx, list(spelled_out(args)))
 
 
@@ -38,7 +38,7 @@ def picture_flags(
     Raises
     ------
     UsageError
-        When more than one was given, or `--pairs` has neither two folders nor one table.
+        When more than one source is given, or `--pairs` has neither two folders nor one table.
     """
     single = {"--data": data, "--bursts": bursts, "--single-image": single_image, "--movie": movie}
     given: dict[str, Sequence[str]] = {flag: [value] for flag, value in single.items() if value is not None}
@@ -58,7 +58,7 @@ def picture_flags(
 
 
 def left_off(sources: dict[str, tuple[str, Any]]) -> dict[str, tuple[str, Any]]:
-    """Reset keys that apply to shots or movies alone, for options that name other pictures."""
+    """Reset configuration keys that do not apply to the given kind of pictures."""
     if "data.kind" not in sources:
         return {}
     flag, kind = sources["data.kind"]
@@ -73,19 +73,19 @@ def check_same_kind(flags: dict[str, tuple[str, Any]], data: DataConfig) -> None
     Raises
     ------
     UsageError
-        When it was begun with another option.
+        When the run was started with another option.
     """
     flag, kind = flags.get("data.kind", ("", data.kind))
     if kind != data.kind:
         begun = next(option for option, name in _KINDS.items() if name == data.kind)
         raise UsageError(
             f"`{flag}` cannot be used with `--resume`: the run was started with `{begun}`",
-            hint=f"`{begun}` says where its pictures have moved",
+            hint=f"if its pictures have moved, name their new place with `{begun}`",
         )
 
 
 def spelled_out(words: Sequence[str]) -> Iterator[str]:
-    """Arguments with `--pairs A B` as `--pairs A --pairs B`."""
+    """Rewrite `--pairs A B` as `--pairs A --pairs B`."""
     left = iter(words)
     for word in left:
         yield word

@@ -3,9 +3,9 @@
 cards       headers as stored bytes, and their cards
 checksums   checksums of header and data units
 hdus        header and data units of a file, and the images among them
-reading     pages of an open file as pictures
-compressed  images that are compressed in tiles
-writing     writing files; units that are no images are copied
+reading     reading of pages as pictures
+compressed  images compressed in tiles
+writing     writing of files; units that are not images are copied
 
 References
 ----------

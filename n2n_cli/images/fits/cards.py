@@ -1,6 +1,6 @@
-"""FITS headers as stored bytes, and the cards that they consist of.
+"""FITS headers as stored bytes, and their cards.
 
-Values are read by astropy; what is written again stays the same bytes, so that damaged or unusual cards do, too.
+Values are read by astropy. Cards are copied as bytes, so that damaged or unusual ones stay as they are.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _STARTS = (b"SIMPLE  =", b"XTENSION=")
 
 
 def read_header(file: BinaryIO) -> bytes | None:
-    """Read the header that begins at the file's position; None where none begins.
+    """Read the header at the file's position; None if there is none.
 
     Raises
     ------
     ValueError
-        When it has no end.
+        When the header has no end.
     """
     blocks = list[bytes]()
     while len(blocks) < _MOST_BLOCKS:
@@ -40,48 +40,48 @@ def read_header(file: BinaryIO) -> bytes | None:
 
 
 def cards_of(header: bytes) -> list[bytes]:
-    """The cards before the end; bytes behind that are ignored."""
+    """Split a header into the cards before END; bytes after it are ignored."""
     places = range(0, len(header), CARD)
     return list(itertools.takewhile(lambda card: card != _END, (header[at : at + CARD] for at in places)))
 
 
 def header_of(cards: Sequence[bytes]) -> bytes:
-    """A header of cards, filled up to whole blocks."""
+    """Build a header from cards, padded to whole blocks."""
     header = b"".join(cards) + _END
     return header.ljust(-(-len(header) // BLOCK) * BLOCK)
 
 
 def key_of(card: bytes) -> str:
-    """The keyword of a card."""
+    """Keyword of a card."""
     return card[:8].decode("latin-1").rstrip()
 
 
 def count_facts(header: bytes) -> int:
-    """Number of cards that say more than the layout of the pixels."""
+    """Number of cards that do not describe the layout of the pixels."""
     return sum(1 for card in cards_of(header) if key_of(card).rstrip("0123456789") not in _LAYOUT)
 
 
 def history_cards(text: str) -> list[bytes]:
-    """HISTORY cards with a text; further lines are indented."""
+    """Make HISTORY cards with a text; further lines are indented."""
     lines = textwrap.wrap(text, CARD - 8, subsequent_indent="  ")
     return [f"HISTORY {line}".encode("ascii", "replace").ljust(CARD) for line in lines]
 
 
 def with_history(cards: list[bytes], text: str) -> list[bytes]:
-    """Cards with a HISTORY behind the last one that is not blank."""
+    """Add HISTORY cards after the last card that is not blank."""
     last = max((place for place, card in enumerate(cards, 1) if card.strip()), default=0)
     return cards[:last] + (history_cards(text) if text else []) + cards[last:]
 
 
 def with_values(fits: Any, cards: Sequence[bytes], values: Mapping[str, object]) -> list[bytes]:
-    """Cards in which those of some keywords, where they are, have other values; there are as many as before.
+    """Replace the values of existing cards; no card is added.
 
     Parameters
     ----------
     fits : module
         ``astropy.io.fits``.
     values : mapping
-        By keyword; a value may be a pair of value and comment.
+        New values by keyword; a value may be a pair of value and comment.
     """
     return [card if (key := key_of(card)) not in values else _card(fits, card, key, values[key]) for card in cards]
 
@@ -93,7 +93,7 @@ def _card(fits: Any, card: bytes, key: str, value: object) -> bytes:
 
 
 def made_card(fits: Any, key: str, value: object, comment: str = "") -> bytes:
-    """A card; a comment that is too long is cut off."""
+    """Make a card; a comment that is too long is truncated."""
     image: str = fits.Card(key, value, "").image
     text = image.rstrip().ljust(30)
     return (f"{text} / {comment}" if comment else text).encode("ascii", "replace")[:CARD].ljust(CARD)

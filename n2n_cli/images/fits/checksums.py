@@ -1,17 +1,17 @@
-"""Checksums of FITS header and data units: the standard's Appendix J."""
+"""Checksums of FITS header and data units, from the standard's Appendix J."""
 
 from __future__ import annotations
 
 import numpy as np
 
 _FORBIDDEN = {*range(0x3A, 0x41), *range(0x5B, 0x61)}
-"""Codes of ASCII punctuation, which an encoded checksum does not hold."""
+"""Codes of ASCII punctuation, which an encoded checksum must not contain."""
 ALL_ONES = 0xFFFFFFFF
-"""Sum of a whole unit whose checksum is right: -0."""
+"""Sum of a whole unit with a correct checksum: -0."""
 
 
 class Sum32:
-    """1's complement sum of the 32-bit words of a unit, whose bytes come in parts of any length."""
+    """Ones' complement sum of the 32-bit words of a unit, given in parts."""
 
     def __init__(self) -> None:
         self._total, self._rest = 0, b""
@@ -26,7 +26,7 @@ class Sum32:
 
     @property
     def value(self) -> int:
-        """The sum of all bytes so far, filled up with zeros to a whole word."""
+        """Sum of all bytes so far, padded with zeros to a whole word."""
         total = self._total + int.from_bytes(self._rest.ljust(4, b"\0"), "big")
         while total > ALL_ONES:
             total = (total & ALL_ONES) + (total >> 32)
@@ -34,7 +34,10 @@ class Sum32:
 
 
 def encoded(value: int) -> str:
-    """The 16 ASCII characters that bring the sum of a unit to -0, if they replace 16 zeros in its header."""
+    """Encode a checksum as 16 ASCII characters.
+
+    The sum of a unit becomes -0 when they replace 16 zeros in its header.
+    """
     columns = []
     for byte in (~value & ALL_ONES).to_bytes(4, "big"):
         quarters = [byte // 4 + 0x30] * 4

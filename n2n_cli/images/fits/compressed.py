@@ -1,7 +1,6 @@
-"""FITS images that are compressed in tiles, which lie in a table; by astropy.
+"""FITS images compressed in tiles, stored in a table and decoded by astropy.
 
-What its decoders could trip over is checked before they see it: sizes, places and lengths of the tiles, and how much a
-tile unpacks to.
+The sizes, places, lengths and unpacked sizes of the tiles are checked first, since wrong ones could crash the decoders.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ from n2n_cli.images.sources import Limits, check_size, without_warnings
 from n2n_cli.nn.functional import Array
 
 _METHODS = ("RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", "HCOMPRESS_1", "PLIO_1", "NOCOMPRESS")
-_COLUMNS = {"COMPRESSED_DATA": False, "GZIP_COMPRESSED_DATA": True, "UNCOMPRESSED_DATA": False}  # value: always gzip
+_COLUMNS = {"COMPRESSED_DATA": False, "GZIP_COMPRESSED_DATA": True, "UNCOMPRESSED_DATA": False}  # True: always gzip
 _LOSSLESS = "GZIP_2"
-_SHARED = 4  # tiles may hold so many times the bytes of their table together
+_SHARED = 4  # maximum bytes of all tiles together, as a multiple of their table's
 _STEP = 1 << 20  # bytes unpacked at a time
-_TIME = slice(4, 8)  # in a gzip header
+_TIME = slice(4, 8)  # place of the time in a gzip header
 _HCOMPRESS = b"\xdd\x99"
 _TABLE_CARDS = re.compile(
     r"XTENSION|BITPIX|NAXIS\d*|[PG]COUNT|TFIELDS|T(TYPE|FORM|UNIT|NULL|SCAL|ZERO|DISP|DIM)\d+|THEAP|ZIMAGE|ZBITPIX"
     r"|ZNAXIS\d*|ZTILE\d+|ZCMPTYPE|ZNAME\d+|ZVAL\d+|ZQUANTIZ|ZDITHER0|ZSCALE|ZZERO|ZMASKCMP|ZHECKSUM|ZDATASUM"
     r"|Z[PG]COUNT"
 )
-"""Cards on the table and the compression, and checksums of the image as it was before it was compressed."""
+"""Cards on the table and the compression, and checksums of the image before compression."""
 
 
 def _method(image: Image) -> str:
@@ -42,21 +41,21 @@ def _method(image: Image) -> str:
 
 
 def is_lossy(image: Image) -> bool:
-    """True for floats that are compressed with loss."""
+    """True for floats compressed with loss."""
     if not image.is_compressed or image.stored.kind != "f":
         return False
     return _method(image) not in ("GZIP_1", "GZIP_2", "NOCOMPRESS") or image.hdu.text("ZQUANTIZ") not in ("", "NONE")
 
 
 def check_layout(image: Image, label: str, limits: Limits) -> None:
-    """Check, by the header alone, that the tiles of an image can be read.
+    """Check from the header that the tiles of an image can be read.
 
     Raises
     ------
     ImageError
         When the compression is not supported, or the tiles are too large.
     ValueError
-        When there are more or fewer tiles than the image has.
+        When the number of tiles does not fit the size of the image.
     """
     if _method(image) not in _METHODS or "ZMASKCMP" in image.hdu.values:
         raise ImageError(
@@ -73,12 +72,12 @@ def check_layout(image: Image, label: str, limits: Limits) -> None:
 
 
 class TileReader:
-    """Reads the pages of a compressed image, whose layout was checked.
+    """Reader of the pages of a compressed image, whose layout was checked.
 
     Raises
     ------
     ValueError
-        When its table is damaged.
+        When the table is damaged.
     """
 
     def __init__(self, fits: Any, file: BinaryIO, image: Image) -> None:
@@ -91,7 +90,7 @@ class TileReader:
             self._hdu = _opened(fits, hdu.header, self._data, compressed=True)
 
     def page(self, number: int) -> Array:
-        """Stored pixels of a page."""
+        """Read the stored pixels of a page."""
         place = np.unravel_index(number, self._image.axes[:-2]) if len(self._image.axes) > 2 else ()
         with without_warnings():
             pixels: Array = self._hdu.section[(*(int(index) for index in place), slice(None), slice(None))]
@@ -128,11 +127,11 @@ class TileReader:
         elif column == "COMPRESSED_DATA" and method == "HCOMPRESS_1":
             sides = [side for side in shape if side != 1]
             if packed[:2] != _HCOMPRESS or np.frombuffer(packed[2:10], ">i4").tolist() != sides:
-                raise ValueError("one of its tiles is of another size than it should be")
+                raise ValueError("one of its tiles has a wrong size")
 
 
 def _opened(fits: Any, header: bytes, data: bytes, *, compressed: bool) -> Any:
-    """A unit that is opened by astropy, behind an empty primary unit."""
+    """Open a unit by astropy, after an empty primary unit."""
     primary = fits.PrimaryHDU().header.tostring().encode()
     file = io.BytesIO(primary + header + data.ljust(-(-len(data) // BLOCK) * BLOCK, b"\0"))
     raw = {"do_not_scale_image_data": True, "uint": False, "disable_image_compression": not compressed}
@@ -140,7 +139,7 @@ def _opened(fits: Any, header: bytes, data: bytes, *, compressed: bool) -> Any:
 
 
 def _tile_axes(image: Image) -> tuple[int, ...]:
-    """Sizes of a tile, the slowest axis first; by default, a tile is a row."""
+    """Sizes of a tile, the slowest axis first; a tile is a row by default."""
     count = len(image.axes)
     tile = [image.hdu.whole(f"ZTILE{n}", image.axes[-1] if n == 1 else 1) for n in range(count, 0, -1)]
     if min(tile) < 1:
@@ -161,7 +160,7 @@ def _settings(image: Image) -> dict[str, Any]:
 
 
 def _check_gzip(packed: memoryview, most: int) -> None:
-    """Unpack a tile, keeping nothing, to see that it is no larger than it may be."""
+    """Check the unpacked size of a tile without keeping its data."""
     unpacker, rest, size = zlib.decompressobj(31), bytes(packed), 0
     while rest and not unpacker.eof:
         size += len(unpacker.decompress(rest, _STEP))
@@ -173,18 +172,18 @@ def _check_gzip(packed: memoryview, most: int) -> None:
 
 
 class TileWriter:
-    """Collects the stored pages of an image in a temporary file, and compresses them as they were."""
+    """Writer that collects stored pages and compresses them as in the source file."""
 
     def __init__(self, fits: Any, image: Image) -> None:
         self._fits, self._image = fits, image
-        self._spool = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the writer
+        self._spool = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the writer
 
     def add(self, stored: Array) -> None:
         """Add the stored pixels of the next page."""
         self._spool.write(np.ascontiguousarray(stored).data)
 
     def finish(self, cards: list[bytes]) -> tuple[list[bytes], bytes]:
-        """Cards of the table, with those of the image's header that are not about the table; and its data."""
+        """Make the table: its cards, with other cards of the image's header, and its data."""
         self._spool.flush()
         image = self._image
         data = np.memmap(self._spool, image.stored, "r", shape=image.axes)
@@ -205,11 +204,11 @@ class TileWriter:
             return self._made(data, {**lossless, "compression_type": method} if method.startswith("GZIP") else lossless)
         try:
             return self._made(data, {"compression_type": method})
-        except (ValueError, OverflowError):  # HCOMPRESS and PLIO do not take all tiles and values
+        except (ValueError, OverflowError):  # HCOMPRESS and PLIO do not accept all tiles and values
             return self._made(data, lossless)
 
     def _made(self, data: Array, settings: dict[str, Any]) -> bytes:
-        """Header and data of the table."""
+        """Make header and data of the table."""
         file = io.BytesIO()
         fits = self._fits
         with without_warnings():
@@ -222,7 +221,7 @@ class TileWriter:
 
 
 def _clear_dates(fits: Any, made: bytearray) -> None:
-    """Clear the time in each tile's gzip header: the same pixels are to become the same bytes."""
+    """Clear the time in gzip headers of tiles, so that equal pixels give equal bytes."""
     header = fits.Header.fromstring(bytes(made))
     start = len(header.tostring())
     heap = start + header["NAXIS1"] * header["NAXIS2"]

@@ -15,19 +15,19 @@ from n2n_cli.images.picture import Stored
 from n2n_cli.images.sources import without_warnings
 from n2n_cli.nn.functional import Array
 
-_STORED = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}  # by BITPIX
+_STORED = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}  # dtype by BITPIX
 _OFFSETS = {8: -(2.0**7), 16: 2.0**15, 32: 2.0**31}
-"""BZERO by which integers of the other signedness are stored."""
+"""BZERO for integers of the opposite signedness, by BITPIX."""
 _MOST_AXES = 999
-_MOST_TOLD = 10**18  # bytes
-_EXACT = 2**53  # largest integer up to which float64 holds all
+_MOST_SHOWN = 10**18  # maximum bytes that an error states exactly
+_EXACT = 2**53  # float64 represents all integers up to this one
 _NO_PICTURES = re.compile(
     r"(.*[_. -])?(DQ|DATA_?QUALITY|QUALITY|QUAL|FLAGS?|MASKS?|MSK|BPM|ERR|ERRS|ERRORS?|UNC|UNCERT|UNCERTAINTY|SIGMA|RMS"
     r"|STDDEV|STD|NOISE|STAT|VAR|VARIANCE|IVAR|INVVAR|WHT|WGT|WEIGHTS?|EXPMAP|SAMP|TIME|CTX|CON|COVERAGE)[\d_]*"
     r"|(VAR|DQ|ERR)_.*|(WCSDV|D2IM)ARR",
     re.IGNORECASE,
 )
-"""Names of extensions that are no pictures: flags, errors, weights, tables of distortions."""
+"""Names of extensions that are not pictures: flags, errors, weights, tables of distortions."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class Hdu:
     Attributes
     ----------
     header : bytes
-        As stored, with its padding.
+        Header as stored, with its padding.
     values : mapping
-        The header as astropy reads it.
+        The header, decoded by astropy.
     start, data, stop : int
-        Places in the file of the header, of the data, and behind them.
+        Offsets in the file of the header, of the data, and of the end of the unit.
     size : int
-        Bytes of data, without padding.
+        Size of the data in bytes, without padding.
     """
 
     header: bytes
@@ -54,12 +54,12 @@ class Hdu:
     stop: int
 
     def whole(self, key: str, default: int | None = None) -> int:
-        """A whole number of the header.
+        """Read a whole number from the header.
 
         Raises
         ------
         ValueError
-            When it is none, or missing without a default.
+            When the value is not a whole number, or missing without a default.
         """
         value = self.values.get(key, default)
         if not isinstance(value, int):
@@ -67,7 +67,7 @@ class Hdu:
         return int(value)
 
     def text(self, key: str) -> str:
-        """A text of the header; empty if there is none."""
+        """Read a text from the header; empty if there is none."""
         value = self.values.get(key, "")
         return value.strip() if isinstance(value, str) else ""
 
@@ -83,7 +83,7 @@ class Hdu:
 
 
 def read_hdus(fits: Any, file: BinaryIO) -> list[Hdu]:
-    """All units of a file.
+    """Read all units of a file; bytes after the last one are left out.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def read_hdus(fits: Any, file: BinaryIO) -> list[Hdu]:
     Raises
     ------
     ValueError
-        When a header is damaged, or the file ends before the data do. Bytes behind the last unit are left out.
+        When a header is damaged, or the file ends within the data.
     """
     end = file.seek(0, io.SEEK_END)
     hdus = list[Hdu]()
@@ -107,7 +107,7 @@ def read_hdus(fits: Any, file: BinaryIO) -> list[Hdu]:
         with without_warnings():
             hdu = _hdu(fits.Header.fromstring(header), header, start)
         if hdu.data + hdu.size > end:
-            size = f"{hdu.size:,}" if hdu.size < _MOST_TOLD else f"more than {_MOST_TOLD:,}"
+            size = f"{hdu.size:,}" if hdu.size < _MOST_SHOWN else f"more than {_MOST_SHOWN:,}"
             raise ValueError(f"the data of {hdu.name} should have {size} bytes, there are {end - hdu.data:,}")
         hdus.append(hdu)
         start = hdu.stop
@@ -149,13 +149,13 @@ class Image:
     axes : tuple of int
         Sizes of the axes, the slowest first: those of the pages, then rows and columns.
     stored : dtype
-        Of its pixels in the file.
+        Type of the pixels in the file.
     scale, zero : float
         Value = scale * stored + zero.
     blank : int or None
         Stored integer that stands for missing data.
     is_compressed : bool
-        Whether it lies in a table, compressed in tiles.
+        True if the image is compressed in tiles, which are in a table.
     """
 
     hdu: Hdu
@@ -178,7 +178,7 @@ class Image:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the values: the stored one, or float64 for integers that are scaled or too long."""
+        """Type of the values: the stored type, or float64 for scaled or too long integers."""
         kind, size = self.stored.kind, self.stored.itemsize
         if self.scale == 1 and self.zero == 0 and (kind == "f" or size < 8):
             return self.stored.newbyteorder("=")
@@ -193,11 +193,11 @@ class Image:
 
     @property
     def nodata(self) -> float | None:
-        """Value that stands for missing data; None for floats, in which that is NaN."""
+        """Value that stands for missing data; None for floats, which use NaN."""
         return None if self.blank is None or self.dtype.kind == "f" else self.blank + self.zero
 
     def values(self, stored: Array) -> Array:
-        """Stored pixels -> values.
+        """Convert stored pixels to values.
 
         Raises
         ------
@@ -218,7 +218,7 @@ class Image:
         return values
 
     def stored_of(self, values: Array) -> Array:
-        """Values -> pixels as stored: the inverse of `values`, with integers rounded."""
+        """Convert values to stored pixels, rounding integers: the inverse of `values`."""
         native = self.stored.newbyteorder("=")
         if self._flips_sign:
             unsigned = values.view(native)
@@ -230,7 +230,7 @@ class Image:
             if native.kind == "f":
                 return levels.astype(self.stored)
         limits, missing = np.iinfo(native), np.isnan(levels)
-        top = float(limits.max) if native.itemsize < 8 else float(limits.max - 1023)  # the float below 2^63
+        top = float(limits.max) if native.itemsize < 8 else float(limits.max - 1023)  # the largest float below 2^63
         stored = np.clip(np.rint(np.where(missing, 0, levels)), float(limits.min), top).astype(native)
         if self.blank is not None:
             stored[stored == self.blank] += -1 if self.blank == limits.max else 1
@@ -243,12 +243,12 @@ def _sign_bit(dtype: np.dtype[Any]) -> int:
 
 
 def image_of(hdu: Hdu) -> Image | None:
-    """The image in a unit; None for tables, spectra, flags and other units that hold no picture.
+    """Find the image in a unit; None for tables, spectra, flags and other units.
 
     Raises
     ------
     ValueError
-        When the image's header is damaged.
+        When the header of the image is damaged.
     """
     compressed = hdu.kind == "BINTABLE" and hdu.values.get("ZIMAGE") is True
     if hdu.kind not in ("", "IMAGE") and not compressed:
@@ -271,7 +271,7 @@ def image_of(hdu: Hdu) -> Image | None:
 
 
 def is_no_picture(hdu: Hdu) -> bool:
-    """True for an image of flags, errors or weights by its name."""
+    """True for an image of flags, errors or weights, by its name."""
     return _NO_PICTURES.fullmatch(hdu.text("EXTNAME")) is not None
 
 
@@ -284,17 +284,17 @@ def _number(hdu: Hdu, key: str, default: float) -> float:
 
 @dataclass(frozen=True)
 class StoredPage(Stored):
-    """A page of a FITS file: what belongs to it besides its pixels. It can be written while that file is open.
+    """Metadata of a FITS page, which can be written while its source file is open.
 
     Attributes
     ----------
     file : BinaryIO
-        The file that it was read from.
+        The source file.
     image : Image
     number : int
         Number of the page in its image.
     before, behind : (int, int)
-        Places in the file, from and to, of what lies before the first page's header and behind the last page.
+        Start and end, in the file, of the bytes before the image's header, and of the bytes after its data.
     """
 
     file: BinaryIO | None = None

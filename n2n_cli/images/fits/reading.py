@@ -1,4 +1,4 @@
-"""Pages of an open FITS file as pictures."""
+"""Reading of the pages of a FITS file as pictures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from n2n_cli.images.sources import Limits, check_size
 from n2n_cli.nn.functional import Array
 
 _TIMES = ("", "TIME", "UTC", "TAI", "TT", "TDB", "FRAME", "PIXEL")
-"""CTYPE of an axis of frames in time; an axis without one is taken for time, too."""
+"""CTYPE values of a time axis; an axis without CTYPE counts as time, too."""
 
 
 class FitsPages:
@@ -38,7 +38,7 @@ class FitsPages:
     ImageError
         When astropy is not installed, or the file holds no image.
     ValueError
-        When it is damaged.
+        When the file is damaged.
     """
 
     def __init__(self, file: BinaryIO, label: str, limits: Limits) -> None:
@@ -71,12 +71,15 @@ class FitsPages:
         return self._images[0].size
 
     def is_reduced(self, number: int) -> bool:
-        """False: an image is no version of another one."""
+        """Return False: no image is a smaller version of another."""
         return False
 
     @property
     def description(self) -> Description:
-        """Images of the file, as channels; of a single one, its axis by its CTYPE card: T (time), or Z for another."""
+        """Description of the pages.
+
+        Several images count as channels. The page axis of a single image is T (time) or Z, by its CTYPE card.
+        """
         first = self._images[0]
         sizes = [size for size in first.axes[:-2] if size > 1]
         if len(self._images) > 1:
@@ -120,7 +123,7 @@ class FitsPages:
         )
 
     def _read(self, image: Image, number: int) -> Array:
-        """Stored pixels of a page."""
+        """Read the stored pixels of a page."""
         if image.is_compressed:
             if self._tiles is None or self._tiles[0] is not image:
                 self._tiles = image, TileReader(self._fits, self._file, image)

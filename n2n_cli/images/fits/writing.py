@@ -1,4 +1,4 @@
-"""Writing of FITS files: images page by page; what else a FITS file held is copied."""
+"""Writing of FITS images page by page; other units of a source file are copied."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ _ZEROS = {"int8": -(2**7), "uint16": 2**15, "uint32": 2**31}
 
 
 class FitsWriter:
-    """Writes pages one by one; `finish` completes the last image.
+    """Writer of pages, one by one; `finish` completes the last image.
 
-    Pages that were read from a FITS file go to its images, between copies of its other units; others, to new images.
+    Pages that were read from a FITS file are written into copies of its images, between copies of its other units;
+    other pages, into new images.
 
     Parameters
     ----------
     file : BinaryIO
-        Empty and seekable.
+        An empty, seekable file.
     label : str
         Name of the file in messages.
 
@@ -45,7 +46,7 @@ class FitsWriter:
         self._is_first = True
 
     def add(self, picture: Picture) -> list[str]:
-        """Write a picture; returns names of metadata that do not fit."""
+        """Write a picture; return names of metadata that FITS cannot hold."""
         stored = picture.metadata.get("stored")
         history = picture.metadata.get("history", "")
         if isinstance(stored, StoredPage) and stored.image is not None and _is_page(picture, stored.image):
@@ -68,7 +69,7 @@ class FitsWriter:
         return carried(picture.metadata, "FITS").left_out
 
     def finish(self) -> None:
-        """Complete the image that is being written."""
+        """Complete the current image."""
         if self._unit is not None:
             self._unit.finish()
             self._unit, self._is_first = None, False
@@ -82,7 +83,7 @@ def _is_page(picture: Picture, image: Image) -> bool:
 
 
 class _CopiedImage:
-    """An image of a FITS file, with its header."""
+    """Writer of an image of a FITS file, with its header."""
 
     def __init__(self, fits: Any, file: BinaryIO, image: Image, history: str) -> None:
         self._fits, self._file, self._image, self._history = fits, file, image, history
@@ -106,7 +107,7 @@ class _CopiedImage:
             self._tiles.add(stored)
 
     def finish(self) -> None:
-        """Fill up the last block; bring statistics and checksums in the header up to date."""
+        """Pad the last block; update statistics and checksums in the header."""
         if self._tiles is not None:
             self._cards, data = self._tiles.finish(self._cards)
             self._file.write(headers.header_of(self._cards))
@@ -117,7 +118,7 @@ class _CopiedImage:
         _rewrite(self._file, self._start, headers.header_of(self._summed(cards)))
 
     def _summed(self, cards: list[bytes]) -> list[bytes]:
-        """Cards with right checksums, where there are any; right ones stay as they are."""
+        """Correct existing checksums; correct ones stay as they are."""
         data = self._sum.value
         if self._image.hdu.text("DATASUM") != str(data):
             cards = headers.with_values(self._fits, cards, {"DATASUM": (str(data), "data unit checksum")})
@@ -135,7 +136,7 @@ class _CopiedImage:
 
 
 class _NewImage:
-    """An image of pages that were not read from a FITS file: gray ones, or colours as planes."""
+    """Writer of an image of other pages: gray pages, or colours as planes."""
 
     def __init__(self, fits: Any, file: BinaryIO, first: Picture, history: str, *, is_first: bool) -> None:
         self._fits, self._file, self._history, self._is_first = fits, file, history, is_first
@@ -144,7 +145,7 @@ class _NewImage:
         file.write(bytes(BLOCK))  # `finish` writes the header here
 
     def takes(self, picture: Picture) -> bool:
-        """True for a further page of this image."""
+        """True if a picture can be the next page of this image."""
         return (picture.pixels.shape, picture.pixels.dtype) == (self._shape, self._dtype)
 
     def add(self, picture: Picture) -> None:
@@ -159,7 +160,7 @@ class _NewImage:
         self._pages += 1
 
     def finish(self) -> None:
-        """Fill up the last block and write the header."""
+        """Pad the last block and write the header."""
         _pad(self._file)
         height, width, colours = self._shape
         axes = [width, height, *([colours] if colours > 1 else []), *([self._pages] if self._pages > 1 else [])]
@@ -180,20 +181,20 @@ class _NewImage:
 
 
 class _Range:
-    """Least and greatest value, for the cards that state them."""
+    """Minimum and maximum of the values, for the cards that state them."""
 
     def __init__(self) -> None:
         self._low, self._high = math.inf, -math.inf
 
     def add(self, values: Array, nodata: float | None) -> None:
-        """Take a page into account."""
+        """Include a page."""
         valid = np.isfinite(values) if values.dtype.kind == "f" else values != nodata
         self._low = min(self._low, float(values.min(where=valid, initial=_extreme(values, high=True))))
         self._high = max(self._high, float(values.max(where=valid, initial=_extreme(values, high=False))))
 
     @property
     def values(self) -> dict[str, float]:
-        """Values of the cards; none without any values."""
+        """Values of the cards; empty if no value was added."""
         return {"DATAMIN": self._low, "DATAMAX": self._high} if self._low <= self._high else {}
 
 

@@ -1,8 +1,8 @@
 """PNG files of 16 bits per channel, and metadata of all PNG files.
 
-pixels    pixels of 16 bits
+pixels    decoding and encoding of 16-bit pixels
 filters   the five row filters
-chunks    the chunks of a file
-metadata  metadata
-deflate   compression level
+chunks    chunks of a file
+metadata  metadata in the chunks
+deflate   compression settings of zlib
 """

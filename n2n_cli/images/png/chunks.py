@@ -17,10 +17,10 @@ from typing import BinaryIO
 from n2n_cli.images.picture import Part
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}  # all that is needed to decode the pixels
+_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}  # chunks needed to decode the pixels
 _HEADER = struct.Struct(">IIBBBBB")
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
-_LONGEST = 2**31 - 1  # bytes of a chunk, pixels of a side
+_LONGEST = 2**31 - 1  # maximum bytes of a chunk, and pixels of a side
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class Chunks:
     Attributes
     ----------
     pixels : list of bytes
-        The chunks that are needed to decode the pixels, whole and in order.
+        The chunks needed to decode the pixels, complete and in order.
     others : list of Part
         The other chunks, in order.
     damaged : list of bytes
         Names of other chunks whose checksum is wrong.
     ended : bool
-        Whether the file has its last chunk, IEND.
+        True if the file has its last chunk, IEND.
     """
 
     header: Header
@@ -57,32 +57,32 @@ class Chunks:
     ended: bool = True
 
     def contents(self, name: bytes) -> list[memoryview]:
-        """Contents of the pixels' chunks of that name."""
+        """Contents of the pixel chunks with a given name."""
         return [memoryview(chunk)[8:-4] for chunk in self.pixels if chunk[4:8] == name]
 
     def simple_file(self) -> io.BytesIO:
-        """A PNG file with the same pixels and nothing else."""
+        """Make a PNG file that holds only the pixels."""
         return io.BytesIO(b"".join([SIGNATURE, *self.pixels]))
 
 
 def chunks_of(parts: Iterable[Part]) -> bytes:
-    """Whole chunks, one behind the other."""
+    """Concatenate chunks, with their lengths, names and checksums."""
     return b"".join(chunk(bytes(part.key), part.data) for part in parts)
 
 
 def chunk(name: bytes, content: bytes) -> bytes:
-    """A whole chunk: length, name, content, checksum."""
+    """Build a chunk: length, name, content, checksum."""
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(name)))
 
 
 def header_chunk(header: Header) -> bytes:
-    """The first chunk."""
+    """Build the first chunk, IHDR."""
     content = _HEADER.pack(header.width, header.height, header.depth, header.colour, 0, 0, header.interlaced)
     return chunk(b"IHDR", content)
 
 
 def read_header(file: BinaryIO) -> Header:
-    """Read the first chunk, behind the signature.
+    """Read the first chunk, after the signature.
 
     Raises
     ------
@@ -143,12 +143,12 @@ def read_chunks(file: BinaryIO, header: Header, *, skip_pixels: bool = False) ->
 
 
 def _read(file: BinaryIO, head: bytes) -> tuple[bytes, bytes, bool]:
-    """Name and content of the chunk that begins with `head`, and whether its checksum is right."""
+    """Read the chunk that begins with `head`: name, content, and if its checksum fits."""
     if len(head) < 8:
         raise ValueError("it ends too early")
     length, name = struct.unpack(">I4s", head)
     here = file.tell()
-    if length + 4 > file.seek(0, io.SEEK_END) - here:  # before the allocation
+    if length + 4 > file.seek(0, io.SEEK_END) - here:  # check before allocating memory
         raise ValueError("it ends too early")
     file.seek(here)
     content = file.read(length)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import zlib
 
 LEVEL = 3
-"""Compression level; higher ones take twice as long for a few percent."""
-_WORTH_A_SEARCH = 0.95  # of the size with run lengths alone
+"""Compression level; higher levels take twice as long and save a few percent."""
+_WORTH_A_SEARCH = 0.95  # maximum size for a search, relative to the size with run lengths only
 
 
 def strategy_for(data: bytes) -> int:
-    """Choose zlib's strategy by some filtered rows of a picture.
+    """Choose zlib's strategy from some filtered rows of a picture.
 
     Searching for repetitions takes four times as long as run lengths, and pays off for drawings and text, but not for
     noise or photographs.

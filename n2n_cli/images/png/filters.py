@@ -1,4 +1,4 @@
-"""The five row filters of PNG, applied and undone on bands of rows.
+"""The five row filters of PNG: filtering and unfiltering of bands of rows.
 
 References
 ----------
@@ -14,7 +14,7 @@ from n2n_cli.nn.functional import Array
 
 NONE, SUB, UP, AVERAGE, PAETH = range(5)
 BAND = 256
-"""Rows per band: enough to keep NumPy busy, few enough to stay in the cache."""
+"""Rows per band: enough for efficient NumPy calls, few enough for the processor's cache."""
 
 
 def unfilter(rows: Array, filters: Array, above: Array, pixel_size: int) -> Array:
@@ -38,7 +38,7 @@ def unfilter(rows: Array, filters: Array, above: Array, pixel_size: int) -> Arra
     Raises
     ------
     ValueError
-        For an unknown filter type.
+        When a filter type is unknown.
     """
     if filters.max() > PAETH:
         raise ValueError(f"there is no row filter {filters.max()}")
@@ -55,11 +55,11 @@ def unfilter(rows: Array, filters: Array, above: Array, pixel_size: int) -> Arra
 
 
 def _by_diagonals(rows: Array, filters: Array, above: Array, pixel_size: int) -> Array:
-    """`unfilter` for any mixture of filters.
+    """Undo any mixture of filters, one diagonal of pixels at a time.
 
-    A pixel depends on its neighbours to the left, above, and above left, so all pixels of a diagonal, one of each row,
-    can be computed together once the two diagonals before are known. Row r is shifted r pixels to the right, which
-    makes a diagonal contiguous in memory. None, Sub and Up are Paeth with some of the three neighbours taken as 0.
+    A pixel depends on its neighbours to the left, above, and above left. So all pixels of a diagonal, one from each
+    row, can be computed together once the two previous diagonals are known. Row r is shifted r pixels to the right,
+    which makes diagonals contiguous in memory. None, Sub and Up equal Paeth with some of the three neighbours set to 0.
     """
     count, width, n = len(rows), rows.shape[1] // pixel_size, (len(rows) + 1) * pixel_size
     lines = np.zeros((width + count + 2, n), np.int16)  # line t + 2: pixel t - r of each row r; row 0 is `above`
@@ -87,7 +87,7 @@ def _by_diagonals(rows: Array, filters: Array, above: Array, pixel_size: int) ->
 def filtered(rows: Array, above: Array, pixel_size: int, kind: int | None = None) -> Array:
     """Filter a band of rows; each row is preceded by the type of its filter.
 
-    For each row the filter is chosen whose bytes, as signed numbers, have the smallest sum of magnitudes: the heuristic
+    The filter chosen for a row has the smallest sum of magnitudes of its bytes, read as signed numbers: the heuristic
     that the specification recommends in section 12.7.
 
     Parameters
@@ -98,7 +98,7 @@ def filtered(rows: Array, above: Array, pixel_size: int, kind: int | None = None
     pixel_size : int
         Bytes per pixel.
     kind : int, optional
-        One filter for all rows instead.
+        Filter to use for all rows instead.
 
     Returns
     -------
@@ -118,16 +118,16 @@ def filtered(rows: Array, above: Array, pixel_size: int, kind: int | None = None
 
 
 def _predicted(kind: int, left: Array, up: Array, corner: Array) -> Array:
-    """The bytes that a filter subtracts from each byte."""
+    """Compute the bytes that a filter subtracts from each byte."""
     if kind in (NONE, SUB, UP):
         return (np.zeros_like(left), left, up)[kind]
     if kind == AVERAGE:
-        return (left & up) + ((left ^ up) >> 1)  # the mean without a ninth bit
+        return (left & up) + ((left ^ up) >> 1)  # the mean, computed without a ninth bit
     return _paeth(*(array.astype(np.int16) for array in (left, up, corner))).astype(np.uint8)
 
 
 def _paeth(a: Array, b: Array, c: Array) -> Array:
-    """The value of left a, above b and above left c that is nearest to a + b - c."""
+    """Choose from left a, above b and above left c the value nearest to a + b - c."""
     to_a, to_b = b - c, a - c
     to_c = np.abs(to_a + to_b)
     to_a, to_b = np.abs(to_a), np.abs(to_b)

@@ -19,12 +19,12 @@ from n2n_cli.images.tiff.entries import Order
 
 _LONGEST_TEXT, _LONGEST_PROFILE = 2**20, 2**24  # bytes; a small file can decompress to any length
 _MOST_TEXT = 2**24  # bytes of all texts of a picture together
-_MOST_UNPACKED = 2**26  # bytes that are decompressed for a picture, whether they are kept or not
+_MOST_UNPACKED = 2**26  # maximum bytes decompressed for a picture, kept or not
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _LAYOUT = {b"acTL", b"fcTL", b"fdAT", b"iDOT"}
-"""Chunks that describe how this file stores its pixels (iDOT: Apple's)."""
+"""Chunks that describe the layout of pixels in this file (iDOT: Apple's)."""
 _OF_SAMPLES = {b"bKGD", b"sBIT", b"hIST"}
-"""Chunks whose length follows the type of the stored pixels."""
+"""Chunks whose length depends on the type of the stored pixels."""
 _KNOWN = {b"cHRM", b"gAMA", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"pCAL", b"sCAL", b"sTER", b"oFFs", b"gIFg", b"gIFx"}
 _KNOWN |= {b"iCCP", b"pHYs", b"eXIf", b"tIME", b"sPLT", *_TEXTS, *_OF_SAMPLES}
 _LENGTHS = {
@@ -38,25 +38,25 @@ _LENGTHS = {
     b"tIME": 7,
     b"oFFs": 9,
 }
-_SAFE_TO_COPY = 32  # bit of the last letter of a name: true for any change of the pixels
+_SAFE_TO_COPY = 32  # bit in the last letter of a name: set if the chunk fits any changed pixels
 _OF_SRGB = {b"sRGB", b"gAMA", b"cHRM"}
 _XMP = b"XML:com.adobe.xmp"
 _RAW_PROFILE = b"Raw profile type "
 _RAW_KINDS = {b"exif": "exif", b"APP1": "exif", b"xmp": "xmp", b"iptc": "photoshop"}
-"""Keys of `Metadata` by the kind of such a text, as ImageMagick writes it."""
+"""Keys of `Metadata` by the type of a raw profile, a text that ImageMagick writes."""
 _INCH = 0.0254  # metres
-_PACKED_FROM = 1024  # bytes; compression gains nothing for shorter texts
+_PACKED_FROM = 1024  # minimum bytes of a text to compress; shorter ones do not shrink
 
 
 def fitting(parts: Iterable[Part], header: Header, *, transparent: bool) -> tuple[list[Part], tuple[str, ...]]:
-    """Chunks that fit other pixels than those of their file, and notes on the others.
+    """Select the chunks that fit changed pixels; also returns notes on the others.
 
-    As the specification asks, an unknown chunk goes along only if its name says that it is safe to copy.
+    As the specification requires, an unknown chunk is kept only if its name marks it as safe to copy.
 
     Parameters
     ----------
     transparent : bool
-        Whether the file has a transparent colour, which becomes alpha.
+        True if the file has a transparent colour, which becomes alpha.
     """
     same = header.depth >= 8 and header.colour != 3 and not transparent
     fit, others = list[Part](), dict[str, None]()
@@ -70,7 +70,7 @@ def fitting(parts: Iterable[Part], header: Header, *, transparent: bool) -> tupl
 
 
 def read_metadata(parts: Iterable[Part]) -> tuple[Metadata, tuple[str, ...]]:
-    """Metadata from chunks, and notes on what was left out."""
+    """Decode metadata from chunks; also returns notes on data left out."""
     reader = _Reader()
     for part in parts:
         reader.take(part)
@@ -78,7 +78,7 @@ def read_metadata(parts: Iterable[Part]) -> tuple[Metadata, tuple[str, ...]]:
 
 
 class _Reader:
-    """Collects metadata, leaving out what is damaged or too long."""
+    """Collector of metadata that leaves out damaged or too long chunks."""
 
     def __init__(self) -> None:
         self._metadata = Metadata()
@@ -107,7 +107,7 @@ class _Reader:
         return self._metadata, tuple(self._notes)
 
     def _understood(self, name: bytes, content: bytes) -> bool:
-        """Take what a chunk says; False if it cannot be written as it is."""
+        """Add the metadata of a chunk; False if the chunk cannot be written unchanged."""
         if len(content) != _LENGTHS.get(name, len(content)):
             raise ValueError("its length is wrong")
         if name == b"eXIf":
@@ -168,7 +168,7 @@ class _Reader:
         return True
 
     def _unpacked(self, packed: bytes, most: int) -> bytes:
-        """Decompress bytes; the first one is the method, always 0."""
+        """Decompress bytes after the first, which is the method and always 0."""
         most = min(most, self._unpackable)
         unpacker = zlib.decompressobj()
         data = unpacker.decompress(packed[1:], most + 1)
@@ -189,7 +189,7 @@ class _ExifError(Exception):
 
 
 def _raw_profile(text: bytes, kind: str) -> bytes:
-    """Parse bytes from text: lines with their kind and number, then hex digits."""
+    """Parse a raw profile: lines with kind and number of bytes, then hex digits."""
     try:
         _, length, digits = text.lstrip(b"\n").split(b"\n", 2)
         data = bytes.fromhex(digits.decode("ascii"))
@@ -197,11 +197,11 @@ def _raw_profile(text: bytes, kind: str) -> bytes:
             return data
     except ValueError:
         pass
-    raise _ExifError if kind == "exif" else ValueError("it is no profile")
+    raise _ExifError if kind == "exif" else ValueError("it is not a profile")
 
 
 def kinds(part: Part) -> set[str]:
-    """Keys of `Metadata` that a chunk spells."""
+    """Keys of `Metadata` that a chunk holds."""
     if part.key not in _TEXTS:
         known = {b"eXIf": {"exif"}, b"iCCP": {"icc_profile"}, b"pHYs": {"dpi", "aspect"}}
         return known.get(bytes(part.key), set())
@@ -211,12 +211,12 @@ def kinds(part: Part) -> set[str]:
 
 
 def read_stored(stored: Stored) -> Metadata:
-    """Metadata that chunks spell."""
+    """Decode the metadata in stored chunks."""
     return read_metadata(stored.parts)[0]
 
 
 def written(key: str, metadata: Metadata, order: Order) -> list[Part] | None:
-    """Chunks for one key of `metadata`; None if PNG cannot hold it."""
+    """Encode one key of `metadata` as chunks; None if PNG cannot hold it."""
     if key == "exif":
         return [Part(b"eXIf", metadata["exif"].removeprefix(exif.HEAD))]
     if key == "icc_profile":
@@ -232,15 +232,15 @@ def written(key: str, metadata: Metadata, order: Order) -> list[Part] | None:
 
 
 def names(metadata: Metadata, parts: Iterable[Part]) -> list[str]:
-    """Names of the chunks that another format cannot hold."""
+    """Names of the chunks that other formats cannot hold."""
     found = dict.fromkeys(bytes(part.key) for part in parts)
-    if b"sRGB" in found or "icc_profile" in metadata:  # they say the usual, or what the profile says, too
+    if b"sRGB" in found or "icc_profile" in metadata:  # gAMA and cHRM then repeat the sRGB values or the profile
         found = {name: None for name in found if name not in _OF_SRGB}
     return ["gamma" if name == b"gAMA" else f"{name.decode('latin-1')} chunk" for name in found]
 
 
 def _whole(x: float, y: float) -> tuple[int, int]:
-    """Two whole numbers of the ratio x : y."""
+    """Find two whole numbers with the ratio x : y."""
     scale = 1 if x % 1 == y % 1 == 0 else 10_000
     return max(1, round(x * scale)), max(1, round(y * scale))
 

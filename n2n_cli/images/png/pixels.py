@@ -1,4 +1,4 @@
-"""Pixels of 16-bit PNG files, which Pillow would cut to 8 bits.
+"""Decoding and encoding of 16-bit PNG pixels, which Pillow would reduce to 8 bits.
 
 References
 ----------
@@ -20,16 +20,16 @@ from n2n_cli.images.png.filters import BAND, filtered, unfilter
 from n2n_cli.nn.functional import Array
 
 CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
-"""Channels by colour type: gray, RGB, gray with alpha, RGBA."""
+"""Number of channels by colour type: gray, RGB, gray with alpha, RGBA."""
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
-"""First row, first column and steps of the pixels of each interlacing pass."""
+"""First row, first column, row step and column step of each interlacing pass."""
 _CHUNK = 2**20
 
 
 def decode(parts: Iterable[bytes | memoryview], height: int, width: int, channels: int, interlaced: bool) -> Array:
     """Decode (H, W, C) uint16 pixels from the contents of the IDAT chunks.
 
-    No more is decompressed than a picture of this size needs.
+    No more bytes are decompressed than a picture of this size needs.
 
     Raises
     ------
@@ -51,12 +51,12 @@ def decode(parts: Iterable[bytes | memoryview], height: int, width: int, channel
             band[...] = plain.view(">u2").reshape(band.shape)
             above = plain[-1]
     if stream.read(1):
-        raise ValueError("it has more pixels than its size says")
+        raise ValueError("it has more pixels than fit its size")
     return pixels
 
 
 class _Inflated(io.RawIOBase):
-    """File of the decompressed bytes of a zlib stream that comes in parts.
+    """File of the decompressed bytes of a zlib stream, given in parts.
 
     The checksum is verified.
     """
@@ -80,9 +80,9 @@ class _Inflated(io.RawIOBase):
 
 
 def encode(pixels: Array, kind: int | None = None) -> Iterator[bytes]:
-    """Contents of the IDAT chunks for (H, W, C) uint16 `pixels`, C from 1 to 4.
+    """Encode (H, W, C) uint16 `pixels`, C from 1 to 4, as contents of IDAT chunks.
 
-    The filter is chosen for each row, unless `kind` names one for all.
+    The filter is chosen for each row, unless `kind` names one for all rows.
     """
     pixel_size, row_bytes = 2 * pixels.shape[2], 2 * math.prod(pixels.shape[1:])
     packer = None
@@ -99,6 +99,6 @@ def encode(pixels: Array, kind: int | None = None) -> Iterator[bytes]:
 
 
 def _cut(data: bytes) -> Iterator[bytes]:
-    """Pieces for chunks: none empty, none longer than readers like to keep in memory."""
+    """Cut data into pieces for chunks, not empty and short enough for readers' memory."""
     for start in range(0, len(data), _CHUNK):
         yield data[start : start + _CHUNK]

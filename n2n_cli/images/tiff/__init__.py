@@ -1,13 +1,13 @@
 """TIFF files.
 
-reading       pages of an open file as pictures
+reading       reading of pages as pictures
 pages         pages of a file and their tags
-descriptions  axes of stacks, as ImageJ and OME describe them
-entries       directories as stored bytes, read and written
+descriptions  axes of stacks, as described by ImageJ, OME and tifffile
+entries       reading and writing of directories as stored bytes
 metadata      metadata of a page
-tags          values of a directory, read when asked for
-blocks        strips and tiles, their places and sizes
-pixels        pixels at their full depth
+tags          values of a directory, read on request
+blocks        places and sizes of strips and tiles
+pixels        decoding of pixels at full bit depth
 libtiff       decoding by Pillow and its libtiff
-writing       writing files
+writing       writing of files
 """

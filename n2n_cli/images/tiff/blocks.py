@@ -1,6 +1,6 @@
-"""Strips and tiles of a TIFF page: where they lie in the file, and how long they are.
+"""Strips and tiles of a TIFF page: their places and sizes in the file.
 
-Their places are checked against the file and against each other; sizes that cannot be right are computed instead.
+Places are checked against the file and against each other; impossible sizes are replaced by computed ones.
 
 References
 ----------
@@ -26,9 +26,9 @@ from n2n_cli.nn.functional import Array
 T = TypeVar("T")
 
 WRONG_SIZES = "the sizes of its strips or tiles are wrong, and were computed"
-_LARGEST_TILE = 2**26  # bytes, for a picture that is smaller than its tile
-_FAR = 2**62  # behind the end of every file
-_PACKED = 4096  # bytes that compression may add to a block, beside its size once more
+_LARGEST_TILE = 2**26  # maximum bytes of a tile that is larger than the picture
+_FAR = 2**62  # offset beyond the end of any file
+_PACKED = 4096  # a compressed block may take twice its size plus this many bytes
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class Blocks:
     ----------
     tiled : bool
     rows, columns : int
-        Of a block; the last strip may have fewer rows.
+        Size of a block in pixels; the last strip may have fewer rows.
     row_bytes : int
         Bytes of a row of a block, before compression.
     places, lengths, longest : (N,) int64 arrays
-        Offset in the file of each block, its length as stated, and its maximum length, in bytes. A block of the place 0
-        and the length 0 is not stored: its pixels are 0.
+        Offset of each block in the file, its stated length, and its maximum length, in bytes. A block with place 0 and
+        length 0 is not stored: its pixels are 0.
     notes : tuple of str
-        Corrections, for the user.
+        Messages for the user about corrections.
     """
 
     tiled: bool
@@ -60,28 +60,28 @@ class Blocks:
 
     @property
     def stored_bytes(self) -> int:
-        """Bytes of the file that hold the pixels; those that blocks share count once."""
+        """Number of bytes that hold pixels; bytes that blocks share count once."""
         _, first = np.unique(self.places, return_index=True)
         return int(self.lengths[first].sum())
 
     def extended(self) -> Blocks | None:
-        """Blocks that end where the next one begins, whatever their stated lengths; None if these do already."""
+        """Extend each block to the start of the next one; None if no length changes."""
         if np.array_equal(self.lengths, self.longest):
             return None
         return replace(self, lengths=self.longest, notes=(*self.notes, WRONG_SIZES))
 
 
 def decoded(page: Page, decode: Callable[[Blocks], T]) -> tuple[T, Blocks]:
-    """Decode the blocks of a page; again, up to where the next ones begin, if their stated sizes are too small.
+    """Decode the blocks of a page; retry with extended blocks after an error.
 
     Returns
     -------
-    what `decode` returns, and the blocks that it got
+    Result of `decode`, and the blocks that it was called with.
 
     Raises
     ------
     Exception
-        From the first attempt.
+        Error of the first attempt.
     """
     blocks = blocks_of(page)
     try:
@@ -98,12 +98,12 @@ def decoded(page: Page, decode: Callable[[Blocks], T]) -> tuple[T, Blocks]:
 def blocks_of(page: Page) -> Blocks:
     """Find the strips or tiles of a page.
 
-    Tiles may be named by the tags of strips, as early programs did.
+    Tags of strips may also describe tiles, as in files of early programs.
 
     Raises
     ------
     ValueError
-        When there are too few of them, they overlap, or they are far larger than the picture.
+        When there are too few strips or tiles, they overlap, or they are far larger than the picture.
     """
     height, width = page.size
     samples, bits = page.integer(tags.SAMPLES, 1), max(page.integers(tags.BITS) or (1,))
@@ -132,7 +132,7 @@ def blocks_of(page: Page) -> Blocks:
 
 
 def stored(page: Page, blocks: Blocks, number: int) -> bytes:
-    """Bytes of a strip or tile; empty for one that is not stored.
+    """Read the bytes of a strip or tile; empty for one that is not stored.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def stored(page: Page, blocks: Blocks, number: int) -> bytes:
 
 
 def _stated(page: Page, wanted: int) -> tuple[Array, Array]:
-    """Places and lengths as the tags state them; 0 for a length that is absent."""
+    """Read places and lengths from the tags; 0 for an absent length."""
     by_tile = tags.TILE_OFFSETS in page.tags
     places = page.tags.numbers(tags.TILE_OFFSETS if by_tile else tags.STRIP_OFFSETS)[:wanted]
     counts = page.tags.numbers(tags.TILE_COUNTS if by_tile else tags.STRIP_COUNTS)[:wanted]
@@ -162,7 +162,7 @@ def _signed(numbers: Array) -> Array:
 
 
 def _checked(page: Page, blocks: Blocks) -> Blocks:
-    """Correct the lengths; `blocks.longest` are the bytes of each block before compression."""
+    """Check places and correct lengths; `blocks.longest` is given before compression."""
     end = page.file.seek(0, io.SEEK_END)
     places, full = blocks.places + page.shift, blocks.longest
     borders = np.append(np.unique(places), end)

@@ -24,18 +24,18 @@ from n2n_cli.images.axes import PAGE_AXES, Axis, Description
 from n2n_cli.images.tiff.pages import DESCRIPTION, SAMPLES, X_RESOLUTION, Y_RESOLUTION, Page
 from n2n_cli.nn.functional import Array
 
-_LONGEST = 2**27  # bytes of a description: a file of many pages may name each of them
+_LONGEST = 2**27  # maximum bytes of a description, which may name each of many pages
 _MOST_NAMES = 1000
 _IMAGEJ, _OME_END, _TIFFFILE = b"ImageJ=", b"OME>", b'{"shape":'
 _IMAGEJ_AXES = (("T", "frames"), ("Z", "slices"), ("C", "channels"))  # the slowest first
 _IMAGEJ_COUNTS, _IMAGEJ_DATA = 50838, 50839
-_LABELS = b"labl"  # labels of ImageJ's slices
+_LABELS = b"labl"  # type of an entry with labels of slices
 _MICRON = "\u00b5m"
 _NO_UNITS = ("", "pixel", "pixels")
 
 
 def described(page: Page, count: int) -> Description:
-    """Description of a file in its first page.
+    """Read the description of a file from its first page.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def described(page: Page, count: int) -> Description:
         if text.startswith(_TIFFFILE):
             return _tifffile(json.loads(text), count)
     except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError, expat.ExpatError, struct.error):
-        pass  # damage of a description costs the description alone
+        pass  # a damaged description must not prevent reading the pixels
     note = f"its description by {writer} is damaged: axes are not known"
     return Description(writer=writer, notes=(note,) if writer else ())
 
@@ -81,7 +81,7 @@ def _imagej(page: Page, text: bytes, count: int) -> Description:
     if axes and math.prod(axis.size for axis in axes) != count:
         said = ", ".join(f"{axis.size} {key}" for axis in axes for name, key in _IMAGEJ_AXES if name == axis.name)
         axes = ()
-        if values.get("images") == str(count):  # else a note on the page says so
+        if values.get("images") == str(count):  # otherwise the page has a note on it
             notes = (f"its description, by ImageJ, says {said}; the file holds {count}",)
     channels = next((axis.size for axis in axes if axis.name == "C"), 0)
     names = tuple(_labels(page)[:channels]) if axes and axes[-1].name == "C" else ()
@@ -99,7 +99,7 @@ def _number(text: str | None) -> float:
 
 
 def _unescaped(text: str) -> str:
-    """A unit, in which ImageJ escapes letters that are not ASCII, as Java does."""
+    """Decode a unit, in which ImageJ escapes non-ASCII letters as Java does."""
     if "\\u" not in text:
         return text
     with suppress(UnicodeDecodeError):
@@ -108,7 +108,7 @@ def _unescaped(text: str) -> str:
 
 
 def _labels(page: Page) -> list[str]:
-    """Labels of the first slices, from the tag of ImageJ's own metadata."""
+    """Read the labels of the first slices from the tag of ImageJ's metadata."""
     if not {_IMAGEJ_COUNTS, _IMAGEJ_DATA} <= set(page.tags):
         return []
     order = "<" if page.head[:2] == b"II" else ">"
@@ -140,7 +140,7 @@ def _tifffile(values: dict[str, Any], count: int) -> Description:
 
 @dataclass
 class _Pixels:
-    """The first `Pixels` element of OME-XML, and what it contains."""
+    """The first `Pixels` element of OME-XML, and its content."""
 
     values: Mapping[str, str] = field(default_factory=dict)
     channels: list[Mapping[str, str]] = field(default_factory=list)
@@ -149,7 +149,7 @@ class _Pixels:
 
 
 def _parsed(text: bytes) -> _Pixels:
-    """Read OME-XML as a stream; a document type, which could define entities, is refused."""
+    """Parse OME-XML as a stream; refuse a document type, which could define entities."""
     found, stack, images = _Pixels(), list[str](), 0
 
     def refuse(*declaration: object) -> None:
@@ -198,7 +198,7 @@ def _ome(text: bytes, count: int, samples: int) -> Description:
         pixel_size["T"] = interval, values.get("TimeIncrementUnit", "s")
     named = [channel.get("Name", "") for channel in found.channels]
     channels = tuple(named) if all(named) else ()
-    if not values:  # the XML of another file describes this one
+    if not values:  # this file is described in the XML of another
         return Description(writer="OME")
     axes = _ome_axes(found, count, samples)
     notes = () if axes is not None else (f"its OME-XML does not describe its {count} pages: axes are not known",)
@@ -206,14 +206,14 @@ def _ome(text: bytes, count: int, samples: int) -> Description:
 
 
 def _ome_axes(found: _Pixels, count: int, samples: int) -> tuple[Axis, ...] | None:
-    """Axes along which the pages of this file lie, in whatever order; None if they fill no grid.
+    """Find the axes of the pages of this file; None if the pages do not fill a grid.
 
-    Pages have `samples` channels each.
+    The pages may be in any order, and have `samples` channels each.
     """
     stated = found.values.get("DimensionOrder", "")
     order = [axis for axis in stated if axis in PAGE_AXES]
     if stated.startswith("XY"):
-        order.reverse()  # the slowest first, as some writers state it
+        order.reverse()  # some writers state the slowest axis first
     if sorted(order) != sorted(PAGE_AXES):
         return None
     sizes = {axis: int(found.values[f"Size{axis}"]) for axis in order}
@@ -223,7 +223,7 @@ def _ome_axes(found: _Pixels, count: int, samples: int) -> tuple[Axis, ...] | No
     planes = math.prod(whole)
     if min(whole) < 1:
         return None
-    places = np.full(count, -1, np.int64)  # number of the plane that is each page
+    places = np.full(count, -1, np.int64)  # plane number of each page
     for values, uuid in found.planes:
         if uuid and found.uuid and uuid.strip() != found.uuid:
             continue  # in another file
@@ -243,7 +243,10 @@ def _ome_axes(found: _Pixels, count: int, samples: int) -> tuple[Axis, ...] | No
 
 
 def _grid(places: dict[str, Array], count: int) -> tuple[Axis, ...] | None:
-    """Axes, the slowest first, if the places of the pages along them are a whole grid in some order."""
+    """Axes, the slowest first, if the pages form a complete grid; else None.
+
+    The pages may be in any order.
+    """
     steps = {axis: np.unique(along, return_inverse=True) for axis, along in places.items()}
     several = [axis for axis, (values, _) in steps.items() if len(values) > 1]
     for axes in itertools.permutations(several):

@@ -1,4 +1,4 @@
-"""Directories of TIFF files and of EXIF data, their values kept as stored bytes.
+"""Directories of TIFF files and of EXIF data, with values as stored bytes.
 
 References
 ----------
@@ -22,16 +22,16 @@ from n2n_cli.nn.functional import Array
 Order: TypeAlias = Literal["<", ">"]
 
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-"""Bytes of a value, by its type."""
+"""Size of a value in bytes, by type."""
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, LONG8 = 1, 2, 3, 4, 5, 7, 16
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 274, 282, 283, 296
 BIG_HEAD = 16
 """Bytes of the header of a BigTIFF, the longest one."""
 EXIF, GPS, INTEROPERABILITY = 34665, 34853, 40965
-IPTC = 33723  # bytes, though many programs say that they are 32-bit numbers
+IPTC = 33723  # holds bytes, although many programs declare 32-bit numbers
 _INNER: Mapping[int, tuple[int, ...]] = {0: (EXIF, GPS), EXIF: (INTEROPERABILITY,)}
-"""Tags that point to a directory, by the directory that holds them; 0 is a page's own."""
-_OFFSETS, _LONG_OFFSETS = {LONG, 13}, {LONG8, 18}  # types of such a pointer; the latter of BigTIFF alone
+"""Tags that point to a directory, by the directory that holds them; 0 is the page's directory."""
+_OFFSETS, _LONG_OFFSETS = {LONG, 13}, {LONG8, 18}  # types of such a pointer, in any TIFF and only in BigTIFF
 _WHOLE = {SHORT, LONG, 9}
 _TYPES = {
     ORIENTATION: _WHOLE,
@@ -39,38 +39,38 @@ _TYPES = {
     Y_RESOLUTION: {RATIONAL, *_WHOLE},
     RESOLUTION_UNIT: _WHOLE,
 }
-"""Types of tags, each with one value, that readers interpret and may fail on."""
+"""Types of single-valued tags that readers interpret, and may fail on if the type is wrong."""
 _FAMILY = {1: "bytes", 2: "bytes", 7: "bytes", 3: "whole", 4: "whole", 8: "whole", 9: "whole", 13: "whole"}
 _FAMILY |= {5: "fraction", 10: "fraction", 11: "fraction", 12: "fraction"}
-"""Kinds of values that programs take for each other, by their type."""
-_HALVES = {5: 4, 10: 4}  # bytes of the numbers of which a rational consists
-_MOST_SHARED, _LEAST = 4, 2**16  # times its size that different parts of a file may be read; a minimum in bytes
-_MOST = 2**31  # bytes that may be read again
+"""Kinds of values that programs interchange, by type."""
+_HALVES = {5: 4, 10: 4}  # size in bytes of each of the two numbers of a rational
+_MOST_SHARED, _LEAST = 4, 2**16  # maximum bytes of different values: a multiple of the file's size, plus this many
+_MOST = 2**31  # maximum bytes that may be read again
 _ENDIAN: Mapping[Order, Literal["little", "big"]] = {"<": "little", ">": "big"}
 
 
 class Entry(NamedTuple):
-    """Values of a tag: their type, and their bytes in the byte order of the directory."""
+    """Values of a tag: type, and bytes in the byte order of the directory."""
 
     type: int
     data: bytes
 
     def is_usual(self, tag: int) -> bool:
-        """True if EXIF data may have this entry: its type and number of values are those of the standards."""
+        """True if type and number of values conform to the EXIF standard."""
         return _is_right(tag, self.type, len(self.data) // SIZES[self.type], strict=True)
 
     def swapped(self) -> Entry:
-        """The same values in the other byte order."""
+        """Convert the values to the other byte order."""
         size = _HALVES.get(self.type, SIZES[self.type])
         return Entry(self.type, np.frombuffer(self.data, f"u{size}").byteswap().tobytes())
 
     def numbers(self, order: Order) -> tuple[int, ...]:
-        """Values as whole numbers without a sign; a rational gives two."""
+        """Decode the values as unsigned whole numbers; a rational gives two."""
         return tuple(np.frombuffer(self.data, f"{order}u{_HALVES.get(self.type, SIZES[self.type])}").tolist())
 
 
 def whole_numbers(order: Order, numbers: Sequence[int] | Array) -> Entry:
-    """Entry of whole numbers, with 16 bits if all fit, otherwise with 32 or 64 bits."""
+    """Make an entry of whole numbers: 16 bits if all fit, otherwise 32 or 64 bits."""
     highest = int(np.max(numbers))
     kind = SHORT if highest < 2**16 else LONG if highest < 2**32 else LONG8
     return Entry(kind, np.asarray(numbers, f"{order}u{SIZES[kind]}").tobytes())
@@ -78,7 +78,7 @@ def whole_numbers(order: Order, numbers: Sequence[int] | Array) -> Entry:
 
 @dataclass
 class Directory:
-    """A directory and the EXIF directories that it points to.
+    """A directory, and the EXIF directories that it points to.
 
     Attributes
     ----------
@@ -91,9 +91,9 @@ class Directory:
     following : int
         Offset of the next directory; 0 for none.
     offset : int
-        Its own offset.
+        Offset of this directory.
     damaged : dict
-        Tags of rows that are not valid, by their number in the table.
+        Tags of invalid rows, by row number in the table.
     """
 
     order: Order
@@ -104,7 +104,7 @@ class Directory:
     damaged: dict[int, int] = field(default_factory=dict)
 
     def in_order(self, order: Order) -> Directory:
-        """The same directory in the byte order `order`."""
+        """Convert the directory to the byte order `order`."""
         if order == self.order:
             return self
         entries = {tag: entry if tag == IPTC else entry.swapped() for tag, entry in self.entries.items()}
@@ -112,7 +112,9 @@ class Directory:
 
 
 class Room:
-    """Limits on the values that all directories of a file hold together, since a small file can name some many times.
+    """Limit on the values of all directories of a file together.
+
+    A small file can name the same bytes as the values of many tags.
 
     Parameters
     ----------
@@ -126,7 +128,7 @@ class Room:
         self._seen: set[tuple[int, int]] = set()
 
     def take(self, place: int, length: int) -> bool:
-        """Account for a part of the file; False if there is no room."""
+        """Count a part of the file as read; False if the limit is exceeded."""
         new = 0 if (place, length) in self._seen else length
         if length > self._all or new > self._different:
             return False
@@ -145,18 +147,18 @@ def read_directory(
     strict: bool = False,
     room: Room | None = None,
 ) -> Directory:
-    """Read a directory and those that it points to; damaged entries are left out.
+    """Read a directory and the EXIF directories below it, without damaged entries.
 
-    Its values together take at most as much memory as the file.
+    The values together take at most as much memory as the file.
 
     Parameters
     ----------
     tag : int
-        Tag that points to the directory; 0 for a page's own.
+        Tag that points to the directory; 0 for the directory of a page.
     strict : bool
-        Also leave out entries whose type or number is not that of the standards, as for all directories of EXIF data.
+        Also leave out entries whose type or number of values violates the standards; always done for EXIF data.
     room : Room, optional
-        Shared by the directories of a file.
+        Limit that the directories of a file share.
 
     Raises
     ------
@@ -182,7 +184,7 @@ def read_directory(
             file.seek(place)
             data, left = file.read(length), left - length
         if count == 0 or (strict and kind not in SIZES):
-            continue  # a tag without a value, or of a type to be ignored
+            continue  # a tag without values, or of an unknown type
         if length > len(data) or not _is_right(number, kind, count, directory=tag, big=big, strict=strict):
             found.damaged[index] = number
         elif number not in _INNER.get(tag, ()):
@@ -214,7 +216,7 @@ def _is_right(tag: int, kind: int, count: int, *, directory: int = 0, big: bool 
 class Row(NamedTuple):
     """A row of a directory's table: a tag, type and number of values.
 
-    `data` are the values; it is empty where they are too long for any row, and then at `offset`.
+    `data` are the values; it is empty if they are too long for a row, and stored at `offset` instead.
     """
 
     tag: int
@@ -226,59 +228,59 @@ class Row(NamedTuple):
 
 @dataclass
 class Placed:
-    """A directory whose values are in the file, but not its table."""
+    """A directory whose values are already written to the file, but not its table."""
 
     rows: list[Row]
     inner: dict[int, Placed]
 
     @property
     def size(self) -> int:
-        """Maximum bytes of its table and of those that it points to."""
+        """Maximum size in bytes of the table and of the tables that it points to."""
         return 20 * (len(self.rows) + len(self.inner) + 2) + sum(inner.size for inner in self.inner.values())
 
 
 class DirectoryWriter:
-    """Appends data, values and tables to a file.
+    """Writer that appends data, values and tables to a file.
 
     Parameters
     ----------
     file : BinaryIO
-        At its end.
+        File positioned at its end.
     order : "<" or ">"
     """
 
     def __init__(self, file: BinaryIO, order: Order) -> None:
         self.order, self.position = order, file.tell()
         self._file = file
-        self._places: dict[bytes, int] = {}  # by the digest of a value
+        self._places: dict[bytes, int] = {}  # offset by digest of a value
 
     def append(self, data: bytes, *, even: bool = True) -> int:
-        """Write `data`, at an even offset as values and tables need; returns the offset."""
+        """Write `data` at an even offset, which values and tables need; return the offset."""
         gap = self.position % 2 if even else 0
         place = self.position + gap
         self.position += self._file.write(bytes(gap) + data)
         return place
 
     def place(self, directory: Directory) -> Placed:
-        """Write the long values of a directory; equal ones are written once."""
+        """Write the long values of a directory; equal values are written once."""
         directory = directory.in_order(self.order)
         rows = []
         for tag, (kind, data) in directory.entries.items():
             digest, offset = sha256(data).digest(), 0
-            if len(data) > 4:  # too long for a row, except of BigTIFF
+            if len(data) > 4:  # too long for a row, except in BigTIFF
                 offset = self._places[digest] = self._places.get(digest) or self.append(data)
             rows.append(Row(tag, kind, len(data) // SIZES[kind], data if len(data) <= 8 else b"", offset))
         return Placed(rows, {tag: self.place(inner) for tag, inner in directory.inner.items()})
 
     def write(self, placed: Placed, following: int, *, big: bool = False) -> int:
-        """Write the table of a directory and of those that it points to; returns its offset.
+        """Write the tables of a directory and of those below it; return its offset.
 
         Parameters
         ----------
         following : int
             Offset of the next directory; 0 for the last.
         big : bool
-            BigTIFF: offsets of 64 bits.
+            Write BigTIFF, with offsets of 64 bits.
         """
         inline, letter = (8, "Q") if big else (4, "I")
         rows = list(placed.rows)
@@ -293,7 +295,7 @@ class DirectoryWriter:
 
 
 def head(first: int, order: Order = "<", *, big: bool = False) -> bytes:
-    """Header of a file: 8 bytes, or 16 for BigTIFF.
+    """Build the header of a file: 8 bytes, or 16 for BigTIFF.
 
     Parameters
     ----------

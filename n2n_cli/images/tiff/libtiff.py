@@ -23,17 +23,17 @@ from n2n_cli.images.tiff.pages import Page
 from n2n_cli.nn.functional import Array
 
 COMPRESSIONS = {1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946, 34925, 50000}
-"""Values of the tag Compression that Pillow's libtiff decodes, in every build of it."""
-_LONGEST_VALUES = 2**20  # bytes of a tag that describes pixels
-_OLD_JPEG, _LONGEST_OLD_JPEG = 6, 2**28  # value of the tag Compression, and bytes of such a file
+"""Values of the tag Compression that Pillow's libtiff decodes in every build."""
+_LONGEST_VALUES = 2**20  # maximum bytes of a tag that describes pixels
+_OLD_JPEG, _LONGEST_OLD_JPEG = 6, 2**28  # value of the tag Compression, and maximum bytes of such a file
 _STDERR = 2
 _HEAD = 8  # bytes of a file's header
 
 
 class _Silence:
-    """Context in which nothing reaches stderr: libtiff prints there what our errors report.
+    """Context that silences stderr, where libtiff prints errors that ours report.
 
-    It holds a lock, as the descriptor is one for all threads.
+    It holds a lock, since all threads share the descriptor.
     """
 
     def __init__(self) -> None:
@@ -60,20 +60,23 @@ _silence = _Silence()
 
 
 def decompressed(pieces: list[bytes], rows: list[int], compression: int, blocks: Blocks) -> Array:
-    """Decompress strips or tiles, (rows of all, bytes): as strips of a gray picture with one pixel per byte.
+    """Decompress strips or tiles to one array (rows of all, bytes).
+
+    libtiff decodes them as strips of a gray picture with one pixel per byte.
 
     Parameters
     ----------
     pieces : list of bytes
+        Compressed strips or tiles.
     rows : list of int
-        Rows of each; equal but for the last.
+        Number of rows of each; equal except for the last.
     compression : int
-        Value of that tag.
+        Value of the tag Compression.
 
     Raises
     ------
     ValueError, OSError
-        When they are damaged.
+        When a strip or tile is damaged.
     """
     if not pieces:
         return np.zeros((0, blocks.row_bytes), np.uint8)
@@ -95,12 +98,12 @@ def decompressed(pieces: list[bytes], rows: list[int], compression: int, blocks:
 
 
 def pillow_image(page: Page, blocks: Blocks) -> Image.Image:
-    """Decode a page with Pillow, which gets a file of the pixels and of the tags that describe them, and no more.
+    """Decode a page with Pillow, from a file of only its pixels and the tags on them.
 
     Raises
     ------
     SyntaxError
-        When Pillow does not support its kind of pixels.
+        When Pillow does not support the type of the pixels.
     ValueError, OSError
         When the pixels are damaged or truncated.
     """
@@ -109,7 +112,7 @@ def pillow_image(page: Page, blocks: Blocks) -> Image.Image:
         raise ValueError("a tag of its pixels is too long")
     described = tags.OF_PIXELS & set(page.tags)
     entries = {tag: Entry(page.tags.entry(tag).type, page.tags.raw(tag)) for tag in described}
-    if page.integer(tags.COMPRESSION, tags.RAW) == _OLD_JPEG:  # parts of it lie anywhere in the file
+    if page.integer(tags.COMPRESSION, tags.RAW) == _OLD_JPEG:  # its parts may be anywhere in the file
         page.file.seek(0)
         data = page.file.read(_LONGEST_OLD_JPEG + 1)
         if len(data) > _LONGEST_OLD_JPEG or len(page.head) > _HEAD:
@@ -128,7 +131,7 @@ def pillow_image(page: Page, blocks: Blocks) -> Image.Image:
 
 
 def _file(pieces: list[bytes], directory: Directory) -> io.BytesIO:
-    """A file of pixels and the directory that describes them."""
+    """Build a file of pixels and the directory that describes them."""
     file = io.BytesIO(b"".join([bytes(_HEAD), *pieces]))
     file.seek(0, io.SEEK_END)
     writer = DirectoryWriter(file, directory.order)

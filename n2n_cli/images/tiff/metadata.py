@@ -1,4 +1,4 @@
-"""Metadata of TIFF pages, read and written.
+"""Reading and writing of the metadata of TIFF pages.
 
 References
 ----------
@@ -27,13 +27,13 @@ LAYOUT = frozenset(
         *(559, 32995, 32996, 32997, 32998, 33421, 33422, *range(34016, 34033), 50674),
     }
 )
-"""Tags that say how pixels are stored. All others are carried, except those below."""
+"""Tags that describe how pixels are stored. All others are carried, except `_NOT_CARRIED`."""
 _NOT_CARRIED = {
-    330: "SubIFDs",  # this one and the next ones hold offsets in the file
+    330: "SubIFDs",  # this tag and the next three hold offsets in the file
     400: "GlobalParametersIFD",
     33628: "UIC1Tag",
     34412: "CZ_LSMINFO",
-    280: "MinSampleValue",  # this one and the next ones describe the old pixels
+    280: "MinSampleValue",  # this tag and the next ones describe the old pixels
     281: "MaxSampleValue",
     340: "SMinSampleValue",
     341: "SMaxSampleValue",
@@ -41,18 +41,21 @@ _NOT_CARRIED = {
     52545: "content credentials (C2PA)",
 }
 _RESOLUTION = {tags.X_RESOLUTION, tags.Y_RESOLUTION, tags.RESOLUTION_UNIT}
-_SPELT = {
+_KEYS_HELD = {
     tags.ICC_PROFILE: {"icc_profile"},
     tags.XMP: {"xmp"},
     PHOTOSHOP: {"photoshop"},
     tiff.IPTC: {"photoshop"},
     **{tag: {"dpi", "aspect"} for tag in _RESOLUTION},
 }
-_NOT_FROM_EXIF = LAYOUT | {*_NOT_CARRIED} | _RESOLUTION | {SUBFILE, 255, *range(50706, 50742)}  # the last: of raw files
+_NOT_FROM_EXIF = LAYOUT | {*_NOT_CARRIED} | _RESOLUTION | {SUBFILE, 255, *range(50706, 50742)}  # 50706...: raw files
 
 
 def read_metadata(page: Page, room: Room | None = None) -> tuple[Metadata, tuple[str, ...]]:
-    """Metadata of a page, and notes on what was left out; pages of one file share `room`."""
+    """Read the metadata of a page; also returns notes on data left out.
+
+    Pages of one file share `room`.
+    """
     order: Order = "<" if page.head[:2] == b"II" else ">"
     try:
         found = read_directory(page.file, page.offset, order, big=len(page.head) > 8, room=room)
@@ -89,7 +92,7 @@ def _damage(found: Directory) -> Iterator[str]:
 
 
 def read_stored(stored: Stored) -> Metadata:
-    """Metadata that tags spell, apart from EXIF data; what is damaged is left out."""
+    """Decode the metadata in stored tags, except EXIF data and damaged metadata."""
     directory = Directory(stored.order, {int(part.key): Entry(part.type, part.data) for part in stored.parts})
     data = {tag: entry.data for tag, entry in directory.entries.items()}
     metadata = exif.resolution_of(directory)
@@ -104,12 +107,12 @@ def read_stored(stored: Stored) -> Metadata:
 
 
 def kinds(part: Part) -> set[str]:
-    """Keys of `Metadata` that a tag spells."""
-    return _SPELT.get(int(part.key), set())
+    """Keys of `Metadata` that a tag holds."""
+    return _KEYS_HELD.get(int(part.key), set())
 
 
 def written(key: str, metadata: Metadata, order: Order) -> list[Part] | None:
-    """Tags for one key of `metadata`; EXIF data is left to the writer."""
+    """Encode one key of `metadata` as tags; `directory_of` writes EXIF data."""
     if key == "icc_profile":
         return [Part(tags.ICC_PROFILE, metadata["icc_profile"], tiff.UNDEFINED)]
     if key == "xmp":
@@ -127,7 +130,7 @@ def written(key: str, metadata: Metadata, order: Order) -> list[Part] | None:
 
 
 def directory_of(metadata: Metadata, parts: Iterable[Part], order: Order) -> Directory:
-    """Directory of a page's metadata, in the byte order of `parts`."""
+    """Build the directory of a page's metadata, in the byte order of `parts`."""
     found = exif.parsed(metadata["exif"]).in_order(order) if "exif" in metadata else Directory(order)
     carried = {tag: entry for tag, entry in found.entries.items() if tag not in _NOT_FROM_EXIF}
     carried |= {int(part.key): Entry(part.type, part.data) for part in parts}
@@ -137,18 +140,18 @@ def directory_of(metadata: Metadata, parts: Iterable[Part], order: Order) -> Dir
 
 
 def left_of_exif(data: bytes) -> list[str]:
-    """Names of what is in EXIF data and `directory_of` leaves out."""
+    """Names of EXIF data that `directory_of` leaves out."""
     found = exif.parsed(data)
     names = [name_of(tag) for tag in found.entries if tag in _NOT_FROM_EXIF - LAYOUT - _RESOLUTION]
     return names + (["EXIF thumbnail"] if found.following else [])
 
 
 def names(metadata: Metadata, parts: Iterable[Part]) -> list[str]:
-    """Names of the tags that another format cannot hold."""
+    """Names of the tags that other formats cannot hold."""
     return [name_of(int(part.key)) for part in parts if part.key not in (SUBFILE, tiff.ORIENTATION)]
 
 
 def name_of(tag: int) -> str:
-    """Name of a tag with its number."""
+    """Name of a tag, with its number."""
     name = TiffTags.lookup(tag).name
     return f"tag {tag}" if name == "unknown" else f"{name} ({tag})"

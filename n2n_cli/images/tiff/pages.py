@@ -26,19 +26,19 @@ STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_COUNTS, X_RESOLUTION, Y_RESOLUTION
 PLANAR, RESOLUTION_UNIT, PREDICTOR = 284, 296, 317
 TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
 SUB_IFDS, EXTRA_SAMPLES, SAMPLE_FORMAT, XMP, ICC_PROFILE = 330, 338, 339, 700, 34675
-RAW, LOSSY = 1, (6, 7)  # values of the tag Compression; LOSSY: old-style and new-style JPEG
+RAW, LOSSY = 1, (6, 7)  # values of the tag Compression: none; old-style and new-style JPEG
 OF_PIXELS = {
     *(WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES, ROWS_PER_STRIP, PLANAR, PREDICTOR),
     *(TILE_WIDTH, TILE_LENGTH, EXTRA_SAMPLES, SAMPLE_FORMAT),
     *(292, 293, 320, 332, 347, 529, 530, 531, 532),  # fax options, palette, inks, JPEG tables, YCbCr
     *(512, 513, 514, 515, 517, 518, 519, 520, 521),  # old-style JPEG
 }
-"""Tags that say how the pixels are to be decoded."""
-YCBCR = 6  # of the tag PhotometricInterpretation
-_REDUCED, _MASK = 1, 4  # flags of the tag NewSubfileType; _MASK: also a value of PhotometricInterpretation
+"""Tags needed to decode the pixels."""
+YCBCR = 6  # value of the tag PhotometricInterpretation
+_REDUCED, _MASK = 1, 4  # flags of the tag NewSubfileType; _MASK is also a value of PhotometricInterpretation
 _MOST_INNER, _MOST_INTEGERS = 64, 2**16
-_LONG_STACK = 2**32 - 2**24  # bytes
-_START = 4096  # bytes of a description
+_LONG_STACK = 2**32 - 2**24  # minimum bytes of a file for which ImageJ leaves out directories
+_START = 4096  # bytes of a description that are read first
 _IMAGEJ = re.compile(rb"ImageJ=.*?\bimages=(\d{1,9})", re.DOTALL)
 
 
@@ -56,9 +56,9 @@ class Page:
     tags : Tags
         Values by tag number.
     notes : tuple of str
-        What was left out beside it, for the user.
+        Messages for the user about data left out of the file.
     shift : int
-        Distance of its pixels from the place that its tags name, in bytes.
+        Distance of the pixels from the place that the tags state, in bytes.
     """
 
     file: BinaryIO
@@ -75,7 +75,7 @@ class Page:
         Raises
         ------
         ValueError
-            When it has none.
+            When the page has no size.
         """
         height, width = self.integer(LENGTH, 0), self.integer(WIDTH, 0)
         if height <= 0 or width <= 0:
@@ -84,18 +84,18 @@ class Page:
 
     @property
     def orientation(self) -> int:
-        """1 to 8, as in EXIF data."""
+        """Orientation, 1 to 8 as in EXIF data."""
         (value, *_) = self.integers(exif.ORIENTATION) or (1,)
         return value if 1 <= value <= 8 else 1
 
     @property
     def is_mask(self) -> bool:
-        """True if it is the transparency mask of another page."""
+        """True if the page is the transparency mask of another."""
         return _MASK in self.integers(PHOTOMETRIC) or self._is_flagged(_MASK)
 
     @property
     def is_reduced(self) -> bool:
-        """True if it is a smaller version of another picture."""
+        """True if the page is a smaller version of another picture."""
         return self._is_flagged(_REDUCED)
 
     def _is_flagged(self, flag: int) -> bool:
@@ -103,7 +103,7 @@ class Page:
         return bool(value & flag)
 
     def integer(self, tag: int, default: int) -> int:
-        """Value of a tag that is one whole number, or the same for all channels."""
+        """Read a tag of one whole number, or of the same number for all channels."""
         if tag not in self.tags:
             return default
         values = set(self.integers(tag))
@@ -112,19 +112,22 @@ class Page:
         return values.pop()
 
     def integers(self, tag: int) -> tuple[int, ...]:
-        """Whole numbers of a tag; empty if it has none, or more than any picture has channels."""
+        """Read the whole numbers of a tag.
+
+        Empty if there are none, or more than any picture has channels.
+        """
         if tag not in self.tags or self.tags.entry(tag).number > _MOST_INTEGERS:
             return ()
         values = self.tags.numbers(tag)
         return tuple(values.tolist()) if values.dtype.kind in "iu" else ()
 
     def kind(self) -> str:
-        """Description of its pixels by its tags, for messages."""
+        """Describe the pixels by their tags, for messages."""
         names = {"bits": BITS, "photometric": PHOTOMETRIC, "sample format": SAMPLE_FORMAT, "compression": COMPRESSION}
         return ", ".join(f"{name} {self.tags[tag]}" for name, tag in names.items() if tag in self.tags)
 
     def inner_pages(self) -> list[Page]:
-        """Pages that are named by the tag SubIFDs and not by the file's chain; those that are damaged are left out."""
+        """Read the pages that the tag SubIFDs names, except damaged ones."""
         found = []
         for offset in self.tags.numbers(SUB_IFDS)[:_MOST_INNER].tolist():
             with suppress(ValueError):
@@ -140,13 +143,13 @@ def is_tiff(head: bytes) -> bool:
 def read_pages(file: BinaryIO) -> Iterator[Page]:
     """Read the pages one by one, in the order of the file.
 
-    Transparency masks and a chain of directories that ends in damage are left out, with a note on the last page before
-    them. A stack that ImageJ wrote with a single directory is read to its end.
+    Transparency masks, and pages after a damaged directory, are left out, with a note on the last page before them. A
+    stack that ImageJ wrote with a single directory is read to its end.
 
     Raises
     ------
     ValueError
-        When the first directory is damaged, there is no page but masks, or the file ends within ImageJ's stack.
+        When the first directory is damaged, there are only masks, or the file ends within ImageJ's stack.
     """
     file.seek(0)
     head = file.read(8)
@@ -195,9 +198,9 @@ class _Place(NamedTuple):
 
 
 class PageList(Sequence[Page]):
-    """Pages of a file, of which only the places are kept in memory.
+    """Pages of a file; only their places are kept in memory.
 
-    Errors are those of `read_pages`.
+    Raises the errors of `read_pages`.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -242,10 +245,10 @@ def _noted(page: Page, note: str) -> Page:
 
 
 def _imagej_stack(page: Page, claimed: int, found: int) -> Iterator[Page]:
-    """The rest of a file whose description claims more pictures than there are directories.
+    """Read the rest of a file that claims more pictures than it has directories.
 
-    Above 4 GB ImageJ writes pictures that no directory names, one behind the other. In a smaller file the description
-    is a copy from another one.
+    Above 4 GB, ImageJ writes all further pictures one after the other, without directories. In a smaller file, the
+    description was copied from another file.
     """
     height, width = page.size
     bits = page.integers(BITS) or (1,)

@@ -1,7 +1,7 @@
-"""Pixels of TIFF pages at full depth: integers and floats of 8 to 64 bits.
+"""Decoding of TIFF pixels at full depth: integers and floats of 8 to 64 bits.
 
-Pillow reads the 8-bit ones and few others. This module handles the layout; LZW, ZSTD and the like are decompressed by
-Pillow's libtiff, which gets the bytes of a page as an 8-bit gray picture.
+Pillow reads 8-bit pixels and few others. This module handles the layout. Pillow's libtiff decompresses LZW, ZSTD and
+similar data, as if the bytes of a page were an 8-bit gray picture.
 
 References
 ----------
@@ -28,9 +28,9 @@ _DEFLATE = (8, 32946)
 _PACKBITS = 32773
 _WITH_PREDICTOR = {_LZW, *_DEFLATE, _LZMA, _ZSTD}
 _BY_LIBTIFF = {_LZW, _LZMA, _ZSTD, _PACKBITS}
-_KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # of the tag SampleFormat
+_KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # dtype kind by value of the tag SampleFormat
 _TYPES = {"u1", "u2", "u4", "i1", "i2", "i4", "f2", "f4", "f8"}
-_AT_ONCE, _LEAST = 2**24, 2**11  # bytes that are decompressed at once; of a block, at least
+_AT_ONCE, _LEAST = 2**24, 2**11  # bytes decompressed at once; minimum bytes counted for a block
 _MOST_SAMPLES = 2**12
 
 
@@ -42,9 +42,9 @@ class Layout:
     ----------
     height, width, samples : int
     dtype : numpy.dtype
-        With the file's byte order.
+        Type of the values, in the file's byte order.
     planar : bool
-        Whether each channel is stored by itself.
+        True if channels are stored separately.
     compression, predictor : int
         Values of these tags.
     """
@@ -59,12 +59,12 @@ class Layout:
 
     @property
     def pixel_bytes(self) -> int:
-        """Bytes of a pixel when it is decoded."""
+        """Bytes of a decoded pixel."""
         return self.samples * self.dtype.itemsize
 
 
 def layout_of(page: Page) -> Layout | None:
-    """Layout of gray or RGB pixels for `decode`; None for a page of another kind.
+    """Layout of gray or RGB pixels; None for pixels that `decode` cannot read.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def layout_of(page: Page) -> Layout | None:
         photometric, order = page.integer(tags.PHOTOMETRIC, 0), page.integer(tags.FILL_ORDER, 1)
         planar = page.integer(tags.PLANAR, 1) == 2 and samples > 1
         predictor = page.integer(tags.PREDICTOR, 1) if compression in _WITH_PREDICTOR else 1
-    except ValueError:  # channels of several kinds
+    except ValueError:  # channels differ in type
         return None
     name = f"{_KINDS.get(kind)}{bits // 8}"
     packed = compression in (*_WITH_PREDICTOR, _PACKBITS)
@@ -111,7 +111,7 @@ def decode(page: Page, layout: Layout, blocks: Blocks) -> Array:
 
 
 def _unpacked(page: Page, layout: Layout, blocks: Blocks, numbers: range) -> Iterator[Array | None]:
-    """Decompressed bytes of strips or tiles, (rows, bytes) each; None for one that is not stored."""
+    """Decompress strips or tiles to (rows, bytes) each; None for an absent one."""
     at_once = (
         max(1, _AT_ONCE // max(_LEAST, blocks.rows * blocks.row_bytes)) if layout.compression in _BY_LIBTIFF else 1
     )
@@ -140,13 +140,13 @@ def _unpacked_together(page: Page, layout: Layout, blocks: Blocks, chosen: range
 
 
 def _rows(layout: Layout, blocks: Blocks, number: int) -> int:
-    """Rows of a tile or of a strip, of which the last one of a plane may be shorter."""
+    """Number of rows of a tile or strip; the last strip of a plane may be shorter."""
     down = math.ceil(layout.height / blocks.rows)
     return blocks.rows if blocks.tiled else min(blocks.rows, layout.height - number % down * blocks.rows)
 
 
 def _inflated(piece: bytes, longest: int) -> bytes:
-    """Decompress zlib data, of at most `longest` bytes, and verify its checksum."""
+    """Decompress zlib data to at most `longest` bytes, and verify its checksum."""
     unpacker = zlib.decompressobj()
     data = unpacker.decompress(piece, longest + 1)
     if not unpacker.eof and len(data) <= longest:
@@ -155,7 +155,10 @@ def _inflated(piece: bytes, longest: int) -> bytes:
 
 
 def _values(data: Array, layout: Layout, width: int) -> Array:
-    """(rows, bytes) of a strip or tile -> (rows, width, channels) pixels, predictor undone."""
+    """Convert (rows, bytes) of a strip or tile to (rows, width, channels).
+
+    The predictor is undone.
+    """
     channels = 1 if layout.planar else layout.samples
     rows, row_bytes = data.shape
     columns = row_bytes // (channels * layout.dtype.itemsize)
@@ -174,7 +177,10 @@ def _values(data: Array, layout: Layout, width: int) -> Array:
 
 
 def _float_values(data: Array, itemsize: int, columns: int) -> Array:
-    """Undo the float predictor: differences of bytes, the highest of a row first."""
+    """Undo the float predictor.
+
+    It stores differences of bytes, the most significant bytes of a row first.
+    """
     rows, _, channels = data.shape
     apart = np.add.accumulate(data, axis=1, dtype=np.uint8)
     joined = np.moveaxis(apart.reshape(rows, itemsize, columns * channels), 1, -1)

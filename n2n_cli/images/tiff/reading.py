@@ -1,4 +1,4 @@
-"""Pages of an open TIFF file as pictures, read in any order."""
+"""Reading of the pages of a TIFF file as pictures, in any order."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from n2n_cli.images.tiff.metadata import read_metadata
 from n2n_cli.images.tiff.pages import Page, PageList
 from n2n_cli.images.tiff.pixels import layout_of
 
-_SHARED, _SHARED_LEAST = 4, 2**16  # pages may hold so many times the bytes of their file together; a minimum in bytes
+_SHARED, _SHARED_LEAST = 4, 2**16  # limit of bytes of all pages: a multiple of the file's size, at least this many
 
 
 class TiffPages:
-    """The pages of a TIFF; each is read from the file when it is asked for.
+    """The pages of a TIFF, each read from the file on request.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ class TiffPages:
     Raises
     ------
     ImageError
-        When it is a camera raw file.
+        When the file is a camera raw file.
     ValueError
-        When its first directory is damaged, or it holds no pages.
+        When the first directory is damaged, or the file holds no pages.
     """
 
     def __init__(self, file: BinaryIO, label: str, limits: Limits) -> None:
@@ -48,7 +48,7 @@ class TiffPages:
             kinds.refuse_raw(label, self._pages[0])
         self._size = file.seek(0, io.SEEK_END)
         self._room, self._metadata_room = max(_SHARED * self._size, _SHARED_LEAST), Room(self._size)
-        self._counted = bytearray(len(self._pages))  # pages that took their part of the room
+        self._counted = bytearray(len(self._pages))  # pages that already count in the limit
 
     def __len__(self) -> int:
         return len(self._pages)
@@ -66,21 +66,21 @@ class TiffPages:
     def page(self, number: int) -> Picture:
         """Read a page.
 
-        A small file can name the same bytes as the pixels or the metadata of many pages, so that all pages together
-        have a limit; a page counts once.
+        A small file can name the same bytes as the pixels or the metadata of many pages, so the bytes of all pages
+        together are limited; a page counts once.
 
         Raises
         ------
         ImageError
-            When its pixels are too many, of a kind that is not supported, or shared by too many pages.
+            When the pixels are too many, of an unsupported type, or shared by too many pages.
         ValueError, OSError, zlib.error
-            When it is damaged.
+            When the page is damaged.
         """
         label = page_label(self._label, number)
         with without_warnings():
             page = self._pages[number]
             layout = layout_of(page)
-            # Pillow has up to four channels of 8 bits.
+            # Pillow decodes up to four channels of 8 bits.
             pixel_bytes = min(4, page.integer(tags.SAMPLES, 1)) if layout is None else layout.pixel_bytes
             check_size(label, *page.size, self._limits, pixel_bytes=pixel_bytes)
             metadata_room = self._counted_once(label, number, page)
@@ -96,7 +96,7 @@ class TiffPages:
         stored = blocks_of(page).stored_bytes
         if stored > self._room:
             raise ImageError(
-                f"{label} shares its pixels with too many pages of the same file", hint="save the pages that are meant"
+                f"{label} shares its pixels with too many pages of the same file", hint="save only the wanted pages"
             )
         self._room, self._counted[number] = self._room - stored, True
         return self._metadata_room

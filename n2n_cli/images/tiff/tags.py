@@ -1,6 +1,6 @@
-"""Values of a TIFF directory, each read from the file when it is asked for.
+"""Values of a TIFF directory, each read from the file on request.
 
-A small file can claim any number of long values, also several times the same bytes; so nothing is read in advance.
+Nothing is read in advance, since a small file can claim any number of long values, also of the same bytes.
 
 References
 ----------
@@ -36,12 +36,12 @@ _NUMBERS = {
 }
 _SIGNED_RATIONAL = 10
 _DIRECTORIES = (330, 34665, 34853)  # tags of offsets: SubIFDs, Exif, GPS
-_MOST_ENTRIES = 65_535  # as many as a file that is not a BigTIFF can have
-_MOST_NUMBERS = 2**16  # numbers that become Python's; `numbers` reads more
+_MOST_ENTRIES = 65_535  # maximum number of entries of a file that is not a BigTIFF
+_MOST_NUMBERS = 2**16  # maximum numbers converted to Python's; `numbers` reads more
 
 
 class Entry(NamedTuple):
-    """Type, number of values, and offset and length in the file of all of them, in bytes."""
+    """Type and number of values, and their offset and length in the file in bytes."""
 
     type: int
     number: int
@@ -52,7 +52,7 @@ class Entry(NamedTuple):
 class Tags(Mapping[int, Any]):
     """Values of a directory by their tag numbers, in Pillow's types.
 
-    Bytes and undefined values are bytes, text is decoded as Latin-1, a single number stands alone, several are a tuple.
+    Bytes and undefined values are bytes, text is decoded as Latin-1, a single number is a scalar, several are a tuple.
 
     Parameters
     ----------
@@ -67,14 +67,14 @@ class Tags(Mapping[int, Any]):
     following : int
         Offset of the next directory; 0 for the last.
     damaged : tuple of int
-        Tags whose values lie behind the end of the file.
+        Tags whose values would be beyond the end of the file.
     whole : bool
-        Whether the offset of the next directory lies in the file, too.
+        True if the file also holds the offset of the next directory.
 
     Raises
     ------
     ValueError
-        When the directory does not lie in the file.
+        When the directory is not inside the file.
     """
 
     def __init__(self, file: BinaryIO, head: bytes, offset: int) -> None:
@@ -83,7 +83,7 @@ class Tags(Mapping[int, Any]):
         end = file.seek(0, io.SEEK_END)
         start = offset + struct.calcsize(count_format)
         if not (len(head) <= offset and start <= end):
-            raise ValueError("its list of pages leads behind the end of the file")
+            raise ValueError("its list of pages leads beyond the end of the file")
         file.seek(offset)
         count = self._offset(file.read(start - offset))
         size = struct.calcsize(self._order + entry_format) + inline
@@ -136,23 +136,23 @@ class Tags(Mapping[int, Any]):
         return values[0] if len(values) == 1 else values
 
     def entry(self, tag: int) -> Entry:
-        """Type, number and place of a tag's values."""
+        """Look up type, number and place of a tag's values."""
         return self._entries[tag]
 
     def lies_in(self, start: int, end: int) -> bool:
-        """True if the directory, one that it names or one of its values begins in a part of the file."""
+        """True if the directory, one that it names, or a value starts in the given range."""
         inner = (place for tag in _DIRECTORIES for place in self.numbers(tag).tolist())
         places = [self._place, *(entry.place for entry in self._entries.values()), *inner]
         return any(start <= place < end for place in places)
 
     def raw(self, tag: int, most: int | None = None) -> bytes:
-        """Bytes of a tag's values as stored, the first `most` of them."""
+        """Read the bytes of a tag's values as stored, at most the first `most`."""
         entry = self._entries[tag]
         self._file.seek(entry.place)
         return self._file.read(entry.length if most is None else min(most, entry.length))
 
     def numbers(self, tag: int) -> Array:
-        """Numbers of a tag, in this machine's byte order; empty if there are none."""
+        """Read the numbers of a tag, in native byte order; empty if there are none."""
         entry = self._entries.get(tag)
         name = None if entry is None else _NUMBERS.get(entry.type)
         if name is None:

@@ -1,4 +1,4 @@
-"""Writing of TIFF files: pixels of any depth, one page at a time.
+"""Writing of TIFF files page by page, with pixels of any depth.
 
 References
 ----------
@@ -20,25 +20,25 @@ from n2n_cli.nn.functional import Array
 
 _STRIP = 2**18  # bytes of a strip before compression
 _DEFLATE, _LEVEL = 8, 4
-_DIFFERENCES = 2  # of the tag Predictor
-_KINDS = {"u": 1, "i": 2, "f": 3}  # of the tag SampleFormat
+_DIFFERENCES = 2  # value of the tag Predictor
+_KINDS = {"u": 1, "i": 2, "f": 3}  # value of the tag SampleFormat by dtype kind
 _BLACK_IS_ZERO, _RGB = 1, 2
 _CLASSIC_LIMIT = 2**32
-_MOST_WAITING = 2**26  # bytes of metadata that wait in memory for the pixels of the next pages
+_MOST_WAITING = 2**26  # maximum bytes of metadata kept in memory while further pixels are written
 
 
 class TiffWriter:
-    """Writes pages one by one; `finish` adds their directories.
+    """Writer of pages, one by one; `finish` adds their directories.
 
-    The pixels of all pages follow each other without a gap: of a stack that it wrote, ImageJ reads no directory but the
-    first, and takes the rest as its pixels.
+    The pixels of all pages follow each other without a gap: ImageJ reads only the first directory of a stack that it
+    wrote, and takes the following bytes as pixels of further pages.
 
     Parameters
     ----------
     file : BinaryIO
-        Empty and seekable.
+        An empty, seekable file.
     order : "<" or ">"
-        Byte order. That of the source keeps data right that only its writer understands.
+        Byte order. Keeping the source's order keeps metadata valid that only its writer understands.
     """
 
     def __init__(self, file: BinaryIO, order: Order = "<") -> None:
@@ -50,7 +50,7 @@ class TiffWriter:
         self._waiting_bytes = 0
 
     def add(self, picture: Picture) -> list[str]:
-        """Write a picture's pixels and metadata; returns names of metadata that do not fit."""
+        """Write a picture; return names of metadata that TIFF cannot hold."""
         pixels, order = picture.channels, self._writer.order
         metadata, parts, parts_order, left_out = carried(picture.metadata, "TIFF")
         described = directory_of(metadata, parts, parts_order).in_order(order)

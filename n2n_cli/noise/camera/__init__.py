@@ -1,11 +1,11 @@
-"""Noise of digital cameras: from the photons in linear light to the noise in an 8-bit JPEG.
+"""Noise of digital cameras: from photons in linear light to an 8-bit JPEG.
 
-Noise is made where it arises and then goes the way of the picture; the picture itself stays as sharp as it was. What
-comes out is the clean picture, plus the difference that the noise makes after each stage.
+Noise is drawn at the sensor and passed through the camera's stages. The result is the clean picture, as sharp as it is,
+plus the change that the noise causes after all stages.
 
-model        the stages in their order, and the noise model `camera`
+model        noise model `camera`, with the stages in their order
 sensor       gains, colour matrix, shot and read noise, Bayer mosaic
-demosaicing  a full colour at every pixel, by two methods
+demosaicing  two demosaicing methods
 tone         tone curves
 smoothing    noise reduction and sharpening
 """

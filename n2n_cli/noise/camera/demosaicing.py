@@ -1,6 +1,6 @@
-"""Demosaicing: a full colour at every pixel of a Bayer mosaic.
+"""Demosaicing: interpolation of a full colour at every pixel of a Bayer mosaic.
 
-Both methods are linear, so that noise can be demosaiced by itself.
+Both methods are linear, so noise can be demosaiced separately.
 
 References
 ----------
@@ -17,9 +17,9 @@ import numpy as np
 from n2n_cli.nn.functional import Array
 
 Kernels: TypeAlias = dict[str, Array]
-"""5x5 weights of the mosaic around a pixel, by where the wanted colour's nearest pixels lie."""
+"""5x5 weights of the mosaic around a pixel, by position of the nearest pixels of the wanted colour."""
 
-_REACH = 2  # pixels
+_REACH = 2  # radius of the kernels, in pixels
 
 
 def _symmetric(centre: float, near: float, diagonal: float, far: float) -> Array:
@@ -32,7 +32,10 @@ def _symmetric(centre: float, near: float, diagonal: float, far: float) -> Array
 
 
 def _row(centre: float, near: float, diagonal: float, far: float, across: float) -> Array:
-    """Weights for neighbours to the left and right; `across` are those two rows above and below."""
+    """Make weights for a colour whose nearest pixels are left and right.
+
+    `across` is the weight two rows above and below.
+    """
     kernel = _symmetric(centre, 0, diagonal, 0)
     kernel[2, [1, 3]] = near
     kernel[2, [0, 4]] = far
@@ -53,9 +56,9 @@ MALVAR = _kernels(
 
 
 def demosaic(picture: Array, red: tuple[int, int], kernels: Kernels) -> Array:
-    """The picture with two of three colours at each pixel replaced by what the mosaic around it says.
+    """Replace two of three colours at each pixel by interpolation of a Bayer mosaic.
 
-    Beyond an edge, the mosaic goes on with the opposite one.
+    The mosaic is periodic: beyond an edge it continues at the opposite edge.
 
     Parameters
     ----------
@@ -66,7 +69,7 @@ def demosaic(picture: Array, red: tuple[int, int], kernels: Kernels) -> Array:
         `BILINEAR` or `MALVAR`.
     """
     h, w, _ = picture.shape
-    # An odd side would put two pixels of one colour together; one more row or column is made up and taken off again.
+    # A periodic mosaic needs even sides; an extra row or column is added and removed again.
     picture = np.pad(picture, ((0, h % 2), (0, w % 2), (0, 0)), "edge")
     result = picture.copy()
     mosaic = np.empty(picture.shape[:2], picture.dtype)
@@ -85,12 +88,12 @@ _SITES = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
 def _colour(y: int, x: int, red: tuple[int, int]) -> int:
-    """Index of the colour that the pixels (y, x) of 2x2 cells measure."""
+    """Index of the colour measured by the pixels (y, x) of 2x2 cells."""
     return ((y - red[0]) % 2) + ((x - red[1]) % 2)
 
 
 def _nearest(y: int, x: int, colour: int, red: tuple[int, int]) -> str | None:
-    """Where the nearest pixels of a colour lie as seen from pixels (y, x); None where they measure it."""
+    """Position of a colour's nearest pixels around (y, x); None if (y, x) measures it."""
     measured = _colour(y, x, red)
     if measured == colour:
         return None
@@ -103,7 +106,7 @@ def _nearest(y: int, x: int, colour: int, red: tuple[int, int]) -> str | None:
 
 
 def _filtered(wrapped: Array, kernel: Array, y: int, x: int) -> Array:
-    """Weighted sums around the pixels (y, x) of all 2x2 cells."""
+    """Cross-correlate with a kernel at the pixels (y, x) of all 2x2 cells."""
     h, w = (side - 2 * _REACH for side in wrapped.shape)
     taps = np.argwhere(kernel)
     parts = (kernel[i, j] * wrapped[i + y : i + h : 2, j + x : j + w : 2] for i, j in taps)

@@ -1,4 +1,4 @@
-"""The noise model `camera`: all stages in their order."""
+"""Noise model `camera`: all stages in their order."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ QUALITIES = 75, 99
 
 
 class Camera(NoiseModel):
-    """Noise of a camera's JPEG, every view from a random camera.
+    """Noise of a camera's JPEG, with a random camera for every view.
 
-    The noise has a mean of 0, as it has against the mean of many shots; a network would learn any other as a shift of
-    dark colours. Only the noise goes through the stages, JPEG included: the content stays as it is. Targets have the
-    sensor's noise, smoothed as the input's, but neither clipping nor JPEG.
+    The noise has zero mean, as in real shots compared with the mean of many; a network would learn another mean as a
+    shift of dark colours. Only the noise passes through the stages, JPEG included: the content does not change. Targets
+    have the sensor's noise, smoothed as in inputs, but neither clipping nor JPEG.
 
     Parameters
     ----------
     shot : Strength or float
         Variance of shot noise on a white raw picture, before gains: 0.0002 is about ISO 100, 0.01 ISO 3200.
     mosaic : bool
-        Bayer mosaic and demosaicing.
+        Use a Bayer mosaic and demosaicing.
     matrix : bool
-        Colour matrix.
+        Use a colour matrix.
     curve : bool
-        Tone curve.
+        Use a tone curve.
     smoothing, sharpening : bool
-        Noise reduction, and sharpening of brightness.
+        Use noise reduction, and sharpening of brightness.
     jpeg : bool
-        JPEG, at a random place of its 8x8 grid, of random quality and colour resolution.
+        Use JPEG with random position of its 8x8 grid, quality and colour resolution.
     rounding : bool
-        Clipping and rounding to 8 bits, which JPEG includes.
+        Clip and round to 8 bits, which JPEG includes.
 
     References
     ----------
     Guo, Yan, Zhang, Zuo, Zhang (2019), "Toward Convolutional Blind Denoising of Real Photographs", arXiv:1807.04686,
-    section 3.1: noise in raw space, demosaicing, response curve, JPEG. The stages' own modules name theirs.
+    section 3.1: noise in raw space, demosaicing, response curve, JPEG. The modules of the stages name further ones.
     """
 
     name, example = "camera", "camera:0.0001~0.015"
@@ -87,7 +87,7 @@ class Camera(NoiseModel):
         sensor = Sensor.drawn(self.shot.draw(rng), matrix=self.matrix, rng=rng)
         light = curve.light(colours)
         noise = sensor.noise(light, mosaic=self.mosaic, rng=rng)
-        if clipped:  # half the difference of opposite noise: its mean is 0 for any curve
+        if clipped:  # half the difference of opposite noise has zero mean for any curve
             noise = (curve.display(light + noise) - curve.display(light - noise)) / 2
         else:
             noise = curve.slope(light) * noise

@@ -1,4 +1,4 @@
-"""Sensor of a camera: white-balance gains, colour matrix, shot and read noise, Bayer mosaic.
+"""Camera sensor: white balance, colour matrix, shot and read noise, Bayer mosaic.
 
 References
 ----------
@@ -33,7 +33,7 @@ _SRGB_TO_XYZ = np.array(
 
 @dataclass(frozen=True)
 class Sensor:
-    """A camera's sensor, and how its colours become linear sRGB.
+    """A camera's sensor, and the conversion of its colours to linear sRGB.
 
     Parameters
     ----------
@@ -42,9 +42,9 @@ class Sensor:
     read : float
         Variance of read noise.
     gains : (3,) array
-        What red, green and blue are multiplied by after exposure.
+        White-balance factors of red, green and blue.
     matrix : (3, 3) array
-        From linear sRGB to the camera's colours.
+        Matrix from linear sRGB to the camera's colours.
     """
 
     shot: float
@@ -54,7 +54,7 @@ class Sensor:
 
     @classmethod
     def drawn(cls, shot: float, *, matrix: bool, rng: np.random.Generator) -> Sensor:
-        """A random camera; without `matrix`, its colours are those of sRGB."""
+        """Draw a random camera; without `matrix`, its colours are linear sRGB."""
         read = math.exp(2.18 * math.log(shot) + 1.2 + 0.26 * rng.standard_normal())
         brightness = 1 / max(0.5, rng.normal(0.8, 0.1))
         gains = brightness * np.array([rng.uniform(1.9, 2.4), 1, rng.uniform(1.5, 1.9)])
@@ -66,14 +66,14 @@ class Sensor:
         return cls(shot, read, gains.astype(np.float32), to_camera.astype(np.float32))
 
     def noise(self, light: Array, *, mosaic: bool, rng: np.random.Generator) -> Array:
-        """Noise in linear sRGB of a picture.
+        """Draw the noise of a picture, in linear sRGB.
 
         Parameters
         ----------
         light : (H, W, 3) float array
             The clean picture in linear sRGB.
         mosaic : bool
-            Whether each pixel measures one colour and the others are interpolated.
+            Measure one colour per pixel and interpolate the others.
 
         Returns
         -------

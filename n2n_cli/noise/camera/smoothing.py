@@ -1,8 +1,8 @@
-"""Noise reduction and sharpening, as cameras do to their pictures and so to their noise.
+"""Noise reduction and sharpening of cameras, applied to their noise.
 
-Measured in flat areas of camera JPEGs (half of the CC15 and PolyU pictures), brightness noise is like white noise after
-a blur of about 0.7 pixels, and colour noise like one after a blur of 1.3 to 2.5 pixels, with a part that reaches much
-further. Cameras smooth colour more, since eyes see less detail in it.
+In flat areas of camera JPEGs (half of the CC15 and PolyU pictures), brightness noise is like white noise after a blur
+of about 0.7 pixels, and colour noise like white noise after a blur of 1.3 to 2.5 pixels plus a much wider one. Cameras
+smooth colour more, because the eye sees less detail in it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from n2n_cli.nn.functional import Array
 
 
 def smoothed(noise: Array, *, smoothing: bool, sharpening: bool, rng: np.random.Generator) -> Array:
-    """Noise after a camera's noise reduction and sharpening, of random strengths.
+    """Apply a camera's noise reduction and sharpening, of random strengths, to noise.
 
     Parameters
     ----------
     noise : (H, W, 3) float array
-        In display values; what leaves it at one edge comes back at the opposite one.
+        Noise in display values; its edges are periodic.
     smoothing, sharpening : bool
-        Whether these are done.
+        Stages to apply.
     """
     h, w, _ = noise.shape
     squared = np.square(np.fft.fftfreq(h))[:, None] + np.square(np.fft.rfftfreq(w))
@@ -47,6 +47,6 @@ def smoothed(noise: Array, *, smoothing: bool, sharpening: bool, rng: np.random.
 
 
 def _blur(squared: Array, sigma: float) -> Array:
-    """Transfer function of a Gaussian blur of `sigma` pixels, at squared frequencies in cycles a pixel."""
+    """Transfer function of a Gaussian blur by `sigma` pixels, at squared frequencies."""
     transfer: Array = np.exp(-2 * math.pi**2 * sigma**2 * squared)
     return transfer

@@ -1,4 +1,4 @@
-"""Tone curves of cameras: from linear light to what a display shows.
+"""Tone curves of cameras: from linear light to display values.
 
 References
 ----------
@@ -18,22 +18,22 @@ import numpy as np
 from n2n_cli.nn.functional import Array
 
 _LINEAR = 0.04
-"""Share of a straight line in the inverse of the gamma curve: keeps the slope at black finite, as sRGB does."""
+"""Weight of a straight line in the inverse gamma curve: keeps the slope at black finite, as in sRGB."""
 _POINTS = 1024
-"""Of the tables that a curve is looked up in."""
+"""Number of points of the lookup tables."""
 
 
 class ToneCurve:
-    """A curve from light in [0, 1] to display values in [0, 1], increasing.
+    """An increasing curve from light in [0, 1] to display values in [0, 1].
 
     Parameters
     ----------
     gamma : float
         Exponent.
     contrast : float
-        Share of the S-curve, from 0 to 1.
+        Weight of the S-curve, from 0 to 1.
     shoulder : float
-        Light at which highlights are compressed to half the slope, about; infinite for none.
+        Light at which the slope of highlights is about halved; infinite for no compression.
     """
 
     def __init__(self, gamma: float, contrast: float, shoulder: float) -> None:
@@ -42,8 +42,8 @@ class ToneCurve:
         light = (1 - linear) * encoded**gamma + linear * encoded
         light /= 1 + (1 - light) / shoulder
         display = encoded + contrast * (encoded * encoded * (3 - 2 * encoded) - encoded)
-        # Looking up where light lies among uneven values takes longest of all. Tables of its root are even, and fine
-        # where the curve is steep.
+        # Searching among uneven light values would be the slowest step. Tables over the square root of light need no
+        # search, and are fine where the curve is steep.
         squares = encoded * encoded
         self._light = np.interp(encoded, display, light).astype(np.float32)
         self._display = np.interp(squares, light, display).astype(np.float32)
@@ -51,24 +51,24 @@ class ToneCurve:
 
     @classmethod
     def drawn(cls, rng: np.random.Generator) -> ToneCurve:
-        """A random camera's."""
+        """Draw the curve of a random camera."""
         return cls(rng.uniform(1.8, 2.6), rng.uniform(0.4, 1), math.exp(rng.uniform(math.log(0.5), math.log(4))))
 
     def display(self, light: Array) -> Array:
-        """Beyond black and white, light is clipped."""
+        """Convert light to display values; light is clipped to [0, 1]."""
         return _looked_up(self._display, np.sqrt(np.clip(light, 0, 1)))
 
     def light(self, display: Array) -> Array:
-        """The inverse of `display`."""
+        """Convert display values to light: the inverse of `display`."""
         return _looked_up(self._light, np.clip(display, 0, 1))
 
     def slope(self, light: Array) -> Array:
-        """Slope of the curve."""
+        """Slope of the curve at given light."""
         return _looked_up(self._slopes, np.sqrt(np.clip(light, 0, 1)))
 
 
 def _looked_up(table: Array, places: Array) -> Array:
-    """A table's value at each place from 0, its first, to 1, its last; between two of them, on a straight line."""
+    """Interpolate a table linearly at places from 0 (first value) to 1 (last value)."""
     places = places * np.float32(len(table) - 1)
     index = np.minimum(places.astype(np.intp), len(table) - 2)
     value: Array = table[index] + (places - index.astype(np.float32)) * np.diff(table)[index]

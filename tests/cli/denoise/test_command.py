@@ -176,8 +176,8 @@ def test_an_old_output_is_replaced_and_the_input_where_it_is_asked_for() -> None
         ("new/out.png", "`new/out.png` cannot be written: there is no folder `new`", "`mkdir -p new`"),
         ("a b/c/o.png", "`a b/c/o.png` cannot be written: there is no folder `a b/c`", "`mkdir -p 'a b/c'`"),
         ("tiny.toml/o.png", "`tiny.toml/o.png` cannot be written: `tiny.toml` is not a folder", "name another place"),
-        ("out.gif", "`out.gif` does not end in the name of an image format", "known endings: .png, .jpg"),
-        ("out", "`out` does not end in the name of an image format", "known endings: .png, .jpg"),
+        ("out.gif", "`out.gif` does not have the extension of an image format", "known extensions: .png, .jpg"),
+        ("out", "`out` does not have the extension of an image format", "known extensions: .png, .jpg"),
         ("x" * 300 + ".png", f"`{'x' * 300}.png`: File name too long", "`n2n --debug ...` shows where"),
     ],
 )  # fmt: skip

@@ -101,13 +101,13 @@ def test_a_divergence_is_logged_and_a_failure_ends_with_1(no_plots: None) -> Non
         "error: data.source=none: there is no folder `none`\n"
         "error: 1 of 2 trainings failed: data.source=none\n\n"
         "hint: a data source is a folder of pictures, or a file of pairs: .pkl, .pth, .pt; "
-        "the same command again does only what is not finished\n"
+        "the same command repeats only unfinished trainings\n"
     )
 
 
 def test_no_best_value_when_all_diverge(no_plots: None) -> None:
     words = ("sweep", "--param", "train.lr", "--values", "1000", "--config", "bare.toml")
-    assert failure(*words) == (1, "every training diverged: there is no best value", "smaller values")
+    assert failure(*words) == (1, "every training diverged: there is no best value", "try smaller values")
 
 
 def test_a_terminal_shows_one_bar_for_all_trainings() -> None:
@@ -160,7 +160,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals) -> 
         os.killpg(process.pid, number)  # as a terminal does, to every process
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (128 + number, "")
-    assert err.endswith("\n\nhint: what was done is saved: the same command continues it\n")
+    assert err.endswith("\n\nhint: finished work is saved: the same command continues it\n")
     assert "Traceback" not in err
     for folder in ("run/train.lr=0.1", "run/train.lr=1"):
         assert read_checkpoint(f"{folder}/last.pth")["progress"]["epoch"] > 2
@@ -194,10 +194,10 @@ def test_a_second_signal_ends_at_once_and_leaves_no_process() -> None:
         (["--param", "train.lr"], 2, "missing option '--values'"),
         (["--values", "1"], 2, "missing option '--param'"),
         (["--param", "train.lr", "--values", "1", "--values", "2"], 2, "`--param` is given 1 time and `--values` 2 t"),
-        (["--param", "train.lr", "--values", " "], 2, "`--values` is ' ', it must be values with commas between"),
+        (["--param", "train.lr", "--values", " "], 2, "`--values` is ' ', it must be values separated by commas"),
         (["--param", "train.lr", "--values", "1,x"], 2, '`train.lr` is "x", it must be a number above 0'),
         (["--param", "optim.lrr", "--values", "1"], 2, "unknown key `train.lrr`"),
-        (["--param", "train.lr", "--values", "1,1"], 2, "`train.lr=1` comes twice among the values"),
+        (["--param", "train.lr", "--values", "1,1"], 2, "`train.lr=1` occurs twice among the values"),
         (["--param", "train.lr", "--values", "1", "--jobs", "0"], 2, "`--jobs` is '0', it must be a whole number"),
         (["--param", "train.lr", "--values", "1", "--epochs", "0"], 2, "`--epochs`: `train.epochs` is 0"),
         (["--param", "train.lr", "--values", "1", "--set", "x=1"], 2, "`--set x=1`: unknown key `x`"),

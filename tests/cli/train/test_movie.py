@@ -42,7 +42,7 @@ def test_a_movie_is_learned_from_and_denoised(here: Path) -> None:
     answer = n2n("train", "--config", "frames.toml", "--movie", "m.tif", "--axes", "TYX", "--out", "run")
     assert answer.code == 0, answer.err
     for line in (
-        "24 frames of 48x40; 6 of them, in blocks of time, are held out to measure",
+        "24 frames of 48x40; 6 of them, in blocks of time, are held out for validation",
         "pairs of stacks of 3 frames, 2 apart; input and target are neighbouring, in both orders",
         "0.0% of the pixels moved between two frames; they do not count in the loss",
         "brightness changes by +0.0% from the first frames to the last",
@@ -95,7 +95,7 @@ def test_a_training_goes_on_with_a_movie() -> None:
         (["--data", "photos", "--frame-gap", "2"], 2, '`data.frame_gap` is 2, but `data.kind` is "pictures"'),
         (["--data", "photos", "--axes", "TYX"], 2, '`data.axes` is "TYX", but `data.kind` is "pictures"'),
         (["--movie", "none.tif"], 1, "there is no movie `none.tif`"),
-        (["--movie", "m.tif", "--axes", "ZYX"], 1, "with no frames in time"),
+        (["--movie", "m.tif", "--axes", "ZYX"], 1, "have no frames in time"),
         (["--movie", "m.tif", "--set", "data.frames=5"], 2, "`network.channels` is 3, it must be a multiple of"),
         (["--movie", "m.tif", "--frame-gap", "9"], 1, "is too short: 24 frames in time"),
     ],

@@ -1,4 +1,4 @@
-"""`n2n train --resume`: to the same weights, for longer, and what a run keeps."""
+"""Resuming by `n2n train --resume`: same weights, more epochs, kept settings."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_what_is_no_run_cannot_be_gone_on_with(here: Path) -> None:
     Path("run").mkdir()
     last = Path("run/last.pth")
     last.write_bytes(Path("tiny.pth").read_bytes())  # of a version that could not go on
-    assert failure("train", "--resume", "run")[:2] == (1, "`run/last.pth` does not say how far its training has come")
+    assert failure("train", "--resume", "run")[:2] == (1, "`run/last.pth` holds no training progress")
     write_checkpoint(last, Model.from_checkpoint("tiny.pth").network.state_dict())
     told = "`run/last.pth` cannot be resumed: it holds no `model`, no `optimizer`"
     assert failure("train", "--resume", "run")[:2] == (1, told)

@@ -98,7 +98,7 @@ def test_shots_that_differ_are_corrected_where_it_is_asked_for() -> None:
         (["--bursts", "x", "--single-image", "y"], 2, "`--bursts` and `--single-image` cannot be used together"),
         (["--pairs", "a", "b", "--pairs", "c"], 2, "`--pairs` got 3 names, it takes two folders or one table"),
         (["--pairs", "pairs.csv", "b"], 2, "got unexpected extra argument"),
-        (["--pairs", "a"], 1, "`a` is a folder and not a table of pairs"),
+        (["--pairs", "a"], 1, "`a` is a folder, not a table of pairs"),
         (["--pairs", "a", "a/"], 1, "`a` and `a` are the same folder"),
         (
             ["--pairs", "a", "photos", "--set", "data.size=24"],

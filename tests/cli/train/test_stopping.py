@@ -71,7 +71,7 @@ def test_a_signal_lets_it_save_and_end(number: Signals, message: str) -> None:
     assert seconds < SECONDS
     lines = [line for line in err.splitlines() if not line.startswith("epoch ")]
     assert lines[:3] == [
-        f"{number.name}: the step is finished and saved; once more ends at once",
+        f"{number.name}: the step is finished and saved; a second signal ends at once",
         f"error: {message}",
         "",
     ]
@@ -161,7 +161,7 @@ def test_a_second_signal_ends_it_at_once(first: Signals, second: Signals) -> Non
         code, out, err, seconds = ended(process)
     assert (code, out) == (128 + first, "")
     assert seconds < 2
-    assert err.endswith("hint: what was saved before is kept: `n2n train --resume run` continues it\n")
+    assert err.endswith("hint: the last checkpoint is kept: `n2n train --resume run` continues it\n")
     assert {path: path.read_bytes() for path in Path("run").iterdir() if path.name != "config.toml"} == before
 
 

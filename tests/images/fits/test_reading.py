@@ -102,7 +102,7 @@ def test_several_images_are_no_frames_of_a_movie() -> None:
         assert (stack.axes, stack.shape) == ("CYX", (3, 24, 30))
         assert stack.description.channels == ("CHIP0", "CHIP1", "CHIP2")
     with (
-        pytest.raises(ImageError, match="they are no stack"),
+        pytest.raises(ImageError, match="they are not a stack"),
         opened_stack(io.BytesIO(saved(*chips, IMAGES["cube"]()))) as stack,
     ):
         list(stack)
