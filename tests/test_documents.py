@@ -73,7 +73,9 @@ np.save("weight.npy", twin[2].weight.detach().numpy())
 def test_citation_license_and_package_say_the_same() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     citation = (ROOT / "CITATION.cff").read_text()
+    assert project["version"] == __version__
     assert f"\nversion: {__version__}\n" in citation
+    assert re.findall(r"^## ([\d.]+) - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.M)[0] == __version__
     assert f"\nlicense: {project['license']}\n" in citation
     assert (ROOT / "LICENSE").read_text().startswith(f"{project['license']} License")
     assert "name: The n2n developers" in citation
