@@ -15,15 +15,10 @@ import pytest
 
 from n2n_cli import __version__
 from n2n_cli.checkpoints.file import read_checkpoint
+from tests.documents import DOCUMENTS, ROOT
 
-ROOT = Path(__file__).parents[1]
 ARRAY, MOVIE, FRAMES, NETWORK, COMPILED, TORCH = re.findall(
     r"^```python\n(.*?)^```$", (ROOT / "docs/API.md").read_text(), re.M | re.S
-)
-DOCUMENTS = sorted(
-    path
-    for pattern in ("*.md", "benchmarks/*.md", "data/README.md", "docs/*.md", "n2n_cli/**/*.md")
-    for path in ROOT.glob(pattern)
 )
 WIDTH = 120
 

@@ -70,9 +70,3 @@ def test_the_python_shown(tmp_path: Path) -> None:
     assert run.stderr == ""
     assert run.stdout == "True\n"
     assert (tmp_path / "model.pth").is_file()
-
-
-def test_files_that_are_linked_exist() -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
-    assert links
-    assert [link for link in links if not (Path(__file__).parents[1] / link).exists()] == []
