@@ -18,7 +18,7 @@ from tests.launching import launcher, wait_for
 from tests.signals import default_signals
 from tests.trainings import small_config, write_leaves
 
-pytestmark = pytest.mark.mpi
+pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
 TEXT = (Path(__file__).parents[1] / "docs/CLUSTER.md").read_text()
 PICTURES = 11

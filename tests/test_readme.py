@@ -30,6 +30,7 @@ def test_the_first_two_blocks_train_and_test() -> None:
     assert "pytest" in test
 
 
+@pytest.mark.slow
 def test_the_commands_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
