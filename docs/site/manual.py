@@ -58,7 +58,8 @@ def _manual(command: Any, name: str, text: str) -> Manual:
         if item is not None:
             argument = param.param_type_name == "argument"
             title = "Arguments" if argument else getattr(param, "rich_help_panel", None) or "Options"
-            panels.setdefault(title, []).append(item)
+            text = re.sub(r" +\[default: \(?(.*?)\)?\]$", r" Default: \1.", item[1])
+            panels.setdefault(title, []).append((item[0], text))
     paragraphs = [paragraph for paragraph in text.split("\n\n") if paragraph.strip() != "Examples:"]
     examples = [line.strip() for line in paragraphs if line.startswith(" ")]
     usage = " ".join([name, *command.collect_usage_pieces(context)])
