@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from n2n_cli.denoising.arrays import denoise
     from n2n_cli.models.model import Model
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Model", "__version__", "denoise", "nn"]
 
 

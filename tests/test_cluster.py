@@ -18,7 +18,7 @@ from tests.launching import launcher, wait_for
 from tests.signals import default_signals
 from tests.trainings import small_config, write_leaves
 
-pytestmark = pytest.mark.mpi
+pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
 TEXT = (Path(__file__).parents[1] / "docs/CLUSTER.md").read_text()
 PICTURES = 11
@@ -184,9 +184,3 @@ def test_a_slurm_job_goes_back_into_the_queue_and_goes_on() -> None:
     assert again.returncode == 0, again.stderr
     assert re.search(rf"^continues after (step \d+ of )?epoch {epoch}?", again.stderr, re.MULTILINE)
     assert Path("scontrol.txt").read_text() == "requeue 77\n"
-
-
-def test_files_that_are_linked_exist() -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXT)
-    assert links
-    assert [link for link in links if not (Path(__file__).parents[1] / "docs" / link).exists()] == []

@@ -15,15 +15,10 @@ import pytest
 
 from n2n_cli import __version__
 from n2n_cli.checkpoints.file import read_checkpoint
+from tests.documents import DOCUMENTS, ROOT
 
-ROOT = Path(__file__).parents[1]
 ARRAY, MOVIE, FRAMES, NETWORK, COMPILED, TORCH = re.findall(
     r"^```python\n(.*?)^```$", (ROOT / "docs/API.md").read_text(), re.M | re.S
-)
-DOCUMENTS = sorted(
-    path
-    for pattern in ("*.md", "benchmarks/*.md", "data/README.md", "docs/*.md", "n2n_cli/**/*.md")
-    for path in ROOT.glob(pattern)
 )
 WIDTH = 120
 
@@ -73,7 +68,9 @@ np.save("weight.npy", twin[2].weight.detach().numpy())
 def test_citation_license_and_package_say_the_same() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     citation = (ROOT / "CITATION.cff").read_text()
+    assert project["version"] == __version__
     assert f"\nversion: {__version__}\n" in citation
+    assert re.findall(r"^## ([\d.]+) - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.M)[0] == __version__
     assert f"\nlicense: {project['license']}\n" in citation
     assert (ROOT / "LICENSE").read_text().startswith(f"{project['license']} License")
     assert "name: The n2n developers" in citation

@@ -65,6 +65,7 @@ def test_the_file_is_needed_to_read_the_checkpoint(place: Path) -> None:
     assert done.stderr.endswith("\n\nhint: `n2n --plugin FILE.py ...` loads the file that defines it\n")
 
 
+@pytest.mark.slow
 def test_what_is_learned_denoises(place: Path) -> None:
     """Three epochs of more pairs than the page takes, on its noise."""
     train = next(command for command in COMMANDS if "--config" in command)

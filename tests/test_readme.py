@@ -30,6 +30,7 @@ def test_the_first_two_blocks_train_and_test() -> None:
     assert "pytest" in test
 
 
+@pytest.mark.slow
 def test_the_commands_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -70,9 +71,3 @@ def test_the_python_shown(tmp_path: Path) -> None:
     assert run.stderr == ""
     assert run.stdout == "True\n"
     assert (tmp_path / "model.pth").is_file()
-
-
-def test_files_that_are_linked_exist() -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
-    assert links
-    assert [link for link in links if not (Path(__file__).parents[1] / link).exists()] == []

@@ -19,6 +19,7 @@ from n2n_cli.cli.options import (
     SomeValuesMode,
     Threads,
     exclusive,
+    model_names,
     option,
     requires,
     whole_number,
@@ -37,7 +38,13 @@ _FIGURES = ("noisy_psnr", "psnr", "noisy_ssim", "ssim", "noisy_rms", "rms")
 
 def evaluate(
     checkpoint: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT|NAME", help="Checkpoint, or model of `n2n models`.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="CHECKPOINT|NAME",
+            help="Checkpoint, or model of `n2n models`.",
+            show_default=False,
+            autocompletion=model_names,
+        ),
     ],
     data: Annotated[
         str | None,

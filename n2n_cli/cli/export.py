@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from n2n_cli.cli.console import confirm, log
-from n2n_cli.cli.options import option
+from n2n_cli.cli.options import model_names, option
 from n2n_cli.errors import UsageError, printable
 
 
@@ -19,6 +19,7 @@ def export(
             metavar="CHECKPOINT|NAME",
             help="Checkpoint, or model of `n2n models`; with --onnx by default the newest.",
             show_default=False,
+            autocompletion=model_names,
         ),
     ] = None,
     target: Annotated[
@@ -27,7 +28,7 @@ def export(
     ] = None,
     average: Annotated[
         list[str] | None,
-        option("--average", "FILE|NAME", str, "Model to average the weights with; repeatable."),
+        option("--average", "FILE|NAME", str, "Model to average the weights with; repeatable.", names=model_names),
     ] = None,
     half: Annotated[bool, typer.Option("--half", help="Store weights as 16-bit floats: half the file size.")] = False,
     onnx: Annotated[

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from n2n_cli.cli.console import result
-from n2n_cli.cli.options import Json, NetworkConfig
+from n2n_cli.cli.options import Json, NetworkConfig, config_names, model_names
 from n2n_cli.errors import UsageError, counted, printable
 
 if TYPE_CHECKING:
@@ -24,7 +24,10 @@ def info(
     source: Annotated[
         str | None,
         typer.Argument(
-            metavar="FILE|NAME", help="Picture, checkpoint, model or configuration.", show_default="the machine"
+            metavar="FILE|NAME",
+            help="Picture, checkpoint, model or configuration.",
+            show_default="the machine",
+            autocompletion=lambda: [*model_names(), *config_names()],
         ),
     ] = None,
     config: NetworkConfig = None,

@@ -28,6 +28,7 @@ def option(
     *,
     default: str | None = None,
     hint: str | None = None,
+    names: Callable[[], list[str]] | None = None,
 ) -> Any:
     """Declare an option whose value is parsed by `parse`.
 
@@ -41,6 +42,8 @@ def option(
         Default shown in the help, if it is not a constant.
     hint : str, optional
         Hint of an error, instead of the example.
+    names : function, optional
+        Values that a shell completes.
     """
 
     def read(value: Any) -> object:
@@ -54,7 +57,9 @@ def option(
             hint_or_example = hint or f"for example `{name} {example}`"
             raise UsageError(f"`{name}` is {value!r}, it must be {needed}", hint=hint_or_example) from None
 
-    return typer.Option(name, metavar=metavar, parser=read, help=text, show_default=default or True)
+    return typer.Option(
+        name, metavar=metavar, parser=read, help=text, show_default=default or True, autocompletion=names
+    )
 
 
 @contextmanager
@@ -130,6 +135,23 @@ def config_option(text: str) -> Config:
         return load_config(text, plugins=True)
 
 
+# Names that a shell completes
+
+
+def model_names() -> list[str]:
+    """Names of the bundled models."""
+    from n2n_cli.models.choice import bundled_models
+
+    return list(bundled_models())
+
+
+def config_names() -> list[str]:
+    """Names of the shipped configurations."""
+    from n2n_cli.config import shipped_configs
+
+    return list(shipped_configs())
+
+
 # Options that several commands share
 
 Assignments: TypeAlias = Annotated[
@@ -140,7 +162,9 @@ Ensemble: TypeAlias = Annotated[bool, typer.Option("--ensemble", help="Average o
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 NetworkConfig: TypeAlias = Annotated[  # a Config, whose module is imported only when it is needed
     Any,
-    option("--config", "FILE|NAME", config_option, "Network of PyTorch weights.", default="as saved"),
+    option(
+        "--config", "FILE|NAME", config_option, "Network of PyTorch weights.", default="as saved", names=config_names
+    ),
 ]
 _Kind: TypeAlias = Literal["auto", "display", "linear", "photons"]
 ValuesMode: TypeAlias = Annotated[

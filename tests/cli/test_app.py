@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from n2n_cli import __version__
 from n2n_cli.cli.app import app
@@ -129,6 +130,30 @@ def test_completion(shell: str) -> None:
     answer = run(_N2N_COMPLETE=f"complete_{shell}", **asked)
     assert "--recursive" in answer
     assert "--report" not in answer
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        ("denoise --model ph", ["photo"]),
+        ("denoise --config ee559-b", ["ee559-best"]),
+        ("train --config unet-", ["unet-small"]),
+        ("train --init ph", ["photo"]),
+        ("sweep --config mov", ["movie"]),
+        ("eval ph", ["photo"]),
+        ("export ph", ["photo"]),
+        ("export --average ph", ["photo"]),
+        ("info ee559-", ["ee559-adam", "ee559-best"]),
+        ("denoise --model runs/", []),  # the shell goes on with file names
+    ],
+)
+def test_names_of_models_and_configurations_are_completed(
+    typed: str, wanted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMP_WORDS", f"n2n {typed}")
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split())))
+    shown = CliRunner().invoke(app, [], prog_name="n2n", env={"_N2N_COMPLETE": "complete_bash"})
+    assert shown.stdout.split() == wanted
 
 
 def test_an_error_without_a_hint_points_to_the_help(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from n2n_cli import __version__
 from n2n_cli.denoising.picture_files import denoise_files
 from n2n_cli.denoising.plan import FolderOptions, plan_folder
 from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask, Outcome
@@ -60,7 +61,7 @@ def test_images_of_a_file_have_transforms_of_their_own(photo: Model) -> None:
             assert after[name].header == before[name].header
             assert after[name].data.tobytes() == before[name].data.tobytes()
         history = " ".join(after["CHIP2"].header["HISTORY"])
-    assert history.startswith("n2n 0.1.0: denoised, model photo, values photons ")
+    assert history.startswith(f"n2n {__version__}: denoised, model photo, values photons ")
     told = "; ".join(outcome.notes)
     assert told.startswith("DQ: flags, errors and weights stay as they are; values: channel SCI: 32 bit float, ")
     assert "channel CHIP2: 16 bit, " in told
@@ -106,7 +107,7 @@ def test_mrc(dtype: str, photo: Model) -> None:
     with mrcfile.open("out.mrc") as file:
         assert file.data.dtype == np.dtype(dtype)
         assert rms(file.data.astype(float) - clean) < 0.6 * rms(noisy.astype(float) - clean)
-        assert file.get_labels()[-1].startswith("n2n 0.1.0: denoised, model photo, values photons ")
+        assert file.get_labels()[-1].startswith(f"n2n {__version__}: denoised, model photo, values photons ")
         assert file.header.dmean == pytest.approx(file.data.mean(dtype=np.float64), rel=1e-5)
 
 

@@ -24,7 +24,7 @@ from tests.launching import command, ended, launch, launched, wait_for
 from tests.nn.cases import some_examples
 from tests.trainings import metrics_of, small_config, write_leaves
 
-pytestmark = pytest.mark.mpi
+pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,7 @@ from n2n_cli.cli.options import (
     exclusive,
     fraction,
     memory_size,
+    model_names,
     option,
     positive,
     requires,
@@ -46,7 +47,7 @@ def denoise(
     ] = None,
     model: Annotated[
         str | None,
-        option("--model", "FILE|NAME", str, "Checkpoint or model.", default="newest run, or photo"),
+        option("--model", "FILE|NAME", str, "Checkpoint or model.", default="newest run, or photo", names=model_names),
     ] = None,
     learn: Annotated[bool, typer.Option("--self", help="Learn from each picture alone, without a model.")] = False,
     seconds: Annotated[

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from n2n_cli.cli.console import confirm, log, result
-from n2n_cli.cli.options import Assignments, Json, Threads, config_option, number, option, overridden, whole_number
+from n2n_cli.cli.options import (
+    Assignments,
+    Json,
+    Threads,
+    config_names,
+    config_option,
+    number,
+    option,
+    overridden,
+    whole_number,
+)
 from n2n_cli.cli.signals import StopSignals
 from n2n_cli.cli.sweep.progress import log_event, progress
 from n2n_cli.errors import N2NError, UsageError, counted, printable
@@ -26,7 +36,7 @@ _HOW_TO_CONTINUE = "the same command continues it"
 def sweep(
     params: Annotated[list[str], option("--param", "KEY", str, "Configuration key to vary, as train.lr; repeatable.")],
     values: Annotated[list[str], option("--values", "X,Y,...", str, "Comma-separated values of the key; repeatable.")],
-    config: Annotated[str, option("--config", "FILE|NAME", str, "Configuration.")] = "default",
+    config: Annotated[str, option("--config", "FILE|NAME", str, "Configuration.", names=config_names)] = "default",
     data: Annotated[
         str | None, option("--data", "FOLDER|FILE", str, "Pictures, or pairs.", default="as configured")
     ] = None,

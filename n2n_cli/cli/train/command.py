@@ -15,7 +15,9 @@ from n2n_cli.cli.options import (
     Assignments,
     SomeValuesMode,
     Threads,
+    config_names,
     config_option,
+    model_names,
     number,
     option,
     overridden,
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 def train(
     config: Annotated[
         str | None,
-        option("--config", "FILE|NAME", str, "Configuration.", default="--init's, or default"),
+        option("--config", "FILE|NAME", str, "Configuration.", default="--init's, or default", names=config_names),
     ] = None,
     data: Annotated[
         str | None,
@@ -83,7 +85,7 @@ def train(
     seed: Annotated[object, option("--seed", "N", number, "Seed of weights, order and noise.", default="0")] = None,
     init: Annotated[
         str | None,
-        option("--init", "FILE|NAME", str, "Checkpoint or model that training starts from."),
+        option("--init", "FILE|NAME", str, "Checkpoint or model that training starts from.", names=model_names),
     ] = None,
     freeze: Annotated[
         list[str] | None,

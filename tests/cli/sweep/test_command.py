@@ -51,6 +51,7 @@ def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("n2n_cli.plots.style.available", lambda: False)
 
 
+@pytest.mark.slow
 def test_a_sweep_from_start_to_end() -> None:
     answer = sweep("--param", "optim.lr", "--values", "1e-3,0.5")
     assert answer.code == 0
@@ -110,6 +111,7 @@ def test_no_best_value_when_all_diverge(no_plots: None) -> None:
     assert failure(*words) == (1, "every training diverged: there is no best value", "try smaller values")
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_one_bar_for_all_trainings() -> None:
     terminal, side = pty.openpty()
     words = ("sweep", "--param", "train.lr", "--values", "0.1,1", "--config", "tiny.toml")
@@ -137,6 +139,7 @@ def is_there(group: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals) -> None:
     words = [
@@ -170,6 +173,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals) -> 
     assert told["best"] is None
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_at_once_and_leaves_no_process() -> None:
     words = ["sweep", "--param", "train.lr", "--values", "0.1", "--config", "tiny.toml", "--epochs", "100000"]
     with start(*words, start_new_session=True) as process:

@@ -35,7 +35,7 @@ STARTED = "154,627 parameters"
 SLOW_STEP = ("data.pairs=3000", "train.batch_size=3000")
 
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = [pytest.mark.usefixtures("here"), pytest.mark.slow]
 
 
 def training(*words: str, ignored: Signals | None = None) -> AbstractContextManager[subprocess.Popen[str]]:
