@@ -13,43 +13,29 @@ from pathlib import Path
 import pytest
 
 from n2n_cli.checkpoints.file import read_checkpoint
-from tests.cli import environment, photo
+from tests.cli import environment
+from tests.cluster import EVERYTHING, PICTURES, TEXT, blocks, outputs, script, write_photos, write_program
 from tests.launching import launcher, wait_for
 from tests.signals import default_signals
 from tests.trainings import small_config, write_leaves
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
-TEXT = (Path(__file__).parents[1] / "docs/CLUSTER.md").read_text()
-PICTURES = 11
-
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folder with tiny pictures, and substitutes for programs of a cluster."""
     monkeypatch.chdir(tmp_path)
-    for i in range(PICTURES):
-        photo(Path(f"photos/{'ab'[i % 2]}/{i:02}.png"), (10 + i, 12, 3), seed=i)
+    write_photos()
     Path("denoised").mkdir()
-    _program("n2n", f'case "$*" in *train*--data*) set -- "$@" --config small.toml;; esac\nexec {N2N} "$@"')
-    _program("srun", f'while [ "${{1#-}}" != "$1" ]; do shift; done\nexec {" ".join(launcher())} -n 2 "$@"')
-    _program("scontrol", 'echo "$@" >>scontrol.txt')
-    _program("parallel", 'exec xargs -P "$2" -I{} "${@:3}"')
+    write_program("n2n", f'case "$*" in *train*--data*) set -- "$@" --config small.toml;; esac\nexec {N2N} "$@"')
+    write_program("srun", f'while [ "${{1#-}}" != "$1" ]; do shift; done\nexec {" ".join(launcher())} -n 2 "$@"')
+    write_program("scontrol", 'echo "$@" >>scontrol.txt')
+    write_program("parallel", 'exec xargs -P "$2" -I{} "${@:3}"')
     return tmp_path
 
 
 N2N = f"{sys.executable} -m n2n_cli"
-
-
-def _program(name: str, text: str) -> None:
-    path = Path("bin", name)
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(f"#!/bin/bash\n{text}\n")
-    path.chmod(0o755)
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 
 
 def surroundings(**changes: str) -> dict[str, str]:
@@ -61,13 +47,6 @@ def shell(text: str, **changes: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["bash", "-c", text], capture_output=True, text=True, check=False, env=surroundings(**changes), timeout=120
     )
-
-
-def outputs() -> set[str]:
-    return {str(path.relative_to("denoised")) for path in Path("denoised").rglob("*.png")}
-
-
-EVERYTHING = {f"{'ab'[i % 2]}/{i:02}.png" for i in range(PICTURES)}
 
 
 def records(*manifests: Path | str) -> list[dict[str, object]]:
@@ -90,17 +69,17 @@ def test_the_lines_that_share_out_pictures(start: str) -> None:
 
 
 def test_a_job_array_of_which_a_task_was_killed() -> None:
-    (script,) = (text for text in blocks("bash") if "--array" in text)
-    first, last = map(int, re.findall(r"--array=(\d+)-(\d+)", script)[0])
+    job = script("--array")
+    first, last = map(int, re.findall(r"--array=(\d+)-(\d+)", job)[0])
 
-    def run(task: int, text: str = script) -> None:
+    def run(task: int, text: str = job) -> None:
         ids = {"ID": task, "COUNT": last - first + 1, "MIN": first, "MAX": last, "STEP": 1}
         done = shell(text, **{f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in ids.items()})
         assert done.returncode == 0, done.stderr
 
     for task in range(first, last):
         run(task)
-    killed = script.replace("n2n denoise", f"{sys.executable} -c '{KILLED}' denoise") + "true\n"
+    killed = job.replace("n2n denoise", f"{sys.executable} -c '{KILLED}' denoise") + "true\n"
     run(last, killed)
     assert 0 < len(EVERYTHING - outputs()) < PICTURES // 4
     run(last)
@@ -158,9 +137,9 @@ def test_a_slurm_job_goes_back_into_the_queue_and_goes_on() -> None:
     _small_training(100_000)
     Path("photos").rename("tree")
     write_leaves(Path("photos"))
-    (script,) = (text for text in blocks("bash") if "srun" in text)
-    assert "#SBATCH --requeue\n" in script
-    Path("job").write_text(script)
+    text = script("srun")
+    assert "#SBATCH --requeue\n" in text
+    Path("job").write_text(text)
     job = subprocess.Popen(
         ["bash", "job"],
         env=surroundings(SLURM_JOB_ID="77"),
@@ -180,7 +159,7 @@ def test_a_slurm_job_goes_back_into_the_queue_and_goes_on() -> None:
     assert job.returncode == 143, err
     assert Path("scontrol.txt").read_text() == "requeue 77\n"
     epoch = read_checkpoint("runs/photos/last.pth")["progress"]["epoch"]
-    again = shell(script.replace("--checkpoint-minutes 2", f"--epochs {epoch}"), SLURM_JOB_ID="77")
+    again = shell(text.replace("--checkpoint-minutes 2", f"--epochs {epoch}"), SLURM_JOB_ID="77")
     assert again.returncode == 0, again.stderr
     assert re.search(rf"^continues after (step \d+ of )?epoch {epoch}?", again.stderr, re.MULTILINE)
     assert Path("scontrol.txt").read_text() == "requeue 77\n"

@@ -77,16 +77,22 @@ def shard_of_process(environment: Mapping[str, str]) -> Shard:
 
 
 def _array_task(environment: Mapping[str, str]) -> Shard | None:
-    place, count = _numbers(environment, "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT")
-    if place is None or count is None or count < 2:
+    names = (f"SLURM_ARRAY_TASK_{name}" for name in ("ID", "COUNT", "MIN", "MAX", "STEP"))
+    task, count, first, last, step = _numbers(environment, *names)
+    if task is None:
         return None
-    first, step = _numbers(environment, "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_STEP")
+    if count is None or (count == 1 and task > 1):  # `--array=3` is often meant to repeat a task of a larger array
+        raise UsageError(
+            f"which part of the pictures task {task} of this Slurm job array takes is unknown: "
+            + ("SLURM_ARRAY_TASK_COUNT is not set" if count is None else "the array has no other task"),
+            hint=f"to repeat one of N tasks: `--shard {task}/N` where ids begin at 1, `--shard {task + 1}/N` where "
+            "they begin at 0; `--shard 1/1` takes all",
+        )
     first, step = first or 0, step or 1
-    (last,) = _numbers(environment, "SLURM_ARRAY_TASK_MAX")
-    index, rest = divmod(place - first, step)
+    index, rest = divmod(task - first, step)
     if rest or not 0 <= index < count or (last is not None and last != first + step * (count - 1)):
         raise UsageError(
-            f"the {count} ids of this Slurm job array do not follow one another: which part is that of id {place}?",
+            f"the {count} ids of this Slurm job array do not follow one another: which part is that of id {task}?",
             hint="say it with `--shard I/N`, or number the array without gaps: `sbatch --array=1-10`",
         )
     return Shard(index + 1, count, "SLURM_ARRAY_TASK_ID")

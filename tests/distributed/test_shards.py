@@ -46,9 +46,11 @@ def array(place: int, count: int, first: int, step: int = 1, last: int | None = 
         (array(0, 4, 0), "1/4", "SLURM_ARRAY_TASK_ID"),
         (array(10, 10, 1), "10/10", "SLURM_ARRAY_TASK_ID"),
         (array(9, 3, 1, 4), "3/3", "SLURM_ARRAY_TASK_ID"),
+        (array(3, 8, 1), "3/8", "SLURM_ARRAY_TASK_ID"),  # --array=1-8, and with %2, of which a task hears nothing
+        (array(14, 8, 0, 2), "8/8", "SLURM_ARRAY_TASK_ID"),  # --array=0-15:2, whose last id is 14
         ({"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_COUNT": "2"}, "2/2", "SLURM_ARRAY_TASK_ID"),
-        (array(7, 1, 7), "1/1", ""),
-        ({"SLURM_ARRAY_TASK_ID": "3"}, "1/1", ""),
+        (array(0, 1, 0), "1/1", "SLURM_ARRAY_TASK_ID"),
+        (array(1, 1, 1), "1/1", "SLURM_ARRAY_TASK_ID"),
         ({"JOB_COMPLETION_INDEX": "0", "JOB_COMPLETIONS": "3"}, "1/3", "JOB_COMPLETION_INDEX"),
         ({"JOB_COMPLETION_INDEX": "0", "JOB_COMPLETIONS": "1"}, "1/1", ""),
         ({"OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_SIZE": "3"}, "3/3", "OMPI_COMM_WORLD_RANK"),
@@ -74,6 +76,21 @@ def test_a_job_array_with_gaps_is_refused(environment: dict[str, str]) -> None:
     with pytest.raises(UsageError, match=r"^the 3 ids of this Slurm job array do not follow one another") as caught:
         shard_of_process(environment)
     assert "--shard I/N" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        (array(3, 1, 3), "the array has no other task"),
+        ({"SLURM_ARRAY_TASK_ID": "3"}, "SLURM_ARRAY_TASK_COUNT is not set"),
+    ],
+    ids=str,
+)
+def test_the_only_task_of_an_array_is_refused_unless_it_is_the_first(environment: dict[str, str], reason: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        shard_of_process(environment | {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4"})
+    assert caught.value.message.endswith(f"task 3 of this Slurm job array takes is unknown: {reason}")
+    assert str(caught.value.hint).startswith("to repeat one of N tasks: `--shard 3/N` where ids begin at 1")
 
 
 @pytest.mark.parametrize(("count", "told"), [(None, "is not set"), ("2", "is 2"), ("x", "is not set")])

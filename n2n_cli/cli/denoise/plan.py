@@ -140,9 +140,9 @@ def choose_shard(plan: Plan, shard: Shard | None, *, many: bool) -> tuple[Denois
     if shard is None:
         shard = shard_of_process(os.environ) if many else Shard()
     tasks = shard.of(plan.tasks)
-    if shard.count > 1:
-        all_of_them = "" if given else "; `--shard 1/1` takes all"
-        log(f"shard {shard} (by {shard.reason}): {len(tasks)} of {len(plan.tasks)} pictures{all_of_them}")
+    if shard.count > 1 or (shard.reason and not given):
+        other = "" if given else "; `--shard 1/1` takes all" if shard.count > 1 else "; `--shard I/N` takes a part"
+        log(f"shard {shard} (by {shard.reason}): {len(tasks)} of {len(plan.tasks)} pictures{other}")
     return tasks
 
 

@@ -237,6 +237,20 @@ def test_the_environment_gives_the_shard_and_a_flag_wins(monkeypatch: pytest.Mon
     assert len(planned("photos", "out", "--shard", "1/1")) == 3
 
 
+def test_a_job_array_of_one_task_takes_all_pictures_with_a_note_or_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ID", "COUNT", "MIN", "MAX", "STEP"):
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", "1")
+    answer = n2n(*DENOISE, "photos", "out", "--dry-run")
+    assert len(answer.out.splitlines()) == 3
+    assert answer.err == "shard 1/1 (by SLURM_ARRAY_TASK_ID): 3 of 3 pictures; `--shard I/N` takes a part\n"
+    for name in ("ID", "MIN", "MAX"):
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", "3")
+    code, _, hint = failure(*DENOISE, "photos", "out")
+    assert (code, "`--shard 1/1` takes all" in hint, list(Path("out").iterdir())) == (2, True, [])
+    assert len(planned("photos", "out", "--shard", "1/1")) == 3
+    assert planned("photos/0.png", "b.png") == [["photos/0.png", "b.png"]]
+
+
 def test_a_picture_that_a_task_names_itself_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOB_COMPLETION_INDEX", "1")
     assert planned("photos/0.png", "b.png") == [["photos/0.png", "b.png"]]
