@@ -33,7 +33,7 @@ def test_forward_applies_the_modules_in_order(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("container", [Sequential, Residual, SkipConcat])
-def test_container_is_a_python_sequence_of_its_modules(container: type[Sequential]) -> None:
+def test_container_is_a_python_sequence_of_its_modules(container: type[Sequential | Residual | SkipConcat]) -> None:
     modules = ReLU(), Sigmoid(), ReLU()
     net = container(*modules)
     assert len(net) == 3
@@ -55,7 +55,7 @@ def test_state_dict_keys_count_every_layer(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("container", [Sequential, Residual, SkipConcat])
-def test_same_module_twice_is_refused(container: type[Sequential]) -> None:
+def test_same_module_twice_is_refused(container: type[Sequential | Residual | SkipConcat]) -> None:
     relu = ReLU()
     with pytest.raises(ValueError, match=r"ReLU\(\) stands twice in a Sequential \(again as number 2\)"):
         container(relu, Sigmoid(), relu)
