@@ -1,4 +1,4 @@
-"""Commands and scripts in docs/CLUSTER.md work, as far as one machine can tell."""
+"""Commands and scripts in docs/CLUSTER.md work, as far as one machine can show."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PICTURES = 11
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Folder with tiny pictures, and substitutes for programs of a cluster."""
+    """Folder with tiny images and stand-ins for a cluster's programs."""
     monkeypatch.chdir(tmp_path)
     for i in range(PICTURES):
         photo(Path(f"photos/{'ab'[i % 2]}/{i:02}.png"), (10 + i, 12, 3), seed=i)
@@ -75,7 +75,7 @@ def records(*manifests: Path | str) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("start", ["mpiexec", "seq 4 | xargs", "seq 4 | parallel"])
-def test_the_lines_that_share_out_pictures(start: str) -> None:
+def test_sharding_commands_denoise_every_image_once(start: str) -> None:
     (line,) = (line for line in blocks("sh")[1].splitlines() if line.startswith(start))
     done = shell(line)
     assert done.returncode == 0, done.stderr
@@ -89,7 +89,7 @@ def test_the_lines_that_share_out_pictures(start: str) -> None:
         } == outputs()
 
 
-def test_a_job_array_of_which_a_task_was_killed() -> None:
+def test_job_array_finishes_the_work_of_a_killed_task() -> None:
     (script,) = (text for text in blocks("bash") if "--array" in text)
     first, last = map(int, re.findall(r"--array=(\d+)-(\d+)", script)[0])
 
@@ -125,7 +125,7 @@ main()
 """
 
 
-def test_the_pods_of_an_indexed_job() -> None:
+def test_pods_of_an_indexed_job() -> None:
     (text,) = blocks("yaml")
     (completions,) = re.findall(r"^  completions: (\d+)$", text, re.MULTILINE)
     (variable,) = re.findall(r'- name: JOB_COMPLETIONS\n +value: "(\d+)"', text)
@@ -143,7 +143,7 @@ def _small_training(epochs: int) -> None:
     Path("small.toml").write_text(small_config(Path("leaves"), epochs=epochs).to_toml())
 
 
-def test_the_lines_that_train_and_measure() -> None:
+def test_training_and_evaluation_commands() -> None:
     _small_training(1)
     write_leaves(Path("test"))
     Path("photos").rename("tree")
@@ -154,7 +154,7 @@ def test_the_lines_that_train_and_measure() -> None:
     assert done.stdout.splitlines()[-1].startswith("mean of 24\t")
 
 
-def test_a_slurm_job_goes_back_into_the_queue_and_goes_on() -> None:
+def test_slurm_job_is_requeued_and_resumes() -> None:
     _small_training(100_000)
     Path("photos").rename("tree")
     write_leaves(Path("photos"))
@@ -172,7 +172,7 @@ def test_a_slurm_job_goes_back_into_the_queue_and_goes_on() -> None:
     )
     try:
         wait_for("epoch 2/", process=job)
-        os.killpg(job.pid, signal.SIGTERM)  # to the script as well, as in a pre-emption
+        os.killpg(job.pid, signal.SIGTERM)  # to the script as well, as Slurm does in a pre-emption
         _, err = job.communicate(timeout=60)
     finally:
         job.kill()
@@ -186,7 +186,7 @@ def test_a_slurm_job_goes_back_into_the_queue_and_goes_on() -> None:
     assert Path("scontrol.txt").read_text() == "requeue 77\n"
 
 
-def test_files_that_are_linked_exist() -> None:
+def test_linked_files_exist() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXT)
     assert links
     assert [link for link in links if not (Path(__file__).parents[1] / "docs" / link).exists()] == []

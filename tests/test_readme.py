@@ -23,14 +23,14 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
-def test_the_first_two_blocks_train_and_test() -> None:
+def test_first_two_blocks_train_and_test() -> None:
     train, test = blocks("sh")[:2]
     assert "n2n train --epochs 10 --lr 1\n" in train
     assert "n2n denoise data/noisy.png denoised.png\n" in train
     assert "pytest" in test
 
 
-def test_the_commands_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+def test_commands_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("n2n_cli.data.built_in.PIXELS", 40 * 256 * 256)
@@ -61,7 +61,7 @@ def _in_a_shell(command: str) -> None:
     subprocess.run(command, shell=True, check=True, env=os.environ | {"PATH": f"{scripts}:{os.environ['PATH']}"})
 
 
-def test_the_python_shown(tmp_path: Path) -> None:
+def test_python_shown(tmp_path: Path) -> None:
     (code,) = blocks("python")
     check = "\nprint(np.square(denoised - clean).mean() < np.square(noisy - clean).mean())"
     run = subprocess.run(
@@ -72,7 +72,7 @@ def test_the_python_shown(tmp_path: Path) -> None:
     assert (tmp_path / "model.pth").is_file()
 
 
-def test_files_that_are_linked_exist() -> None:
+def test_linked_files_exist() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
     assert links
     assert [link for link in links if not (Path(__file__).parents[1] / link).exists()] == []

@@ -19,7 +19,7 @@ from n2n_cli.data.sources import open_dataset
 from n2n_cli.errors import DataError
 from n2n_cli.nn.functional import Array
 from n2n_cli.system.cpu import available_cores
-from tests.pictures import colour, told
+from tests.pictures import colour, error_of
 
 
 def words(dataset: Dataset) -> str:
@@ -79,7 +79,7 @@ def test_larger_crops_get_larger_pictures(cache: Path) -> None:
 
 
 def test_built_in_pictures_beyond_the_memory() -> None:
-    error = told(DataError, lambda: built_in_pictures(5774, 3))  # 40 of them, 3 bytes a pixel
+    error = error_of(DataError, lambda: built_in_pictures(5774, 3))  # 40 of them, 3 bytes a pixel
     assert error.message == "built-in pictures of 5774x5774 pixels need more than 4 GB"
 
 

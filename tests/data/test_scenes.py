@@ -1,4 +1,4 @@
-"""Shots in memory: checked against each other, aligned, made equally bright, and told of."""
+"""Shots in memory: checked against each other, aligned, made equally bright, and error_of of."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from n2n_cli.errors import DataError
 from n2n_cli.images import Picture, write_pages, write_picture
 from n2n_cli.nn.functional import Array
 from n2n_cli.values.transform import parse_values
-from tests.pictures import colour, numbered, save, told
+from tests.pictures import colour, error_of, numbered, save
 from tests.shots import in_memory, noisy, scene, write_burst, write_bursts
 
 GAMMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -75,7 +75,7 @@ def test_all_mismatches_are_told_at_once(tmp_path: Path) -> None:
     (c / "3.png").write_bytes(b"no picture")
     (c / "4.png").write_bytes((c / "1.png").read_bytes()[:-40])
     Image.fromarray(np.linspace(5, 9, 400, dtype=np.float32).reshape(20, 20)).save(c / "5.tif")
-    error = told(DataError, lambda: read_scenes(bursts(tmp_path), smallest=4))
+    error = error_of(DataError, lambda: read_scenes(bursts(tmp_path), smallest=4))
     number, *problems = error.message.replace(": ", "; ", 1).split("; ")
     assert number == "8 shots cannot be used"
     for wanted in (
@@ -105,14 +105,14 @@ def test_measured_shots_in_a_set_for_display_are_told_of(tmp_path: Path) -> None
     for seed, name in enumerate(("a.tif", "b.tif")):
         values = np.random.default_rng(seed).integers(-9, 900, (20, 20), dtype=np.int32)
         Image.fromarray(values).save(tmp_path / name)
-    error = told(DataError, lambda: read_scenes(of_files(tmp_path / "a.tif", tmp_path / "b.tif"), smallest=4))
+    error = error_of(DataError, lambda: read_scenes(of_files(tmp_path / "a.tif", tmp_path / "b.tif"), smallest=4))
     assert error.message.startswith("2 shots cannot be used: ")
     assert f"`{tmp_path}/a.tif` has int32 values, other pictures of the set are for display" in error.message
 
 
 def test_missing_shots_are_told_of(tmp_path: Path) -> None:
     a = save(tmp_path / "a.png", colour(20, 20))
-    error = told(DataError, lambda: read_scenes(of_files(a, tmp_path / "b.png"), smallest=4))
+    error = error_of(DataError, lambda: read_scenes(of_files(a, tmp_path / "b.png"), smallest=4))
     assert f"`{tmp_path}/b.png`" in error.message
 
 
@@ -122,7 +122,7 @@ def test_small_scenes_are_left_out_and_told_of(tmp_path: Path) -> None:
     found, notes = read_scenes(bursts(tmp_path), smallest=16)
     assert [shots.size[0] for shots in found] == [16, 20]
     assert notes[0] == "1 of 3 scenes are smaller than 16 pixels: left out"
-    error = told(DataError, lambda: read_scenes(bursts(tmp_path), smallest=21))
+    error = error_of(DataError, lambda: read_scenes(bursts(tmp_path), smallest=21))
     assert error.message.endswith("is as large as 21x21 pixels")
 
 
@@ -169,7 +169,7 @@ def test_a_shift_is_told_and_corrected(tmp_path: Path) -> None:
 
 
 def read_again(shots: scenes.Shots, folder: Path) -> tuple[str, ...]:
-    """What is told of shots as they were kept."""
+    """What is error_of of shots as they were kept."""
     write_burst(folder / "a", shots.pixels)
     return read_scenes(bursts(folder), smallest=8)[1]
 
@@ -215,7 +215,7 @@ def test_shots_without_structure_tell_no_shift(tmp_path: Path) -> None:
 def test_a_scene_that_is_too_small_when_aligned(tmp_path: Path) -> None:
     write_burst(tmp_path / "a", [shifted(0, 0), shifted(6, 0, seed=1)])
     assert read_scenes(bursts(tmp_path), smallest=72)[0][0].size == (72, 80)
-    error = told(DataError, lambda: read_scenes(bursts(tmp_path), smallest=72, align=True))
+    error = error_of(DataError, lambda: read_scenes(bursts(tmp_path), smallest=72, align=True))
     assert error.message.endswith("is as large as 72x72 pixels")
     assert error.hint
     assert "no `--align`" in error.hint
@@ -235,6 +235,6 @@ def test_shots_are_read_from_the_pages_of_a_stack(tmp_path: Path) -> None:
     assert all(np.array_equal(one, other) for one, other in zip(found.pixels, shots, strict=True))
     assert notes == ("no shift and no difference in brightness was found between the shots of a scene",)
     write_pages(tmp_path / "burst.tif", [Picture(shot) for shot in (*shots, shots[1], shots[0][1:])])
-    message = told(DataError, lambda: read_scenes(bursts(tmp_path / "burst.tif"), smallest=8)).message
+    message = error_of(DataError, lambda: read_scenes(bursts(tmp_path / "burst.tif"), smallest=8)).message
     assert message.startswith(f"2 shots cannot be used: `{tmp_path}/burst.tif, page 4` is a copy of")
     assert "page 5 of" in message

@@ -16,7 +16,7 @@ from n2n_cli.images.pixels import to_integer
 from n2n_cli.nn.functional import Array
 from n2n_cli.values.transform import parse_values
 from tests.images.pictures import DEEP, GRAY, RGB
-from tests.pictures import told
+from tests.pictures import error_of
 from tests.shots import scene
 from tests.values.frames import blobs, counted
 
@@ -161,6 +161,6 @@ def test_display_pictures_stay_as_they_are(rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("dtype", ["i2", "i4", "u4"])
 def test_measured_pictures_in_a_set_for_display_are_refused(dtype: str) -> None:
     picture = Picture(np.zeros((4, 5, 1), dtype))
-    error = told(ImageError, lambda: seen_pixels("`a.tif`", picture, None))
+    error = error_of(ImageError, lambda: seen_pixels("`a.tif`", picture, None))
     assert error.message == f"`a.tif` has {np.dtype(dtype)} values, other pictures of the set are for display"
     assert error.hint == "one kind of pictures in a set, or `--values linear`"

@@ -1,4 +1,4 @@
-"""Folders of real noisy pictures as training data: what is learned from, what is held out, what is told."""
+"""Folders of real noisy pictures as training data: what is learned from, what is held out, what is error_of."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from n2n_cli.data.shot_pairs import ShotPairs
 from n2n_cli.data.single_pairs import SinglePairs
 from n2n_cli.data.sources import open_dataset
 from n2n_cli.errors import DataError
-from tests.pictures import colour, numbered, save, told
+from tests.pictures import colour, error_of, numbered, save
 from tests.shots import noisy, scene, write_burst, write_bursts
 
 
@@ -68,7 +68,7 @@ def test_of_one_scene_a_region_is_held_out(shape: tuple[int, int], what: str, pa
 
 def test_one_small_scene_is_not_enough(tmp_path: Path) -> None:
     write_burst(tmp_path / "a", [colour(15, 15, 0), colour(15, 15, 1)])
-    error = told(DataError, lambda: opened(tmp_path, "bursts"))
+    error = error_of(DataError, lambda: opened(tmp_path, "bursts"))
     assert (
         "is the only scene, and too small for a training part and a validation part of 8 pixels each" in error.message
     )
@@ -136,16 +136,16 @@ def test_one_single_picture_is_parted(tmp_path: Path) -> None:
     dataset = opened(tmp_path, "single", 1)
     assert "1 picture for training; it is the only one: its last 16 columns are held out" in words(dataset)
     save(tmp_path / "a.png", numbered(16, 31))
-    assert "too small" in told(DataError, lambda: opened(tmp_path, "single", 1)).message
+    assert "too small" in error_of(DataError, lambda: opened(tmp_path, "single", 1)).message
 
 
 @pytest.mark.parametrize("kind", ["bursts", "single"])
 def test_networks_of_other_channels_are_refused(kind: str, tmp_path: Path) -> None:
-    assert "takes 2 channels" in told(DataError, lambda: opened(tmp_path, kind, 2)).message
+    assert "takes 2 channels" in error_of(DataError, lambda: opened(tmp_path, kind, 2)).message
 
 
 @pytest.mark.parametrize(
     ("kind", "message"), [("bursts", "there is no folder"), ("pairs", "there is no table of pairs")]
 )
 def test_a_source_that_is_missing(kind: str, message: str, tmp_path: Path) -> None:
-    assert told(DataError, lambda: opened(tmp_path / "x", kind)).message == f"{message} `{tmp_path / 'x'}`"
+    assert error_of(DataError, lambda: opened(tmp_path / "x", kind)).message == f"{message} `{tmp_path / 'x'}`"

@@ -1,4 +1,4 @@
-"""Which pictures are shots of one scene: folders, tables, bursts; and what is told of those that are not."""
+"""Which pictures are shots of one scene: folders, tables, bursts; and what is error_of of those that are not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from n2n_cli.data.shots import Scene, bursts, listed_pairs, paired_folders, sing
 from n2n_cli.data.stack_shots import StackPage, shot_file
 from n2n_cli.errors import DataError
 from tests.nn.cases import some_examples
-from tests.pictures import told
+from tests.pictures import error_of
 
 
 def pictures(folder: Path, *names: str) -> Path:
@@ -48,7 +48,7 @@ def test_two_folders_pair_pictures_of_the_same_name(tmp_path: Path) -> None:
 
 def test_all_pictures_without_a_partner_are_named(tmp_path: Path) -> None:
     a, b = pictures(tmp_path / "a", "1.png", "2.png", "3.png"), pictures(tmp_path / "b", "2.png", "4.png")
-    error = told(DataError, lambda: paired_folders(a, b))
+    error = error_of(DataError, lambda: paired_folders(a, b))
     assert error.message == (
         f"`{a}` and `{b}` do not hold the same pictures: `{b}/1.png` is missing; `{b}/3.png` is missing; "
         f"`{a}/4.png` is missing"
@@ -59,14 +59,16 @@ def test_all_pictures_without_a_partner_are_named(tmp_path: Path) -> None:
 def test_a_folder_is_no_partner_of_itself(other: str, tmp_path: Path) -> None:
     a = pictures(tmp_path / "a", "1.png")
     (tmp_path / "link").symlink_to("a")
-    assert "are the same folder" in told(DataError, lambda: paired_folders(a, tmp_path / other)).message
+    assert "are the same folder" in error_of(DataError, lambda: paired_folders(a, tmp_path / other)).message
 
 
 def test_missing_and_empty_folders(tmp_path: Path) -> None:
     a = pictures(tmp_path / "a", "1.png")
-    assert told(DataError, lambda: paired_folders(a, tmp_path / "b")).message == f"there is no folder `{tmp_path}/b`"
+    assert (
+        error_of(DataError, lambda: paired_folders(a, tmp_path / "b")).message == f"there is no folder `{tmp_path}/b`"
+    )
     empty = pictures(tmp_path / "empty")
-    assert told(DataError, lambda: paired_folders(a, empty)).message == f"the folder `{empty}` holds no pictures"
+    assert error_of(DataError, lambda: paired_folders(a, empty)).message == f"the folder `{empty}` holds no pictures"
 
 
 # Tables
@@ -140,7 +142,7 @@ def test_names_are_the_same_in_whichever_unicode_form(tmp_path: Path) -> None:
     a, b = pictures(tmp_path / "a", composed, "1.png"), pictures(tmp_path / "b", parts, "1.png")
     assert [scene.shots for scene in paired_folders(a, b)] == [(a / "1.png", b / "1.png"), (a / composed, b / parts)]
     both = pictures(tmp_path / "c", composed, parts, "1.png")
-    error = told(DataError, lambda: paired_folders(a, both))
+    error = error_of(DataError, lambda: paired_folders(a, both))
     assert error.message.endswith(f"do not hold the same pictures: `{a / parts}` is missing")
     other = pictures(tmp_path / "d", composed, parts, "1.png")
     scenes = paired_folders(both, other)
@@ -149,7 +151,7 @@ def test_names_are_the_same_in_whichever_unicode_form(tmp_path: Path) -> None:
 
 def test_all_wrong_rows_are_named(tmp_path: Path) -> None:
     path = table(tmp_path, "a.png,b.png\nc.png\nd.png,e.png,f.png\ng.png,\n./h.png,h.png\ni\0.png,j.png\n")
-    error = told(DataError, lambda: listed_pairs(path))
+    error = error_of(DataError, lambda: listed_pairs(path))
     assert error.message == (
         f"`{path}` is no table of pairs: row 2 has 1 names; row 3 has 3 names; row 4 has 1 names; "
         "row 5 names the same picture twice; row 6 has a name that no file can have"
@@ -166,16 +168,16 @@ def test_all_wrong_rows_are_named(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_table(text: str | bytes, message: str, tmp_path: Path) -> None:
-    assert message in told(DataError, lambda: listed_pairs(table(tmp_path, text))).message
+    assert message in error_of(DataError, lambda: listed_pairs(table(tmp_path, text))).message
 
 
 def test_a_table_that_is_not_there_is_a_folder_or_is_too_long(tmp_path: Path) -> None:
     missing = tmp_path / "no.csv"
-    assert told(DataError, lambda: listed_pairs(missing)).message == f"there is no table of pairs `{missing}`"
-    assert "is a folder and not a table" in told(DataError, lambda: listed_pairs(tmp_path)).message
+    assert error_of(DataError, lambda: listed_pairs(missing)).message == f"there is no table of pairs `{missing}`"
+    assert "is a folder and not a table" in error_of(DataError, lambda: listed_pairs(tmp_path)).message
     long = table(tmp_path, "a.png,b.png")
     os.truncate(long, 100_000_001)
-    assert "is too long" in told(DataError, lambda: listed_pairs(long)).message
+    assert "is too long" in error_of(DataError, lambda: listed_pairs(long)).message
 
 
 # Bursts and single pictures
@@ -196,7 +198,7 @@ def test_all_folders_that_are_no_burst_are_named(tmp_path: Path) -> None:
     pictures(tmp_path / "a", "1.png")
     pictures(tmp_path / "b", "1.png", "2.png")
     pictures(tmp_path / "c")
-    error = told(DataError, lambda: bursts(tmp_path))
+    error = error_of(DataError, lambda: bursts(tmp_path))
     assert error.message == (
         f"`{tmp_path}` does not hold bursts: the folder `{tmp_path}/a` holds one shot; "
         f"the folder `{tmp_path}/c` holds no pictures"
@@ -205,8 +207,8 @@ def test_all_folders_that_are_no_burst_are_named(tmp_path: Path) -> None:
 
 def test_a_folder_without_folders(tmp_path: Path) -> None:
     pictures(tmp_path, "1.png", "2.png")
-    assert told(DataError, lambda: bursts(tmp_path)).message == f"`{tmp_path}` holds no folders of shots"
-    assert "there is no folder" in told(DataError, lambda: bursts(tmp_path / "x")).message
+    assert error_of(DataError, lambda: bursts(tmp_path)).message == f"`{tmp_path}` holds no folders of shots"
+    assert "there is no folder" in error_of(DataError, lambda: bursts(tmp_path / "x")).message
 
 
 def test_single_pictures_are_scenes_of_one_shot(tmp_path: Path) -> None:
@@ -255,7 +257,7 @@ def test_stacks_of_a_folder_are_shots_of_each_of_their_planes(tmp_path: Path) ->
 def test_a_stack_without_time_is_no_burst(tmp_path: Path) -> None:
     path = stack(tmp_path / "z.tif", (3,), "ZYX")
     message = f"`{tmp_path}` does not hold bursts: `{path}` holds one shot of each of 3 planes"
-    assert told(DataError, lambda: bursts(tmp_path)).message == message
+    assert error_of(DataError, lambda: bursts(tmp_path)).message == message
 
 
 def test_a_long_burst_pairs_shots_that_are_near(tmp_path: Path) -> None:

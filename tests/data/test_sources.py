@@ -20,7 +20,7 @@ from n2n_cli.data.sources import find_pair_file, open_dataset, read_folder
 from n2n_cli.errors import CheckpointError, DataError, ImageError
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import parse_noise
-from tests.pictures import colour, numbered, save, told
+from tests.pictures import colour, error_of, numbered, save
 from tests.system.test_atomic_files import open_folder, without_privileges
 
 NOISELESS = parse_noise("gaussian:0")
@@ -155,14 +155,14 @@ def test_pictures_that_are_too_small_are_left_out_and_told(tmp_path: Path) -> No
 
 def test_a_folder_where_all_are_too_small(tmp_path: Path) -> None:
     save(tmp_path / "a.png", colour(63, 64))
-    error = told(DataError, lambda: open_dataset(folder_config(tmp_path, noise="pixelate:8"), 3, seed=0))
+    error = error_of(DataError, lambda: open_dataset(folder_config(tmp_path, noise="pixelate:8"), 3, seed=0))
     assert error.message == f"no picture in `{tmp_path}` is as large as 64x64 pixels"
 
 
 def test_one_picture_is_not_enough(tmp_path: Path) -> None:
     save(tmp_path / "a.png", colour(8, 8))
     save(tmp_path / "b.png", colour(7, 8))
-    error = told(DataError, lambda: open_dataset(folder_config(tmp_path), 3, seed=0))
+    error = error_of(DataError, lambda: open_dataset(folder_config(tmp_path), 3, seed=0))
     assert error.message.startswith(f"`{tmp_path}` holds one usable picture")
 
 
@@ -173,7 +173,7 @@ def test_all_broken_pictures_are_named_at_once(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"no picture")
     (tmp_path / broken[6]).write_bytes(whole[:-30])  # found only when its pixels are read
     (tmp_path / "empty.jpg").touch()
-    error = told(ImageError, lambda: read_folder(tmp_path, 3, smallest=8))
+    error = error_of(ImageError, lambda: read_folder(tmp_path, 3, smallest=8))
     assert error.message.startswith("8 of 9 pictures cannot be read: ")
     named = [str(tmp_path / name) for name in (*broken[:6], "empty.jpg", broken[6])]
     assert re.findall(r"`([^`]*)`", error.message) == named
@@ -181,7 +181,7 @@ def test_all_broken_pictures_are_named_at_once(tmp_path: Path) -> None:
 
 def test_a_folder_without_pictures(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    error = told(DataError, lambda: read_folder(tmp_path, 3, smallest=8))
+    error = error_of(DataError, lambda: read_folder(tmp_path, 3, smallest=8))
     assert error.message == f"the folder `{tmp_path}` holds no pictures"
     assert error.hint is not None
     assert error.hint.startswith(
@@ -256,7 +256,7 @@ def test_16_bit_pictures_keep_to_the_memory_too(tmp_path: Path) -> None:
 def test_pictures_are_gray_or_rgb(channels: int, built_in: bool, tmp_path: Path) -> None:
     save(tmp_path / "a.png", colour(8, 8))
     config = DataConfig() if built_in else folder_config(tmp_path)
-    error = told(DataError, lambda: open_dataset(config, channels, seed=0))
+    error = error_of(DataError, lambda: open_dataset(config, channels, seed=0))
     assert error.message == f"the network takes {channels} channels; pictures have 1 (gray) or 3 (RGB)"
 
 
@@ -332,13 +332,13 @@ def test_the_channels_of_both_files_are_checked(tmp_path: Path) -> None:
 def test_a_pair_file_without_its_other_half(tmp_path: Path) -> None:
     write_pairs(tmp_path)
     (tmp_path / VALIDATION).unlink()
-    error = told(DataError, lambda: open_dataset(folder_config(tmp_path), 3, seed=0))
+    error = error_of(DataError, lambda: open_dataset(folder_config(tmp_path), 3, seed=0))
     assert error.message == f"`{tmp_path / TRAIN}` has no `{VALIDATION}` beside it"
 
 
 def test_the_pairs_to_measure_with_are_not_learned_from(tmp_path: Path) -> None:
     write_pairs(tmp_path)
-    error = told(DataError, lambda: open_dataset(folder_config(tmp_path / VALIDATION), 3, seed=0))
+    error = error_of(DataError, lambda: open_dataset(folder_config(tmp_path / VALIDATION), 3, seed=0))
     assert "the pairs that training is measured on" in error.message
 
 
@@ -370,7 +370,7 @@ def test_a_pickle_is_refused(tmp_path: Path) -> None:
 )
 def test_a_file_that_holds_no_pairs(tree: Any, found: str, tmp_path: Path) -> None:
     write_checkpoint(tmp_path / TRAIN, tree)
-    error = told(DataError, lambda: open_dataset(folder_config(tmp_path / TRAIN), 3, seed=0))
+    error = error_of(DataError, lambda: open_dataset(folder_config(tmp_path / TRAIN), 3, seed=0))
     wanted = f"`{tmp_path / TRAIN}` does not hold two uint8 arrays (N, C, H, W) of one shape, but {found}"
     assert error.message == wanted
 

@@ -41,7 +41,7 @@ def configure(**keys: Any) -> None:
 def train(ranks: int, folder: str, patch: str = "") -> dict[str, Any]:
     """The last checkpoint of a training of `small.toml`."""
     done = launch(ranks, "--quiet", "train", "--config", "small.toml", "--out", folder, patch=patch)
-    assert (done.code, done.told) == (0, []), done.err
+    assert (done.code, done.error_lines) == (0, []), done.err
     assert done.out == ""
     tree: dict[str, Any] = read_checkpoint(Path(folder) / "last.pth")
     return tree
@@ -101,7 +101,7 @@ def test_without_mpi4py_there_is_one_error_and_no_training() -> None:
     answers = [ended(process) for process in processes]
     assert [(answer.code, answer.out) for answer in answers] == [(2, "")] * 3
     assert [answer.err for answer in answers[1:]] == [""] * 2
-    assert answers[0].told == [
+    assert answers[0].error_lines == [
         "error: 3 processes were started together (PMI_RANK), and MPI, by which they would work together, is not "
         "installed",
         "hint: `pip install 'n2n-cli[mpi]'`; or start one process",
@@ -196,7 +196,7 @@ def test_an_error_on_one_rank_ends_all_with_its_message() -> None:
     configure(epochs=1000)
     done = launch(3, "train", "--config", "small.toml", "--out", "run", patch=FAILS)
     assert done.code == 1
-    assert done.told == [f"error: on rank 1 ({os.uname().nodename}): the disk is gone", "hint: look for it"]
+    assert done.error_lines == [f"error: on rank 1 ({os.uname().nodename}): the disk is gone", "hint: look for it"]
     assert not Path("run/lock").exists()
     assert read_checkpoint("run/last.pth")["progress"]["epoch"] == 2
     assert n2n("train", "--resume", "run", "--epochs", "2").code == 0
@@ -205,15 +205,15 @@ def test_an_error_on_one_rank_ends_all_with_its_message() -> None:
 def test_an_error_on_all_ranks_is_reported_once() -> None:
     configure(layers=BARE, lr=1000)
     alone, done = (launch(ranks, "train", "--config", "small.toml", "--out", f"on-{ranks}") for ranks in (1, 2))
-    assert alone.told[0].startswith("error: training stopped at step ")
-    assert (done.code, done.told) == (alone.code, alone.told)
+    assert alone.error_lines[0].startswith("error: training stopped at step ")
+    assert (done.code, done.error_lines) == (alone.code, alone.error_lines)
 
 
 @pytest.mark.parametrize("words", [("train", "--nonsense"), ("train", "--config", "small.toml", "--lr", "no")])
 def test_wrong_usage_is_reported_once(words: tuple[str, ...]) -> None:
     configure()
     done = launch(2, *words)
-    assert (done.code, len(done.told)) == (2, 2), done.err
+    assert (done.code, len(done.error_lines)) == (2, 2), done.err
 
 
 def test_other_pictures_on_another_host_are_refused() -> None:
@@ -223,7 +223,7 @@ def test_other_pictures_on_another_host_are_refused() -> None:
     Path("1/leaves/00.png").write_bytes(Path("leaves/01.png").read_bytes())
     done = launch(2, "train", "--config", str(Path("small.toml").absolute()), "--out", "run", patch=OWN_FOLDER)
     assert done.code == 1
-    assert done.told == [
+    assert done.error_lines == [
         "error: rank 0 and rank 1 see other pictures in `leaves`",
         "hint: name a folder that is the same on all hosts",
     ]
@@ -235,8 +235,8 @@ def test_one_lock_for_all_ranks() -> None:
         wait_for("epoch 1/", process=process)
         done = launch(2, "train", "--resume", "run")
         assert done.code == 2
-        assert re.fullmatch(r"error: another training writes to `run`: process \d+ on .*", done.told[0])
-        assert len(done.told) == 2
+        assert re.fullmatch(r"error: another training writes to `run`: process \d+ on .*", done.error_lines[0])
+        assert len(done.error_lines) == 2
 
 
 def test_a_signal_to_the_launcher_saves_and_ends_all() -> None:
@@ -246,10 +246,10 @@ def test_a_signal_to_the_launcher_saves_and_ends_all() -> None:
         process.send_signal(signal.SIGTERM)
         done = ended(process)
     assert done.code == 143
-    assert done.told[0] == "error: stopped by SIGTERM"
-    assert len(done.told) == 2
+    assert done.error_lines[0] == "error: stopped by SIGTERM"
+    assert len(done.error_lines) == 2
     progress = read_checkpoint("run/last.pth")["progress"]
-    assert f"step {progress['step']} of epoch {progress['epoch']} is saved" in done.told[1]
+    assert f"step {progress['step']} of epoch {progress['epoch']} is saved" in done.error_lines[1]
     assert not Path("run/lock").exists()
     assert train_on(3) == 0
 
@@ -280,7 +280,7 @@ def test_a_signal_to_one_rank_ends_all() -> None:
         wait_for("epoch 1/", process=process)
         os.kill(number, signal.SIGTERM)
         done = ended(process)
-    assert (done.code, done.told[0]) == (143, "error: stopped by SIGTERM")
+    assert (done.code, done.error_lines[0]) == (143, "error: stopped by SIGTERM")
 
 
 def test_a_slow_step_is_given_up_by_all() -> None:
@@ -292,7 +292,7 @@ def test_a_slow_step_is_given_up_by_all() -> None:
         process.send_signal(signal.SIGTERM)
         done = ended(process)
         assert time.monotonic() - start < 8
-    assert (done.code, done.told[0]) == (143, "error: stopped by SIGTERM")
+    assert (done.code, done.error_lines[0]) == (143, "error: stopped by SIGTERM")
     progress = read_checkpoint("run/last.pth")["progress"]
     assert (progress["epoch"], progress["step"]) == (1, 0)
 
@@ -307,7 +307,7 @@ def test_the_first_rank_saves_without_a_rank_that_hangs(seconds: list[float]) ->
         process.send_signal(signal.SIGTERM)
         done = ended(process)
         assert time.monotonic() - start < 10
-    assert (done.code, done.told[0]) == (143, "error: stopped by SIGTERM")
+    assert (done.code, done.error_lines[0]) == (143, "error: stopped by SIGTERM")
     assert read_checkpoint("run/last.pth")["progress"]["step"] == 0
 
 

@@ -16,7 +16,7 @@ from n2n_cli.models.choice import choose_model
 from n2n_cli.models.model import Model
 from n2n_cli.training.initial_model import config_to_tune, starting_model
 from n2n_cli.training.loop import train
-from tests.pictures import told
+from tests.pictures import error_of
 from tests.training.test_resuming import stopped_after
 from tests.trainings import LAYERS, left_by, new_run, small_config, timeless, write_leaves
 
@@ -58,7 +58,7 @@ def test_a_run_goes_on_where_the_weights_that_it_began_with_are_gone(leaves: Pat
     path.unlink()
     list(train(load_config(str(run.config)), run, resume=True))
     assert left_by(run) == left_by(whole)
-    error = told(CheckpointError, lambda: list(train(config, new_run(tmp_path / "new"))))
+    error = error_of(CheckpointError, lambda: list(train(config, new_run(tmp_path / "new"))))
     assert error.message == f"there is no checkpoint `{path}`"
 
 
@@ -66,7 +66,7 @@ def test_all_misfits_are_told(leaves: Path, tmp_path: Path) -> None:
     layers = [*LAYERS[:3], LAYERS[3] | {"bias": False}, {"type": "ReLU"}, LAYERS[3] | {"in_channels": 3}, LAYERS[4]]
     path = checkpoint(tmp_path / "a.pth", small_config(leaves))
     config = small_config(leaves, layers=layers, init=str(path))
-    error = told(CheckpointError, lambda: starting_model(config, threads=1))
+    error = error_of(CheckpointError, lambda: starting_model(config, threads=1))
     for part in ("`5.weight` is missing", "`5.bias` is missing", "`3.bias` is unexpected", f"`{path}`"):
         assert part in error.message
 
@@ -91,7 +91,7 @@ def test_the_bundled_model_is_known_by_its_name() -> None:
 def test_weights_without_a_network_need_a_configuration(leaves: Path, tmp_path: Path) -> None:
     path, config = tmp_path / "bare.pth", small_config(leaves)
     write_checkpoint(path, Model.from_config(config, threads=1).network.state_dict())
-    error = told(CheckpointError, lambda: config_to_tune(str(path)))
+    error = error_of(CheckpointError, lambda: config_to_tune(str(path)))
     assert error.hint
     assert "--config" in error.hint
     assert starting_model(replace(config, train=replace(config.train, init=str(path)))).facts == {}
