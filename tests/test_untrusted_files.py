@@ -15,7 +15,6 @@ from PIL import Image
 import n2n_cli
 from n2n_cli.checkpoints.file import read_checkpoint, write_checkpoint
 from n2n_cli.config import DataConfig, load_config
-from n2n_cli.data.folders import image_files
 from n2n_cli.data.sources import open_dataset, read_pair_file
 from n2n_cli.denoising.manifest import Manifest
 from n2n_cli.denoising.plan import FolderOptions, plan_folder
@@ -227,16 +226,6 @@ def test_pickle_inside_a_numpy_file_is_refused(tmp_path: Path) -> None:
 
 
 # Folders
-
-
-def test_links_in_a_folder_of_images(tmp_path: Path) -> None:
-    """Links to pictures are read; broken, circular and folder links are not."""
-    Image.new("L", (4, 4)).save(tmp_path / "a.png")
-    (tmp_path / "b.png").symlink_to("a.png")
-    (tmp_path / "loop.png").symlink_to("loop.png")
-    (tmp_path / "nowhere.png").symlink_to("absent")
-    (tmp_path / "folder.png").symlink_to(".")
-    assert image_files(tmp_path) == [tmp_path / "a.png", tmp_path / "b.png"]
 
 
 def test_folder_that_links_to_itself_is_walked_once(tmp_path: Path) -> None:
