@@ -287,11 +287,6 @@ def test_file_without_permission_is_refused() -> None:
             assert refusal(path).endswith(f"cannot be read: {os.strerror(errno.EACCES)}")
 
 
-@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no /dev/zero")
-def test_device_is_refused() -> None:
-    assert "is a pipe or a device" in refusal("/dev/zero")
-
-
 def test_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.pth")
     assert "is a pipe or a device" in refusal(tmp_path / "a.pth")
