@@ -12,7 +12,6 @@ from hypothesis import given
 
 from n2n_cli.checkpoints.file import read_checkpoint, write_checkpoint
 from n2n_cli.errors import CheckpointError
-from n2n_cli.nn import Conv2d, ReLU, Sequential
 from tests.checkpoints.pth.files import (
     DTYPES,
     GOLDEN,
@@ -98,16 +97,6 @@ def numpy_of(torch: Any, tree: Any) -> Any:
             assert tree.device.type == "cpu"
             return tree.numpy()
     return tree
-
-
-@pytest.mark.torch
-def test_weights_round_trip_through_torch(torch: Any, tmp_path: Path, rng: np.random.Generator) -> None:
-    ours = Sequential(Conv2d(3, 4, (3, 2), rng=rng), ReLU(), Conv2d(4, 1, 1, bias=False, rng=rng))
-    theirs = torch.nn.Sequential(torch.nn.Conv2d(3, 4, (3, 2)), torch.nn.ReLU(), torch.nn.Conv2d(4, 1, 1, bias=False))
-    write_checkpoint(tmp_path / "ours.pth", {"model": ours.state_dict()})
-    theirs.load_state_dict(torch.load(tmp_path / "ours.pth", weights_only=True)["model"])
-    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
-    check_same(read_checkpoint(tmp_path / "theirs.pth"), ours.state_dict())
 
 
 def views(torch: Any) -> Any:
