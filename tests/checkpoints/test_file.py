@@ -85,20 +85,6 @@ def test_full_disk_leaves_the_old_file(tmp_path: Path, room: int) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_interrupt_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "a.pth"
-    write_checkpoint(path, {"epoch": 1})
-
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "fsync", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        write_checkpoint(path, {"epoch": 2})
-    assert read_checkpoint(path) == {"epoch": 1}
-    assert list(tmp_path.iterdir()) == [path]
-
-
 @pytest.mark.parametrize(
     ("place", "number"),
     [("absent/a.pth", errno.ENOENT), ("folder", errno.EISDIR), ("file/a.pth", errno.ENOTDIR)],
