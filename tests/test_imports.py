@@ -172,7 +172,8 @@ def test_help_loads_no_heavy_packages() -> None:
     program = """
 import sys
 from n2n_cli.cli.app import app
-for words in ([], ["--help"], ["train", "--help"], ["info", "--help"], ["--version"]):
+commands = ("denoise", "train", "info", "sweep", "plot")
+for words in ([], ["--help"], *([command, "--help"] for command in commands), ["--version"]):
     try:
         app(words)
     except SystemExit:
@@ -182,7 +183,8 @@ print(*sys.modules, sep="\\n", file=sys.stderr)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = set(done.stderr.split())
     assert "n2n_cli.cli.train.command" in loaded
-    heavy = {"numpy", "PIL", "astropy", "mrcfile", "rich.progress", "n2n_cli.nn", "n2n_cli.config", "n2n_cli.training"}
+    heavy = {"numpy", "PIL", "astropy", "mrcfile", "matplotlib", "multiprocessing", "tomllib", "rich.progress"}
+    heavy |= {"n2n_cli.nn", "n2n_cli.config", "n2n_cli.training", "n2n_cli.sweeps"}
     assert not loaded & heavy
 
 
