@@ -1,4 +1,4 @@
-"""The weighted average of two denoisers; also with one that takes images of other channels."""
+"""The weighted mean of two denoisers, also with different numbers of channels."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def conv(channels: int, kernel_size: int, rng: np.random.Generator) -> Conv2d:
 
 
 def network_of(channels: int, rng: np.random.Generator) -> Module:
-    """A U-Net of RGB, or for gray what sees a little more than a pixel."""
+    """A U-Net for RGB, or a small residual network for gray."""
     return unet(rng) if channels == 3 else Residual(conv(1, 3, rng), conv(1, 3, rng))
 
 
-def test_a_blend_is_the_weighted_mean(rng: np.random.Generator) -> None:
+def test_blend_is_the_weighted_mean(rng: np.random.Generator) -> None:
     one, other = conv(2, 3, rng), Sequential(conv(2, 5, rng), conv(2, 1, rng))
     x = rng.random((2, 2, 9, 11), dtype=np.float32)
     blend = Blend(engine.kernel_of(one), engine.kernel_of(other), 0.3)
@@ -32,7 +32,7 @@ def test_a_blend_is_the_weighted_mean(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("size", [(48, 72), (37, 50)])
-def test_a_blend_of_any_size_is_the_weighted_mean(size: Pair, rng: np.random.Generator) -> None:
+def test_blend_of_any_size_is_the_weighted_mean(size: Pair, rng: np.random.Generator) -> None:
     one, other = Predictor.of(unet(rng), threads=2), Predictor.of(Residual(conv(3, 5, rng)))
     x = rng.random((1, 3, *size))
     wanted = 0.6 * one.predict(x, margin=16) + 0.4 * other.predict(x, margin=16)
@@ -40,7 +40,7 @@ def test_a_blend_of_any_size_is_the_weighted_mean(size: Pair, rng: np.random.Gen
 
 
 @pytest.mark.parametrize(("own", "channels", "count"), [(1, 3, 1), (3, 1, 1), (3, 1, 2), (3, 3, 2)])
-def test_in_bands_it_is_the_same(own: int, channels: int, count: int, rng: np.random.Generator) -> None:
+def test_blend_in_bands_equals_whole(own: int, channels: int, count: int, rng: np.random.Generator) -> None:
     one = Predictor.of(network_of(channels, rng), threads=2).for_channels(own)
     executor = blended(one, Predictor.of(Residual(conv(own, 5, rng))), 0.6).executor
     x = rng.random((count, own, 400, 176))
@@ -48,7 +48,7 @@ def test_in_bands_it_is_the_same(own: int, channels: int, count: int, rng: np.ra
 
 
 @pytest.mark.parametrize(("own", "channels"), [(1, 3), (3, 1)])
-def test_the_memory_of_bands_is_counted_without_taking_it(own: int, channels: int, rng: np.random.Generator) -> None:
+def test_memory_of_bands_is_counted_without_allocating_it(own: int, channels: int, rng: np.random.Generator) -> None:
     one = Predictor.of(network_of(channels, rng)).for_channels(own)
     kernel = blended(one, Predictor.of(Residual(conv(own, 5, rng))), 0.6).executor.kernel
     counting = Counting()

@@ -1,4 +1,4 @@
-"""How much of each of two denoisers: told from noisy crops."""
+"""The weights of a blend of two denoisers, estimated from noisy crops."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from n2n_cli.system.progress import reported_to
 
 
 def noisy_crops(clean: Array, sigma: float, rng: np.random.Generator) -> Crops:
-    """Of a clean (H, W, C) picture with noise."""
+    """Crops of a clean (H, W, C) picture to which noise is added."""
     return Crops([Picture((clean + rng.normal(0, sigma, clean.shape)).astype(np.float32))], rng=rng)
 
 
 def blurred(x: Array, reach: int = 2) -> Array:
-    """The mean of the pixels that are so far away along either axis, at most."""
+    """The mean over a square of side 2 `reach` + 1 around each pixel."""
     padded = np.pad(x, ((0, 0), (0, 0), (reach, reach), (reach, reach)), mode="edge")
     (h, w), shifts = x.shape[2:], range(2 * reach + 1)
     mean: Array = np.mean([padded[:, :, i : i + h, j : j + w] for i in shifts for j in shifts], axis=0)
@@ -26,7 +26,7 @@ def blurred(x: Array, reach: int = 2) -> Array:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_the_share_makes_up_for_what_each_of_two_gets_wrong(share: float, rng: np.random.Generator) -> None:
+def test_blend_weight_cancels_opposite_errors(share: float, rng: np.random.Generator) -> None:
     crops = noisy_crops(np.full((90, 70, 3), 0.5), 0.05, rng)
     too_bright, too_dark = 0.5 + 0.1 * (1 - share), 0.5 - 0.1 * share
     found = best_share(lambda x: np.full_like(x, too_bright), lambda x: np.full_like(x, too_dark), crops, 32, rng=rng)
@@ -34,7 +34,7 @@ def test_the_share_makes_up_for_what_each_of_two_gets_wrong(share: float, rng: n
 
 
 @pytest.mark.parametrize(("first", "second", "wanted"), [(0.4, 0.3, 1), (0.6, 0.55, 0)])
-def test_where_neither_is_near_enough_the_nearer_has_all(
+def test_blend_weight_is_all_of_the_nearer_when_errors_have_the_same_sign(
     first: float, second: float, wanted: int, rng: np.random.Generator
 ) -> None:
     crops = noisy_crops(np.full((90, 70, 3), 0.5), 0.01, rng)
@@ -43,13 +43,13 @@ def test_where_neither_is_near_enough_the_nearer_has_all(
 
 
 @pytest.mark.parametrize("side", [8, 64])
-def test_who_keeps_the_noise_has_no_share(side: int, rng: np.random.Generator) -> None:
+def test_blend_weight_is_zero_when_denoiser_keeps_noise(side: int, rng: np.random.Generator) -> None:
     crops = noisy_crops(np.full((128, 128, 1), 0.5), 0.1, rng)
     assert best_share(lambda x: x, blurred, crops, side, rng=rng) < 0.1
     assert best_share(blurred, lambda x: np.full_like(x, 0.3), crops, side, rng=rng) > 0.9
 
 
-def test_the_rim_of_crops_is_not_looked_at(rng: np.random.Generator) -> None:
+def test_margins_of_crops_do_not_count(rng: np.random.Generator) -> None:
     crops = noisy_crops(np.full((128, 128, 1), 0.5), 0.1, rng)
 
     def wrong_at_the_rim(x: Array) -> Array:
@@ -60,13 +60,13 @@ def test_the_rim_of_crops_is_not_looked_at(rng: np.random.Generator) -> None:
     assert best_share(wrong_at_the_rim, blurred, crops, 64, rng=rng) > 0.9
 
 
-def test_two_that_do_the_same_are_the_first(rng: np.random.Generator) -> None:
+def test_blend_weight_is_one_when_both_denoisers_are_equal(rng: np.random.Generator) -> None:
     crops = noisy_crops(np.zeros((40, 40, 1)), 1.0, rng)
     assert best_share(blurred, blurred, crops, 32, rng=rng) == 1
     assert best_share(lambda x: x, lambda x: x, crops, 32, rng=rng) == 1
 
 
-def test_where_there_is_little_noise_details_that_only_their_own_pixel_tells_are_kept(
+def test_single_pixel_details_are_kept_when_noise_is_low(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dots = np.full((96, 96, 1), 0.4)
@@ -82,7 +82,7 @@ def test_where_there_is_little_noise_details_that_only_their_own_pixel_tells_are
     assert best_share(lambda x: x, duller, crops, 64, rng=rng) < 0.2
 
 
-def test_the_parts_of_the_looking_add_up(rng: np.random.Generator) -> None:
+def test_reported_progress_adds_up_to_1(rng: np.random.Generator) -> None:
     crops, parts = noisy_crops(np.full((128, 128, 1), 0.5), 0.1, rng), list[float]()
     for seconds in (None, 0.0):
         parts.clear()
@@ -92,7 +92,7 @@ def test_the_parts_of_the_looking_add_up(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, 1.3])
-def test_impulses_are_not_taken_for_detail(value: float, rng: np.random.Generator) -> None:
+def test_impulse_noise_is_not_kept_as_detail(value: float, rng: np.random.Generator) -> None:
     stripes = np.full((96, 96, 3), 0.4)
     stripes[::8] = 0.8
     stripes[rng.random((96, 96)) < 0.02, 1] = value
@@ -107,7 +107,7 @@ def test_impulses_are_not_taken_for_detail(value: float, rng: np.random.Generato
 def half_black(
     sigma: float, rng: np.random.Generator, *, bright: int = 48, stripes: bool = False
 ) -> tuple[Crops, Array]:
-    """Crops with noise that was cut off where the clean picture, (1, 1, H, W), is black."""
+    """Crops with noise clipped at black, and the clean picture, (1, 1, H, W), of which the right part is black."""
     clean = np.zeros((96, 96, 1), np.float32)
     clean[:, :bright] = 0.5
     if stripes:
@@ -120,11 +120,11 @@ def half_black(
 
 
 def grayer(clean: Array, sigma: float) -> Array:
-    """The mean of noise that was cut off, in the place of black."""
+    """The clean picture, with the mean of clipped noise in place of black."""
     return np.where(clean == 0, np.float32(0.4 * sigma), clean)
 
 
-def test_where_noise_was_cut_off_the_blend_is_as_the_first(rng: np.random.Generator) -> None:
+def test_first_denoiser_is_kept_in_clipped_areas(rng: np.random.Generator) -> None:
     crops, clean = half_black(0.1, rng)
     gray = grayer(clean, 0.1)
     assert best_share(lambda x: clean, lambda x: gray, crops, 96, rng=rng) > 0.99
@@ -132,12 +132,12 @@ def test_where_noise_was_cut_off_the_blend_is_as_the_first(rng: np.random.Genera
     assert best_share(lambda x: clean, lambda x: gray, crops, 96, rng=rng) < 0.2
 
 
-def test_the_denoiser_that_keeps_no_noise_tells_what_was_cut_off(rng: np.random.Generator) -> None:
+def test_second_denoiser_counts_when_first_makes_everything_black(rng: np.random.Generator) -> None:
     crops, clean = half_black(0.1, rng)
     assert best_share(np.zeros_like, lambda x: clean, crops, 96, rng=rng) < 0.2
 
 
-def test_residuals_are_white_also_where_noise_was_cut_off(rng: np.random.Generator) -> None:
+def test_clipped_noise_does_not_count_as_correlated_residual(rng: np.random.Generator) -> None:
     crops, clean = half_black(0.1, rng, bright=30)
     passes: list[int] = []
 
@@ -149,20 +149,22 @@ def test_residuals_are_white_also_where_noise_was_cut_off(rng: np.random.Generat
     assert len(passes) == 5  # and no Stein's estimate
 
 
-def test_of_detail_and_of_what_was_cut_off(rng: np.random.Generator) -> None:
+def test_detail_and_clipped_areas_are_weighed_together(rng: np.random.Generator) -> None:
     crops, clean = half_black(0.02, rng, stripes=True)
     shared = np.where(clean == 0, clean, 0.9 * clean + 0.05)
     plain = np.where(clean == 0, grayer(clean, 0.02), 0.5)
     assert best_share(lambda x: clean, lambda x: plain, crops, 96, rng=rng) > 0.95
-    # The first keeps what was cut off, so that the other half decides, of which it made too little.
+    # The first one keeps the clipped noise, so the other half decides, whose contrast it lowered.
     keeping = best_share(lambda x: np.where(clean == 0, x, shared), lambda x: clean, crops, 96, rng=rng)
     assert keeping < 0.1
 
 
 @pytest.mark.parametrize("level", [0.0, 0.1])
 @pytest.mark.parametrize("kept", [0.5, 1.0])
-def test_what_keeps_the_noise_has_no_share_of_black(level: float, kept: float, rng: np.random.Generator) -> None:
-    """Nor where all is so dark that nothing else tells of it."""
+def test_blend_weight_is_zero_when_denoiser_keeps_clipped_noise(
+    level: float, kept: float, rng: np.random.Generator
+) -> None:
+    """Also if the whole picture is dark."""
     clean = np.full((1, 1, 96, 96), level, np.float32)
     noise = rng.normal(0, 0.1, clean.shape).astype(np.float32)
     crops = Crops([Picture(np.moveaxis(np.clip(clean + noise, 0, 1)[0], 0, -1))], rng=rng)
@@ -171,7 +173,7 @@ def test_what_keeps_the_noise_has_no_share_of_black(level: float, kept: float, r
     assert best_share(lambda x: second + kept * (x - second), lambda x: second, crops, 96, rng=rng) < 0.1
 
 
-def test_when_the_seconds_are_over_no_more_crops_are_looked_at(rng: np.random.Generator) -> None:
+def test_only_one_crop_is_measured_after_the_time_limit(rng: np.random.Generator) -> None:
     crops = noisy_crops(np.full((200, 200, 1), 0.5), 0.1, rng)
     passes: list[int] = []
 
@@ -183,16 +185,14 @@ def test_when_the_seconds_are_over_no_more_crops_are_looked_at(rng: np.random.Ge
     whole = len(passes)
     passes.clear()
     best_share(lambda x: x, counted, crops, 40, rng=rng, seconds=0)
-    assert 0 < len(passes) <= 7  # of one crop
+    assert 0 < len(passes) <= 7  # passes for one crop
     assert whole > 10 * len(passes)
 
 
-def test_where_more_than_noise_was_removed_guesses_are_not_enough(
-    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_denoiser_that_blurs_detail_gets_no_weight(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     stripes = np.full((96, 96, 1), 0.4)
     stripes[::8] = 0.8
-    stripes[rng.random(stripes.shape) < 0.02] += 0.1  # too little for impulses
+    stripes[rng.random(stripes.shape) < 0.02] += 0.1  # not enough to count as impulses
     crops = noisy_crops(stripes, 0.005, rng)
     assert best_share(lambda x: x, blurred, crops, 64, rng=rng) > 0.9
     monkeypatch.setattr("n2n_cli.single_image.blend_weights._WHITE", 1.0)
@@ -202,7 +202,7 @@ def test_where_more_than_noise_was_removed_guesses_are_not_enough(
 @pytest.mark.parametrize(
     ("shift", "wanted"), [((0, 1), 0.5), ((1, -1), 0.5), ((1, 1), 0.5), ((2, 0), 0.5), ((3, 0), 0.0)]
 )
-def test_the_correlation_of_a_residual(shift: Pair, wanted: float, rng: np.random.Generator) -> None:
+def test_largest_correlation_of_neighbouring_residuals(shift: Pair, wanted: float, rng: np.random.Generator) -> None:
     white = [rng.normal(size=(1, 3, 60, 60)) for _ in range(4)]
     assert largest_correlation(white) < 0.03
     assert largest_correlation([x - np.roll(x, shift, (2, 3)) for x in white]) == pytest.approx(wanted, abs=0.03)

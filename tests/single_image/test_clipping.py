@@ -1,4 +1,4 @@
-"""Where noise was cut off at black or white."""
+"""Detection of noise that was clipped at black or white."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ SIGMA = 0.1
 
 
 def noisy(clean: Array, rng: np.random.Generator, depth: type = np.uint8) -> Picture:
-    """A clean (H, W, C) picture with noise, as a file of this depth has it."""
+    """A clean (H, W, C) picture with noise, clipped and rounded to a depth."""
     values = np.clip(clean + rng.normal(0, SIGMA, clean.shape), 0, 1)
     return Picture(np.round(values * np.iinfo(depth).max).astype(depth))
 
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
 @pytest.mark.parametrize("level", [0.0, 1.0])
-def test_black_and_white_places_are_found(depth: type, level: float, rng: np.random.Generator) -> None:
+def test_clipped_areas_are_found(depth: type, level: float, rng: np.random.Generator) -> None:
     clean = np.full((60, 61, 3), 0.5)
     assert not Clipping([noisy(clean, rng, depth)], SIGMA).found
     clean[:9, :9] = level
@@ -31,7 +31,7 @@ def test_black_and_white_places_are_found(depth: type, level: float, rng: np.ran
     np.testing.assert_array_equal(where[0, 0], clean[..., 0] == level)
 
 
-def test_one_channel_is_enough(rng: np.random.Generator) -> None:
+def test_clipping_of_one_channel_is_found(rng: np.random.Generator) -> None:
     clean = np.full((60, 60, 3), 0.5)
     clean[:20, :20, 1] = 0
     clipping = Clipping([noisy(clean, rng)], SIGMA)
@@ -39,7 +39,7 @@ def test_one_channel_is_enough(rng: np.random.Generator) -> None:
     assert clipping(np.moveaxis(clean, -1, 0)[None]).sum() == 400
 
 
-def test_the_margin_is_of_the_noise(rng: np.random.Generator) -> None:
+def test_margin_around_clipped_levels_scales_with_noise(rng: np.random.Generator) -> None:
     denoised = np.array([0.0, 0.24, 0.26, 0.74, 0.76, 1.0]).reshape(1, 1, 1, 6)
     black = Clipping([noisy(np.zeros((20, 20, 1)), rng)], SIGMA)
     np.testing.assert_array_equal(black(denoised).ravel(), [True, True, False, False, False, False])
@@ -48,14 +48,14 @@ def test_the_margin_is_of_the_noise(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("share", [0.02, 0.1])
-def test_impulses_cut_nothing_off(share: float, rng: np.random.Generator) -> None:
+def test_impulse_noise_is_not_clipping(share: float, rng: np.random.Generator) -> None:
     pixels = np.full((200, 200, 1), 128, np.uint8)
     pixels[rng.random(pixels.shape) < share / 2] = 0
     pixels[rng.random(pixels.shape) < share / 2] = 255
     assert not Clipping([Picture(pixels)], SIGMA).found
 
 
-def test_floats_beyond_black_and_white_were_not_cut_off(rng: np.random.Generator) -> None:
+def test_floats_outside_0_to_1_are_not_clipped(rng: np.random.Generator) -> None:
     values = rng.normal(0.5, SIGMA, (40, 40, 1)).astype(np.float32)
     for end, beyond in ((0, -0.1), (1, 1.1)):
         values[:9, :9] = end
@@ -65,10 +65,10 @@ def test_floats_beyond_black_and_white_were_not_cut_off(rng: np.random.Generator
         assert not Clipping([Picture(values)], SIGMA).found
 
 
-def test_a_few_cells_of_many_are_not_enough() -> None:
-    pixels = np.full((200, 200, 1), 128, np.uint8)  # of 10,000 cells
+def test_few_black_cells_are_not_clipping() -> None:
+    pixels = np.full((200, 200, 1), 128, np.uint8)  # 10,000 cells
     pixels[:, 0] = 0  # half of each cell
-    pixels[51::10, 51:53] = 0  # a quarter of two
+    pixels[51::10, 51:53] = 0  # a quarter of two cells
     pixels[100:102, 20:22] = [[[0], [0]], [[0], [1]]]
     assert not Clipping([Picture(pixels)], SIGMA).found
     pixels[100:102, 100:104] = 0  # two cells
@@ -77,13 +77,13 @@ def test_a_few_cells_of_many_are_not_enough() -> None:
     assert Clipping([Picture(pixels)], SIGMA).found
 
 
-def test_all_parts_of_a_picture_count() -> None:
+def test_clipping_in_any_part_of_a_picture_is_found() -> None:
     gray, black = np.full((40, 40, 1), 128, np.uint8), np.zeros((40, 40, 1), np.uint8)
     assert Clipping([Picture(gray), Picture(black)], SIGMA).black
     assert not Clipping([Picture(gray), Picture(gray)], SIGMA).found
 
 
-def test_what_is_invisible_was_not_cut_off() -> None:
+def test_transparent_areas_do_not_count() -> None:
     pixels, alpha = np.full((40, 40, 3), 128, np.uint8), np.full((40, 40), 255, np.uint8)
     pixels[:9] = 0
     alpha[:9] = 0
@@ -91,7 +91,7 @@ def test_what_is_invisible_was_not_cut_off() -> None:
     assert Clipping([Picture(pixels)], SIGMA).found
 
 
-def test_a_denoiser_that_removes_little_where_noise_was_cut_off_keeps_it(rng: np.random.Generator) -> None:
+def test_clipped_noise_is_kept_when_little_of_it_is_removed(rng: np.random.Generator) -> None:
     picture = noisy(np.zeros((60, 60, 1)), rng)
     clipping = Clipping([picture], SIGMA)
     left = picture.as_float().ravel()

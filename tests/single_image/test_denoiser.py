@@ -1,4 +1,4 @@
-"""The denoiser of a picture: chosen, learned from nothing, or fitted; and pictures taken apart, in a batch."""
+"""The denoiser of a picture: a model, an own network or an adapted model; and pixel-shuffled pictures."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ def run(*tasks: DenoiseTask, chosen: Model | None = HALF_GRAY, **options: Any) -
     return list(denoise_files(chosen, tasks, DenoiseOptions(**options)))
 
 
-def test_without_a_method_the_model_is_the_denoiser() -> None:
+def test_model_is_the_denoiser_without_a_method() -> None:
     denoiser = learn_to_denoise(None, [Picture(gray())], HALF_GRAY)
     assert (denoiser.model, denoiser.notes, denoiser.learned) == (HALF_GRAY, [], [])
 
 
 @pytest.mark.parametrize("method", [None, "adapt"])
-def test_a_model_that_is_needed_is_asked_for(method: Any) -> None:
+def test_missing_model_is_refused(method: Any) -> None:
     with pytest.raises(ArgumentError, match="`model` is None"):
         learn_to_denoise(method, [Picture(gray())], None)
 
 
-def test_seconds_take_the_place_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seconds_replace_the_limit_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Effort] = []
 
     def note(_: Any, effort: Effort, **__: Any) -> None:
@@ -71,18 +71,18 @@ def test_seconds_take_the_place_of_steps(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(
-    ("method", "side", "told"), [("zs-n2n", 9, "a side is shorter than 10 pixels"), ("adapt", 20, "too small to fit")]
+    ("method", "side", "wanted"), [("zs-n2n", 9, "a side is shorter than 10 pixels"), ("adapt", 20, "too small to fit")]
 )
-def test_what_is_too_small_is_told(method: Any, side: int, told: str) -> None:
+def test_picture_too_small_to_learn_from_gets_a_note(method: Any, side: int, wanted: str) -> None:
     parts: list[float] = []
     with reported_to(parts.append):
         denoiser = learn_to_denoise(method, [Picture(gray(side))], HALF_GRAY, threads=1)
-    assert told in denoiser.notes[0]
+    assert wanted in denoiser.notes[0]
     assert parts == [1]
     assert denoiser.learned == []
 
 
-def test_a_fit_that_was_no_better_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fit_that_was_no_better_gets_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     picture, _ = noisy_picture()
     monkeypatch.setattr("n2n_cli.single_image.neighbor2neighbor.Adapter.step", lambda adapter: None)
     monkeypatch.setattr("n2n_cli.single_image.blend_weights.best_share", lambda *_, **__: 0.97)
@@ -92,9 +92,7 @@ def test_a_fit_that_was_no_better_is_told(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize(("own", "channels"), [(3, 3), (1, 3), (3, 1)])
-def test_a_model_that_keeps_the_noise_gives_way_to_what_the_picture_teaches(
-    own: int, channels: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_own_network_replaces_model_that_keeps_noise(own: int, channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("n2n_cli.single_image.zero_shot.EFFORT", Effort(steps=150, every=50))
     picture, clean = noisy_picture(own)
     parts: list[float] = []
@@ -109,7 +107,7 @@ def test_a_model_that_keeps_the_noise_gives_way_to_what_the_picture_teaches(
     assert sum(parts) == pytest.approx(1)
 
 
-def test_a_blend_has_its_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blend_reports_the_share_of_each_denoiser(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("n2n_cli.single_image.blend_weights.best_share", lambda *_, **__: 0.3)
     picture, _ = noisy_picture(1)
     denoiser = learn_to_denoise("adapt", [picture], model())
@@ -117,17 +115,15 @@ def test_a_blend_has_its_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(denoiser.model.executor.kernel, Blend)
     assert denoiser.model.channels == 1
     assert [learned.share for learned in denoiser.learned] == [0.3, 0.7]
-    told = [str(learned) for learned in denoiser.learned]
-    assert told[0].startswith("the model learned for 2 steps, held-out loss 0 before and")
-    assert told[0].endswith("; 30% of the result")
-    assert told[1].startswith("a network of its own learned for 4 steps, held-out loss ")
-    assert told[1].endswith("; 70% of the result")
+    lines = [str(learned) for learned in denoiser.learned]
+    assert lines[0].startswith("the model learned for 2 steps, held-out loss 0 before and")
+    assert lines[0].endswith("; 30% of the result")
+    assert lines[1].startswith("a network of its own learned for 4 steps, held-out loss ")
+    assert lines[1].endswith("; 70% of the result")
 
 
 @pytest.mark.parametrize(("share", "who"), [(0.04, "a network of its own"), (0.96, "the model")])
-def test_a_share_that_is_not_worth_the_time_is_left_out(
-    share: float, who: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_denoiser_with_small_share_is_left_out(share: float, who: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("n2n_cli.single_image.blend_weights.best_share", lambda *_, **__: share)
     better = Learned({}, 2, 0.0, -1.0, who="the model")
     monkeypatch.setattr("n2n_cli.single_image.neighbor2neighbor.Adapter.learn", lambda *_, **__: better)
@@ -137,7 +133,7 @@ def test_a_share_that_is_not_worth_the_time_is_left_out(
     assert denoiser.notes == []
 
 
-def test_seconds_are_for_both_that_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seconds_are_divided_between_both_learners(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[float] = []
     real = learner.learn
 
@@ -160,7 +156,7 @@ def test_seconds_are_for_both_that_learn(monkeypatch: pytest.MonkeyPatch) -> Non
     assert 0 <= asked[1] <= 0.85 * 0.4
 
 
-def test_where_neighbours_share_their_noise_the_model_stays() -> None:
+def test_model_is_kept_when_noise_is_correlated() -> None:
     noise = np.random.default_rng(0).normal(0, 15, (128, 128, 1))
     shared = noise + np.roll(noise, 1, 0) + np.roll(noise, 1, 1)
     picture = Picture(np.clip(120 + shared, 0, 255).astype(np.uint8))
@@ -170,7 +166,7 @@ def test_where_neighbours_share_their_noise_the_model_stays() -> None:
     assert denoiser.learned == []
 
 
-def test_each_page_of_a_file_learns_for_itself_and_keeps_its_depth() -> None:
+def test_each_page_has_its_own_denoiser_and_keeps_its_depth() -> None:
     alpha = np.full((40, 40), 9, np.uint16)
     first = Picture(gray().astype(np.uint16) * 257, alpha)
     write_pages(Path("a.tif"), [first, Picture(gray(30).astype(np.uint16) * 100)])
@@ -192,7 +188,7 @@ def test_strength_0_learns_nothing() -> None:
 
 
 @pytest.mark.parametrize("pd", [1, 2, 3])
-def test_taken_apart_every_pixel_is_denoised_once(pd: int) -> None:
+def test_pixel_shuffle_denoises_every_pixel_once(pd: int) -> None:
     pixels = np.arange(5 * 7, dtype=np.uint8).reshape(5, 7) * 2
     Image.fromarray(pixels).save("a.png")
     parts: list[float] = []
@@ -205,7 +201,7 @@ def test_taken_apart_every_pixel_is_denoised_once(pd: int) -> None:
 
 
 @pytest.mark.parametrize("pd", [1, 2])
-def test_the_parts_of_the_work_add_up(pd: int) -> None:
+def test_reported_progress_adds_up_to_1(pd: int) -> None:
     Image.fromarray(gray()[..., 0]).save("a.png")
     parts: list[float] = []
     tasks = [DenoiseTask(Path("a.png"), Path("b.png"))]
@@ -216,15 +212,15 @@ def test_the_parts_of_the_work_add_up(pd: int) -> None:
     assert sum(parts) == pytest.approx(1)
 
 
-def test_noise_that_neighbours_share_is_told_where_it_matters() -> None:
+def test_correlated_noise_is_noted_with_estimates_or_pixel_shuffle() -> None:
     white = np.random.default_rng(0).normal(0, 20, (160, 160))
     for name, noise in (("white", white), ("shared", white + np.roll(white, 1, 0) + np.roll(white, 2, 0))):
         Image.fromarray(np.clip(120 + noise, 0, 255).astype(np.uint8)).save(f"{name}.png")
     white_task, shared_task = (DenoiseTask(Path(f"{name}.png"), Path("b.png")) for name in ("white", "shared"))
     assert [outcome.notes for outcome in run(white_task, shared_task)] == [[], []]
-    without, told = run(white_task, shared_task, estimates=True)
+    without, noted = run(white_task, shared_task, estimates=True)
     assert without.notes == []
-    (note,) = told.notes
+    (note,) = noted.notes
     assert note.startswith("what was removed is correlated between neighbouring pixels (0.6")
     assert note.endswith("; look whether `--pd 2` is better")
     (apart,) = run(shared_task, pd=2)

@@ -1,4 +1,4 @@
-"""Neighbor2Neighbor: the loss, and a model that is fitted to a picture."""
+"""Neighbor2Neighbor: the loss, and a model that is adapted to a picture."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from n2n_cli.single_image.neighbor2neighbor import Adapter, NeighborLoss, target
 
 
 def model(channels: int = 3, kernel_size: int = 3) -> Model:
-    """One that gives back what it gets."""
+    """Model that returns its input."""
     conv = Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, rng=np.random.default_rng(0))
     for parameter, _ in conv.param():
         parameter.fill(0)
@@ -28,7 +28,7 @@ def model(channels: int = 3, kernel_size: int = 3) -> Model:
 
 
 def noisy_picture(channels: int = 3, side: int = 96) -> tuple[Picture, Array]:
-    """A ramp with noise, and the ramp."""
+    """A ramp with noise, and the clean ramp."""
     ramp = np.linspace(0.2, 0.8, side, dtype=np.float32)
     clean = np.broadcast_to(ramp[:, None, None], (side, side, channels))
     noise = np.random.default_rng(1).normal(0, 0.1, clean.shape).astype(np.float32)
@@ -39,7 +39,7 @@ def adapter_of(model: Model, picture: Picture) -> Adapter:
     return Adapter(model, [picture], rng=np.random.default_rng(0))
 
 
-def test_the_loss_is_that_of_the_paper(rng: np.random.Generator) -> None:
+def test_loss_is_the_formula_of_the_paper(rng: np.random.Generator) -> None:
     noisy, denoised, guess = rng.normal(size=(2, 3, 4, 6)), rng.normal(size=(2, 3, 4, 6)), rng.normal(size=(2, 3, 2, 3))
     drawn, mask = draw_neighbours(2, 2, 3, rng=rng), np.ones((2, 1, 2, 3))
     (_, second), (one, other) = neighbours(noisy, drawn), neighbours(denoised, drawn)
@@ -47,7 +47,7 @@ def test_the_loss_is_that_of_the_paper(rng: np.random.Generator) -> None:
     assert NeighborLoss(2)(guess, target_of(second, denoised, drawn, mask)) == pytest.approx(wanted)
 
 
-def test_the_gradient_of_the_loss(rng: np.random.Generator) -> None:
+def test_loss_has_the_numeric_gradient(rng: np.random.Generator) -> None:
     criterion, guess, target = NeighborLoss(3), rng.normal(size=(2, 3, 4, 5)), rng.normal(size=(2, 7, 4, 5))
     target[:, -1] = target[:, -1] > 0
     criterion(guess, target)
@@ -62,7 +62,7 @@ def test_targets_of_another_shape_are_refused(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize(("own", "channels"), [(3, 3), (1, 3), (3, 1)])
-def test_a_model_that_removes_nothing_learns_to(own: int, channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_identity_model_learns_to_denoise(own: int, channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("n2n_cli.single_image.neighbor2neighbor.LEARNING_RATE", 2e-2)
     monkeypatch.setattr("n2n_cli.single_image.neighbor2neighbor.LAST_RATE", 2e-2)
     chosen, (picture, _) = model(channels), noisy_picture(own)
@@ -78,7 +78,7 @@ def test_a_model_that_removes_nothing_learns_to(own: int, channels: int, monkeyp
     assert all(not parameter.any() for parameter, _ in chosen.network.param())
 
 
-def test_the_learning_rate_grows_to_its_last() -> None:
+def test_learning_rate_grows_to_its_last_value() -> None:
     adapter = adapter_of(model(), noisy_picture()[0])
     rates = []
     for _ in range(3):
@@ -90,7 +90,7 @@ def test_the_learning_rate_grows_to_its_last() -> None:
     assert adapter.model.optimizer.lr == 5e-4
 
 
-def test_a_fit_that_makes_it_worse_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fit_with_higher_held_out_loss_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen, (picture, _) = model(), noisy_picture()
     adapter = adapter_of(chosen, picture)
     weights = adapter.model.network.param()[0][0]
@@ -104,16 +104,15 @@ def test_a_fit_that_makes_it_worse_is_not_kept(monkeypatch: pytest.MonkeyPatch) 
     assert not weights.any()
 
 
-def test_nothing_is_learned_from_targets_that_are_held_out() -> None:
+def test_mask_leaves_out_held_out_targets() -> None:
     picture, _ = noisy_picture()
     adapter = adapter_of(model(), picture)
     share = 1 - np.mean([adapter.batch()[1][:, -1] for _ in range(20)])
-    assert share == pytest.approx(
-        6 * 64 / 48**2, rel=0.3
-    )  # of 25 blocks of 64 cells, six; a few cells more at odd places
+    # Six of 25 blocks of 64 cells are held out, and a few cells more when a crop starts at an odd position.
+    assert share == pytest.approx(6 * 64 / 48**2, rel=0.3)
 
 
-def test_the_target_has_what_the_denoised_neighbours_differ_by(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_target_holds_difference_of_denoised_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
     picture, _ = noisy_picture()
     adapter = adapter_of(model(), picture)
     monkeypatch.setattr(adapter.model, "predict", lambda x: 3 * x)
@@ -123,14 +122,14 @@ def test_the_target_has_what_the_denoised_neighbours_differ_by(monkeypatch: pyte
 
 
 def half_black(channels: int = 3) -> tuple[Picture, Array]:
-    """Dark, but for the lower half, with noise that was cut off; and the clean one, (1, C, H, W)."""
+    """A picture with a dark upper half, whose noise is clipped; and the clean one, (1, C, H, W)."""
     clean = np.full((96, 96, channels), 0.5, np.float32)
     clean[:47] = np.linspace(0, 0.08, 96)[:, None]
     noise = np.random.default_rng(1).normal(0, 0.08, clean.shape).astype(np.float32)
     return Picture(np.clip(clean + noise, 0, 1)), np.moveaxis(clean, -1, 0)[None]
 
 
-def test_where_noise_was_cut_off_the_target_is_what_the_model_was_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_target_of_clipped_areas_is_the_output_of_the_first_model(monkeypatch: pytest.MonkeyPatch) -> None:
     picture, denoised = half_black()
     before = model()
     monkeypatch.setattr("n2n_cli.single_image.clipping.Clipping.is_kept", lambda *_: False)
@@ -139,15 +138,13 @@ def test_where_noise_was_cut_off_the_target_is_what_the_model_was_before(monkeyp
     monkeypatch.setattr(adapter.crops, "draw", lambda *_: [(0, 0, 0)])
     monkeypatch.setattr(before, "predict", lambda x: x - 7)
     first, target = adapter.batch()
-    np.testing.assert_array_equal(target[:, :3, :24], first[:, :, :24] - 7)  # one row of the last cells is dark
+    np.testing.assert_array_equal(target[:, :3, :24], first[:, :, :24] - 7)  # cell row 23 is half dark
     np.testing.assert_array_equal(target[:, 3:6, :24], 0)
     assert np.abs(target[:, :3, 24:] - 0.5).max() < 0.5
 
 
 @pytest.mark.parametrize(("own", "channels"), [(3, 3), (3, 1), (1, 3)])
-def test_held_out_pixels_of_what_was_cut_off_are_silent(
-    own: int, channels: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_held_out_pixels_of_clipped_areas_are_silent(own: int, channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("n2n_cli.single_image.clipping.Clipping.is_kept", lambda *_: False)
     picture, _ = half_black(own)
     looked_at = adapter_of(model(channels), picture)._risk._windows
@@ -160,7 +157,7 @@ def test_held_out_pixels_of_what_was_cut_off_are_silent(
     assert held[:, :47].mean() < 0.2 * held[:, 47:].mean()
 
 
-def test_a_model_that_keeps_the_noise_learns_also_where_it_was_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_that_keeps_clipped_noise_learns_from_clipped_areas(monkeypatch: pytest.MonkeyPatch) -> None:
     picture, _ = half_black()
     chosen = model()
     adapter = adapter_of(chosen, picture)
@@ -170,7 +167,7 @@ def test_a_model_that_keeps_the_noise_learns_also_where_it_was_cut_off(monkeypat
     assert adapter.batch()[1].min() > -1
 
 
-def test_threads_change_nothing_and_the_seed_does() -> None:
+def test_weights_depend_on_seed_and_not_on_threads() -> None:
     picture, _ = noisy_picture()
     weights = []
     for seed, threads in ((1, 1), (1, 2), (2, 1)):
@@ -185,11 +182,11 @@ def test_threads_change_nothing_and_the_seed_does() -> None:
 
 
 @pytest.mark.parametrize("side", [1, 30])
-def test_a_picture_that_holds_nothing_out_is_too_small(side: int) -> None:
+def test_picture_without_held_out_blocks_is_too_small(side: int) -> None:
     assert not adapter_of(model(), noisy_picture(side=side)[0]).possible
 
 
-def test_the_loss_agrees_with_pytorch(torch: Any, rng: np.random.Generator) -> None:
+def test_loss_agrees_with_pytorch(torch: Any, rng: np.random.Generator) -> None:
     guess, target = rng.normal(size=(2, 3, 4, 5)), rng.normal(size=(2, 7, 4, 5))
     target[:, -1] = 1
     criterion = NeighborLoss(2)

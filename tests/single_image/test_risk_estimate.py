@@ -1,4 +1,4 @@
-"""Telling the better denoiser from the noisy picture alone."""
+"""The difference in risk of two denoisers, estimated from the noisy picture alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from n2n_cli.single_image.risk_estimate import Risk, hide, tell_variance, window
 
 
 def blurred(weight: float) -> Callable[[Array], Array]:
-    """A denoiser: so much of the mean of the four neighbours, and the rest of the pixel."""
+    """Denoiser: the mean of the four neighbours with this weight, and the pixel with the rest."""
 
     def denoise(x: Array) -> Array:
         around = sum(np.roll(x, step, axis) for step in (1, -1) for axis in (2, 3)) / np.float32(4)
@@ -24,13 +24,13 @@ def blurred(weight: float) -> Callable[[Array], Array]:
 
 
 def smooth(side: int) -> Array:
-    """(1, 3, H, W)."""
+    """A smooth picture, (1, 3, H, W)."""
     ramp = np.linspace(0.2, 0.8, side, dtype=np.float32)
     return np.broadcast_to(ramp[:, None] * ramp, (1, 3, side, side)).copy()
 
 
 def striped(side: int) -> Array:
-    """A picture whose neighbours have nothing in common."""
+    """A checkerboard, (1, 3, H, W): neighbours do not predict a pixel."""
     return np.broadcast_to(np.indices((side, side)).sum(axis=0) % 2, (1, 3, side, side)).astype(np.float32)
 
 
@@ -45,13 +45,13 @@ def noise(shape: tuple[int, ...], sigma: float) -> Array:
     return (sigma * np.random.default_rng(1).normal(size=shape)).astype(np.float32)
 
 
-def test_the_first_is_as_good_as_itself() -> None:
+def test_risk_of_the_first_denoiser_is_zero() -> None:
     risk = risk_of(smooth(64) + noise((1, 3, 64, 64), 0.1))
     assert risk(blurred(0.5)) == 0
     assert risk(blurred(0.5)) == 0
 
 
-def test_the_difference_is_that_of_the_errors_where_noise_is_white() -> None:
+def test_risk_is_the_difference_of_errors_for_white_noise() -> None:
     clean = smooth(160)
     noisy = clean + noise(clean.shape, 0.1)
     inner = (..., slice(8, -8), slice(8, -8))
@@ -63,27 +63,27 @@ def test_the_difference_is_that_of_the_errors_where_noise_is_white() -> None:
     assert risk(blurred(0.8)) < 0.5 * (better - first)
 
 
-def test_a_denoiser_that_blurs_what_is_there_is_no_better() -> None:
+def test_risk_is_positive_for_denoiser_that_blurs_texture() -> None:
     clean = striped(64)
     risk = risk_of(clean + noise(clean.shape, 0.05), 0.05)
     risk(blurred(0.0))
     assert risk(blurred(0.5)) > 0.1
 
 
-def test_a_denoiser_that_fails_where_it_has_to_guess_is_no_better() -> None:
+def test_risk_is_positive_for_denoiser_that_memorised_the_picture() -> None:
     clean = smooth(64)
     noisy = clean + noise(clean.shape, 0.1)
     risk = risk_of(noisy, 0.1)
     risk(blurred(0.5))
 
-    def knowing(x: Array) -> Array:  # a picture that it has seen, up to small changes
+    def knowing(x: Array) -> Array:  # returns the clean picture if the input hardly differs from the noisy one
         return clean if np.abs(x - noisy).max() < 0.02 else x
 
     assert risk(knowing) > 0.001
     assert risk(lambda x: clean) < -0.001
 
 
-def test_where_pixels_tell_nothing_whatever_is_not_as_at_first_is_an_error() -> None:
+def test_any_change_of_silent_pixels_counts_as_error() -> None:
     clean = smooth(64)
     noisy = clean + noise(clean.shape, 0.1)
     held, silent = np.zeros((2, 64, 64), bool)
@@ -99,7 +99,7 @@ def test_where_pixels_tell_nothing_whatever_is_not_as_at_first_is_an_error() -> 
     )
 
 
-def test_where_no_pixel_tells_anything_nothing_is_better() -> None:
+def test_risk_is_not_negative_when_all_pixels_are_silent() -> None:
     x = smooth(64)
     nowhere, everywhere = np.zeros((64, 64), bool), np.ones((64, 64), bool)
     risk = Risk([window(x, nowhere, everywhere, rng=np.random.default_rng(3))], 0.1)
@@ -107,18 +107,18 @@ def test_where_no_pixel_tells_anything_nothing_is_better() -> None:
     assert risk(blurred(0.7)) > 0
 
 
-def test_without_a_place_to_look_at_nothing_is_told() -> None:
+def test_risk_without_windows_is_nan() -> None:
     assert math.isnan(Risk([], 0.1)(blurred(1)))
 
 
-def test_the_variance_is_told_by_what_is_removed_or_by_smooth_places() -> None:
+def test_variance_comes_from_removed_noise_or_smooth_areas() -> None:
     assert tell_variance(0.3, 0.06, 0.2) == pytest.approx(0.1)
     assert tell_variance(0.5, 0.06, 0.6) == 0.25
     assert tell_variance(math.nan, 0.06, 0.6) == 0.06
     assert tell_variance(math.nan, 0.06, 0.2) == pytest.approx(0.1)
 
 
-def test_a_denoiser_that_removes_small_changes_and_keeps_the_noise_is_told_by_its_guesses() -> None:
+def test_denoiser_that_removes_small_changes_but_keeps_noise_is_found() -> None:
     assert math.isnan(tell_variance(0.5, 0.07, 0.2))  # half of 0.25 * 0.6 is 0.075
     assert tell_variance(0.5, 0.08, 0.2) == pytest.approx(0.08 / 0.6)
     clean = smooth(64)
@@ -130,11 +130,11 @@ def test_a_denoiser_that_removes_small_changes_and_keeps_the_noise_is_told_by_it
 
     assert risk(timid) == 0
     assert math.isnan(risk.variance)
-    assert risk(blurred(0.9)) > 0  # it has guessed what it cannot see
+    assert risk(blurred(0.9)) > 0  # judged by its predictions of hidden pixels
     assert risk(lambda x: clean) < risk(blurred(0.9))
 
 
-def test_hidden_pixels_have_a_neighbours_value_in_all_channels(rng: np.random.Generator) -> None:
+def test_hidden_pixels_take_all_channels_of_one_neighbour(rng: np.random.Generator) -> None:
     x = rng.permutation(2 * 3 * 20 * 30).reshape(2, 3, 20, 30).astype(np.float32)
     among = np.zeros((20, 30), bool)
     among[:, 5:] = True
