@@ -62,7 +62,7 @@ def test_megabytes_exclude_linked_files(tmp_path: Path) -> None:
     assert megabytes(within) == 2
 
 
-def test_output_of_a_command() -> None:
+def test_output_of_a_command_has_stdout_and_stderr() -> None:
     program = "import sys; print('one', flush=True); print('two', file=sys.stderr)"
     assert run([sys.executable, "-c", program]) == "one\ntwo\n"
 

@@ -38,7 +38,7 @@ def describe(monkeypatch: pytest.MonkeyPatch, system: System) -> None:
     monkeypatch.setattr("n2n_cli.info.machine.describe_system", lambda: system)
 
 
-def test_machine_in_aligned_lines() -> None:
+def test_machine_is_printed_in_aligned_lines() -> None:
     assert n2n("info") == (
         0,
         """\
@@ -56,7 +56,7 @@ sgemm, 2 threads        200 GFLOP/s
     )
 
 
-def test_machine_with_unknown_facts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_facts_of_the_machine_are_printed_or_omitted(monkeypatch: pytest.MonkeyPatch) -> None:
     describe(monkeypatch, System("0.1", "3.11", "2.0", "arm64", (), 1, "accelerate", None, None, 7.0, 7.0))
     assert n2n("info").out.splitlines()[4:] == [
         "vector instructions     unknown",
@@ -66,7 +66,7 @@ def test_machine_with_unknown_facts(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-def test_checkpoint_layer_by_layer() -> None:
+def test_checkpoint_is_printed_layer_by_layer() -> None:
     Model.from_checkpoint("tiny.pth").save("a\nb.pth", epoch=12, psnr=23.456, noisy_psnr=20.1)
     answer = n2n("info", "a\nb.pth")
     assert (answer.code, answer.err) == (0, "")
@@ -103,7 +103,7 @@ def test_configuration_has_no_epoch() -> None:
     ]
 
 
-def test_picture_in_aligned_lines() -> None:
+def test_picture_is_printed_in_aligned_lines() -> None:
     answer = n2n("info", "photos/0.png")
     assert answer == (
         0,
@@ -173,7 +173,7 @@ def test_axes_pixel_size_and_channels_of_a_stack() -> None:
     assert facts["pixel_size"]["Z"] == [1.5, "µm"]
 
 
-def test_picture_of_many_channels() -> None:
+def test_number_of_channels_of_a_picture_is_printed() -> None:
     pixels = np.zeros((4, 5, 6), np.uint8)
     tifffile.imwrite("many.tif", pixels, photometric="minisblack", planarconfig="contig", metadata=None)
     assert "pixels    6 channels, 8 bits a channel\n" in n2n("info", "many.tif").out

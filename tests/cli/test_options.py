@@ -92,7 +92,7 @@ def test_error_of_the_library_names_the_option(command: tuple[str, ...]) -> None
     assert hint.startswith("shipped: ")
 
 
-def test_option_that_requires_another() -> None:
+def test_option_without_the_one_it_requires_is_refused() -> None:
     requires("--seconds", None, {"--self": None})
     requires("--seconds", 0, {"--self": "adapt"})
     requires("--json", True, {"--report": False, "--dry-run": True})

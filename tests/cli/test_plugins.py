@@ -330,7 +330,7 @@ def test_hint_for_resuming_names_the_plugin(here: Path) -> None:
     assert re.search(rf"`n2n train --resume run --plugin {place}` continues it\n$", err)
 
 
-def test_sweep_with_a_plugin() -> None:
+def test_sweep_loads_plugins_in_its_jobs() -> None:
     words = ("sweep", "--param", "train.lr", "--values", "0.1,0.2", "--epochs", "1", "--jobs", "2")
     for config in (("--config", "loading.toml"), ("--config", "own.toml", "--plugin", "my.py", "--out", "other")):
         answer = n2n(*words, *config)

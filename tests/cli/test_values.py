@@ -188,7 +188,7 @@ def test_values_are_reported_once_per_file() -> None:
 
 
 @pytest.mark.parametrize("mode", ["display", "linear", "photons"])
-def test_values_option(mode: str) -> None:
+def test_values_option_chooses_the_mode(mode: str) -> None:
     write("a", "0.tif", shots(1)[0][0])
     answer = n2n("denoise", "--values", mode, "a/0.tif", "out.tif")
     assert answer.code == 0

@@ -340,7 +340,7 @@ def test_integer_is_accepted_as_a_float() -> None:
 # Dependent keys
 
 
-def test_schedule_and_its_arguments(tmp_path: Path) -> None:
+def test_schedule_and_its_arguments_are_read_and_overridden(tmp_path: Path) -> None:
     text = SMALL + '[schedule]\nname = "cosine"\nwarmup = 5\n'
     config = load_config(written(tmp_path, text))
     assert config.schedule == Cosine(warmup=5)
@@ -401,7 +401,7 @@ def test_network_of_gigabytes_is_refused_before_it_is_built(key: str, value: Any
     assert error.message == "`--set x`: `network.layers` have more than 100,000,000 weights"
 
 
-def test_he_initialisation(rng: np.random.Generator) -> None:
+def test_init_he_scales_weights_and_zeroes_biases(rng: np.random.Generator) -> None:
     config = load_config("default").override("network.init", "he", "--set")
     weight, bias = (parameter for parameter, _ in config.network.build(rng=rng).param()[2:4])
     assert weight.std() == pytest.approx(np.sqrt(2 / (48 * 9)), rel=0.03)

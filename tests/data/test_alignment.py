@@ -50,13 +50,13 @@ def test_shift_does_not_depend_on_brightness() -> None:
     assert measure_shift(*shots((5, -9), gain=2.0, offset=0.1)) == (5, -9)
 
 
-def test_shift_of_integer_shots() -> None:
+def test_shift_of_integer_shots_is_found() -> None:
     first, second = (np.clip(shot * 65535, 0, 65535).astype(np.uint16) for shot in shots((-3, 4)))
     assert measure_shift(first, second) == (-3, 4)
     assert measure_shift((first >> 8).astype(np.uint8), second) == (-3, 4)
 
 
-def test_shift_of_gray_shots() -> None:
+def test_shift_of_gray_shots_is_found() -> None:
     first, second = shots((2, 1))
     assert measure_shift(first[..., :1], second[..., :1]) == (2, 1)
 
@@ -160,7 +160,7 @@ def test_shots_of_different_scenes_have_no_gain() -> None:
 
 
 @pytest.mark.parametrize("shape", [(4, 4, 1), (7, 30, 3), (3, 200, 1)])
-def test_small_and_narrow_shots(shape: tuple[int, ...], rng: np.random.Generator) -> None:
+def test_small_and_narrow_shots_have_no_shift_and_gain_1(shape: tuple[int, ...], rng: np.random.Generator) -> None:
     first, second = rng.normal(0.5, 0.1, (2, *shape))
     assert measure_exposure(first, second).gain == 1
     assert measure_shift(first, second) is None

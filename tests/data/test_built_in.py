@@ -128,7 +128,7 @@ def test_gray_pictures_are_the_mean_of_the_colours(cache: Path) -> None:
     np.testing.assert_array_equal(grays[1][..., 0], colours[1].astype(int).sum(axis=2) // 3)
 
 
-def test_built_in_data_set(cache: Path) -> None:
+def test_built_in_data_set_is_generated_and_split(cache: Path) -> None:
     dataset = open_dataset(DataConfig(pairs=9, validation_pairs=4), 3, seed=0)
     assert (len(dataset.train), len(dataset.validation)) == (9, 4)
     assert dataset.train.batch([0])[0].shape == (1, 3, 32, 32)

@@ -29,7 +29,7 @@ def slope(picture: NDArray[np.uint8]) -> float:
 
 
 @pytest.mark.parametrize(("count", "size"), [(3, 32), (2, 1), (2, 2), (1, 33), (0, 8)])
-def test_shape_and_type(count: int, size: int) -> None:
+def test_pictures_have_shape_and_type(count: int, size: int) -> None:
     made = dead_leaves(count, size, seed=0, threads=1)
     assert made.shape == (count, size, size, 3)
     assert made.dtype == np.uint8

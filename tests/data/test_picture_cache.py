@@ -77,7 +77,7 @@ def test_damage_differs_from_the_file() -> None:
     assert all(damaged(content, random.Random(seed)) != content for seed in range(500))
 
 
-def test_place_of_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/some/where")
     assert cache_folder() == Path("/some/where/n2n")
     monkeypatch.setenv("HOME", "/home/me")

@@ -117,7 +117,7 @@ def test_corrections_reach_the_pairs(tmp_path: Path) -> None:
     assert differences[1] == pytest.approx(2 * 2**0.5, rel=0.25)
 
 
-def test_single_pictures(tmp_path: Path) -> None:
+def test_single_pictures_are_split_and_small_ones_left_out(tmp_path: Path) -> None:
     for i in range(21):
         save(tmp_path / f"{i:02}.png", np.full((16, 16, 1), i, np.uint8))
     save(tmp_path / "small.png", np.full((15, 40, 1), 99, np.uint8))

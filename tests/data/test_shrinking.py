@@ -31,6 +31,6 @@ def test_frequencies_above_nyquist_are_removed(rng: np.random.Generator) -> None
     assert shrunk(stripes, 16)[3:-3, 3:-3].std() < 0.01
 
 
-def test_16_bit_pixels() -> None:
+def test_16_bit_pixels_are_scaled_to_1() -> None:
     picture = np.arange(64, dtype=np.uint16).reshape(8, 8, 1) * 1000
     assert shrunk(picture, 4).mean() == pytest.approx(31500 / 65535, abs=0.01)

@@ -290,7 +290,7 @@ def test_pairs_of_the_course_are_read_from_file_or_folder(name: str, tmp_path: P
     assert "validation PSNR is the figure to watch" in words(dataset)
 
 
-def test_pairs_saved_by_torch(torch: Any, tmp_path: Path) -> None:
+def test_pairs_saved_by_torch_are_read(torch: Any, tmp_path: Path) -> None:
     for name, seed in ((TRAIN, 1), (VALIDATION, 2)):
         torch.save(tuple(torch.from_numpy(part) for part in arrays(4, seed=seed)), tmp_path / name)
     dataset = open_dataset(folder_config(tmp_path), 3, seed=0)
@@ -312,7 +312,7 @@ def test_batch_takes_any_sequence_of_numbers(numbers: Any) -> None:
     np.testing.assert_array_equal(got, noisy[list(numbers)] * np.float32(1 / 255))
 
 
-def test_gray_pair_file(tmp_path: Path) -> None:
+def test_gray_pair_file_needs_a_network_of_one_channel(tmp_path: Path) -> None:
     write_pairs(tmp_path, channels=1)
     assert open_dataset(folder_config(tmp_path), 1, seed=0).train.batch([0])[0].shape == (1, 1, 6, 7)
     with pytest.raises(DataError) as caught:
@@ -381,7 +381,7 @@ def test_empty_pair_file_is_refused(tmp_path: Path) -> None:
     assert caught.value.message == f"`{tmp_path / TRAIN}` holds no pairs: its arrays have shape (0, 3, 6, 7)"
 
 
-def test_which_sources_are_pair_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pair_files_are_recognised_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for folder in ("with", "without", "folder.pkl", "dead-leaves"):
         Path(folder).mkdir()

@@ -19,7 +19,7 @@ def test_shards_are_disjoint_and_even(items: int, count: int) -> None:
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-def test_parse_shard() -> None:
+def test_shard_is_parsed() -> None:
     assert parse_shard("2/4") == Shard(2, 4, "--shard")
     assert str(parse_shard("02/4")) == "2/4"
     assert parse_shard("1/1").of("abc") == ("a", "b", "c")

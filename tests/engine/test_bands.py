@@ -38,14 +38,14 @@ def assert_whole(network: Module, x: Array, threads: int = 2) -> None:
 
 
 @pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
-def test_every_layer_in_bands(make: Make, rng: np.random.Generator) -> None:
+def test_every_layer_in_bands_equals_whole(make: Make, rng: np.random.Generator) -> None:
     layer = make(rng, np.float64)
     assert_whole(layer, rng.normal(size=(1, 3, 12, 12)))
 
 
 @some_examples
 @given(geometries(), pairs(1, 25), st.integers(1, 3))
-def test_random_geometries_in_bands(network: Sequential, size: Pair, threads: int) -> None:
+def test_random_geometries_in_bands_equal_whole(network: Sequential, size: Pair, threads: int) -> None:
     x = np.random.default_rng(0).normal(size=(1, 1, *size))
     try:
         network.output_shape(x.shape)
@@ -56,7 +56,7 @@ def test_random_geometries_in_bands(network: Sequential, size: Pair, threads: in
 
 @pytest.mark.parametrize("padding", [0, 1, 2, (1, 0)])
 @pytest.mark.parametrize("size", [(5, 6), (8, 7), (3, 3), (40, 9)])
-def test_winograd_convolutions_in_bands(
+def test_winograd_convolutions_in_bands_equal_whole(
     size: Pair, padding: int | Pair, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fast_winograd, "_VALUES_AT_ONCE", 1)  # many blocks
@@ -91,7 +91,7 @@ def test_residual_and_skip_without_modules(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_stop_between_two_bands(threads: int, rng: np.random.Generator) -> None:
+def test_computation_can_be_stopped_between_bands(threads: int, rng: np.random.Generator) -> None:
     executor = engine.compile(Sequential(Conv2d(3, 3, 3, padding=1, rng=rng)), threads=threads)
     asked = 0
 

@@ -41,7 +41,7 @@ def test_im2col_reads_zeros_outside_the_image(rng: np.random.Generator) -> None:
         assert np.array_equal(columns, im2col(larger, (2, 2), (1, 1), (0, 0), size, (1, 1), ones=False))
 
 
-def test_im2col_with_rows_first(rng: np.random.Generator) -> None:
+def test_im2col_with_rows_first_permutes_columns(rng: np.random.Generator) -> None:
     x = rng.normal(size=(2, 4, 5, 3))
     columns, by_row = (
         im2col(x, (2, 2), (1, 2), (1, 0), (3, 2), (1, 2), ones=True, rows_first=rows_first)
@@ -75,7 +75,7 @@ def test_col2im_equals_fold(case: ConvCase) -> None:
     assert channels_first(got) == pytest.approx(wanted, abs=1e-12)
 
 
-def test_relu_in_place() -> None:
+def test_relu_in_place_returns_its_mask() -> None:
     x = np.array([[-1.0, 0, 2], [np.inf, 1e-300, np.nan], [-np.inf, -0.0, -1e-300]])
     above = relu_in_place(x, mask=True)
     assert above is not None
@@ -90,7 +90,7 @@ def test_relu_in_place() -> None:
 @given(st.integers(0, 200), st.integers(1, 9), st.integers(1, 9), st.integers(0, 3000))
 @example(33, 2, 4, 128)  # two pieces and one row
 @some_examples
-def test_product_in_pieces(m: int, k: int, n: int, small: int) -> None:
+def test_product_in_pieces_equals_whole(m: int, k: int, n: int, small: int) -> None:
     rng = np.random.default_rng(m)
     a, b = rng.normal(size=(m, k)), rng.normal(size=(k, n))
     with pytest.MonkeyPatch.context() as patch:
@@ -104,7 +104,7 @@ def test_product_in_pieces(m: int, k: int, n: int, small: int) -> None:
 @example(2, 98, 1, 10, 970)  # two pieces
 @example(2, 99, 1, 10, 970)  # two pieces and one row
 @some_examples
-def test_products_in_pieces(j: int, m: int, k: int, n: int, small: int) -> None:
+def test_products_in_pieces_equal_whole(j: int, m: int, k: int, n: int, small: int) -> None:
     rng = np.random.default_rng(m)
     a, b, c = (rng.normal(size=shape) for shape in ((j, m, k), (j, k, n), (j, m, n)))
     with pytest.MonkeyPatch.context() as patch:
@@ -116,7 +116,7 @@ def test_products_in_pieces(j: int, m: int, k: int, n: int, small: int) -> None:
     assert over == pytest.approx(a.swapaxes(1, 2) @ c, abs=1e-12)
 
 
-def test_product(rng: np.random.Generator) -> None:
+def test_product_equals_einsum(rng: np.random.Generator) -> None:
     a, b = rng.normal(size=(4, 3)), rng.normal(size=(5, 3))
     assert product(a, b.T) == pytest.approx(np.einsum("ik,jk->ij", a, b))
     assert product(a.astype(np.float32), b.T.astype(np.float32)).dtype == np.float32

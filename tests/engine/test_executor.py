@@ -122,7 +122,7 @@ def test_map_keeps_the_order_of_items_on_several_threads(rng: np.random.Generato
     assert len({name for _, name in results}) == 2
 
 
-def test_map_without_items(rng: np.random.Generator) -> None:
+def test_map_without_items_is_empty(rng: np.random.Generator) -> None:
     network = founding(rng)
     assert engine.compile(network, threads=2).map(lambda replica, item: item, []) == []
 
@@ -214,7 +214,7 @@ def test_executor_keeps_a_pending_backward_of_the_network(rng: np.random.Generat
     assert network.backward(y).shape == x.shape
 
 
-def test_network_without_parameters(rng: np.random.Generator) -> None:
+def test_network_without_parameters_has_a_loss(rng: np.random.Generator) -> None:
     x, target = batch(rng)
     network = Sequential(Sigmoid())
     wanted = MSE()(network(x), target)

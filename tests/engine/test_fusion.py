@@ -148,7 +148,7 @@ both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
 @both_dtypes
-def test_the_founding_network(dtype: DTypeLike, rng: np.random.Generator) -> None:
+def test_founding_network_equals_plain_layers(dtype: DTypeLike, rng: np.random.Generator) -> None:
     check(list(founding(rng, dtype)), (3, 3, 36, 24), dtype)
 
 
@@ -165,7 +165,7 @@ def test_the_founding_network(dtype: DTypeLike, rng: np.random.Generator) -> Non
     seed=st.integers(0, 99),
 )
 @some_examples
-def test_convolutions(
+def test_random_convolutions_equal_plain_layers(
     dtype: DTypeLike,
     channels: Pair,
     kernel_size: Pair,
@@ -195,7 +195,7 @@ def test_convolutions(
     seed=st.integers(0, 99),
 )
 @some_examples
-def test_convolutions_by_row(
+def test_convolutions_by_row_equal_plain_layers(
     dtype: DTypeLike,
     channels: Pair,
     kernel_size: Pair,
@@ -228,7 +228,7 @@ def test_convolutions_by_row(
 )
 @example(channels=(17, 18), n=1, size=(1, 2), padding=(1, 2), bias=True, relu=False, seed=0)
 @some_examples
-def test_winograd_convolutions(
+def test_winograd_convolutions_equal_plain_layers(
     dtype: DTypeLike, channels: Pair, n: int, size: Pair, padding: Pair, bias: bool, relu: bool, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -249,7 +249,7 @@ def test_winograd_convolutions(
 @example(channels=(17, 2), half=(3, 3), size=(2, 2), bias=True, seed=0)  # taps that read only padding
 @example(channels=(17, 2), half=(1, 1), size=(9, 19), bias=True, seed=0)  # 3 * 9 * 19 = 512 + 1 pixels
 @some_examples
-def test_convolutions_with_few_outputs(
+def test_convolutions_with_few_outputs_equal_plain_layers(
     dtype: DTypeLike, channels: Pair, half: Pair, size: Pair, bias: bool, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -270,7 +270,7 @@ def test_convolutions_with_few_outputs(
     seed=st.integers(0, 99),
 )
 @some_examples
-def test_convolutions_of_an_upsampled_image(
+def test_convolutions_of_an_upsampled_image_equal_plain_layers(
     dtype: DTypeLike, channels: Pair, scale_factor: Pair, half: Pair, size: Pair, bias: bool, relu: bool, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -291,7 +291,7 @@ def test_convolutions_of_an_upsampled_image(
 )
 @example(channels=(2, 3, 17, 2), n=1, size=(1, 1), bias=True, relu=(False, False), seed=0)
 @some_examples
-def test_decoders_with_a_shared_border(
+def test_decoders_with_a_shared_border_equal_plain_layers(
     dtype: DTypeLike,
     channels: tuple[int, int, int, int],
     n: int,
@@ -314,7 +314,7 @@ def test_decoders_with_a_shared_border(
 
 @pytest.mark.parametrize("windows", [1, 3, 6, 100])
 @pytest.mark.parametrize("rows", [1, 2])
-def test_winograd_convolutions_in_blocks(
+def test_winograd_convolutions_in_blocks_equal_plain_layers(
     windows: int, rows: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fast_winograd, "_VALUES_AT_ONCE", windows * 36 * 17)
@@ -390,7 +390,9 @@ def test_examples_cover_each_kernel() -> None:
 
 @by_kind
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float16, np.float64])
-def test_inputs_of_another_dtype(modules: list[Module], dtype: DTypeLike, rng: np.random.Generator) -> None:
+def test_inputs_of_another_dtype_give_the_plain_result(
+    modules: list[Module], dtype: DTypeLike, rng: np.random.Generator
+) -> None:
     x = rng.integers(0, 256, (2, modules[-1].in_channels, 5, 6)).astype(dtype)  # type: ignore[attr-defined]
     grad_output = rng.normal(size=Sequential(*modules).output_shape(x.shape)).astype(np.float32)
     wanted, got = run(modules, x, grad_output), run([compiled(*modules)], x, grad_output)
@@ -422,7 +424,7 @@ def test_gradient_of_another_shape_is_refused(modules: list[Module]) -> None:
 
 
 @by_kind
-def test_empty_batch(modules: list[Module]) -> None:
+def test_empty_batch_gives_empty_output_and_zero_gradients(modules: list[Module]) -> None:
     x = np.zeros((0, modules[-1].in_channels, 5, 6), np.float32)  # type: ignore[attr-defined]
     net = compiled(*modules)
     net.zero_grad()
@@ -457,7 +459,7 @@ def test_replaced_weights_are_used_and_not_written_to(shape: Pair, rng: np.rando
     assert net(x) == pytest.approx(before, rel=1e-5, abs=1e-6)
 
 
-def test_sequential_in_a_sequential(rng: np.random.Generator) -> None:
+def test_nested_sequentials_equal_plain_layers(rng: np.random.Generator) -> None:
     inner = [conv(3, 4), ReLU()]
     check([Sequential(*inner), Sequential(), Sequential(Sequential(conv(4, 9)), ReLU())], (2, 3, 5, 6), np.float32)
     net = compiled(Sequential(*inner))

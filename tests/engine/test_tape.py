@@ -121,7 +121,7 @@ def check(network: Module, shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_founding_network_on_tape(dtype: type, rng: np.random.Generator) -> None:
+def test_founding_network_gives_the_same_on_tape(dtype: type, rng: np.random.Generator) -> None:
     check(founding(rng, dtype), (3, 3, 24, 32))
 
 
@@ -135,7 +135,7 @@ def test_founding_network_on_tape(dtype: type, rng: np.random.Generator) -> None
     size=pairs(4, 9),
 )
 @some_examples
-def test_random_convolutions_on_tape(
+def test_random_convolutions_give_the_same_on_tape(
     channels: tuple[int, int],
     kernel_size: tuple[int, int],
     stride: tuple[int, int],
@@ -218,7 +218,7 @@ def test_wrong_shape_is_refused_each_time(shape: tuple[int, ...], rng: np.random
             replica(np.zeros(shape))
 
 
-def test_empty_batch(rng: np.random.Generator) -> None:
+def test_empty_batch_gives_empty_output(rng: np.random.Generator) -> None:
     replica = replica_of(founding(rng))
     for _ in range(3):
         assert replica(np.zeros((0, 3, 8, 12))).shape == (0, 3, 8, 12)

@@ -165,7 +165,7 @@ def test_image_smaller_than_the_first_kernel_is_mirrored(size: Pair, kernel_size
     assert 0 < y.min() <= y.max() <= 0.5 + 1e-12
 
 
-def test_empty_batch_or_image(rng: np.random.Generator) -> None:
+def test_empty_batch_or_image_gives_empty_output(rng: np.random.Generator) -> None:
     network = founding(rng, np.float32)
     for shape in ((0, 3, 5, 7), (2, 3, 0, 7), (2, 3, 5, 0)):
         assert apply(engine.compile(network), np.zeros(shape, np.float32)).shape == shape

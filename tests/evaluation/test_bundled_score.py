@@ -58,7 +58,7 @@ def test_of_many_pictures_both_models_denoise_the_same_part(monkeypatch: pytest.
         (1, "linear:0~1000", "the held-out pictures hold measured values"),
     ],
 )
-def test_reason_for_unsuitable_pictures(channels: int, values: str | None, reason: str) -> None:
+def test_unsuitable_pictures_get_a_reason_instead_of_a_score(channels: int, values: str | None, reason: str) -> None:
     assert bundled_score(data(channels, values=values), 25.0, unused, threads=1, between=lambda: None) == reason
 
 

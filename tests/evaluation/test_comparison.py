@@ -54,7 +54,7 @@ def test_noise_is_estimated_without_a_clean_picture() -> None:
     assert str(small) == "too small to estimate its noise"
 
 
-def test_equal_pictures() -> None:
+def test_equal_pictures_have_infinite_psnr_and_ssim_1() -> None:
     same = Picture(pixels(0, 20, 24, 3))
     (metrics, _) = compared(same, same, same).metrics
     assert str(metrics) == "PSNR inf dB, SSIM 1.0000"
@@ -168,7 +168,7 @@ def test_regions_do_not_overlap_and_stay_inside() -> None:
 
 
 @pytest.mark.parametrize(("shape", "side"), [((3, 9, 9), 0), ((3, 9, 9), 10), ((1, 1, 1), 1), ((1, 1, 90), 2)])
-def test_no_regions(shape: tuple[int, ...], side: int) -> None:
+def test_picture_too_small_for_regions_has_none(shape: tuple[int, ...], side: int) -> None:
     assert choose_regions(np.zeros(shape), np.zeros(shape), side, "") == []
 
 
@@ -204,5 +204,5 @@ def test_pictures_of_any_size_are_compared(size: tuple[int, int]) -> None:
         assert sheet.shape[2] == 3
 
 
-def test_metrics_without_any_number() -> None:
+def test_metrics_without_values_say_picture_is_too_small() -> None:
     assert str(PictureMetrics("noisy")) == "too small to estimate its noise"

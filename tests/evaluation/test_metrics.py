@@ -33,7 +33,7 @@ def test_psnr_of_noise_is_that_of_its_variance(rng: np.random.Generator) -> None
     )
 
 
-def test_identical_pictures() -> None:
+def test_identical_pictures_have_infinite_psnr() -> None:
     picture = np.random.default_rng(0).random((3, 4, 5))
     assert mean_squared_error(picture, picture) == 0
     assert psnr(picture, picture) == math.inf

@@ -49,7 +49,7 @@ def test_size_of_a_picture_on_the_sheet(size: Pair, shown: Pair) -> None:
     ("size", "side"),
     [((321, 481), 60), ((481, 321), 40), ((3000, 4000), 70), ((100, 140), 0), ((40, 141), 0), ((1, 900), 0)],
 )
-def test_side_of_a_region(size: Pair, side: int) -> None:
+def test_side_of_a_region_fits_the_picture(size: Pair, side: int) -> None:
     assert region_side(*size) == side
 
 

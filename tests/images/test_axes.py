@@ -27,7 +27,7 @@ DESCRIBED = (Axis("T", 4), Axis("Z", 5), Axis("C", 2))
         (1, (), "TYX", (("T", 1),)),
     ],
 )
-def test_axes_of_pages(
+def test_axes_come_from_text_or_description_and_must_fit(
     count: int, described: tuple[Axis, ...], text: str | None, found: tuple[tuple[str, int], ...] | None
 ) -> None:
     if found is None:

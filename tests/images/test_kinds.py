@@ -118,7 +118,7 @@ def test_picture_kind_of_supported_formats_and_other_files(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("ending", [".jfif", ".jpe", ".JIF"])
-def test_other_suffixes_of_jpeg(tmp_path: Path, ending: str) -> None:
+def test_other_suffixes_of_jpeg_are_read(tmp_path: Path, ending: str) -> None:
     Image.fromarray(GRAY).save(tmp_path / f"a{ending}", format="JPEG")
     assert read_picture(tmp_path / f"a{ending}").format == "JPEG"
 

@@ -41,7 +41,7 @@ rewritten = functools.partial(pictures.rewritten, "MRC")
 
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize("mode", MODES)
-def test_modes_and_byte_orders(mode: int, order: str, tmp_path: Path) -> None:
+def test_all_modes_and_byte_orders_are_read(mode: int, order: str, tmp_path: Path) -> None:
     pixels = COUNTS.astype(order + MODES[mode])
     path = written(tmp_path / "a.mrc", pixels)
     read = np.stack([page.pixels[..., 0] for page in read_pages(path)])
@@ -85,7 +85,7 @@ def test_full_label_table_gets_no_further_label(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("volume", "axes"), [(False, "TYX"), (True, "ZYX")])
-def test_axes_and_pixel_size(volume: bool, axes: str, tmp_path: Path) -> None:
+def test_axes_and_pixel_size_are_read(volume: bool, axes: str, tmp_path: Path) -> None:
     path = written(tmp_path / "a.mrc", COUNTS.astype(np.int16), volume=volume)
     with opened_stack(path) as stack:
         assert (stack.axes, stack.shape) == (axes, (4, 6, 9))
@@ -176,7 +176,7 @@ def test_missing_mrcfile_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         write_picture(tmp_path / "b.mrc", Picture(np.ones((4, 5, 1), np.float32)))
 
 
-def test_gzip_files(tmp_path: Path) -> None:
+def test_gzip_files_are_read_and_written(tmp_path: Path) -> None:
     written(tmp_path / "a.mrc", COUNTS.astype(np.int16))
     with mrcfile.new(tmp_path / "a.map.gz", compression="gzip") as file:
         file.set_data(COUNTS.astype(np.int16))

@@ -148,7 +148,7 @@ READ: dict[str, tuple[str, Save, Array, Array | None, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize(("name", "save", "pixels", "alpha", "notes"), READ.values(), ids=READ.keys())
-def test_reading(
+def test_supported_files_are_read(
     tmp_path: Path, name: str, save: Save, pixels: Array, alpha: Array | None, notes: tuple[str, ...]
 ) -> None:
     save(tmp_path / name)
@@ -217,7 +217,7 @@ REFUSED: dict[str, tuple[str, Save, str]] = {
 
 
 @pytest.mark.parametrize(("name", "save", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_refusing(tmp_path: Path, name: str, save: Save, message: str) -> None:
+def test_unsupported_files_are_refused(tmp_path: Path, name: str, save: Save, message: str) -> None:
     save(tmp_path / name)
     assert message in refused(tmp_path / name).message
 

@@ -147,7 +147,7 @@ def imagej_file(pages: Array, *, directories: int) -> bytes:
 
 @pytest.mark.parametrize("directories", [1, 8])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_hyperstack_of_imagej(directories: int, dtype: Any) -> None:
+def test_hyperstack_of_imagej_round_trips(directories: int, dtype: Any) -> None:
     pages = (PAGES.reshape(-1, 19, 29)[:8] // 16).astype(dtype)
     data = imagej_file(pages, directories=directories)
     with opened_stack(io.BytesIO(data)) as stack:

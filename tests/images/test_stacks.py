@@ -43,7 +43,7 @@ def axes_of(file: io.BytesIO, axes: str | None = None) -> tuple[str, tuple[int, 
 
 
 @pytest.mark.parametrize("order", ["TZCYX", "CTZYX", "ZTCYX"])
-def test_axes_of_ome(order: str) -> None:
+def test_axes_of_ome_are_read(order: str) -> None:
     with opened_stack(stored(PAGES, ome=True, metadata={"axes": order})) as stack:
         assert (stack.axes, stack.shape, stack.notes) == (order, PAGES.shape, ())
         for number in (39, 0, 17):
@@ -51,7 +51,7 @@ def test_axes_of_ome(order: str) -> None:
 
 
 @pytest.mark.parametrize("byteorder", ["<", ">"])
-def test_axes_of_imagej(byteorder: Any) -> None:
+def test_axes_of_imagej_are_read(byteorder: Any) -> None:
     metadata = {"axes": "TZCYX", "spacing": 0.3, "unit": "\\u00B5m", "finterval": 2.5, "Labels": ["DAPI", "GFP"] * 20}
     options = {"imagej": True, "resolution": (4, 2), "metadata": metadata, "byteorder": byteorder}
     with opened_stack(stored(PAGES, **options)) as stack:
@@ -105,7 +105,9 @@ def test_pixel_size_and_channels_of_ome() -> None:
         ),
     ],
 )
-def test_pages_assigned_by_ome(count: int, pixels: str, root: str, found: tuple[str, tuple[int, ...]]) -> None:
+def test_axes_follow_the_pages_that_ome_assigns(
+    count: int, pixels: str, root: str, found: tuple[str, tuple[int, ...]]
+) -> None:
     assert axes_of(with_ome(count, pixels, root)) == found
 
 
@@ -169,7 +171,7 @@ def test_colours_counted_as_ome_channels() -> None:
     assert axes_of(file) == ("ZYXS", (3, 6, 7, 3))
 
 
-def test_axes_of_tifffile() -> None:
+def test_axes_of_tifffile_are_read_unless_malformed() -> None:
     assert axes_of(stored(PAGES, metadata={"axes": "TZCYX"})) == ("TZCYX", PAGES.shape)
     assert axes_of(stored(PAGES, metadata={"axes": "QRCYX"})) == ("TYX", (40, 6, 7))
     for text in ('{"shape": [2, 6, 7], "axes": 3}', '{"shape": ' + "[" * 9999, '{"shape": [2, 6, 7], "axes": "TYX"'):

@@ -192,7 +192,7 @@ def test_webp_is_lossy_only_with_a_quality(rng: np.random.Generator) -> None:
     assert sizes[1] < sizes[2] < sizes[0]
 
 
-def test_lossy_formats() -> None:
+def test_jpeg_and_webp_with_a_quality_are_lossy() -> None:
     assert [name for name in dict.fromkeys(FORMATS.values()) if is_lossy(name)] == ["JPEG"]
     assert [name for name in dict.fromkeys(FORMATS.values()) if is_lossy(name, 95)] == ["JPEG", "WEBP"]
 

@@ -124,7 +124,7 @@ def by_hand(
     big=st.booleans(),
 )
 @some_examples
-def test_every_layout(
+def test_every_layout_is_read(
     dtype: str,
     size: tuple[int, int],
     channels: int,
@@ -144,7 +144,7 @@ def test_every_layout(
 
 @pytest.mark.parametrize("predictor", [1, 2, 3])
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "lzma", "zstd"])
-def test_every_compression_of_libtiff(compression: str, predictor: int) -> None:
+def test_every_compression_of_libtiff_is_read(compression: str, predictor: int) -> None:
     for pixels in (*([values("u2", (40, 30))] if predictor < 3 else []), values("f4", (40, 30))):
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, "TIFF", compression=compression, tiffinfo={317: predictor, 278: 7})
@@ -193,7 +193,7 @@ def pages_of_all_kinds() -> list[Picture]:
     ]
 
 
-def test_round_trip_of_pages() -> None:
+def test_pages_round_trip() -> None:
     pictures = pages_of_all_kinds()
     found = list(read_pages(io.BytesIO(written(*pictures)), name="it"))
     assert len(found) == 4

@@ -221,7 +221,7 @@ def test_png_compresses_repetitions(rng: np.random.Generator) -> None:
     assert sizes[1] < sizes[0] / 10
 
 
-def test_png_of_one_pixel() -> None:
+def test_png_of_one_pixel_round_trips() -> None:
     file = io.BytesIO()
     write_picture(file, Picture(np.full((1, 1, 1), 7, np.uint8)), format="PNG")
     assert read_picture(io.BytesIO(file.getvalue())).pixels.item() == 7

@@ -15,7 +15,7 @@ from n2n_cli.info.machine import blas_of_build, describe_system
 from n2n_cli.system import blas, cpu
 
 
-def test_versions_processor_and_libraries() -> None:
+def test_machine_is_described_by_versions_processor_and_libraries() -> None:
     system = describe_system()
     versions = (n2n_cli.__version__, platform.python_version(), np.__version__)
     assert (system.n2n, system.python, system.numpy) == versions

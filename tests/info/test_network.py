@@ -38,7 +38,7 @@ def small_config() -> Config:
 # Networks
 
 
-def test_layer_by_layer() -> None:
+def test_network_is_described_layer_by_layer() -> None:
     config = small_config()
     network = describe_network(config.network.build(), config, "here")
     assert network.layers == (
@@ -66,7 +66,7 @@ def test_training_data_is_that_of_the_configuration(tmp_path: Path) -> None:
         assert describe_network(config.network.build(), config, "here").noise == "the pairs' own"
 
 
-def test_founding_network() -> None:
+def test_founding_network_has_known_size_and_cost() -> None:
     network = describe_source("ee559")
     assert network.parameters == 71_475
     assert network.macs_per_pixel * 32 * 32 == 24_219_648
@@ -86,7 +86,7 @@ def test_founding_network() -> None:
         ([Conv2d(1, 1, 2, 2), NearestUpsampling(2), Conv2d(1, 1, 2)], (4, 4)),
     ],
 )  # fmt: skip
-def test_receptive_field(layers: list[Any], size: Pair) -> None:
+def test_receptive_field_is_computed(layers: list[Any], size: Pair) -> None:
     network = Sequential(*layers)
     assert (receptive_field(network, 0), receptive_field(network, 1)) == size
 

@@ -125,7 +125,7 @@ def test_average_of_different_networks_is_refused(checkpoint: Path, tmp_path: Pa
     assert not (tmp_path / "out.pth").exists()
 
 
-def test_export_and_models_commands(checkpoint: Path, tmp_path: Path) -> None:
+def test_export_and_models_commands_print_sizes(checkpoint: Path, tmp_path: Path) -> None:
     answer = n2n("export", "--half", checkpoint, tmp_path / "out.pth")
     size = (tmp_path / "out.pth").stat().st_size
     assert answer == (0, f"{tmp_path / 'out.pth'}: {size:,} bytes\n", "")

@@ -162,7 +162,7 @@ def test_predict_equals_the_network_s_output(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("shape", [(101, 3, 4, 6), (9, 3, 128, 127)])
-def test_predict_many_pictures(shape: tuple[int, ...], rng: np.random.Generator) -> None:
+def test_prediction_of_a_batch_equals_that_of_each_picture(shape: tuple[int, ...], rng: np.random.Generator) -> None:
     model, x = small_model(), uniform(rng, *shape)
     y = model.predict(x)
     assert y.shape == x.shape
@@ -171,7 +171,7 @@ def test_predict_many_pictures(shape: tuple[int, ...], rng: np.random.Generator)
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 5, 7), (2, 3, 0, 7), (2, 3, 5, 0)])
-def test_predict_empty_arrays(shape: tuple[int, ...]) -> None:
+def test_prediction_of_empty_arrays_is_empty(shape: tuple[int, ...]) -> None:
     assert small_model().predict(np.zeros(shape, np.float32)).shape == shape
 
 
@@ -194,7 +194,7 @@ def test_channels_of_a_network_without_a_configuration(channels: int, rng: np.ra
     assert Model(network, SGD(network.param()), MSE()).channels == channels
 
 
-def test_channels_of_a_configuration() -> None:
+def test_model_has_channels_of_its_configuration() -> None:
     layers = [{"type": "Conv2d", "in_channels": 2, "out_channels": 2, "kernel_size": 3, "padding": 1}]
     config = Config.from_tables(TABLES | {"network": {"channels": 2, "layers": layers}}, "test")
     assert Model.from_config(config).channels == 2
@@ -366,7 +366,7 @@ def test_model_of_a_network_has_no_configuration() -> None:
     assert Model.from_config(small_config(seed=5)).config == small_config(seed=5)
 
 
-def test_model_from_a_checkpoint(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_model_from_a_checkpoint_predicts_the_same(tmp_path: Path, rng: np.random.Generator) -> None:
     model, x = Model.from_config(small_config(seed=5)), uniform(rng, 2, 3, 5, 7)
     model.train(uniform(rng, 4, 3, 8, 8), uniform(rng, 4, 3, 8, 8), 1)
     model.save(tmp_path / "a.pth", epoch=4, psnr=21.5)

@@ -20,7 +20,7 @@ def test_relu_gradients_away_from_zero(rng: np.random.Generator) -> None:
     check_gradients(ReLU(), x)
 
 
-def test_relu_at_zero() -> None:
+def test_relu_has_gradient_0_at_zero() -> None:
     layer = ReLU()
     x = np.array([-2.0, -0.0, 0.0, 5e-324, 3.0]).reshape(1, 1, 1, 5)
     assert layer(x).ravel().tolist() == [0, 0, 0, 5e-324, 3]

@@ -37,7 +37,7 @@ def gradient_for(layer: Module, x: Array) -> Array:
     return np.random.default_rng(1).normal(size=layer.output_shape(x.shape)).astype(x.dtype)
 
 
-def test_gradients(layer: Module, x: Array) -> None:
+def test_layers_have_the_numeric_gradients(layer: Module, x: Array) -> None:
     check_gradients(layer, x)
 
 
@@ -76,7 +76,7 @@ def test_batch_equals_its_images_one_by_one(layer: Module, x: Array) -> None:
         assert parameter_grad == pytest.approx(sum(one[i] for one in singly), abs=1e-12)
 
 
-def test_empty_batch(layer: Module, x: Array) -> None:
+def test_empty_batch_gives_empty_output_and_zero_gradients(layer: Module, x: Array) -> None:
     y, grad, *parameter_grads = run(layer, x[:0], gradient_for(layer, x[:0]))
     assert y.shape == (0, *layer.output_shape(x.shape)[1:])
     assert grad.shape == (0, *x.shape[1:])

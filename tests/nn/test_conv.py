@@ -92,7 +92,7 @@ def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], name: str
     assert caught.value.name == name
 
 
-def test_parameters_and_repr() -> None:
+def test_conv2d_has_shapes_of_parameters_and_repr() -> None:
     layer = Conv2d(3, 4, (3, 2), 2, 1, (1, 5))
     assert {name: value.shape for name, value in layer.state_dict().items()} == {"weight": (4, 3, 3, 2), "bias": (4,)}
     assert repr(layer) == "Conv2d(3, 4, kernel_size=(3, 2), stride=(2, 2), padding=(1, 1), dilation=(1, 5))"

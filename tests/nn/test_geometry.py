@@ -108,7 +108,7 @@ def fitting(module: Module, size: int, axis: int) -> int:
 
 @cases
 @both_axes
-def test_step_and_period(module: Module, step: Fraction, period: int, axis: int) -> None:
+def test_outputs_repeat_with_step_and_period(module: Module, step: Fraction, period: int, axis: int) -> None:
     assert module.step(axis) == step
     assert module.period(axis) == period
     outputs = period / step

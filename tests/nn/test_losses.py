@@ -97,7 +97,7 @@ def test_abstract_loss_has_no_forward_or_backward() -> None:
         Loss().backward()
 
 
-def test_losses_by_name() -> None:
+def test_losses_have_names() -> None:
     assert LOSSES == {"MSE": MSE, "L1": L1}
 
 

@@ -29,7 +29,7 @@ def test_orthogonalised_zero_is_zero() -> None:
     assert not orthogonal(np.zeros((3, 4), np.float32)).any()
 
 
-def test_a_step_by_hand(rng: np.random.Generator) -> None:
+def test_muon_follows_its_formula(rng: np.random.Generator) -> None:
     weight, grad = rng.normal(size=(2, 4, 3, 5, 2))
     start, m = weight.copy(), 0.2 * grad
     optimizer = Muon([(weight, grad)], lr=0.1, betas=(0.8, 0.9), weight_decay=0.5)

@@ -77,7 +77,7 @@ def test_adam_s_first_step_is_the_learning_rate_at_any_gradient_scale() -> None:
 
 
 @pytest.mark.parametrize(("kind", "wanted"), [(AdamW, 2 * (1 - 1e-3 * 1e-2) ** 3), (Adam, 2.0), (SGD, 2.0)])
-def test_weight_decay_by_default(kind: type[Optimizer], wanted: float) -> None:
+def test_weight_decay_has_a_default(kind: type[Optimizer], wanted: float) -> None:
     weight = np.full(3, 2.0)
     optimizer = kind([(weight, np.zeros(3))], lr=1e-3)
     for _ in range(3):
@@ -85,7 +85,7 @@ def test_weight_decay_by_default(kind: type[Optimizer], wanted: float) -> None:
     assert weight == pytest.approx(wanted, rel=1e-14)
 
 
-def test_optimizers_by_name() -> None:
+def test_optimizers_have_names() -> None:
     assert dict(OPTIMIZERS) == {"SGD": SGD, "Adam": Adam, "AdamW": AdamW, "Muon": Muon}
 
 
@@ -187,7 +187,7 @@ def test_norm_of_large_gradients_does_not_overflow() -> None:
 
 
 @pytest.mark.parametrize(("value", "norm"), [(np.inf, "inf"), (np.nan, "nan"), (1e200, "inf")])
-def test_infinite_or_nan_norm(value: float, norm: str) -> None:
+def test_infinite_or_nan_norm_is_refused(value: float, norm: str) -> None:
     grads = np.array([1.0, 2]), np.array([value, 1])
     with pytest.raises(TrainingError, match=f"^the norm of the gradients is {norm}$") as caught:
         clip_gradient_norm([(grad, grad) for grad in grads], 1)

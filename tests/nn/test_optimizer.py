@@ -80,7 +80,7 @@ def test_learning_rate_of_zero_changes_nothing(make: Callable[[Pairs], Optimizer
 
 
 @every_optimizer
-def test_optimizer_without_parameters(make: Callable[[Pairs], Optimizer]) -> None:
+def test_optimizer_without_parameters_counts_steps(make: Callable[[Pairs], Optimizer]) -> None:
     optimizer = make([])
     optimizer.step()
     optimizer.load_state_dict(optimizer.state_dict())

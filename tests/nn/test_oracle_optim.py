@@ -60,7 +60,7 @@ def step_both(
     ids=str,
 )
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 2e-6)])
-def test_twelve_steps(
+def test_twelve_optimizer_steps_match_pytorch(
     torch: Any, name: str, arguments: dict[str, Any], dtype: DTypeLike, tolerance: float, rng: np.random.Generator
 ) -> None:
     for ours, theirs in step_both(torch, name, arguments, dtype, rng):
@@ -69,7 +69,9 @@ def test_twelve_steps(
 
 @pytest.mark.parametrize("max_norm", [0.5, 3.0, 1e4])
 @pytest.mark.parametrize(("dtype", "rtol"), [(np.float64, 1e-13), (np.float32, 1e-6)])
-def test_clipping(torch: Any, max_norm: float, dtype: DTypeLike, rtol: float, rng: np.random.Generator) -> None:
+def test_gradient_clipping_matches_pytorch(
+    torch: Any, max_norm: float, dtype: DTypeLike, rtol: float, rng: np.random.Generator
+) -> None:
     grads = [rng.normal(size=shape).astype(dtype) for shape in SHAPES]
     others = [torch.nn.Parameter(torch.zeros(shape)) for shape in SHAPES]
     for twin, grad in zip(others, grads, strict=True):
@@ -127,7 +129,7 @@ def test_schedules_after_a_warm_up(
 @pytest.mark.parametrize(
     "arguments", [{}, {"pct_start": 0.45, "div_factor": 7.0, "final_div_factor": 30.0}, {"pct_start": 0.0}], ids=str
 )
-def test_one_cycle(torch: Any, arguments: dict[str, float], total: int) -> None:
+def test_one_cycle_matches_pytorch(torch: Any, arguments: dict[str, float], total: int) -> None:
     wanted = rates(
         torch,
         lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(
@@ -140,7 +142,7 @@ def test_one_cycle(torch: Any, arguments: dict[str, float], total: int) -> None:
 
 
 @pytest.mark.parametrize(("kind", "name"), [(MSE, "MSELoss"), (L1, "L1Loss")])
-def test_losses(torch: Any, kind: type[Loss], name: str, rng: np.random.Generator) -> None:
+def test_losses_match_pytorch(torch: Any, kind: type[Loss], name: str, rng: np.random.Generator) -> None:
     prediction, target = rng.normal(size=(2, 2, 3, 4, 5))
     target[0, 0, 0] = prediction[0, 0, 0]  # the kink of L1
     loss, twin = kind(), torch.from_numpy(prediction).requires_grad_()
@@ -151,7 +153,7 @@ def test_losses(torch: Any, kind: type[Loss], name: str, rng: np.random.Generato
 
 
 @pytest.mark.parametrize("slope", [0, 0.3, 1])
-def test_he_normal(torch: Any, slope: float, rng: np.random.Generator) -> None:
+def test_he_normal_has_the_distribution_of_pytorch(torch: Any, slope: float, rng: np.random.Generator) -> None:
     torch.manual_seed(0)
     theirs = torch.empty(4000, 2, 3, 5, dtype=torch.float64)
     torch.nn.init.kaiming_normal_(theirs, a=slope, nonlinearity="leaky_relu")

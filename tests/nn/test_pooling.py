@@ -47,7 +47,7 @@ def test_maximum_of_each_window_and_gradient_to_its_first_occurrence(
     np.testing.assert_allclose(layer.backward(grad_output), wanted, atol=1e-12)
 
 
-def test_infinity_and_nan() -> None:
+def test_max_pooling_passes_infinity_and_nan() -> None:
     layer, inf = MaxPool2d((1, 2)), np.inf
     x = np.array([-inf, -inf, -inf, 3, inf, inf, np.nan, 1, 1, np.nan]).reshape(1, 1, 1, 10)
     np.testing.assert_array_equal(layer(x).ravel(), [-inf, 3, inf, np.nan, np.nan])

@@ -28,21 +28,21 @@ def test_there_is_an_example_of_every_schedule() -> None:
     assert list(EXAMPLES) == list(SCHEDULES)
 
 
-def test_constant() -> None:
+def test_constant_keeps_the_rate() -> None:
     assert rates(Constant(), 4) == [2, 2, 2, 2]
 
 
-def test_step() -> None:
+def test_step_multiplies_the_rate_at_intervals() -> None:
     assert rates(Step(every=2, factor=0.5), 7) == [2, 2, 1, 1, 0.5, 0.5, 0.25]
     assert rates(Step(every=1), 3) == pytest.approx([2, 0.2, 0.02], rel=1e-14)
 
 
-def test_cosine() -> None:
+def test_cosine_falls_to_its_floor() -> None:
     assert rates(Cosine(), 4) == pytest.approx([2, 1 + math.sqrt(0.5), 1, 1 - math.sqrt(0.5)], rel=1e-14)
     assert rates(Cosine(floor=0.5), 3) == pytest.approx([2, 1.75, 1.25], rel=1e-14)
 
 
-def test_one_cycle() -> None:
+def test_one_cycle_rises_and_falls() -> None:
     got = rates(OneCycle(pct_start=0.3, div_factor=4, final_div_factor=10), 10)
     assert got == pytest.approx(
         [0.5, 1.25, 2, *(0.05 + 1.95 * (0.5 + math.cos(math.pi * i / 7) / 2) for i in range(1, 8))], rel=1e-14

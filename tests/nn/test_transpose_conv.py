@@ -100,7 +100,7 @@ def test_initial_weights_are_within_pytorch_s_bound() -> None:
     assert 0 < np.abs(layer.bias.data).max() <= bound
 
 
-def test_repr() -> None:
+def test_repr_shows_arguments_that_differ_from_defaults() -> None:
     assert repr(TransposeConv2d(3, 4, 2, 2)) == "TransposeConv2d(3, 4, kernel_size=(2, 2), stride=(2, 2))"
     assert repr(TransposeConv2d(3, 4, 2, (3, 2), 1, 1, False, 2)) == (
         "TransposeConv2d(3, 4, kernel_size=(2, 2), stride=(3, 2), padding=(1, 1), output_padding=(1, 1),"

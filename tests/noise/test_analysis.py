@@ -66,7 +66,7 @@ def flat(level: float = 0.5, *, size: int = 256, channels: int = 3) -> Array:
 
 
 @pytest.mark.parametrize("blur", [0.0, 0.67, 1.5])
-def test_correlation_of_flat_noise(blur: float, rng: np.random.Generator) -> None:
+def test_correlation_of_noise_is_found(blur: float, rng: np.random.Generator) -> None:
     noise = blurred(rng.standard_normal((256, 256, 3), dtype=np.float32), blur)
     true = [float(np.mean(noise[:, lag:] * noise[:, :-lag])) for lag in (1, 2, 3, 4)]
     found = analyse_noise(flat() + 12 / 255 * noise)
@@ -76,7 +76,7 @@ def test_correlation_of_flat_noise(blur: float, rng: np.random.Generator) -> Non
     assert ("correlated over" in str(found)) == (blur > 0)
 
 
-def test_noise_by_brightness(rng: np.random.Generator) -> None:
+def test_noise_by_brightness_is_found(rng: np.random.Generator) -> None:
     dark = flat(0.3) + 15 / 255 * rng.standard_normal((256, 256, 3))
     bright = flat(0.8) + 4 / 255 * rng.standard_normal((256, 256, 3))
     found = analyse_noise(np.concatenate([dark, bright]).astype(np.float32))

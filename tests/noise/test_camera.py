@@ -107,7 +107,9 @@ def test_sensor_noise_is_white_and_its_variance_grows_with_the_signal(rng: np.ra
     ("stage", "pixels", "channels"),
     [("mosaic", True, True), ("matrix", False, True), ("curve", False, False), ("smoothing", True, True)],
 )
-def test_correlation_by_each_stage(stage: str, pixels: bool, channels: bool, rng: np.random.Generator) -> None:
+def test_each_stage_of_camera_correlates_pixels_or_channels(
+    stage: str, pixels: bool, channels: bool, rng: np.random.Generator
+) -> None:
     source = np.full((60, 80, 3), 128, np.uint8)
     found = []
     for _ in range(60):

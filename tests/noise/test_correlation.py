@@ -48,7 +48,7 @@ def test_removed_texture_is_excluded(rng: np.random.Generator) -> None:
     assert max(abs(across), abs(down)) < 0.08
 
 
-def test_correlation_in_integer_pictures(rng: np.random.Generator) -> None:
+def test_correlation_in_integer_pictures_is_found(rng: np.random.Generator) -> None:
     noise = white(rng)
     noise = noise + np.roll(noise, 1, axis=0)
     noisy, clean = (Picture(np.rint(picture.pixels * 255).astype(np.uint8)) for picture in flat_with(noise))
@@ -70,7 +70,7 @@ def test_whole_length_of_a_long_picture_is_used() -> None:
     assert (across, down) == pytest.approx((-1, 1), abs=0.01)
 
 
-def test_notes_on_correlated_noise(rng: np.random.Generator) -> None:
+def test_notes_on_correlated_noise_suggest_pixel_shuffle(rng: np.random.Generator) -> None:
     noise = white(rng)
     wide = sum((np.roll(noise, step, axis=1) for step in range(1, 7)), noise)
     pictures = flat_with(np.asarray(wide) / np.float32(3))

@@ -16,7 +16,7 @@ def test_each_letter_has_one_colour(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 70), (5, 3)])
-def test_letters_on_tiny_pictures(size: tuple[int, int], rng: np.random.Generator) -> None:
+def test_letters_cover_part_of_tiny_pictures(size: tuple[int, int], rng: np.random.Generator) -> None:
     view = cover_with_text(np.full((*size, 1), 2, np.float32), 0.45, rng=rng)
     assert view.shape == (*size, 1)
     assert (view != 2).any()

@@ -76,7 +76,7 @@ def test_standard_deviation_of_clipped_noise() -> None:
 
 
 @pytest.mark.parametrize("value", [0, 77, 255])
-def test_picture_without_noise(value: int) -> None:
+def test_noise_of_flat_or_smooth_picture_is_near_0(value: int) -> None:
     assert estimate_sigma(np.full((40, 50, 3), value, np.uint8)) < 1e-9
     slope = np.broadcast_to(np.linspace(0.1, 0.9, 60, dtype=np.float32)[:, None, None], (60, 50, 1))
     assert estimate_sigma(slope) < 0.01
@@ -103,7 +103,7 @@ def test_small_pictures_give_nan(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 16), (16, 300), (23, 31)])
-def test_smallest_measurable_pictures(size: tuple[int, int]) -> None:
+def test_noise_of_smallest_measurable_pictures_is_found(size: tuple[int, int]) -> None:
     sigmas = [estimate_sigma(noisy(np.full((*size, 3), 0.5, np.float32), 20, seed)) for seed in range(8)]
     assert np.mean(sigmas) == pytest.approx(20, rel=0.15)
 

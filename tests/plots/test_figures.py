@@ -66,7 +66,7 @@ def test_one_line_per_noisy_psnr(tmp_path: Path) -> None:
     assert legend(draw_runs({"c": history(noisy=math.inf)}, [tmp_path / "a.svg"])) == ["c"]
 
 
-def test_sweep_over_one_key(tmp_path: Path) -> None:
+def test_sweep_over_one_key_is_drawn_as_a_line(tmp_path: Path) -> None:
     results = [result(21, train_lr=1e-4), result(22.504, train_lr=1e-2), result(None, train_lr=1.0, status="diverged")]
     figure = draw_sweep([*results, result(None, train_lr=0.1, status="failed")], [tmp_path / "a.png"])
     (axis,) = figure.axes
@@ -115,7 +115,7 @@ def test_values_that_are_no_numbers_are_categories(tmp_path: Path) -> None:
     assert legend(figure) == ["best epoch of each training"]  # no common level of the noisy images
 
 
-def test_sweep_without_results(tmp_path: Path) -> None:
+def test_sweep_without_results_is_drawn(tmp_path: Path) -> None:
     results = [result(None, train_lr=lr, status="diverged") for lr in (1.0, 2.0)]
     assert legend(draw_sweep(results, [tmp_path / "a.png"]))[1] == "diverged"
 
@@ -128,7 +128,7 @@ def test_lines_differ_in_style_and_lightness() -> None:
     assert np.abs(np.diff(lightness)).min() > 20
 
 
-def test_names_with_any_characters(tmp_path: Path) -> None:
+def test_names_of_runs_are_escaped_and_shortened(tmp_path: Path) -> None:
     names = ["_hidden", "$x$", "a\nb", "日本", "long/" * 20 + "end"]
     shown = legend(draw_runs({name: history() for name in names}, [tmp_path / "a.svg"]))
     assert shown[:4] == ["_hidden", r"\$x\$", "a\\nb", "日本"]

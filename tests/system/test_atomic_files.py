@@ -157,7 +157,7 @@ def test_new_file_has_the_permissions_of_the_umask(tmp_path: Path, mask: int) ->
     assert permissions(tmp_path / "file") == 0o666 & ~mask
 
 
-def test_file_system_without_permissions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_is_written_where_permissions_cannot_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object) -> None:
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
@@ -213,7 +213,7 @@ def test_copy_is_no_more_public_than_its_sources(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a" * 255, "ä" * 127, "." * 9])
-def test_longest_and_unusual_names(tmp_path: Path, name: str) -> None:
+def test_files_of_longest_and_unusual_names_are_written(tmp_path: Path, name: str) -> None:
     write(tmp_path / name, b"new")
     assert [name] == [path.name for path in tmp_path.iterdir()]
 

@@ -51,13 +51,13 @@ def test_processor_and_its_vector_instructions(tmp_path: Path) -> None:
     assert cpu.cpu_features(source) == ["sse2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "amx_tile"]
 
 
-def test_arm_processor(tmp_path: Path) -> None:
+def test_facts_of_an_arm_processor_are_read(tmp_path: Path) -> None:
     source = cpu_info({"Features": "fp asimd sve", "CPU implementer": "0x41"}, tmp_path)
     assert cpu.processor(source) == platform.machine()
     assert cpu.cpu_features(source) == ["asimd", "sve"]
 
 
-def test_system_without_cpu_facts(tmp_path: Path) -> None:
+def test_missing_cpu_facts_are_empty(tmp_path: Path) -> None:
     assert cpu.cpu_facts(tmp_path / "missing") == {}
     assert cpu.processor(tmp_path / "missing") == platform.machine()
     assert cpu.cpu_features(tmp_path / "missing") == []

@@ -31,7 +31,7 @@ def test_all_names_of_a_file_have_the_same_identity(here: Path) -> None:
     assert identity(Path("a")) != identity(Path("b"))
 
 
-def test_a_file_system_without_inode_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_without_inode_numbers_have_an_identity(monkeypatch: pytest.MonkeyPatch) -> None:
     stat = Path.stat
     Path("soft").symlink_to("a")
 

@@ -10,7 +10,7 @@ import pytest
 from n2n_cli.system.progress import advance, part_of_work, reported_to, unreported
 
 
-def test_progress_without_a_listener() -> None:
+def test_progress_without_a_listener_is_ignored() -> None:
     advance(0.5)
 
 

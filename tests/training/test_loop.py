@@ -159,7 +159,9 @@ def test_training_targets_are_always_noisy(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("redraw", [True, False])
-def test_redraw_of_noise(redraw: bool, leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_redraw_draws_new_noise_in_every_epoch(
+    redraw: bool, leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = spied_targets(small_config(leaves, epochs=2, redraw=redraw), new_run(tmp_path / "run"), monkeypatch)
     first, second = ({p.tobytes() for noisy, _ in part for p in noisy} for part in (seen[:4], seen[4:]))
     assert len(first) == len(second) == 25

@@ -40,7 +40,7 @@ def refused(folder: Path | None) -> UsageError:
     return caught.value
 
 
-def test_files_of_a_run() -> None:
+def test_run_has_four_file_names() -> None:
     run = Run(Path("a"))
     names = [run.last, run.best, run.config, run.metrics]
     assert names == [Path("a", name) for name in ("last.pth", "best.pth", "config.toml", "metrics.jsonl")]

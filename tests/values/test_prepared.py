@@ -95,7 +95,7 @@ def test_channels_are_filled_independently(rng: np.random.Generator) -> None:
     assert page.picture.pixels[15, 15] == pytest.approx([0.2, 0.5, 0.8], abs=0.2)
 
 
-def test_picture_without_any_value() -> None:
+def test_picture_without_values_stays_as_it_is() -> None:
     pixels = np.full((9, 8, 1), np.nan, np.float32)
     page = prepared(pixels)
     assert np.isfinite(page.picture.pixels).all()

@@ -65,7 +65,7 @@ from tests.pickles import (
     ],
     ids=repr,
 )
-def test_each_opcode(body: bytes, wanted: Any) -> None:
+def test_each_opcode_is_decoded(body: bytes, wanted: Any) -> None:
     check_same(decode(program(body), no_tensor), wanted)
 
 

@@ -80,7 +80,7 @@ def test_file_of_a_table_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("kind", "axis"), [("", "T"), ("TIME", "T"), ("FREQ", "Z"), ("VRAD-F2W", "Z")])
-def test_axis_of_a_cube(kind: str, axis: str) -> None:
+def test_axis_of_a_cube_follows_its_type(kind: str, axis: str) -> None:
     cube = IMAGES["cube"]()
     if kind:
         cube.header["CTYPE3"] = kind
