@@ -20,17 +20,14 @@ from n2n_cli.models.model import Model
 from n2n_cli.noise.analysis import analyse_noise
 from n2n_cli.noise.gaussian import blurred
 from n2n_cli.system.json_lines import json_line
-from tests.cli import failure, n2n, workplace
+from tests.cli import failure, n2n
 
 SYSTEM = System("0.1", "3.11", "2.0", "a CPU", ("avx", "fma"), 2, "OpenBLAS 0.3", "Zen", 1, 99.6, 200.0)
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
+def machine(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     describe(monkeypatch, SYSTEM)
-    workplace(tmp_path)
-    return tmp_path
 
 
 def describe(monkeypatch: pytest.MonkeyPatch, system: System) -> None:

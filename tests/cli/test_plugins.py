@@ -20,7 +20,7 @@ from n2n_cli.engine import tiling
 from n2n_cli.errors import ConfigError
 from n2n_cli.models.model import Model
 from n2n_cli.system.plugins import loaded_plugins
-from tests.cli import TINY, environment, failure, n2n, photo, start, workplace
+from tests.cli import TINY, environment, failure, n2n, photo, start
 from tests.registries import restored
 
 PLUGIN = """
@@ -84,14 +84,12 @@ OTHERS = "`--plugin FILE.py` loads others"
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.chdir(tmp_path)
-    workplace(tmp_path)
-    (tmp_path / "my.py").write_text(PLUGIN)
-    (tmp_path / "own.toml").write_text(OWN)
-    (tmp_path / "loading.toml").write_text('plugins = ["my.py"]\n' + OWN)
+def here(here: Path) -> Iterator[Path]:
+    (here / "my.py").write_text(PLUGIN)
+    (here / "own.toml").write_text(OWN)
+    (here / "loading.toml").write_text('plugins = ["my.py"]\n' + OWN)
     with restored():
-        yield tmp_path
+        yield here
 
 
 def checkpoint(name: str = "own.pth") -> str:

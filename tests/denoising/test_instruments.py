@@ -21,12 +21,6 @@ from tests.images.fits.files import saved, scaled, table
 from tests.values.frames import blobs, counted, rms
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def frame(dtype: str, peak: float = 200, seed: int = 0, offset: float = 100) -> tuple[Array, Array]:
     """A clean frame and a noisy one."""
     rng = np.random.default_rng(seed)

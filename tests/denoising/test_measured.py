@@ -22,12 +22,6 @@ from n2n_cli.values.choice import Mode
 from tests.values.frames import blobs, counted, rms
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def through_a_file(model: Model, *pages: Array, **options: Any) -> tuple[list[Array], Outcome]:
     write_pages(Path("in.tif"), [Picture(page if page.ndim == 3 else page[..., None]) for page in pages])
     (outcome,) = denoise_files(model, [DenoiseTask(Path("in.tif"), Path("out.tif"))], DenoiseOptions(**options))

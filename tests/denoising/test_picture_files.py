@@ -26,12 +26,6 @@ from n2n_cli.system.progress import reported_to
 from tests.denoising.test_picture import HALF_GRAY
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def gray(name: str, value: int = 200, size: tuple[int, int] = (4, 6)) -> Path:
     """A gray picture of one value except one pixel: a constant picture would stay as it is."""
     image = Image.new("L", size[::-1], value)

@@ -17,10 +17,8 @@ from tests.system.test_atomic_files import open_folder, without_privileges
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
+def out(here: Path) -> None:
     Path("out").mkdir()
-    return tmp_path
 
 
 def touch(*names: str) -> None:

@@ -21,12 +21,6 @@ from n2n_cli.system.progress import reported_to
 from tests.values.frames import blobs, counted
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.fixture(scope="module")
 def fluorescence() -> Array:
     """(T, C, H, W) counts; the first channel is fifty times as bright as the second, and bleaches."""

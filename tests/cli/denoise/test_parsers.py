@@ -11,16 +11,13 @@ from PIL import Image
 
 from n2n_cli.nn.functional import Array
 from n2n_cli.single_image.learner import Effort
-from tests.cli import failure, n2n, photo, workplace
+from tests.cli import failure, n2n, photo
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    workplace(tmp_path)
+def short(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("n2n_cli.single_image.zero_shot.EFFORT", Effort(steps=4, every=2))
     monkeypatch.setattr("n2n_cli.single_image.neighbor2neighbor.EFFORT", Effort(steps=2, every=1))
-    return tmp_path
 
 
 def pixels(name: str) -> Array:

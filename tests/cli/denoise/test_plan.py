@@ -9,20 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli import N2N, environment, failure, n2n, photo, workplace
+from tests.cli import N2N, environment, failure, n2n, photo
 
 DENOISE = ("denoise", "--model", "tiny.pth")
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    workplace(tmp_path)
+def out(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("out").mkdir()
     for name in os.environ:
         if name.startswith(("SLURM_", "JOB_COMPLETION", "OMPI_", "PMI_")):
             monkeypatch.delenv(name)
-    return tmp_path
 
 
 def planned(*words: str) -> list[list[str]]:

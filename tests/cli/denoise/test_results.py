@@ -13,17 +13,14 @@ import pytest
 from PIL import Image
 
 from n2n_cli.models.model import Model
-from tests.cli import n2n, photo, start, workplace
+from tests.cli import n2n, photo, start
 
 DENOISE = ("denoise", "--model", "tiny.pth")
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    workplace(tmp_path)
+def out(here: Path) -> None:
     Path("out").mkdir()
-    return tmp_path
 
 
 def records(text: str) -> list[Any]:

@@ -17,7 +17,7 @@ import pytest
 from n2n_cli.checkpoints.file import read_checkpoint
 from n2n_cli.config import load_config
 from n2n_cli.images import read_picture
-from tests.cli import N2N, Answer, environment, failure, n2n, start, workplace
+from tests.cli import N2N, Answer, environment, failure, n2n, start
 
 BARE = """
 [network]
@@ -34,12 +34,10 @@ batch_size = 1
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path / "matplotlib"))
-    workplace(tmp_path)
-    (tmp_path / "bare.toml").write_text(BARE)
-    return tmp_path
+def here(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MPLCONFIGDIR", str(here / "matplotlib"))
+    (here / "bare.toml").write_text(BARE)
+    return here
 
 
 def sweep(*words: str, config: str = "tiny.toml") -> Answer:

@@ -8,7 +8,7 @@ import pytest
 
 from n2n_cli.config import load_config
 from n2n_cli.images import read_pages
-from tests.cli import failure, n2n, workplace
+from tests.cli import failure, n2n
 from tests.movies import counted, still, write_movie
 
 CONFIG = """
@@ -29,13 +29,11 @@ lr = 0.01
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(here: Path) -> Path:
     """Add the movie `m.tif` of 24 frames, and `frames.toml`."""
-    monkeypatch.chdir(tmp_path)
-    workplace(tmp_path)
     write_movie(Path("m.tif"), counted(still(24)))
     Path("frames.toml").write_text(CONFIG)
-    return tmp_path
+    return here
 
 
 def test_training_on_a_movie_and_denoising_it(here: Path) -> None:

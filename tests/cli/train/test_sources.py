@@ -12,7 +12,7 @@ from n2n_cli.checkpoints.file import read_checkpoint
 from n2n_cli.cli.train.sources import spelled_out
 from n2n_cli.config import Config, load_config
 from n2n_cli.models.model import Model
-from tests.cli import failure, n2n, workplace
+from tests.cli import failure, n2n
 from tests.pictures import save
 from tests.shots import noisy, scene, write_bursts
 
@@ -20,10 +20,8 @@ FAST = ("--epochs", "1", "--out", "run")
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def shots(here: Path) -> None:
     """Add `a/` and `b/` with three shots each, `pairs.csv`, and bursts in `scenes/`."""
-    monkeypatch.chdir(tmp_path)
-    workplace(tmp_path)
     write_bursts(Path("scenes"), shots=3)
     rows = []
     for i in range(3):
@@ -32,7 +30,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             save(Path(folder, f"{i}.png"), noisy(scene(24, 32, seed=i), seed=10 * i + j))
         rows.append(f"a/{i}.png,b/{i}.png\n")
     Path("pairs.csv").write_text("".join(rows))
-    return tmp_path
 
 
 def trained(*words: str) -> tuple[Config, str]:
