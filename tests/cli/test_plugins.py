@@ -262,8 +262,8 @@ def test_checkpoint_without_its_plugin_is_refused(here: Path) -> None:
         ({"network": {"layers": [{"type": "ReLU"}]}, "data": {}, "train": loss}, '`train.loss` is "Half", it must be'),
         ({"data": {"noise": "mine:20"}}, '`data.noise` is "mine:20", it must be a noise model and its strength'),
     ):
-        code, found, found = failure("denoise", "--model", changed(path, **tables), "a.png", "b.png")
-        assert (code, found) == (2, hint)
+        code, found, found_hint = failure("denoise", "--model", changed(path, **tables), "a.png", "b.png")
+        assert (code, found_hint) == (2, hint)
         assert found.startswith("`changed.pth`: ")
         assert message in found
 
