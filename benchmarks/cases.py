@@ -48,7 +48,7 @@ class Row:
     ----------
     work : str
     timings : dict
-        By way; "n2n" is ours.
+        By way; those of n2n itself under "n2n".
     least, aim : float or None
         Required and desired ratio of the best peer's time to ours.
     """

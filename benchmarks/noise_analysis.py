@@ -1,6 +1,6 @@
 """Training of the network that chooses quantiles in `n2n_cli.noise.analysis`: `python -m benchmarks.noise_analysis`.
 
-Draws noise of many kinds on crops of photographs and of made-up pictures, adds pairs of real noisy and clean pictures
+Draws noise of many kinds on crops of photographs and of generated pictures, adds pairs of real noisy and clean pictures
 of which `--real` names folders (with `noisy` and `clean` in them; every second file by name is used), and fits the
 network so that levels and band energies of the noise come out right. Needs PyTorch.
 """
@@ -37,7 +37,7 @@ KINDS = {
 }
 """Noise models and their weights."""
 SHRUNK, PLAIN, GRAY, DARK, SOFT, INTEGERS, COMPRESSED = 0.6, 0.07, 0.25, 0.2, 0.15, 0.8, 0.06
-"""Shares of shrunk, made-up, gray, dark and unsharp pictures, of 8 bits, and with JPEG on top of other noise."""
+"""Shares of shrunk, generated, gray, dark and unsharp pictures, of 8 bits, and with JPEG on top of other noise."""
 REPEATS, HIDDEN, BATCH, RATE = 4, 48, 128, 3e-3
 
 
@@ -79,7 +79,7 @@ def _drawn(photographs: list[Path], rng: np.random.Generator) -> Example:
 
 
 def _picture(photographs: list[Path], rng: np.random.Generator) -> Array:
-    """A crop of a photograph, or a flat or made-up picture; perhaps gray, dark or unsharp."""
+    """A crop of a photograph, or a flat or generated picture; perhaps gray, dark or unsharp."""
     side = int(rng.integers(48, 300))
     if rng.random() < PLAIN:
         flat = np.broadcast_to(rng.random((1, 1, 3)), (side, side, 3))

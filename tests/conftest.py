@@ -1,4 +1,4 @@
-"""Fixtures that more than one test file uses."""
+"""Fixtures used by several test files."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import pytest
 from tests.signals import signals_as_usual, time_limit
 
 SECONDS = 300.0
-"""Maximum time of a test, its fixtures and every wait in it."""
+"""Maximum time of a test with its fixtures, in seconds."""
 
 
 @pytest.fixture(autouse=True)
 def limited() -> Iterator[None]:
-    """End a test that takes far too long, whatever it waits for."""
+    """End a test that takes longer than `SECONDS`."""
     with time_limit(SECONDS):
         yield
 
 
 @pytest.fixture
 def usual_signals() -> Iterator[None]:
-    """Take SIGINT, SIGTERM and SIGHUP as by default, also below nohup and in a background job."""
+    """Use the default handling of SIGINT, SIGTERM and SIGHUP, also under nohup and in background jobs."""
     with signals_as_usual():
         yield
 
@@ -38,7 +38,7 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(scope="session")
 def torch() -> Any:
-    """PyTorch, the oracle: a test that asks for it is skipped where it is absent, and fails where it is required."""
+    """PyTorch as an oracle; its tests are skipped without it, or fail if N2N_REQUIRE_TORCH is set."""
     if importlib.util.find_spec("torch") is None and not os.environ.get("N2N_REQUIRE_TORCH"):
         pytest.skip("PyTorch is not installed: pip install torch")
     return importlib.import_module("torch")
@@ -46,7 +46,7 @@ def torch() -> Any:
 
 @pytest.fixture(scope="session")
 def onnxruntime() -> Any:
-    """ONNX Runtime, with which a test runs exported files; required and skipped as PyTorch."""
+    """ONNX Runtime for exported files; its tests are skipped without it, or fail if N2N_REQUIRE_ONNX is set."""
     missing = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
     if missing and not os.environ.get("N2N_REQUIRE_ONNX"):
         pytest.skip(f"not installed: pip install {' '.join(missing)}")

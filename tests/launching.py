@@ -1,4 +1,4 @@
-"""Commands that mpiexec starts several times, for the test files that need some."""
+"""Commands that mpiexec starts on several ranks, shared by several test files."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ SECONDS = 60.0
 
 
 class Ended(NamedTuple):
-    """What the processes wrote, and how their launcher ended."""
+    """Output of the processes and exit code of their launcher."""
 
     code: int
     out: str
     err: str
 
     @property
-    def told(self) -> list[str]:
-        """The lines that are ours: launchers have theirs, too, on either stream."""
+    def error_lines(self) -> list[str]:
+        """Lines that n2n wrote: launchers write their own to both streams."""
         return [line for line in self.err.splitlines() if line.startswith(("error: ", "hint: "))]
 
 
 @functools.cache
 def launcher() -> tuple[str, ...]:
-    """mpiexec, beside this Python or on the path; a test is skipped without, or fails where it is required."""
+    """Command of mpiexec; without it a test is skipped, or fails if N2N_REQUIRE_MPI is set."""
     beside = Path(sys.executable).with_name("mpiexec")
     found = str(beside) if beside.exists() else shutil.which("mpiexec")
     if found is None or importlib.util.find_spec("mpi4py") is None:
@@ -56,13 +56,13 @@ def launcher() -> tuple[str, ...]:
 
 
 def command(*words: str, patch: str = "") -> list[str]:
-    """`n2n` with these words, after Python has run `patch`, where RANK is the process's number."""
+    """Command that runs `patch`, in which RANK is the process's rank, and then `n2n` with these arguments."""
     return [sys.executable, "-c", PROGRAM.format(patch=patch), *words]
 
 
 @contextmanager
 def launched(ranks: int, *words: str, patch: str = "") -> Iterator[subprocess.Popen[str]]:
-    """A job of so many ranks, which is no more after the block."""
+    """Context of a running job, which ends with the block."""
     process = subprocess.Popen(
         [*launcher(), "-n", str(ranks), *command(*words, patch=patch)],
         stdin=subprocess.DEVNULL,
@@ -85,13 +85,13 @@ def ended(process: subprocess.Popen[str]) -> Ended:
 
 
 def launch(ranks: int, *words: str, patch: str = "") -> Ended:
-    """Run a job of so many ranks to its end."""
+    """Run a job to its end."""
     with launched(ranks, *words, patch=patch) as process:
         return ended(process)
 
 
 def wait_for(*starts: str, process: subprocess.Popen[str]) -> str:
-    """Wait until stderr has had a line for each of these starts, in any order; gives the last."""
+    """Wait until stderr has a line with each of these beginnings, in any order; return the last one."""
     assert process.stderr is not None
     seen, missing = "", set(starts)
     for line in process.stderr:

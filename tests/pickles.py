@@ -1,4 +1,4 @@
-"""Programs and archives put together by hand: what PyTorch would write, and what it never would."""
+"""Hand-made pickle programs and archives: some as PyTorch writes them, some hostile."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def numbers(values: Iterable[int]) -> bytes:
 
 
 def group(*items: bytes) -> bytes:
-    """A tuple."""
+    """Program that makes a tuple."""
     return b"(" + b"".join(items) + b"t"
 
 
 def call(name: str, *arguments: bytes) -> bytes:
-    """`name` is "module function"."""
+    """Program that calls `name`, given as "module function"."""
     return b"c" + name.replace(" ", "\n").encode() + b"\n" + group(*arguments) + b"R"
 
 
@@ -69,7 +69,7 @@ def tensor(
 
 
 def archive(*entries: tuple[str, bytes]) -> bytes:
-    """A zip file of `entries`, stored as they are and in this order; names are whole."""
+    """Zip file of `entries` with full names, uncompressed and in this order."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as written:
         for name, content in entries:
@@ -78,14 +78,14 @@ def archive(*entries: tuple[str, bytes]) -> bytes:
 
 
 def torch_file(body: bytes, *storages: bytes, **others: bytes) -> bytes:
-    """A whole file; an entry of `others` takes the place of the usual one."""
+    """A complete checkpoint file; an entry of `others` replaces the usual one."""
     entries = {"data.pkl": program(body), "byteorder": b"little", "version": b"3\n"} | others
     entries |= {f"data/{key}": content for key, content in enumerate(storages)}
     return archive(*((f"archive/{name}", content) for name, content in entries.items()))
 
 
 def check_same(found: Any, wanted: Any) -> None:
-    """Equal to the last bit, and of the same types all the way down."""
+    """Compare two trees to the last bit, including the types of all values."""
     assert type(found) is type(wanted)
     match wanted:
         case dict():

@@ -1,4 +1,4 @@
-"""Small pictures for tests, and how errors are told of."""
+"""Small images for tests, and a check of error messages."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from n2n_cli.nn.functional import Array
 
 
 def numbered(h: int, w: int, channels: int = 1, first: int = 0) -> Array:
-    """A picture of which every value is another one (uint16)."""
+    """uint16 image in which all values differ."""
     return np.arange(first, first + h * w * channels, dtype=np.uint16).reshape(h, w, channels)
 
 
 def flipped_corners(picture: Array, side: int) -> set[tuple[int, ...]]:
-    """Values at the corners of all crops of side x side, from the top left, in all four flips."""
+    """Corner values of all square crops in four flips, each from its top left corner."""
     corners: set[tuple[int, ...]] = set()
     for y in range(picture.shape[0] - side + 1):
         for x in range(picture.shape[1] - side + 1):
@@ -38,8 +38,8 @@ def colour(h: int, w: int, seed: int = 0, channels: int = 3) -> Array:
     return np.random.default_rng(seed).integers(256, size=(h, w, channels), dtype=np.uint8)
 
 
-def told(error: type[N2NError], call: Callable[[], Any]) -> N2NError:
-    """The error of a call: one line, with a hint."""
+def error_of(error: type[N2NError], call: Callable[[], Any]) -> N2NError:
+    """Return the error of a call after checking that it has one line and a hint."""
     with pytest.raises(error) as caught:
         call()
     assert "\n" not in caught.value.message

@@ -1,4 +1,4 @@
-"""Registered names and loaded plugins, restored after a test."""
+"""Registries of layers and losses, and loaded plugins, restored after a test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TABLES: tuple[MutableMapping[str, Any], ...] = (LAYERS, LOSSES, NOISE_MODELS)
 
 @contextmanager
 def restored() -> Iterator[None]:
-    """Forget, at the end of the block, what was registered and loaded in it."""
+    """Context at whose end registrations and loaded plugins are undone."""
     before = [set(table) for table in TABLES]
     loaded = set(loaded_plugins())
     try:

@@ -1,4 +1,4 @@
-"""Small noisy shots of generated scenes, for the test files that need some."""
+"""Small noisy shots of generated scenes, shared by several test files."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from n2n_cli.nn.functional import Array, Pair
 
 
 def scene(h: int, w: int, seed: int = 0) -> Array:
-    """A clean scene, (h, w, 3) floats from 0.15 to 0.85: noise is not cut off."""
+    """Clean scene, (h, w, 3) floats from 0.15 to 0.85, so that noise is not clipped."""
     return 0.15 + 0.7 * dead_leaves_picture(max(h, w, 32), rng=np.random.default_rng(seed))[:h, :w].astype(np.float32)
 
 
 def noisy(clean: Array, sigma_255: float = 10, seed: int = 0, dtype: DTypeLike = np.uint8) -> Array:
-    """A shot of a scene, rounded to the levels of `dtype`."""
+    """Noisy shot of a scene, rounded to the levels of `dtype`."""
     return to_integer(clean + np.random.default_rng([7, seed]).normal(0, sigma_255 / 255, clean.shape), dtype)
 
 
@@ -42,6 +42,6 @@ def write_bursts(folder: Path, scenes: int = 3, shots: int = 3, size: Pair = (40
 
 
 def in_memory(pixels: Sequence[Array], pairs: Sequence[Pair], exposures: Sequence[Exposure] = ()) -> Shots:
-    """A scene that was never in a file."""
+    """Scene that exists only in memory."""
     names = tuple(Path(f"{i}.png") for i in range(len(pixels)))
     return Shots(Scene("scene", names, tuple(pairs)), list(pixels), list(exposures) or [Exposure()] * len(pixels))

@@ -1,4 +1,4 @@
-"""Signals in tests, whatever the shell that started them ignores; and a limit for every wait.
+"""Signal handling for tests, independent of the shell, and a time limit.
 
 `nohup` ignores SIGHUP, and a shell ignores SIGINT for its background jobs; both are inherited by all children.
 """
@@ -13,18 +13,18 @@ from types import FrameType
 import pytest
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_AGAIN = 10.0  # seconds, as what a test does when it is stopped may wait, too
+_AGAIN = 10.0  # seconds; the alarm repeats, as the cleanup of a stopped test may wait, too
 
 
 def default_signals() -> None:
-    """Take the signals that end a program as by default; for a child process, before its program is run."""
+    """Restore the default handling of stopping signals; a child process calls this before its program runs."""
     for number in _STOPPING:
         signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager
 def signals_as_usual() -> Iterator[None]:
-    """Context in which this process takes the signals that end a program as Python does by default."""
+    """Context in which this process has Python's default handling of stopping signals."""
     before = {number: signal.getsignal(number) for number in _STOPPING}
     default_signals()
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -37,7 +37,7 @@ def signals_as_usual() -> Iterator[None]:
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Fail a test that is not done in time, whatever it waits for."""
+    """Fail a test that takes longer than `seconds`."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         pytest.fail(f"not done after {seconds:g} s")

@@ -1,4 +1,4 @@
-"""Commands and scripts in docs/CLUSTER.md work, as far as one machine can tell."""
+"""Commands and scripts in docs/CLUSTER.md work, as far as one machine can show."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from n2n_cli.checkpoints.file import read_checkpoint
 from tests.cli import environment
-from tests.cluster import EVERYTHING, PICTURES, TEXT, blocks, outputs, script, write_photos, write_program
+from tests.cluster import EVERYTHING, PICTURES, blocks, outputs, script, write_photos, write_program
 from tests.launching import launcher, wait_for
 from tests.signals import default_signals
 from tests.trainings import small_config, write_leaves
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Folder with tiny pictures, and substitutes for programs of a cluster."""
+    """Folder with tiny images and stand-ins for a cluster's programs."""
     monkeypatch.chdir(tmp_path)
     write_photos()
     Path("denoised").mkdir()
@@ -54,7 +54,7 @@ def records(*manifests: Path | str) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("start", ["mpiexec", "seq 4 | xargs", "seq 4 | parallel"])
-def test_the_lines_that_share_out_pictures(start: str) -> None:
+def test_sharding_commands_denoise_every_image_once(start: str) -> None:
     (line,) = (line for line in blocks("sh")[1].splitlines() if line.startswith(start))
     done = shell(line)
     assert done.returncode == 0, done.stderr
@@ -68,7 +68,7 @@ def test_the_lines_that_share_out_pictures(start: str) -> None:
         } == outputs()
 
 
-def test_a_job_array_of_which_a_task_was_killed() -> None:
+def test_job_array_finishes_the_work_of_a_killed_task() -> None:
     job = script("--array")
     first, last = map(int, re.findall(r"--array=(\d+)-(\d+)", job)[0])
 
@@ -104,7 +104,7 @@ main()
 """
 
 
-def test_the_pods_of_an_indexed_job() -> None:
+def test_pods_of_an_indexed_job() -> None:
     (text,) = blocks("yaml")
     (completions,) = re.findall(r"^  completions: (\d+)$", text, re.MULTILINE)
     (variable,) = re.findall(r'- name: JOB_COMPLETIONS\n +value: "(\d+)"', text)
@@ -122,7 +122,7 @@ def _small_training(epochs: int) -> None:
     Path("small.toml").write_text(small_config(Path("leaves"), epochs=epochs).to_toml())
 
 
-def test_the_lines_that_train_and_measure() -> None:
+def test_training_and_evaluation_commands() -> None:
     _small_training(1)
     write_leaves(Path("test"))
     Path("photos").rename("tree")
@@ -133,7 +133,7 @@ def test_the_lines_that_train_and_measure() -> None:
     assert done.stdout.splitlines()[-1].startswith("mean of 24\t")
 
 
-def test_a_slurm_job_goes_back_into_the_queue_and_goes_on() -> None:
+def test_slurm_job_is_requeued_and_resumes() -> None:
     _small_training(100_000)
     Path("photos").rename("tree")
     write_leaves(Path("photos"))
@@ -151,7 +151,7 @@ def test_a_slurm_job_goes_back_into_the_queue_and_goes_on() -> None:
     )
     try:
         wait_for("epoch 2/", process=job)
-        os.killpg(job.pid, signal.SIGTERM)  # to the script as well, as in a pre-emption
+        os.killpg(job.pid, signal.SIGTERM)  # to the script as well, as Slurm does in a pre-emption
         _, err = job.communicate(timeout=60)
     finally:
         job.kill()

@@ -1,4 +1,4 @@
-"""Programs in docs/DEPLOY.md work as written and give what `n2n denoise` gives."""
+"""Programs in docs/DEPLOY.md run as written and give the result of `n2n denoise`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EXPORTS = [line for block in re.findall(r"^```sh\n(.*?)^```$", TEXT, re.M | re.S
 
 
 def made_by(program: str, folder: Path) -> Array:
-    """Picture that a program makes of `in.png`; it must not warn."""
+    """Run a program on `in.png` without warnings and return its output image."""
     words = [sys.executable, "-W", "error", "-c", PICTURE + program]
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -46,14 +46,14 @@ def check_alike(theirs: Array, ours: Array) -> None:
 
 @pytest.fixture
 def place(tmp_path: Path, onnxruntime: Any) -> Path:
-    """A folder with a picture of odd size and the bundled model in ONNX."""
+    """Folder with an image of odd size and the bundled model as an ONNX file."""
     photo(tmp_path / "in.png", (41, 50, 3))
     assert n2n("export", "--onnx", "photo", tmp_path / "photo.onnx").code == 0
     return tmp_path
 
 
 @pytest.mark.onnx
-def test_the_commands_write_the_files_that_the_programs_read(
+def test_export_commands_write_the_files_that_the_programs_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, onnxruntime: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -66,20 +66,20 @@ def test_the_commands_write_the_files_that_the_programs_read(
 
 
 @pytest.mark.onnx
-def test_onnx_runtime_gives_the_same_picture(place: Path) -> None:
+def test_onnx_runtime_gives_the_same_image(place: Path) -> None:
     check_alike(made_by(ON_CPU, place), denoised_by_n2n(place, "--model", "photo"))
     cpu, cuda = (set(program.splitlines()) for program in (ON_CPU, ON_CUDA))
-    assert len(cpu - cuda) == len(cuda - cpu) == 1  # the providers
+    assert len(cpu - cuda) == len(cuda - cpu) == 1  # the execution providers
 
 
 @pytest.mark.onnx
-def test_openvino_gives_the_same_picture(place: Path) -> None:
+def test_openvino_gives_the_same_image(place: Path) -> None:
     pytest.importorskip("openvino", reason="not installed: pip install openvino")
     check_alike(made_by(OPENVINO, place), denoised_by_n2n(place, "--model", "photo"))
 
 
 @pytest.mark.torch
-def test_pytorch_gives_the_same_picture(tmp_path: Path, torch: Any) -> None:
+def test_pytorch_gives_the_same_image(tmp_path: Path, torch: Any) -> None:
     photo(tmp_path / "in.png", (41, 50, 3))
     checkpoint = tmp_path / "runs" / "ee559-1" / "best.pth"
     checkpoint.parent.mkdir(parents=True)
@@ -88,13 +88,13 @@ def test_pytorch_gives_the_same_picture(tmp_path: Path, torch: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["linear:91.0~185.0", "photons:91.0~185.0,0.011,0.0005"])
-def test_measured_values_are_transformed_as_by_n2n(text: str, rng: np.random.Generator) -> None:
+def test_measured_values_are_transformed_as_in_n2n(text: str, rng: np.random.Generator) -> None:
     values, counts = parse_values(text), rng.integers(80, 200, (9, 13), dtype=np.uint16)
     names = ("kind", "low", "high", "gain", "variance", "start", "span")
     facts = {"transform": json.dumps({name: getattr(values, name) for name in names})}
     session = SimpleNamespace(
         get_modelmeta=lambda: SimpleNamespace(custom_metadata_map=facts),
-        run=lambda _, inputs: [inputs["noisy"]],  # a network that changes nothing
+        run=lambda _, inputs: [inputs["noisy"]],  # the identity instead of a network
     )
     found: dict[str, Any] = {"np": np, "session": session, "counts": counts}
     exec(MEASURED, found)

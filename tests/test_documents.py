@@ -31,30 +31,23 @@ def outcome(program: str, folder: Path) -> str:
     return done.stdout
 
 
-def test_an_array_is_denoised_as_shown(tmp_path: Path) -> None:
-    assert outcome(ARRAY, tmp_path) == "(64, 96, 3) uint8 True\n"
+def test_array_movie_and_frames_examples(tmp_path: Path) -> None:
+    lines = outcome(ARRAY + MOVIE + FRAMES, tmp_path).splitlines()
+    assert lines[:3] == ["(64, 96, 3) uint8 True", "(5, 64, 96) uint16", str([(64, 96)] * 5)]
 
 
-def test_a_movie_is_denoised_as_shown(tmp_path: Path) -> None:
-    assert outcome(ARRAY + MOVIE, tmp_path) == "(64, 96, 3) uint8 True\n(5, 64, 96) uint16\n"
-
-
-def test_frames_are_denoised_as_shown(tmp_path: Path) -> None:
-    assert outcome(ARRAY + MOVIE + FRAMES, tmp_path).splitlines()[2] == str([(64, 96)] * 5)
-
-
-def test_a_network_is_built_trained_and_saved_as_shown(tmp_path: Path) -> None:
+def test_network_example(tmp_path: Path) -> None:
     check = "print(losses[-1] < losses[0] / 2, ((model.predict(noisy) - clean) ** 2).mean() < 0.008)\n"
     assert outcome(NETWORK + check, tmp_path) == "(16, 16)\nTrue True\n"
     assert len([line for line in NETWORK.splitlines() if line]) <= 16
     assert (tmp_path / "model.pth").is_file()
 
 
-def test_a_network_is_compiled_as_shown(tmp_path: Path) -> None:
+def test_compile_example(tmp_path: Path) -> None:
     assert outcome(COMPILED, tmp_path) == "True\n"
 
 
-def test_torch_reads_it_as_shown(tmp_path: Path, torch: Any) -> None:
+def test_torch_example(tmp_path: Path, torch: Any) -> None:
     outcome(NETWORK, tmp_path)
     check = """
 import numpy as np
@@ -65,7 +58,7 @@ np.save("weight.npy", twin[2].weight.detach().numpy())
     np.testing.assert_array_equal(np.load(tmp_path / "weight.npy"), weights["2.weight"])
 
 
-def test_citation_license_and_package_say_the_same() -> None:
+def test_citation_license_and_package_agree() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     citation = (ROOT / "CITATION.cff").read_text()
     assert project["version"] == __version__
@@ -78,13 +71,13 @@ def test_citation_license_and_package_say_the_same() -> None:
 
 
 @pytest.mark.parametrize("extra", ["plot", "onnx"])
-def test_an_extra_is_what_the_tests_use(extra: str) -> None:
+def test_dev_extra_includes_other_extras(extra: str) -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert set(extras[extra]) <= set(extras["dev"])
 
 
 def prose(markdown: str) -> list[str]:
-    """The lines of a text that are neither of a table nor of a block of code."""
+    """Lines of a document outside tables and code blocks."""
     found, code = [], False
     for line in markdown.splitlines():
         if line.lstrip().startswith("```"):

@@ -1,4 +1,4 @@
-"""The code and the commands of docs/EXTENDING.md work as written."""
+"""Code and commands of docs/EXTENDING.md work as written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COMMANDS = [line for kind, text in BLOCKS if kind == "sh" for line in text.split
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the files of the page, and a picture."""
+    """Folder with the files of the page and an image."""
     folder = tmp_path_factory.mktemp("extending")
     layers = [text for text in PYTHON if not text.startswith(CHECK)]
     (check,) = (text for text in PYTHON if text.startswith(CHECK))
@@ -43,7 +43,7 @@ def run(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_commands_work_one_after_the_other(place: Path) -> None:
+def test_commands_of_the_page(place: Path) -> None:
     assert [shlex.split(command)[0] for command in COMMANDS].count("python") == 1
     for command in COMMANDS:
         done = run(place, command)
@@ -52,11 +52,11 @@ def test_the_commands_work_one_after_the_other(place: Path) -> None:
             assert (done.stdout, done.stderr) == ("True\n", "")
     assert np.asarray(Image.open(place / "out.png")).shape == (41, 50, 3)
     metrics = (place / "run" / "metrics.jsonl").read_text().splitlines()
-    assert len(metrics) == 2  # it was resumed for a second epoch
+    assert len(metrics) == 2  # the second epoch comes from the resumed training
     assert "plugins" not in (place / "run" / "config.toml").read_text()
 
 
-def test_the_file_is_needed_to_read_the_checkpoint(place: Path) -> None:
+def test_checkpoint_without_its_plugin_is_refused(place: Path) -> None:
     if not (place / "run").exists():
         assert run(place, next(command for command in COMMANDS if "--config" in command)).returncode == 0
     done = run(place, "n2n denoise --model run/best.pth in.png other.png")
@@ -66,8 +66,8 @@ def test_the_file_is_needed_to_read_the_checkpoint(place: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_learned_denoises(place: Path) -> None:
-    """Three epochs of more pairs than the page takes, on its noise."""
+def test_network_of_the_page_learns_to_denoise(place: Path) -> None:
+    """Train for three epochs on more pairs than the page does, with the noise of the page."""
     train = next(command for command in COMMANDS if "--config" in command)
     train = train.replace("--epochs 1", "--epochs 3").replace("=200", "=2000").replace("--out run", "--out better")
     done = run(place, train)

@@ -1,4 +1,4 @@
-"""Commands in docs/GUIDE.md and docs/TUTORIAL.md work as written, on small pictures."""
+"""Commands in docs/GUIDE.md and docs/TUTORIAL.md work as written, on small images."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def sections() -> dict[str, list[str]]:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Create all folders and files that the guide names."""
+    """Create all folders and files named in the guide."""
     monkeypatch.chdir(tmp_path)
     shots = [[noisy(scene(34, 40, seed=i), 25, seed=10 * i + j) for j in range(3)] for i in range(3)]
     for j, folder in enumerate(("first", "second", "shots")):
@@ -76,7 +76,7 @@ def write_ome(path: Path, pages: Array, axes: str) -> None:
     tifffile.imwrite(path, pages, ome=True, metadata={"axes": axes, "Channel": {"Name": ["DAPI", "GFP"]}})
 
 
-def test_the_guide_has_its_sections_and_each_its_commands() -> None:
+def test_sections_and_links_of_the_guide() -> None:
     assert tuple(sections()) == TITLES
     assert all(commands for title, commands in sections().items() if title != TITLES[-1])
 
@@ -99,7 +99,7 @@ def run(command: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("title", TITLES[:-1])
-def test_the_commands_of_a_section(title: str, here: Path) -> None:
+def test_commands_of_a_section(title: str, here: Path) -> None:
     for command in sections()[title]:
         run(command)
 
@@ -118,14 +118,14 @@ def test_the_commands_of_the_tutorial(here: Path, monkeypatch: pytest.MonkeyPatc
         run(command)
 
 
-def test_what_the_guide_corrects_is_what_the_training_tells(here: Path) -> None:
+def test_training_reports_the_corrections_of_the_guide(here: Path) -> None:
     for path in sorted(Path("second").iterdir()):
         clean = 0.7 * scene(34, 40, seed=int(path.stem))
         write_picture(path, Picture(noisy(np.roll(clean, 2, axis=0), 5, seed=int(path.stem))))
     command = next(line for line in sections()["I have two shots of each scene"] if "--align" in line)
     words = [*shlex.split(command)[1:], *SMALL, *SIZE, "--set", "train.epochs=1"]
     words[words.index("--epochs") + 1] = "1"
-    told = CliRunner().invoke(app, words).stderr
-    assert "shots are shifted" in told
-    assert "only the area that all shots of a scene show is used" in told
-    assert "all are made as bright as the first" in told
+    log = CliRunner().invoke(app, words).stderr
+    assert "shots are shifted" in log
+    assert "only the area that all shots of a scene show is used" in log
+    assert "all are made as bright as the first" in log

@@ -15,7 +15,7 @@ import n2n_cli
 from n2n_cli.models.model import Model
 
 PACKAGE = Path(n2n_cli.__file__).parent
-ORDER = (  # a module imports from its own row and from rows above
+ORDER = (  # a module imports from its own row and the rows above
     {"errors", "system"},
     {"nn"},
     {"engine", "images"},
@@ -61,7 +61,7 @@ NOT_IN_NN = {  # files, clock, terminal
 
 
 def modules() -> dict[str, Path]:
-    """All modules by their dotted names below `n2n_cli`, which itself is ``."""
+    """All modules by their dotted names below `n2n_cli`; the package itself is ``."""
     names = {path: path.relative_to(PACKAGE).with_suffix("").parts for path in PACKAGE.rglob("*.py")}
     return {".".join(part for part in parts if part != "__init__"): path for path, parts in names.items()}
 
@@ -70,7 +70,7 @@ MODULES = modules()
 
 
 @pytest.mark.parametrize("name", [name for name, path in MODULES.items() if path.stem == "__init__"])
-def test_the_docstring_of_a_package_lists_its_modules(name: str) -> None:
+def test_docstring_of_a_package_lists_its_modules(name: str) -> None:
     path = MODULES[name]
     inside = {file.stem for file in path.parent.glob("*.py")} | {
         file.parent.name for file in path.parent.glob("*/*.py")
@@ -126,7 +126,7 @@ def test_imports_go_one_way(module: str) -> None:
     assert not against, f"n2n_cli.{module} imports from a later package"
 
 
-def test_no_modules_import_each_other() -> None:
+def test_there_are_no_import_cycles() -> None:
     graph = {module: inside(module) - {module} for module in LIBRARY}
     graphlib.TopologicalSorter(graph).prepare()  # CycleError names the cycle
 
@@ -139,19 +139,19 @@ def test_third_party_packages_are_imported_only_where_allowed(module: str) -> No
 
 
 @pytest.mark.parametrize("module", [module for module in LIBRARY if module.partition(".")[0] == "nn"])
-def test_the_framework_imports_itself_errors_and_numpy_alone(module: str) -> None:
+def test_framework_imports_only_itself_errors_and_numpy(module: str) -> None:
     assert {name.partition(".")[0] for name in inside(module)} <= {"nn", "errors"}
     outside = {name.partition(".")[0] for name in imports(MODULES[module])} - {"n2n_cli"} - sys.stdlib_module_names
     assert outside <= {"numpy"}
 
 
 @pytest.mark.parametrize("module", [module for module in LIBRARY if module.partition(".")[0] in ("nn", "engine")])
-def test_files_of_the_framework_and_the_engine_are_short(module: str) -> None:
+def test_framework_and_engine_files_are_short(module: str) -> None:
     assert len(MODULES[module].read_text(encoding="utf-8").splitlines()) <= 250
 
 
 @pytest.mark.parametrize("module", [module for module in LIBRARY if module.partition(".")[0] == "nn"])
-def test_the_framework_knows_no_files_no_clock_and_no_terminal(module: str) -> None:
+def test_framework_uses_no_files_clock_or_terminal(module: str) -> None:
     assert not {name.partition(".")[0] for name in imports(MODULES[module])} & NOT_IN_NN
 
 
@@ -162,17 +162,18 @@ def test_the_library_never_prints(module: str) -> None:
     nodes = list(ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))))
     called = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     streams = {node.attr for node in nodes if isinstance(node, ast.Attribute)} & {"stdin", "stdout", "stderr"}
-    # Pipes to another process, and where that prints.
+    # Pipes to another process, and the module that prints in it.
     streams -= {"stdin", "stdout", "stderr"} if module == "system.worker_process" else set()
     assert not (called & {"print", "input", "breakpoint"}) | streams
     assert not module.startswith("nn") or "open" not in called
 
 
-def test_help_answers_without_the_heavy_packages() -> None:
+def test_help_loads_no_heavy_packages() -> None:
     program = """
 import sys
 from n2n_cli.cli.app import app
-for words in ([], ["--help"], ["train", "--help"], ["info", "--help"], ["--version"]):
+commands = ("denoise", "train", "info", "sweep", "plot")
+for words in ([], ["--help"], *([command, "--help"] for command in commands), ["--version"]):
     try:
         app(words)
     except SystemExit:
@@ -182,7 +183,8 @@ print(*sys.modules, sep="\\n", file=sys.stderr)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = set(done.stderr.split())
     assert "n2n_cli.cli.train.command" in loaded
-    heavy = {"numpy", "PIL", "astropy", "mrcfile", "rich.progress", "n2n_cli.nn", "n2n_cli.config", "n2n_cli.training"}
+    heavy = {"numpy", "PIL", "astropy", "mrcfile", "matplotlib", "multiprocessing", "tomllib", "rich.progress"}
+    heavy |= {"n2n_cli.nn", "n2n_cli.config", "n2n_cli.training", "n2n_cli.sweeps"}
     assert not loaded & heavy
 
 
@@ -206,7 +208,7 @@ def test_public_names_of_the_package() -> None:
         n2n_cli.Modle  # noqa: B018
 
 
-def test_the_package_is_marked_as_typed() -> None:
+def test_package_is_marked_as_typed() -> None:
     assert (PACKAGE / "py.typed").read_bytes() == b""
 
 

@@ -23,7 +23,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
-def test_the_first_two_blocks_train_and_test() -> None:
+def test_first_two_blocks_train_and_test() -> None:
     train, test = blocks("sh")[:2]
     assert "n2n train --epochs 10 --lr 1\n" in train
     assert "n2n denoise data/noisy.png denoised.png\n" in train
@@ -31,7 +31,7 @@ def test_the_first_two_blocks_train_and_test() -> None:
 
 
 @pytest.mark.slow
-def test_the_commands_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+def test_commands_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("n2n_cli.data.built_in.PIXELS", 40 * 256 * 256)
@@ -62,7 +62,7 @@ def _in_a_shell(command: str) -> None:
     subprocess.run(command, shell=True, check=True, env=os.environ | {"PATH": f"{scripts}:{os.environ['PATH']}"})
 
 
-def test_the_python_shown(tmp_path: Path) -> None:
+def test_python_shown(tmp_path: Path) -> None:
     (code,) = blocks("python")
     check = "\nprint(np.square(denoised - clean).mean() < np.square(noisy - clean).mean())"
     run = subprocess.run(

@@ -1,4 +1,4 @@
-"""The tests' own handling of signals and time."""
+"""Signal handling and time limit of the tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.signals import default_signals, signals_as_usual, time_limit
 PROGRAM = "import signal; print([signal.getsignal(n) is not signal.SIG_IGN for n in (signal.SIGINT, signal.SIGHUP)])"
 
 
-def test_a_child_takes_the_signals_that_its_parent_ignores() -> None:
+def test_child_receives_signals_that_its_parent_ignores() -> None:
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
     try:
         for preparing, wanted in ((None, "[False, False]\n"), (default_signals, "[True, True]\n")):
@@ -31,7 +31,7 @@ def test_a_child_takes_the_signals_that_its_parent_ignores() -> None:
             signal.signal(number, handler)
 
 
-def wait_for_ever(seconds: float) -> None:
+def wait_forever(seconds: float) -> None:
     with (
         time_limit(seconds),
         subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process,
@@ -43,9 +43,9 @@ def wait_for_ever(seconds: float) -> None:
             process.kill()
 
 
-def test_a_wait_ends_when_its_time_is_over() -> None:
+def test_time_limit_ends_a_wait() -> None:
     with pytest.raises(pytest.fail.Exception, match=r"^not done after 0\.2 s$"):
-        wait_for_ever(0.2)
+        wait_forever(0.2)
     with time_limit(60):
         time.sleep(0)
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)

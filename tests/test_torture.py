@@ -1,4 +1,4 @@
-"""Running of the trials in `tests.torture`, with one trial of each kind."""
+"""The runner of `tests.torture`, and one trial of two kinds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.torture import Note, Trial, __main__, places, trainings
 
 
 def two_of(count: int) -> Iterator[str]:
-    """Trials of which two fail, with a note."""
+    """Trials of which two fail, and a note."""
     for i in range(count):
         if i in (1, 3):
             yield f"trial {i}: lost"
@@ -23,7 +23,7 @@ def broken(count: int) -> Iterator[str]:
     raise ZeroDivisionError("no\nnumber")
 
 
-def test_a_line_a_kind_and_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+def test_runner_prints_one_line_per_kind_and_sets_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     kinds: dict[str, Trial] = {"two": two_of, "one": lambda count: two_of(min(count, 1)), "broken": broken}
     counts = {"two": (1000, 4), "one": (7, 2), "broken": (1, 1)}
 
@@ -59,14 +59,14 @@ def test_trials_of_all_modules_are_found() -> None:
     assert counts["kill"] == (200, 3)
 
 
-def test_a_trial_that_loses_something_fails() -> None:
+def test_failed_check_is_reported() -> None:
     with places.failing(3, "after 1 s") as failures:
         places.check(False, "a file is gone")
     assert failures == ["trial 3 (after 1 s): FailedError: a file is gone"]
 
 
 @pytest.mark.parametrize("name", ["sigterm", "full-disk"])
-def test_a_trial_of_each_kind_is_passed(name: str) -> None:
+def test_trial_passes(name: str) -> None:
     lines = list(trainings.TRIALS[name](1))
     assert [line for line in lines if not isinstance(line, Note)] == []
     assert len(lines) == 1

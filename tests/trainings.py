@@ -1,4 +1,4 @@
-"""Small trainings, and what they leave in their folders, for the test files that need some."""
+"""Small trainings and the contents of their run folders, shared by several test files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TIMES = ("seconds", "images_per_second", "loading")
 
 
 def write_leaves(folder: Path) -> Path:
-    """Fill a folder with 24 pictures of 48x48 pixels."""
+    """Fill a folder with 24 images of 48x48 pixels."""
     folder.mkdir(exist_ok=True)
     for i, pixels in enumerate(dead_leaves(24, 48, seed=1, threads=1)):
         write_picture(folder / f"{i:02}.png", Picture(pixels))
@@ -42,7 +42,7 @@ def write_leaves(folder: Path) -> Path:
 def small_config(
     source: Path, *, layers: list[dict[str, Any]] = LAYERS, schedule: dict[str, Any] | None = None, **keys: Any
 ) -> Config:
-    """Three epochs of four steps; `keys` are of [data] and [train]."""
+    """Configuration of three epochs of four steps; `keys` go into [data] and [train]."""
     data: dict[str, Any] = {"source": str(source), "size": 8, "pairs": 25, "validation_pairs": 12}
     tables: dict[str, Any] = {"network": {"channels": 3, "layers": layers}, "data": data}
     tables["train"] = {"epochs": 3, "batch_size": 7, "lr": 0.5}
@@ -63,7 +63,7 @@ def epochs_of(records: Iterable[Record]) -> list[Epoch]:
 
 
 def metrics_of(run: Run) -> list[dict[str, Any]]:
-    """What the lines of `metrics.jsonl` say, each of them whole and valid JSON."""
+    """Parse the lines of `metrics.jsonl` after checking that each is complete, valid JSON."""
 
     def refuse(name: str) -> float:
         raise AssertionError(f"{name} is not JSON")
@@ -74,7 +74,7 @@ def metrics_of(run: Run) -> list[dict[str, Any]]:
 
 
 def timeless(tree: Any) -> Any:
-    """A tree in a form that compares exactly: arrays by dtype, shape and bytes, floats by their digits; times at 0."""
+    """A tree in a form that compares exactly: arrays as dtype, shape and bytes, floats as text, times as 0."""
     if isinstance(tree, dict):
         return {name: 0 if name in _TIMES else timeless(value) for name, value in tree.items()}
     if isinstance(tree, list | tuple):
@@ -85,9 +85,9 @@ def timeless(tree: Any) -> Any:
 
 
 def left_by(run: Run) -> dict[str, Any]:
-    """All that a training leaves in its folder, but for times: equal trainings leave the same.
+    """Contents of a run folder without times; equal trainings have equal contents.
 
-    The bundled model's score is left out: a signal may come before it is measured, when all is trained.
+    The bundled model's score is omitted: a signal may end a finished training before it is measured.
     """
     files = {path.name for path in run.folder.iterdir()}
     assert files == {"last.pth", "best.pth", "config.toml", "metrics.jsonl"}
@@ -100,5 +100,5 @@ def left_by(run: Run) -> dict[str, Any]:
 
 
 def loaders() -> list[str]:
-    """Names of the threads that make batches."""
+    """Names of the threads that load batches."""
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("n2n-loader")]

@@ -1,4 +1,4 @@
-"""Rows of the speed benchmark, and the ways that are timed beside n2n."""
+"""Rows of the speed benchmark, and the runtimes that it compares with n2n."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def timed(**milliseconds: float) -> dict[str, Timing]:
     return {name.replace("_", " "): Timing((value / 1000,) * 3) for name, value in milliseconds.items()}
 
 
-def test_the_peer_of_a_ratio_is_the_best_in_float32() -> None:
+def test_ratio_is_to_the_fastest_float32_runtime() -> None:
     row = Row("photo", timed(n2n=500, eager=900, ONNX_Runtime=600, OpenVINO=750, OpenVINO_bfloat16=250))
     assert row.best == "ONNX Runtime"
     assert row.ratio == pytest.approx(1.2)
@@ -36,7 +36,7 @@ def test_the_peer_of_a_ratio_is_the_best_in_float32() -> None:
     assert row.ratio_to(row.apart) == pytest.approx(0.5)
 
 
-def test_a_row_of_n2n_and_bfloat16_alone_has_no_ratio() -> None:
+def test_row_without_a_float32_runtime_has_no_ratio() -> None:
     row = Row("photo", timed(n2n=500, OpenVINO_bfloat16=250))
     assert (row.best, row.ratio, row.apart) == (None, None, "OpenVINO bfloat16")
     assert Row("photo", timed(n2n=500)).apart is None
@@ -48,7 +48,7 @@ def model() -> Model:
 
 
 @pytest.mark.onnx
-def test_every_runtime_computes_what_the_network_does(model: Model, rng: np.random.Generator, onnxruntime: Any) -> None:
+def test_every_runtime_gives_the_network_s_output(model: Model, rng: np.random.Generator, onnxruntime: Any) -> None:
     x = rng.random((2, 3, 16, 24), dtype=np.float32)
     ways = runtimes.installed()
     assert ways[0] == "ONNX Runtime"
@@ -57,7 +57,7 @@ def test_every_runtime_computes_what_the_network_does(model: Model, rng: np.rand
         np.testing.assert_allclose(y, model.predict(x), rtol=0, atol=1e-2 if way == runtimes.BFLOAT16 else 1e-5)
 
 
-def test_a_picture_in_tiles_has_no_seams(model: Model, rng: np.random.Generator) -> None:
+def test_tiles_of_the_torch_script_are_seamless(model: Model, rng: np.random.Generator) -> None:
     picture = rng.random((3, 72, 88), dtype=np.float32)
     denoised = in_tiles(lambda shape: model.predict, picture, 32, MARGINS["ee559"])
     np.testing.assert_allclose(denoised, model.predict(picture[None])[0], rtol=0, atol=1e-6)
@@ -73,7 +73,7 @@ def test_a_picture_in_tiles_has_no_seams(model: Model, rng: np.random.Generator)
     ],
     ids=["inference", "step of a U-Net", "U-Net", "bundled model"],
 )
-def test_work_is_prepared_once_and_done_again(work: Callable[[], Callable[[], Any]]) -> None:
+def test_work_is_prepared_once_and_repeated(work: Callable[[], Callable[[], Any]]) -> None:
     run = work()
     assert np.all(np.isfinite(run()))
     assert np.all(np.isfinite(run()))
@@ -84,7 +84,7 @@ def pixels(path: Path) -> Array:
 
 
 @pytest.mark.onnx
-def test_the_script_makes_the_picture_that_n2n_makes(tmp_path: Path, onnxruntime: Any) -> None:
+def test_script_gives_the_image_of_n2n(tmp_path: Path, onnxruntime: Any) -> None:
     photo(tmp_path / "in.png", (41, 50, 3))
     assert n2n("export", "--onnx", "photo", tmp_path / "photo.onnx").code == 0
     assert n2n("denoise", "--model", "photo", tmp_path / "in.png", tmp_path / "ours.png").code == 0

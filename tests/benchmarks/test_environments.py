@@ -26,7 +26,7 @@ Processing /wheels/torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl
     assert downloads_of(output) == pytest.approx(16.5 + 0.5 + 1500 + 0.0009)
 
 
-def test_what_is_installed_has_its_version_and_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installed_packages_have_version_and_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     wheels = [_wheel(tmp_path, name, f"1.{i}") for i, name in enumerate(("toy", "torch", "helper"))]
@@ -39,7 +39,7 @@ def test_what_is_installed_has_its_version_and_size(tmp_path: Path, monkeypatch:
 
 
 def _wheel(folder: Path, name: str, version: str) -> Path:
-    """A package of two megabytes that packs well; `toy` needs the others."""
+    """Package of two megabytes that compresses well; `toy` depends on the others."""
     path = folder / f"{name}-{version}-py3-none-any.whl"
     needs = "Requires-Dist: torch\nRequires-Dist: helper\n" if name == "toy" else ""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -51,7 +51,7 @@ def _wheel(folder: Path, name: str, version: str) -> Path:
     return path
 
 
-def test_megabytes_are_of_files_and_not_of_what_links_lead_to(tmp_path: Path) -> None:
+def test_megabytes_exclude_linked_files(tmp_path: Path) -> None:
     within = tmp_path / "environment"
     (within / "lib").mkdir(parents=True)
     (within / "lib" / "a").write_bytes(bytes(1_500_000))
@@ -62,12 +62,12 @@ def test_megabytes_are_of_files_and_not_of_what_links_lead_to(tmp_path: Path) ->
     assert megabytes(within) == 2
 
 
-def test_output_of_a_command() -> None:
+def test_output_of_a_command_has_stdout_and_stderr() -> None:
     program = "import sys; print('one', flush=True); print('two', file=sys.stderr)"
     assert run([sys.executable, "-c", program]) == "one\ntwo\n"
 
 
-def test_a_command_does_not_find_this_checkout_or_inherited_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_finds_neither_this_checkout_nor_inherited_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     program = "import os; print(os.environ.get('PYTHONPATH'), os.environ.get('OPENBLAS_CORETYPE'), os.environ['HOME'])"
@@ -75,18 +75,18 @@ def test_a_command_does_not_find_this_checkout_or_inherited_paths(monkeypatch: p
     assert not Path(run([sys.executable, "-c", "import os; print(os.getcwd())"]).strip(), "n2n_cli").exists()
 
 
-def test_a_failing_command_is_reported_in_one_line() -> None:
+def test_failing_command_is_reported_in_one_line() -> None:
     with pytest.raises(FailedError) as caught:
         run([sys.executable, "-c", "import sys; print('first'); print('the cause\\n'); sys.exit(3)"])
     assert str(caught.value) == f"`{Path(sys.executable).name}` ended with 3: the cause"
 
 
-def test_a_missing_command_is_reported(tmp_path: Path) -> None:
+def test_missing_command_is_reported(tmp_path: Path) -> None:
     with pytest.raises(FailedError, match=r"^`rembg` cannot be started: No such file or directory$"):
         run([str(tmp_path / "rembg"), "i"])
 
 
-def test_a_command_is_killed_at_its_time_limit_with_its_children(tmp_path: Path) -> None:
+def test_command_is_killed_at_its_time_limit_with_its_children(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     program = (
         "import pathlib, subprocess, sys, time\n"
@@ -97,7 +97,7 @@ def test_a_command_is_killed_at_its_time_limit_with_its_children(tmp_path: Path)
     began = time.monotonic()
     with pytest.raises(FailedError, match=r"did not end in 2 s$"):
         run([sys.executable, "-c", program], limit=2)
-    assert time.monotonic() - began < 30  # it does not wait for the other one, which holds its output open
+    assert time.monotonic() - began < 30  # does not wait for the child that holds the output open
     child = int(pid_file.read_text())
     for _ in range(100):
         if not _alive(child):
@@ -107,7 +107,7 @@ def test_a_command_is_killed_at_its_time_limit_with_its_children(tmp_path: Path)
 
 
 def _alive(pid: int) -> bool:
-    """Tell if a process runs; a zombie, not yet reaped by its parent, does not."""
+    """Test if a process runs; a zombie that its parent has not reaped does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -116,6 +116,6 @@ def _alive(pid: int) -> bool:
     return not (status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
-def test_the_last_line_is_the_last_that_is_not_empty() -> None:
+def test_last_line_skips_empty_lines() -> None:
     assert last_line("one\n two three \n\n", 5) == "two t"
     assert last_line("\n") == ""

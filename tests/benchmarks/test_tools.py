@@ -25,12 +25,12 @@ def photographs(tmp_path: Path, rng: np.random.Generator) -> Path:
     for i in range(4):
         pixels = rng.integers(
             100, 156, size=(40, 48, 3), dtype=np.uint8
-        )  # far from black and white: nothing is clipped
+        )  # far from black and white, so that nothing is clipped
         write_picture(folder / f"{i}.png", Picture(pixels))
     return folder
 
 
-def test_the_noisy_pictures_are_spread_over_the_folder_and_drawn_once(photographs: Path, tmp_path: Path) -> None:
+def test_noisy_images_are_spread_over_the_folder_and_drawn_once(photographs: Path, tmp_path: Path) -> None:
     pairs = list(noisy_pictures(photographs, 2, 25.0, tmp_path))
     assert [(noisy.name, clean.name) for noisy, clean in pairs] == [
         ("noisy-0.png", "clean-0.png"),
@@ -47,7 +47,7 @@ def test_the_noisy_pictures_are_spread_over_the_folder_and_drawn_once(photograph
     np.testing.assert_array_equal(cut[1], whole[12:28, 16:32])
 
 
-def test_a_row_has_sensible_digits() -> None:
+def test_row_is_rounded() -> None:
     row = Measured("a", {"a": "1.0", "torch": "2.13.0+cpu"}, 200.4, 30.2, 753.9, 41.2, 161.7, [3.14, 2.72, 9.0], 29.876)
     row.said = "done | well"
     assert line(row) == "| a | a 1.0, torch 2.13.0+cpu | 200 (30) | 754 | 41 | 162 | 3.1 | 29.88 | done / well |"
@@ -55,19 +55,19 @@ def test_a_row_has_sensible_digits() -> None:
     assert "| 162 | 33 | 29.88 |" in line(row)
 
 
-def test_the_row_of_a_failure_says_why() -> None:
+def test_row_of_a_failure_states_the_reason() -> None:
     row = Measured("a", failed="`python` ended with 1: no network")
     assert line(row) == "| a |  |  |  |  |  |  |  | failed: `python` ended with 1: no network |"
 
 
 @pytest.mark.parametrize("name", TOOLS)
-def test_a_tool_is_handed_both_files_and_its_script_is_there(name: str) -> None:
+def test_tools_use_both_files_and_existing_scripts(name: str) -> None:
     program, *words = TOOLS[name].words
     assert {"IN", "OUT"} <= set(words)
     assert not program.endswith(".py") or (SCRIPTS / program).is_file()
 
 
-def test_a_tool_that_fails_does_not_stop_the_rest(
+def test_failing_tool_does_not_stop_the_rest(
     photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copying = ("python", "-c", COPYING, "IN", "OUT", "SECONDS")
@@ -89,7 +89,7 @@ def test_a_tool_that_fails_does_not_stop_the_rest(
     assert copied["installed"] == pytest.approx(2.0, abs=0.01)
     assert 0 < copied["install"] < copied["from_nothing"]
     assert len(copied["seconds"]) == 2
-    assert copied["psnr"] == pytest.approx(20.17, abs=0.15)  # that of the noise: 20 log10(255 / 25)
+    assert copied["psnr"] == pytest.approx(20.17, abs=0.15)  # the noisy images: 20 log10(255 / 25)
     assert copied["said"] == "copied | 30"
     assert (other["psnr"], other["seconds"]) == (None, [])
     output = capsys.readouterr().out

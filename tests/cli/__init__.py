@@ -1,4 +1,4 @@
-"""Helpers of the command line's tests: tiny inputs, and ways to run a command."""
+"""Tiny inputs for tests of the command line, and ways to run a command."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Answer(NamedTuple):
 
 
 def n2n(*words: str | Path) -> Answer:
-    """Run a command in this process."""
+    """Run a command in this process and return its exit code and outputs."""
     done = CliRunner().invoke(app, list(map(str, words)))
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception
@@ -63,16 +63,16 @@ def n2n(*words: str | Path) -> Answer:
 
 
 def failure(*words: str | Path) -> tuple[int, str, str]:
-    """Exit code, message and hint of a command that fails and writes nothing else."""
+    """Exit code, message and hint of a command that fails and prints nothing else."""
     answer = n2n("--quiet", *words)
     assert answer.out == ""
-    told = re.fullmatch(r"error: ([^\n]+)\n\nhint: ([^\n]+)\n", answer.err)
-    assert told, answer.err
-    return answer.code, told[1], told[2]
+    found = re.fullmatch(r"error: ([^\n]+)\n\nhint: ([^\n]+)\n", answer.err)
+    assert found, answer.err
+    return answer.code, found[1], found[2]
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """Environment of a command in a process of its own: one thread, a plain terminal."""
+    """Environment of a command in a separate process: one thread, a plain terminal."""
     kept = {
         k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "TERM", "COLUMNS", "TTY_COMPATIBLE")
     }
@@ -80,7 +80,7 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 def start(*words: str | Path, **streams: Any) -> subprocess.Popen[str]:
-    """Start a command in a process of its own."""
+    """Start a command in a separate process."""
     piped: dict[str, Any] = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
     piped |= {"stdin": subprocess.DEVNULL, "preexec_fn": default_signals, **streams}
     return subprocess.Popen([*N2N, *words], text=True, env=environment(), **piped)
@@ -88,7 +88,7 @@ def start(*words: str | Path, **streams: Any) -> subprocess.Popen[str]:
 
 @contextmanager
 def running(*words: str | Path, ignored: Signals | None = None) -> Iterator[subprocess.Popen[str]]:
-    """A command in a process of its own, which is killed after the block."""
+    """Context of a command in a separate process, which is killed at the end."""
 
     def ignore() -> None:
         default_signals()
@@ -104,7 +104,7 @@ def running(*words: str | Path, ignored: Signals | None = None) -> Iterator[subp
 
 
 def wait_for(begin: str, process: subprocess.Popen[str]) -> str:
-    """Everything on stderr up to a line that begins so."""
+    """Wait for a line on stderr with this beginning; return everything up to it."""
     assert process.stderr is not None
     lines = []
     for line in process.stderr:
@@ -115,23 +115,23 @@ def wait_for(begin: str, process: subprocess.Popen[str]) -> str:
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str, float]:
-    """Exit code, stdout, the rest of stderr, and the seconds that it took to end."""
+    """Exit code, stdout, the rest of stderr, and the seconds until the end."""
     began = time.monotonic()
     out, err = process.communicate(timeout=30)
     return process.returncode, out, err, time.monotonic() - began
 
 
 class Terminal(io.StringIO):
-    """A stream in this process that says it is a terminal."""
+    """Stream in this process that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
 def on_a_terminal(*words: str, stdout: bool = False, **variables: str) -> tuple[str, str]:
-    """Run a command whose stderr, and perhaps stdout, is a terminal of 80 columns.
+    """Run a command whose stderr, and optionally stdout, is a terminal of 80 columns.
 
-    Returns what is piped from stdout, and what the terminal got.
+    Returns the piped stdout and the output on the terminal.
     """
     terminal, side = pty.openpty()
     env = environment(COLUMNS="80", **variables)
@@ -140,7 +140,7 @@ def on_a_terminal(*words: str, stdout: bool = False, **variables: str) -> tuple[
     ) as process:
         os.close(side)
         seen = b""
-        with suppress(OSError):  # EIO: the other side is closed
+        with suppress(OSError):  # EIO when the process has closed its side
             while True:
                 seen += os.read(terminal, 65536)
         os.close(terminal)
@@ -150,12 +150,12 @@ def on_a_terminal(*words: str, stdout: bool = False, **variables: str) -> tuple[
 
 
 def lines_of(seen: str) -> list[str]:
-    """Lines that a terminal got, without its codes; a bar each time it is drawn."""
+    """Lines on a terminal without control codes; a progress bar counts each time that it is drawn."""
     return re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen))
 
 
 def photo(path: Path, shape: tuple[int, ...] = (24, 20, 3), seed: int = 0) -> Path:
-    """Write a smooth random picture of 8 bits."""
+    """Write a smooth random 8-bit image."""
     path.parent.mkdir(parents=True, exist_ok=True)
     coarse = np.random.default_rng(seed).integers(60, 200, size=(-(-shape[0] // 4), -(-shape[1] // 4), *shape[2:]))
     pixels = coarse.repeat(4, axis=0).repeat(4, axis=1)[: shape[0], : shape[1]].astype(np.uint8)

@@ -1,4 +1,4 @@
-"""A clock for tests of progress."""
+"""Clock for tests of progress."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import pytest
 
 
 class Clock:
-    """The clock that `n2n_cli.cli.progress` reads, set by hand.
+    """Clock that `n2n_cli.cli.progress` reads, set by the test.
 
     Attributes
     ----------
     seconds : float
-        Time that has passed.
+        Elapsed time.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Every command: help, usage errors, tracebacks, and the end of a process."""
+"""All commands: help, usage errors, tracebacks and exit codes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def raising(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `n2n denoise` fail in the library."""
+    """Make `n2n denoise` fail in the library."""
 
     def fail(path: object) -> None:
         try:
@@ -43,11 +43,11 @@ def raising(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-def test_help_is_for_stdout_and_names_the_commands(flag: str) -> None:
+def test_help_on_stdout_lists_the_commands(flag: str) -> None:
     answer = n2n(flag)
     assert (answer.code, answer.err) == (0, "")
     listed = answer.out.partition("Commands")[2]
-    assert re.findall(r"^│ (\w+)  +[A-Z].*[^.]\. +│$", listed, re.MULTILINE) == list(COMMANDS)  # no summary is cut off
+    assert re.findall(r"^│ (\w+)  +[A-Z].*[^.]\. +│$", listed, re.MULTILINE) == list(COMMANDS)  # untruncated
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -78,14 +78,14 @@ def test_version() -> None:
         (("eval", "--version"), "no such option: --version", "use `--version` by itself: `n2n --version`"),
     ],
 )  # fmt: skip
-def test_wrong_usage(words: tuple[str, ...], message: str, hint: str) -> None:
-    code, *told = failure(*words)
-    assert (code, told[1]) == (2, hint)
-    assert told[0].startswith(message)  # behind it, typer names what was perhaps meant
+def test_wrong_usage_is_refused(words: tuple[str, ...], message: str, hint: str) -> None:
+    code, *texts = failure(*words)
+    assert (code, texts[1]) == (2, hint)
+    assert texts[0].startswith(message)  # typer may append a suggestion
 
 
 @pytest.mark.parametrize("words", [("-q", "eval"), ("eval", "-q"), ("eval", "--quiet")])
-def test_quiet_verbose_and_debug_stand_before_or_behind_the_command(words: tuple[str, ...], here: Path) -> None:
+def test_global_options_before_or_after_the_command(words: tuple[str, ...], here: Path) -> None:
     workplace(here)
     assert n2n(*words, "tiny.pth", "--data", "photos").err == ""
     assert n2n("eval", "tiny.pth", "--data", "photos").err.startswith("PSNR of")
@@ -105,7 +105,7 @@ def test_quiet_verbose_and_debug_stand_before_or_behind_the_command(words: tuple
     ],
     ids=lambda words: words[0],
 )
-def test_quiet_prints_nothing_where_a_command_writes_files(words: tuple[str, ...], here: Path) -> None:
+def test_quiet_commands_that_write_files_print_nothing(words: tuple[str, ...], here: Path) -> None:
     workplace(here)
     Path("metrics.jsonl").write_text('{"epoch": 1, "loss": 0.5, "noisy_psnr": 20.5, "psnr": 21.5, "lr": 0.1}\n')
     assert n2n(*words, "-q") == (0, "", "")
@@ -156,7 +156,7 @@ def test_names_of_models_and_configurations_are_completed(
     assert shown.stdout.split() == wanted
 
 
-def test_an_error_without_a_hint_points_to_the_help(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_without_a_hint_points_to_the_help(monkeypatch: pytest.MonkeyPatch) -> None:
     raising(N2NError("no"), monkeypatch)
     assert failure("denoise", "a", "b") == (1, "no", "see `n2n denoise --help`")
     raising(ConfigError("no", hint="yes"), monkeypatch)
@@ -173,7 +173,7 @@ def test_an_error_without_a_hint_points_to_the_help(monkeypatch: pytest.MonkeyPa
         (KeyboardInterrupt(), 130, "interrupted", "no file is left half written"),
     ],
 )  # fmt: skip
-def test_what_the_library_did_not_foresee(
+def test_unexpected_errors_have_a_message_and_a_hint(
     error: BaseException, code: int, message: str, hint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raising(error, monkeypatch)
@@ -181,34 +181,34 @@ def test_what_the_library_did_not_foresee(
 
 
 @pytest.mark.parametrize("error", [N2NError("no", hint="yes"), ZeroDivisionError("no")])
-def test_debug_brings_the_traceback_back_with_its_cause(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_debug_prints_the_traceback_with_its_cause(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     raising(error, monkeypatch)
     answer = n2n("--debug", "denoise", "a", "b")
     assert answer.code == 1
     assert answer.err.count("Traceback (most recent call last):") == 2
     assert "ValueError: the cause" in answer.err
     assert re.search(r"\nerror: .*no\n\nhint: [^\n]+\n$", answer.err)
-    assert "Traceback" not in n2n("denoise", "a", "b").err  # it is not remembered
+    assert "Traceback" not in n2n("denoise", "a", "b").err  # `--debug` holds for one call
 
 
-def test_debug_shows_where_wrong_usage_is_found() -> None:
+def test_debug_prints_the_traceback_of_wrong_usage() -> None:
     answer = n2n("--debug", "bogus")
     assert answer.code == 2
     assert "Traceback" in answer.err
     assert answer.err.endswith("error: no such command 'bogus'\n\nhint: see `n2n --help`\n")
-    assert "Traceback" not in n2n("--bogus").err  # it is not remembered
+    assert "Traceback" not in n2n("--bogus").err  # `--debug` holds for one call
 
 
-def test_blas_is_prepared_before_a_command_imports_numpy() -> None:
+def test_blas_threads_are_set_before_numpy_is_imported() -> None:
     variables = {name: value for name, value in environment().items() if not name.endswith("_NUM_THREADS")}
     script = str(Path(sys.executable).with_name("n2n"))
     done = subprocess.run([script, "info", "--json"], capture_output=True, text=True, check=True, env=variables)
-    assert json.loads(done.stdout)["blas_threads"] in (1, None)  # None where BLAS does not tell
+    assert json.loads(done.stdout)["blas_threads"] in (1, None)  # None if BLAS does not report it
 
 
 @pytest.mark.parametrize("threads", ["0", "-1", "1.5", "two", "1025"])
 @pytest.mark.parametrize("words", [("train", "--config", "x.toml"), ("eval", "x.pth"), ("denoise", "a.png", "b.png")])
-def test_a_wrong_number_of_threads(words: tuple[str, ...], threads: str) -> None:
+def test_wrong_number_of_threads_is_refused(words: tuple[str, ...], threads: str) -> None:
     code, message, hint = failure(*words, "--threads", threads)
     assert (code, message) == (2, f"`--threads` is '{threads}', it must be a whole number from 1 to 1024")
     assert hint == "without it, every core that this process may use has a thread"
@@ -218,7 +218,7 @@ def test_a_wrong_number_of_threads(words: tuple[str, ...], threads: str) -> None
     "words",
     [("train", "--config", "tiny.toml"), ("eval", "tiny.pth"), ("denoise", "--model", "tiny.pth", "a.png", "b.png")],
 )
-def test_threads_reach_the_model_and_change_no_result(
+def test_threads_option_reaches_the_model_and_changes_no_result(
     words: tuple[str, ...], here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workplace(here)
@@ -237,7 +237,7 @@ def test_threads_reach_the_model_and_change_no_result(
     assert len({answer.out.replace(f"tiny-{i}", "run") for i, answer in enumerate(answers, 1)}) == 1
 
 
-def test_the_script_and_the_module_are_one_command() -> None:
+def test_script_and_module_are_the_same_command() -> None:
     for words in ((str(Path(sys.executable).with_name("n2n")),), N2N):
         done = subprocess.run([*words, "--version"], capture_output=True, text=True, check=True, env=environment())
         assert (done.stdout, done.stderr) == (f"n2n {__version__}\n", "")
@@ -248,7 +248,7 @@ def test_the_script_and_the_module_are_one_command() -> None:
     )
 
 
-def test_a_reader_that_leaves_ends_the_command_in_silence(here: Path) -> None:
+def test_closed_pipe_ends_the_command_silently(here: Path) -> None:
     workplace(here)
     with start("eval", "tiny.pth", "--data", "photos", "--json") as process:
         assert process.stdout is not None
@@ -275,7 +275,7 @@ def test_full_and_closed_streams(here: Path) -> None:
     assert closed.stderr.startswith("PSNR of the mean error")
 
 
-def test_a_name_that_the_terminals_alphabet_lacks(here: Path) -> None:
+def test_name_outside_the_terminal_s_encoding(here: Path) -> None:
     workplace(here)
     (here / "photos" / "0.png").rename(here / "photos" / "ö.png")
     command = [*N2N, "eval", "tiny.pth", "--data", "photos"]
@@ -286,9 +286,9 @@ def test_a_name_that_the_terminals_alphabet_lacks(here: Path) -> None:
     assert b"\n\\xf6.png\t" in done.stdout
 
 
-def test_nothing_raises_through_a_call_in_python() -> None:
+def test_app_called_from_python() -> None:
     with pytest.raises(SystemExit) as caught:
         app(["bogus"])
     assert caught.value.code == 2
-    with pytest.raises(Exception, match="No such command"):  # who asks for the error gets it
+    with pytest.raises(Exception, match="No such command"):  # callers can ask for the exception
         app(["bogus"], standalone_mode=False)

@@ -1,4 +1,4 @@
-"""`n2n compare`: the sheet, the figures, and what it refuses."""
+"""`n2n compare`: sheet, metrics and refusals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_sheet_and_the_figures_against_the_clean_picture() -> None:
+def test_sheet_and_metrics_with_a_clean_picture() -> None:
     answer = n2n("compare", "noisy.png", "denoised.png", "clean.png", "-o", "sheet.png")
     assert (answer.code, answer.err) == (0, "sheet: sheet.png\n")
     assert [line.split(" dB, SSIM ")[0].split(" PSNR ")[0] for line in answer.out.splitlines()] == [
@@ -36,15 +36,15 @@ def test_a_sheet_and_the_figures_against_the_clean_picture() -> None:
     assert len(np.unique(four)) > 100
 
 
-def test_a_sheet_does_not_replace_a_picture_that_it_shows() -> None:
+def test_sheet_does_not_overwrite_its_inputs() -> None:
     Path("link.png").symlink_to("clean.png")
-    for out, told in (("noisy.png", "`noisy.png`"), ("link.png", "`clean.png`, which is `link.png`")):
+    for out, name in (("noisy.png", "`noisy.png`"), ("link.png", "`clean.png`, which is `link.png`")):
         code, message, hint = failure("compare", "noisy.png", "denoised.png", "clean.png", "-o", out)
-        assert (code, message) == (2, f"the command would overwrite its own input {told}")
+        assert (code, message) == (2, f"the command would overwrite its own input {name}")
         assert hint == "another name for the output"
 
 
-def test_json_has_an_object_a_picture() -> None:
+def test_json_has_one_object_per_picture() -> None:
     answer = n2n("-q", "compare", "noisy.png", "clean.png", "clean.png", "-o", "s.jpg", "--json")
     noisy, denoised = (json.loads(line) for line in answer.out.splitlines())
     assert list(noisy) == ["picture", "psnr", "ssim", "sigma_255", "unit"]
@@ -54,7 +54,7 @@ def test_json_has_an_object_a_picture() -> None:
     assert json.loads(line)["sigma_255"] >= 0
 
 
-def test_transparency_and_other_changes_are_told() -> None:
+def test_ignored_transparency_is_noted() -> None:
     pixels = read_picture("noisy.png").pixels
     write_picture("alpha.png", Picture(pixels, alpha=np.full(pixels.shape[:2], 9, np.uint8)))
     answer = n2n("compare", "alpha.png", "denoised.png", "-o", "sheet.png")
@@ -62,7 +62,7 @@ def test_transparency_and_other_changes_are_told() -> None:
     assert answer.err == "alpha.png: its transparency is not shown\nsheet: sheet.png\n"
 
 
-def test_a_page_of_stacks_beside_a_single_clean_picture() -> None:
+def test_page_of_stacks_with_a_single_clean_picture() -> None:
     pages = [read_picture(f"{name}.png") for name in ("wide", "noisy", "denoised")]
     write_pages("noisy.tif", pages[:2])
     write_pages("denoised.tif", pages[::2])
@@ -77,12 +77,12 @@ def test_a_page_of_stacks_beside_a_single_clean_picture() -> None:
 
 @pytest.mark.parametrize("ending", [".jpg", ".tif", ".png", ".webp", ".bmp"])
 @pytest.mark.parametrize("orientation", [3, 6])
-def test_a_portrait_is_shown_upright_beside_its_denoised_version(orientation: int, ending: str) -> None:
+def test_rotated_picture_and_its_denoised_version_are_both_upright(orientation: int, ending: str) -> None:
     shown = np.zeros((60, 40, 3), np.uint8)
-    shown[:30] = 230  # the upper half is bright
+    shown[:30] = 230  # bright upper half
     stored = np.ascontiguousarray(np.rot90(shown) if orientation == 6 else np.rot90(shown, 2))
-    turned: Metadata = {"exif": exif_of(Orientation=orientation)}
-    write_picture("stored.jpg", Picture(stored, None, turned))
+    rotated: Metadata = {"exif": exif_of(Orientation=orientation)}
+    write_picture("stored.jpg", Picture(stored, None, rotated))
     assert n2n("-q", "denoise", "--strength", "0", "stored.jpg", f"out{ending}").code == 0
     sheets = []
     write_picture("shown.png", Picture(shown))
@@ -115,7 +115,7 @@ def test_crops_change_the_sheet() -> None:
         (["noisy.png", "-o", "s.png"], 2, "missing argument 'DENOISED'"),
     ],
 )
-def test_what_is_refused(words: list[str], code: int, message: str) -> None:
+def test_wrong_usage_is_refused(words: list[str], code: int, message: str) -> None:
     got = failure("compare", *words)
     assert got[0] == code
     assert message in got[1]

@@ -1,4 +1,4 @@
-"""Messages and results, on streams that are there, full, or closed."""
+"""Messages and results on open, full and closed streams."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.cli import Terminal
 from tests.nn.cases import some_examples
 
 
-def test_an_error_is_one_line_a_blank_one_and_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+def test_error_is_a_line_a_blank_line_and_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
     complain("`a\nb` is \x1b[31mmissing", "make\r\nit")
     assert capsys.readouterr() == ("", "error: `a\\nb` is \\x1b[31mmissing\n\nhint: make\\r\\nit\n")
     complain("nothing")
     assert capsys.readouterr() == ("", "error: nothing\n")
 
 
-def test_news_is_one_line_and_not_told_when_quiet(
+def test_message_is_one_line_and_omitted_when_quiet(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log("a\nb")
@@ -33,7 +33,7 @@ def test_news_is_one_line_and_not_told_when_quiet(
     assert capsys.readouterr() == ("", "")
 
 
-def test_with_stderr_closed_nothing_lands_among_the_results(capsys: pytest.CaptureFixture[str]) -> None:
+def test_messages_do_not_reach_stdout_when_stderr_is_closed(capsys: pytest.CaptureFixture[str]) -> None:
     with redirect_stderr(None):
         log("news")
         complain("error", "hint")
@@ -42,7 +42,7 @@ def test_with_stderr_closed_nothing_lands_among_the_results(capsys: pytest.Captu
     assert capsys.readouterr().out == "result\n"
 
 
-def test_news_that_nobody_can_read_do_not_stop_the_work() -> None:
+def test_broken_stderr_does_not_stop_the_work() -> None:
     class Gone(io.StringIO):
         def write(self, text: str) -> int:
             raise OSError(5, "Input/output error")
@@ -52,7 +52,7 @@ def test_news_that_nobody_can_read_do_not_stop_the_work() -> None:
         complain("error", "hint")
 
 
-def test_a_result_that_cannot_be_written_is_an_error() -> None:
+def test_result_that_cannot_be_written_is_an_error() -> None:
     class Full(io.StringIO):
         def flush(self) -> None:
             raise OSError(28, "No space left on device")
@@ -64,7 +64,7 @@ def test_a_result_that_cannot_be_written_is_an_error() -> None:
 
 @given(st.text() | st.text(st.characters(categories=("Cs", "Cc", "Zl", "Zp"))))
 @some_examples
-def test_printable_text_is_one_line_that_any_terminal_bears(text: str) -> None:
+def test_printable_text_is_one_line_without_control_characters(text: str) -> None:
     shown = printable(text)
     assert shown.isprintable()
     assert printable(shown) == shown
@@ -82,7 +82,7 @@ def test_printable_text_is_one_line_that_any_terminal_bears(text: str) -> None:
         (io.StringIO(), "xterm", False, False),
     ],
 )
-def test_progress_is_drawn_on_a_terminal_only(
+def test_progress_is_drawn_only_on_a_terminal(
     stream: io.StringIO, term: str, quiet: bool, drawn: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", term)

@@ -1,4 +1,4 @@
-"""`n2n eval`: tables, JSON, and what it refuses."""
+"""`n2n eval`: tables, JSON and refusals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from n2n_cli.models.model import Model
 from tests.cli import TINY, failure, lines_of, n2n, on_a_terminal, photo, start
 
 pytestmark = pytest.mark.usefixtures("here")
-FIGURES = {"noisy_psnr": 2, "psnr": 2, "noisy_ssim": 4, "ssim": 4}  # digits after the point
+FIGURES = {"noisy_psnr": 2, "psnr": 2, "noisy_ssim": 4, "ssim": 4}  # decimal places
 
 
 def scores(*words: str) -> list[dict[str, Any]]:
@@ -27,7 +27,7 @@ def scores(*words: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in answer.out.splitlines()]
 
 
-def test_json_has_an_object_a_picture_and_one_for_all() -> None:
+def test_json_has_one_object_per_picture_and_a_summary() -> None:
     *pictures, summary = scores("--data", "photos")
     assert [line["picture"] for line in pictures] == ["0.png", "1.png", "2.png"]
     assert summary["pictures"] == 3
@@ -35,7 +35,7 @@ def test_json_has_an_object_a_picture_and_one_for_all() -> None:
     assert all(list(line) == ["picture", *figures] for line in pictures)
     for key in figures:
         assert summary[key] == pytest.approx(np.mean([line[key] for line in pictures]))
-    assert summary["noisy_psnr"] == pytest.approx(20.17, abs=0.6)  # of sigma 25: 20 log10(255 / 25), less for clipping
+    assert summary["noisy_psnr"] == pytest.approx(20.17, abs=0.6)  # sigma 25: 20 log10(255 / 25), less by clipping
     assert list(summary) == [
         "summary",
         "pictures",
@@ -47,7 +47,7 @@ def test_json_has_an_object_a_picture_and_one_for_all() -> None:
     ]
 
 
-def test_a_page_of_stacks(here: Path) -> None:
+def test_page_of_stacks(here: Path) -> None:
     for folder in ("noisy", "truth", "stacks"):
         (here / folder).mkdir()
     first, second = (read_picture(here / "photos" / f"{number}.png") for number in (0, 1))
@@ -64,7 +64,7 @@ def test_a_page_of_stacks(here: Path) -> None:
     assert failure("eval", "tiny.pth", "--page", "4")[0] == 2
 
 
-def test_lines_for_a_pipe_and_the_whole_sets_figure_on_stderr() -> None:
+def test_tab_separated_lines_and_pooled_psnr_on_stderr() -> None:
     *pictures, summary = scores("--data", "photos")
     answer = n2n("eval", "tiny.pth", "--data", "photos")
     wanted = ["picture\tnoisy_psnr\tpsnr\tnoisy_ssim\tssim\tnoisy_rms\trms"]
@@ -79,7 +79,7 @@ def test_lines_for_a_pipe_and_the_whole_sets_figure_on_stderr() -> None:
     )
 
 
-def test_a_table_on_a_terminal(here: Path) -> None:
+def test_table_on_a_terminal(here: Path) -> None:
     (here / "photos" / "0.png").rename(here / "photos" / "[red]:heart:\n.png")
     rows = [line.split("\t") for line in n2n("-q", "eval", "tiny.pth", "--data", "photos").out.splitlines()]
     _, seen = on_a_terminal("-q", "eval", "tiny.pth", "--data", "photos", stdout=True, TERM="dumb")
@@ -93,7 +93,7 @@ def test_a_table_on_a_terminal(here: Path) -> None:
     assert rows[4][0] == "mean of 3"
 
 
-def test_csv_has_a_row_a_picture_and_the_means_on_stderr(here: Path) -> None:
+def test_csv_has_one_row_per_picture_and_means_on_stderr(here: Path) -> None:
     photo(here / "photos" / "3.png", seed=4).rename(here / "photos" / 'z",\n.png')
     *pictures, summary = scores("--data", "photos")
     answer = n2n("eval", "tiny.pth", "--data", "photos", "--csv")
@@ -109,7 +109,7 @@ def test_csv_has_a_row_a_picture_and_the_means_on_stderr(here: Path) -> None:
     ]
 
 
-def test_real_pairs_are_scored_as_they_are(here: Path) -> None:
+def test_real_pairs_are_scored_without_added_noise(here: Path) -> None:
     for i in range(3):
         photo(here / "real" / f"{i}.png", seed=i + (i == 1))
     first, second, third, summary = scores("--data", "real", "--clean", "photos")
@@ -124,7 +124,7 @@ def test_real_pairs_are_scored_as_they_are(here: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [[], ["--json"], ["--csv"]])
-def test_each_picture_is_printed_when_it_is_scored(words: list[str], here: Path) -> None:
+def test_each_score_is_printed_immediately(words: list[str], here: Path) -> None:
     for i in range(500):
         photo(here / "many" / f"{i:03}.png", (64, 64, 3))
     with start("eval", "tiny.pth", "--data", "many", *words) as process:
@@ -146,7 +146,7 @@ def test_each_picture_is_printed_when_it_is_scored(words: list[str], here: Path)
         (["--json"], True, False),
     ],
 )
-def test_a_bar_is_drawn_where_nothing_else_is(words: list[str], stdout: bool, drawn: bool) -> None:
+def test_bar_is_drawn_unless_the_terminal_shows_the_scores(words: list[str], stdout: bool, drawn: bool) -> None:
     out, seen = on_a_terminal("eval", "tiny.pth", "--data", "photos", *words, stdout=stdout)
     bars = [line for line in lines_of(seen) if line.endswith(" left")]
     assert bool(bars) is drawn
@@ -157,7 +157,7 @@ def test_a_bar_is_drawn_where_nothing_else_is(words: list[str], stdout: bool, dr
         assert out == n2n("-q", "eval", "tiny.pth", "--data", "photos", *words).out
 
 
-def test_names_that_are_no_text_stay_on_their_line(here: Path) -> None:
+def test_names_with_control_characters_stay_on_one_line(here: Path) -> None:
     folder = here / "odd"
     for i, name in enumerate(("a\tb\nc.png", "d\udcff.png")):
         photo(folder / f"{i}.png").rename(folder / name)
@@ -166,18 +166,18 @@ def test_names_that_are_no_text_stay_on_their_line(here: Path) -> None:
     assert [line.get("picture") for line in scores("--data", "odd")] == ["a\tb\nc.png", "d\udcff.png", None]
 
 
-def test_json_says_null_where_no_noise_is_left() -> None:
+def test_infinite_psnr_is_null_in_json() -> None:
     assert [line["noisy_psnr"] for line in scores("--data", "photos", "--noise", "gaussian:0")] == [None] * 4
 
 
-def test_options_are_heeded() -> None:
+def test_options_change_the_scores() -> None:
     plain = scores("--data", "photos")
     assert scores("--data", "photos", "--seed", "0") == plain
     assert scores("--data", "photos", "--seed", "1") != plain
     assert scores("--data", "photos", "--clip") != plain
     assert scores("--data", "photos", "--noise", "gaussian:5")[0]["noisy_psnr"] > plain[0]["noisy_psnr"] + 10
     assert scores("--data", "photos", "--crops", "5")[-1]["pictures"] == 5
-    assert scores()[-1]["pictures"] == 4  # the training's own validation pairs
+    assert scores()[-1]["pictures"] == 4  # validation pairs of the training
 
 
 def test_weights_of_pytorch_need_a_configuration() -> None:
@@ -208,13 +208,13 @@ def test_weights_of_pytorch_need_a_configuration() -> None:
         (["tiny.pth", "--crops", "3"], 2, "`--crops` requires `--data`"),
     ],
 )
-def test_what_is_refused(words: list[str], code: int, message: str) -> None:
+def test_wrong_usage_is_refused(words: list[str], code: int, message: str) -> None:
     got = failure("eval", *words)
     assert got[0] == code
     assert message in got[1]
 
 
-def test_an_ensemble_is_scored_in_place_of_the_model() -> None:
+def test_ensemble_option_changes_the_scores() -> None:
     alone, eight = (
         json.loads(n2n("eval", "tiny.pth", "--data", "photos", "--json", *more).out.splitlines()[-1])
         for more in ([], ["--ensemble"])
@@ -223,7 +223,7 @@ def test_an_ensemble_is_scored_in_place_of_the_model() -> None:
     assert alone["psnr"] != eight["psnr"]
 
 
-def test_a_damaged_picture_is_named_after_the_scores_before_it() -> None:
+def test_damaged_picture_is_named_after_earlier_scores() -> None:
     whole = Path("photos/1.png").read_bytes()
     Path("photos/1.png").write_bytes(whole[: len(whole) // 2])
     answer = n2n("eval", "tiny.pth", "--data", "photos", "--json")
@@ -231,7 +231,7 @@ def test_a_damaged_picture_is_named_after_the_scores_before_it() -> None:
     assert re.fullmatch(r"error: `photos/1\.png` [^\n]+\n\nhint: [^\n]+\n", answer.err)
 
 
-def test_the_network_of_another_configuration_does_not_fit() -> None:
+def test_configuration_of_another_network_is_refused() -> None:
     Path("wide.toml").write_text(TINY.replace("kernel_size = 3, padding = 1", "kernel_size = 1"))
     code, message, _ = failure("eval", "tiny.pth", "--config", "wide.toml", "--data", "photos")
     assert code == 1
@@ -240,7 +240,7 @@ def test_the_network_of_another_configuration_does_not_fit() -> None:
     assert "(3, 3, 1, 1)" in message
 
 
-def test_pictures_that_only_the_checkpoint_names_are_told() -> None:
+def test_held_out_pictures_of_the_checkpoint_are_named() -> None:
     answer = n2n("eval", "tiny.pth")
     assert answer.code == 0
     assert answer.err.startswith("pictures: held out from photos\n")

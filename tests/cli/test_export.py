@@ -1,4 +1,4 @@
-"""`n2n export`: its line, and what it refuses."""
+"""`n2n export`: output and refusals."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.cli import failure, n2n
 pytestmark = pytest.mark.usefixtures("here")
 
 
-def test_the_file_and_its_size_are_named() -> None:
+def test_file_and_its_size_are_printed() -> None:
     answer = n2n("export", "tiny.pth", "small.pth")
     assert answer == (0, f"small.pth: {Path('small.pth').stat().st_size:,} bytes\n", "")
 
 
-def test_a_checkpoint_does_not_replace_one_that_it_is_made_from() -> None:
+def test_output_does_not_overwrite_its_inputs() -> None:
     Path("other.pth").write_bytes(Path("tiny.pth").read_bytes())
     before = Path("other.pth").read_bytes()
     for words in (["other.pth", "other.pth"], ["--average", "other.pth", "tiny.pth", "./other.pth"]):

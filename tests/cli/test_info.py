@@ -1,4 +1,4 @@
-"""`n2n info`: lines, JSON, and what it refuses."""
+"""`n2n info`: lines, JSON and refusals."""
 
 from __future__ import annotations
 
@@ -20,25 +20,22 @@ from n2n_cli.models.model import Model
 from n2n_cli.noise.analysis import analyse_noise
 from n2n_cli.noise.gaussian import blurred
 from n2n_cli.system.json_lines import json_line
-from tests.cli import failure, n2n, workplace
+from tests.cli import failure, n2n
 
 SYSTEM = System("0.1", "3.11", "2.0", "a CPU", ("avx", "fma"), 2, "OpenBLAS 0.3", "Zen", 1, 99.6, 200.0)
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
+def machine(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     describe(monkeypatch, SYSTEM)
-    workplace(tmp_path)
-    return tmp_path
 
 
 def describe(monkeypatch: pytest.MonkeyPatch, system: System) -> None:
-    """Let the commands of a test find this machine."""
+    """Replace the description of this machine."""
     monkeypatch.setattr("n2n_cli.info.machine.describe_system", lambda: system)
 
 
-def test_the_machine_in_aligned_lines() -> None:
+def test_machine_is_printed_in_aligned_lines() -> None:
     assert n2n("info") == (
         0,
         """\
@@ -56,7 +53,7 @@ sgemm, 2 threads        200 GFLOP/s
     )
 
 
-def test_a_machine_that_tells_little(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_facts_of_the_machine_are_printed_or_omitted(monkeypatch: pytest.MonkeyPatch) -> None:
     describe(monkeypatch, System("0.1", "3.11", "2.0", "arm64", (), 1, "accelerate", None, None, 7.0, 7.0))
     assert n2n("info").out.splitlines()[4:] == [
         "vector instructions     unknown",
@@ -66,7 +63,7 @@ def test_a_machine_that_tells_little(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-def test_a_checkpoint_layer_by_layer() -> None:
+def test_checkpoint_is_printed_layer_by_layer() -> None:
     Model.from_checkpoint("tiny.pth").save("a\nb.pth", epoch=12, psnr=23.456, noisy_psnr=20.1)
     answer = n2n("info", "a\nb.pth")
     assert (answer.code, answer.err) == (0, "")
@@ -91,7 +88,7 @@ sum                                                                             
     )
 
 
-def test_a_configuration_has_no_epoch() -> None:
+def test_configuration_has_no_epoch() -> None:
     lines = n2n("info", "tiny.toml").out.splitlines()
     assert lines[9:15] == [
         "network                 tiny.toml",
@@ -103,7 +100,7 @@ def test_a_configuration_has_no_epoch() -> None:
     ]
 
 
-def test_a_picture_in_aligned_lines() -> None:
+def test_picture_is_printed_in_aligned_lines() -> None:
     answer = n2n("info", "photos/0.png")
     assert answer == (
         0,
@@ -120,7 +117,7 @@ noise     {analyse_noise(read_picture("photos/0.png").pixels)}
     )
 
 
-def test_the_noise_of_a_picture_is_told_in_a_line(rng: np.random.Generator) -> None:
+def test_noise_of_a_picture_is_one_line(rng: np.random.Generator) -> None:
     noise = blurred(rng.standard_normal((256, 256, 1), dtype=np.float32), 1)
     pixels = np.clip(np.rint(120 + 10 * noise), 0, 255).astype(np.uint8)
     write_pages("noisy.png", [Picture(pixels)])
@@ -130,7 +127,7 @@ def test_the_noise_of_a_picture_is_told_in_a_line(rng: np.random.Generator) -> N
     assert float(found[1]) == pytest.approx(10, rel=0.25)
 
 
-def test_what_a_picture_may_have_besides() -> None:
+def test_optional_facts_of_a_picture() -> None:
     pages = [
         Picture(
             np.full((3, 4, 1), 0.5, np.float32),
@@ -173,26 +170,26 @@ def test_axes_pixel_size_and_channels_of_a_stack() -> None:
     assert facts["pixel_size"]["Z"] == [1.5, "µm"]
 
 
-def test_a_picture_of_many_channels() -> None:
+def test_number_of_channels_of_a_picture_is_printed() -> None:
     pixels = np.zeros((4, 5, 6), np.uint8)
     tifffile.imwrite("many.tif", pixels, photometric="minisblack", planarconfig="contig", metadata=None)
     assert "pixels    6 channels, 8 bits a channel\n" in n2n("info", "many.tif").out
 
 
-def test_a_picture_as_json_is_without_the_machine() -> None:
+def test_json_of_a_picture_omits_the_machine() -> None:
     answer = n2n("info", "photos/0.png", "--json")
     assert (answer.code, answer.err, answer.out.count("\n")) == (0, "", 1)
     assert json.loads(answer.out) == json.loads(json_line(asdict(describe_picture("photos/0.png"))))
 
 
-def test_json_is_one_object_with_every_fact() -> None:
-    told = json.loads(n2n("info", "--json").out)
-    assert told == {**json.loads(json.dumps(asdict(SYSTEM))), "network": None}
+def test_json_has_all_facts_of_machine_and_network() -> None:
+    found = json.loads(n2n("info", "--json").out)
+    assert found == {**json.loads(json.dumps(asdict(SYSTEM))), "network": None}
     answer = n2n("info", "tiny.pth", "--json")
     assert (answer.code, answer.err, answer.out.count("\n")) == (0, "", 1)
-    told = json.loads(answer.out)
-    assert told["network"] == json.loads(json.dumps(asdict(describe_source("tiny.pth"))))
-    assert told["network"]["layers"][0]["output"] == [3, 8, 8]
+    found = json.loads(answer.out)
+    assert found["network"] == json.loads(json.dumps(asdict(describe_source("tiny.pth"))))
+    assert found["network"]["layers"][0]["output"] == [3, 8, 8]
 
 
 def test_weights_of_pytorch_need_a_configuration() -> None:
@@ -214,7 +211,7 @@ def test_weights_of_pytorch_need_a_configuration() -> None:
         (["--config", "default"], 2, "`--config` needs the checkpoint that it fits"),
     ],
 )
-def test_what_is_refused(words: list[str], code: int, message: str) -> None:
+def test_wrong_usage_is_refused(words: list[str], code: int, message: str) -> None:
     got = failure("info", *words)
     assert got[0] == code
     assert message in got[1]

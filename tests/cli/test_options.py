@@ -1,4 +1,4 @@
-"""Parsers of options, how a wrong value is reported, and rules between options."""
+"""Parsers of options, error messages, and rules between options."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from tests.cli.test_app import COMMANDS
         (memory_size, "300000000", 300_000_000),
     ],
 )
-def test_parsers_give_the_value_in_its_type(parse: Callable[[str], object], text: str, value: object) -> None:
+def test_parsers_return_values_of_the_right_type(parse: Callable[[str], object], text: str, value: object) -> None:
     assert parse(text) == value
     assert type(parse(text)) is type(value)
 
@@ -79,22 +79,20 @@ def test_parsers_give_the_value_in_its_type(parse: Callable[[str], object], text
         ),
     ],
 )
-def test_an_error_names_the_option_its_value_and_an_example(
-    option: str, texts: list[str], needed: str, hint: str
-) -> None:
+def test_error_names_the_option_its_value_and_an_example(option: str, texts: list[str], needed: str, hint: str) -> None:
     for text in texts:
         got = failure("denoise", "--self", "in.png", "out.png", option, text)
         assert got == (2, f"`{option}` is '{text}', it must be {needed}", hint)
 
 
 @pytest.mark.parametrize("command", [("denoise", "a", "b"), ("eval", "x.pth"), ("info", "x.pth")])
-def test_an_error_of_the_library_names_the_option_too(command: tuple[str, ...]) -> None:
+def test_error_of_the_library_names_the_option(command: tuple[str, ...]) -> None:
     code, message, hint = failure(*command, "--config", "missing")
     assert (code, message) == (2, "`--config` is 'missing': there is no configuration `missing`")
     assert hint.startswith("shipped: ")
 
 
-def test_an_option_that_requires_another() -> None:
+def test_option_without_the_one_it_requires_is_refused() -> None:
     requires("--seconds", None, {"--self": False})
     requires("--seconds", 0, {"--self": True})
     requires("--json", True, {"--report": False, "--dry-run": True})
@@ -104,7 +102,7 @@ def test_an_option_that_requires_another() -> None:
     assert caught.value.hint == "add `--data` or `--clip`, or leave out `--seed`"
 
 
-def test_options_that_exclude_each_other() -> None:
+def test_options_that_exclude_one_another() -> None:
     exclusive({"--json": True, "--csv": False, "--seed": None})
     with pytest.raises(UsageError, match=r"^`--json` and `--seed` cannot be used together: one is enough$") as caught:
         exclusive({"--json": True, "--csv": False, "--seed": 0}, why="one is enough")
@@ -126,7 +124,7 @@ def test_help_and_default_of_an_option_fit_into_80_columns(command: str) -> None
 
 
 def defaults(command: str) -> dict[str, str]:
-    """Defaults that a command's help shows, by option."""
+    """Defaults shown in a command's help, by option."""
     lines = [line.strip("│ ") for line in n2n(command, "--help").out.splitlines() if line.startswith("│")]
     shown = re.findall(r"^(--[a-z-]+) ((?:(?!--).*\n)*)", "\n".join([*lines, ""]), re.MULTILINE)
     texts = {name: re.search(r"\[default:\s+\(?([^\])]+)", text) for name, text in shown}
@@ -134,7 +132,7 @@ def defaults(command: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_option_has_its_place_in_a_panel(command: str) -> None:
+def test_every_option_is_in_a_panel_of_the_help(command: str) -> None:
     found = typer.main.get_command(app).commands[command]  # type: ignore[attr-defined]
     placed = [flag for flags in PANELS[command].values() for flag in flags.split()]
     known = [param for param in found.params if param.param_type_name == "option"]
@@ -148,7 +146,7 @@ def test_every_option_has_its_place_in_a_panel(command: str) -> None:
     assert titles == [*PANELS[command], EVERYWHERE]
 
 
-def test_help_shows_the_librarys_defaults_and_limits() -> None:
+def test_help_shows_the_library_s_defaults_and_limits() -> None:
     shown = defaults("denoise")
     assert (shown["--strength"], shown["--pd"], shown["--max-pixels"]) == ("1", "1", str(MAX_PIXELS))
     assert failure("denoise", "a", "b", "--pd", "5")[1].endswith(f" from 1 to {MOST_FACTOR}")

@@ -1,9 +1,8 @@
-"""`n2n plot`: the file, its name on stdout, and what it refuses."""
+"""`n2n plot`: file, output and refusals."""
 
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -25,7 +24,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_several_runs_in_one_picture() -> None:
+def test_several_runs_in_one_plot() -> None:
     assert n2n("plot", "runs/a", "runs/b/metrics.jsonl", "-o", "plot.png") == (0, "plot.png\n", "")
     pixels = read_picture("plot.png").pixels
     assert pixels.shape[1] == 1050
@@ -34,7 +33,7 @@ def test_several_runs_in_one_picture() -> None:
     assert "<!-- validation PSNR (dB) -->" in Path("plot.svg").read_text()
 
 
-def test_each_run_has_a_name_of_its_own() -> None:
+def test_runs_have_different_names() -> None:
     assert n2n("plot", "runs/a", "runs/b", "old/a/", "-o", "plot.svg").code == 0
     texts = re.findall(r"<!-- (.*) -->", Path("plot.svg").read_text())
     assert [text for text in dict.fromkeys(texts) if text in ("a", "b", "runs/a", "old/a")] == ["runs/a", "b", "old/a"]
@@ -51,13 +50,13 @@ def test_each_run_has_a_name_of_its_own() -> None:
         (["runs/a", "-o", "no/a.png"], 1, "`no/a.png` cannot be written: No such file or directory"),
     ],
 )
-def test_what_is_refused(words: list[str], code: int, message: str) -> None:
+def test_wrong_usage_is_refused(words: list[str], code: int, message: str) -> None:
     got = failure("plot", *words)
     assert (got[0], message in got[1]) == (code, True), got
     assert not Path("a.png").exists()
 
 
-def test_a_plot_does_not_replace_what_it_shows() -> None:
+def test_plot_does_not_overwrite_its_inputs() -> None:
     Path("a.png").write_text(LINE)
     Path("b.svg").symlink_to("runs/b/metrics.jsonl")
     for words in (["a.png", "-o", "a.png"], ["runs/a", "runs/b", "-o", "b.svg"]):
@@ -65,24 +64,7 @@ def test_a_plot_does_not_replace_what_it_shows() -> None:
     assert Path("runs/b/metrics.jsonl").read_text() == LINE
 
 
-def test_help_loads_nothing_heavy() -> None:
-    program = """
-import sys
-from n2n_cli.cli.app import app
-for command in ("sweep", "plot"):
-    try:
-        app([command, "--help"])
-    except SystemExit:
-        pass
-unneeded = {"numpy", "matplotlib", "multiprocessing", "tomllib", "n2n_cli.sweeps.grid"}
-print(*(unneeded & set(sys.modules)), file=sys.stderr)
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.count("Examples:") == 2
-    assert done.stderr == "\n"
-
-
-def test_without_matplotlib_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_matplotlib_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     got = failure("plot", "runs/a", "-o", "a.png")
     assert got == (1, "matplotlib is not installed", "plots need matplotlib: `pip install 'n2n-cli[plot]'`")

@@ -1,4 +1,4 @@
-"""Plugins: who may load them, their errors, and what their layers, losses and noise models do in the commands."""
+"""Plugins on the command line: loading, errors, and their layers, losses and noise models."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from n2n_cli.engine import tiling
 from n2n_cli.errors import ConfigError
 from n2n_cli.models.model import Model
 from n2n_cli.system.plugins import loaded_plugins
-from tests.cli import TINY, environment, failure, n2n, photo, start, workplace
+from tests.cli import TINY, environment, failure, n2n, photo, start
 from tests.registries import restored
 
 PLUGIN = """
@@ -84,25 +84,23 @@ OTHERS = "`--plugin FILE.py` loads others"
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.chdir(tmp_path)
-    workplace(tmp_path)
-    (tmp_path / "my.py").write_text(PLUGIN)
-    (tmp_path / "own.toml").write_text(OWN)
-    (tmp_path / "loading.toml").write_text('plugins = ["my.py"]\n' + OWN)
+def here(here: Path) -> Iterator[Path]:
+    (here / "my.py").write_text(PLUGIN)
+    (here / "own.toml").write_text(OWN)
+    (here / "loading.toml").write_text('plugins = ["my.py"]\n' + OWN)
     with restored():
-        yield tmp_path
+        yield here
 
 
 def checkpoint(name: str = "own.pth") -> str:
-    """An untrained checkpoint of `own.toml`; nothing stays registered."""
+    """Write an untrained checkpoint of `own.toml`, with nothing left registered."""
     with restored():
         Model.from_config(load_config("loading.toml", plugins=True), threads=1).save(name)
     return name
 
 
 def changed(source: str, **tables: Any) -> str:
-    """A checkpoint with other tables in its configuration."""
+    """Write a checkpoint with other tables in its configuration."""
     tree = read_checkpoint(source)
     tree["config"] |= tables
     write_checkpoint(Path("changed.pth"), tree)
@@ -122,7 +120,7 @@ def changed(source: str, **tables: Any) -> str:
         ("--plugin", "other.py", "--plugin", "my.py", "info", "own.toml"),
     ],
 )
-def test_the_option_may_stand_anywhere_and_be_given_several_times(words: tuple[str, ...], here: Path) -> None:
+def test_option_may_stand_anywhere_and_be_repeated(words: tuple[str, ...], here: Path) -> None:
     (here / "other.py").write_text("x = 1\n")
     answer = n2n(*words)
     assert answer.code == 0, answer.err
@@ -130,7 +128,7 @@ def test_the_option_may_stand_anywhere_and_be_given_several_times(words: tuple[s
     assert loaded_plugins() == [str(here.resolve() / name) for name in ("other.py", "my.py") if name in " ".join(words)]
 
 
-def test_a_configuration_names_plugins_beside_itself(here: Path) -> None:
+def test_plugins_are_relative_to_their_configuration(here: Path) -> None:
     (here / "folder").mkdir()
     (here / "folder" / "deep.py").write_text(PLUGIN)
     (here / "folder" / "a.toml").write_text('plugins = ["deep.py"]\n' + OWN)
@@ -144,7 +142,7 @@ def test_a_configuration_names_plugins_beside_itself(here: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["3", '"my.py"', "[3]", "{}", '["a\\u0000"]'])
-def test_a_list_of_plugins_that_is_none(value: str, here: Path) -> None:
+def test_invalid_list_of_plugins_is_refused(value: str, here: Path) -> None:
     (here / "a.toml").write_text(f"plugins = {value}\n" + TINY)
     code, message, hint = failure("train", "--config", "a.toml")
     assert code == 2
@@ -152,7 +150,7 @@ def test_a_list_of_plugins_that_is_none(value: str, here: Path) -> None:
     assert hint == 'for example `plugins = ["my_layers.py"]`'
 
 
-def test_plugins_that_cannot_be_loaded(here: Path) -> None:
+def test_plugins_that_cannot_be_loaded_are_refused(here: Path) -> None:
     takes = "`--plugin FILE.py` takes the path of a Python file"
     assert failure("--plugin", "absent.py", "models") == (2, "there is no plugin `absent.py`", takes)
     (here / "a.toml").write_text('plugins = ["absent.py"]\n' + TINY)
@@ -164,7 +162,7 @@ def test_plugins_that_cannot_be_loaded(here: Path) -> None:
     assert failure("models", "--plugin", "taken.py") == (2, message, "rename `ReLU`")
 
 
-def test_debug_shows_the_traceback_of_a_plugin(here: Path) -> None:
+def test_debug_prints_the_traceback_of_a_plugin(here: Path) -> None:
     (here / "bad.py").write_text("def f():\n    return {}['key']\n\nf()\n")
     message, hint = "the plugin `bad.py`, line 2: KeyError: 'key'", "`n2n --debug ...` shows the traceback"
     assert failure("--plugin", "bad.py", "models") == (2, message, hint)
@@ -174,12 +172,12 @@ def test_debug_shows_the_traceback_of_a_plugin(here: Path) -> None:
     assert answer.err.endswith(f"error: {message}\n\nhint: {hint}\n")
 
 
-def test_an_option_of_a_command_knows_what_a_plugin_behind_it_registers() -> None:
+def test_plugin_option_is_applied_before_other_options() -> None:
     answer = n2n("train", "--config", "tiny.toml", "--noise", "mine:9", "--epochs", "1", "--plugin", "my.py")
     assert answer.code == 0, answer.err
 
 
-# What may not name a plugin
+# Files that may not name plugins
 
 
 def refused_key(origin: str) -> tuple[int, str, str]:
@@ -187,7 +185,7 @@ def refused_key(origin: str) -> tuple[int, str, str]:
     return 2, message, "without the key, `--plugin FILE.py` loads them"
 
 
-def test_a_checkpoint_loads_no_plugin(here: Path) -> None:
+def test_checkpoint_loads_no_plugin(here: Path) -> None:
     path = changed("tiny.pth", plugins=[str(here / "my.py")])
     photo(here / "a.png")
     for words in (
@@ -201,7 +199,7 @@ def test_a_checkpoint_loads_no_plugin(here: Path) -> None:
     assert loaded_plugins() == []
 
 
-def test_a_run_folder_loads_no_plugin_when_it_is_resumed(here: Path) -> None:
+def test_resumed_run_folder_loads_no_plugin(here: Path) -> None:
     run = here / "run"
     run.mkdir()
     (run / "config.toml").write_text('plugins = ["../my.py"]\n' + OWN)
@@ -211,7 +209,7 @@ def test_a_run_folder_loads_no_plugin_when_it_is_resumed(here: Path) -> None:
     assert loaded_plugins() == []
 
 
-def test_a_configuration_that_is_looked_at_loads_no_plugin() -> None:
+def test_info_loads_no_plugin() -> None:
     assert failure("info", "loading.toml") == refused_key("loading.toml")
     with pytest.raises(ConfigError, match="`plugins` is not allowed here"):
         load_config("loading.toml")
@@ -230,17 +228,17 @@ def test_a_configuration_that_is_looked_at_loads_no_plugin() -> None:
         ("theirs/config.toml", ("eval", "tiny.pth", "--config", "theirs/config.toml")),
     ],
 )
-def test_a_file_named_as_another_configuration_loads_no_plugin(name: str, words: tuple[str, ...], here: Path) -> None:
+def test_file_named_as_a_shipped_configuration_loads_no_plugin(name: str, words: tuple[str, ...], here: Path) -> None:
     (here / "theirs").mkdir()
     (here / name).write_text(f'plugins = ["{here}/my.py"]\n' + OWN)
     code, message, hint = failure(*words)
-    told = f"`{name}` is named as a shipped configuration or one in a run folder: its `plugins` are not loaded"
-    assert (code, message[-len(told) :]) == (2, told)
+    found = f"`{name}` is named as a shipped configuration or one in a run folder: its `plugins` are not loaded"
+    assert (code, message[-len(found) :]) == (2, found)
     assert hint == "if you trust the file, give it another name"
     assert loaded_plugins() == []
 
 
-def test_a_shell_that_completes_words_loads_no_plugin(here: Path) -> None:
+def test_shell_completion_loads_no_plugin(here: Path) -> None:
     (here / "log.py").write_text("open('log', 'w').close()\n")
     for typed in ("n2n --plugin log.py den", "n2n denoise --plugin log.py --rec"):
         asked = {"_N2N_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
@@ -250,10 +248,10 @@ def test_a_shell_that_completes_words_loads_no_plugin(here: Path) -> None:
     assert not (here / "log").exists()
 
 
-# Names that are not registered
+# Unregistered names
 
 
-def test_a_checkpoint_whose_plugin_is_missing(here: Path) -> None:
+def test_checkpoint_without_its_plugin_is_refused(here: Path) -> None:
     path = checkpoint()
     photo(here / "a.png")
     hint = "`n2n --plugin FILE.py ...` loads the file that defines it"
@@ -264,26 +262,26 @@ def test_a_checkpoint_whose_plugin_is_missing(here: Path) -> None:
         ({"network": {"layers": [{"type": "ReLU"}]}, "data": {}, "train": loss}, '`train.loss` is "Half", it must be'),
         ({"data": {"noise": "mine:20"}}, '`data.noise` is "mine:20", it must be a noise model and its strength'),
     ):
-        code, found, told = failure("denoise", "--model", changed(path, **tables), "a.png", "b.png")
-        assert (code, told) == (2, hint)
+        code, found, found_hint = failure("denoise", "--model", changed(path, **tables), "a.png", "b.png")
+        assert (code, found_hint) == (2, hint)
         assert found.startswith("`changed.pth`: ")
         assert message in found
 
 
-def test_a_configuration_whose_plugin_is_missing(here: Path) -> None:
+def test_configuration_without_its_plugin_is_refused(here: Path) -> None:
     for text, hint in (
         (TINY.replace('"Sigmoid"', '"Sigmoids"'), f"did you mean `Sigmoid`? ({OTHERS})"),
         (TINY + 'loss = "Half"\n', OTHERS),
         (TINY.replace("[data]\n", '[data]\nnoise = "mine:20"\n'), OTHERS),
     ):
         (here / "a.toml").write_text(text)
-        code, _, told = failure("train", "--config", "a.toml")
-        assert (code, told) == (2, hint)
+        code, _, found = failure("train", "--config", "a.toml")
+        assert (code, found) == (2, hint)
     strength = failure("train", "--config", "tiny.toml", "--noise", "gaussian:-1")
-    assert strength[2] == "see `n2n train --help`"  # no plugin would help
+    assert strength[2] == "see `n2n train --help`"  # a plugin would not help
 
 
-# Layers that fail
+# Failing layers
 
 
 def with_layer(here: Path, name: str) -> str:
@@ -291,23 +289,23 @@ def with_layer(here: Path, name: str) -> str:
     return "a.toml"
 
 
-def test_a_layer_without_backward_cannot_be_trained(here: Path) -> None:
+def test_layer_without_backward_cannot_be_trained(here: Path) -> None:
     code, message, hint = failure("--plugin", "my.py", "train", "--config", with_layer(here, "OneWay"))
     assert (code, message) == (1, "OneWay cannot be trained: it has no `backward`")
     assert hint == "define `backward(self, grad_output)`; it returns the gradient with respect to the input"
 
 
-def test_a_layer_that_fails_is_not_blamed_on_n2n_alone(here: Path) -> None:
+def test_failing_layer_is_a_fault_of_n2n_or_a_plugin(here: Path) -> None:
     code, message, hint = failure("--plugin", "my.py", "train", "--config", with_layer(here, "Broken"))
     assert code == 1
     assert message.startswith("IndexError: too many indices for array")
     assert hint == "this is a fault of n2n or of a plugin; `n2n --debug ...` shows where"
 
 
-# Work
+# Training and denoising
 
 
-def test_a_training_with_a_plugin_is_resumed_to_the_same_weights(here: Path) -> None:
+def test_training_with_a_plugin_resumes_to_the_same_weights(here: Path) -> None:
     assert n2n("train", "--config", "loading.toml", "--epochs", "2", "--out", "whole").code == 0
     assert n2n("train", "--config", "loading.toml", "--epochs", "1", "--out", "parts").code == 0
     answer = n2n("train", "--resume", "parts", "--epochs", "2", "--plugin", "my.py")
@@ -317,7 +315,7 @@ def test_a_training_with_a_plugin_is_resumed_to_the_same_weights(here: Path) -> 
         np.testing.assert_array_equal(whole[name], parts[name])
 
 
-def test_an_interrupted_training_tells_how_to_go_on_with_its_plugin(here: Path) -> None:
+def test_hint_for_resuming_names_the_plugin(here: Path) -> None:
     long = ["train", "--config", "loading.toml", "--epochs", "1000000", "--out", "run"]
     with start(*long) as process:
         assert process.stderr is not None
@@ -330,7 +328,7 @@ def test_an_interrupted_training_tells_how_to_go_on_with_its_plugin(here: Path) 
     assert re.search(rf"`n2n train --resume run --plugin {place}` continues it\n$", err)
 
 
-def test_a_sweep_trains_with_a_plugin() -> None:
+def test_sweep_loads_plugins_in_its_jobs() -> None:
     words = ("sweep", "--param", "train.lr", "--values", "0.1,0.2", "--epochs", "1", "--jobs", "2")
     for config in (("--config", "loading.toml"), ("--config", "own.toml", "--plugin", "my.py", "--out", "other")):
         answer = n2n(*words, *config)
@@ -338,7 +336,7 @@ def test_a_sweep_trains_with_a_plugin() -> None:
         assert "train.lr=0." in answer.out
 
 
-def test_a_picture_is_the_same_in_tiles_in_bands_and_as_a_whole(here: Path) -> None:
+def test_plugin_layer_in_tiles_and_bands_is_seamless(here: Path) -> None:
     path = checkpoint()
     pixels = np.asarray(Image.open(photo(here / "a.png", (80, 60, 3))))
     answer = n2n("--plugin", "my.py", "denoise", "--model", path, "a.png", "b.png")
@@ -350,14 +348,5 @@ def test_a_picture_is_the_same_in_tiles_in_bands_and_as_a_whole(here: Path) -> N
     np.testing.assert_allclose(executor.in_bands(x), whole, atol=1e-6)
     np.testing.assert_allclose(tiling.apply(executor, x, tile=16), whole, atol=1e-6)
     written = np.asarray(Image.open("b.png")).transpose(2, 0, 1) / 255
-    inside = np.s_[:, 8:-8, 8:-8]  # at the border `denoise` mirrors the picture
+    inside = np.s_[:, 8:-8, 8:-8]  # `denoise` mirrors the image at its border
     np.testing.assert_allclose(written[inside], whole[0].clip(0, 1)[inside], atol=0.51 / 255)
-
-
-def test_help_is_as_fast_as_before() -> None:
-    program = (
-        "import sys; from n2n_cli.cli.app import app\ntry: app(['denoise', '--help'])\nfinally: print(*sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert re.search(r"--plugin +FILE\.py ", done.stdout)
-    assert not set(done.stdout.split()) & {"numpy", "n2n_cli.nn"}

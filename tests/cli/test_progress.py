@@ -1,4 +1,4 @@
-"""Lines with the time left, which every long command prints where there is no terminal."""
+"""Lines with the remaining time, printed by long commands without a terminal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.cli.clock import Clock
         (360_000, "100 h"),
     ],
 )
-def test_a_duration_is_rough(seconds: float, text: str) -> None:
+def test_durations_are_rounded(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
@@ -32,7 +32,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return capsys.readouterr().err.splitlines()
 
 
-def test_an_estimate_after_the_first_steps_and_one_every_30_seconds(
+def test_estimate_after_the_first_steps_and_every_30_seconds(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock(monkeypatch)
@@ -51,9 +51,7 @@ def test_an_estimate_after_the_first_steps_and_one_every_30_seconds(
     ]
 
 
-def test_work_that_takes_seconds_prints_nothing(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_short_work_prints_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     with LongWork("", tuple, 10) as work:
         for step in range(10):
@@ -62,20 +60,20 @@ def test_work_that_takes_seconds_prints_nothing(
     assert lines(capsys) == []
 
 
-def test_work_that_goes_on_counts_its_own_part(
+def test_resumed_work_is_estimated_from_its_own_steps(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock(monkeypatch)
     with LongWork("{x}", tuple, x="-") as work:
         clock.seconds += 1000
-        work.update(x="y")  # the amount is not known yet
+        work.update(x="y")  # before the total is known
         work.start(100, completed=90)
         clock.seconds += 30
         work.update(91)
     assert lines(capsys) == ["y, about 4 min left"]
 
 
-def test_another_line_takes_the_estimate_along(
+def test_estimate_is_appended_to_other_messages(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock(monkeypatch)
@@ -84,9 +82,9 @@ def test_another_line_takes_the_estimate_along(
             clock.seconds += 10
             work.update(step)
             work.log(f"epoch {step}")
-    told = lines(capsys)
-    assert told[:3] == ["progress, about 16 min left", "epoch 1, about 16 min left", "epoch 2, about 16 min left"]
-    assert told.count("progress, about 16 min left") == 1
+    printed = lines(capsys)
+    assert printed[:3] == ["progress, about 16 min left", "epoch 1, about 16 min left", "epoch 2, about 16 min left"]
+    assert printed.count("progress, about 16 min left") == 1
 
 
 def test_quiet_prints_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

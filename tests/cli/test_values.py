@@ -13,6 +13,7 @@ import pytest
 from n2n_cli.images import Picture, read_picture, write_pages, write_picture
 from n2n_cli.models.model import Model
 from n2n_cli.nn.functional import Array
+from n2n_cli.values.transform import parse_values
 from tests.cli import failure, n2n
 from tests.values.frames import blobs, counted, rms
 
@@ -47,7 +48,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def shots(count: int = 4, dtype: str = "u2", scale: float = 1.0) -> list[tuple[Array, Array, Array]]:
-    """Scenes of counts: two noisy frames each, and the clean one."""
+    """Scenes of counts: two noisy frames and the clean one."""
     found = []
     for seed in range(count):
         rng = np.random.default_rng(seed)
@@ -71,14 +72,14 @@ def write_pairs(dtype: str = "u2", scale: float = 1.0) -> list[tuple[Array, Arra
 
 
 def errors_of(log: str) -> list[float]:
-    """RMS errors of the validation, of the noisy pictures first."""
+    """RMS errors of the validation, of the noisy images first."""
     return [float(number) for number in re.findall(r"RMS error ([\d.e+]+)", log)]
 
 
 # Training
 
 
-def test_a_narrow_range_is_learned_as_well_as_the_whole_range_of_the_type() -> None:
+def test_training_does_not_depend_on_the_range_of_values() -> None:
     found = []
     for scale in (1, 300):
         write_pairs(scale=scale)
@@ -90,12 +91,12 @@ def test_a_narrow_range_is_learned_as_well_as_the_whole_range_of_the_type() -> N
     assert found[0] == pytest.approx(found[1], rel=0.002)
 
 
-def test_training_on_16_bit_pairs_learns_in_counts() -> None:
+def test_training_on_16_bit_pairs_reports_and_denoises_counts() -> None:
     scenes = write_pairs()
     answer = n2n("train", "--config", "gray.toml", "--pairs", "a", "b", "--out", "run")
     assert answer.code == 0, answer.err
     noisy, *trained = errors_of(answer.err)
-    # The other shot is the truth of a validation pair, and has the same noise.
+    # The target of a validation pair is the other shot, with the same noise.
     noise = np.mean([rms(a.astype(float) - clean) for a, _, clean in scenes])
     assert noisy == pytest.approx(2**0.5 * noise, rel=0.2)
     assert trained[-1] < 0.9 * noisy
@@ -105,6 +106,7 @@ def test_training_on_16_bit_pairs_learns_in_counts() -> None:
     assert kind == "linear"
     assert float(low) == pytest.approx(96, rel=0.05)
     assert 130 < float(high) < 230
+    assert Model.from_checkpoint(Path("run/last.pth")).values == parse_values(text)
     assert f"values {float(low):.4g} to {float(high):.4g} are scaled to 0 to 1" in answer.err
 
     answer = n2n("denoise", "--model", "run/best.pth", "a/0.tif", "out.tif")
@@ -115,17 +117,6 @@ def test_training_on_16_bit_pairs_learns_in_counts() -> None:
     assert denoised.dtype == np.uint16
     assert rms(denoised - clean.astype(float)) < 0.7 * rms(a.astype(float) - clean)
     assert denoised.mean() == pytest.approx(a.mean(), rel=2e-3)
-
-
-def test_training_of_itself_finds_that_values_are_measured() -> None:
-    write_pairs()
-    answer = n2n("train", "--config", "gray.toml", "--pairs", "a", "b", "--epochs", "1", "--out", "run")
-    assert answer.code == 0, answer.err
-    values = Model.from_checkpoint(Path("run/last.pth")).values
-    assert values is not None
-    assert values.kind == "linear"
-    assert 80 < values.low < 100
-    assert 130 < values.high < 230
 
 
 def test_training_on_bursts_of_float_exposures() -> None:
@@ -142,7 +133,7 @@ def test_training_on_bursts_of_float_exposures() -> None:
     assert read_picture("out.tif").pixels.dtype == np.float32
 
 
-def test_training_on_single_pictures_and_on_folders_of_counts() -> None:
+def test_training_on_single_pictures_and_folders_of_counts() -> None:
     write_pairs()
     for options in (("--single-image", "a"), ("--data", "clean", "--noise", "gaussian:10")):
         answer = n2n("train", "--config", "gray.toml", *options, "--epochs", "1", "--out", options[0][2:])
@@ -151,7 +142,7 @@ def test_training_on_single_pictures_and_on_folders_of_counts() -> None:
         assert len(errors_of(answer.err)) == 2
 
 
-def test_a_continued_training_keeps_its_transform() -> None:
+def test_resumed_training_keeps_its_transform() -> None:
     write_pairs()
     words = ("train", "--config", "gray.toml", "--pairs", "a", "b", "--out", "run")
     assert n2n(*words, "--epochs", "1").code == 0
@@ -161,7 +152,7 @@ def test_a_continued_training_keeps_its_transform() -> None:
     assert tomllib.loads(Path("run/config.toml").read_text())["data"]["values"] == before
 
 
-def test_pictures_far_from_the_training_have_their_own_transform() -> None:
+def test_pictures_outside_the_training_range_have_their_own_transform() -> None:
     write_pairs()
     assert n2n("train", "--config", "gray.toml", "--pairs", "a", "b", "--epochs", "1", "--out", "run").code == 0
     write("far", "far.tif", shots(1)[0][0] + np.uint16(20_000))
@@ -172,7 +163,7 @@ def test_pictures_far_from_the_training_have_their_own_transform() -> None:
     assert found.mean() == pytest.approx(noisy.mean(), rel=1e-3)
 
 
-def test_display_pictures_of_a_training_name_no_unit() -> None:
+def test_training_on_display_pictures_reports_no_unit() -> None:
     for i, (a, b, _) in enumerate(shots()):
         for folder, pixels in (("a", a), ("b", b)):
             write(folder, f"{i}.png", np.clip(pixels, 0, 255).astype(np.uint8))
@@ -186,7 +177,7 @@ def test_display_pictures_of_a_training_name_no_unit() -> None:
 # Denoising
 
 
-def test_the_line_on_values_is_on_stderr_once_a_file() -> None:
+def test_values_are_reported_once_per_file() -> None:
     rng = np.random.default_rng(0)
     pages = [counted(80 * blobs(96, rng), "u2", rng, offset=100, read_noise=2)[..., None] for _ in range(3)]
     write_pages(Path("in.tif"), [Picture(page) for page in pages])
@@ -197,7 +188,7 @@ def test_the_line_on_values_is_on_stderr_once_a_file() -> None:
 
 
 @pytest.mark.parametrize("mode", ["display", "linear", "photons"])
-def test_the_kind_of_values_can_be_named(mode: str) -> None:
+def test_values_option_chooses_the_mode(mode: str) -> None:
     write("a", "0.tif", shots(1)[0][0])
     answer = n2n("denoise", "--values", mode, "a/0.tif", "out.tif")
     assert answer.code == 0
@@ -205,7 +196,7 @@ def test_the_kind_of_values_can_be_named(mode: str) -> None:
     assert re.search(rf"^a/0\.tif: values: {wanted[mode]}$", answer.err, re.MULTILINE)
 
 
-def test_a_kind_that_cannot_be_is_one_clear_line() -> None:
+def test_unsuitable_values_option_is_refused() -> None:
     write("a", "0.tif", np.arange(100, 400, 3, dtype=np.uint16).reshape(10, 10))
     answer = n2n("-q", "denoise", "--values", "photons", "a/0.tif", "out.tif")
     assert answer.code == 1
@@ -225,7 +216,7 @@ def test_eval_reports_the_error_in_counts() -> None:
     assert answer.code == 0, answer.err
     *lines, summary = (json.loads(line) for line in answer.out.splitlines())
     for line, (a, _, clean) in zip(lines, scenes, strict=True):
-        truth = clean.astype(float)  # as the file holds it
+        truth = clean.astype(float)  # rounded as in the file
         assert line["noisy_rms"] == pytest.approx(rms(a - truth), rel=1e-3)
         assert line["rms"] < line["noisy_rms"]
     for key in ("noisy_rms", "rms"):
@@ -237,7 +228,7 @@ def test_eval_reports_the_error_in_counts() -> None:
     )
 
 
-def test_compare_stretches_all_panels_alike_and_says_so() -> None:
+def test_compare_scales_all_panels_alike() -> None:
     ((noisy, _, clean),) = shots(1)
     write("a", "noisy.tif", noisy)
     write("a", "clean.tif", clean)
@@ -252,13 +243,13 @@ def test_compare_stretches_all_panels_alike_and_says_so() -> None:
     assert sheet.mean(dtype=float) > 1.1 * black.mean(dtype=float)
 
 
-def test_info_tells_the_values() -> None:
+def test_info_describes_the_values() -> None:
     write("a", "0.tif", shots(1)[0][0])
     assert re.search(rf"^values +{LINE}$", n2n("info", "a/0.tif").out, re.MULTILINE)
     assert re.fullmatch(LINE, json.loads(n2n("info", "a/0.tif", "--json").out)["values"])
 
 
-def test_an_unknown_kind_in_a_configuration_is_refused() -> None:
+def test_invalid_values_in_a_configuration_are_refused() -> None:
     write_pairs()
     code, message, hint = failure(
         "train", "--config", "gray.toml", "--pairs", "a", "b", "--set", "data.values=linear:5~1", "--out", "run"

@@ -1,4 +1,4 @@
-"""Configurations: TOML, overrides, and what is told about a wrong one."""
+"""Configurations: TOML, overrides, range checks and their messages."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SMALL = '[network]\nlayers = [{ type = "ReLU" }]\n'
 
 
 def refused(origin: str, call: Any, *args: Any) -> ConfigError:
-    """The error of a call, which begins with the place the value came from and is one line."""
+    """Return the error of a call: one line that begins with the origin of the value."""
     with pytest.raises(ConfigError) as caught:
         call(*args)
     assert caught.value.message.startswith(f"`{origin}`")
@@ -60,34 +60,31 @@ def written(folder: Path, text: str | bytes) -> str:
     return str(path)
 
 
-# The shipped ones
+# Shipped configurations
 
 
-def test_the_founding_task_is_shipped() -> None:
+def test_founding_task_is_shipped() -> None:
     config = load_config("ee559")
     assert config.train == TrainConfig(epochs=10, batch_size=100, optimizer="SGD", lr=1.0, loss="MSE", seed=0)
     assert config.data == DataConfig("dead-leaves", 32, 50_000, 1000, "pixelate:8", redraw=False)
     network = config.network.build(rng=np.random.default_rng(0))
     assert repr(network) == repr(founding(np.random.default_rng(0)))
     assert config.network.channels == 3
-    assert sum(weight.size for weight, _ in network.param()) == 71_475
 
 
-def test_the_default_is_the_founding_network_on_gaussian_noise() -> None:
+def test_default_is_the_founding_network_with_gaussian_noise() -> None:
     config, ee559 = load_config("default"), load_config("ee559")
     assert (config.network, config.train) == (ee559.network, ee559.train)
     assert config.data == DataConfig("dead-leaves", 32, 50_000, 1000, "gaussian:25", redraw=True)
 
 
-def test_a_configuration_is_found_by_name_with_and_without_ending_and_by_path() -> None:
+def test_configuration_is_found_by_name_with_or_without_suffix_and_by_path() -> None:
     path = shipped_configs()["ee559"]
     assert load_config("ee559") == load_config("ee559.toml") == load_config(str(path))
     assert load_config("ee559").origin == "ee559"
 
 
-def test_a_file_here_is_taken_before_a_shipped_one_and_a_folder_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_in_the_working_directory_precedes_a_shipped_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("default.toml").write_text(SMALL)
     Path("ee559").mkdir()
@@ -95,11 +92,11 @@ def test_a_file_here_is_taken_before_a_shipped_one_and_a_folder_is_not(
     assert load_config("ee559").data.noise == "pixelate:8"
 
 
-# Files that are none
+# Unreadable files
 
 
 @pytest.mark.parametrize("name", ["defualt", "./default", "no/such.toml"])
-def test_a_missing_file_is_told_with_the_shipped_names(
+def test_missing_file_is_refused_with_the_shipped_names(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -109,20 +106,20 @@ def test_a_missing_file_is_told_with_the_shipped_names(
     assert caught.value.hint == "shipped: default, ee559, ee559-adam, ee559-best, movie, photo, unet, unet-small"
 
 
-def test_a_folder_leads_to_the_configuration_in_it(tmp_path: Path) -> None:
+def test_hint_for_a_folder_names_the_configuration_in_it(tmp_path: Path) -> None:
     error = refused(str(tmp_path), load_config, str(tmp_path))
     assert error.message.endswith("is a folder, not a configuration")
     assert error.hint == f"perhaps `{tmp_path / 'config.toml'}`"
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "my.toml/x"])
-def test_a_path_that_no_file_can_have(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_path_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     written(tmp_path, SMALL)
     assert "cannot be read: " in refused(name, load_config, name).message
 
 
-def test_a_file_that_may_not_be_read() -> None:
+def test_file_without_permission_is_refused() -> None:
     with open_folder() as folder:
         path = written(folder, SMALL)
         Path(path).chmod(0)
@@ -130,35 +127,24 @@ def test_a_file_that_may_not_be_read() -> None:
             assert refused(path, load_config, path).message.endswith("cannot be read: Permission denied")
 
 
-def test_the_longest_file_and_one_byte_more(tmp_path: Path) -> None:
+def test_file_size_has_a_limit(tmp_path: Path) -> None:
     text = SMALL + "#" * (MAX_BYTES - len(SMALL))
     assert load_config(written(tmp_path, text)).network.layers == ({"type": "ReLU"},)
     path = written(tmp_path, text + "#")
     assert refused(path, load_config, path).message.endswith("is too long: a configuration has at most 1,000,000 bytes")
 
 
-def test_an_endless_file_is_not_read_to_its_end() -> None:
-    assert "is too long" in refused("/dev/zero", load_config, "/dev/zero").message
-
-
 @pytest.mark.parametrize(
     "content",
-    [
-        b"\xff\xfe[train]",
-        b"[train]\nlr = ",
-        b"[train]\nlr = 1\nlr = 2",
-        b"x = " + b"[" * 100_000,
-        b"x = " + b"9" * 5000,
-        b"\x89PNG\r\n",
-    ],
-    ids=["not UTF-8", "cut off", "key twice", "deeply nested", "endless number", "picture"],
+    [b"[train]\nlr = ", b"[train]\nlr = 1\nlr = 2", b"\x89PNG\r\n"],
+    ids=["truncated", "key twice", "picture"],
 )
-def test_a_file_that_is_not_toml(content: bytes, tmp_path: Path) -> None:
+def test_file_that_is_not_toml_is_refused(content: bytes, tmp_path: Path) -> None:
     path = written(tmp_path, content)
     assert "is not TOML: " in refused(path, load_config, path).message
 
 
-def test_a_key_of_thousands_of_parts_is_not_taken_apart(tmp_path: Path) -> None:
+def test_number_of_parts_of_a_key_has_a_limit(tmp_path: Path) -> None:
     path = written(tmp_path, ".".join(["a"] * 20_000) + " = 1\n")
     assert refused(path, load_config, path).message.endswith(" has a key of more than 200 parts")
     many = SMALL + "#" + ", ".join(["0.5"] * 1000)
@@ -179,7 +165,7 @@ def test_a_key_of_thousands_of_parts_is_not_taken_apart(tmp_path: Path) -> None:
         ("[train.lr]\nvalue = 1\n", None, None),
     ],
 )
-def test_an_unknown_key_is_told_with_the_nearest_known_one(
+def test_hint_for_an_unknown_key_suggests_the_nearest(
     text: str, name: str | None, hint: str | None, tmp_path: Path
 ) -> None:
     path = written(tmp_path, text)
@@ -192,7 +178,7 @@ def test_an_unknown_key_is_told_with_the_nearest_known_one(
 
 
 @pytest.mark.parametrize("name", ["", "train", "network.layers.0.type", "origin", "train.Lr", " train.lr", "x.lr"])
-def test_an_override_of_an_unknown_key(name: str) -> None:
+def test_override_of_an_unknown_key_is_refused(name: str) -> None:
     error = override(name, 1)
     assert error.message == f"`--set x`: unknown key `{name}`"
     assert error.hint is not None
@@ -200,7 +186,7 @@ def test_an_override_of_an_unknown_key(name: str) -> None:
         assert error.hint.startswith(("did you mean `", "known: `network.channels`, `network.layers`, `network.init`"))
 
 
-def test_a_section_has_to_be_a_table(tmp_path: Path) -> None:
+def test_section_must_be_a_table(tmp_path: Path) -> None:
     for text, shown in (("train = 3\n", "3"), ("[[train]]\nlr = 1\n", '[{"lr": 1}]')):
         path = written(tmp_path, text)
         message = refused(path, load_config, path).message
@@ -297,18 +283,18 @@ WRONG: list[tuple[str, Any, str, str]] = [
 
 
 @pytest.mark.parametrize(("name", "value", "shown", "needed"), WRONG)
-def test_a_value_out_of_its_range_is_told_with_the_range(name: str, value: Any, shown: str, needed: str) -> None:
+def test_value_out_of_range_is_refused_with_the_range(name: str, value: Any, shown: str, needed: str) -> None:
     assert override(name, value).message == f"`--set x`: `{name}` is {shown}, it must be {needed}"
 
 
-def test_a_number_that_is_too_long_to_be_shown() -> None:
+def test_very_long_number_is_not_shown() -> None:
     message = override(*parse_assignment("train.epochs=0x" + "f" * 4000)).message
     needed = "a whole number from 1 to 1,000,000"
     assert message == f"`--set x`: `train.epochs` is a number of too many digits, it must be {needed}"
 
 
 @pytest.mark.parametrize("value", [25, "gauss:3", ""])
-def test_a_noise_that_is_none_is_told_with_examples(value: Any) -> None:
+def test_invalid_noise_is_refused_with_examples(value: Any) -> None:
     assert "it must be a noise model and its strength, as `gaussian:25`, " in override("data.noise", value).message
     if value:
         assert "it must be a noise model and its strength" in override("data.target_noise", value).message
@@ -323,7 +309,7 @@ def test_a_noise_that_is_none_is_told_with_examples(value: Any) -> None:
         ("pixelate:2.5", "`pixelate:8`, a whole number from 2 to 64 pixels"),
     ],
 )
-def test_a_strength_out_of_its_range_is_told_with_the_range(value: str, needed: str) -> None:
+def test_noise_strength_out_of_range_is_refused_with_the_range(value: str, needed: str) -> None:
     error = override("data.noise", value)
     assert error.message == f'`--set x`: `data.noise` is "{value}", it must be {needed}'
 
@@ -340,21 +326,21 @@ def test_a_strength_out_of_its_range_is_told_with_the_range(value: str, needed: 
         ("data.validation_pairs", 1, 1_000_000),
     ],
 )
-def test_the_ends_of_a_range_belong_to_it(name: str, lowest: float, highest: float) -> None:
+def test_range_includes_its_ends(name: str, lowest: float, highest: float) -> None:
     for value in (lowest, highest):
         section, key = name.split(".")
         tables = load_config("default").override(name, value, "--set").tables()
         assert tables[section][key] == value
 
 
-def test_a_whole_number_is_a_number() -> None:
+def test_integer_is_accepted_as_a_float() -> None:
     assert repr(load_config("default").override("train.lr", 2, "--lr").train.lr) == "2.0"
 
 
-# What goes together
+# Dependent keys
 
 
-def test_a_schedule_and_its_arguments(tmp_path: Path) -> None:
+def test_schedule_and_its_arguments_are_read_and_overridden(tmp_path: Path) -> None:
     text = SMALL + '[schedule]\nname = "cosine"\nwarmup = 5\n'
     config = load_config(written(tmp_path, text))
     assert config.schedule == Cosine(warmup=5)
@@ -374,13 +360,13 @@ def test_a_schedule_and_its_arguments(tmp_path: Path) -> None:
         ("schedule.warmup", -1, "`schedule.warmup`: -1 is not a whole number of at least 0", None),
     ],
 )
-def test_a_schedule_that_is_none(name: str, value: Any, message: str, hint: str | None) -> None:
+def test_invalid_schedule_is_refused(name: str, value: Any, message: str, hint: str | None) -> None:
     error = override(name, value)
     assert error.message == f"`--set x`: {message}"
     assert (error.hint or "").startswith(hint or "")
 
 
-def test_keys_that_only_fit_together_may_be_set_together() -> None:
+def test_dependent_keys_are_set_together() -> None:
     wide = [{**CONV, "in_channels": 1, "out_channels": 1}]
     config = load_config("default").override_all(
         [("network.channels", 1, "--set a"), ("network.layers", wide, "--set b"), ("data.size", 5, "--set c")]
@@ -398,7 +384,7 @@ def test_keys_that_only_fit_together_may_be_set_together() -> None:
     ("optimizer", "key", "value"),
     [("Adam", "momentum", 0.9), ("AdamW", "momentum", 0.9), ("SGD", "betas", (0.9, 0.99)), ("AdamW", "bias_lr", 0.1)],
 )
-def test_what_an_optimiser_has_not(optimizer: str, key: str, value: Any) -> None:
+def test_argument_of_another_optimiser_is_refused(optimizer: str, key: str, value: Any) -> None:
     config = load_config("default").override("train.optimizer", optimizer, "--set")
     error = refused("--set x", config.override, f"train.{key}", value, "--set x")
     assert error.message.endswith(f", {optimizer} has no {key}")
@@ -406,15 +392,16 @@ def test_what_an_optimiser_has_not(optimizer: str, key: str, value: Any) -> None
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("out_channels", 4_194_305), ("kernel_size", 1027), ("kernel_size", [9, 99999])]
+    ("key", "value"),
+    [("out_channels", 4_194_305), ("out_channels", 10**30), ("kernel_size", 1027), ("kernel_size", [9, 99999])],
 )
-def test_a_network_of_gigabytes_is_refused_before_it_is_built(key: str, value: Any) -> None:
+def test_network_of_gigabytes_is_refused_before_it_is_built(key: str, value: Any) -> None:
     wide = {**CONV, "in_channels": 16, "out_channels": 16, key: value}
     error = layers({"type": "Sequential", "layers": [{**CONV, "out_channels": 16}, wide]})
     assert error.message == "`--set x`: `network.layers` have more than 100,000,000 weights"
 
 
-def test_a_network_may_start_as_he(rng: np.random.Generator) -> None:
+def test_init_he_scales_weights_and_zeroes_biases(rng: np.random.Generator) -> None:
     config = load_config("default").override("network.init", "he", "--set")
     weight, bias = (parameter for parameter, _ in config.network.build(rng=rng).param()[2:4])
     assert weight.std() == pytest.approx(np.sqrt(2 / (48 * 9)), rel=0.03)
@@ -442,13 +429,13 @@ def test_a_network_may_start_as_he(rng: np.random.Generator) -> None:
         (CONV | {"stride": 0}, "[1].stride`: 0 is not a whole number of at least 1", None),
     ],
 )
-def test_a_wrong_layer_is_told_by_place_and_key(spec: dict[str, Any], message: str, hint: str | None) -> None:
+def test_error_of_a_layer_names_its_place_and_key(spec: dict[str, Any], message: str, hint: str | None) -> None:
     error = layers(CONV, spec)
     assert error.message == f"`--set x`: `network.layers{message}"
     assert error.hint == hint
 
 
-def test_layers_that_do_not_fit_together() -> None:
+def test_layers_that_do_not_fit_together_are_refused() -> None:
     message = layers(CONV, {"type": "ReLU"}, CONV | {"in_channels": 5}).message
     assert message.startswith("`--set x`: `network.layers` do not fit together: layer 2: Conv2d(5, 3")
     assert "layer 0: Conv2d(3, 48" in override("network.channels", 1).message
@@ -463,7 +450,7 @@ def test_layers_that_do_not_fit_together() -> None:
         ([CONV, UP], "(3, 128, 128)"),
     ],
 )
-def test_a_network_has_to_keep_channels_and_size(specs: list[dict[str, Any]], shape: str) -> None:
+def test_network_must_keep_channels_and_size(specs: list[dict[str, Any]], shape: str) -> None:
     message = layers(*specs).message
     assert f"map a picture of shape (3, 64, 64) to {shape};" in message
 
@@ -471,7 +458,7 @@ def test_a_network_has_to_keep_channels_and_size(specs: list[dict[str, Any]], sh
 @pytest.mark.parametrize(
     ("stride", "period"), [(2, 2), ([3, 1], 3), ([1, 3], 3), ([2, 3], 6)], ids=["both", "rows", "columns", "lcm"]
 )
-def test_the_size_has_to_be_a_multiple_of_the_period_of_both_axes(stride: Any, period: int) -> None:
+def test_crop_size_must_be_a_multiple_of_the_period_of_both_axes(stride: Any, period: int) -> None:
     specs = [CONV | {"stride": stride}, UP | {"scale_factor": stride}]
     config = load_config("default").override("network.layers", [CONV], "x").override("data.size", 6 * period, "x")
     config = config.override("network.layers", specs, "x")
@@ -480,7 +467,7 @@ def test_the_size_has_to_be_a_multiple_of_the_period_of_both_axes(stride: Any, p
         assert message == f"`--set x`: `data.size` is {size}, this network needs a multiple of {period}"
 
 
-def test_the_size_has_to_have_room_for_the_largest_kernel() -> None:
+def test_crop_size_must_be_at_least_the_largest_kernel() -> None:
     specs = [CONV | {"kernel_size": 7, "padding": 0}, CONV | {"kernel_size": 7, "padding": 6}]
     config = load_config("default").override("network.layers", specs, "x")
     assert config.override("data.size", 7, "x").data.size == 7
@@ -488,14 +475,8 @@ def test_the_size_has_to_have_room_for_the_largest_kernel() -> None:
     assert message.startswith("`--set x`: `data.size` is 6: layer 0: Conv2d")
 
 
-@pytest.mark.parametrize("channels", [10**12, 10**30])
-def test_a_network_beyond_all_memory(channels: int) -> None:
-    message = layers(CONV | {"out_channels": channels}, CONV | {"in_channels": channels}).message
-    assert message == "`--set x`: `network.layers` have more than 100,000,000 weights"
-
-
 @pytest.mark.parametrize("text", ["", "[train]\nlr = 0.5\n", "[network]\nchannels = 3\n"])
-def test_a_configuration_without_layers(text: str, tmp_path: Path) -> None:
+def test_configuration_without_layers_is_refused(text: str, tmp_path: Path) -> None:
     path = written(tmp_path, text)
     error = refused(path, load_config, path)
     assert "`network.layers` is missing" in error.message
@@ -504,7 +485,7 @@ def test_a_configuration_without_layers(text: str, tmp_path: Path) -> None:
     assert load_config(written(tmp_path, f"[network]\n{example}")).network.channels == 3
 
 
-def test_what_a_file_leaves_out_has_the_default(tmp_path: Path) -> None:
+def test_missing_keys_have_default_values(tmp_path: Path) -> None:
     config = load_config(written(tmp_path, SMALL + "[train]\nlr = 3\n"))
     default = load_config("default")
     assert config.data == default.data
@@ -514,7 +495,7 @@ def test_what_a_file_leaves_out_has_the_default(tmp_path: Path) -> None:
 # Overrides
 
 
-def test_an_override_changes_one_key_of_a_copy() -> None:
+def test_override_changes_one_key_of_a_copy() -> None:
     config = load_config("default")
     changed = config.override("data.pairs", 4000, "--set data.pairs=4000")
     assert (config.data.pairs, changed.data.pairs) == (50_000, 4000)
@@ -546,14 +527,14 @@ def test_an_override_changes_one_key_of_a_copy() -> None:
         ("train.seed=" + "9" * 5000, "train.seed", "9" * 5000),
     ],
 )
-def test_an_assignment_is_toml_or_plain_text(text: str, name: str, value: Any) -> None:
+def test_assignment_is_toml_or_plain_text(text: str, name: str, value: Any) -> None:
     parsed = parse_assignment(text)
     assert parsed == (name, value)
     assert type(parsed[1]) is type(value)
 
 
 @pytest.mark.parametrize("text", ["train.lr", "", "train.lr:3"])
-def test_an_assignment_without_equals_sign(text: str) -> None:
+def test_assignment_without_equals_sign_is_refused(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_assignment(text)
     assert caught.value.message == f"`--set {text}` has no `=`"
@@ -594,13 +575,13 @@ configs = st.builds(
 
 @given(configs)
 @some_examples
-def test_a_configuration_survives_toml_and_tables(config: Config) -> None:
+def test_configuration_round_trip_through_toml_and_tables(config: Config) -> None:
     tables = tomllib.loads(config.to_toml())
     assert tables == config.tables()
     assert Config.from_tables(tables, "elsewhere") == config
 
 
-def test_a_configuration_survives_a_file(tmp_path: Path) -> None:
+def test_configuration_round_trip_through_a_file(tmp_path: Path) -> None:
     config = load_config("ee559").override("data.source", 'C:\\a "b"\x7fé', "--data")
     again = load_config(written(tmp_path, config.to_toml()))
     assert again == config
@@ -608,7 +589,7 @@ def test_a_configuration_survives_a_file(tmp_path: Path) -> None:
     assert again.to_toml() == config.to_toml()
 
 
-def test_tables_are_the_callers_own() -> None:
+def test_tables_are_copies() -> None:
     config = load_config("default")
     config.tables()["network"]["layers"][0]["type"] = "x"
     assert config.network.layers[0]["type"] == "Conv2d"
@@ -627,7 +608,7 @@ def test_every_shipped_configuration_loads() -> None:
     ]
 
 
-# Time that a stranger's configuration takes
+# Time limits for untrusted configurations
 
 POINT = {"type": "Conv2d", "in_channels": 3, "out_channels": 3, "kernel_size": 1}
 ENLARGE = {"type": "NearestUpsampling", "scale_factor": 1000}
@@ -658,13 +639,13 @@ def nested(depth: int) -> list[dict[str, Any]]:
     ],
     ids=["many", "nested", "up and down", "up", "up and wrong", "down"],
 )
-def test_networks_that_take_too_long_are_refused_at_once(specs: list[dict[str, Any]], message: str) -> None:
+def test_networks_that_take_too_long_to_check_are_refused_soon(specs: list[dict[str, Any]], message: str) -> None:
     began = time.monotonic()
     assert message in layers(*specs).message
     assert time.monotonic() - began < 5
 
 
-def test_the_largest_network_is_checked_soon() -> None:
+def test_largest_network_is_checked_soon() -> None:
     began = time.monotonic()
     tables: dict[str, Any] = {"network": {"channels": 3, "layers": [POINT] * 2000}}
     tables["train"] = {"freeze": ["*[0-9]*[0-9]*[0-9]*b*i*a*s*"] * 100}
@@ -673,5 +654,5 @@ def test_the_largest_network_is_checked_soon() -> None:
 
 
 @pytest.mark.parametrize("patterns", [["0.*"] * 101, ["*" * 201]], ids=["many", "long"])
-def test_patterns_that_take_too_long_are_refused(patterns: list[str]) -> None:
+def test_too_many_or_long_patterns_are_refused(patterns: list[str]) -> None:
     assert "it must be at most 100 patterns of at most 200 characters" in override("train.freeze", patterns).message

@@ -1,4 +1,4 @@
-"""The built-in pictures and where they are kept."""
+"""Built-in images and their cache."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from n2n_cli.data.sources import open_dataset
 from n2n_cli.errors import DataError
 from n2n_cli.nn.functional import Array
 from n2n_cli.system.cpu import available_cores
-from tests.pictures import colour, told
+from tests.pictures import colour, error_of
 
 
 def words(dataset: Dataset) -> str:
@@ -28,19 +28,19 @@ def words(dataset: Dataset) -> str:
 
 @pytest.fixture
 def made() -> list[int]:
-    """How many built-in pictures were made, each time that some were."""
+    """Numbers of built-in images generated, one entry per call."""
     return []
 
 
 @pytest.fixture
 def threads_used() -> list[int]:
-    """How many threads made them."""
+    """Numbers of threads used to generate them."""
     return []
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[int], threads_used: list[int]) -> Path:
-    """Where the built-in pictures will be kept: four, and quickly made."""
+    """Path of the cache, with four quickly made images instead of dead leaves."""
 
     def make(count: int, side: int, *, seed: int, threads: int) -> Array:
         made.append(count)
@@ -66,20 +66,20 @@ def test_built_in_pictures_are_made_once(cache: Path, made: list[int]) -> None:
     assert [path.name for path in cache.parent.iterdir()] == [cache.name]
 
 
-def test_built_in_pictures_are_made_on_the_threads_that_are_asked_for(cache: Path, threads_used: list[int]) -> None:
+def test_number_of_threads_is_passed_on(cache: Path, threads_used: list[int]) -> None:
     built_in_pictures(8, 3)
     open_dataset(DataConfig(size=300), 3, seed=0, threads=3)
     assert threads_used == [available_cores(), 3]
 
 
-def test_larger_crops_get_larger_pictures(cache: Path) -> None:
+def test_larger_crops_need_larger_pictures(cache: Path) -> None:
     pictures, _ = built_in_pictures(300, 3)
     assert [picture.shape for picture in pictures] == [(300, 300, 3)] * 4
     assert [path.name for path in cache.parent.iterdir()] == [f"dead-leaves-{built_in.VERSION}-4x300"]
 
 
-def test_built_in_pictures_beyond_the_memory() -> None:
-    error = told(DataError, lambda: built_in_pictures(5774, 3))  # 40 of them, 3 bytes a pixel
+def test_pictures_beyond_the_memory_limit_are_refused() -> None:
+    error = error_of(DataError, lambda: built_in_pictures(5774, 3))  # 40 images, 3 bytes per pixel
     assert error.message == "built-in pictures of 5774x5774 pixels need more than 4 GB"
 
 
@@ -96,7 +96,7 @@ def test_built_in_pictures_beyond_the_memory() -> None:
     ],
     ids=["empty", "text", "cut off", "poisoned", "longer", "pickle", "others may write it"],
 )
-def test_a_damaged_cache_is_made_again(damage: Callable[[Path], Any], cache: Path, made: list[int]) -> None:
+def test_damaged_cache_is_replaced(damage: Callable[[Path], Any], cache: Path, made: list[int]) -> None:
     pictures, _ = built_in_pictures(8, 3)
     whole = cache.read_bytes()
     damage(cache)
@@ -106,14 +106,14 @@ def test_a_damaged_cache_is_made_again(damage: Callable[[Path], Any], cache: Pat
     assert cache.read_bytes() == whole
 
 
-def test_a_cache_that_cannot_be_written_is_told_and_does_not_matter(cache: Path) -> None:
+def test_unwritable_cache_is_reported(cache: Path) -> None:
     cache.parent.parent.write_text("a file where the folder should be")
     pictures, notes = built_in_pictures(8, 3)
     assert len(pictures) == 4
     assert notes == (f"made 4 dead-leaves pictures; they could not be kept in `{cache}`: Not a directory",)
 
 
-def test_a_folder_in_place_of_the_cache(cache: Path) -> None:
+def test_folder_in_place_of_the_cache_is_kept(cache: Path) -> None:
     cache.mkdir(parents=True)
     pictures, notes = built_in_pictures(8, 3)
     assert len(pictures) == 4
@@ -121,14 +121,14 @@ def test_a_folder_in_place_of_the_cache(cache: Path) -> None:
     assert [path.name for path in cache.parent.iterdir()] == [cache.name]
 
 
-def test_gray_built_in_pictures_are_the_mean_of_the_colours(cache: Path) -> None:
+def test_gray_pictures_are_the_mean_of_the_colours(cache: Path) -> None:
     colours, _ = built_in_pictures(8, 3)
     grays, _ = built_in_pictures(8, 1)
     assert [gray.shape for gray in grays] == [(256, 256, 1)] * 4
     np.testing.assert_array_equal(grays[1][..., 0], colours[1].astype(int).sum(axis=2) // 3)
 
 
-def test_the_built_in_data_set(cache: Path) -> None:
+def test_built_in_data_set_is_generated_and_split(cache: Path) -> None:
     dataset = open_dataset(DataConfig(pairs=9, validation_pairs=4), 3, seed=0)
     assert (len(dataset.train), len(dataset.validation)) == (9, 4)
     assert dataset.train.batch([0])[0].shape == (1, 3, 32, 32)
@@ -136,7 +136,7 @@ def test_the_built_in_data_set(cache: Path) -> None:
     assert "made 4 dead-leaves pictures" in words(dataset)
 
 
-def test_the_built_in_pictures_are_dead_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_built_in_pictures_are_dead_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(built_in, "PIXELS", 256**2)
     monkeypatch.setattr(built_in, "LEAST", 0)
@@ -144,7 +144,7 @@ def test_the_built_in_pictures_are_dead_leaves(tmp_path: Path, monkeypatch: pyte
     np.testing.assert_array_equal(pictures, dead_leaves(1, 256, seed=0))
 
 
-def test_pictures_of_a_user_without_a_home_are_not_kept(
+def test_user_without_a_home_has_no_cache(
     cache: Path, made: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

@@ -17,7 +17,7 @@ def pictures() -> NDArray[np.uint8]:
 
 
 def slope(picture: NDArray[np.uint8]) -> float:
-    """Exponent of the power spectrum of a picture, averaged over directions: about -2 for photographs."""
+    """Exponent of an image's power spectrum, averaged over directions: about -2 for photographs."""
     gray = picture.mean(axis=2)
     n = len(gray)
     window = np.hanning(n)
@@ -29,25 +29,25 @@ def slope(picture: NDArray[np.uint8]) -> float:
 
 
 @pytest.mark.parametrize(("count", "size"), [(3, 32), (2, 1), (2, 2), (1, 33), (0, 8)])
-def test_shape_and_type(count: int, size: int) -> None:
+def test_pictures_have_shape_and_type(count: int, size: int) -> None:
     made = dead_leaves(count, size, seed=0, threads=1)
     assert made.shape == (count, size, size, 3)
     assert made.dtype == np.uint8
 
 
-def test_a_picture_depends_on_seed_size_and_number_alone() -> None:
+def test_picture_depends_only_on_seed_size_and_number() -> None:
     wanted = dead_leaves(5, 16, seed=3, threads=1)
     assert np.array_equal(dead_leaves(5, 16, seed=3, threads=3), wanted)
     assert np.array_equal(dead_leaves(2, 16, seed=3, threads=2), wanted[:2])
     assert np.array_equal(dead_leaves(5, 16, seed=3), wanted)
 
 
-def test_no_two_pictures_are_alike() -> None:
+def test_all_pictures_differ() -> None:
     made = [*dead_leaves(6, 16, seed=3, threads=1), *dead_leaves(6, 16, seed=4, threads=1)]
     assert len({picture.tobytes() for picture in made}) == 12
 
 
-def test_a_single_picture_is_the_same_before_rounding() -> None:
+def test_single_picture_equals_that_of_the_set_before_rounding() -> None:
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([3, 1])))
     picture = dead_leaves_picture(16, rng=rng)
     assert picture.dtype == np.float32
@@ -61,7 +61,7 @@ def test_single_pictures_stay_within_black_and_white() -> None:
         assert 0 <= picture.min() <= picture.max() <= 1
 
 
-def test_the_set_has_light_dark_and_colours(pictures: NDArray[np.uint8]) -> None:
+def test_set_has_light_dark_and_coloured_regions(pictures: NDArray[np.uint8]) -> None:
     assert np.quantile(pictures, 0.05) < 40
     assert np.quantile(pictures, 0.95) > 200
     assert 90 < pictures.mean() < 160
@@ -70,7 +70,7 @@ def test_the_set_has_light_dark_and_colours(pictures: NDArray[np.uint8]) -> None
     assert pictures.std(axis=3).mean() > 5
 
 
-def test_every_picture_has_contrast_edges_and_calm(pictures: NDArray[np.uint8]) -> None:
+def test_every_picture_has_contrast_edges_and_flat_regions(pictures: NDArray[np.uint8]) -> None:
     gray = pictures.mean(axis=3)
     assert gray.std(axis=(1, 2)).min() > 15
     for steps in (np.abs(np.diff(gray, axis=1)), np.abs(np.diff(gray, axis=2))):
@@ -78,7 +78,7 @@ def test_every_picture_has_contrast_edges_and_calm(pictures: NDArray[np.uint8]) 
         assert np.median(steps) < 6
 
 
-def test_the_spectrum_falls_as_that_of_photographs(pictures: NDArray[np.uint8]) -> None:
+def test_spectrum_falls_as_that_of_photographs(pictures: NDArray[np.uint8]) -> None:
     slopes = [slope(picture) for picture in pictures]
     assert -3 < np.mean(slopes) < -1.8
     assert -4 < min(slopes) <= max(slopes) < -1
@@ -92,7 +92,7 @@ def test_no_direction_or_place_is_preferred(pictures: NDArray[np.uint8]) -> None
     assert max(halves) / min(halves) < 1.3
 
 
-def test_the_blur_is_the_same_along_both_axes_and_keeps_the_sum() -> None:
+def test_blur_is_isotropic_and_keeps_the_sum() -> None:
     picture = np.zeros((5, 7, 3), np.float32)
     picture[2, 3] = 1, 2, 3
     wanted = np.zeros((5, 7, 3))
@@ -112,6 +112,6 @@ def test_the_blur_is_the_same_along_both_axes_and_keeps_the_sum() -> None:
         ({"threads": 0}, "`threads` is 0, it must be at least 1"),
     ],
 )
-def test_arguments_out_of_range(arguments: dict[str, int], message: str) -> None:
+def test_arguments_out_of_range_are_refused(arguments: dict[str, int], message: str) -> None:
     with pytest.raises(ArgumentError, match="^" + re.escape(message) + "$"):
         dead_leaves(**{"count": 1, "size": 8, "seed": 0, "threads": 1} | arguments)

@@ -6,7 +6,7 @@ import pytest
 from n2n_cli.data.leaves import drop_leaves, topmost_leaves
 
 
-def test_each_sample_shows_the_topmost_of_the_leaves_over_it() -> None:
+def test_each_sample_shows_the_topmost_leaf() -> None:
     size = 11
     for seed in range(5):
         leaves = drop_leaves(size, rng=np.random.default_rng(seed))
@@ -22,7 +22,7 @@ def test_each_sample_shows_the_topmost_of_the_leaves_over_it() -> None:
         assert np.array_equal(topmost_leaves(leaves, size), wanted)
 
 
-def test_leaves_are_boxes_and_ellipses_lying_anywhere_in_any_direction() -> None:
+def test_leaves_are_boxes_and_ellipses_of_any_place_and_direction() -> None:
     leaves = [drop_leaves(64, rng=np.random.default_rng(seed)) for seed in range(40)]
     assert 0.2 < np.mean([some.box.mean() for some in leaves]) < 0.6
     for axis in ("x", "y"):
@@ -34,9 +34,9 @@ def test_leaves_are_boxes_and_ellipses_lying_anywhere_in_any_direction() -> None
     assert abs(np.mean(cos**2 - sin**2)) < 0.05
 
 
-def test_small_leaves_are_many_and_large_ones_few() -> None:
+def test_radii_follow_a_power_law() -> None:
     leaves = [drop_leaves(256, rng=np.random.default_rng(seed)) for seed in range(20)]
     radius = np.concatenate([np.sqrt(some.a * some.b)[1:] / np.sqrt(some.a * some.b)[1:].min() for some in leaves])
-    # The number above r goes as r^-2: a quarter above twice the smallest, a sixteenth above four times.
+    # The number of leaves above radius r falls as r^-2: 1/4 are above twice the minimum.
     assert np.mean(radius > 2) == pytest.approx(1 / 4, abs=0.03)
     assert np.mean(radius > 4) == pytest.approx(1 / 16, abs=0.02)

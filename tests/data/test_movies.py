@@ -1,4 +1,4 @@
-"""Movies as data: lines of frames, blocks of time, pairs, corrections, and what is told."""
+"""Movies as training data: sequences of frames, blocks of time, pairs and corrections."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def opened(source: Path, channels: int = 1, **extra: Any) -> Dataset:
     return open_dataset(replace(DataConfig(source=str(source)), **values), channels, seed=0)
 
 
-def told(dataset: Dataset) -> str:
+def notes_of(dataset: Dataset) -> str:
     return " | ".join(dataset.notes)
 
 
 def numbered(count: int) -> Array:
-    """Frames whose pixels all have their number, plus 100."""
+    """Frames of a constant value: 100 plus the frame number."""
     return np.full((count, 16, 16), 100, np.uint16) + np.arange(count, dtype=np.uint16)[:, None, None]
 
 
@@ -41,7 +41,7 @@ def numbered(count: int) -> Array:
 
 @pytest.mark.parametrize(("frames", "gap"), [(1, 1), (1, 3), (3, 1), (5, 2)])
 @pytest.mark.parametrize("length", [60, 400])
-def test_no_frame_is_learned_from_and_measured_on(frames: int, gap: int, length: int) -> None:
+def test_training_and_validation_frames_are_disjoint(frames: int, gap: int, length: int) -> None:
     train, held_out, count = stacks_in_blocks([length], frames, gap, "x")
     sides = []
     for stacks in (train, held_out):
@@ -59,22 +59,22 @@ def test_no_frame_is_learned_from_and_measured_on(frames: int, gap: int, length:
     assert len(sides[1]) <= count <= length / 4
 
 
-def test_both_orders_are_pairs() -> None:
+def test_pairs_have_both_orders() -> None:
     train, _, _ = stacks_in_blocks([20], 1, 1, "x")
     pairs = {(inputs[0], targets[0]) for _, inputs, targets in map(train.numbers, range(len(train)))}
     assert pairs == {(b, a) for a, b in pairs}
     assert (0, 1) in pairs
 
 
-def test_a_short_movie_is_refused() -> None:
+def test_short_movie_is_refused() -> None:
     with pytest.raises(DataError, match=r"`x` is too short: 11 frames in time; .* need 6 each"):
         stacks_in_blocks([11], 3, 1, "x")
 
 
-# Lines of frames
+# Sequences of frames
 
 
-def test_frames_of_other_channels_and_depths_are_other_lines(tmp_path: Path) -> None:
+def test_channels_and_depths_are_separate_sequences(tmp_path: Path) -> None:
     description = "ImageJ=1.53\nimages=24\nchannels=2\nslices=3\nframes=4\nhyperstack=true\n"
     path = write_movie(tmp_path / "x.tif", numbered(24), description)
     movie, _ = movie_of(str(path))
@@ -84,7 +84,7 @@ def test_frames_of_other_channels_and_depths_are_other_lines(tmp_path: Path) -> 
     assert movie_of(str(path), "TYX")[0].lengths == (24,)
 
 
-def test_a_folder_of_numbered_frames_is_a_movie_in_natural_order(tmp_path: Path) -> None:
+def test_folder_of_numbered_frames_is_read_in_natural_order(tmp_path: Path) -> None:
     for i, frame in enumerate(numbered(12)):
         write_picture(tmp_path / f"f{i}.tif", Picture(frame[..., None]))
     movie, _ = movie_of(str(tmp_path))
@@ -93,13 +93,13 @@ def test_a_folder_of_numbered_frames_is_a_movie_in_natural_order(tmp_path: Path)
         assert int(lines[0].page(10).pixels[0, 0, 0]) == 110
 
 
-def test_files_of_frames_are_lines_of_their_own(tmp_path: Path) -> None:
+def test_each_file_is_a_sequence(tmp_path: Path) -> None:
     for name, count in (("a", 5), ("b", 7)):
         write_movie(tmp_path / f"{name}.tif", numbered(count))
     assert movie_of(str(tmp_path))[0].lengths == (5, 7)
 
 
-def test_pages_that_are_no_frames_are_refused(tmp_path: Path) -> None:
+def test_stack_without_time_is_refused(tmp_path: Path) -> None:
     path = write_movie(tmp_path / "z.tif", numbered(6), "ImageJ=1.53\nimages=6\nslices=6\n")
     with pytest.raises(DataError, match="no frames in time"):
         movie_of(str(path))
@@ -112,7 +112,7 @@ def test_pages_that_are_no_frames_are_refused(tmp_path: Path) -> None:
 # Pairs
 
 
-def test_pairs_are_neighbours_of_one_line_through_one_transform(tmp_path: Path) -> None:
+def test_pairs_are_adjacent_frames_with_one_transform(tmp_path: Path) -> None:
     clean = still(24)
     data = opened(write_movie(tmp_path / "m.tif", counted(clean)))
     assert data.values is not None
@@ -121,11 +121,11 @@ def test_pairs_are_neighbours_of_one_line_through_one_transform(tmp_path: Path) 
     assert noisy.shape == target.shape == (24, 1, 16, 16)
     noise = np.nanstd(noisy - target) * (data.values.high - data.values.low)
     assert noise == pytest.approx(np.sqrt(2 * (clean.mean() + 4)), rel=0.2)
-    assert "0.0% of the pixels moved" in told(data)
-    assert "brightness changes by +0.0%" in told(data)
+    assert "0.0% of the pixels moved" in notes_of(data)
+    assert "brightness changes by +0.0%" in notes_of(data)
 
 
-def test_stacks_of_frames_are_channels(tmp_path: Path) -> None:
+def test_frames_of_a_stack_are_channels(tmp_path: Path) -> None:
     frames = counted(still(40))
     data = opened(write_movie(tmp_path / "m.tif", frames), channels=3, frames=3, values="display")
     noisy, target = data.train.batch(range(4))
@@ -137,10 +137,10 @@ def test_stacks_of_frames_are_channels(tmp_path: Path) -> None:
     offsets = times[:, 3:] - times[:, :3]
     assert (np.abs(offsets) == 1).all()
     assert (offsets == offsets[:, :1]).all()
-    assert (np.diff(np.array(number)[..., 1:], axis=1) == 0).all()  # at one place
+    assert (np.diff(np.array(number)[..., 1:], axis=1) == 0).all()  # at the same place
 
 
-def test_a_pair_depends_on_its_number_alone(tmp_path: Path) -> None:
+def test_pair_depends_only_on_its_number_and_epoch(tmp_path: Path) -> None:
     path = write_movie(tmp_path / "m.tif", counted(still(24)))
     pairs = [opened(path, redraw=True, recrop=True, augment=True).train for _ in range(2)]
     later = pairs[0].batch([3, 7], 1)
@@ -149,7 +149,7 @@ def test_a_pair_depends_on_its_number_alone(tmp_path: Path) -> None:
     assert (pairs[0].batch([3], 0)[0] != later[0][:1]).any()
 
 
-def test_as_many_windows_as_fit_into_the_memory_are_read(tmp_path: Path) -> None:
+def test_windows_read_are_limited_by_memory(tmp_path: Path) -> None:
     data = opened(write_movie(tmp_path / "m.tif", counted(still(48))))
     assert isinstance(data.train, MoviePairs)
     movie, stacks, noise = data.train.movie, data.train.stacks, data.train.noise
@@ -161,7 +161,7 @@ def test_as_many_windows_as_fit_into_the_memory_are_read(tmp_path: Path) -> None
 # Corrections
 
 
-def test_what_moved_does_not_count(tmp_path: Path) -> None:
+def test_moved_pixels_are_not_targets(tmp_path: Path) -> None:
     clean = still(24, peak=60)
     for t in range(24):
         clean[t, 4 * (t % 8) : 4 * (t % 8) + 5, 10:18] = 400
@@ -172,13 +172,13 @@ def test_what_moved_does_not_count(tmp_path: Path) -> None:
     assert 0.02 < unknown.mean() < 0.2
     assert unknown[:, :, 22:].mean() < 0.01
     error = np.nan_to_num(noisy - target)[:, 0]
-    assert np.abs(error).max() < 0.5  # the block is much brighter
-    assert "of the pixels moved" in told(data)
+    assert np.abs(error).max() < 0.5  # the moving block is much brighter
+    assert "of the pixels moved" in notes_of(data)
 
 
-def test_bleaching_and_drift_are_corrected(tmp_path: Path) -> None:
+def test_flicker_and_drift_are_corrected(tmp_path: Path) -> None:
     wide = 600 * scene(96, 96, seed=3).mean(axis=2)
-    # A flickering lamp besides.
+    # The brightness also flickers.
     clean = np.stack([wide[t : 64 + t, 10:74] * (1 - 0.2 * (t % 2)) for t in range(24)])
     data = opened(write_movie(tmp_path / "m.tif", counted(clean)), size=32)
     assert data.values is not None
@@ -186,12 +186,14 @@ def test_bleaching_and_drift_are_corrected(tmp_path: Path) -> None:
     error = (noisy - target) * (data.values.high - data.values.low)
     assert np.isnan(error).mean() < 0.2
     assert np.nanstd(error) < 1.35 * np.sqrt(2 * clean.mean() + 8)
-    assert re.search(r"the scene shifts by -\d+ down and 0 right pixels .*, by up to -?1 down and 0 right", told(data))
-    assert "between two frames: matched" in told(data)
+    assert re.search(
+        r"the scene shifts by -\d+ down and 0 right pixels .*, by up to -?1 down and 0 right", notes_of(data)
+    )
+    assert "between two frames: matched" in notes_of(data)
 
 
-def test_a_shift_that_makes_frames_no_more_alike_is_none(rng: np.random.Generator) -> None:
-    """An object that moves before a noisy background is no drift."""
+def test_shift_of_an_object_is_not_drift(rng: np.random.Generator) -> None:
+    """An object that moves in front of a noisy background is not drift."""
     one, other = (
         np.full((64, 64, 1), 0.2, np.float32) + rng.normal(0, 0.02, (64, 64, 1)).astype(np.float32) for _ in "ab"
     )
@@ -203,7 +205,7 @@ def test_a_shift_that_makes_frames_no_more_alike_is_none(rng: np.random.Generato
     assert matched(one, other).shift == (0, 0)
 
 
-def test_shifted_frames_have_no_values_outside() -> None:
+def test_shifted_frames_are_nan_outside() -> None:
     frame = np.arange(20, dtype=np.float32).reshape(4, 5, 1)
     moved = shifted(frame, (1, -2))
     assert moved[0, 2, 0] == frame[1, 0, 0]
@@ -211,7 +213,7 @@ def test_shifted_frames_have_no_values_outside() -> None:
     assert np.isnan(moved[:, :2]).all()
 
 
-def test_missing_values_are_no_targets(tmp_path: Path) -> None:
+def test_missing_values_are_not_targets(tmp_path: Path) -> None:
     frames = still(16).astype(np.float32) + np.random.default_rng(0).normal(0, 3, (16, 40, 48)).astype(np.float32)
     frames[:, 5:9, 7:12] = np.nan
     data = opened(write_movie(tmp_path / "m.tif", frames), size=40)
@@ -220,7 +222,7 @@ def test_missing_values_are_no_targets(tmp_path: Path) -> None:
     assert np.isnan(target).sum(axis=(1, 2, 3)).min() >= 15
 
 
-# Movies that are none
+# Unsuitable movies
 
 
 def test_copies_are_refused(tmp_path: Path) -> None:
@@ -229,14 +231,14 @@ def test_copies_are_refused(tmp_path: Path) -> None:
         opened(write_movie(tmp_path / "m.tif", np.repeat(frame, 12, axis=0)))
 
 
-def test_frames_that_show_other_things_are_refused(tmp_path: Path) -> None:
+def test_unrelated_frames_are_refused(tmp_path: Path) -> None:
     levels = np.random.default_rng(0).uniform(100, 40_000, (16, 10, 12))
     frames = counted(levels.repeat(4, axis=1).repeat(4, axis=2))
     with pytest.raises(DataError, match="do not show one scene"):
         opened(write_movie(tmp_path / "m.tif", frames))
 
 
-def test_a_network_of_frames_needs_a_movie(tmp_path: Path) -> None:
+def test_network_of_several_frames_needs_a_movie(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.png", Picture(np.zeros((16, 16, 1), np.uint8)))
     with pytest.raises(DataError, match=r"takes 3 frames of a movie, but .* is none"):
         opened(tmp_path, channels=3, frames=3, kind="pictures")

@@ -7,8 +7,8 @@ import numpy as np
 from n2n_cli.data.moving_patches import add_moving_patches
 
 
-def test_inputs_and_targets_move_alike(rng: np.random.Generator) -> None:
-    """Their difference is noise as before, from other places; NaN comes along."""
+def test_input_and_target_move_together(rng: np.random.Generator) -> None:
+    """Their difference remains noise, taken from other places; NaN moves along."""
     scene = rng.random((48, 56, 1), dtype=np.float32).repeat(3, axis=2)
     noise = rng.integers(1, 4, (48, 56, 3)).astype(np.float32)
     target = scene + noise

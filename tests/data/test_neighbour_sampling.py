@@ -1,4 +1,4 @@
-"""Which pixels of a picture's cells are drawn, and the two pictures that they make."""
+"""Neighbour sampling: the pixels drawn from each 2x2 cell, and the two sub-images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from n2n_cli.data.neighbour_sampling import cells, draw_neighbours, neighbours
 
 
-def test_drawn_pixels_touch_along_a_row_or_a_column_in_either_order(rng: np.random.Generator) -> None:
+def test_drawn_pixels_are_adjacent_and_all_pairs_equally_likely(rng: np.random.Generator) -> None:
     drawn = draw_neighbours(2, 30, 40, rng=rng)
     assert drawn.shape == (2, 2, 1, 1, 30, 40)
     pairs, counts = np.unique(drawn.reshape(2, -1), axis=1, return_counts=True)
@@ -18,7 +18,7 @@ def test_drawn_pixels_touch_along_a_row_or_a_column_in_either_order(rng: np.rand
     assert counts.min() > 0.8 * 2400 / 8
 
 
-def test_neighbours_are_the_drawn_pixels_of_all_channels() -> None:
+def test_all_channels_use_the_same_drawn_pixels() -> None:
     x = np.arange(32.0).reshape(1, 2, 4, 4)
     first, second = np.array([[[0, 1], [2, 3]], [[1, 3], [0, 2]]])[:, None, None, None]
     got = neighbours(x, np.stack([first, second]))
@@ -28,7 +28,7 @@ def test_neighbours_are_the_drawn_pixels_of_all_channels() -> None:
         np.testing.assert_array_equal(part[0, 1], part[0, 0] + 16)
 
 
-def test_a_cell_is_learned_from_where_all_its_pixels_are() -> None:
+def test_cell_is_learned_from_if_all_its_pixels_are() -> None:
     learned = np.ones((2, 1, 4, 6), bool)
     learned[0, 0, 1, 2] = learned[1, 0, 2, 5] = False
     wanted = np.ones((2, 1, 2, 3), bool)

@@ -1,4 +1,4 @@
-"""Numbered pairs, cut from pictures or given."""
+"""Numbered training pairs, cropped from images or given as arrays."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def crops(pictures: Sequence[Array], count: int = 20, size: int = 4, **extra: An
     return CropPairs(pictures, count, size, extra.pop("noise", GAUSSIAN), seed=extra.pop("seed", 3), **extra)
 
 
-# What a pair depends on
+# Dependence on number, seed and epoch
 
 
 @pytest.mark.parametrize("validation", [False, True])
 @pytest.mark.parametrize("noise", ["gaussian:25", "pixelate:2"])
-def test_a_pair_depends_on_its_number_alone_not_on_order_or_company(noise: str, validation: bool) -> None:
+def test_pair_does_not_depend_on_the_other_pairs_of_a_batch(noise: str, validation: bool) -> None:
     pictures = [colour(9, 11, 0), colour(13, 8, 1), colour(8, 8, 2)]
     pairs = crops(pictures, noise=parse_noise(noise), validation=validation, redraw=True)
     noisy, target = pairs.batch(range(20), epoch=2)
@@ -42,7 +42,7 @@ def test_a_pair_depends_on_its_number_alone_not_on_order_or_company(noise: str, 
             np.testing.assert_array_equal(got[0], wanted[number])
 
 
-def test_pairs_are_channels_first_float32_of_the_size_that_was_asked() -> None:
+def test_pairs_are_channels_first_float32() -> None:
     pairs = crops([colour(12, 20)], size=5, noise=PIXELATE)
     assert len(pairs) == 20
     for picture in pairs.batch([3, 1]):
@@ -51,12 +51,12 @@ def test_pairs_are_channels_first_float32_of_the_size_that_was_asked() -> None:
 
 
 def test_every_pair_and_every_seed_has_its_own_noise() -> None:
-    pictures = [np.full((4, 4, 1), 128, np.uint8)]  # one possible crop: all that differs is noise
+    pictures = [np.full((4, 4, 1), 128, np.uint8)]  # a single possible crop, so that only the noise differs
     views = [crops(pictures, seed=seed).batch(range(20)) for seed in (3, 4)]
     drawn = np.concatenate([view.reshape(20, -1) for pair in views for view in pair])
     assert len(np.unique(drawn, axis=0)) == 80
     strength = np.abs(np.corrcoef(drawn) - np.eye(80)).max()
-    assert strength < 0.95  # of 16 values each; a shared draw has 1
+    assert strength < 0.95  # correlation of 16 values each; a shared draw has 1
 
 
 def test_every_seed_has_its_own_crops() -> None:
@@ -64,7 +64,7 @@ def test_every_seed_has_its_own_crops() -> None:
     assert (clean[0] != clean[1]).any(axis=(1, 2, 3)).sum() > 15
 
 
-def test_noise_is_drawn_anew_every_epoch_or_never_and_crops_stay() -> None:
+def test_redraw_draws_noise_again_every_epoch_for_the_same_crops() -> None:
     pictures = [numbered(50, 50)]
     fixed, redrawn = crops(pictures), crops(pictures, redraw=True)
     for view in (0, 1):
@@ -74,7 +74,7 @@ def test_noise_is_drawn_anew_every_epoch_or_never_and_crops_stay() -> None:
     np.testing.assert_array_equal(still.batch(range(20), 1)[0], still.batch(range(20), 2)[0])
 
 
-def test_input_and_target_have_independent_noise_of_the_same_kind() -> None:
+def test_input_and_target_have_independent_noise_of_one_model() -> None:
     noisy, target = crops([np.full((64, 64, 3), 128, np.uint8)], count=4, size=64).batch(range(4))
     a, b = noisy.ravel() - np.float32(128 / 255), target.ravel() - np.float32(128 / 255)
     assert abs(np.corrcoef(a, b)[0, 1]) < 0.02  # 49,152 values: a standard error of 0.0045
@@ -90,7 +90,7 @@ def test_noise_is_neither_clipped_nor_rounded() -> None:
             assert len(np.unique(view)) > 1000
 
 
-def test_the_target_to_measure_with_is_the_clean_picture() -> None:
+def test_validation_target_is_the_clean_picture() -> None:
     pictures = [numbered(8, 8)]
     noisy, clean = crops(pictures, size=8, validation=True).batch([0])
     assert (noisy != clean).all()
@@ -100,7 +100,7 @@ def test_the_target_to_measure_with_is_the_clean_picture() -> None:
     np.testing.assert_allclose(np.sort(mean.ravel()) * 65535, blocks, rtol=1e-6)
 
 
-def test_pictures_are_measured_on_the_same_noise_every_epoch() -> None:
+def test_validation_noise_is_the_same_every_epoch() -> None:
     pairs = crops([numbered(9, 9)], validation=True)
     np.testing.assert_array_equal(pairs.batch([1], epoch=1)[0], pairs.batch([1], epoch=7)[0])
 
@@ -109,20 +109,20 @@ def test_pictures_are_measured_on_the_same_noise_every_epoch() -> None:
 
 
 def corners(pictures: Sequence[Array], **extra: Any) -> set[tuple[int, ...]]:
-    """The values at the four corners of each crop, read from the top left."""
+    """Values at the four corners of each crop, from the top left."""
     views, _ = crops(pictures, noise=NOISELESS, **extra).batch(range(extra.get("count", 20)))
     values = np.rint(views[:, 0] * 65535).astype(int)
     return {tuple(int(view[y, x]) for y in (0, -1) for x in (0, -1)) for view in values}
 
 
-def test_crops_reach_every_place_in_all_four_flips_and_nothing_else() -> None:
+def test_crops_cover_every_place_in_all_four_flips() -> None:
     picture = numbered(6, 9)
     wanted = flipped_corners(picture, 4)
     assert len(wanted) == 72
     assert corners([picture], count=1000) == wanted
 
 
-def test_crops_spread_evenly() -> None:
+def test_crops_are_uniformly_distributed() -> None:
     views, _ = crops([numbered(7, 4)], count=4000, noise=NOISELESS).batch(range(4000))
     rows = np.rint(views.min(axis=(1, 2, 3)) * 65535).astype(int) // 4
     np.testing.assert_allclose(np.bincount(rows), 1000, atol=110)  # four standard deviations
@@ -158,7 +158,7 @@ def test_every_crop_lies_in_its_picture(h: int, w: int, seed: int, epoch: int, k
 
 
 @pytest.mark.parametrize("kind", ["recrop", "augment"])
-def test_crops_may_be_new_every_epoch_and_the_same_for_the_same_epoch(kind: str) -> None:
+def test_crops_depend_on_the_epoch(kind: str) -> None:
     pairs = crops([numbered(50, 50)], noise=NOISELESS, **{kind: True})
     first, again, other = (pairs.batch(range(20), epoch)[0] for epoch in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
@@ -166,30 +166,30 @@ def test_crops_may_be_new_every_epoch_and_the_same_for_the_same_epoch(kind: str)
     np.testing.assert_array_equal(pairs.batch([7], 1)[0][0], first[7])
 
 
-def test_augmented_crops_lie_in_all_eight_ways() -> None:
+def test_augmented_crops_have_all_eight_orientations() -> None:
     ways = corners([numbered(4, 4)], count=200, augment=True)
     assert len(ways) == 8
     assert ways > corners([numbered(4, 4)], count=200)
 
 
-def test_augmented_pairs_are_of_the_same_crops_and_noise() -> None:
+def test_augmentation_keeps_crops_and_noise_and_swaps_half_of_the_pairs() -> None:
     fixed, augmented = crops([colour(50, 50)]), crops([colour(50, 50)], augment=True)
-    plain, turned_ones = fixed.batch(range(20)), augmented.batch(range(20), 3)
+    plain, rotated = fixed.batch(range(20)), augmented.batch(range(20), 3)
     swapped = 0
     for number in range(20):
-        sums = [np.sort(view[number].ravel()).tolist() for view in (*plain, *turned_ones)]
+        sums = [np.sort(view[number].ravel()).tolist() for view in (*plain, *rotated)]
         assert sums[:2] in (sums[2:], sums[:1:-1])
         swapped += sums[0] != sums[2]
     assert 3 < swapped < 17
 
 
-def test_recropped_pairs_reach_every_place() -> None:
+def test_recropped_pairs_cover_every_place() -> None:
     pairs = crops([numbered(5, 5)], count=1, noise=NOISELESS, recrop=True)
     seen = {int(pairs.batch([0], epoch)[0].min() * 65535 + 0.5) for epoch in range(60)}
     assert seen == {0, 1, 5, 6}
 
 
-def test_targets_may_have_a_noise_of_their_own_and_then_stay_targets() -> None:
+def test_targets_with_their_own_noise_are_not_swapped() -> None:
     less = crops([colour(50, 50)], count=200, target_noise=parse_noise("gaussian:2"), augment=True)
     clean = crops([colour(50, 50)], count=200, noise=NOISELESS, augment=True).batch(range(200), 3)[0]
     spreads = [float((view - clean).std()) * 255 for view in less.batch(range(200), 3)]
@@ -197,7 +197,7 @@ def test_targets_may_have_a_noise_of_their_own_and_then_stay_targets() -> None:
     np.testing.assert_array_equal(less.batch([7], 3)[1][0], less.batch(range(200), 3)[1][7])
 
 
-def test_half_of_the_inputs_are_clipped_and_rounded_anew_every_epoch_and_no_target() -> None:
+def test_half_of_the_inputs_are_clipped_and_rounded_each_epoch() -> None:
     plain = crops([colour(50, 50)], count=100, augment=True)
     pairs = crops([colour(50, 50)], count=100, augment=True, clip_inputs=True)
     clipped = []
@@ -212,23 +212,23 @@ def test_half_of_the_inputs_are_clipped_and_rounded_anew_every_epoch_and_no_targ
     assert plain.batch(range(100), 1)[0].min() < 0
 
 
-def test_half_of_the_crops_get_other_colours_anew_every_epoch() -> None:
+def test_half_of_the_crops_are_recoloured_each_epoch() -> None:
     plain = crops([colour(50, 50)], count=100, noise=NOISELESS).batch(range(100))[0]
     pairs = crops([colour(50, 50)], count=100, noise=NOISELESS, recolour=True)
     first, again, other = (pairs.batch(range(100), epoch) for epoch in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
-    np.testing.assert_array_equal(*first)  # both views show the same
+    np.testing.assert_array_equal(*first)  # input and target have the same colours
     changed = [(view[0] != plain).any(axis=(1, 2, 3)) for view in (first, other)]
     assert all(30 < one.sum() < 70 for one in changed)
     assert (changed[0] != changed[1]).any()
 
 
-def test_half_of_the_crops_are_made_smaller_anew_every_epoch() -> None:
+def test_half_of_the_crops_are_downscaled_each_epoch() -> None:
     ramp = np.broadcast_to(np.arange(0, 200, 2, dtype=np.uint8)[:, None, None], (100, 100, 3)).copy()
     pairs = crops([ramp], count=400, size=8, noise=NOISELESS, shrink=0.25)
     first, again, other = (pairs.batch(range(400), epoch)[0] for epoch in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
-    heights = [np.ptp(views[:, 0, :, 3], axis=1) * 255 / 14 for views in (first, other)]  # of whole crops: 1
+    heights = [np.ptp(views[:, 0, :, 3], axis=1) * 255 / 14 for views in (first, other)]  # 1 for unscaled crops
     for sides in heights:
         assert 0.4 < np.mean(np.abs(sides - 1) < 0.01) < 0.6
         assert sides.min() > 0.95
@@ -237,12 +237,12 @@ def test_half_of_the_crops_are_made_smaller_anew_every_epoch() -> None:
     np.testing.assert_array_equal(pairs.batch([9], 1)[1][0], again[9])
 
 
-def test_a_small_picture_is_made_smaller_as_a_whole() -> None:
+def test_small_picture_is_downscaled_as_a_whole() -> None:
     small = crops([numbered(9, 10)], count=50, size=8, noise=NOISELESS, shrink=0.1)
     assert small.batch(range(50))[0].shape[2:] == (8, 8)
 
 
-def test_other_colours_stay_pictures_and_make_gray_detail_coloured() -> None:
+def test_recoloured_values_are_valid_and_gray_becomes_coloured() -> None:
     rng = np.random.default_rng(0)
     gray = np.tile(rng.integers(0, 256, (9, 7, 1), dtype=np.uint8), 3)
     seen = [recoloured(gray, rng=rng) for _ in range(20)]
@@ -252,7 +252,7 @@ def test_other_colours_stay_pictures_and_make_gray_detail_coloured() -> None:
     np.testing.assert_array_equal(recoloured(ends, rng=rng), ends / 255)
 
 
-def test_channels_change_places_and_a_gray_picture_has_one() -> None:
+def test_recolouring_permutes_channels() -> None:
     red = np.zeros((1, 1, 3), np.uint8)
     red[..., 0] = 255
     places = {int(recoloured(red, rng=np.random.default_rng(seed)).argmax()) for seed in range(20)}
@@ -265,7 +265,7 @@ def given_pairs(h: int, w: int, **extra: Any) -> ArrayPairs:
     return ArrayPairs(*values.astype(np.uint8), **extra)
 
 
-def test_augmented_given_pairs_are_flipped_turned_and_swapped_together() -> None:
+def test_augmented_given_pairs_are_flipped_rotated_and_swapped_together() -> None:
     pairs, plain = given_pairs(3, 3, augment=True), given_pairs(3, 3)
     got, wanted = pairs.batch(range(40), 1), plain.batch(range(40))
     seen = set()
@@ -285,13 +285,13 @@ def test_augmented_given_pairs_are_flipped_turned_and_swapped_together() -> None
     np.testing.assert_array_equal(pairs.batch([5], 1)[1][0], got[1][5])
 
 
-def test_given_pairs_that_are_not_square_are_not_turned() -> None:
+def test_given_pairs_that_are_not_square_are_not_rotated() -> None:
     pairs = given_pairs(2, 3, augment=True)
     noisy, target = pairs.batch(range(40), 1)
     assert noisy.shape == target.shape == (40, 3, 2, 3)
 
 
-def test_targets_that_have_to_be_corrected_are() -> None:
+def test_targets_of_biased_noise_are_corrected() -> None:
     noisy, target = crops([np.full((32, 32, 1), 128, np.uint8)], size=32, noise=parse_noise("bernoulli:0.5")).batch([0])
     assert noisy.max() == np.float32(128 / 255)
     assert target.max() == np.float32(128 / 255) * 2

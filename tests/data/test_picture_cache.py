@@ -1,4 +1,4 @@
-"""The cache of generated pictures."""
+"""Cache of generated images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def test_pictures_are_given_back(path: Path) -> None:
+def test_round_trip_and_other_shapes(path: Path) -> None:
     found = read_pictures(path, PICTURES.shape)
     assert found is not None
     np.testing.assert_array_equal(found, PICTURES)
@@ -33,7 +33,7 @@ def test_pictures_are_given_back(path: Path) -> None:
     assert read_pictures(path.with_name("other"), PICTURES.shape) is None
 
 
-def test_nobody_else_may_write_to_the_cache(path: Path) -> None:
+def test_cache_writable_by_others_is_not_used(path: Path) -> None:
     before = os.umask(0)
     try:
         for place in (path.parent, path):
@@ -50,7 +50,7 @@ def test_nobody_else_may_write_to_the_cache(path: Path) -> None:
 def test_files_and_folders_of_another_user_are_not_used(path: Path) -> None:
     os.chown(path, 65534, 65534)
     assert read_pictures(path, PICTURES.shape) is None
-    write_pictures(path, PICTURES)  # the folder is the user's own
+    write_pictures(path, PICTURES)  # replaces the file, as the folder is the user's own
     assert read_pictures(path, PICTURES.shape) is not None
     os.chown(path.parent, 65534, 65534)
     before = path.stat()
@@ -59,7 +59,7 @@ def test_files_and_folders_of_another_user_are_not_used(path: Path) -> None:
     assert path.stat() == before
 
 
-def test_a_link_or_a_pipe_is_not_read(path: Path) -> None:
+def test_link_or_pipe_is_not_read(path: Path) -> None:
     path.rename(path.with_name("elsewhere"))
     path.symlink_to("elsewhere")
     assert read_pictures(path, PICTURES.shape) is None
@@ -77,11 +77,11 @@ def test_damage_differs_from_the_file() -> None:
     assert all(damaged(content, random.Random(seed)) != content for seed in range(500))
 
 
-def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/some/where")
     assert cache_folder() == Path("/some/where/n2n")
     monkeypatch.setenv("HOME", "/home/me")
-    for unusable in ("", "relative"):  # as the standard of the name says
+    for unusable in ("", "relative"):  # invalid by the XDG standard
         monkeypatch.setenv("XDG_CACHE_HOME", unusable)
         assert cache_folder() == Path("/home/me/.cache/n2n")
     monkeypatch.delenv("XDG_CACHE_HOME")

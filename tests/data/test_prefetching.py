@@ -1,4 +1,4 @@
-"""Work that is done ahead of its use."""
+"""Computation of items ahead of their use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.trainings import loaders
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_so_many_items_are_made_ahead_and_no_more(threads: int) -> None:
+def test_as_many_items_as_threads_are_computed_ahead(threads: int) -> None:
     begun = [threading.Event() for _ in range(7)]
     names = set()
 
@@ -31,7 +31,7 @@ def test_so_many_items_are_made_ahead_and_no_more(threads: int) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_the_order_is_that_of_the_items_whatever_is_ready_first(threads: int) -> None:
+def test_results_keep_the_order_of_items(threads: int) -> None:
     def make(i: int) -> int:
         time.sleep(0.003 * (5 - i))
         return i * i
@@ -41,7 +41,7 @@ def test_the_order_is_that_of_the_items_whatever_is_ready_first(threads: int) ->
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_an_error_comes_when_it_is_the_turn_of_its_item(threads: int) -> None:
+def test_error_is_raised_at_its_item(threads: int) -> None:
     def make(i: int) -> float:
         return 1 / (i - 2)
 
@@ -52,7 +52,7 @@ def test_an_error_comes_when_it_is_the_turn_of_its_item(threads: int) -> None:
     assert loaders() == []
 
 
-def test_who_leaves_ends_the_threads_and_what_is_not_begun() -> None:
+def test_closing_ends_the_threads_and_drops_further_items() -> None:
     made, go = [], threading.Event()
 
     def make(i: int) -> int:

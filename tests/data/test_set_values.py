@@ -1,4 +1,4 @@
-"""The transform of a data set, and its pictures as a network sees them."""
+"""Value transform of a data set, and its images as network input."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from n2n_cli.images.pixels import to_integer
 from n2n_cli.nn.functional import Array
 from n2n_cli.values.transform import parse_values
 from tests.images.pictures import DEEP, GRAY, RGB
-from tests.pictures import told
+from tests.pictures import error_of
 from tests.shots import scene
 from tests.values.frames import blobs, counted
 
 
 def frames(folder: Path, peaks: tuple[float, ...], dtype: str = "u2") -> list[Path]:
-    """Files of counts with these peaks and an offset of 100."""
+    """Write files of counts with these peaks and an offset of 100."""
     paths = []
     for i, peak in enumerate(peaks):
         rng = np.random.default_rng(i)
@@ -37,7 +37,7 @@ def frames(folder: Path, peaks: tuple[float, ...], dtype: str = "u2") -> list[Pa
 
 @pytest.mark.parametrize("dtype", ["u2", "i2", "u4", "f4", "f8"])
 def test_measured_sets_are_scaled_linearly(dtype: str, tmp_path: Path) -> None:
-    """Also where the noise is that of photons: targets need noise of mean zero."""
+    """Photon noise is scaled linearly as well: targets need noise of mean zero."""
     values = values_of_set(frames(tmp_path, (60, 300, 100), dtype), "auto")
     assert values is not None
     assert (values.kind, values.reason, values.empty) == ("linear", "", ())
@@ -45,7 +45,7 @@ def test_measured_sets_are_scaled_linearly(dtype: str, tmp_path: Path) -> None:
     assert 250 < values.high < 450
 
 
-def test_a_checkpoint_holds_the_transform_that_a_measured_set_was_seen_through(tmp_path: Path) -> None:
+def test_transform_of_a_measured_set_round_trips_through_text(tmp_path: Path) -> None:
     paths = frames(tmp_path, (300, 300, 300))
     values = values_of_set(paths, "auto")
     assert values is not None
@@ -54,7 +54,7 @@ def test_a_checkpoint_holds_the_transform_that_a_measured_set_was_seen_through(t
     assert -0.1 < pixels.mean() < 1
 
 
-def test_photons_are_stabilised_where_it_is_asked_for(tmp_path: Path) -> None:
+def test_photons_are_stabilised_on_request(tmp_path: Path) -> None:
     values = values_of_set(frames(tmp_path, (60, 300, 100)), "photons")
     assert values is not None
     assert values.kind == "photons"
@@ -74,19 +74,19 @@ def test_display_sets_have_no_transform(tmp_path: Path) -> None:
     assert values_of_set(frames(tmp_path, (60,)), "display") is None
 
 
-def test_transform_of_a_training_before_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_given_transform_is_kept(tmp_path: Path) -> None:
     for text in ("linear:91~185", "photons:91~185,0.01,0.001"):
         assert values_of_set(frames(tmp_path, (900,)), text) == parse_values(text)
 
 
-def test_pictures_of_all_parts_of_a_set_decide(tmp_path: Path) -> None:
+def test_transform_is_measured_on_all_parts_of_a_set(tmp_path: Path) -> None:
     paths = frames(tmp_path, (50,) * 30 + (800,) * 30)
     values = values_of_set(paths, "auto")
     assert values is not None
     assert values.high > 500
 
 
-def test_damaged_pictures_do_not_decide(tmp_path: Path) -> None:
+def test_transform_ignores_damaged_pictures(tmp_path: Path) -> None:
     paths = frames(tmp_path, (60, 60, 60))
     good = values_of_set(paths[1:], "auto")
     paths[0].write_bytes(b"no picture")
@@ -96,12 +96,12 @@ def test_damaged_pictures_do_not_decide(tmp_path: Path) -> None:
     assert values_of_set(paths, "auto") is None
 
 
-def test_note_names_the_range() -> None:
+def test_note_states_the_range() -> None:
     assert values_note(None) == ()
     assert values_note(parse_values("linear:91.5~185")) == ("values 91.5 to 185 are scaled to 0 to 1",)
 
 
-# Pictures as a network sees them
+# Network input
 
 
 def test_gray_becomes_three_equal_channels(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_gray_becomes_three_equal_channels(tmp_path: Path) -> None:
         assert np.array_equal(read_pixels(tmp_path / "a.png", 1), values[..., None])
 
 
-def test_rgb_becomes_its_luma(tmp_path: Path) -> None:
+def test_rgb_becomes_luma(tmp_path: Path) -> None:
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
     Image.fromarray(np.stack([levels] * 3, axis=2)).save(tmp_path / "gray.png")
     assert np.array_equal(read_pixels(tmp_path / "gray.png", 1), levels[..., None])
@@ -152,7 +152,7 @@ def test_missing_values_are_filled_in(rng: np.random.Generator) -> None:
     assert in_display.max() <= 1
 
 
-def test_display_pictures_stay_as_they_are(rng: np.random.Generator) -> None:
+def test_display_pictures_are_unchanged(rng: np.random.Generator) -> None:
     pictures: list[Array] = [RGB, DEEP[..., None], rng.random((4, 5, 1)).astype(np.float32)]
     for pixels in pictures:
         assert seen_pixels("it", Picture(pixels), None) is pixels
@@ -161,6 +161,6 @@ def test_display_pictures_stay_as_they_are(rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("dtype", ["i2", "i4", "u4"])
 def test_measured_pictures_in_a_set_for_display_are_refused(dtype: str) -> None:
     picture = Picture(np.zeros((4, 5, 1), dtype))
-    error = told(ImageError, lambda: seen_pixels("`a.tif`", picture, None))
+    error = error_of(ImageError, lambda: seen_pixels("`a.tif`", picture, None))
     assert error.message == f"`a.tif` has {np.dtype(dtype)} values, unlike the display pictures of the set"
     assert error.hint == "use pictures of one kind, or `--values linear`"

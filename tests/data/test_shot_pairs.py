@@ -1,4 +1,4 @@
-"""Numbered pairs of shots: what they show, and on what that depends."""
+"""Numbered pairs of shots, and their dependence on number and epoch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIX = tuple((i, j) for i in range(3) for j in range(3) if i != j)
 
 
 def shots(count: int, h: int = 9, w: int = 7, first: int = 0, pairs: Sequence[tuple[int, int]] = SIX) -> Shots:
-    """Shots of which every value says the place and, by its thousands, the shot."""
+    """Shots whose values encode the place and, in thousands, the shot."""
     return in_memory([numbered(h, w) + np.uint16(1000 * (first + i)) for i in range(count)], pairs)
 
 
@@ -37,37 +37,37 @@ def pairs_of(scenes: Sequence[Shots], count: int = 12, **extra: Any) -> ShotPair
 
 
 def shown(pairs: ShotPairs, epoch: int = 0, count: int | None = None) -> list[tuple[int, int]]:
-    """Which shot each pair shows as input and which as target."""
+    """(input, target) shot numbers of each pair."""
     noisy, target = (levels(view)[:, 0, 0, 0] // 1000 for view in pairs.batch(range(count or len(pairs)), epoch))
     return list(zip(noisy.tolist(), target.tolist(), strict=True))
 
 
-def test_every_ordered_pair_of_different_shots_is_shown_as_often() -> None:
+def test_all_ordered_pairs_of_shots_are_equally_frequent() -> None:
     assert sorted(shown(pairs_of([shots(3)], count=18))) == sorted(SIX * 3)
 
 
 def test_scenes_take_turns() -> None:
     scenes = [shots(3), shots(2, first=3, pairs=TWO), shots(2, first=5, pairs=((0, 1),))]
     assert shown(pairs_of(scenes, count=10)) == [
-        *((0, 1), (3, 4), (5, 6), (0, 2), (4, 3)),  # the last two scenes have no more
+        *((0, 1), (3, 4), (5, 6), (0, 2), (4, 3)),  # the last two scenes have no further pairs
         *((1, 0), (1, 2), (2, 0), (2, 1), (0, 1)),
     ]
 
 
-def test_both_shots_show_the_same_place_the_same_way_round() -> None:
+def test_both_shots_show_the_same_place_and_orientation() -> None:
     noisy, target = pairs_of([shots(2, pairs=TWO)], count=40).batch(range(40))
     np.testing.assert_array_equal(levels(noisy) % 1000, levels(target) % 1000)
     assert (levels(noisy) // 1000 != levels(target) // 1000).all()
 
 
-def test_crops_reach_every_place_in_all_four_flips_and_nothing_else() -> None:
+def test_crops_cover_every_place_in_all_four_flips() -> None:
     wanted = flipped_corners(numbered(6, 9), 4)
     views = levels(pairs_of([shots(2, 6, 9, pairs=((0, 1),))], count=1000).batch(range(1000))[0])[:, 0]
     assert {tuple(int(view[y, x]) for y in (0, -1) for x in (0, -1)) for view in views} == wanted
 
 
 @pytest.mark.parametrize("flag", ["redraw", "recrop", "augment", None])
-def test_a_pair_depends_on_its_number_and_the_epoch_alone(flag: str | None) -> None:
+def test_pair_depends_only_on_its_number_and_epoch(flag: str | None) -> None:
     scenes, flags = [shots(3), shots(3, 12, 8, first=3)], {flag: True} if flag else {}
     whole = pairs_of(scenes, count=20, **flags).batch(range(20), epoch=2)
     again = pairs_of(scenes, count=20, **flags)
@@ -78,14 +78,14 @@ def test_a_pair_depends_on_its_number_and_the_epoch_alone(flag: str | None) -> N
     assert ((other != whole[0]).any(axis=(1, 2, 3)).sum() > 10) == (flag is not None)
 
 
-def test_every_epoch_goes_on_through_the_pairs_of_shots() -> None:
+def test_redraw_continues_through_the_pairs_every_epoch() -> None:
     pairs = pairs_of([shots(3)], count=4, redraw=True)
     assert [pair for epoch in (0, 1, 2) for pair in shown(pairs, epoch)] == list(SIX * 2)
     fixed = pairs_of([shots(3)], count=4)
     assert shown(fixed, 1) == shown(fixed, 2) == list(SIX[:4])
 
 
-def test_augmented_pairs_are_turned_together_and_swapped() -> None:
+def test_augmented_pairs_are_rotated_together_and_swapped() -> None:
     pairs = pairs_of([shots(2, 4, 4, pairs=((0, 1),))], count=100, augment=True)
     noisy, target = (levels(view)[:, 0] for view in pairs.batch(range(100), 1))
     np.testing.assert_array_equal(noisy % 1000, target % 1000)
@@ -93,14 +93,14 @@ def test_augmented_pairs_are_turned_together_and_swapped() -> None:
     assert 30 < (noisy[:, 0, 0] >= 1000).sum() < 70
 
 
-def test_what_is_measured_is_a_shot_against_the_mean_of_the_others() -> None:
+def test_validation_pair_is_a_shot_and_the_mean_of_the_others() -> None:
     pairs = pairs_of([shots(3), shots(2, first=3, pairs=((0, 1),))], count=4, validation=True)
     noisy, target = (levels(view)[:, 0] for view in pairs.batch(range(4)))
     assert (noisy[:, 0, 0] // 1000).tolist() == [0, 3, 1, 2]
     np.testing.assert_array_equal(target - noisy, np.array([1500, 1000, 0, -1500])[:, None, None] * np.ones((4, 4)))
 
 
-def test_what_is_measured_stays_the_same_and_is_elsewhere_than_what_is_learned() -> None:
+def test_validation_crops_are_fixed_and_differ_from_training_crops() -> None:
     measured, learned = (pairs_of([shots(2, 50, 50, pairs=TWO)], validation=flag) for flag in (True, False))
     first = measured.batch(range(12), 1)
     np.testing.assert_array_equal(first, measured.batch(range(12), 2))
@@ -125,5 +125,5 @@ def test_every_crop_lies_in_its_scene(h: int, w: int, seed: int, epoch: int) -> 
     assert noisy.shape == target.shape == (30, 1, 4, 4)
 
 
-def test_items_in_turn() -> None:
+def test_in_turn_alternates_between_scenes() -> None:
     assert list(in_turn([[(1, 1), (2, 2)], [], [(3, 3)]])) == [(0, (1, 1)), (2, (3, 3)), (0, (2, 2))]

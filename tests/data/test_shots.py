@@ -1,4 +1,4 @@
-"""Which pictures are shots of one scene: folders, tables, bursts; and what is told of those that are not."""
+"""Grouping of files into scenes: folders, tables, bursts and stacks."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from n2n_cli.data.shots import Scene, bursts, listed_pairs, paired_folders, sing
 from n2n_cli.data.stack_shots import StackPage, shot_file
 from n2n_cli.errors import DataError
 from tests.nn.cases import some_examples
-from tests.pictures import told
+from tests.pictures import error_of
 
 
 def pictures(folder: Path, *names: str) -> Path:
-    """Files that are called as pictures are: none of them is opened."""
+    """Create empty files with names of images; the tests open none of them."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         (folder / name).touch()
@@ -46,9 +46,9 @@ def test_two_folders_pair_pictures_of_the_same_name(tmp_path: Path) -> None:
     ]
 
 
-def test_all_pictures_without_a_partner_are_named(tmp_path: Path) -> None:
+def test_pictures_without_a_partner_are_named(tmp_path: Path) -> None:
     a, b = pictures(tmp_path / "a", "1.png", "2.png", "3.png"), pictures(tmp_path / "b", "2.png", "4.png")
-    error = told(DataError, lambda: paired_folders(a, b))
+    error = error_of(DataError, lambda: paired_folders(a, b))
     assert error.message == (
         f"`{a}` and `{b}` do not hold the same pictures: `{b}/1.png` is missing; `{b}/3.png` is missing; "
         f"`{a}/4.png` is missing"
@@ -56,17 +56,19 @@ def test_all_pictures_without_a_partner_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("other", ["a", "./a/", "link"])
-def test_a_folder_is_no_partner_of_itself(other: str, tmp_path: Path) -> None:
+def test_same_folder_twice_is_refused(other: str, tmp_path: Path) -> None:
     a = pictures(tmp_path / "a", "1.png")
     (tmp_path / "link").symlink_to("a")
-    assert "are the same folder" in told(DataError, lambda: paired_folders(a, tmp_path / other)).message
+    assert "are the same folder" in error_of(DataError, lambda: paired_folders(a, tmp_path / other)).message
 
 
-def test_missing_and_empty_folders(tmp_path: Path) -> None:
+def test_missing_and_empty_folders_are_refused(tmp_path: Path) -> None:
     a = pictures(tmp_path / "a", "1.png")
-    assert told(DataError, lambda: paired_folders(a, tmp_path / "b")).message == f"there is no folder `{tmp_path}/b`"
+    assert (
+        error_of(DataError, lambda: paired_folders(a, tmp_path / "b")).message == f"there is no folder `{tmp_path}/b`"
+    )
     empty = pictures(tmp_path / "empty")
-    assert told(DataError, lambda: paired_folders(a, empty)).message == f"the folder `{empty}` holds no pictures"
+    assert error_of(DataError, lambda: paired_folders(a, empty)).message == f"the folder `{empty}` holds no pictures"
 
 
 # Tables
@@ -82,7 +84,7 @@ def test_missing_and_empty_folders(tmp_path: Path) -> None:
         '"1.png", "sub/2.png"\n 3.png , 4.png \n,\n'.replace(', "', ',"'),
     ],
 )
-def test_a_table_is_read_relative_to_its_folder(text: str, tmp_path: Path) -> None:
+def test_table_is_relative_to_its_folder(text: str, tmp_path: Path) -> None:
     assert listed_pairs(table(tmp_path, text)) == [
         Scene("1.png", (tmp_path / "1.png", tmp_path / "sub/2.png"), ((0, 1),)),
         Scene("3.png", (tmp_path / "3.png", tmp_path / "4.png"), ((0, 1),)),
@@ -94,7 +96,7 @@ def test_paths_may_be_absolute_and_hold_commas(tmp_path: Path) -> None:
     assert scene.shots == (Path("/data/x.png"), tmp_path / "y, z.png")
 
 
-def test_rows_that_share_a_picture_are_one_scene(tmp_path: Path) -> None:
+def test_rows_with_a_common_picture_are_one_scene(tmp_path: Path) -> None:
     scenes = listed_pairs(table(tmp_path, "a.png,b.png\nx.png,y.png\nc.png,d.png\n./b.png,c.png\na.png,b.png\n"))
     assert [scene.name for scene in scenes] == ["a.png", "x.png"]
     assert [shot_file(shot).name for shot in scenes[0].shots] == ["a.png", "b.png", "c.png", "d.png"]
@@ -105,7 +107,7 @@ def test_rows_that_share_a_picture_are_one_scene(tmp_path: Path) -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)).filter(lambda pair: pair[0] != pair[1]), min_size=1))
 @some_examples
-def test_no_picture_is_in_two_scenes_and_no_pair_is_lost(
+def test_scenes_are_disjoint_and_keep_all_pairs(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int]]
 ) -> None:
     text = "".join(f"{a}.png,{b}.png\n" for a, b in rows)
@@ -128,19 +130,19 @@ TABLES = {
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 @pytest.mark.parametrize("text", TABLES.values(), ids=TABLES.keys())
-def test_a_table_as_spreadsheets_and_systems_write_it(text: bytes, form: Literal["NFC", "NFD"], tmp_path: Path) -> None:
+def test_tables_of_spreadsheets_and_systems(text: bytes, form: Literal["NFC", "NFD"], tmp_path: Path) -> None:
     names = [unicodedata.normalize(form, name) for name in ("ä 1.png", "ü, 2.png", "3.png", "4.png")]
     pictures(tmp_path, *names)
     scenes = listed_pairs(table(tmp_path, text))
     assert [shot for scene in scenes for shot in scene.shots] == [tmp_path / name for name in names]
 
 
-def test_names_are_the_same_in_whichever_unicode_form(tmp_path: Path) -> None:
+def test_names_match_in_any_unicode_form(tmp_path: Path) -> None:
     composed, parts = "é.png", unicodedata.normalize("NFD", "é.png")
     a, b = pictures(tmp_path / "a", composed, "1.png"), pictures(tmp_path / "b", parts, "1.png")
     assert [scene.shots for scene in paired_folders(a, b)] == [(a / "1.png", b / "1.png"), (a / composed, b / parts)]
     both = pictures(tmp_path / "c", composed, parts, "1.png")
-    error = told(DataError, lambda: paired_folders(a, both))
+    error = error_of(DataError, lambda: paired_folders(a, both))
     assert error.message.endswith(f"do not hold the same pictures: `{a / parts}` is missing")
     other = pictures(tmp_path / "d", composed, parts, "1.png")
     scenes = paired_folders(both, other)
@@ -149,7 +151,7 @@ def test_names_are_the_same_in_whichever_unicode_form(tmp_path: Path) -> None:
 
 def test_all_wrong_rows_are_named(tmp_path: Path) -> None:
     path = table(tmp_path, "a.png,b.png\nc.png\nd.png,e.png,f.png\ng.png,\n./h.png,h.png\ni\0.png,j.png\n")
-    error = told(DataError, lambda: listed_pairs(path))
+    error = error_of(DataError, lambda: listed_pairs(path))
     assert error.message == (
         f"`{path}` is not a table of pairs: row 2 has 1 names; row 3 has 3 names; row 4 has 1 names; "
         "row 5 names the same picture twice; row 6 has an impossible file name"
@@ -165,23 +167,23 @@ def test_all_wrong_rows_are_named(tmp_path: Path) -> None:
         ('"a.png,b.png\n', "is not a table of pairs: unexpected end of data"),
     ],
 )
-def test_what_is_no_table(text: str | bytes, message: str, tmp_path: Path) -> None:
-    assert message in told(DataError, lambda: listed_pairs(table(tmp_path, text))).message
+def test_file_that_is_no_table_is_refused(text: str | bytes, message: str, tmp_path: Path) -> None:
+    assert message in error_of(DataError, lambda: listed_pairs(table(tmp_path, text))).message
 
 
-def test_a_table_that_is_not_there_is_a_folder_or_is_too_long(tmp_path: Path) -> None:
+def test_missing_table_folder_or_long_file_is_refused(tmp_path: Path) -> None:
     missing = tmp_path / "no.csv"
-    assert told(DataError, lambda: listed_pairs(missing)).message == f"there is no table of pairs `{missing}`"
-    assert "is a folder, not a table" in told(DataError, lambda: listed_pairs(tmp_path)).message
+    assert error_of(DataError, lambda: listed_pairs(missing)).message == f"there is no table of pairs `{missing}`"
+    assert "is a folder, not a table" in error_of(DataError, lambda: listed_pairs(tmp_path)).message
     long = table(tmp_path, "a.png,b.png")
     os.truncate(long, 100_000_001)
-    assert "is too long" in told(DataError, lambda: listed_pairs(long)).message
+    assert "is too long" in error_of(DataError, lambda: listed_pairs(long)).message
 
 
 # Bursts and single pictures
 
 
-def test_bursts_are_all_ordered_pairs_of_a_folder(tmp_path: Path) -> None:
+def test_burst_has_all_ordered_pairs_of_a_folder(tmp_path: Path) -> None:
     pictures(tmp_path / "b", "1.png", "2.png", "3.png")
     pictures(tmp_path / "a", "y.png", "x.png", "log.txt")
     pictures(tmp_path / ".hidden", "1.png")
@@ -192,21 +194,21 @@ def test_bursts_are_all_ordered_pairs_of_a_folder(tmp_path: Path) -> None:
     assert second.targets(1) == (0, 2)
 
 
-def test_all_folders_that_are_no_burst_are_named(tmp_path: Path) -> None:
+def test_folders_that_are_no_burst_are_named(tmp_path: Path) -> None:
     pictures(tmp_path / "a", "1.png")
     pictures(tmp_path / "b", "1.png", "2.png")
     pictures(tmp_path / "c")
-    error = told(DataError, lambda: bursts(tmp_path))
+    error = error_of(DataError, lambda: bursts(tmp_path))
     assert error.message == (
         f"`{tmp_path}` does not hold bursts: the folder `{tmp_path}/a` holds one shot; "
         f"the folder `{tmp_path}/c` holds no pictures"
     )
 
 
-def test_a_folder_without_folders(tmp_path: Path) -> None:
+def test_folder_without_bursts_is_refused(tmp_path: Path) -> None:
     pictures(tmp_path, "1.png", "2.png")
-    assert told(DataError, lambda: bursts(tmp_path)).message == f"`{tmp_path}` holds no folders of shots"
-    assert "there is no folder" in told(DataError, lambda: bursts(tmp_path / "x")).message
+    assert error_of(DataError, lambda: bursts(tmp_path)).message == f"`{tmp_path}` holds no folders of shots"
+    assert "there is no folder" in error_of(DataError, lambda: bursts(tmp_path / "x")).message
 
 
 def test_single_pictures_are_scenes_of_one_shot(tmp_path: Path) -> None:
@@ -238,27 +240,27 @@ def test_pages_of_a_stack_are_a_burst(tmp_path: Path) -> None:
     assert str(other.shots[2]) == f"{path}, page 3"
 
 
-def test_depths_and_channels_of_a_stack_are_scenes_of_their_own(tmp_path: Path) -> None:
+def test_depths_and_channels_of_a_stack_are_separate_scenes(tmp_path: Path) -> None:
     path = stack(tmp_path / "a.tif", (2, 3, 2), "TZCYX")
     found = {scene.name: scene.shots for scene in bursts(tmp_path)}
     assert list(found) == [f"a.tif, Z {z}, C {c}" for z in (1, 2, 3) for c in (1, 2)]
     assert found["a.tif, Z 2, C 1"] == (StackPage(path, 2), StackPage(path, 8))
 
 
-def test_stacks_of_a_folder_are_shots_of_each_of_their_planes(tmp_path: Path) -> None:
+def test_stacks_of_a_folder_are_shots_of_each_plane(tmp_path: Path) -> None:
     paths = [stack(tmp_path / "cell" / f"{i}.tif", (3,), "ZYX") for i in range(2)]
     found = {scene.name: scene.shots for scene in bursts(tmp_path)}
     assert found["cell, Z 3"] == tuple(StackPage(path, 2) for path in paths)
     assert len(found) == 3
 
 
-def test_a_stack_without_time_is_no_burst(tmp_path: Path) -> None:
+def test_stack_without_time_is_refused(tmp_path: Path) -> None:
     path = stack(tmp_path / "z.tif", (3,), "ZYX")
     message = f"`{tmp_path}` does not hold bursts: `{path}` holds one shot of each of 3 planes"
-    assert told(DataError, lambda: bursts(tmp_path)).message == message
+    assert error_of(DataError, lambda: bursts(tmp_path)).message == message
 
 
-def test_a_long_burst_pairs_shots_that_are_near(tmp_path: Path) -> None:
+def test_long_burst_pairs_nearby_shots(tmp_path: Path) -> None:
     (scene,) = bursts(stack(tmp_path / "long.tif", (200,), "TYX"))
     assert len(scene.pairs) == len(set(scene.pairs)) == 10_000
     assert {min((i - j) % 200, (j - i) % 200) for i, j in scene.pairs} == set(range(1, 26))

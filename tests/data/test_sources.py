@@ -1,4 +1,4 @@
-"""Training pairs: from folders, from pair files, from the built-in pictures."""
+"""Training pairs from folders, pair files and built-in images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from n2n_cli.data.sources import find_pair_file, open_dataset, read_folder
 from n2n_cli.errors import CheckpointError, DataError, ImageError
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import parse_noise
-from tests.pictures import colour, numbered, save, told
+from tests.pictures import colour, error_of, numbered, save
 from tests.system.test_atomic_files import open_folder, without_privileges
 
 NOISELESS = parse_noise("gaussian:0")
@@ -38,7 +38,7 @@ def folder_config(folder: Path, **extra: Any) -> DataConfig:
     return replace(DataConfig(source=str(folder)), **values)
 
 
-def test_held_out_pictures_are_never_learned_from(tmp_path: Path) -> None:
+def test_held_out_pictures_are_not_in_training(tmp_path: Path) -> None:
     for i in range(41):
         save(tmp_path / f"{i:02}.png", np.full((8, 8, 1), i, np.uint8))
     dataset = open_dataset(folder_config(tmp_path, pairs=200, validation_pairs=30, noise="gaussian:0"), 1, seed=0)
@@ -51,14 +51,14 @@ def test_held_out_pictures_are_never_learned_from(tmp_path: Path) -> None:
     assert "38 pictures for training, 3 held out for validation" in words(dataset)
 
 
-def test_only_the_pictures_that_pairs_show_are_counted(tmp_path: Path) -> None:
+def test_notes_count_only_the_pictures_in_use(tmp_path: Path) -> None:
     for i in range(41):
         save(tmp_path / f"{i:02}.png", np.full((8, 8, 1), i, np.uint8))
     dataset = open_dataset(folder_config(tmp_path, pairs=5, validation_pairs=2), 1, seed=0)
     assert "5 pictures for training, 2 held out for validation" in words(dataset)
 
 
-def test_training_learns_from_noise_and_is_measured_on_the_clean_picture(tmp_path: Path) -> None:
+def test_only_the_validation_target_is_clean(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         save(tmp_path / name, np.full((8, 8, 3), 100, np.uint8))
     dataset = open_dataset(folder_config(tmp_path), 3, seed=0)
@@ -68,7 +68,7 @@ def test_training_learns_from_noise_and_is_measured_on_the_clean_picture(tmp_pat
         assert view.std() == pytest.approx(25 / 255, rel=0.2)
 
 
-def test_targets_may_have_a_noise_of_their_own(tmp_path: Path) -> None:
+def test_targets_with_their_own_noise(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         save(tmp_path / name, np.full((8, 8, 3), 100, np.uint8))
     dataset = open_dataset(folder_config(tmp_path, target_noise="gaussian:2"), 3, seed=0)
@@ -80,7 +80,7 @@ def test_targets_may_have_a_noise_of_their_own(tmp_path: Path) -> None:
         open_dataset(folder_config(tmp_path, target_noise="pixelate:2"), 3, seed=0)
 
 
-def test_training_and_measuring_draw_from_different_streams(tmp_path: Path) -> None:
+def test_training_and_validation_use_different_random_streams(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         save(tmp_path / name, np.full((8, 8, 3), 100, np.uint8))
     dataset = open_dataset(folder_config(tmp_path, redraw=False), 3, seed=0)
@@ -93,9 +93,7 @@ def test_training_and_measuring_draw_from_different_streams(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("redraw", "word"), [(True, "again every epoch"), (False, "once for all epochs")])
-def test_the_notes_say_whether_noise_is_redrawn_and_where_the_loss_ends(
-    redraw: bool, word: str, tmp_path: Path
-) -> None:
+def test_notes_state_redrawing_and_the_minimum_loss(redraw: bool, word: str, tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         save(tmp_path / name, colour(8, 8))
     dataset = open_dataset(folder_config(tmp_path, redraw=redraw), 3, seed=0)
@@ -105,7 +103,7 @@ def test_the_notes_say_whether_noise_is_redrawn_and_where_the_loss_ends(
     assert same == (not redraw)
 
 
-def test_all_kinds_of_pictures_in_one_folder(tmp_path: Path) -> None:
+def test_file_formats_in_one_folder(tmp_path: Path) -> None:
     save(tmp_path / "a.png", colour(8, 9))
     save(tmp_path / "b.PNG", colour(10, 11, channels=1))
     save(tmp_path / "c.tif", numbered(12, 13) * np.uint16(300))
@@ -127,7 +125,7 @@ def test_all_kinds_of_pictures_in_one_folder(tmp_path: Path) -> None:
     assert 0 <= noisy.min() < 0.1 < 0.9 < noisy.max() <= 1
 
 
-def test_other_files_hidden_files_and_subfolders_are_passed_over(tmp_path: Path) -> None:
+def test_other_files_hidden_files_broken_links_and_subfolders_are_ignored(tmp_path: Path) -> None:
     save(tmp_path / "b.png", np.full((8, 8, 3), 2, np.uint8))
     save(tmp_path / "a.png", np.full((8, 8, 3), 1, np.uint8))
     for name in ("notes.txt", "._a.png", ".hidden.jpg", "png", "movie.gif"):
@@ -136,13 +134,14 @@ def test_other_files_hidden_files_and_subfolders_are_passed_over(tmp_path: Path)
     save(tmp_path / "folder.png" / "c.png", colour(8, 8))
     (tmp_path / "loop.png").symlink_to("loop.png")
     (tmp_path / "nowhere.png").symlink_to("no-such.png")
+    (tmp_path / "here.png").symlink_to(".")
     (tmp_path / "z.png").symlink_to("a.png")
     pictures, notes = read_folder(tmp_path, 3, smallest=8)
     assert [int(picture[0, 0, 0]) for picture in pictures] == [1, 2, 1]
     assert notes == ()
 
 
-def test_pictures_that_are_too_small_are_left_out_and_told(tmp_path: Path) -> None:
+def test_small_pictures_are_omitted_with_a_note(tmp_path: Path) -> None:
     for i, (h, w) in enumerate([(16, 16), (15, 40), (40, 15), (16, 30)]):
         save(tmp_path / f"{i}.png", colour(h, w))
     pictures, notes = read_folder(tmp_path, 3, smallest=16)
@@ -153,35 +152,35 @@ def test_pictures_that_are_too_small_are_left_out_and_told(tmp_path: Path) -> No
     )
 
 
-def test_a_folder_where_all_are_too_small(tmp_path: Path) -> None:
+def test_folder_of_small_pictures_is_refused(tmp_path: Path) -> None:
     save(tmp_path / "a.png", colour(63, 64))
-    error = told(DataError, lambda: open_dataset(folder_config(tmp_path, noise="pixelate:8"), 3, seed=0))
+    error = error_of(DataError, lambda: open_dataset(folder_config(tmp_path, noise="pixelate:8"), 3, seed=0))
     assert error.message == f"no picture in `{tmp_path}` is as large as 64x64 pixels"
 
 
-def test_one_picture_is_not_enough(tmp_path: Path) -> None:
+def test_folder_of_one_picture_is_refused(tmp_path: Path) -> None:
     save(tmp_path / "a.png", colour(8, 8))
     save(tmp_path / "b.png", colour(7, 8))
-    error = told(DataError, lambda: open_dataset(folder_config(tmp_path), 3, seed=0))
+    error = error_of(DataError, lambda: open_dataset(folder_config(tmp_path), 3, seed=0))
     assert error.message.startswith(f"`{tmp_path}` holds one usable picture")
 
 
-def test_all_broken_pictures_are_named_at_once(tmp_path: Path) -> None:
+def test_damaged_pictures_are_named_at_once(tmp_path: Path) -> None:
     whole = save(tmp_path / "whole.png", colour(8, 8)).read_bytes()
     broken = [f"{i}.png" for i in range(7)]
     for name in broken[:6]:
         (tmp_path / name).write_bytes(b"no picture")
-    (tmp_path / broken[6]).write_bytes(whole[:-30])  # found only when its pixels are read
+    (tmp_path / broken[6]).write_bytes(whole[:-30])  # detected only when its pixels are read
     (tmp_path / "empty.jpg").touch()
-    error = told(ImageError, lambda: read_folder(tmp_path, 3, smallest=8))
+    error = error_of(ImageError, lambda: read_folder(tmp_path, 3, smallest=8))
     assert error.message.startswith("8 of 9 pictures cannot be read: ")
     named = [str(tmp_path / name) for name in (*broken[:6], "empty.jpg", broken[6])]
     assert re.findall(r"`([^`]*)`", error.message) == named
 
 
-def test_a_folder_without_pictures(tmp_path: Path) -> None:
+def test_folder_without_pictures_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    error = told(DataError, lambda: read_folder(tmp_path, 3, smallest=8))
+    error = error_of(DataError, lambda: read_folder(tmp_path, 3, smallest=8))
     assert error.message == f"the folder `{tmp_path}` holds no pictures"
     assert error.hint is not None
     assert error.hint.startswith(
@@ -190,19 +189,17 @@ def test_a_folder_without_pictures(tmp_path: Path) -> None:
     assert error.hint.endswith(", .mrc, .mrcs, .map, .st, .rec, .ali, .mrc.gz, .map.gz; not in subfolders")
 
 
-def test_pictures_of_kinds_that_are_not_read_are_told(tmp_path: Path) -> None:
+def test_unsupported_formats_are_reported(tmp_path: Path) -> None:
     for name in "abc":
         save(tmp_path / f"{name}.png", colour(8, 8))
     (tmp_path / "d.nrrd").write_bytes(b"NRRD0004")
-    told_of = (
-        f"{tmp_path}: left out 1 picture that is not read: NRRD file (1); export as 16-bit TIFF or PNG, or correct"
-    )
+    start = f"{tmp_path}: left out 1 picture that is not read: NRRD file (1); export as 16-bit TIFF or PNG, or correct"
     _, (note,) = read_folder(tmp_path, 3, smallest=8)
-    assert note.startswith(told_of)
-    assert told_of in words(open_dataset(folder_config(tmp_path), 3, seed=0))
+    assert note.startswith(start)
+    assert start in words(open_dataset(folder_config(tmp_path), 3, seed=0))
 
 
-def test_a_source_that_is_no_folder(tmp_path: Path) -> None:
+def test_source_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     save(tmp_path / "a.png", colour(8, 8))
     (tmp_path / "loop").symlink_to("loop")
     for name, wanted in [
@@ -219,7 +216,7 @@ def test_a_source_that_is_no_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("inside", "mode"), [(".", 0o300), ("a", 0)])
-def test_a_folder_that_may_not_be_read(inside: str, mode: int) -> None:
+def test_folder_without_permission_is_refused(inside: str, mode: int) -> None:
     with open_folder() as folder:
         source = folder / "photos" / inside
         source.mkdir(parents=True)
@@ -230,7 +227,7 @@ def test_a_folder_that_may_not_be_read(inside: str, mode: int) -> None:
         assert caught.value.message == f"the folder `{source}` cannot be read: Permission denied"
 
 
-def test_pictures_beyond_the_memory_are_cut_to_their_middle(tmp_path: Path) -> None:
+def test_pictures_beyond_the_memory_limit_are_cropped_to_their_centre(tmp_path: Path) -> None:
     save(tmp_path / "a.png", colour(40, 60, 0))
     save(tmp_path / "b.png", colour(20, 30, 1))
     total = (40 * 60 + 20 * 30) * 3
@@ -239,26 +236,26 @@ def test_pictures_beyond_the_memory_are_cut_to_their_middle(tmp_path: Path) -> N
     pictures, notes = read_folder(tmp_path, 3, smallest=4, max_bytes=total // 4)
     np.testing.assert_array_equal(pictures[0], colour(40, 60, 0)[10:30, 15:45])
     np.testing.assert_array_equal(pictures[1], colour(20, 30, 1)[5:15, 7:22])
-    assert all(picture.base is None for picture in pictures)  # a view would keep the whole picture
+    assert all(picture.base is None for picture in pictures)  # a view would keep the whole image in memory
     assert notes == (f"the pictures need more than {total // 4 / 1e9:g} GB: the middle 50% of each side is used",)
     pictures, _ = read_folder(tmp_path, 3, smallest=18, max_bytes=total // 4)
     assert [picture.shape[:2] for picture in pictures] == [(20, 30), (18, 18)]
 
 
-def test_16_bit_pictures_keep_to_the_memory_too(tmp_path: Path) -> None:
+def test_memory_limit_counts_two_bytes_per_16_bit_value(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         save(tmp_path / name, numbered(32, 32))
-    pictures, notes = read_folder(tmp_path, 1, smallest=4, max_bytes=2 * 32 * 32)  # they have twice as many
+    pictures, notes = read_folder(tmp_path, 1, smallest=4, max_bytes=2 * 32 * 32)  # half of their bytes
     assert [picture.shape for picture in pictures] == [(22, 22, 1)] * 2
     assert "the middle 71% of each side is used" in notes[0]
 
 
 @pytest.mark.parametrize("channels", [2, 4])
 @pytest.mark.parametrize("built_in", [False, True])
-def test_pictures_are_gray_or_rgb(channels: int, built_in: bool, tmp_path: Path) -> None:
+def test_other_numbers_of_channels_are_refused(channels: int, built_in: bool, tmp_path: Path) -> None:
     save(tmp_path / "a.png", colour(8, 8))
     config = DataConfig() if built_in else folder_config(tmp_path)
-    error = told(DataError, lambda: open_dataset(config, channels, seed=0))
+    error = error_of(DataError, lambda: open_dataset(config, channels, seed=0))
     assert error.message == f"the network takes {channels} channels; pictures have 1 (gray) or 3 (RGB)"
 
 
@@ -278,7 +275,7 @@ def write_pairs(folder: Path, *, train: int = 12, validation: int = 5, channels:
 
 
 @pytest.mark.parametrize("name", ["", TRAIN])
-def test_pairs_of_the_course_are_read_from_their_file_or_their_folder(name: str, tmp_path: Path) -> None:
+def test_pairs_of_the_course_are_read_from_file_or_folder(name: str, tmp_path: Path) -> None:
     write_pairs(tmp_path)
     save(tmp_path / "also.png", colour(8, 8))
     dataset = open_dataset(folder_config(tmp_path / name), 3, seed=0)
@@ -294,7 +291,7 @@ def test_pairs_of_the_course_are_read_from_their_file_or_their_folder(name: str,
     assert "validation PSNR is the figure to watch" in words(dataset)
 
 
-def test_pairs_that_torch_saved(torch: Any, tmp_path: Path) -> None:
+def test_pairs_saved_by_torch_are_read(torch: Any, tmp_path: Path) -> None:
     for name, seed in ((TRAIN, 1), (VALIDATION, 2)):
         torch.save(tuple(torch.from_numpy(part) for part in arrays(4, seed=seed)), tmp_path / name)
     dataset = open_dataset(folder_config(tmp_path), 3, seed=0)
@@ -310,13 +307,13 @@ def test_fewer_pairs_than_the_files_hold(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("numbers", [[2, 0], (2, 0), range(2, -1, -2), np.array([2, 0]), []])
-def test_pairs_are_asked_for_by_any_sequence_of_numbers(numbers: Any) -> None:
+def test_batch_takes_any_sequence_of_numbers(numbers: Any) -> None:
     noisy, target = arrays(3)
     got, _ = ArrayPairs(noisy, target).batch(numbers)
     np.testing.assert_array_equal(got, noisy[list(numbers)] * np.float32(1 / 255))
 
 
-def test_a_gray_pair_file(tmp_path: Path) -> None:
+def test_gray_pair_file_needs_a_network_of_one_channel(tmp_path: Path) -> None:
     write_pairs(tmp_path, channels=1)
     assert open_dataset(folder_config(tmp_path), 1, seed=0).train.batch([0])[0].shape == (1, 1, 6, 7)
     with pytest.raises(DataError) as caught:
@@ -324,7 +321,7 @@ def test_a_gray_pair_file(tmp_path: Path) -> None:
     assert caught.value.message == f"`{tmp_path / TRAIN}` has 1 channels, the network takes 3"
 
 
-def test_the_channels_of_both_files_are_checked(tmp_path: Path) -> None:
+def test_channels_of_the_validation_file_are_checked(tmp_path: Path) -> None:
     write_pairs(tmp_path)
     write_checkpoint(tmp_path / VALIDATION, arrays(2, 1))
     with pytest.raises(DataError) as caught:
@@ -332,27 +329,27 @@ def test_the_channels_of_both_files_are_checked(tmp_path: Path) -> None:
     assert caught.value.message == f"`{tmp_path / VALIDATION}` has 1 channels, the network takes 3"
 
 
-def test_a_pair_file_without_its_other_half(tmp_path: Path) -> None:
+def test_pair_file_without_its_validation_file_is_refused(tmp_path: Path) -> None:
     write_pairs(tmp_path)
     (tmp_path / VALIDATION).unlink()
-    error = told(DataError, lambda: open_dataset(folder_config(tmp_path), 3, seed=0))
+    error = error_of(DataError, lambda: open_dataset(folder_config(tmp_path), 3, seed=0))
     assert error.message == f"`{tmp_path / TRAIN}` has no `{VALIDATION}` beside it"
 
 
-def test_the_pairs_to_measure_with_are_not_learned_from(tmp_path: Path) -> None:
+def test_validation_file_as_training_source_is_refused(tmp_path: Path) -> None:
     write_pairs(tmp_path)
-    error = told(DataError, lambda: open_dataset(folder_config(tmp_path / VALIDATION), 3, seed=0))
+    error = error_of(DataError, lambda: open_dataset(folder_config(tmp_path / VALIDATION), 3, seed=0))
     assert "the validation pairs" in error.message
 
 
 @pytest.mark.parametrize("name", ["no-such.pkl", "x" * 300 + ".pth"])
-def test_a_missing_pair_file(name: str, tmp_path: Path) -> None:
+def test_missing_pair_file_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         open_dataset(folder_config(tmp_path / name), 3, seed=0)
     assert caught.value.message == f"there is no readable file of pairs `{tmp_path / name}`"
 
 
-def test_a_pickle_is_refused(tmp_path: Path) -> None:
+def test_pickle_is_refused(tmp_path: Path) -> None:
     (tmp_path / TRAIN).write_bytes(pickle.dumps(arrays(3)))
     with pytest.raises(CheckpointError, match="not in PyTorch's zip format"):
         open_dataset(folder_config(tmp_path), 3, seed=0)
@@ -371,21 +368,21 @@ def test_a_pickle_is_refused(tmp_path: Path) -> None:
         (tuple(part[0] for part in arrays(3)), "uint8 (3, 6, 7) and uint8 (3, 6, 7)"),
     ],
 )
-def test_a_file_that_holds_no_pairs(tree: Any, found: str, tmp_path: Path) -> None:
+def test_file_without_pairs_is_refused(tree: Any, found: str, tmp_path: Path) -> None:
     write_checkpoint(tmp_path / TRAIN, tree)
-    error = told(DataError, lambda: open_dataset(folder_config(tmp_path / TRAIN), 3, seed=0))
+    error = error_of(DataError, lambda: open_dataset(folder_config(tmp_path / TRAIN), 3, seed=0))
     wanted = f"`{tmp_path / TRAIN}` does not hold two uint8 arrays (N, C, H, W) of one shape, but {found}"
     assert error.message == wanted
 
 
-def test_a_file_of_no_pairs_at_all(tmp_path: Path) -> None:
+def test_empty_pair_file_is_refused(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / TRAIN, arrays(0))
     with pytest.raises(DataError) as caught:
         sources.read_pair_file(tmp_path / TRAIN)
     assert caught.value.message == f"`{tmp_path / TRAIN}` holds no pairs: its arrays have shape (0, 3, 6, 7)"
 
 
-def test_which_sources_are_pair_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pair_files_are_recognised_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for folder in ("with", "without", "folder.pkl", "dead-leaves"):
         Path(folder).mkdir()

@@ -20,10 +20,9 @@ from n2n_cli.images import Picture
 from n2n_cli.models.choice import bundled_models
 from n2n_cli.nn.functional import Array
 from tests.cli import workplace
-from tests.denoising.test_picture import mixing
+from tests.denoising.test_picture import HALF_GRAY as HALF
+from tests.denoising.test_picture import TURNING, mixing
 
-HALF = mixing([[0.5]])
-TURNING = mixing([[0, 1, 0], [0, 0, 1], [1, 0, 0]])
 TYPES = ["u1", "u2", ">u2", "f2", "f4", ">f4", "f8"]
 SHAPES = [(9, 7), (9, 7, 1), (9, 7, 2), (9, 7, 3), (9, 7, 4)]
 
@@ -35,7 +34,7 @@ def random(dtype: str, shape: tuple[int, ...], rng: np.random.Generator) -> Arra
 
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_shape_and_type_come_back_and_the_array_is_left_alone(
+def test_result_keeps_shape_and_type_and_input_is_unchanged(
     dtype: str, shape: tuple[int, ...], rng: np.random.Generator
 ) -> None:
     array = random(dtype, shape, rng)
@@ -52,7 +51,7 @@ def test_shape_and_type_come_back_and_the_array_is_left_alone(
         np.testing.assert_array_equal(denoised[..., -1], array[..., -1])
 
 
-def test_colours_are_one_picture_and_channels_one_each(rng: np.random.Generator) -> None:
+def test_colours_are_denoised_together_and_channels_separately(rng: np.random.Generator) -> None:
     rgb = random("u1", (6, 5, 3), rng)
     np.testing.assert_array_equal(denoise(rgb, TURNING), rgb[..., [1, 2, 0]])
     np.testing.assert_array_equal(denoise(rgb, TURNING, axes="YXS"), rgb[..., [1, 2, 0]])
@@ -60,7 +59,7 @@ def test_colours_are_one_picture_and_channels_one_each(rng: np.random.Generator)
         np.testing.assert_array_equal(denoise(array, TURNING, axes=axes), array)
 
 
-def test_any_memory_layout(rng: np.random.Generator) -> None:
+def test_arrays_of_any_memory_layout_are_denoised(rng: np.random.Generator) -> None:
     array = random("u1", (8, 12, 3), rng)
     for view in (array[::-1, ::2], array.transpose(1, 0, 2), np.asfortranarray(array)):
         np.testing.assert_array_equal(denoise(view, TURNING), view[..., [1, 2, 0]])
@@ -70,9 +69,7 @@ def test_any_memory_layout(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("offset", [-700, 1e9])
 @pytest.mark.parametrize("scale", [0.01, 1000])
-def test_floats_of_any_range_come_back_from_a_network_that_keeps_them(
-    offset: float, scale: float, rng: np.random.Generator
-) -> None:
+def test_floats_keep_their_range(offset: float, scale: float, rng: np.random.Generator) -> None:
     array = offset + scale * random("f8", (6, 5), rng)
     np.testing.assert_allclose(denoise(array, mixing([[1]])), array, rtol=0, atol=1e-5 * scale)
     assert denoise(np.full((4, 4), float(offset)), HALF).tolist() == [[offset] * 4] * 4
@@ -88,7 +85,7 @@ def test_floats_of_any_range_come_back_from_a_network_that_keeps_them(
         ("CZYX", (2, 5, 9, 8)),
     ],
 )
-def test_named_axes_split_an_array_into_pages(axes: str, shape: tuple[int, ...], rng: np.random.Generator) -> None:
+def test_named_axes_split_array_into_pages(axes: str, shape: tuple[int, ...], rng: np.random.Generator) -> None:
     array = random("u1", shape, rng)
     halved = denoise(array, HALF, axes=axes)
     assert (halved.shape, halved.dtype) == (shape, np.dtype("u1"))
@@ -100,7 +97,7 @@ def test_named_axes_split_an_array_into_pages(axes: str, shape: tuple[int, ...],
     np.testing.assert_array_equal(found.reshape(-1, *page.shape)[0], denoise(page, TURNING))
 
 
-def test_alpha_of_pages_is_copied(rng: np.random.Generator) -> None:
+def test_alpha_of_pages_is_copied_unchanged(rng: np.random.Generator) -> None:
     for colours in (2, 4):
         array = random("u1", (3, 9, 8, colours), rng)
         denoised = denoise(array, HALF, axes="TYXS")
@@ -109,7 +106,7 @@ def test_alpha_of_pages_is_copied(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("frames", [5, 9, 300])
-def test_a_movie_is_never_taken_for_channels_in_silence(frames: int) -> None:
+def test_movie_without_axes_is_refused(frames: int) -> None:
     with pytest.raises(ShapeError, match=rf"shape \({frames}, 16, 16\); without `axes` it needs") as caught:
         denoise(np.zeros((frames, 16, 16)), HALF)
     assert 'axes="TYX"' in str(caught.value.hint)
@@ -126,7 +123,7 @@ def test_a_movie_is_never_taken_for_channels_in_silence(frames: int) -> None:
         ("SYX", ShapeError, "5 colours are too many"),
     ],
 )
-def test_axes_that_do_not_fit_are_refused(axes: str, kind: type[Exception], message: str) -> None:
+def test_axes_that_do_not_fit_the_array_are_refused(axes: str, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         denoise(np.zeros((5, 8, 7)), HALF, axes=axes)
 
@@ -140,7 +137,7 @@ def test_axes_that_do_not_fit_are_refused(axes: str, kind: type[Exception], mess
         ({"values": "counts"}, "`values` is 'counts', it must be one of auto, display, linear, photons"),
     ],
 )
-def test_options_of_other_values_are_refused(options: dict[str, Any], message: str, rng: np.random.Generator) -> None:
+def test_invalid_options_are_refused(options: dict[str, Any], message: str, rng: np.random.Generator) -> None:
     with pytest.raises(ArgumentError, match=message):
         denoise(random("u1", (9, 8), rng), HALF, **options)
 
@@ -158,7 +155,7 @@ def test_an_array_may_be_learned_from(rng: np.random.Generator) -> None:
     assert np.std(found - clean) < 0.5 * np.std(noisy - clean)
 
 
-def test_strength(rng: np.random.Generator) -> None:
+def test_strength_blends_with_the_array(rng: np.random.Generator) -> None:
     array = random("f4", (6, 5), rng)
     np.testing.assert_allclose(denoise(array, HALF, strength=0.5), 0.75 * array, atol=1e-6)
     same = denoise(array, HALF, strength=0)
@@ -168,7 +165,7 @@ def test_strength(rng: np.random.Generator) -> None:
         denoise(array, HALF, strength=1.5)
 
 
-def test_the_bundled_model_is_the_default_even_where_there_are_runs(
+def test_bundled_model_is_the_default_even_if_there_are_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -180,7 +177,7 @@ def test_the_bundled_model_is_the_default_even_where_there_are_runs(
     np.testing.assert_array_equal(denoise(array), denoise_picture(photo, Picture(array)).pixels)
 
 
-def test_a_name_a_path_and_a_model_mean_the_same(
+def test_model_is_given_by_name_path_or_object(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -194,9 +191,7 @@ def test_a_name_a_path_and_a_model_mean_the_same(
         denoise(array, "none.pth")
 
 
-def test_a_checkpoint_is_read_again_only_when_its_size_or_time_has_changed(
-    tmp_path: Path, rng: np.random.Generator
-) -> None:
+def test_checkpoint_is_read_again_only_when_size_or_time_has_changed(tmp_path: Path, rng: np.random.Generator) -> None:
     workplace(tmp_path)
     path, array = tmp_path / "tiny.pth", random("u1", (8, 8, 3), rng)
     first, before = denoise(array, path), path.stat()
@@ -229,23 +224,23 @@ def test_a_checkpoint_is_read_again_only_when_its_size_or_time_has_changed(
         (np.zeros((8, 8), complex), ArgumentError, r"`array.dtype` is 'complex128'"),
     ],
 )
-def test_arrays_that_are_no_picture_are_refused(array: Array, kind: type[Exception], message: str) -> None:
+def test_arrays_of_unsupported_shape_or_type_are_refused(array: Array, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         denoise(array, HALF)
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_an_array_without_any_number_comes_back(dtype: str, value: float) -> None:
+def test_array_without_finite_values_is_returned_unchanged(dtype: str, value: float) -> None:
     array = np.full((8, 8), value, dtype)
     assert denoise(array, HALF).tobytes() == array.tobytes()
 
 
-def test_a_list_of_lists_is_an_array_of_floats() -> None:
+def test_list_of_lists_is_denoised_as_floats() -> None:
     assert denoise([[0.5, 0.25]], HALF).tolist() == [[0.25, 0.125]]
 
 
-def test_the_package_loads_nothing_until_it_is_used() -> None:
+def test_importing_the_package_imports_no_dependencies() -> None:
     program = "import sys, n2n_cli; print([n for n in sys.modules if n in ('numpy', 'PIL', 'typer', 'matplotlib')])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
@@ -256,7 +251,7 @@ def test_the_package_loads_nothing_until_it_is_used() -> None:
 
 
 @pytest.mark.parametrize(("axes", "shape"), [(None, (9, 7)), (None, (9, 7, 3)), ("CYX", (2, 9, 7)), ("ZYX", (3, 9, 7))])
-def test_frames_one_by_one_are_those_of_the_whole(
+def test_iterator_of_frames_gives_the_same_as_the_whole_array(
     axes: str | None, shape: tuple[int, ...], rng: np.random.Generator
 ) -> None:
     movie = random("u2", (6, *shape), rng)
@@ -267,7 +262,7 @@ def test_frames_one_by_one_are_those_of_the_whole(
     assert np.array_equal(movie, before)
 
 
-def test_no_more_frames_are_read_than_the_first_nine_and_the_one_at_hand(rng: np.random.Generator) -> None:
+def test_iterator_of_frames_reads_nine_frames_first_and_then_each_when_needed(rng: np.random.Generator) -> None:
     read = []
 
     def frames() -> Iterator[Array]:
@@ -282,7 +277,7 @@ def test_no_more_frames_are_read_than_the_first_nine_and_the_one_at_hand(rng: np
     assert len(read) == 40
 
 
-def test_frames_share_the_transform_of_the_first_ones() -> None:
+def test_all_frames_use_the_transform_of_the_first_frames() -> None:
     rng = np.random.default_rng(0)
     clean = np.add.outer(np.arange(64.0), np.arange(64.0))
     movie = [(900 + gain * (clean + rng.normal(0, 4, clean.shape))).astype(np.uint16) for gain in (8, 8, 1)]
@@ -292,7 +287,7 @@ def test_frames_share_the_transform_of_the_first_ones() -> None:
     assert not np.array_equal(found[2], denoise(movie[2], photo))
 
 
-def test_a_frame_that_is_no_picture_is_refused_when_it_is_reached(rng: np.random.Generator) -> None:
+def test_invalid_frame_is_refused_when_it_is_reached(rng: np.random.Generator) -> None:
     frames = denoise(iter([*[random("u2", (9, 7), rng)] * 10, np.zeros(3, np.uint8)]), HALF)
     assert len([next(frames) for _ in range(10)]) == 10
     with pytest.raises(ShapeError, match=r"shape \(3,\)"):

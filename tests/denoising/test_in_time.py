@@ -1,4 +1,4 @@
-"""Movies through a network of several frames: neighbours, mirrored ends, files, folders, arrays."""
+"""Movies denoised by a network of several frames: neighbouring frames, ends, files, folders, arrays."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OLDER, OWN, NEWER = 0.25, 0.5, 0.125
 
 
 def mixing_frames(colours: int = 1, own: float = OWN) -> Model:
-    """Model whose middle frame is a sum of all three, with other weights each."""
+    """Model whose middle output frame is a weighted sum of the three input frames."""
     channels = 3 * colours
     layer = {"type": "Conv2d", "in_channels": channels, "out_channels": channels, "kernel_size": 1, "bias": False}
     tables: dict[str, Any] = {"network": {"channels": channels, "layers": [layer]}, "data": {"frames": 3}}
@@ -41,7 +41,7 @@ def frames(count: int, *shape: int, seed: int = 0) -> Array:
 
 
 def mixed(movie: Array) -> Array:
-    """A movie's frames as `mixing_frames` leaves them, mirrored at the ends."""
+    """Frames of a movie as `mixing_frames` denoises them, with mirrored ends."""
     x = movie.astype(float)
     before, after = np.concatenate([x[1:2], x[:-1]]), np.concatenate([x[1:], x[-2:-1]])
     return OLDER * before + OWN * x + NEWER * after
@@ -69,18 +69,18 @@ def pages(path: Path) -> Array:
         (2, 9, 1, [2]),
     ],
 )
-def test_time_is_mirrored_at_the_ends(number: int, length: int, count: int, wanted: list[int]) -> None:
+def test_frame_numbers_are_mirrored_at_the_ends(number: int, length: int, count: int, wanted: list[int]) -> None:
     assert times_around(number, length, count) == wanted
 
 
-def test_a_file_is_denoised_along_its_frames(tmp_path: Path) -> None:
+def test_pages_of_a_file_are_frames(tmp_path: Path) -> None:
     movie = frames(6)
     write_movie(tmp_path / "m.tif", movie)
     files(mixing_frames(), (tmp_path / "m.tif", tmp_path / "o.tif"))
     np.testing.assert_allclose(pages(tmp_path / "o.tif"), mixed(movie), atol=0.51)
 
 
-def test_frames_of_each_depth_and_channel_are_neighbours_of_their_own(tmp_path: Path) -> None:
+def test_each_depth_of_a_hyperstack_is_a_movie(tmp_path: Path) -> None:
     movie = frames(8 * 3)
     description = "ImageJ=1.53\nimages=24\nchannels=1\nslices=3\nframes=8\nhyperstack=true\n"
     write_movie(tmp_path / "m.tif", movie, description)
@@ -90,7 +90,7 @@ def test_frames_of_each_depth_and_channel_are_neighbours_of_their_own(tmp_path: 
         np.testing.assert_allclose(found[depth::3], mixed(movie[depth::3]), atol=0.51)
 
 
-def test_files_of_one_page_are_frames_of_their_folder(tmp_path: Path) -> None:
+def test_single_page_files_of_a_folder_are_frames(tmp_path: Path) -> None:
     movie = frames(11)
     tasks = []
     (tmp_path / "in").mkdir()
@@ -102,7 +102,7 @@ def test_files_of_one_page_are_frames_of_their_folder(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, mixed(movie), atol=0.51)
 
 
-def test_arrays_are_denoised_along_their_frames() -> None:
+def test_each_depth_of_an_array_is_a_movie() -> None:
     movie = frames(5, 2, 20, 24)  # time, depth
     found = denoise(movie, mixing_frames(), axes="TZYX", values="display")
     for depth in range(2):
@@ -110,18 +110,18 @@ def test_arrays_are_denoised_along_their_frames() -> None:
 
 
 @pytest.mark.parametrize("colours", [1, 3])
-def test_colours_are_frames_of_their_own(colours: int) -> None:
+def test_colour_frames_are_denoised(colours: int) -> None:
     movie = frames(5, 20, 24, 3)
     found = denoise(movie, mixing_frames(colours), axes="TYXS", values="display")
     np.testing.assert_allclose(found, mixed(movie), atol=0.51)
 
 
-def test_gray_frames_go_through_a_network_of_colours() -> None:
+def test_gray_frames_are_denoised_by_colour_network() -> None:
     movie = frames(5)
     np.testing.assert_allclose(denoise(movie, mixing_frames(3), axes="TYX", values="display"), mixed(movie), atol=0.51)
 
 
-def test_measured_movies_keep_values_that_are_missing() -> None:
+def test_movie_of_measured_values_keeps_missing_values() -> None:
     movie = frames(8).astype(np.float32) * 30
     movie[3, 4, 5] = np.nan
     found = denoise(movie, mixing_frames(own=0.625), axes="TYX", values="linear")
@@ -129,7 +129,7 @@ def test_measured_movies_keep_values_that_are_missing() -> None:
     assert np.isfinite(found).sum() == movie.size - 1
 
 
-def test_single_pictures_are_refused(tmp_path: Path) -> None:
+def test_single_picture_is_refused_by_movie_network(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.png", Picture(frames(1)[0][..., None]))
     task = DenoiseTask(tmp_path / "a.png", tmp_path / "b.png")
     (outcome,) = denoise_files(mixing_frames(), [task], DenoiseOptions())

@@ -1,4 +1,4 @@
-"""FITS and MRC files through denoising: transforms, masks, history; what is no picture stays."""
+"""Denoised FITS and MRC files: transforms, masks, history; everything but pictures stays as it is."""
 
 from __future__ import annotations
 
@@ -22,14 +22,8 @@ from tests.images.fits.files import saved, scaled, table
 from tests.values.frames import blobs, counted, rms
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def frame(dtype: str, peak: float = 200, seed: int = 0, offset: float = 100) -> tuple[Array, Array]:
-    """A clean frame, and a noisy one."""
+    """A clean frame and a noisy one."""
     rng = np.random.default_rng(seed)
     clean = peak * blobs(96, rng)
     return clean + offset, counted(clean, dtype, rng, offset=offset, read_noise=2)
@@ -42,7 +36,7 @@ def denoised(model: Model, source: str, target: str, **options: Any) -> Outcome:
     return outcome
 
 
-def test_images_of_a_file_have_transforms_of_their_own(photo: Model) -> None:
+def test_each_image_of_a_fits_file_has_its_own_transform(photo: Model) -> None:
     first, dim = frame("f4", 200)
     second, bright = frame("u2", 5_000, seed=1, offset=1_000)
     dim[:5] = np.nan
@@ -62,13 +56,13 @@ def test_images_of_a_file_have_transforms_of_their_own(photo: Model) -> None:
             assert after[name].data.tobytes() == before[name].data.tobytes()
         history = " ".join(after["CHIP2"].header["HISTORY"])
     assert history.startswith(f"n2n {__version__}: denoised, model photo, values photons ")
-    told = "; ".join(outcome.notes)
-    assert told.startswith("DQ: flags, errors and weights stay as they are; values: channel SCI: 32 bit float, ")
-    assert "channel CHIP2: 16 bit, " in told
-    assert "channel FLAT: 16 bit signed, 7 to 7 counts; its values are constant: it stays as it is" in told
+    notes = "; ".join(outcome.notes)
+    assert notes.startswith("DQ: flags, errors and weights stay as they are; values: channel SCI: 32 bit float, ")
+    assert "channel CHIP2: 16 bit, " in notes
+    assert "channel FLAT: 16 bit signed, 7 to 7 counts; its values are constant: it stays as it is" in notes
 
 
-def test_blank_pixels_come_back_and_no_others_become_blank(photo: Model) -> None:
+def test_blank_pixels_stay_and_no_others_become_blank(photo: Model) -> None:
     _, noisy = frame("i2", 60)
     noisy[noisy == 105] = 106
     noisy[:4] = 105
@@ -79,7 +73,7 @@ def test_blank_pixels_come_back_and_no_others_become_blank(photo: Model) -> None
         assert (file[1].data[4:] == 106).any()
 
 
-def test_a_cube_shares_a_transform(photo: Model) -> None:
+def test_planes_of_a_cube_share_one_transform(photo: Model) -> None:
     clean, _ = frame("u2")
     cube = np.stack([counted(clean - 100, "u2", np.random.default_rng(n), offset=100, read_noise=2) for n in range(3)])
     fits.PrimaryHDU(cube).writeto("in.fits")
@@ -90,7 +84,7 @@ def test_a_cube_shares_a_transform(photo: Model) -> None:
         assert len(file[0].header["HISTORY"]) <= 2
 
 
-def test_bytes_are_measured_values(photo: Model) -> None:
+def test_bytes_of_fits_are_measured_values(photo: Model) -> None:
     _, noisy = frame("u1", 60, offset=5)
     fits.PrimaryHDU(noisy).writeto("in.fits")
     (note,) = denoised(photo, "in.fits", "out.fits").notes
@@ -98,7 +92,7 @@ def test_bytes_are_measured_values(photo: Model) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["i1", "i2", "u2", "f2", "f4"])
-def test_mrc(dtype: str, photo: Model) -> None:
+def test_mrc_file_is_denoised_with_label_and_statistics(dtype: str, photo: Model) -> None:
     clean, noisy = frame(dtype, 60, offset=20)
     with mrcfile.new("in.mrc") as file:
         file.set_data(np.stack([noisy, noisy]))
@@ -111,7 +105,7 @@ def test_mrc(dtype: str, photo: Model) -> None:
         assert file.header.dmean == pytest.approx(file.data.mean(dtype=np.float64), rel=1e-5)
 
 
-def test_nothing_done_is_nothing_said() -> None:
+def test_strength_0_copies_the_file_byte_for_byte() -> None:
     _, noisy = frame("i2")
     Path("in.fits").write_bytes(saved(fits.PrimaryHDU(noisy), table(), checksum=True))
     with mrcfile.new("in.mrc") as file:
@@ -123,7 +117,7 @@ def test_nothing_done_is_nothing_said() -> None:
         assert Path("out").read_bytes() == Path(name).read_bytes()
 
 
-def test_streams_keep_the_format(photo: Model) -> None:
+def test_fits_stream_keeps_format_and_tables(photo: Model) -> None:
     _, noisy = frame("i2")
     data, out = saved(fits.PrimaryHDU(noisy), table()), io.BytesIO()
     task = DenoiseTask(Path("-"), Path("-"), io.BytesIO(data), out)
@@ -133,7 +127,7 @@ def test_streams_keep_the_format(photo: Model) -> None:
         assert [hdu.name for hdu in file] == ["PRIMARY", "SOURCES"]
 
 
-def test_floats_are_not_written_as_png(photo: Model) -> None:
+def test_floats_to_png_are_refused(photo: Model) -> None:
     _, noisy = frame("f4")
     fits.PrimaryHDU(noisy).writeto("in.fits")
     (outcome,) = denoise_files(photo, [DenoiseTask(Path("in.fits"), Path("out.png"))], DenoiseOptions())
@@ -141,7 +135,7 @@ def test_floats_are_not_written_as_png(photo: Model) -> None:
     assert not Path("out.png").exists()
 
 
-def test_folders_of_packed_and_plain_files() -> None:
+def test_names_of_outputs_of_packed_and_plain_files() -> None:
     Path("in").mkdir()
     Path("out").mkdir()
     for name in ("a.fits", "b.FIT", "c.fits.gz", "d.mrc", "e.map.gz", "f.tar.gz", "g.fits.fz"):

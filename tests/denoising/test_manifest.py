@@ -1,4 +1,4 @@
-"""The manifest: whole lines, whatever happened before and whoever else writes."""
+"""The manifest: whole lines, also after a crash and with several writers."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def lines(path: Path) -> list[Any]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_a_line_is_in_the_file_as_soon_as_it_is_appended(tmp_path: Path) -> None:
+def test_line_is_written_as_soon_as_it_is_appended(tmp_path: Path) -> None:
     with Manifest(tmp_path / "m.jsonl") as manifest:
         manifest.append(RECORD)
         assert lines(tmp_path / "m.jsonl") == [{"input": "in/\udcff\n.png", "seconds": 0.5, "sigma_before": None}]
 
 
-def test_an_old_manifest_goes_on(tmp_path: Path) -> None:
+def test_existing_manifest_is_continued(tmp_path: Path) -> None:
     for _ in range(2):
         with Manifest(tmp_path / "m.jsonl") as manifest:
             manifest.append(RECORD)
     assert len(lines(tmp_path / "m.jsonl")) == 2
 
 
-def test_a_system_without_locks_has_manifests_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_manifest_works_without_file_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("n2n_cli.system.locks.fcntl", None)
     path = tmp_path / "m.jsonl"
     for torn in (b'{"input": "a', b""):
@@ -47,7 +47,7 @@ def test_a_system_without_locks_has_manifests_too(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("whole", [0, 2])
-def test_what_a_crash_left_of_a_line_is_taken_away(tmp_path: Path, whole: int) -> None:
+def test_partial_line_left_by_a_crash_is_removed(tmp_path: Path, whole: int) -> None:
     path = tmp_path / "m.jsonl"
     with Manifest(path) as manifest:
         manifest.append(RECORD)
@@ -57,14 +57,14 @@ def test_what_a_crash_left_of_a_line_is_taken_away(tmp_path: Path, whole: int) -
         with Manifest(path) as manifest:
             manifest.append({"input": "new"})
         assert [record["input"] for record in lines(path)[-1:]] == ["new"]
-        # Without its line break alone, a line is whole.
+        # If only the line break is missing, the line is whole.
         assert len(lines(path)) == whole + 1 + (length == len(line) - 1)
 
 
 @pytest.mark.parametrize(
     "content", [b"\x89PNG\r\n\x1a\n", b"notes\n", b"[1]\n", b'{"output": 1}\n', b"notes", b"\n", b"[" * 100_000]
 )
-def test_another_file_is_not_touched(tmp_path: Path, content: bytes) -> None:
+def test_file_that_is_no_manifest_is_refused_and_unchanged(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
     with pytest.raises(UsageError, match=r"file` holds something else than a manifest$"):
@@ -72,7 +72,7 @@ def test_another_file_is_not_touched(tmp_path: Path, content: bytes) -> None:
     assert path.read_bytes() == content
 
 
-def test_several_writers_do_not_mix_their_lines(tmp_path: Path) -> None:
+def test_lines_of_concurrent_writers_stay_whole(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
 
     def write(number: int) -> None:
@@ -85,7 +85,7 @@ def test_several_writers_do_not_mix_their_lines(tmp_path: Path) -> None:
     assert len({record["input"] for record in lines(path)}) == 200
 
 
-def test_a_line_that_does_not_fit_leaves_nothing_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_partially_written_line_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, write = tmp_path / "m.jsonl", os.write
     with Manifest(path) as manifest:
         manifest.append({"input": "first"})
@@ -95,14 +95,14 @@ def test_a_line_that_does_not_fit_leaves_nothing_of_it(tmp_path: Path, monkeypat
     assert lines(path) == [{"input": "first"}]
 
 
-def test_a_full_disk() -> None:
+def test_full_disk_is_reported() -> None:
     with Manifest(Path("/dev/full")) as manifest, pytest.raises(N2NError, match="No space left on device") as caught:
         manifest.append(RECORD)
     assert caught.value.hint == "see that its disk has space"
 
 
 @pytest.mark.parametrize(("name", "reason"), [("no/m.jsonl", "No such file or directory"), ("", "Is a directory")])
-def test_a_place_where_no_file_can_be(tmp_path: Path, name: str, reason: str) -> None:
+def test_path_that_cannot_be_written_is_reported(tmp_path: Path, name: str, reason: str) -> None:
     with pytest.raises(N2NError, match=rf"cannot be written: {reason}$") as caught:
         Manifest(tmp_path / name)
     assert "--manifest FILE" in str(caught.value.hint)

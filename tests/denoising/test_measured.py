@@ -1,4 +1,4 @@
-"""Measured values through files and arrays with the bundled model: pages, notes, masks, dark means."""
+"""Measured values in files and arrays, denoised by the bundled model: pages, notes, masks, dark means."""
 
 from __future__ import annotations
 
@@ -22,12 +22,6 @@ from n2n_cli.values.choice import Mode
 from tests.values.frames import blobs, counted, rms
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def through_a_file(model: Model, *pages: Array, **options: Any) -> tuple[list[Array], Outcome]:
     write_pages(Path("in.tif"), [Picture(page if page.ndim == 3 else page[..., None]) for page in pages])
     (outcome,) = denoise_files(model, [DenoiseTask(Path("in.tif"), Path("out.tif"))], DenoiseOptions(**options))
@@ -36,13 +30,13 @@ def through_a_file(model: Model, *pages: Array, **options: Any) -> tuple[list[Ar
 
 
 def counts(peak: float, seed: int = 0, side: int = 128, offset: float = 100) -> tuple[Array, Array]:
-    """A clean frame, and a noisy one of 16 bits."""
+    """A clean frame and a noisy one of 16 bits."""
     rng = np.random.default_rng(seed)
     clean = peak * blobs(side, rng)
     return clean + offset, counted(clean, "u2", rng, offset=offset, read_noise=2)
 
 
-def test_a_file_is_denoised_with_one_line_on_its_values(photo: Model) -> None:
+def test_file_is_denoised_with_one_note_on_its_values(photo: Model) -> None:
     clean, noisy = counts(60)
     (found,), outcome = through_a_file(photo, noisy)
     assert found.dtype == np.uint16
@@ -54,13 +48,13 @@ def test_a_file_is_denoised_with_one_line_on_its_values(photo: Model) -> None:
     )
 
 
-def test_an_array_and_a_file_give_the_same(photo: Model) -> None:
+def test_array_and_file_give_the_same_result(photo: Model) -> None:
     _, noisy = counts(60)
     (found,), _ = through_a_file(photo, noisy)
     np.testing.assert_array_equal(denoise(noisy, photo), found)
 
 
-def test_display_pictures_have_no_line(photo: Model) -> None:
+def test_display_pictures_have_no_note_unless_values_are_chosen(photo: Model) -> None:
     (_,), outcome = through_a_file(photo, dead_leaves(1, 64, seed=1)[0])
     assert outcome.notes == []
     (_,), outcome = through_a_file(photo, dead_leaves(1, 64, seed=1)[0], values="display")
@@ -83,7 +77,7 @@ def test_pages_of_a_constant_scene_keep_their_brightness(photo: Model) -> None:
     assert outcome.notes[-1] == ("1 value not finite, without data or far outside the rest stayed as they were")
 
 
-def test_pages_that_bleach_share_one_transform(photo: Model) -> None:
+def test_bleaching_pages_share_one_transform(photo: Model) -> None:
     rng = np.random.default_rng(1)
     clean = [share * 300 * blobs(128, np.random.default_rng(5)) + 100 for share in (1, 0.5, 0.1)]
     pages = [counted(page, "u2", rng, read_noise=2) for page in clean]
@@ -95,7 +89,7 @@ def test_pages_that_bleach_share_one_transform(photo: Model) -> None:
     np.testing.assert_array_equal(denoise(np.stack(pages), photo, axes="TYX"), np.stack(found))
 
 
-def test_frames_differ_from_those_alone_only_by_the_shared_transform(photo: Model) -> None:
+def test_equal_frames_of_a_movie_have_equal_results(photo: Model) -> None:
     _, noisy = counts(100)
     movie = np.stack([noisy] * 4)
     found = denoise(movie, photo, axes="TYX")
@@ -108,7 +102,7 @@ def test_frames_differ_from_those_alone_only_by_the_shared_transform(photo: Mode
 
 @pytest.mark.parametrize("dtype", ["i2", "i4", "f4", "f8"])
 @pytest.mark.parametrize("sentinel", [-9999.0, -32768.0, float(np.finfo("f4").min), np.nan])
-def test_missing_data_come_back_and_the_rest_is_as_without_them(sentinel: float, dtype: str, photo: Model) -> None:
+def test_missing_data_stay_and_the_rest_is_denoised(sentinel: float, dtype: str, photo: Model) -> None:
     if dtype[0] == "i" and not sentinel > -40_000:
         pytest.skip("integers cannot hold it")
     rng = np.random.default_rng(0)
@@ -130,11 +124,11 @@ def test_missing_data_come_back_and_the_rest_is_as_without_them(sentinel: float,
     assert outcome.notes[-1] == kept
 
 
-def test_gdal_tag_names_what_is_missing(photo: Model) -> None:
+def test_value_of_gdal_no_data_tag_is_kept(photo: Model) -> None:
     rng = np.random.default_rng(0)
     clean = 300 + 200 * blobs(128, rng)
     noisy = (clean + rng.normal(0, 5, clean.shape)).astype(np.float32)
-    noisy[:40] = 250  # amid the values
+    noisy[:40] = 250  # in the range of the values
     file = io.BytesIO()
     Image.fromarray(noisy).save(file, "TIFF", tiffinfo={42113: "250"})
     Path("in.tif").write_bytes(file.getvalue())
@@ -148,7 +142,7 @@ def test_gdal_tag_names_what_is_missing(photo: Model) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "f4", "f8"])
-def test_constant_pictures_come_back_with_a_note(dtype: str, photo: Model) -> None:
+def test_constant_pictures_stay_with_a_note(dtype: str, photo: Model) -> None:
     pixels = np.full((64, 64), 77, dtype)
     (found,), outcome = through_a_file(photo, pixels)
     assert found.tobytes() == pixels.tobytes()
@@ -156,7 +150,7 @@ def test_constant_pictures_come_back_with_a_note(dtype: str, photo: Model) -> No
     assert note.endswith("; its values are constant: it stays as it is")
 
 
-def test_pure_noise_comes_back_with_a_note(photo: Model) -> None:
+def test_pure_noise_stays_with_a_note(photo: Model) -> None:
     pixels = np.random.default_rng(0).poisson(300, (256, 256)).astype(np.uint16)
     (found,), outcome = through_a_file(photo, pixels)
     np.testing.assert_array_equal(found, pixels)
@@ -164,7 +158,7 @@ def test_pure_noise_comes_back_with_a_note(photo: Model) -> None:
     assert note.endswith("; its values cannot be distinguished from noise: it stays as it is")
 
 
-def test_reported_noise_of_measured_values_is_in_their_units(photo: Model) -> None:
+def test_noise_of_measured_values_is_reported_in_their_units(photo: Model) -> None:
     rng = np.random.default_rng(0)
     clean = 300 + 200 * blobs(128, rng)
     for noisy in (clean + rng.normal(0, 5, clean.shape), clean * 1000 + rng.normal(0, 5000, clean.shape)):
@@ -176,7 +170,7 @@ def test_reported_noise_of_measured_values_is_in_their_units(photo: Model) -> No
 
 
 @pytest.mark.parametrize("options", [{"strength": 0.0}, {}])
-def test_noise_is_reported_also_where_the_picture_stays_as_it_is(options: dict[str, Any], photo: Model) -> None:
+def test_noise_is_reported_also_of_pictures_that_stay(options: dict[str, Any], photo: Model) -> None:
     pixels = np.rint(np.random.default_rng(0).normal(3000, 20, (256, 256))).astype(np.uint16)
     (found,), outcome = through_a_file(photo, pixels, estimates=True, **options)
     np.testing.assert_array_equal(found, pixels)
@@ -198,8 +192,7 @@ def test_negative_noise_around_zero_stays_negative(dtype: str, photo: Model) -> 
     assert (found[110:] < 0).any()
 
 
-def test_stars_are_not_cut_off(photo: Model) -> None:
-    """Their cores are far brighter than the background, and as bright as before afterwards."""
+def test_bright_stars_keep_their_brightness(photo: Model) -> None:
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:192, :192]
     clean = np.full((192, 192), 200.0)
@@ -228,7 +221,7 @@ def test_one_hot_pixel_does_not_disturb_the_rest(photo: Model) -> None:
 
 
 @pytest.mark.parametrize("mode", ["auto", "linear", "photons"])
-def test_every_kind_of_measured_values_is_denoised(mode: Mode, photo: Model) -> None:
+def test_counts_are_denoised_in_every_mode_of_values(mode: Mode, photo: Model) -> None:
     clean, noisy = counts(300)
     found = denoise(noisy, photo, values=mode)
     assert rms(found - clean) < (0.9 if mode == "linear" else 0.35) * rms(noisy - clean)

@@ -19,7 +19,7 @@ OVERFLOW = "the network's output is not finite: its weights are too large, or da
 
 @pytest.fixture(params=["", "Sigmoid", "ReLU", "LeakyReLU"])
 def checkpoint(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkpoint whose last layer is the given one; any of its three convolutions alone does not overflow."""
+    """A checkpoint with the given last layer; its three convolutions overflow only together."""
     monkeypatch.chdir(tmp_path)
     photo(tmp_path / "photos" / "a.png", (40, 36, 3))
     same: dict[str, Any] = {"type": "Conv2d", "in_channels": 3, "out_channels": 3, "kernel_size": 3, "padding": 1}
@@ -33,7 +33,7 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("shape", [(24, 20, 3), (300, 280, 3), (24, 20)], ids=str)
-def test_no_picture_is_written(checkpoint: Path, shape: tuple[int, ...]) -> None:
+def test_overflow_writes_no_picture(checkpoint: Path, shape: tuple[int, ...]) -> None:
     photo(Path("in.png"), shape)
     for words in ([], ["--ensemble"], ["--strength", "0.5"], ["--threads", "2"]):
         code, message, hint = failure("denoise", "--model", checkpoint, *words, "in.png", "out.png")
@@ -45,7 +45,7 @@ def test_no_picture_is_written(checkpoint: Path, shape: tuple[int, ...]) -> None
         assert not Path("out.png").exists()
 
 
-def test_no_score_is_printed(checkpoint: Path) -> None:
+def test_overflow_prints_no_score(checkpoint: Path) -> None:
     for words in ([], ["--json"], ["--csv"], ["--crops", "4"]):
         answer = n2n("eval", checkpoint, "--data", "photos", "--noise", "gaussian:25", *words)
         assert answer.code == 1
@@ -54,7 +54,7 @@ def test_no_score_is_printed(checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
-def test_no_array_is_returned(checkpoint: Path, dtype: type[np.generic]) -> None:
+def test_overflow_raises_and_returns_no_array(checkpoint: Path, dtype: type[np.generic]) -> None:
     ramp = np.linspace(0.2, 0.8, 24 * 20 * 3).reshape(24, 20, 3)
     with pytest.raises(DivergenceError, match="not finite"):
         denoise((ramp * (1 if np.issubdtype(dtype, np.floating) else 200)).astype(dtype), str(checkpoint))

@@ -26,14 +26,8 @@ from n2n_cli.system.progress import reported_to
 from tests.denoising.test_picture import HALF_GRAY
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def gray(name: str, value: int = 200, size: tuple[int, int] = (4, 6)) -> Path:
-    """A gray picture of one value but for a pixel, since a constant picture would stay as it is."""
+    """A gray picture of one value except one pixel: a constant picture would stay as it is."""
     image = Image.new("L", size[::-1], value)
     image.putpixel((0, 0), value + 2)
     image.save(name)
@@ -54,7 +48,7 @@ def value(name: str | Path) -> int:
     return level
 
 
-def test_outcome_of_a_denoised_picture() -> None:
+def test_outcome_and_record_of_denoised_picture() -> None:
     (outcome,) = run(DenoiseTask(gray("a.png"), Path("b.png")), options=DenoiseOptions(estimates=True))
     assert value("b.png") == 100
     assert (outcome.status, outcome.width, outcome.height, outcome.pages) == ("done", 6, 4, 1)
@@ -77,7 +71,7 @@ def test_outcome_of_a_denoised_picture() -> None:
     }
 
 
-def test_the_noise_before_and_after(rng: np.random.Generator) -> None:
+def test_outcome_has_noise_before_and_after_if_asked(rng: np.random.Generator) -> None:
     pixels = np.clip(rng.normal(120, 20, (64, 64)), 0, 255).astype(np.uint8)
     Image.fromarray(pixels).save("a.png")
     (outcome,) = run(DenoiseTask(Path("a.png"), Path("b.png")), options=DenoiseOptions(estimates=True))
@@ -89,7 +83,7 @@ def test_the_noise_before_and_after(rng: np.random.Generator) -> None:
     assert (outcome.sigma_before, outcome.noise_before) == (None, None)
 
 
-def test_a_bad_file_does_not_stop_the_others() -> None:
+def test_bad_file_does_not_stop_the_others() -> None:
     Path("bad.png").write_text("junk")
     tasks = [DenoiseTask(gray("a.png"), Path("out-a.png")), DenoiseTask(Path("bad.png"), Path("out-bad.png"))]
     tasks += [
@@ -105,11 +99,11 @@ def test_a_bad_file_does_not_stop_the_others() -> None:
     assert errors[2] == "`b.xyz` does not have the extension of an image format"
     assert errors[3] == "there is no file `missing.png`"
     assert sorted(path.name for path in Path().iterdir()) == ["a.png", "b.png", "bad.png", "c.png", "out-a.png"]
-    assert value("c.png") == 100  # onto itself
+    assert value("c.png") == 100  # its own output
 
 
 class FailingLayer(Module):
-    """Returns its input, or raises the next of some errors."""
+    """Layer that raises the next of the errors, or returns its input if that is None."""
 
     def __init__(self, errors: list[Exception | None]) -> None:
         super().__init__()
@@ -121,7 +115,7 @@ class FailingLayer(Module):
         return x
 
 
-def test_an_unexpected_error_fails_one_file_only() -> None:
+def test_unexpected_error_fails_only_its_file() -> None:
     network = Sequential(HALF_GRAY.network, FailingLayer([MemoryError(), None, ZeroDivisionError("no")]))
     model = Model(network, SGD(network.param()), MSE(), threads=1)
     tasks = [DenoiseTask(gray("a.png"), Path(f"{i}.png")) for i in range(3)]
@@ -130,7 +124,7 @@ def test_an_unexpected_error_fails_one_file_only() -> None:
     assert [outcome.record()["error"] for outcome in outcomes] == ["MemoryError", None, "no"]
 
 
-def test_skip_existing_skips_what_is_there_and_not_empty() -> None:
+def test_skip_existing_skips_outputs_that_are_not_empty() -> None:
     gray("a.png")
     gray("there.png", 1)
     Path("empty.png").touch()
@@ -143,7 +137,7 @@ def test_skip_existing_skips_what_is_there_and_not_empty() -> None:
     assert (value("there.png"), value("empty.png"), value("new.png")) == (1, 100, 100)
 
 
-def test_a_folder_of_a_tree_is_made_for_a_picture_that_is_good() -> None:
+def test_output_folder_is_made_only_for_denoised_picture() -> None:
     Path("bad.png").write_text("junk")
     Path("file").touch()
     outcomes = run(
@@ -157,8 +151,8 @@ def test_a_folder_of_a_tree_is_made_for_a_picture_that_is_good() -> None:
     assert outcomes[2].error.message == "`file/a.png` cannot be written: the folder `file` cannot be made: File exists"
 
 
-def test_every_page_of_a_tiff() -> None:
-    pages = [Picture(np.full((4, 5 + i, 1), 200 - 20 * i, np.uint8)) for i in range(3)]  # constant, each of them
+def test_all_pages_of_a_tiff_are_denoised() -> None:
+    pages = [Picture(np.full((4, 5 + i, 1), 200 - 20 * i, np.uint8)) for i in range(3)]  # each is constant
     write_pages(Path("a.tif"), pages)
     done, failed = run(DenoiseTask(Path("a.tif"), Path("b.tif")), DenoiseTask(Path("a.tif"), Path("b.png")))
     assert (done.status, done.pages, done.width) == ("done", 3, 5)
@@ -167,7 +161,7 @@ def test_every_page_of_a_tiff() -> None:
     assert not Path("b.png").exists()
 
 
-def test_from_stream_to_stream_in_the_inputs_format() -> None:
+def test_output_stream_has_format_of_input_stream() -> None:
     source = gray("a.png")
     for image_format in ("PNG", "BMP", "TIFF"):
         data, output_stream = io.BytesIO(), io.BytesIO()
@@ -179,14 +173,14 @@ def test_from_stream_to_stream_in_the_inputs_format() -> None:
         assert (image.format, image.getpixel((1, 0))) == (image_format, 100)
 
 
-def test_a_stream_that_fails_writes_nothing() -> None:
+def test_stream_that_fails_writes_nothing() -> None:
     output_stream = io.BytesIO()
     (outcome,) = run(DenoiseTask(Path("-"), Path("-"), io.BytesIO(b"junk"), output_stream))
     assert outcome.record()["error"] == "`stdin` is not a whole PNG, JPEG, TIFF, WebP, BMP, FITS or MRC picture"
     assert output_stream.getvalue() == b""
 
 
-def test_a_pipe_with_a_name() -> None:
+def test_named_pipe_is_read() -> None:
     os.mkfifo("pipe")
     content = gray("a.png").read_bytes()
     writer = Thread(target=lambda: Path("pipe").write_bytes(content))
@@ -206,13 +200,15 @@ def test_a_pipe_with_a_name() -> None:
         ("a.jpg", "b.png", 80, None),
     ],
 )
-def test_a_lossy_output_format_is_reported(source: str, target: str, quality: int | None, lossy: str | None) -> None:
+def test_lossy_output_of_lossless_input_is_reported(
+    source: str, target: str, quality: int | None, lossy: str | None
+) -> None:
     Image.new("RGB", (6, 4), (200, 100, 50)).save(source)
     (outcome,) = run(DenoiseTask(Path(source), Path(target)), options=DenoiseOptions(quality=quality))
     assert (outcome.status, outcome.lossy) == ("done", lossy)
 
 
-def test_options_reach_the_reader_the_network_and_the_writer(rng: np.random.Generator) -> None:
+def test_options_reach_reader_network_and_writer(rng: np.random.Generator) -> None:
     Image.fromarray(rng.integers(256, size=(40, 60), dtype=np.uint8)).save("a.png")
     task = DenoiseTask(Path("a.png"), Path("b.jpg"))
     sizes = []
@@ -226,7 +222,7 @@ def test_options_reach_the_reader_the_network_and_the_writer(rng: np.random.Gene
     assert value("d.dat") == 150
 
 
-def test_a_format_that_cannot_hold_the_picture_is_refused_before_denoising() -> None:
+def test_format_without_transparency_is_refused_before_denoising() -> None:
     Image.new("LA", (6, 4)).save("a.png")
     parts: list[float] = []
     task = DenoiseTask(Path("a.png"), Path("b.jpg"))
@@ -236,7 +232,7 @@ def test_a_format_that_cannot_hold_the_picture_is_refused_before_denoising() -> 
     assert parts == []
 
 
-def test_notes_come_once_for_all_pages() -> None:
+def test_same_note_of_all_pages_comes_once() -> None:
     stored = Stored("TIFF", (Part(330, bytes(4), 4),))
     write_pages(
         "a.tif", [Picture(np.full((2, 3, 3), level, np.uint8), None, {"stored": stored}) for level in (1, 2, 3)]
@@ -245,7 +241,7 @@ def test_notes_come_once_for_all_pages() -> None:
     assert outcome.notes == ["its SubIFDs would not fit the new file and were left out"]
 
 
-def test_of_notes_that_differ_in_numbers_the_first_is_kept() -> None:
+def test_notes_that_differ_only_in_numbers_are_merged() -> None:
     outcome = Outcome(DenoiseTask(Path("a.tif"), Path("b.tif")))
     for shares in (["1.5", "-2"], ["3e+06"], ["-2"], ["3e+06"]):
         outcome.note(f"{share} of 8 differ" for share in shares)
@@ -268,10 +264,10 @@ def test_memory_does_not_grow_with_the_number_of_files() -> None:
                 held.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
-    assert held[6] - held[4] < 200 * 100  # bytes; the first files fill caches; an outcome takes a thousand
+    assert held[6] - held[4] < 200 * 100  # bytes; caches fill with the first files; an outcome takes 1,000
 
 
-def test_a_task_is_announced_before_its_progress() -> None:
+def test_task_is_announced_before_its_progress() -> None:
     calls: list[object] = []
     tasks = [DenoiseTask(gray("a.png"), Path("b.png")), DenoiseTask(Path("a.png"), Path("c.png"))]
     with reported_to(calls.append):
@@ -280,7 +276,7 @@ def test_a_task_is_announced_before_its_progress() -> None:
     assert calls == [tasks[0], 1.0, tasks[1], 1.0]
 
 
-def test_failed_pictures_leave_no_file_open() -> None:
+def test_failed_pictures_leave_no_files_open() -> None:
     open_files = Path("/proc/self/fd")
     if not open_files.exists():
         pytest.skip("this system does not list open files")

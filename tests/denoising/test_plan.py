@@ -1,4 +1,4 @@
-"""Plans: the output of each input."""
+"""Plans of denoising: the output of each input."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ from tests.system.test_atomic_files import open_folder, without_privileges
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
+def out(here: Path) -> None:
     Path("out").mkdir()
-    return tmp_path
 
 
 def touch(*names: str) -> None:
@@ -35,21 +33,21 @@ def pairs(*sources: str, to: str = "out", options: FolderOptions | None = None) 
     return {str(task.source): str(task.target) for task in plan.tasks}
 
 
-def test_a_folders_pictures_are_taken_by_name_and_nothing_else_of_it() -> None:
+def test_folder_gives_only_visible_files_with_picture_endings() -> None:
     touch("in/b.JPG", "in/a.png", "in/notes.txt", "in/.hidden.png", "in/._b.JPG", "in/sub/c.png", "in/png")
     os.mkfifo("in/pipe.png")
     found = pairs("in")
     assert list(found.items()) == [("in/a.png", "out/a.png"), ("in/b.JPG", "out/b.JPG")]
 
 
-def test_what_is_being_written_is_not_taken() -> None:
+def test_temporary_files_are_not_inputs() -> None:
     touch("in/a.png")
     with replacing(Path("in/b.png")) as file:
         file.write(b"half")
         assert list(pairs("in")) == ["in/a.png"]
 
 
-def test_recursive_keeps_the_tree() -> None:
+def test_recursive_keeps_the_folder_tree() -> None:
     touch("in/x/y/b.png", "in/x/a.tif", "in/c.png", "in/.git/d.png")
     assert pairs("in", options=FolderOptions(recursive=True)) == {
         "in/c.png": "out/c.png",
@@ -58,20 +56,20 @@ def test_recursive_keeps_the_tree() -> None:
     }
 
 
-def test_the_output_inside_the_input_is_not_read() -> None:
+def test_output_folder_inside_the_input_is_not_read() -> None:
     touch("in/a.png", "in/done/a.png", "in/done/x/b.png")
     assert pairs("in", to="in/done", options=FolderOptions(recursive=True)) == {"in/a.png": "in/done/a.png"}
     Path("link").symlink_to("in/done")
     assert pairs("in", to="link", options=FolderOptions(recursive=True)) == {"in/a.png": "link/a.png"}
 
 
-def test_a_folder_onto_itself_is_read() -> None:
+def test_folder_can_be_its_own_output() -> None:
     touch("in/a.png", "in/x/b.png")
     options = FolderOptions(recursive=True)
     assert pairs("in", to="in", options=options) == {name: name for name in ("in/a.png", "in/x/b.png")}
 
 
-def test_links_are_followed_but_not_in_circles() -> None:
+def test_links_are_followed_without_circles() -> None:
     touch("in/x/a.png", "other/b.png")
     Path("in/x/up").symlink_to("..")
     Path("in/self").symlink_to(".")
@@ -85,7 +83,7 @@ def test_links_are_followed_but_not_in_circles() -> None:
     ]
 
 
-def test_each_folder_is_read_once_under_its_own_name() -> None:
+def test_folder_with_a_link_to_it_is_read_once_under_its_own_name() -> None:
     touch("in/z/a.png")
     Path("in/a").symlink_to("z")
     plan = plan_folder([Path("in")], Path("out"), FolderOptions(recursive=True))
@@ -93,8 +91,8 @@ def test_each_folder_is_read_once_under_its_own_name() -> None:
     assert plan.notes == ("not followed, as the pictures there are read under another name: `in/a`",)
 
 
-def test_folders_that_link_to_each_other_take_no_time() -> None:
-    for i in range(40):  # 2**40 ways to the last
+def test_many_links_between_folders_take_little_time() -> None:
+    for i in range(40):  # 2**40 paths to the last folder
         touch(f"in/{i}/a.png")
         for name in ("x", "y"):
             Path(f"in/{i}/{name}").symlink_to(f"../{i + 1}")
@@ -103,7 +101,7 @@ def test_folders_that_link_to_each_other_take_no_time() -> None:
     assert time.monotonic() - began < 5
 
 
-def test_patterns_choose_from_a_folder_but_not_from_files() -> None:
+def test_patterns_select_from_folders_but_not_named_files() -> None:
     touch("in/a.png", "in/b.jpg", "in/c.tif", "in/B.jpg", "d.webp")
     assert sorted(pairs("in", "d.webp", options=FolderOptions(patterns=("*.png", "b*")))) == [
         "d.webp",
@@ -123,29 +121,29 @@ def test_patterns_choose_from_a_folder_but_not_from_files() -> None:
         ("noending", FolderOptions(image_format="TIFF"), "noending.tif"),
     ],
 )
-def test_names_of_outputs(name: str, options: FolderOptions, wanted: str) -> None:
+def test_output_names_have_suffix_and_ending_of_format(name: str, options: FolderOptions, wanted: str) -> None:
     touch(name)
     assert pairs(name, options=options) == {name: f"out/{wanted}"}
 
 
-def test_every_format_has_an_ending() -> None:
+def test_every_format_has_one_default_ending() -> None:
     from n2n_cli.images import FORMATS
 
     assert {FORMATS[ending]: ending for ending in ENDINGS.values()} == ENDINGS
 
 
-def test_the_same_file_twice_is_one() -> None:
+def test_same_file_twice_is_planned_once() -> None:
     touch("in/a.png")
     assert pairs("in/a.png", "in", "in/a.png") == {"in/a.png": "out/a.png"}
 
 
-def test_the_order_is_that_of_the_names_bytes() -> None:
+def test_inputs_are_sorted_by_the_bytes_of_their_names() -> None:
     touch("in/b.png", "in/B.png", "in/ä.png", "in/\udcff.png")
     assert list(pairs("in")) == ["in/B.png", "in/b.png", "in/ä.png", "in/\udcff.png"]
     assert list(pairs("in/b.png", "in/ä.png", "in/B.png")) == ["in/B.png", "in/b.png", "in/ä.png"]
 
 
-def test_with_a_suffix_earlier_outputs_are_not_denoised_again() -> None:
+def test_earlier_outputs_with_the_suffix_are_not_denoised_again() -> None:
     touch("in/a.png", "in/a_d.png", "in/a_d_d.png", "in/b.png", "in/c_d.png")
     plan = plan_folder([Path("in")], Path("in"), FolderOptions(suffix="_d"))
     assert {task.source.name: task.target.name for task in plan.tasks} == {
@@ -158,7 +156,7 @@ def test_with_a_suffix_earlier_outputs_are_not_denoised_again() -> None:
     assert one.notes == ("1 picture is the output of another one: not denoised again",)
 
 
-def test_an_output_that_is_a_link_to_its_input_does_not_hide_it() -> None:
+def test_output_that_links_to_its_input_is_refused_unless_in_place() -> None:
     touch("in/a.png")
     Path("in/a_d.png").symlink_to("a.png")
     plan = plan_folder([Path("in")], Path("in"), FolderOptions(suffix="_d"))
@@ -168,11 +166,11 @@ def test_an_output_that_is_a_link_to_its_input_does_not_hide_it() -> None:
         check_inputs_kept(plan.tasks)
 
 
-def test_devices_are_not_inputs_to_keep() -> None:
+def test_devices_and_missing_files_may_be_their_own_output() -> None:
     check_inputs_kept([DenoiseTask(Path("/dev/null"), Path("/dev/null")), DenoiseTask(Path("a"), Path("a"))])
 
 
-def test_two_inputs_with_one_output_are_refused_and_all_are_named() -> None:
+def test_inputs_with_the_same_output_are_refused_and_named() -> None:
     touch("x/a.png", "y/a.png", "z/a.png", "x/b.png", "y/b.png", "x/c.png")
     with pytest.raises(UsageError) as caught:
         pairs("x", "y", "z")
@@ -182,7 +180,7 @@ def test_two_inputs_with_one_output_are_refused_and_all_are_named() -> None:
     )
 
 
-def test_a_new_ending_may_not_overwrite_another_input() -> None:
+def test_output_of_another_format_may_not_overwrite_an_input() -> None:
     touch("in/a.png", "in/a.jpg")
     with pytest.raises(UsageError, match=r"`in/a.jpg` and `in/a.png` to `in/a.png`"):
         pairs("in", to="in", options=FolderOptions(image_format="PNG"))
@@ -196,7 +194,9 @@ def test_a_new_ending_may_not_overwrite_another_input() -> None:
         (("in", "out"), FolderOptions(), "`in`, `out` hold no pictures", "looked for"),
     ],
 )
-def test_folders_without_pictures(sources: tuple[str, ...], options: FolderOptions, message: str, hint: str) -> None:
+def test_folders_without_pictures_are_refused(
+    sources: tuple[str, ...], options: FolderOptions, message: str, hint: str
+) -> None:
     touch("in/sub/a.png")
     with pytest.raises(ImageError) as caught:
         pairs(*sources, options=options)
@@ -213,21 +213,21 @@ def test_folders_without_pictures(sources: tuple[str, ...], options: FolderOptio
         ("in/a.png", UsageError, "`in/a.png` is not a folder; the output of several pictures has"),
     ],
 )
-def test_an_output_folder_that_is_none(target: str, kind: type[Exception], message: str) -> None:
+def test_output_folder_that_is_a_file_is_refused(target: str, kind: type[Exception], message: str) -> None:
     touch("in/a.png")
     with pytest.raises(kind) as caught:
         pairs("in", to=target)
     assert str(caught.value).startswith(message)
 
 
-def test_a_folder_that_will_be_made() -> None:
+def test_missing_output_folder_is_noted_and_not_yet_made() -> None:
     touch("in/a.png")
     plan = plan_folder([Path("in")], Path("no/where"), FolderOptions())
     assert (plan.tasks[0].target, plan.notes) == (Path("no/where/a.png"), ("new folder: no/where",))
     assert not Path("no").exists()
 
 
-def test_folders_that_may_not_be_read_or_written() -> None:
+def test_folders_without_permission_to_read_are_reported() -> None:
     with open_folder() as folder:
         (folder / "in" / "closed").mkdir(parents=True)
         (folder / "in" / "a.png").touch()
@@ -246,7 +246,7 @@ def test_folders_that_may_not_be_read_or_written() -> None:
         (folder / "in" / "closed").chmod(0o700)
 
 
-def test_a_folder_that_may_not_be_written_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_folder_without_permission_to_write_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     touch("in/a.png")
     monkeypatch.setattr("os.access", lambda path, mode: not (Path(path) == Path("out") and mode == os.W_OK))
     with pytest.raises(ImageError, match=r"^nothing can be written to `out`: no permission to write in `out`$"):
@@ -255,7 +255,7 @@ def test_a_folder_that_may_not_be_written_in(monkeypatch: pytest.MonkeyPatch) ->
         plan_file(Path("in/a.png"), Path("out/a.png"))
 
 
-def test_links_to_themselves_and_impossible_names_are_told_of_when_they_are_read() -> None:
+def test_circular_links_and_too_long_names_stay_in_the_plan() -> None:
     Path("in").mkdir(exist_ok=True)
     Path("in/loop.png").symlink_to("loop.png")
     Path("out").mkdir(exist_ok=True)
@@ -274,7 +274,7 @@ def put(**contents: bytes) -> None:
         path.write_bytes(content)
 
 
-def test_pictures_of_other_kinds_are_told_in_one_line() -> None:
+def test_unsupported_pictures_of_a_folder_are_counted_in_one_note() -> None:
     touch("in/a.png", "in/notes.txt")
     put(in__b_heic=HEIC, in__c_HEIC=HEIC, in__d_nrrd=NRRD, in__e_zip=b"PK\3\4", in__f_lsm=tiff(1, 1, 8, 1, b"\0"))
     plan = plan_folder([Path("in")], Path("out"), FolderOptions())
@@ -286,7 +286,7 @@ def test_pictures_of_other_kinds_are_told_in_one_line() -> None:
     assert plan_folder([Path("in")], Path("out"), FolderOptions(patterns=["*.png"])).notes == ()
 
 
-def test_a_folder_of_other_kinds_alone() -> None:
+def test_folder_of_only_unsupported_pictures_is_refused() -> None:
     put(in__b_cr3=b"\0\0\0\x18ftypcrx " + bytes(100))
     with pytest.raises(ImageError) as caught:
         plan_folder([Path("in")], Path("out"), FolderOptions())

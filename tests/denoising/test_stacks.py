@@ -1,4 +1,4 @@
-"""Denoising of stacks: one transform for a channel, one progress over all pages, further channels of a page."""
+"""Denoising of stacks: one transform per channel, progress over all pages, pages of many channels."""
 
 from __future__ import annotations
 
@@ -19,12 +19,6 @@ from n2n_cli.models.model import Model
 from n2n_cli.nn.functional import Array
 from n2n_cli.system.progress import reported_to
 from tests.values.frames import blobs, counted
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +49,7 @@ def test_each_channel_of_a_hyperstack_has_its_own_transform(photo: Model, fluore
     np.testing.assert_array_equal(found.reshape(3, 2, 64, 64), denoise(fluorescence, photo, axes="TCYX"))
 
 
-def test_axes_can_be_named(photo: Model, fluorescence: Array) -> None:
+def test_axes_option_names_the_axes_of_pages(photo: Model, fluorescence: Array) -> None:
     plain = {"photometric": "minisblack", "metadata": None}
     pages = fluorescence.reshape(6, 64, 64)
     found, outcome = through_a_file(photo, pages, DenoiseOptions(axes="T3CYX"), **plain)
@@ -66,7 +60,7 @@ def test_axes_can_be_named(photo: Model, fluorescence: Array) -> None:
 
 
 @pytest.mark.parametrize("options", [DenoiseOptions(), DenoiseOptions(strength=0), DenoiseOptions(pd=2)])
-def test_progress_of_a_stack_covers_all_of_its_pages(photo: Model, options: DenoiseOptions) -> None:
+def test_progress_of_a_stack_covers_all_pages(photo: Model, options: DenoiseOptions) -> None:
     done: list[float] = []
     pages = np.random.default_rng(0).integers(0, 255, (5, 32, 32)).astype(np.uint8)
     with reported_to(done.append):
@@ -76,9 +70,7 @@ def test_progress_of_a_stack_covers_all_of_its_pages(photo: Model, options: Deno
 
 
 @pytest.mark.parametrize("planar", ["contig", "separate"])
-def test_more_channels_than_colours_are_denoised_one_after_another(
-    photo: Model, fluorescence: Array, planar: Any
-) -> None:
+def test_more_than_four_channels_are_denoised_one_by_one(photo: Model, fluorescence: Array, planar: Any) -> None:
     channels = fluorescence.reshape(6, 64, 64)
     pixels = channels if planar == "separate" else np.moveaxis(channels, 0, -1)
     saving = {"photometric": "minisblack", "planarconfig": planar, "metadata": None}
@@ -91,7 +83,7 @@ def test_more_channels_than_colours_are_denoised_one_after_another(
     assert sum(done) == pytest.approx(1)
 
 
-def test_a_fourth_channel_stays_where_the_output_has_a_place_for_it(photo: Model) -> None:
+def test_fourth_channel_is_kept_if_the_output_format_can_hold_it(photo: Model) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (32, 40, 4)).astype(np.uint8)
     saving = {"photometric": "rgb", "extrasamples": ["unspecified"], "metadata": None}
     found, outcome = through_a_file(photo, pixels, DenoiseOptions(strength=0), **saving)
@@ -102,7 +94,7 @@ def test_a_fourth_channel_stays_where_the_output_has_a_place_for_it(photo: Model
     np.testing.assert_array_equal(read_picture("out.png").pixels, pixels[..., :3])
 
 
-def test_colours_stay_together_and_alpha_stays_as_it_is(photo: Model) -> None:
+def test_colours_are_denoised_together_and_alpha_is_kept(photo: Model) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (32, 40, 5)).astype(np.uint8)
     saving = {"photometric": "rgb", "extrasamples": ["unspecified", "unassalpha"], "metadata": None}
     found, _ = through_a_file(photo, pixels, DenoiseOptions(), **saving)

@@ -1,18 +1,18 @@
-"""Denoised counts over peaks, offsets, types and pages: mean, error, black pixels, drift.
+"""Mean, error, black pixels and drift of denoised counts, for many peaks, offsets, types and numbers of pages.
 
 A frame of 128x128 pixels shows blobs, soft-edged cells on a dark background, up to a peak of 5 to 20,000 photons (a
 gain of 1). Each page has Poisson noise of its own, an offset, and Gaussian read noise: its standard deviation is 1
 count at a peak of 5, and 2 counts above. Integers are rounded. Unsigned integers without an offset have no read noise:
-the clipping at zero would move the mean of the noisy frame itself. Combinations that a type cannot hold are left out.
-Five pages have one hot pixel, of 60,000 or the type's maximum.
+the clipping at zero would change the mean of the noisy frame. Combinations that a type cannot hold are left out. Stacks
+of five pages have one hot pixel, of 60,000 or the type's maximum.
 
-The mean may differ by 3 standard errors of the noisy pages; the root mean squared error, relative to the noisy pages',
-has the limits of `LIMITS`. Integers at a peak of 5 cannot reach 0.3: rounding
-that keeps the mean of a smooth area at a share f between two integers has an error of the variance f (1 - f) at least,
-0.25 of the noise on average, so this is added to the limit there (as variances are). The hot pixel is not scored.
+The mean may differ by 3 standard errors of the noisy pages; the root mean squared error, relative to that of the noisy
+pages, may reach `LIMITS`. Integers at a peak of 5 cannot reach 0.3: rounding a smooth area to integers, f above the
+lower one, without changing its mean has at least the variance f (1 - f), on average 0.25 of the noise. There, this
+variance is added to the square of the limit. The hot pixel is not scored.
 
-Gray pictures of 8 bits from a peak of 60 without an offset get `values="photons"`, as a user who knows would: without
-it, some of them are taken for photographs.
+Gray 8-bit pictures with a peak of 60 or more and no offset get `values="photons"`: otherwise some of them are taken for
+photographs.
 """
 
 from __future__ import annotations
@@ -68,5 +68,5 @@ def test_counts_keep_their_mean_and_lose_their_noise(peak: int, offset: int, dty
         assert not ((denoised == 0) & (noisy != 0)).any()
     means = np.array([frame[valid].mean(dtype=float) for frame, valid in zip(denoised, known, strict=True)])
     own = np.array([frame[valid].mean(dtype=float) for frame, valid in zip(noisy, known, strict=True)])
-    # Pages with few photons differ by their noise alone; the denoised ones must not differ more.
+    # Pages with few photons differ by noise alone; the denoised ones must not differ more.
     assert np.ptp(means) / means.mean() <= max(0.002, 1.02 * np.ptp(own) / own.mean())

@@ -1,4 +1,4 @@
-"""Ranks: several processes train and measure as one would, and end as one would."""
+"""Several ranks train and evaluate as one process would, and end together."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def configure(**keys: Any) -> None:
 
 
 def train(ranks: int, folder: str, patch: str = "") -> dict[str, Any]:
-    """The last checkpoint of a training of `small.toml`."""
+    """Train `small.toml` and return the last checkpoint."""
     done = launch(ranks, "--quiet", "train", "--config", "small.toml", "--out", folder, patch=patch)
-    assert (done.code, done.told) == (0, []), done.err
+    assert (done.code, done.error_lines) == (0, []), done.err
     assert done.out == ""
     tree: dict[str, Any] = read_checkpoint(Path(folder) / "last.pth")
     return tree
 
 
-def apart(a: dict[str, Any], b: dict[str, Any]) -> float:
-    """The largest difference of two tables of weights, relative to the norm of each array."""
+def distance(a: dict[str, Any], b: dict[str, Any]) -> float:
+    """Maximum difference of two state dicts, relative to the norm of each array."""
     assert a.keys() == b.keys()
     return max(float(np.linalg.norm(a[name] - b[name]) / np.linalg.norm(a[name])) for name in a)
 
@@ -63,13 +63,13 @@ class Rank(Ranks):
 
 @given(st.integers(0, 50), st.integers(1, 12))
 @some_examples
-def test_parts_of_a_batch_are_the_whole_and_differ_by_one(size: int, count: int) -> None:
+def test_ranks_share_a_batch_evenly(size: int, count: int) -> None:
     parts = [Rank(number, count).part(np.arange(size)) for number in range(count)]
     assert np.concatenate(parts).tolist() == list(range(size))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-def test_tasks_that_run_at_different_times_are_no_ranks() -> None:
+def test_job_arrays_and_indexed_jobs_are_no_ranks() -> None:
     tasks = {f"SLURM_ARRAY_TASK_{name}": value for name, value in (("ID", "3"), ("COUNT", "8"), ("MIN", "0"))}
     assert place_of_process(tasks | {"JOB_COMPLETION_INDEX": "2", "JOB_COMPLETIONS": "5"}).count == 1
     started = {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4"}
@@ -86,7 +86,7 @@ def test_one_process_does_not_load_mpi() -> None:
     assert ALONE.gathered("a") == ["a"]
 
 
-def test_without_mpi4py_there_is_one_error_and_no_training() -> None:
+def test_without_mpi4py_there_is_one_error() -> None:
     configure()
     processes = [
         subprocess.Popen(
@@ -101,7 +101,7 @@ def test_without_mpi4py_there_is_one_error_and_no_training() -> None:
     answers = [ended(process) for process in processes]
     assert [(answer.code, answer.out) for answer in answers] == [(2, "")] * 3
     assert [answer.err for answer in answers[1:]] == [""] * 2
-    assert answers[0].told == [
+    assert answers[0].error_lines == [
         "error: 3 processes were started together (PMI_RANK), but mpi4py, which would connect them, is not installed",
         "hint: `pip install 'n2n-cli[mpi]'`; or start one process",
     ]
@@ -116,13 +116,15 @@ def test_without_mpi4py_there_is_one_error_and_no_training() -> None:
     ],
     ids=["Adam", "SGD"],
 )
-def test_the_weights_after_fifty_steps_are_those_of_one_process(keys: dict[str, Any]) -> None:
+def test_weights_after_fifty_steps_equal_those_of_one_process(keys: dict[str, Any]) -> None:
     configure(epochs=2, pairs=172, batch_size=7, **keys)  # the last batch of an epoch has 4 pairs
     alone = train(1, "alone")
     for ranks in (2, 4) if "average" in keys else (3,):
         together = train(ranks, f"on-{ranks}")
-        assert apart(alone["model"], together["model"]) < 1e-5
-        assert apart(alone.get("own_weights", {"": np.ones(1)}), together.get("own_weights", {"": np.ones(1)})) < 1e-5
+        assert distance(alone["model"], together["model"]) < 1e-5
+        assert (
+            distance(alone.get("own_weights", {"": np.ones(1)}), together.get("own_weights", {"": np.ones(1)})) < 1e-5
+        )
         for ours, theirs in zip(metrics_of(Run(Path("alone"))), metrics_of(Run(Path(f"on-{ranks}"))), strict=True):
             for name in ("loss", "psnr", "pooled_psnr"):
                 assert theirs[name] == pytest.approx(ours[name], rel=1e-5)
@@ -131,9 +133,9 @@ def test_the_weights_after_fifty_steps_are_those_of_one_process(keys: dict[str, 
         assert {path.name for path in Path(f"on-{ranks}").iterdir()} == {path.name for path in Path("alone").iterdir()}
 
 
-def test_a_batch_may_be_smaller_than_the_ranks_are_many() -> None:
+def test_batch_may_have_fewer_pairs_than_there_are_ranks() -> None:
     configure(epochs=2, pairs=9, batch_size=2, validation_pairs=1)
-    assert apart(train(1, "alone")["model"], train(4, "on-4")["model"]) < 1e-5
+    assert distance(train(1, "alone")["model"], train(4, "on-4")["model"]) < 1e-5
 
 
 OWN_FOLDER = """
@@ -153,7 +155,7 @@ def test_only_the_first_rank_writes_and_reads_the_run_folder() -> None:
     assert list(Path("1").iterdir()) == []
 
 
-def test_scores_are_those_of_one_process_to_the_last_bit() -> None:
+def test_scores_equal_those_of_one_process_exactly() -> None:
     configure(epochs=1, validation_pairs=250)
     n2n("--quiet", "train", "--config", "small.toml", "--out", "run")
     for i in range(9):
@@ -166,7 +168,7 @@ def test_scores_are_those_of_one_process_to_the_last_bit() -> None:
         assert together.err == alone.err
 
 
-def test_a_bad_picture_ends_an_evaluation_as_it_does_alone() -> None:
+def test_damaged_picture_ends_an_evaluation_as_in_one_process() -> None:
     configure(epochs=1)
     n2n("--quiet", "train", "--config", "small.toml", "--out", "run")
     for i in range(7):
@@ -191,75 +193,75 @@ CropPairs.batch = failing
 """
 
 
-def test_an_error_on_one_rank_ends_all_with_its_message() -> None:
+def test_error_on_one_rank_ends_all_ranks_with_its_message() -> None:
     configure(epochs=1000)
     done = launch(3, "train", "--config", "small.toml", "--out", "run", patch=FAILS)
     assert done.code == 1
-    assert done.told == [f"error: on rank 1 ({os.uname().nodename}): the disk is gone", "hint: look for it"]
+    assert done.error_lines == [f"error: on rank 1 ({os.uname().nodename}): the disk is gone", "hint: look for it"]
     assert not Path("run/lock").exists()
     assert read_checkpoint("run/last.pth")["progress"]["epoch"] == 2
     assert n2n("train", "--resume", "run", "--epochs", "2").code == 0
 
 
-def test_an_error_on_all_ranks_is_reported_once() -> None:
+def test_error_on_all_ranks_is_reported_once() -> None:
     configure(layers=BARE, lr=1000)
     alone, done = (launch(ranks, "train", "--config", "small.toml", "--out", f"on-{ranks}") for ranks in (1, 2))
-    assert alone.told[0].startswith("error: training stopped at step ")
-    assert (done.code, done.told) == (alone.code, alone.told)
+    assert alone.error_lines[0].startswith("error: training stopped at step ")
+    assert (done.code, done.error_lines) == (alone.code, alone.error_lines)
 
 
 @pytest.mark.parametrize("words", [("train", "--nonsense"), ("train", "--config", "small.toml", "--lr", "no")])
 def test_wrong_usage_is_reported_once(words: tuple[str, ...]) -> None:
     configure()
     done = launch(2, *words)
-    assert (done.code, len(done.told)) == (2, 2), done.err
+    assert (done.code, len(done.error_lines)) == (2, 2), done.err
 
 
-def test_other_pictures_on_another_host_are_refused() -> None:
+def test_different_pictures_on_another_host_are_refused() -> None:
     configure()
     Path("1").mkdir()
     write_leaves(Path("1/leaves"))
     Path("1/leaves/00.png").write_bytes(Path("leaves/01.png").read_bytes())
     done = launch(2, "train", "--config", str(Path("small.toml").absolute()), "--out", "run", patch=OWN_FOLDER)
     assert done.code == 1
-    assert done.told == [
+    assert done.error_lines == [
         "error: rank 0 and rank 1 find different pictures in `leaves`",
         "hint: name a folder that is the same on all hosts",
     ]
 
 
-def test_one_lock_for_all_ranks() -> None:
+def test_ranks_hold_one_lock() -> None:
     configure(epochs=100_000)
     with launched(2, "train", "--config", "small.toml", "--out", "run") as process:
         wait_for("epoch 1/", process=process)
         done = launch(2, "train", "--resume", "run")
         assert done.code == 2
-        assert re.fullmatch(r"error: another training writes to `run`: process \d+ on .*", done.told[0])
-        assert len(done.told) == 2
+        assert re.fullmatch(r"error: another training writes to `run`: process \d+ on .*", done.error_lines[0])
+        assert len(done.error_lines) == 2
 
 
-def test_a_signal_to_the_launcher_saves_and_ends_all() -> None:
+def test_signal_to_the_launcher_saves_and_ends_all_ranks() -> None:
     configure(epochs=100_000)
     with launched(2, "train", "--config", "small.toml", "--out", "run") as process:
         wait_for("epoch 2/", process=process)
         process.send_signal(signal.SIGTERM)
         done = ended(process)
     assert done.code == 143
-    assert done.told[0] == "error: stopped by SIGTERM"
-    assert len(done.told) == 2
+    assert done.error_lines[0] == "error: stopped by SIGTERM"
+    assert len(done.error_lines) == 2
     progress = read_checkpoint("run/last.pth")["progress"]
-    assert f"step {progress['step']} of epoch {progress['epoch']} is saved" in done.told[1]
+    assert f"step {progress['step']} of epoch {progress['epoch']} is saved" in done.error_lines[1]
     assert not Path("run/lock").exists()
-    assert train_on(3) == 0
+    assert resume(3) == 0
 
 
-def train_on(ranks: int) -> int:
-    """Go on for the epoch that is begun."""
+def resume(ranks: int) -> int:
+    """Resume the training up to the end of the current epoch."""
     epoch = read_checkpoint("run/last.pth")["progress"]["epoch"]
     return launch(ranks, "--quiet", "train", "--resume", "run", "--epochs", str(epoch)).code
 
 
-TELLS_PID = "print(f'rank {RANK} is {os.getpid()}', file=sys.stderr, flush=True)"
+PRINT_PID = "print(f'rank {RANK} is {os.getpid()}', file=sys.stderr, flush=True)"
 SLOW = """
 from n2n_cli.nn import MSE
 forward = MSE.forward
@@ -272,17 +274,17 @@ MSE.forward = slow
 """
 
 
-def test_a_signal_to_one_rank_ends_all() -> None:
+def test_signal_to_one_rank_ends_all_ranks() -> None:
     configure(epochs=100_000)
-    with launched(2, "train", "--config", "small.toml", "--out", "run", patch=TELLS_PID) as process:
+    with launched(2, "train", "--config", "small.toml", "--out", "run", patch=PRINT_PID) as process:
         number = int(wait_for("rank 1 is", process=process).split()[-1])
         wait_for("epoch 1/", process=process)
         os.kill(number, signal.SIGTERM)
         done = ended(process)
-    assert (done.code, done.told[0]) == (143, "error: stopped by SIGTERM")
+    assert (done.code, done.error_lines[0]) == (143, "error: stopped by SIGTERM")
 
 
-def test_a_slow_step_is_given_up_by_all() -> None:
+def test_all_ranks_abandon_a_slow_step() -> None:
     configure(epochs=100_000)
     patch = SLOW.format(seconds=[0, 1.2])
     with launched(2, "train", "--config", "small.toml", "--out", "run", patch=patch) as process:
@@ -291,13 +293,13 @@ def test_a_slow_step_is_given_up_by_all() -> None:
         process.send_signal(signal.SIGTERM)
         done = ended(process)
         assert time.monotonic() - start < 8
-    assert (done.code, done.told[0]) == (143, "error: stopped by SIGTERM")
+    assert (done.code, done.error_lines[0]) == (143, "error: stopped by SIGTERM")
     progress = read_checkpoint("run/last.pth")["progress"]
     assert (progress["epoch"], progress["step"]) == (1, 0)
 
 
 @pytest.mark.parametrize("seconds", [[0, 60], [1.2, 60]], ids=["first waits", "first gives up its step"])
-def test_the_first_rank_saves_without_a_rank_that_hangs(seconds: list[float]) -> None:
+def test_first_rank_saves_without_a_rank_that_hangs(seconds: list[float]) -> None:
     configure(epochs=100_000)
     patch = SLOW.format(seconds=seconds)
     with launched(2, "train", "--config", "small.toml", "--out", "run", patch=patch) as process:
@@ -306,13 +308,13 @@ def test_the_first_rank_saves_without_a_rank_that_hangs(seconds: list[float]) ->
         process.send_signal(signal.SIGTERM)
         done = ended(process)
         assert time.monotonic() - start < 10
-    assert (done.code, done.told[0]) == (143, "error: stopped by SIGTERM")
+    assert (done.code, done.error_lines[0]) == (143, "error: stopped by SIGTERM")
     assert read_checkpoint("run/last.pth")["progress"]["step"] == 0
 
 
-def test_a_killed_rank_ends_the_job_which_can_be_resumed() -> None:
+def test_job_with_a_killed_rank_ends_and_can_be_resumed() -> None:
     configure(epochs=100_000)
-    with launched(2, "train", "--config", "small.toml", "--out", "run", patch=TELLS_PID) as process:
+    with launched(2, "train", "--config", "small.toml", "--out", "run", patch=PRINT_PID) as process:
         number = int(wait_for("rank 1 is", process=process).split()[-1])
         wait_for("epoch 2/", process=process)
         start = time.monotonic()
@@ -320,8 +322,8 @@ def test_a_killed_rank_ends_the_job_which_can_be_resumed() -> None:
         done = ended(process)
         assert time.monotonic() - start < 10
     assert done.code != 0
-    assert train_on(1) == 0
-    assert train_on(3) == 0
+    assert resume(1) == 0
+    assert resume(3) == 0
 
 
 def test_cores_are_divided_among_the_ranks_of_a_host() -> None:
@@ -329,8 +331,8 @@ def test_cores_are_divided_among_the_ranks_of_a_host() -> None:
     patch = "import os; os.sched_getaffinity = lambda _: set(range(7))"
     done = launch(3, "train", "--config", "small.toml", "--out", "run", patch=patch)
     assert "\n3 ranks share each batch; this one has 2 threads\n" in done.err
-    assert done.err.count("pictures: leaves") == 1  # the others are silent
-    own = "import os; os.sched_getaffinity = lambda _: {2 * RANK, 2 * RANK + 1}"  # as launchers bind them
+    assert done.err.count("pictures: leaves") == 1  # other ranks print nothing
+    own = "import os; os.sched_getaffinity = lambda _: {2 * RANK, 2 * RANK + 1}"  # cores bound by the launcher
     done = launch(2, "train", "--config", "small.toml", "--out", "bound", patch=own)
     assert "2 ranks share each batch; this one has 2 threads\n" in done.err
 

@@ -1,4 +1,4 @@
-"""Shards: every item is in exactly one."""
+"""Shards: every item belongs to exactly one."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests.nn.cases import some_examples
 
 @given(st.integers(0, 50), st.integers(1, 12))
 @some_examples
-def test_each_item_is_in_one_shard_and_shards_differ_by_one(items: int, count: int) -> None:
+def test_shards_are_disjoint_and_even(items: int, count: int) -> None:
     parts = [Shard(number, count).of(range(items)) for number in range(1, count + 1)]
     assert sorted(item for part in parts for item in part) == list(range(items))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-def test_parse_shard() -> None:
+def test_shard_is_parsed() -> None:
     assert parse_shard("2/4") == Shard(2, 4, "--shard")
     assert str(parse_shard("02/4")) == "2/4"
     assert parse_shard("1/1").of("abc") == ("a", "b", "c")
@@ -56,7 +56,7 @@ def array(place: int, count: int, first: int, step: int = 1, last: int | None = 
         ({"OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_SIZE": "3"}, "3/3", "OMPI_COMM_WORLD_RANK"),
         ({"PMI_RANK": "1", "PMI_SIZE": "3"}, "2/3", "PMI_RANK"),
         ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2"}, "2/2", "SLURM_PROCID"),
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}, "1/1", ""),  # a batch script runs once, whatever its tasks
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}, "1/1", ""),  # a batch script runs once for all tasks
         ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1", "PMI_RANK": "3", "PMI_SIZE": "4"}, "4/4", "PMI_RANK"),
         (
             {**array(2, 3, 1), "SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4"},
@@ -66,13 +66,13 @@ def array(place: int, count: int, first: int, step: int = 1, last: int | None = 
     ],
     ids=str,
 )
-def test_the_shard_that_a_cluster_gives(environment: dict[str, str], shard: str, reason: str) -> None:
+def test_shard_from_the_environment_of_a_cluster(environment: dict[str, str], shard: str, reason: str) -> None:
     found = shard_of_process(environment)
     assert (str(found), found.reason) == (shard, reason)
 
 
 @pytest.mark.parametrize("environment", [array(7, 3, 1, 1, 9), array(4, 3, 1, 2), array(9, 3, 1)], ids=str)
-def test_a_job_array_with_gaps_is_refused(environment: dict[str, str]) -> None:
+def test_job_array_with_gaps_is_refused(environment: dict[str, str]) -> None:
     with pytest.raises(UsageError, match=r"^the 3 ids of this Slurm job array do not follow one another") as caught:
         shard_of_process(environment)
     assert "--shard I/N" in str(caught.value.hint)
@@ -93,10 +93,10 @@ def test_the_only_task_of_an_array_is_refused_unless_it_is_the_first(environment
     assert str(caught.value.hint).startswith("to repeat one of N tasks: `--shard 3/N` where ids begin at 1")
 
 
-@pytest.mark.parametrize(("count", "told"), [(None, "is not set"), ("2", "is 2"), ("x", "is not set")])
-def test_a_pod_needs_the_number_of_pods(count: str | None, told: str) -> None:
+@pytest.mark.parametrize(("count", "value"), [(None, "is not set"), ("2", "is 2"), ("x", "is not set")])
+def test_pod_without_the_number_of_pods_is_refused(count: str | None, value: str) -> None:
     environment = {"JOB_COMPLETION_INDEX": "2"} | ({} if count is None else {"JOB_COMPLETIONS": count})
     with pytest.raises(UsageError) as caught:
         shard_of_process(environment)
-    assert caught.value.message == f"JOB_COMPLETION_INDEX is 2, but JOB_COMPLETIONS, the number of pods, {told}"
+    assert caught.value.message == f"JOB_COMPLETION_INDEX is 2, but JOB_COMPLETIONS, the number of pods, {value}"
     assert "`--shard 1/1` takes all" in str(caught.value.hint)

@@ -1,4 +1,4 @@
-"""Compiled networks with the methods of a module, for comparison with the plain ones."""
+"""Compiled networks with the methods of a module, for comparison with plain networks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from n2n_cli.nn.functional import Array
 
 
 class Compiled:
-    """A network's kernel, with the parameters of the network."""
+    """A network's kernel together with the network's parameters."""
 
     def __init__(self, network: Module) -> None:
         self.network, self.kernel = network, engine.kernel_of(network)
@@ -32,12 +32,12 @@ class Compiled:
 
 
 def compiled(*modules: Module) -> Compiled:
-    """Modules one after the other, compiled."""
+    """Compile a Sequential of modules."""
     return Compiled(Sequential(*modules))
 
 
 def replica_of(network: Module, *, training: bool = True, **options: int) -> Replica:
-    """A thread's copy of a network."""
+    """One thread's copy of a network."""
     parameters = [parameter for _, parameter in network.named_parameters()]
     replica = Replica(engine.kernel_of(network), parameters, **options)
     replica.follow(parameters, training=training)
@@ -45,11 +45,11 @@ def replica_of(network: Module, *, training: bool = True, **options: int) -> Rep
 
 
 def follow(replica: Replica, network: Module, *, training: bool = True) -> None:
-    """Let a replica have the network's weights."""
+    """Copy the network's weights to a replica."""
     replica.follow([parameter for _, parameter in network.named_parameters()], training=training)
 
 
 def executor_of(kernel: Kernel, *networks: Module, threads: int = 1) -> Executor:
-    """The executor of a kernel that uses the parameters of some networks."""
+    """Executor of a kernel that uses the parameters of the given networks."""
     parameters = [parameter for network in networks for _, parameter in network.named_parameters()]
     return Executor(kernel, parameters, threads=threads)

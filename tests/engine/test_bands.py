@@ -1,4 +1,4 @@
-"""Layer by layer in bands: what comes out is what comes out of the whole picture."""
+"""Layer-by-layer computation in bands equals that of the whole image."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.nn.unet import unet
 
 @pytest.fixture(autouse=True, params=[1, 3])
 def rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Bands of so many rows, or the next number that a layer allows."""
+    """Set bands to this many rows, or to the next number that a layer allows."""
     monkeypatch.setattr(bands, "LEAST_ROWS", request.param)
     monkeypatch.setattr(bands, "VALUES", 1)
     return int(request.param)
@@ -38,25 +38,25 @@ def assert_whole(network: Module, x: Array, threads: int = 2) -> None:
 
 
 @pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
-def test_any_layer(make: Make, rng: np.random.Generator) -> None:
+def test_every_layer_in_bands_equals_whole(make: Make, rng: np.random.Generator) -> None:
     layer = make(rng, np.float64)
     assert_whole(layer, rng.normal(size=(1, 3, 12, 12)))
 
 
 @some_examples
 @given(geometries(), pairs(1, 25), st.integers(1, 3))
-def test_any_geometry(network: Sequential, size: Pair, threads: int) -> None:
+def test_random_geometries_in_bands_equal_whole(network: Sequential, size: Pair, threads: int) -> None:
     x = np.random.default_rng(0).normal(size=(1, 1, *size))
     try:
         network.output_shape(x.shape)
     except ShapeError:
-        reject()  # the picture is too small for it
+        reject()  # the image is too small for the network
     assert_whole(network, x, threads)
 
 
 @pytest.mark.parametrize("padding", [0, 1, 2, (1, 0)])
 @pytest.mark.parametrize("size", [(5, 6), (8, 7), (3, 3), (40, 9)])
-def test_winograd_s_form(
+def test_winograd_convolutions_in_bands_equal_whole(
     size: Pair, padding: int | Pair, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fast_winograd, "_VALUES_AT_ONCE", 1)  # many blocks
@@ -66,7 +66,7 @@ def test_winograd_s_form(
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_whole_networks(threads: int, dtype: DTypeLike, rng: np.random.Generator) -> None:
+def test_whole_networks_and_ensembles_in_bands(threads: int, dtype: DTypeLike, rng: np.random.Generator) -> None:
     x = rng.uniform(size=(1, 3, 24, 32)).astype(dtype)
     assert_whole(founding(rng, dtype), x, threads)
     assert_whole(unet(rng, dtype), x, threads)
@@ -77,13 +77,13 @@ def test_whole_networks(threads: int, dtype: DTypeLike, rng: np.random.Generator
     np.testing.assert_allclose(found, ensemble(x), atol=1e-5 if dtype == np.float32 else 1e-12)
 
 
-def test_layers_that_give_each_other_a_border(rng: np.random.Generator) -> None:
+def test_convolutions_that_pass_on_a_border(rng: np.random.Generator) -> None:
     up = [NearestUpsampling(2), Conv2d(4, 5, 3, padding=1, rng=rng), ReLU()]
     network = Sequential(*up, NearestUpsampling(2), Conv2d(5, 17, 3, padding=1, rng=rng), Conv2d(17, 2, 3, padding=1))
     assert_whole(network, rng.normal(size=(1, 4, 6, 5)).astype(np.float32))
 
 
-def test_paths_past_no_module(rng: np.random.Generator) -> None:
+def test_residual_and_skip_without_modules(rng: np.random.Generator) -> None:
     x = rng.normal(size=(1, 2, 6, 5))
     kept = x.copy()
     assert_whole(Sequential(Residual(), SkipConcat(), Residual(ReLU()), Sequential()), x)
@@ -91,7 +91,7 @@ def test_paths_past_no_module(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_it_can_be_stopped_between_two_bands(threads: int, rng: np.random.Generator) -> None:
+def test_computation_can_be_stopped_between_bands(threads: int, rng: np.random.Generator) -> None:
     executor = engine.compile(Sequential(Conv2d(3, 3, 3, padding=1, rng=rng)), threads=threads)
     asked = 0
 

@@ -1,4 +1,4 @@
-"""Kernels of containers: whole networks of nested ones."""
+"""Kernels of nested containers."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ import pytest
 from n2n_cli import engine
 from n2n_cli.engine.kernel import Kernel
 from n2n_cli.engine.pool import Pool, using
-from n2n_cli.nn import MSE, Conv2d, MaxPool2d, ReLU, Residual, Sequential
+from n2n_cli.nn import Conv2d, MaxPool2d, ReLU, Residual, Sequential
 from n2n_cli.nn.functional import Array
 from tests.engine.compiled import Compiled, compiled
 from tests.nn.unet import unet
 
 
 def nested(kernel: Kernel) -> list[Kernel]:
-    """A kernel and all kernels inside it."""
+    """List a kernel and all kernels inside it."""
     return [kernel, *(inner for child in kernel.children() for inner in nested(child))]
 
 
-def test_modules_in_containers_have_their_kernels(rng: np.random.Generator) -> None:
+def test_modules_in_containers_are_compiled(rng: np.random.Generator) -> None:
     kinds = [type(kernel).__name__ for kernel in nested(engine.kernel_of(unet(rng)))]
     assert {"MaxPoolKernel", "ColumnConv", "SkipConcatKernel", "DoubledConv", "ResidualKernel"} < set(kinds)
     assert {"LeakyReLUKernel", "TransposeConvKernel"} < set(kinds)
     assert "PlainKernel" not in kinds
 
 
-def test_every_kernel_follows_the_mode(rng: np.random.Generator) -> None:
+def test_mode_reaches_every_kernel(rng: np.random.Generator) -> None:
     network = engine.kernel_of(unet(rng))
     for mode in (True, False, True):
         network.train(mode)
         assert {kernel.training for kernel in nested(network)} == {mode}
 
 
-def test_nothing_is_kept_before_what_learns() -> None:
+def test_layers_before_the_first_parameter_keep_nothing() -> None:
     class Start(ReLU):
         def backward(self, grad_output: Array) -> Array:
             raise AssertionError("nobody needs this gradient")
@@ -47,7 +47,7 @@ def test_nothing_is_kept_before_what_learns() -> None:
     assert all(grad.any() for _, grad in net.param())
 
 
-def test_memory_is_the_pool_s_through_a_whole_u_net(rng: np.random.Generator) -> None:
+def test_u_net_s_output_lies_in_the_pool(rng: np.random.Generator) -> None:
     net, pool, x = Compiled(unet(rng, np.float32)), Pool(), rng.uniform(size=(1, 3, 16, 24)).astype(np.float32)
     before: list[Array] = []
     for _ in range(3):
@@ -60,14 +60,3 @@ def test_memory_is_the_pool_s_through_a_whole_u_net(rng: np.random.Generator) ->
             np.testing.assert_array_equal(one, same)
         before = results
         del y
-
-
-def test_threads_do_not_change_the_gradients_of_a_u_net(rng: np.random.Generator) -> None:
-    x, target = rng.uniform(size=(2, 6, 3, 16, 16)).astype(np.float32)
-    results = []
-    for threads in (1, 2):
-        net = unet(np.random.default_rng(3), np.float32)
-        replicas = engine.compile(net, threads=threads)
-        losses = [replicas.accumulate(x, target, MSE()) for _ in range(3)]  # the second and third on tape
-        results.append([np.array(losses), *(grad for _, grad in net.param())])
-    assert all(np.array_equal(one, other) for one, other in zip(*results, strict=True))

@@ -7,6 +7,7 @@ import threading
 import time
 import warnings
 import weakref
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -34,7 +35,7 @@ def gradients(network: Module) -> list[Array]:
     return [grad.copy() for _, grad in network.param()]
 
 
-def test_a_batch_in_passes_has_the_gradients_of_the_whole(rng: np.random.Generator) -> None:
+def test_micro_batches_give_the_gradients_of_the_whole_batch(rng: np.random.Generator) -> None:
     network, (x, target), loss = founding(rng), batch(rng), MSE()
     wanted_loss = loss(network(x), target)
     network.backward(loss.backward())
@@ -45,19 +46,21 @@ def test_a_batch_in_passes_has_the_gradients_of_the_whole(rng: np.random.Generat
         assert grad == pytest.approx(other, abs=1e-12 * np.abs(other).max())
 
 
-def test_the_number_of_threads_changes_nothing(rng: np.random.Generator) -> None:
-    network, (x, target) = founding(rng, np.float32), batch(rng, 21)
+@pytest.mark.parametrize("make", [founding, unet])
+def test_number_of_threads_changes_nothing(make: Callable[..., Sequential], rng: np.random.Generator) -> None:
+    network, (x, target) = make(rng, np.float32), rng.uniform(size=(2, 21, 3, 8, 16)).astype(np.float32)
     results = []
     for threads in (1, 2, 3, 40):
         network.zero_grad()
-        loss = engine.compile(network, threads=threads).accumulate(x, target, MSE())
-        results.append((loss, gradients(network)))
-    for loss, grads in results[1:]:
-        assert loss == results[0][0]
+        executor = engine.compile(network, threads=threads)
+        losses = [executor.accumulate(x, target, MSE()) for _ in range(3)]  # the second and third on tape
+        results.append((losses, gradients(network)))
+    for losses, grads in results[1:]:
+        assert losses == results[0][0]
         assert all(map(np.array_equal, grads, results[0][1]))
 
 
-def test_gradients_are_added_to_what_is_there(rng: np.random.Generator) -> None:
+def test_gradients_accumulate(rng: np.random.Generator) -> None:
     network, (x, target) = founding(rng), batch(rng)
     executor = engine.compile(network, threads=2)
     executor.accumulate(x, target, MSE())
@@ -67,7 +70,7 @@ def test_gradients_are_added_to_what_is_there(rng: np.random.Generator) -> None:
         assert grad == pytest.approx(2 * other, rel=1e-12)
 
 
-def test_new_weights_and_the_mode_reach_every_copy(rng: np.random.Generator) -> None:
+def test_new_weights_and_mode_reach_every_replica(rng: np.random.Generator) -> None:
     network, (x, _) = founding(rng), batch(rng)
     executor = engine.compile(network, threads=2)
     weight = network[0].weight  # type: ignore[attr-defined]
@@ -83,7 +86,7 @@ def test_new_weights_and_the_mode_reach_every_copy(rng: np.random.Generator) -> 
         assert {mode for _, mode in outputs} == {training}
 
 
-def test_new_weights_reach_the_matrices_of_all_threads(rng: np.random.Generator) -> None:
+def test_new_weights_reach_the_transformed_weights_of_all_threads(rng: np.random.Generator) -> None:
     network = Sequential(Conv2d(32, 32, 3, rng=rng))
     executor = engine.compile(network, threads=2)
     x = rng.normal(size=(1, 32, 8, 8)).astype(np.float32)
@@ -101,17 +104,17 @@ def test_convolutions_that_share_a_weight_keep_their_own_biases(rng: np.random.G
     x = rng.normal(size=(1, 16, 6, 6)).astype(np.float32)
     executor = engine.compile(Sequential(first, second, third))
     wanted = third(second(first(x)))
-    for _ in range(3):  # not on a tape, then on one
+    for _ in range(3):  # first without a tape, then on one
         (y,) = executor.map(lambda replica, item: replica(item).copy(), [x])
         assert y == pytest.approx(wanted, abs=1e-5)
 
 
-def test_results_come_in_the_items_order_and_from_several_threads(rng: np.random.Generator) -> None:
-    both_are_here = threading.Barrier(2, timeout=20)
+def test_map_keeps_the_order_of_items_on_several_threads(rng: np.random.Generator) -> None:
+    both_started = threading.Barrier(2, timeout=20)
 
     def task(replica: Replica, item: int) -> tuple[int, str]:
         if item < 2:
-            both_are_here.wait()
+            both_started.wait()
         return item * item, threading.current_thread().name
 
     results = engine.compile(founding(rng), threads=2).map(task, list(range(9)))
@@ -119,12 +122,12 @@ def test_results_come_in_the_items_order_and_from_several_threads(rng: np.random
     assert len({name for _, name in results}) == 2
 
 
-def test_no_items(rng: np.random.Generator) -> None:
+def test_map_without_items_is_empty(rng: np.random.Generator) -> None:
     network = founding(rng)
     assert engine.compile(network, threads=2).map(lambda replica, item: item, []) == []
 
 
-def test_an_error_in_a_thread_reaches_the_caller(rng: np.random.Generator) -> None:
+def test_error_in_a_thread_reaches_the_caller(rng: np.random.Generator) -> None:
     def task(replica: Replica, item: int) -> int:
         return 1 // (item - 3)
 
@@ -140,11 +143,11 @@ def test_an_error_in_a_thread_reaches_the_caller(rng: np.random.Generator) -> No
     assert executor.map(lambda replica, item: item, [1, 2]) == [1, 2]
 
 
-def test_nobody_is_still_at_work_when_an_error_is_raised(rng: np.random.Generator) -> None:
-    both_are_here, ended = threading.Barrier(2, timeout=20), []
+def test_error_is_raised_after_all_threads_have_ended(rng: np.random.Generator) -> None:
+    both_started, ended = threading.Barrier(2, timeout=20), []
 
     def task(replica: Replica, item: int) -> None:
-        both_are_here.wait()
+        both_started.wait()
         if threading.current_thread() is threading.main_thread():
             raise ZeroDivisionError
         time.sleep(0.05)
@@ -155,14 +158,14 @@ def test_nobody_is_still_at_work_when_an_error_is_raised(rng: np.random.Generato
     assert len(ended) == 1
 
 
-def test_each_replica_works_on_memory_of_its_own(rng: np.random.Generator) -> None:
+def test_each_replica_uses_its_own_pool(rng: np.random.Generator) -> None:
     def task(replica: Replica, item: int) -> bool:
         return replica.pool.find(empty((3,), np.float32)) is not None
 
     assert all(engine.compile(founding(rng), threads=2).map(task, range(20)))
 
 
-def test_threads_keep_to_the_caller_s_error_state(rng: np.random.Generator) -> None:
+def test_threads_use_the_caller_s_numpy_error_state(rng: np.random.Generator) -> None:
     def task(replica: Replica, item: int) -> float:
         return float(np.float32(1e38) * np.float32(1e38))
 
@@ -172,7 +175,7 @@ def test_threads_keep_to_the_caller_s_error_state(rng: np.random.Generator) -> N
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1.5])
-def test_a_number_of_threads_out_of_range(threads: int, rng: np.random.Generator) -> None:
+def test_number_of_threads_out_of_range_is_refused(threads: int, rng: np.random.Generator) -> None:
     with pytest.raises(ArgumentError, match="`threads` is "):
         engine.compile(founding(rng), threads=threads)
 
@@ -181,7 +184,7 @@ def test_a_number_of_threads_out_of_range(threads: int, rng: np.random.Generator
     ("n", "together", "wanted"),
     [(100, 5, 20), (100, 20, LEAST_MICRO_BATCHES), (3, 10, 3), (1, 10, 1), (4, 0.1, 4), (0, 5, 0), (1000, 4.6, 200)],
 )
-def test_how_a_batch_is_cut(n: int, together: float, wanted: int) -> None:
+def test_micro_batches_cover_the_batch_evenly(n: int, together: float, wanted: int) -> None:
     parts = micro_batches(n, together)
     assert len(parts) == wanted
     assert [i for part in parts for i in range(n)[part]] == list(range(n))
@@ -190,7 +193,7 @@ def test_how_a_batch_is_cut(n: int, together: float, wanted: int) -> None:
     assert all(size <= max(1, round(together)) for size in sizes)
 
 
-def test_passes_are_as_large_as_what_a_network_makes_of_a_picture(rng: np.random.Generator) -> None:
+def test_most_values_counts_the_largest_layer_output(rng: np.random.Generator) -> None:
     network = founding(rng)
     assert most_values(network, (100, 3, 32, 32)) == 48 * 32 * 32
     wide = Sequential(Residual(SkipConcat(Conv2d(3, 9, 3, padding=1)), Conv2d(12, 3, 1)))
@@ -199,34 +202,35 @@ def test_passes_are_as_large_as_what_a_network_makes_of_a_picture(rng: np.random
 
 
 @pytest.mark.parametrize(("n", "targets"), [(0, 0), (3, 2), (2, 3)])
-def test_a_batch_needs_pictures_and_a_target_for_each(n: int, targets: int, rng: np.random.Generator) -> None:
+def test_batch_without_images_or_targets_is_refused(n: int, targets: int, rng: np.random.Generator) -> None:
     with pytest.raises(ShapeError, match=rf"got a batch of shape \({n}, 3, 8, 8\) and targets of shape \({targets},"):
         engine.compile(founding(rng)).accumulate(np.zeros((n, 3, 8, 8)), np.zeros((targets, 3, 8, 8)), MSE())
 
 
-def test_a_network_in_the_middle_of_a_pass_can_have_replicas(rng: np.random.Generator) -> None:
+def test_executor_keeps_a_pending_backward_of_the_network(rng: np.random.Generator) -> None:
     network, (x, target) = founding(rng), batch(rng)
     y = network(x)
     engine.compile(network, threads=2).accumulate(x, target, MSE())
     assert network.backward(y).shape == x.shape
 
 
-def test_a_network_without_parameters(rng: np.random.Generator) -> None:
+def test_network_without_parameters_has_a_loss(rng: np.random.Generator) -> None:
     x, target = batch(rng)
     network = Sequential(Sigmoid())
     wanted = MSE()(network(x), target)
-    for _ in range(3):  # also on tape
-        assert engine.compile(network, threads=2).accumulate(x, target, MSE()) == pytest.approx(wanted, rel=1e-12)
+    executor = engine.compile(network, threads=2)
+    for _ in range(3):  # the second and third on tape
+        assert executor.accumulate(x, target, MSE()) == pytest.approx(wanted, rel=1e-12)
 
 
-def test_threads_and_memory_go_with_the_replicas(rng: np.random.Generator) -> None:
+def test_threads_and_memory_are_freed_with_the_executor(rng: np.random.Generator) -> None:
     executor, (x, target) = engine.compile(founding(rng), threads=3), batch(rng)
     for _ in range(3):
         executor.accumulate(x, target, MSE())
-    both_are_here = threading.Barrier(2, timeout=20)
+    both_started = threading.Barrier(2, timeout=20)
 
     def seen(replica: Replica, item: int) -> tuple[threading.Thread, weakref.ref[Pool]]:
-        both_are_here.wait()
+        both_started.wait()
         return threading.current_thread(), weakref.ref(replica.pool)
 
     found = executor.map(seen, [0, 1])
@@ -259,11 +263,11 @@ if child:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_replicas_work_on_after_a_fork() -> None:
+def test_replicas_work_after_a_fork() -> None:
     subprocess.run([sys.executable, "-c", FORK], check=True, timeout=60)
 
 
-def test_gradients_lie_in_the_order_that_kernels_make_them_in(rng: np.random.Generator) -> None:
+def test_gradients_have_the_memory_layout_of_their_kernels(rng: np.random.Generator) -> None:
     network = Sequential(Conv2d(3, 32, 3, stride=2, rng=rng), Conv2d(32, 33, 3, rng=rng), Conv2d(33, 4, 3, padding=1))
     kernel, parameters = engine.kernel_of(network), [parameter for _, parameter in network.named_parameters()]
     layout = GradientLayout(parameters, kernel)
@@ -278,7 +282,7 @@ def test_gradients_lie_in_the_order_that_kernels_make_them_in(rng: np.random.Gen
 
 
 class Halved(Module):
-    """A layer that the engine has no kernel for."""
+    """A layer for which the engine has no kernel."""
 
     def forward(self, x: Array) -> Array:
         return self.keep(x / 2)
@@ -288,7 +292,7 @@ class Halved(Module):
         return grad_output / 2
 
 
-def test_a_network_in_eval_mode_can_be_trained(rng: np.random.Generator) -> None:
+def test_network_in_eval_mode_can_be_trained(rng: np.random.Generator) -> None:
     network = Sequential(Conv2d(3, 3, 1, rng=rng), Halved()).eval()
     x, target = batch(rng)
     loss = engine.compile(network).accumulate(x, target, MSE())

@@ -1,4 +1,4 @@
-"""The fast layers against the plain ones, which stay their oracle."""
+"""Compare fused kernels with the plain layers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.engine.compiled import Compiled, compiled
 from tests.nn.cases import pairs, some_examples
 from tests.nn.founding import founding
 
-OUTPUT_ERROR, GRADIENT_ERROR = 2e-6, 1e-5  # float32, relative to the largest value
+OUTPUT_ERROR, GRADIENT_ERROR = 2e-6, 1e-5  # in float32, relative to the largest value
 
 
 def conv(c_in: int, c_out: int, kernel_size: Any = 3, stride: Any = 1, padding: Any = 1, **more: Any) -> Conv2d:
@@ -32,11 +32,11 @@ def conv(c_in: int, c_out: int, kernel_size: Any = 3, stride: Any = 1, padding: 
 
 
 def kinds_of(modules: list[Module]) -> list[tuple[int, str]]:
-    """The number of the last module and the kind of each kernel."""
+    """Pairs of a kernel's last module number and its class name."""
     return [(last, type(kernel).__name__) for last, kernel in fuse(modules, Shared())]
 
 
-def test_the_founding_network_in_steps(rng: np.random.Generator) -> None:
+def test_kernels_of_the_founding_network(rng: np.random.Generator) -> None:
     assert kinds_of(list(founding(rng))) == [
         (1, "ColumnConv"),
         (3, "ColumnConv"),
@@ -80,7 +80,7 @@ def test_the_founding_network_in_steps(rng: np.random.Generator) -> None:
         ([conv(16, 16, stride=(1, 2))], [(0, "ColumnConv")]),
         ([conv(16, 16, padding=2, dilation=2)], [(0, "RowConv")]),
         ([conv(16, 16, padding=(2, 4), dilation=(1, 2))], [(0, "RowConv")]),
-        ([conv(16, 16, padding=(3, 2))], [(0, "ColumnConv")]),  # more zeros than a kernel reaches over
+        ([conv(16, 16, padding=(3, 2))], [(0, "ColumnConv")]),  # padding wider than the kernel's reach
         ([conv(16, 16, padding=(2, 3))], [(0, "ColumnConv")]),
         ([conv(18, 8)], [(0, "NarrowConv")]),
         ([conv(24, 8, padding=0)], [(0, "ColumnConv")]),
@@ -97,12 +97,12 @@ def test_the_founding_network_in_steps(rng: np.random.Generator) -> None:
     ],
     ids=str,
 )
-def test_which_neighbours_go_together(modules: list[Module], wanted: list[tuple[int, str]]) -> None:
+def test_modules_are_fused(modules: list[Module], wanted: list[tuple[int, str]]) -> None:
     assert kinds_of(modules) == wanted
 
 
 def run(modules: Sequence[Module | Compiled], x: Array, grad_output: Array) -> list[Array]:
-    """Output, input gradient and parameter gradients, each module by itself."""
+    """Output, input gradient and parameter gradients, module by module."""
     y = x
     for module in modules:
         module.train()
@@ -115,7 +115,7 @@ def run(modules: Sequence[Module | Compiled], x: Array, grad_output: Array) -> l
 
 
 def check(modules: list[Module], shape: Shape, dtype: DTypeLike, seed: int = 0, rounding: float = 1) -> None:
-    """The Sequential of `modules` computes what they compute one by one, with and without a pool of memory."""
+    """Compare a compiled Sequential with its modules one by one, with and without a pool."""
     rng = np.random.default_rng(seed)
     net = compiled(*modules)
     x = rng.normal(size=shape).astype(dtype)
@@ -130,7 +130,7 @@ def check(modules: list[Module], shape: Shape, dtype: DTypeLike, seed: int = 0, 
                 assert one.dtype == dtype
                 assert one.shape == plain.shape
                 tolerance = 1e-12 if dtype == np.float64 else (GRADIENT_ERROR if i else OUTPUT_ERROR)
-                scale = max(float(np.abs(plain).max(initial=0)), 0.1 if plain.size < 10 else 1e-30)  # few may cancel
+                scale = max(float(np.abs(plain).max(initial=0)), 0.1 if plain.size < 10 else 1e-30)  # sums may cancel
                 assert np.abs(one - plain).max(initial=0) <= rounding * tolerance * scale, i
     with using(pool):
         assert np.array_equal(net.eval()(x), got[0])
@@ -148,7 +148,7 @@ both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
 @both_dtypes
-def test_the_founding_network(dtype: DTypeLike, rng: np.random.Generator) -> None:
+def test_founding_network_equals_plain_layers(dtype: DTypeLike, rng: np.random.Generator) -> None:
     check(list(founding(rng, dtype)), (3, 3, 36, 24), dtype)
 
 
@@ -165,7 +165,7 @@ def test_the_founding_network(dtype: DTypeLike, rng: np.random.Generator) -> Non
     seed=st.integers(0, 99),
 )
 @some_examples
-def test_convolutions(
+def test_random_convolutions_equal_plain_layers(
     dtype: DTypeLike,
     channels: Pair,
     kernel_size: Pair,
@@ -195,7 +195,7 @@ def test_convolutions(
     seed=st.integers(0, 99),
 )
 @some_examples
-def test_convolutions_row_by_row(
+def test_convolutions_by_row_equal_plain_layers(
     dtype: DTypeLike,
     channels: Pair,
     kernel_size: Pair,
@@ -206,10 +206,10 @@ def test_convolutions_row_by_row(
     relu: bool,
     seed: int,
 ) -> None:
-    assume((kernel_size, dilation) != ((3, 3), (1, 1)))  # which is done in Winograd's form
+    assume((kernel_size, dilation) != ((3, 3), (1, 1)))  # computed in Winograd's form
     rng = np.random.default_rng(seed)
     reach = [dilation[a] * (kernel_size[a] - 1) for a in (0, 1)]
-    padding = (max(0, reach[0] - less[0]), max(0, reach[1] - less[1]))  # up to as many zeros as a kernel reaches over
+    padding = (max(0, reach[0] - less[0]), max(0, reach[1] - less[1]))  # at most the kernel's reach
     layer = Conv2d(*channels, kernel_size, 1, padding, dilation, bias, rng=rng, dtype=dtype)
     assert kinds_of([layer]) == [(0, "RowConv")]
     size = (max(1, reach[a] + 1 - 2 * padding[a]) + extra[a] for a in (0, 1))
@@ -228,7 +228,7 @@ def test_convolutions_row_by_row(
 )
 @example(channels=(17, 18), n=1, size=(1, 2), padding=(1, 2), bias=True, relu=False, seed=0)
 @some_examples
-def test_convolutions_in_winograd_s_form(
+def test_winograd_convolutions_equal_plain_layers(
     dtype: DTypeLike, channels: Pair, n: int, size: Pair, padding: Pair, bias: bool, relu: bool, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -246,10 +246,10 @@ def test_convolutions_in_winograd_s_form(
     bias=st.booleans(),
     seed=st.integers(0, 99),
 )
-@example(channels=(17, 2), half=(3, 3), size=(2, 2), bias=True, seed=0)  # taps that see nothing but padding
+@example(channels=(17, 2), half=(3, 3), size=(2, 2), bias=True, seed=0)  # taps that read only padding
 @example(channels=(17, 2), half=(1, 1), size=(9, 19), bias=True, seed=0)  # 3 * 9 * 19 = 512 + 1 pixels
 @some_examples
-def test_convolutions_with_few_outputs(
+def test_convolutions_with_few_outputs_equal_plain_layers(
     dtype: DTypeLike, channels: Pair, half: Pair, size: Pair, bias: bool, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -270,7 +270,7 @@ def test_convolutions_with_few_outputs(
     seed=st.integers(0, 99),
 )
 @some_examples
-def test_convolutions_of_an_upsampled_picture(
+def test_convolutions_of_an_upsampled_image_equal_plain_layers(
     dtype: DTypeLike, channels: Pair, scale_factor: Pair, half: Pair, size: Pair, bias: bool, relu: bool, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -291,7 +291,7 @@ def test_convolutions_of_an_upsampled_picture(
 )
 @example(channels=(2, 3, 17, 2), n=1, size=(1, 1), bias=True, relu=(False, False), seed=0)
 @some_examples
-def test_decoders_whose_layers_share_a_border(
+def test_decoders_with_a_shared_border_equal_plain_layers(
     dtype: DTypeLike,
     channels: tuple[int, int, int, int],
     n: int,
@@ -314,7 +314,7 @@ def test_decoders_whose_layers_share_a_border(
 
 @pytest.mark.parametrize("windows", [1, 3, 6, 100])
 @pytest.mark.parametrize("rows", [1, 2])
-def test_winograd_s_form_in_blocks(
+def test_winograd_convolutions_in_blocks_equal_plain_layers(
     windows: int, rows: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fast_winograd, "_VALUES_AT_ONCE", windows * 36 * 17)
@@ -326,7 +326,7 @@ def test_winograd_s_form_in_blocks(
 
 
 @given(n=st.integers(1, 4), start=st.integers(0, 5), size=pairs(1, 40), at_once=st.integers(1, 50))
-def test_the_blocks_of_winograd_s_form_cover_every_output_once(n: int, start: int, size: Pair, at_once: int) -> None:
+def test_winograd_blocks_cover_every_output_once(n: int, start: int, size: Pair, at_once: int) -> None:
     filled = np.zeros((n, 4 * start + size[0], size[1]), int)
     for block in fast_winograd._blocks(n, 4 * start, *filled.shape[1:], at_once):
         filled[block] += 1
@@ -336,7 +336,7 @@ def test_the_blocks_of_winograd_s_form_cover_every_output_once(n: int, start: in
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32])
-def test_winograd_s_form_is_as_exact_as_the_weights(dtype: DTypeLike, rng: np.random.Generator) -> None:
+def test_winograd_convolutions_compute_in_the_weights_dtype(dtype: DTypeLike, rng: np.random.Generator) -> None:
     layer = conv(16, 17, dtype=np.float64)
     x = (rng.uniform(size=(1, 16, 9, 10)) * 200).astype(dtype)
     wanted = layer(x)
@@ -345,7 +345,7 @@ def test_winograd_s_form_is_as_exact_as_the_weights(dtype: DTypeLike, rng: np.ra
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 6])
 @pytest.mark.parametrize("at_once", [0, 1, 2, 5, 100])
-def test_images_that_go_through_one_product_together(
+def test_images_in_one_matrix_product(
     n: int, at_once: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("n2n_cli.engine.products.small_product", lambda: at_once * 7 * 2 * 3 * 2 * 4)
@@ -353,7 +353,7 @@ def test_images_that_go_through_one_product_together(
 
 
 def test_float32_error_of_wide_layers_against_float64(rng: np.random.Generator) -> None:
-    """At the founding network's widths, where sums are long, the fast layers are as exact as they have to be."""
+    """At the founding network's widths, where sums are long, fused kernels stay within the error bound."""
     for modules in ([NearestUpsampling(2), conv(64, 48)], [conv(48, 64, stride=2)], [conv(32, 3)]):
         x = rng.normal(size=(2, modules[-1].in_channels, 16, 20)).astype(np.float32)  # type: ignore[attr-defined]
         net = compiled(*modules)
@@ -384,13 +384,15 @@ KINDS: dict[str, list[Module]] = {
 by_kind = pytest.mark.parametrize("modules", KINDS.values(), ids=KINDS)
 
 
-def test_there_is_one_of_each_kind() -> None:
+def test_examples_cover_each_kernel() -> None:
     assert [kinds_of(modules)[0][1] for modules in KINDS.values()] == list(KINDS)
 
 
 @by_kind
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float16, np.float64])
-def test_inputs_of_another_dtype(modules: list[Module], dtype: DTypeLike, rng: np.random.Generator) -> None:
+def test_inputs_of_another_dtype_give_the_plain_result(
+    modules: list[Module], dtype: DTypeLike, rng: np.random.Generator
+) -> None:
     x = rng.integers(0, 256, (2, modules[-1].in_channels, 5, 6)).astype(dtype)  # type: ignore[attr-defined]
     grad_output = rng.normal(size=Sequential(*modules).output_shape(x.shape)).astype(np.float32)
     wanted, got = run(modules, x, grad_output), run([compiled(*modules)], x, grad_output)
@@ -400,7 +402,7 @@ def test_inputs_of_another_dtype(modules: list[Module], dtype: DTypeLike, rng: n
 
 
 @by_kind
-def test_gradients_are_added_up(modules: list[Module], rng: np.random.Generator) -> None:
+def test_gradients_accumulate(modules: list[Module], rng: np.random.Generator) -> None:
     net = compiled(*modules)
     x = rng.normal(size=(2, modules[-1].in_channels, 5, 6)).astype(np.float32)  # type: ignore[attr-defined]
     net.zero_grad()
@@ -414,7 +416,7 @@ def test_gradients_are_added_up(modules: list[Module], rng: np.random.Generator)
 
 
 @by_kind
-def test_a_gradient_of_another_shape_is_refused(modules: list[Module]) -> None:
+def test_gradient_of_another_shape_is_refused(modules: list[Module]) -> None:
     net, channels = compiled(*modules), modules[-1].in_channels  # type: ignore[attr-defined]
     y = net(np.zeros((2, int(channels), 5, 8), np.float32))
     with pytest.raises(ShapeError, match=r"Conv2d.* got an output gradient"):
@@ -422,7 +424,7 @@ def test_a_gradient_of_another_shape_is_refused(modules: list[Module]) -> None:
 
 
 @by_kind
-def test_no_pictures(modules: list[Module]) -> None:
+def test_empty_batch_gives_empty_output_and_zero_gradients(modules: list[Module]) -> None:
     x = np.zeros((0, modules[-1].in_channels, 5, 6), np.float32)  # type: ignore[attr-defined]
     net = compiled(*modules)
     net.zero_grad()
@@ -433,7 +435,7 @@ def test_no_pictures(modules: list[Module]) -> None:
 
 
 @by_kind
-def test_a_backward_too_many_names_the_convolution(modules: list[Module]) -> None:
+def test_backward_without_forward_names_the_convolution(modules: list[Module]) -> None:
     net = compiled(*modules).eval()
     channels: int = modules[-1].in_channels  # type: ignore[attr-defined]
     y = net(np.zeros((1, channels, 5, 6), np.float32))
@@ -444,7 +446,7 @@ def test_a_backward_too_many_names_the_convolution(modules: list[Module]) -> Non
 
 
 @pytest.mark.parametrize("shape", [(9, 4), (16, 16), (9, 1), (1, 9)])
-def test_weights_that_were_replaced_stay_as_they_were(shape: Pair, rng: np.random.Generator) -> None:
+def test_replaced_weights_are_used_and_not_written_to(shape: Pair, rng: np.random.Generator) -> None:
     layer = conv(*shape, 1, padding=0, bias=False)
     net, x = compiled(layer), rng.normal(size=(1, shape[0], 4, 5)).astype(np.float32)
     before = net(x)
@@ -457,7 +459,7 @@ def test_weights_that_were_replaced_stay_as_they_were(shape: Pair, rng: np.rando
     assert net(x) == pytest.approx(before, rel=1e-5, abs=1e-6)
 
 
-def test_a_sequential_in_a_sequential(rng: np.random.Generator) -> None:
+def test_nested_sequentials_equal_plain_layers(rng: np.random.Generator) -> None:
     inner = [conv(3, 4), ReLU()]
     check([Sequential(*inner), Sequential(), Sequential(Sequential(conv(4, 9)), ReLU())], (2, 3, 5, 6), np.float32)
     net = compiled(Sequential(*inner))
@@ -466,18 +468,8 @@ def test_a_sequential_in_a_sequential(rng: np.random.Generator) -> None:
         net.accumulate(np.zeros((1, 4, 5, 7), np.float32))
 
 
-def test_new_weights_are_seen(rng: np.random.Generator) -> None:
-    net, x = founding(rng), rng.normal(size=(1, 3, 8, 12))
-    before = net(x)
-    for data, _ in net.param():
-        data += 0.01
-        moved = net(x)
-        assert not np.allclose(moved, before, atol=1e-9, rtol=0)
-        before = moved
-
-
 @by_kind
-def test_a_copy_has_matrices_of_its_own(modules: list[Module], rng: np.random.Generator) -> None:
+def test_copy_has_its_own_transformed_weights(modules: list[Module], rng: np.random.Generator) -> None:
     network = Compiled(Sequential(*modules)).eval()
     x = rng.normal(size=(2, modules[-1].in_channels, 5, 6))  # type: ignore[attr-defined]
     before = network(x).copy()
@@ -488,15 +480,15 @@ def test_a_copy_has_matrices_of_its_own(modules: list[Module], rng: np.random.Ge
     np.testing.assert_array_equal(network(x), before)
 
 
-def test_a_convolution_in_two_networks_has_the_matrices_of_both(rng: np.random.Generator) -> None:
+def test_convolution_shared_by_two_compiled_networks(rng: np.random.Generator) -> None:
     conv, x = Conv2d(2, 3, 3, padding=1, rng=rng, dtype=np.float64), rng.normal(size=(1, 2, 4, 4))
     for scale in ((2, 3), (3, 2), (2, 2), (1, 1), (2, 3)):
         upsampling = NearestUpsampling(scale)
         np.testing.assert_allclose(compiled(upsampling, conv)(x), conv(upsampling(x)), atol=1e-12)
 
 
-def test_outputs_and_gradients_of_earlier_passes_are_not_written_over(rng: np.random.Generator) -> None:
-    net = founding(rng)
+def test_results_of_earlier_calls_are_not_overwritten(rng: np.random.Generator) -> None:
+    net = Compiled(founding(rng))
     inputs = rng.normal(size=(4, 1, 3, 8, 12))
     with using(Pool()):
         outputs = [net(x) for x in inputs]
@@ -512,7 +504,7 @@ def test_outputs_and_gradients_of_earlier_passes_are_not_written_over(rng: np.ra
         assert np.array_equal(grad, copied)
 
 
-def test_not_a_number_passes_through_a_fused_relu(rng: np.random.Generator) -> None:
+def test_nan_passes_through_a_fused_relu(rng: np.random.Generator) -> None:
     net = compiled(conv(3, 4), ReLU())
     x = rng.normal(size=(1, 3, 5, 6)).astype(np.float32)
     x[0, 0, 2, 2] = np.nan
@@ -529,13 +521,13 @@ def test_not_a_number_passes_through_a_fused_relu(rng: np.random.Generator) -> N
     ],
     ids=str,
 )
-def test_a_wrong_shape_names_the_module_it_does_not_fit(modules: list[Module], shape: Shape, message: str) -> None:
+def test_shape_error_names_the_module(modules: list[Module], shape: Shape, message: str) -> None:
     pattern = message.replace("(", r"\(").replace(")", r"\)")
     with pytest.raises(ShapeError, match=pattern):
         compiled(*modules)(np.zeros(shape, np.float32))
 
 
-def test_a_wrong_gradient_names_the_module_whose_output_it_is() -> None:
+def test_gradient_shape_error_names_the_module() -> None:
     net = compiled(conv(3, 4), ReLU())
     net(np.zeros((1, 3, 5, 6), np.float32))
     with pytest.raises(ShapeError, match=r"layer 1: ReLU\(\) got an output gradient of shape \(1, 4, 5, 7\)"):

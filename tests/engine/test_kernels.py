@@ -1,4 +1,4 @@
-"""Every kernel: the results of the plain layer, memory of the pool, passes on tape."""
+"""Every kernel: results of the plain layer, memory of the pool, computation on tape."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def gradient_for(layer: Module, x: Array) -> Array:
     return np.random.default_rng(1).normal(size=layer.output_shape(x.shape)).astype(x.dtype)
 
 
-def test_outputs_and_gradients_are_those_of_the_plain_layer(make: Make, x: Array, rng: np.random.Generator) -> None:
+def test_outputs_and_gradients_equal_those_of_the_plain_layer(make: Make, x: Array, rng: np.random.Generator) -> None:
     layer = make(rng, np.float64)
     kernel, grad_output = Compiled(layer), gradient_for(layer, x)
     results = []
@@ -35,7 +35,7 @@ def test_outputs_and_gradients_are_those_of_the_plain_layer(make: Make, x: Array
     assert kernel.eval()(x) == pytest.approx(layer.eval()(x), abs=1e-12)
 
 
-def test_arrays_lie_channels_last_in_the_pool_s_memory(make: Make, x: Array, rng: np.random.Generator) -> None:
+def test_arrays_are_channels_last_and_from_the_pool(make: Make, x: Array, rng: np.random.Generator) -> None:
     network = make(rng, np.float64)
     if repr(network) == "Sequential()":
         pytest.skip("returns its input")
@@ -51,12 +51,12 @@ def test_arrays_lie_channels_last_in_the_pool_s_memory(make: Make, x: Array, rng
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_passes_on_tape_are_the_passes_without(make: Make, dtype: type, rng: np.random.Generator) -> None:
+def test_results_on_tape_equal_those_without(make: Make, dtype: type, rng: np.random.Generator) -> None:
     batches: Array = rng.normal(size=(6, *SHAPE)).astype(dtype)
 
     def passes(*, taped: bool) -> list[Array]:
         rng = np.random.default_rng(1)
-        # A layer before it has use for its input gradient; in a Sequential of its own it is not done in one with it.
+        # The layer in front needs an input gradient; in a Sequential of its own it is not fused with the tested layer.
         network = Sequential(Sequential(Conv2d(3, 3, 1, rng=rng, dtype=dtype)), make(rng, dtype))
         target: Array = rng.normal(size=network.output_shape(SHAPE)).astype(dtype)
         replica, results = replica_of(network, taped_pixels=10_000 if taped else 0), []
@@ -74,7 +74,7 @@ def test_passes_on_tape_are_the_passes_without(make: Make, dtype: type, rng: np.
         assert np.array_equal(one, other)
 
 
-def test_accumulate_does_to_the_parameters_what_backward_does(make: Make, x: Array, rng: np.random.Generator) -> None:
+def test_accumulate_gives_the_parameter_gradients_of_backward(make: Make, x: Array, rng: np.random.Generator) -> None:
     network = make(rng, np.float64)
     layer, grad_output = Compiled(network), gradient_for(network, x)
     layer(x)

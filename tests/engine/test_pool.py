@@ -21,7 +21,7 @@ def place(array: Array) -> int:
 
 @given(st.lists(st.integers(0, 9), max_size=4).map(tuple), st.sampled_from([np.float32, np.float64, np.bool_]))
 @some_examples
-def test_an_array_of_the_pool_is_like_any_other(shape: tuple[int, ...], dtype: DTypeLike) -> None:
+def test_array_of_the_pool_is_an_ordinary_array(shape: tuple[int, ...], dtype: DTypeLike) -> None:
     for array in (Pool().empty(shape, dtype), empty(shape, dtype)):
         assert array.shape == shape
         assert array.dtype == dtype
@@ -31,7 +31,7 @@ def test_an_array_of_the_pool_is_like_any_other(shape: tuple[int, ...], dtype: D
     assert place(array) % 64 == 0 or not array.size
 
 
-def test_an_array_like_another_lies_as_that_does() -> None:
+def test_empty_like_keeps_the_memory_layout() -> None:
     x_nhwc = np.zeros((2, 4, 5, 3), np.float32)
     for x in (x_nhwc, x_nhwc.transpose(0, 3, 1, 2), x_nhwc[0]):
         like = empty_like(x)
@@ -39,7 +39,7 @@ def test_an_array_like_another_lies_as_that_does() -> None:
     assert empty_like(x_nhwc[:, ::2]).flags.c_contiguous
 
 
-def test_memory_is_used_again_when_no_array_holds_it() -> None:
+def test_memory_is_reused_when_no_array_holds_it() -> None:
     pool = Pool()
     first = pool.empty((10, 20), np.float32)
     where = place(first)
@@ -60,7 +60,7 @@ def test_memory_is_used_again_when_no_array_holds_it() -> None:
     ],
     ids=["slice", "transposed", "flat", "other dtype", "new axis"],
 )
-def test_a_view_keeps_its_memory(view: object) -> None:
+def test_view_keeps_its_memory(view: object) -> None:
     pool = Pool()
     array = pool.empty((10, 20), np.float32)
     where = place(array)
@@ -71,7 +71,7 @@ def test_a_view_keeps_its_memory(view: object) -> None:
     assert place(pool.empty((10, 20), np.float32)) == where
 
 
-def test_arrays_of_nearly_one_size_share_a_block_and_others_do_not() -> None:
+def test_block_is_reused_only_for_nearly_its_size() -> None:
     pool = Pool()
     where = place(pool.empty((1000,), np.float32))
     assert place(pool.empty((990,), np.float32)) == where
@@ -79,7 +79,7 @@ def test_arrays_of_nearly_one_size_share_a_block_and_others_do_not() -> None:
     assert not where <= place(other) < where + 4000
 
 
-def test_many_arrays_at_once_do_not_overlap(rng: np.random.Generator) -> None:
+def test_arrays_do_not_overlap(rng: np.random.Generator) -> None:
     pool = Pool()
     for _ in range(3):
         arrays = [pool.empty((int(size),), np.float64) for size in rng.integers(1, 300, 60)]
@@ -89,7 +89,7 @@ def test_many_arrays_at_once_do_not_overlap(rng: np.random.Generator) -> None:
         del arrays, array
 
 
-def test_the_pool_in_use_is_this_thread_s_alone() -> None:
+def test_pool_in_use_belongs_to_one_thread() -> None:
     outer, inner = Pool(), Pool()
     with using(outer):
         where = place(empty((100,), np.float32))
@@ -104,13 +104,13 @@ def test_the_pool_in_use_is_this_thread_s_alone() -> None:
     assert empty((100,), np.float32).base is None
 
 
-def test_the_pool_is_left_when_an_error_is_raised() -> None:
+def test_error_ends_the_use_of_the_pool() -> None:
     with pytest.raises(RuntimeError), using(Pool()):
         raise RuntimeError
     assert empty((100,), np.float32).base is None
 
 
-def test_a_larger_block_serves_where_none_of_the_size_is_free() -> None:
+def test_larger_block_is_reused_up_to_twice_the_size() -> None:
     pool = Pool()
     large = pool.empty((900,), np.uint8)
     place = large.ctypes.data
@@ -122,7 +122,7 @@ def test_a_larger_block_serves_where_none_of_the_size_is_free() -> None:
     assert pool.empty((400,), np.uint8).ctypes.data != place, "less than half would waste it"
 
 
-def test_a_trimmed_pool_keeps_only_what_is_in_use() -> None:
+def test_trim_frees_unused_memory() -> None:
     pool = Pool()
     kept, dropped = pool.empty((3, 5), np.float32), pool.empty((400, 500), np.float32)
     memory_of_dropped = weakref.ref(dropped.base)
@@ -138,10 +138,10 @@ def test_a_trimmed_pool_keeps_only_what_is_in_use() -> None:
 # Large arrays
 
 LARGE = (700, 500)
-"""Of float32, more than is packed at the least."""
+"""Shape of a float32 array just above the smallest size that is packed."""
 
 
-def test_large_arrays_are_like_any_other_and_do_not_overlap(rng: np.random.Generator) -> None:
+def test_large_arrays_do_not_overlap(rng: np.random.Generator) -> None:
     pool = PackedPool()
     kept: dict[int, Array] = {}
     for number in range(60):
@@ -155,7 +155,7 @@ def test_large_arrays_are_like_any_other_and_do_not_overlap(rng: np.random.Gener
     assert len({float(other[0, 0, 0]) for other in kept.values()}) == len(kept)
 
 
-def test_a_large_array_lies_where_smaller_ones_have_been() -> None:
+def test_large_array_reuses_the_place_of_smaller_ones() -> None:
     pool = PackedPool()
     pool.expect(10**7)
     first, second = pool.empty(LARGE, np.float32), pool.empty(LARGE, np.float32)
@@ -166,7 +166,7 @@ def test_a_large_array_lies_where_smaller_ones_have_been() -> None:
     assert pool.held == larger.nbytes
 
 
-def test_a_gap_between_arrays_is_used_by_what_it_has_room_for() -> None:
+def test_gap_between_arrays_is_reused() -> None:
     pool = PackedPool()
     pool.expect(10**7)
     below, gap, above = (pool.empty(LARGE, np.float32) for _ in range(3))
@@ -177,7 +177,7 @@ def test_a_gap_between_arrays_is_used_by_what_it_has_room_for() -> None:
     assert place(below) < where
 
 
-def test_a_view_keeps_a_large_block() -> None:
+def test_view_keeps_a_large_block() -> None:
     pool = PackedPool()
     pool.expect(10**7)
     row = pool.empty(LARGE, np.float32)[3:4].reshape(-1).view(np.uint8)
@@ -189,7 +189,7 @@ def test_a_view_keeps_a_large_block() -> None:
     assert place(again) == where - 6000
 
 
-def test_small_arrays_keep_blocks_of_their_own() -> None:
+def test_small_arrays_are_not_packed() -> None:
     pool = PackedPool()
     small = pool.empty((250, 250), np.float32)
     where = place(small)
@@ -199,7 +199,7 @@ def test_small_arrays_keep_blocks_of_their_own() -> None:
     assert pool.find(large) is not None
 
 
-def test_where_nothing_was_expected_the_slabs_become_one() -> None:
+def test_slabs_merge_without_an_expected_size() -> None:
     pool = PackedPool()
     for _ in range(2):
         arrays = [pool.empty((700, 500 + number), np.float32) for number in range(9)]
@@ -210,7 +210,7 @@ def test_where_nothing_was_expected_the_slabs_become_one() -> None:
     assert len(pool._slabs) == 1
 
 
-def test_a_large_block_goes_back_to_the_system_with_its_last_array() -> None:
+def test_large_block_is_freed_with_its_last_array() -> None:
     pool = PackedPool()
     pool.expect(2 * 10**6)
     kept, dropped = pool.empty(LARGE, np.float32), pool.empty(LARGE, np.float32)

@@ -16,7 +16,7 @@ from tests.nn.cases import pairs, some_examples
 from tests.nn.founding import founding
 
 
-def test_calls_are_made_at_once_and_again() -> None:
+def test_calls_run_while_recording_and_again_on_run() -> None:
     a, b = np.array([1.0, 2]), np.array([0.0, 0])
     tape = Tape(Pool())
     with tape.recording():
@@ -33,7 +33,7 @@ def test_calls_are_made_at_once_and_again() -> None:
     assert b.tolist() == [37, 50]
 
 
-def test_memory_is_used_again_within_a_tape_and_by_nobody_else() -> None:
+def test_tape_reuses_its_memory_and_shares_it_with_nobody() -> None:
     pool, result = Pool(), np.zeros(100)
     tape = Tape(pool)
     with tape.recording():
@@ -57,7 +57,7 @@ def test_memory_is_used_again_within_a_tape_and_by_nobody_else() -> None:
     assert all((other == 7).all() for other in others)
 
 
-def test_views_of_the_pool_lie_on_tape_as_they_did(rng: np.random.Generator) -> None:
+def test_views_of_the_pool_are_recorded(rng: np.random.Generator) -> None:
     x, y, z = rng.normal(size=(3, 6, 4))
     pool = Pool()
     tape = Tape(pool)
@@ -66,7 +66,7 @@ def test_views_of_the_pool_lie_on_tape_as_they_did(rng: np.random.Generator) -> 
         do(np.copyto, whole, x)
         assert pool.find(whole) is not None
         do(np.copyto, y.T, whole.T)  # transposed
-        do(np.add, y[::-1, 1:], whole[::-1, 1:], out=y[::-1, 1:])  # backwards, from the middle
+        do(np.add, y[::-1, 1:], whole[::-1, 1:], out=y[::-1, 1:])  # reversed, from column 1
         do(np.copyto, z.view(np.int64), whole.view(np.int64))  # of another dtype
         del whole
     for _ in range(2):
@@ -76,7 +76,7 @@ def test_views_of_the_pool_lie_on_tape_as_they_did(rng: np.random.Generator) -> 
         tape.run()
 
 
-def test_recording_ends_with_an_error() -> None:
+def test_error_ends_recording() -> None:
     def one_then_wrong() -> None:
         do(np.copyto, a, 1)
         do(np.add, a, np.zeros(4), out=a)
@@ -95,7 +95,7 @@ def test_recording_ends_with_an_error() -> None:
 
 
 def passes(network: Module, batches: list[tuple[Array, Array]], *, taped: bool) -> list[Array]:
-    """Outputs and gradients of some batches, one after the other."""
+    """Outputs and gradients of several batches, one after the other."""
     replica, results = replica_of(network, taped_pixels=TAPED_PIXELS if taped else 0), []
     with using(replica.pool):
         for x, target in batches:
@@ -107,7 +107,7 @@ def passes(network: Module, batches: list[tuple[Array, Array]], *, taped: bool) 
 
 
 def check(network: Module, shape: tuple[int, ...]) -> None:
-    """Passes on tape are the passes without, to the last bit, whatever goes through them."""
+    """Check that results on tape equal those without, to the last bit."""
     rng = np.random.default_rng(1)
     dtype = network.param()[0][0].dtype
     batches = [
@@ -121,7 +121,7 @@ def check(network: Module, shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_founding_network(dtype: type, rng: np.random.Generator) -> None:
+def test_founding_network_gives_the_same_on_tape(dtype: type, rng: np.random.Generator) -> None:
     check(founding(rng, dtype), (3, 3, 24, 32))
 
 
@@ -135,7 +135,7 @@ def test_the_founding_network(dtype: type, rng: np.random.Generator) -> None:
     size=pairs(4, 9),
 )
 @some_examples
-def test_any_convolutions(
+def test_random_convolutions_give_the_same_on_tape(
     channels: tuple[int, int],
     kernel_size: tuple[int, int],
     stride: tuple[int, int],
@@ -152,7 +152,7 @@ def test_any_convolutions(
     check(network, (2, 3, *size))
 
 
-def test_new_weights_reach_a_tape_in_place_and_replaced(rng: np.random.Generator) -> None:
+def test_tape_uses_weights_changed_in_place_or_replaced(rng: np.random.Generator) -> None:
     network = founding(rng)
     replica, x = replica_of(network, training=False), rng.normal(size=(1, 3, 8, 12))
     with using(replica.pool):
@@ -171,7 +171,7 @@ def test_new_weights_reach_a_tape_in_place_and_replaced(rng: np.random.Generator
         assert replica.taped(x) is not None
 
 
-def test_weights_of_half_precision_reach_a_tape(rng: np.random.Generator) -> None:
+def test_tape_uses_half_precision_weights(rng: np.random.Generator) -> None:
     network = Sequential(NearestUpsampling(2), Conv2d(3, 4, 3, padding=1, rng=rng, dtype=np.float16))
     replica, x = replica_of(network), rng.normal(size=(1, 3, 4, 5)).astype(np.float16)
     for _ in range(4):
@@ -180,7 +180,7 @@ def test_weights_of_half_precision_reach_a_tape(rng: np.random.Generator) -> Non
         network.param()[0][0][...] += 1
 
 
-def test_a_tape_is_of_one_mode_and_one_dtype(rng: np.random.Generator) -> None:
+def test_each_mode_and_dtype_has_its_own_tape(rng: np.random.Generator) -> None:
     network = founding(rng)
     replica, x = replica_of(network), rng.normal(size=(1, 3, 8, 12))
     for training in (False, True, False):
@@ -192,7 +192,7 @@ def test_a_tape_is_of_one_mode_and_one_dtype(rng: np.random.Generator) -> None:
                 assert replica.accumulate(x.astype(dtype), x.astype(dtype), MSE(), 1) > 0
 
 
-def test_a_sigmoid_far_below_zero_is_no_overflow_on_tape(rng: np.random.Generator) -> None:
+def test_sigmoid_on_tape_does_not_overflow(rng: np.random.Generator) -> None:
     replica, x = replica_of(Sequential(Sigmoid()), training=False), np.full((1, 3, 4, 5), -1e6, np.float32)
     with np.errstate(all="raise", under="ignore"):
         for _ in range(3):
@@ -200,7 +200,7 @@ def test_a_sigmoid_far_below_zero_is_no_overflow_on_tape(rng: np.random.Generato
     assert replica.taped(x) is not None
 
 
-def test_recording_leaves_gradients_alone_even_where_values_are_infinite(rng: np.random.Generator) -> None:
+def test_recording_does_not_change_gradients(rng: np.random.Generator) -> None:
     replica, x = replica_of(Sequential(Conv2d(3, 3, 1, rng=rng))), np.full((1, 3, 4, 5), np.inf, np.float32)
     replica.grads[...] = before = rng.normal(size=replica.grads.shape).astype(np.float32)
     with np.errstate(invalid="ignore"):
@@ -211,20 +211,20 @@ def test_recording_leaves_gradients_alone_even_where_values_are_infinite(rng: np
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 5), (1, 4, 5, 6), (1, 3, 0, 6)])
-def test_a_wrong_shape_is_the_same_error_each_time(shape: tuple[int, ...], rng: np.random.Generator) -> None:
+def test_wrong_shape_is_refused_each_time(shape: tuple[int, ...], rng: np.random.Generator) -> None:
     replica = replica_of(founding(rng))
     for _ in range(3):
         with pytest.raises(ShapeError, match="layer 0: Conv2d"):
             replica(np.zeros(shape))
 
 
-def test_no_pictures(rng: np.random.Generator) -> None:
+def test_empty_batch_gives_empty_output(rng: np.random.Generator) -> None:
     replica = replica_of(founding(rng))
     for _ in range(3):
         assert replica(np.zeros((0, 3, 8, 12))).shape == (0, 3, 8, 12)
 
 
-def test_a_layer_of_another_kind_is_not_taped(rng: np.random.Generator) -> None:
+def test_user_s_layer_is_not_taped(rng: np.random.Generator) -> None:
     class Twice(Module):
         def forward(self, x: Array) -> Array:
             return 2 * x
@@ -239,7 +239,7 @@ def test_a_layer_of_another_kind_is_not_taped(rng: np.random.Generator) -> None:
         assert replica.taped(x) is None
 
 
-def test_few_shapes_are_kept(rng: np.random.Generator) -> None:
+def test_number_of_tapes_is_limited(rng: np.random.Generator) -> None:
     replica = replica_of(founding(rng, np.float32), training=False)
     with using(replica.pool):
         for size in range(4, 4 * (TAPES + 4), 4):
@@ -248,7 +248,7 @@ def test_few_shapes_are_kept(rng: np.random.Generator) -> None:
     assert len(replica.tapes) == TAPES
 
 
-def test_large_pictures_are_not_taped(rng: np.random.Generator) -> None:
+def test_large_images_are_not_taped(rng: np.random.Generator) -> None:
     replica, x = replica_of(founding(rng, np.float32), training=False), np.zeros((1, 3, 160, 160), np.float32)
     for _ in range(3):
         assert replica.taped(x) is None

@@ -1,4 +1,4 @@
-"""Which tiles a picture is cut into."""
+"""Choice of tiles for an image."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tests.nn.founding import founding
 from tests.nn.unet import unet
 
 
-def far_seeing() -> Module:
-    """A network of one channel that sees 80 pixels around each; no array is larger than the picture."""
+def wide_field() -> Module:
+    """Single-channel network whose outputs depend on 80 pixels on each side."""
     return Sequential(*(Conv2d(1, 1, 9, padding=4) for _ in range(20)))
 
 
@@ -40,8 +40,8 @@ def tiles(network: Module, size: Pair, *, threads: int = 1, memory: int = 10**9,
 
 
 @pytest.fixture
-def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let threads work on tiles of their own, however large the picture is."""
+def threads_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each thread work on its own tile, at any image size."""
     monkeypatch.setattr("n2n_cli.engine.tile_plan.TAPED_PIXELS", math.inf)
 
 
@@ -49,35 +49,33 @@ def sides(found: list[Tile]) -> set[Pair]:
     return {(tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start) for tile in found}
 
 
-def test_a_network_that_sees_little_around_a_pixel_has_small_tiles(rng: np.random.Generator) -> None:
+def test_small_receptive_field_gives_small_tiles(rng: np.random.Generator) -> None:
     assert sides(tiles(founding(rng), (3 * TILE, 2 * TILE))) == {(TILE, TILE)}
     assert sides(tiles(Sequential(Conv2d(1, 1, 1)), (TILE, 5 * TILE))) == {(TILE, TILE)}
 
 
-@pytest.mark.usefixtures("one_by_one")
-def test_a_network_that_sees_far_has_a_tile_for_each_thread_where_the_memory_is_enough() -> None:
-    assert sides(tiles(far_seeing(), (500, 900))) == {(500, 900)}
-    assert sides(tiles(far_seeing(), (500, 900), threads=2)) == {(500, 450)}
-    assert sides(tiles(far_seeing(), (900, 500), threads=2)) == {(450, 500)}
-    assert len(tiles(far_seeing(), (900, 900), threads=4)) == 4
-    assert len(tiles(far_seeing(), (40, 30), threads=4)) == 1  # every part would see the whole
+@pytest.mark.usefixtures("threads_apart")
+def test_large_receptive_field_gives_one_tile_per_thread() -> None:
+    assert sides(tiles(wide_field(), (500, 900))) == {(500, 900)}
+    assert sides(tiles(wide_field(), (500, 900), threads=2)) == {(500, 450)}
+    assert sides(tiles(wide_field(), (900, 500), threads=2)) == {(450, 500)}
+    assert len(tiles(wide_field(), (900, 900), threads=4)) == 4
+    assert len(tiles(wide_field(), (40, 30), threads=4)) == 1  # each part would need the whole image
 
 
-def test_threads_work_together_on_a_large_picture_of_which_the_network_sees_far(rng: np.random.Generator) -> None:
+def test_threads_share_a_large_image_when_the_receptive_field_is_large(rng: np.random.Generator) -> None:
     for threads in (1, 2, 8):
-        found = planned(far_seeing(), (500, 900), threads=threads)
+        found = planned(wide_field(), (500, 900), threads=threads)
         assert found.together
         assert sides(found.tiles) == {(500, 900)}
-    assert not planned(far_seeing(), (128, 128)).together
+    assert not planned(wide_field(), (128, 128)).together
     assert not planned(founding(rng), (500, 900)).together
 
 
 @some_examples
 @given(pairs(1, 3000), st.integers(10**6, 3 * 10**7), st.integers(1, 5), st.integers(0, 40))
-def test_tiles_cover_the_picture_once_and_see_no_more_than_the_memory_holds(
-    size: Pair, memory: int, threads: int, margin: int
-) -> None:
-    found = planned(far_seeing(), size, memory=memory * threads, threads=threads, margin=margin)
+def test_tiles_cover_the_image_once_within_the_memory(size: Pair, memory: int, threads: int, margin: int) -> None:
+    found = planned(wide_field(), size, memory=memory * threads, threads=threads, margin=margin)
     assert math.prod(size) == sum(
         (tile.rows.stop - tile.rows.start) * (tile.columns.stop - tile.columns.start) for tile in found.tiles
     )
@@ -88,7 +86,7 @@ def test_tiles_cover_the_picture_once_and_see_no_more_than_the_memory_holds(
 
 
 NETWORKS = {
-    "chain": lambda rng: far_seeing(),
+    "chain": lambda rng: wide_field(),
     "u-net": lambda rng: load_config("unet-small").network.build(rng=rng),
     "nested": lambda rng: Sequential(Residual(Residual(*(Conv2d(3, 3, 9, padding=4, rng=rng) for _ in range(20))))),
     "wide": lambda rng: Sequential(
@@ -100,7 +98,7 @@ NETWORKS = {
 @pytest.mark.parametrize("size", [(400, 500), (16, 3000)])
 @pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
-def test_the_memory_of_threads_together_is_what_was_counted(
+def test_memory_of_threads_together_is_at_most_the_estimate(
     make: Callable[[np.random.Generator], Module], threads: int, size: Pair, rng: np.random.Generator
 ) -> None:
     network = make(rng)
@@ -110,7 +108,7 @@ def test_the_memory_of_threads_together_is_what_was_counted(
 
 @pytest.mark.parametrize("size", [(400, 500), (16, 3000)])
 @pytest.mark.parametrize("threads", [1, 4])
-def test_the_memory_of_an_ensemble_is_what_was_counted(threads: int, size: Pair, rng: np.random.Generator) -> None:
+def test_memory_of_an_ensemble_is_at_most_the_estimate(threads: int, size: Pair, rng: np.random.Generator) -> None:
     network = load_config("unet-small").network.build(rng=rng)
     check_memory(executor_of(SelfEnsemble(engine.kernel_of(network)), network, threads=threads), (1, 3, *size))
 
@@ -134,7 +132,7 @@ def test_tiles_of_a_u_net_are_whole_periods(size: Pair, threads: int, margin: in
     assert {stop for tile in found for stop in (tile.rows.stop,)} >= {size[0] + -size[0] % period}
 
 
-def test_too_little_memory_for_any_tile(rng: np.random.Generator) -> None:
+def test_too_little_memory_for_any_tile_is_refused(rng: np.random.Generator) -> None:
     network = founding(rng)
     with pytest.raises(MemoryLimitError, match=r"^0 MB are too little .*; at least \d+ MB are needed$") as caught:
         tiles(network, (60, 70), memory=1000)
@@ -142,6 +140,6 @@ def test_too_little_memory_for_any_tile(rng: np.random.Generator) -> None:
     assert tiles(network, (60, 70), memory=needed * 10**6)
     x = rng.random((1, 3, 60, 70)).astype(np.float32)
     with pytest.raises(MemoryLimitError):
-        apply(engine.compile(network, threads=2), x, memory=needed * 10**6)  # of two threads
+        apply(engine.compile(network, threads=2), x, memory=needed * 10**6)  # two threads need more
     found = apply(engine.compile(network), x, memory=needed * 10**6)
     assert np.abs(found - apply(engine.compile(network), x, tile=99)).max() < 1e-6

@@ -1,4 +1,4 @@
-"""Pictures of any size through any network that keeps it, whole and in tiles."""
+"""Tiled application of networks to images of any size."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def conv(kernel_size: Pair, stride: Pair = (1, 1), padding: Pair = (0, 0)) -> Co
 
 @st.composite
 def size_keeping(draw: st.DrawFn) -> Sequential:
-    """Random layers, followed by the ones that bring any picture of enough whole periods back to its size."""
+    """Draw random layers, then layers that restore the size of an image of enough whole periods."""
     layers = draw(geometries())
     step = layers.step(0), layers.step(1)
     enlarge = NearestUpsampling((step[0].numerator, step[1].numerator))
@@ -49,7 +49,7 @@ def size_keeping(draw: st.DrawFn) -> Sequential:
 
 
 def averaging(network: Sequential, dtype: DTypeLike) -> Sequential:
-    """The network with weights of another dtype, scaled so that every layer gives weighted means, without a bias."""
+    """Change the dtype and make every layer a weighted mean without a bias."""
     for name, parameter in network.named_parameters():
         data = abs(parameter.data) / abs(parameter.data).sum() if name.endswith("weight") else 0 * parameter.data
         parameter.data, parameter.grad = data.astype(dtype), np.zeros(data.shape, dtype)
@@ -58,7 +58,7 @@ def averaging(network: Sequential, dtype: DTypeLike) -> Sequential:
 
 
 def assert_seamless(network: Module, x: Array, tile: int) -> None:
-    """Tiles give what one pass over the picture gives, rows and columns mirrored up to whole periods."""
+    """Check that tiles give the result of one call on the image mirrored to whole periods."""
     whole, tiled = apply(engine.compile(network), x, tile=10**6), apply(engine.compile(network), x, tile=tile)
     assert tiled.shape == whole.shape == x.shape
     assert tiled.dtype == whole.dtype == x.dtype
@@ -67,13 +67,13 @@ def assert_seamless(network: Module, x: Array, tile: int) -> None:
 
 @some_examples
 @given(size_keeping(), pairs(1, 24), st.integers(1, 30), st.sampled_from(list(TOLERANCES)))
-def test_tiles_are_the_whole_for_any_geometry(network: Sequential, size: Pair, tile: int, dtype: DTypeLike) -> None:
+def test_tiles_are_seamless_for_random_geometries(network: Sequential, size: Pair, tile: int, dtype: DTypeLike) -> None:
     x = np.random.default_rng(0).uniform(0.5, 1, size=(1, 1, *size)).astype(dtype)
     assert_seamless(averaging(network, dtype), x, tile)
 
 
 @pytest.mark.parametrize("tile", [1, 2, 5, 7])
-def test_outputs_that_see_little_but_padding_are_the_whole_s(tile: int) -> None:
+def test_tiles_are_seamless_where_outputs_depend_on_padding(tile: int) -> None:
     network = Sequential(conv((5, 1)), conv((1, 5)), conv((1, 1), padding=(2, 2)))
     assert_seamless(averaging(network, np.float64), np.random.default_rng(0).uniform(size=(1, 1, 9, 8)), tile)
 
@@ -81,7 +81,7 @@ def test_outputs_that_see_little_but_padding_are_the_whole_s(tile: int) -> None:
 @both_dtypes
 @pytest.mark.parametrize("tile", [1, 8, 11, 28])
 @pytest.mark.parametrize("size", [(28, 20), (27, 21), (1, 1), (1, 29), (30, 1)])
-def test_tiles_are_the_whole_for_the_founding_network(
+def test_tiles_are_seamless_for_the_founding_network(
     size: Pair, tile: int, dtype: DTypeLike, rng: np.random.Generator
 ) -> None:
     network = founding(rng, dtype)
@@ -89,13 +89,13 @@ def test_tiles_are_the_whole_for_the_founding_network(
     assert_seamless(network, rng.uniform(size=(2, 3, *size)).astype(dtype), tile)
 
 
-def test_a_picture_of_whole_periods_is_the_network_s_own_output(rng: np.random.Generator) -> None:
+def test_image_of_whole_periods_is_not_padded(rng: np.random.Generator) -> None:
     network, x = founding(rng, np.float32), rng.uniform(size=(2, 3, 8, 12)).astype(np.float32)
     np.testing.assert_array_equal(apply(engine.compile(network), x[:1]), Compiled(network)(x[:1]))
     np.testing.assert_allclose(apply(engine.compile(network), x, tile=4), network(x), atol=1e-6)
 
 
-def test_a_picture_of_broken_periods_is_mirrored_at_the_bottom_and_the_right(rng: np.random.Generator) -> None:
+def test_image_is_mirrored_to_whole_periods_at_bottom_and_right(rng: np.random.Generator) -> None:
     network, x = founding(rng), rng.uniform(size=(1, 3, 7, 9))
     network.eval()
     mirrored = np.concatenate([x, x[:, :, :-2:-1]], axis=2)
@@ -106,7 +106,7 @@ def test_a_picture_of_broken_periods_is_mirrored_at_the_bottom_and_the_right(rng
 
 @some_examples
 @given(pairs(1, 24), st.integers(1, 30), st.integers(1, 50))
-def test_a_margin_is_the_mirror_image_on_all_sides(size: Pair, tile: int, margin: int) -> None:
+def test_margin_mirrors_all_sides(size: Pair, tile: int, margin: int) -> None:
     rng = np.random.default_rng(0)
     network, x = founding(rng, np.float64), rng.uniform(size=(1, 3, *size))
     network.eval()
@@ -118,14 +118,14 @@ def test_a_margin_is_the_mirror_image_on_all_sides(size: Pair, tile: int, margin
 
 
 class Spy(Module):
-    """The identity, which remembers the sizes it was shown and keeps multiples of 4 rows and 3 columns only."""
+    """Identity that records input sizes; needs multiples of 4 rows and 3 columns."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[Pair] = []
 
     def __deepcopy__(self, memo: object) -> Spy:
-        return self  # the executor' copies report to one list
+        return self  # the executor's copies record to one list
 
     def forward(self, x: Array) -> Array:
         self.seen.append((x.shape[2], x.shape[3]))
@@ -138,27 +138,25 @@ class Spy(Module):
         return (start - 1, stop) if axis == 0 else (start, stop + 1)
 
 
-def test_a_tile_sees_whole_periods_around_it_and_no_more() -> None:
+def test_tile_reads_whole_periods_around_it_and_no_more() -> None:
     spy, x = Spy(), np.arange(16.0 * 12).reshape(1, 1, 16, 12)
     np.testing.assert_array_equal(apply(engine.compile(spy), x, tile=6), x)
-    # Tiles of 8x6 pixels, whose neighbours are the row above and the column on the right, where there is one.
+    # Tiles of 8x6 pixels; each needs the row above and the column to the right, where there is one.
     assert spy.seen == [(8, 9), (8, 6), (12, 9), (12, 6)]
 
 
-def test_a_picture_as_large_as_a_tile_is_not_cut() -> None:
+def test_image_of_tile_size_is_not_cut() -> None:
     spy = Spy()
     apply(engine.compile(spy), np.zeros((1, 1, TILE - 4, TILE - 1)))
     apply(engine.compile(spy), np.zeros((1, 1, TILE + 5, 3)))
     apply(engine.compile(spy), np.zeros((1, 1, 4, TILE + 5)))
-    assert TILE == 128  # rounded up to 132, whole periods of both axes
+    assert TILE == 128  # rounded up to 132: whole periods of both axes
     assert spy.seen == [(124, 129), (132, 3), (8, 3), (4, 135), (4, 3)]
 
 
 @pytest.mark.parametrize("kernel_size", [(5, 3), (2, 9)])
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (1, 9), (7, 8)])
-def test_a_picture_too_small_for_the_first_layer_is_mirrored_until_it_is_large_enough(
-    size: Pair, kernel_size: Pair
-) -> None:
+def test_image_smaller_than_the_first_kernel_is_mirrored(size: Pair, kernel_size: Pair) -> None:
     padding = kernel_size[0] - 1, kernel_size[1] - 1
     network = averaging(Sequential(conv(kernel_size), conv(kernel_size, padding=padding)), np.float64)
     x = np.full((1, 1, *size), 0.5)
@@ -167,13 +165,13 @@ def test_a_picture_too_small_for_the_first_layer_is_mirrored_until_it_is_large_e
     assert 0 < y.min() <= y.max() <= 0.5 + 1e-12
 
 
-def test_no_picture_or_no_pixel_is_no_work(rng: np.random.Generator) -> None:
+def test_empty_batch_or_image_gives_empty_output(rng: np.random.Generator) -> None:
     network = founding(rng, np.float32)
     for shape in ((0, 3, 5, 7), (2, 3, 0, 7), (2, 3, 5, 0)):
         assert apply(engine.compile(network), np.zeros(shape, np.float32)).shape == shape
 
 
-def test_the_input_is_not_changed(rng: np.random.Generator) -> None:
+def test_input_is_not_changed(rng: np.random.Generator) -> None:
     network, x = Sequential(ReLU()), rng.normal(size=(1, 1, 9, 9))
     before = x.copy()
     for tile in (4, 16):
@@ -181,7 +179,7 @@ def test_the_input_is_not_changed(rng: np.random.Generator) -> None:
         np.testing.assert_array_equal(x, before)
 
 
-def test_the_tiles_of_a_large_picture_are_the_whole_and_leave_no_memory(
+def test_tiles_of_a_large_image_are_seamless_and_free_their_memory(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network, x = founding(rng, np.float64), rng.uniform(size=(1, 3, 170, 190))
@@ -189,17 +187,17 @@ def test_the_tiles_of_a_large_picture_are_the_whole_and_leave_no_memory(
     whole = network(x[:, :, :168, :188])
     monkeypatch.setattr(tiling, "LARGE", 100)
     executor = engine.compile(network, threads=2)
-    tiled = apply(executor, x[:, :, :168, :188], tile=160)  # large enough not to be taped
+    tiled = apply(executor, x[:, :, :168, :188], tile=160)  # too large to be taped
     np.testing.assert_allclose(tiled, whole, atol=1e-12)
     assert executor._replicas
     assert not any(replica.pool.held for replica in executor._replicas)
 
 
-def test_a_border_takes_no_copy_of_the_picture() -> None:
+def test_margin_needs_no_copy_of_the_image() -> None:
     network = Sequential(Conv2d(3, 3, 3, padding=1)).eval()
-    picture = np.zeros((900, 1000, 3), np.float32)  # as files have it: channels last
+    picture = np.zeros((900, 1000, 3), np.float32)  # channels last, as read from files
     out = np.empty_like(picture)
-    apply(engine.compile(network), np.moveaxis(picture[:64, :64], -1, 0)[None], margin=8)  # what is made once
+    apply(engine.compile(network), np.moveaxis(picture[:64, :64], -1, 0)[None], margin=8)  # allocate once-only memory
     x, y = (np.moveaxis(array, -1, 0)[None] for array in (picture, out))
     tracemalloc.start()
     try:
@@ -209,7 +207,7 @@ def test_a_border_takes_no_copy_of_the_picture() -> None:
         tracemalloc.stop()
 
 
-def test_integer_pixels_give_what_they_give_in_one_pass(rng: np.random.Generator) -> None:
+def test_tiles_of_integer_pixels_are_seamless(rng: np.random.Generator) -> None:
     network, x = founding(rng, np.float32), rng.integers(0, 2, size=(1, 3, 9, 9))
     network.eval()
     whole = apply(engine.compile(network), x)
@@ -226,20 +224,20 @@ def test_integer_pixels_give_what_they_give_in_one_pass(rng: np.random.Generator
     ],
     ids=["channels", "size"],
 )
-def test_a_network_that_does_not_keep_the_shape_is_refused(network: Sequential, message: str, tile: int) -> None:
+def test_network_that_changes_the_shape_is_refused(network: Sequential, message: str, tile: int) -> None:
     with pytest.raises(ShapeError, match=f"^the network maps pictures of shape {message}; a denoiser has to keep"):
         apply(engine.compile(network), np.zeros((1, 3, 9, 8), np.float32), tile=tile)
 
 
-def test_wrong_channels_are_named(rng: np.random.Generator) -> None:
+def test_wrong_number_of_channels_is_refused(rng: np.random.Generator) -> None:
     with pytest.raises(ShapeError, match=r"^layer 0: Conv2d\(3, 48, .*\(1, 2, 8, 8\), it needs \(N, 3, H, W\)$"):
         apply(engine.compile(founding(rng, np.float32)), np.zeros((1, 2, 8, 8), np.float32))
 
 
-# How large tiles are
+# Tile memory
 
 
-def test_the_memory_of_a_tile_is_what_was_counted(rng: np.random.Generator) -> None:
+def test_memory_of_a_tile_is_at_most_the_estimate(rng: np.random.Generator) -> None:
     network = founding(rng)
     executor, memory = engine.compile(network), 10_000_000
     apply(executor, rng.random((1, 3, 400, 500)).astype(np.float32), memory=memory)
@@ -247,39 +245,37 @@ def test_the_memory_of_a_tile_is_what_was_counted(rng: np.random.Generator) -> N
     assert memory / 10 < replica.pool.held <= replica.pool._expected <= memory
 
 
-def test_a_moment_without_free_memory_is_no_reason_to_give_up(
-    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tiling_works_without_free_memory(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("n2n_cli.engine.tile_plan.available_memory", lambda: 0)
     x = rng.random((1, 3, 30, 20)).astype(np.float32)
     assert apply(engine.compile(founding(rng), threads=2), x).shape == x.shape
 
 
-# Threads together
+# Threads on one image
 
 
 @pytest.mark.parametrize("memory", [None, 3 * 10**6])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_threads_together_make_the_whole_and_tell_how_far_they_are(
+def test_threads_on_one_image_are_seamless_and_report_progress(
     threads: int, memory: int | None, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("n2n_cli.engine.tile_plan.TAPED_PIXELS", 0)
     network, x = unet(rng, np.float32), rng.uniform(size=(1, 3, 150, 90)).astype(np.float32)
     executor = engine.compile(network, threads=threads)
-    told: list[float] = []
+    reported: list[float] = []
     assert plan(executor, x.shape, None, memory, 0).together
-    with reported_to(told.append):
+    with reported_to(reported.append):
         y = apply(executor, x, memory=memory)
     assert y == pytest.approx(apply(engine.compile(network), x, tile=10**6), abs=1e-5)
-    assert len(told) > 20
-    assert min(told) > 0
-    assert sum(told) == pytest.approx(1)
+    assert len(reported) > 20
+    assert min(reported) > 0
+    assert sum(reported) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("tile", [None, 8])
-def test_tiles_tell_how_far_they_are(tile: int | None, rng: np.random.Generator) -> None:
-    told: list[float] = []
-    with reported_to(told.append):
+def test_tiles_report_progress(tile: int | None, rng: np.random.Generator) -> None:
+    reported: list[float] = []
+    with reported_to(reported.append):
         apply(engine.compile(founding(rng)), rng.uniform(size=(2, 3, 20, 30)), tile=tile)
-    assert len(told) == (2 if tile is None else 2 * 3 * 4)
-    assert sum(told) == pytest.approx(1)
+    assert len(reported) == (2 if tile is None else 2 * 3 * 4)
+    assert sum(reported) == pytest.approx(1)

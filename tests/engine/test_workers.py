@@ -1,4 +1,4 @@
-"""Replicas in worker processes: gradients equal those of threads, also where a worker is lost."""
+"""Worker processes give the gradients of threads, also after a worker is lost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.nn.founding import founding
 
 
 class WatchedMSE(MSE):
-    """Counts, in `images`, those whose loss this process computes."""
+    """MSE that records, in `images`, the images whose loss this process computes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ def executor(network: Module) -> Iterator[ProcessExecutor]:
 
 
 def await_workers(executor: ProcessExecutor, x: Array, target: Array) -> list[StepWorker]:
-    """Take steps until all are there."""
+    """Take steps until all workers are ready."""
     until = time.monotonic() + 60
     while True:
         accumulated(executor, x, target)
@@ -95,12 +95,12 @@ def images_computed_here(executor: ProcessExecutor, x: Array, target: Array, wan
     return sum(_MSE.images)
 
 
-def test_gradients_with_workers_are_those_without(
+def test_gradients_with_workers_equal_those_without(
     network: Module, executor: ProcessExecutor, rng: np.random.Generator
 ) -> None:
     x, target = batch(rng, 8)
     wanted = accumulated(engine.compile(network), x, target)
-    assert_same(accumulated(executor, x, target), wanted)  # nobody is there yet, or somebody is
+    assert_same(accumulated(executor, x, target), wanted)  # with or without ready workers
     assert len(await_workers(executor, x, target)) == 2
     assert images_computed_here(executor, x, target, wanted) == 2  # of 8
     for values, _ in network.param():
@@ -109,7 +109,7 @@ def test_gradients_with_workers_are_those_without(
     assert_same(accumulated(executor, x, target), accumulated(engine.compile(network), x, target))
 
 
-def test_a_batch_of_another_shape_is_computed_without_workers(
+def test_batch_of_another_shape_is_computed_without_workers(
     network: Module, executor: ProcessExecutor, rng: np.random.Generator
 ) -> None:
     x, target = batch(rng)
@@ -119,7 +119,7 @@ def test_a_batch_of_another_shape_is_computed_without_workers(
     assert_same(accumulated(executor, *doubles), accumulated(engine.compile(network), *doubles))
 
 
-def test_the_part_of_a_lost_worker_is_computed_here(
+def test_micro_batches_of_a_lost_worker_are_computed_here(
     network: Module, executor: ProcessExecutor, rng: np.random.Generator
 ) -> None:
     x, target = batch(rng, 8)
@@ -127,10 +127,10 @@ def test_the_part_of_a_lost_worker_is_computed_here(
     first, _ = await_workers(executor, x, target)
     os.kill(first.pid, signal.SIGKILL)
     assert images_computed_here(executor, x, target, wanted) == 2 + 3
-    assert images_computed_here(executor, x, target, wanted) == 4  # the other one is still there
+    assert images_computed_here(executor, x, target, wanted) == 4  # the other worker still runs
 
 
-def test_a_worker_that_was_stopped_is_not_waited_for(network: Module, rng: np.random.Generator) -> None:
+def test_suspended_worker_is_abandoned(network: Module, rng: np.random.Generator) -> None:
     x, target = batch(rng, 8)
     wanted = accumulated(engine.compile(network), x, target)
     with closing(processes(network, 3, patience=0.5)) as executor:
@@ -145,7 +145,7 @@ def test_a_worker_that_was_stopped_is_not_waited_for(network: Module, rng: np.ra
         assert_same(accumulated(executor, x, target), wanted)
 
 
-def test_a_worker_that_ends_before_it_is_ready_is_not_waited_for(
+def test_worker_that_ends_before_it_is_ready_is_abandoned(
     network: Module, executor: ProcessExecutor, rng: np.random.Generator
 ) -> None:
     x, target = batch(rng)
@@ -161,7 +161,7 @@ def test_a_worker_that_ends_before_it_is_ready_is_not_waited_for(
 
 
 class FailsElsewhere(MSE):
-    """A loss with which workers fail."""
+    """Loss that fails in worker processes."""
 
 
 def parts_that_fail() -> tuple[Executor, Loss]:
@@ -172,7 +172,7 @@ def parts_that_fail() -> tuple[Executor, Loss]:
     return parts()[0], Fails()
 
 
-def test_a_worker_that_fails_prints_nothing(
+def test_failing_worker_prints_nothing(
     network: Module, rng: np.random.Generator, capfd: pytest.CaptureFixture[str]
 ) -> None:
     x, target = batch(rng)
@@ -187,7 +187,7 @@ def test_a_worker_that_fails_prints_nothing(
     assert capfd.readouterr() == ("", "")
 
 
-def test_another_loss_is_computed_without_workers(
+def test_other_loss_is_computed_without_workers(
     network: Module, executor: ProcessExecutor, rng: np.random.Generator
 ) -> None:
     x, target = batch(rng)
@@ -195,7 +195,7 @@ def test_another_loss_is_computed_without_workers(
     assert_same(accumulated(executor, x, target, L1()), accumulated(engine.compile(network), x, target, L1()))
 
 
-def test_a_stop_ends_the_workers(executor: ProcessExecutor, rng: np.random.Generator) -> None:
+def test_stop_ends_the_workers(executor: ProcessExecutor, rng: np.random.Generator) -> None:
     x, target = batch(rng)
     processes = [worker.pid for worker in await_workers(executor, x, target)]
 
@@ -205,12 +205,12 @@ def test_a_stop_ends_the_workers(executor: ProcessExecutor, rng: np.random.Gener
     executor.between = stop
     with pytest.raises(StopError):
         accumulated(executor, x, target)
-    assert not any(map(is_there, processes))
+    assert not any(map(runs, processes))
     executor.between = lambda: None
-    await_workers(executor, x, target)  # others
+    await_workers(executor, x, target)  # new workers start
 
 
-def test_a_stop_is_noticed_while_waiting_for_a_worker(executor: ProcessExecutor, rng: np.random.Generator) -> None:
+def test_stop_while_waiting_for_a_worker(executor: ProcessExecutor, rng: np.random.Generator) -> None:
     x, target = batch(rng)
     first, _ = await_workers(executor, x, target)
     os.kill(first.pid, signal.SIGSTOP)
@@ -219,7 +219,7 @@ def test_a_stop_is_noticed_while_waiting_for_a_worker(executor: ProcessExecutor,
     def stop() -> None:
         nonlocal asked
         asked += 1
-        if asked > 4:  # more often than the parts that are done here
+        if asked > 4:  # more often than there are micro-batches in this process
             raise StopError
 
     executor.between = stop
@@ -227,8 +227,8 @@ def test_a_stop_is_noticed_while_waiting_for_a_worker(executor: ProcessExecutor,
         accumulated(executor, x, target)
 
 
-def is_there(pid: int) -> bool:
-    """Whether a process is at work. One that has ended may stay on the list, where nobody asks how it ended."""
+def runs(pid: int) -> bool:
+    """Test if a process runs; one that has ended may remain a zombie until its parent asks."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
@@ -237,7 +237,7 @@ def is_there(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("why", ["no processes", "no memory", "no interpreter", "float64"])
-def test_gradients_where_no_worker_can_start(
+def test_gradients_when_no_worker_can_start(
     why: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if why == "no processes":
@@ -288,24 +288,24 @@ print(worker.pid, flush=True)
 while "on" in sys.argv:
     executor.accumulate(x, target, criterion)
 """
-"""A plain script, which closes nothing; given "on", it does not end."""
+"""Script that closes nothing; with the argument "on" it does not end."""
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system does not tell of processes there")
 @pytest.mark.parametrize("words", [[], ["on"]])
-def test_a_worker_ends_with_its_parent(words: list[str]) -> None:
+def test_worker_ends_with_its_parent(words: list[str]) -> None:
     with subprocess.Popen([sys.executable, "-c", PROGRAM, *words], stdout=subprocess.PIPE, text=True) as parent:
         watchdog = threading.Timer(60, parent.kill)
         watchdog.start()
         assert parent.stdout
-        assert parent.stdout.readline() == "once\n"  # also in what workers run
+        assert parent.stdout.readline() == "once\n"  # workers do not run the script again
         worker = int(parent.stdout.readline())
         if words:
-            assert is_there(worker)
+            assert runs(worker)
             parent.kill()
         assert parent.wait() == (-signal.SIGKILL if words else 0)
         watchdog.cancel()
     until = time.monotonic() + 60
-    while is_there(worker):
+    while runs(worker):
         assert time.monotonic() < until, "the worker is still there"
         time.sleep(0.05)

@@ -33,11 +33,11 @@ def unused() -> Model:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_all_pictures_are_denoised_where_they_are_few(channels: int) -> None:
+def test_few_pictures_are_all_denoised(channels: int) -> None:
     score = bundled_score(data(channels), 25.0, unused, threads=1, between=lambda: None)
     assert isinstance(score, BundledScore)
     assert (score.own_psnr, score.pictures) == (25.0, 6)
-    assert score.psnr > 28  # the noise is at 22 dB
+    assert score.psnr > 28  # the noisy images have 22 dB
 
 
 def test_the_best_model_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +50,7 @@ def test_the_best_model_counts(monkeypatch: pytest.MonkeyPatch) -> None:
         assert alone.psnr == both.psnr if name == both.name else alone.psnr <= both.psnr
 
 
-def test_of_many_the_same_part_is_denoised_by_both(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_many_pictures_both_models_denoise_the_same_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST_PIXELS", 3 * 16 * 16)
     identity = Sequential(Conv2d(3, 3, 1))
     identity.load_state_dict({"0.weight": np.eye(3, dtype=np.float32)[:, :, None, None], "0.bias": np.zeros(3, "f4")})
@@ -69,11 +69,11 @@ def test_of_many_the_same_part_is_denoised_by_both(monkeypatch: pytest.MonkeyPat
         (1, "linear:0~1000", "the held-out pictures hold measured values"),
     ],
 )
-def test_pictures_that_it_does_not_fit(channels: int, values: str | None, reason: str) -> None:
+def test_unsuitable_pictures_get_a_reason_instead_of_a_score(channels: int, values: str | None, reason: str) -> None:
     assert bundled_score(data(channels, values=values), 25.0, unused, threads=1, between=lambda: None) == reason
 
 
-def test_a_training_records_it_where_it_is_asked_to(tmp_path: Path) -> None:
+def test_training_records_the_score_on_request(tmp_path: Path) -> None:
     config = small_config(write_leaves(tmp_path / "leaves"), epochs=1)
     plain, asked = new_run(tmp_path / "plain"), new_run(tmp_path / "asked")
     *_, last = train(config, plain, 1)

@@ -1,4 +1,4 @@
-"""Comparison of pictures: metrics, difference, regions, and refusals."""
+"""Comparison of images: metrics, difference, regions and refusals."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_scores_against_the_clean_picture() -> None:
     assert str(before) == f"PSNR {before.psnr:.2f} dB, SSIM {before.ssim:.4f}"
 
 
-def test_the_estimated_noise_where_nothing_is_clean() -> None:
+def test_noise_is_estimated_without_a_clean_picture() -> None:
     noisy, denoised = pixels(0, 20, 24, 3), pixels(1, 20, 24, 3) // 4 + 100
     before, after = compared(Picture(noisy), Picture(denoised)).metrics
     assert (before.psnr, before.ssim) == (None, None)
@@ -54,13 +54,13 @@ def test_the_estimated_noise_where_nothing_is_clean() -> None:
     assert str(small) == "too small to estimate its noise"
 
 
-def test_equal_pictures() -> None:
+def test_equal_pictures_have_infinite_psnr_and_ssim_1() -> None:
     same = Picture(pixels(0, 20, 24, 3))
     (metrics, _) = compared(same, same, same).metrics
     assert str(metrics) == "PSNR inf dB, SSIM 1.0000"
 
 
-def test_the_difference_is_eight_times_as_strong() -> None:
+def test_difference_is_amplified_eight_times() -> None:
     noisy, denoised, clean = (np.full((2, 3, 1), value, np.uint8) for value in (90, 104, 100))
     denoised[0, 0], denoised[1, 2] = 100, 0
     with_clean = compared(Picture(noisy), Picture(denoised), Picture(clean))
@@ -76,7 +76,7 @@ def test_the_difference_is_eight_times_as_strong() -> None:
     assert [[int(v) for v in row] for row in two[2].pixels[..., 2]] == [[48, 16, 16], [16, 16, 255]]
 
 
-def test_channels_and_depths_are_brought_together() -> None:
+def test_channels_and_depths_are_unified() -> None:
     gray = Picture(np.full((20, 24, 1), 51, np.uint8), alpha=np.zeros((20, 24), np.uint8))
     colour = Picture(np.full((20, 24, 3), 51 * 257, np.uint16))
     comparison = compared(gray, colour, gray)
@@ -87,7 +87,7 @@ def test_channels_and_depths_are_brought_together() -> None:
     assert all((panel.pixels == 51).all() for panel in comparison.panels[:3])
 
 
-def test_measured_pictures_are_scored_and_shown_in_one_scale() -> None:
+def test_measured_pictures_share_one_scale() -> None:
     counts = np.linspace(100, 1100, 480).reshape(20, 24, 1)
     noisy, denoised, clean = (Picture((counts + add).astype(np.uint16)) for add in (100, 10, 0))
     comparison = compared(noisy, denoised, clean)
@@ -103,14 +103,14 @@ def test_measured_pictures_are_scored_and_shown_in_one_scale() -> None:
         assert np.abs(panel.pixels[..., :1] - 255 * shown).max() < 1
 
 
-def test_measured_pictures_may_be_of_different_types() -> None:
+def test_measured_pictures_of_different_dtypes() -> None:
     counts = np.linspace(100, 1100, 480).reshape(20, 24, 1)
     noisy, denoised = Picture(counts.astype(np.uint16)), Picture((counts + 10).astype(np.float32))
     _, after = compared(noisy, denoised, Picture(counts.astype(np.float64))).metrics
     assert after.rms == pytest.approx(10, rel=1e-3)
 
 
-def test_missing_values_are_black_and_no_scale() -> None:
+def test_missing_values_are_black_and_do_not_change_the_scale() -> None:
     heights = np.linspace(200, 300, 480, dtype=np.float32).reshape(20, 24, 1)
     heights[3, 4:9] = -9999
     heights[5, 5] = np.nan
@@ -139,12 +139,12 @@ def test_kind_of_values_can_be_named() -> None:
 # Regions
 
 
-def test_regions_of_the_largest_error_the_most_and_the_least_detail() -> None:
+def test_regions_have_the_largest_error_and_the_most_and_least_detail() -> None:
     rng = np.random.default_rng(0)
     reference = rng.uniform(0.4, 0.6, (3, 80, 120))
     reference[:, 20:40, 60:80] = rng.uniform(0, 1, (3, 20, 20))
     reference[:, 50:70, 90:110] = 0.5
-    reference[:, :20, :20] = 0  # no detail either, but black
+    reference[:, :20, :20] = 0  # without detail as well, but black
     difference = np.full((3, 80, 120), 0.01)
     difference[1, 50:70, 10:30] = -0.5
     assert choose_regions(reference, difference, 20, "why") == [
@@ -168,7 +168,7 @@ def test_regions_do_not_overlap_and_stay_inside() -> None:
 
 
 @pytest.mark.parametrize(("shape", "side"), [((3, 9, 9), 0), ((3, 9, 9), 10), ((1, 1, 1), 1), ((1, 1, 90), 2)])
-def test_no_regions(shape: tuple[int, ...], side: int) -> None:
+def test_picture_too_small_for_regions_has_none(shape: tuple[int, ...], side: int) -> None:
     assert choose_regions(np.zeros(shape), np.zeros(shape), side, "") == []
 
 
@@ -204,5 +204,5 @@ def test_pictures_of_any_size_are_compared(size: tuple[int, int]) -> None:
         assert sheet.shape[2] == 3
 
 
-def test_metrics_without_any_number() -> None:
+def test_metrics_without_values_say_picture_is_too_small() -> None:
     assert str(PictureMetrics("noisy")) == "too small to estimate its noise"

@@ -36,7 +36,7 @@ def pairs(noisy: str, clean: str, channels: int = 3) -> list[EvaluationBatch]:
     return list(open_evaluation_set(config(channels), noisy, clean).batches)
 
 
-def test_pictures_of_one_name_are_a_pair_and_stay_as_they_are(tmp_path: Path) -> None:
+def test_pictures_of_the_same_name_are_a_pair(tmp_path: Path) -> None:
     noisy = {"b": pixels(0, 5, 7, 3), "a": pixels(1, 4, 6, 3)}
     clean = {"a": pixels(2, 4, 6, 3), "b": pixels(3, 5, 7, 3)}
     found = pairs(put(tmp_path / "noisy", **noisy), put(tmp_path / "clean", **clean))
@@ -71,7 +71,7 @@ def test_all_mismatches_are_reported_before_any_work(tmp_path: Path) -> None:
     assert "same file name and size" in caught.value.hint
 
 
-def test_a_damaged_picture_is_reported_after_the_pictures_before_it(tmp_path: Path) -> None:
+def test_damaged_picture_is_reported_after_earlier_pictures(tmp_path: Path) -> None:
     noisy = put(tmp_path / "noisy", a=pixels(0, 40, 60, 3), b=pixels(0, 40, 60, 3))
     clean = put(tmp_path / "clean", a=pixels(0, 40, 60, 3), b=pixels(0, 40, 60, 3))
     file = tmp_path / "clean" / "b.png"
@@ -82,14 +82,14 @@ def test_a_damaged_picture_is_reported_after_the_pictures_before_it(tmp_path: Pa
         next(batches)
 
 
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+def test_missing_folder_is_named(tmp_path: Path) -> None:
     there, nowhere = put(tmp_path / "a", a=pixels(0, 4, 6, 3)), str(tmp_path / "nowhere")
     for noisy, clean in ((there, nowhere), (nowhere, there)):
         with pytest.raises(DataError, match=f"^there is no folder `{nowhere}`"):
             open_evaluation_set(config(), noisy, clean)
 
 
-def test_real_pairs_take_no_other_noise(tmp_path: Path) -> None:
+def test_options_of_generated_noise_are_refused_for_real_pairs(tmp_path: Path) -> None:
     folder = put(tmp_path / "a", a=pixels(0, 4, 6, 3))
     with pytest.raises(UsageError) as caught:
         open_evaluation_set(config(), folder, folder, "gaussian:9", seed=0)
@@ -105,7 +105,7 @@ def test_real_pairs_take_no_other_noise(tmp_path: Path) -> None:
     assert caught.value.hint == f"add their folder: `--data NOISY --clean {folder}`"
 
 
-def test_portraits_are_scored_upright_and_kinds_that_are_not_read_are_told(tmp_path: Path) -> None:
+def test_exif_rotation_is_applied_and_unsupported_formats_are_reported(tmp_path: Path) -> None:
     shown = pixels(0, 6, 4, 3)
     noisy, clean = put(tmp_path / "noisy"), put(tmp_path / "clean", a=shown)
     stored = np.ascontiguousarray(np.rot90(shown))
@@ -120,7 +120,7 @@ def test_portraits_are_scored_upright_and_kinds_that_are_not_read_are_told(tmp_p
     )
 
 
-def test_names_in_two_unicode_forms_are_one(tmp_path: Path) -> None:
+def test_names_match_in_any_unicode_form(tmp_path: Path) -> None:
     clean = put(tmp_path / "clean", é=pixels(0, 4, 4, 3))
     noisy = put(tmp_path / "noisy", **{unicodedata.normalize("NFD", "é"): pixels(1, 4, 4, 3)})
     assert len(pairs(noisy, clean)) == 1

@@ -1,4 +1,4 @@
-"""Errors of held-out pairs, and the memory that they take."""
+"""Errors of held-out pairs, and the cache of the pairs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def random_pixels(rng: np.random.Generator, *shape: int) -> Array:
     return rng.integers(256, size=shape, dtype=np.uint8)
 
 
-def test_errors_of_every_pair_in_order(rng: np.random.Generator) -> None:
+def test_errors_of_all_pairs_in_order(rng: np.random.Generator) -> None:
     pairs = ArrayPairs(*random_pixels(rng, 2, 203, 1, 4, 6))
     noisy_errors, errors = errors_of(HeldOut(pairs))
     noisy, clean = pairs.noisy / 255, pairs.target / 255
@@ -50,11 +50,11 @@ def test_pairs_are_generated_once_when_they_fit_in_the_cache(rng: np.random.Gene
         assert pairs.made == made
 
 
-def test_no_pairs_have_no_errors() -> None:
+def test_empty_set_has_no_errors() -> None:
     assert errors_of(HeldOut(ArrayPairs(*np.zeros((2, 0, 1, 4, 6), np.uint8)))) == ([], [])
 
 
-def test_unknown_targets_do_not_count(rng: np.random.Generator) -> None:
+def test_unknown_targets_are_excluded(rng: np.random.Generator) -> None:
     noisy, clean = rng.random((2, 5, 1, 4, 6), dtype=np.float32)
     clean[1, 0, :, 2:] = np.nan
 

@@ -1,4 +1,4 @@
-"""Scores of models with a known error, on pictures with known noise."""
+"""Scores of models with a known error on images with known noise."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SIGMA_25 = 20 * math.log10(255 / 25)  # 20.17 dB
 
 
 def scaling(factor: float = 1.0, channels: int = 3, **data: Any) -> tuple[Model, Config]:
-    """A model that multiplies every pixel by `factor`, and its configuration."""
+    """Model that multiplies every pixel by `factor`, and its configuration."""
     layers = [{"type": "Conv2d", "in_channels": channels, "out_channels": channels, "kernel_size": 1}]
     tables = {"network": {"channels": channels, "layers": layers}, "data": {"size": 8, "validation_pairs": 30, **data}}
     config = Config.from_tables(tables, "test")
@@ -50,7 +50,7 @@ def tally_of(scores: Iterable[Score]) -> Tally:
 
 
 def write_pictures(folder: Path, *pictures: Array) -> str:
-    """(H, W, C) uint8 pictures as files 0.png, 1.png, ... of a new folder."""
+    """Write (H, W, C) uint8 images as 0.png, 1.png, ... in a new folder."""
     folder.mkdir()
     for i, pixels in enumerate(pictures):
         write_picture(folder / f"{i}.png", Picture(pixels))
@@ -68,20 +68,20 @@ def drawn(rng: np.random.Generator, *shape: int) -> Array:
 # Whole pictures
 
 
-def test_noise_of_sigma_25_is_at_20_17_dB_where_nothing_is_clipped(tmp_path: Path) -> None:  # noqa: N802
+def test_psnr_of_sigma_25_without_clipping(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "gray", level(128, 96, 128, 3), level(110, 128, 96, 3))
     for score in evaluate(*scaling(), folder, "gaussian:25"):
         assert score.noisy_psnr == pytest.approx(SIGMA_25, abs=0.1)
         assert score.psnr == pytest.approx(score.noisy_psnr, abs=1e-6)
 
 
-def test_half_the_noise_of_a_black_picture_is_clipped_away(tmp_path: Path) -> None:
+def test_clipping_removes_half_the_noise_of_a_black_picture(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "black", level(0, 128, 128, 3))
     (score,) = evaluate(*scaling(), folder, "gaussian:25")
     assert score.noisy_psnr == pytest.approx(SIGMA_25 + 10 * math.log10(2), abs=0.1)
 
 
-def test_the_denoised_picture_is_the_model_s(tmp_path: Path) -> None:
+def test_error_is_that_of_the_model_s_output(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "white", level(255, 9, 7, 3), level(51, 4, 6, 3))
     scores = list(evaluate(*scaling(0.5), folder, "gaussian:0"))
     assert [score.name for score in scores] == ["0.png", "1.png"]
@@ -90,7 +90,7 @@ def test_the_denoised_picture_is_the_model_s(tmp_path: Path) -> None:
     assert [score.noisy_error for score in scores] == [0, 0]
 
 
-def test_noise_depends_on_the_seed_and_the_place_in_the_folder_alone(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_noise_depends_only_on_seed_and_place_in_the_folder(tmp_path: Path, rng: np.random.Generator) -> None:
     pictures = [drawn(rng, 9, 7, 3), drawn(rng, 8, 6, 3), drawn(rng, 5, 5, 3)]
     two = write_pictures(tmp_path / "two", *pictures[:2])
     three = write_pictures(tmp_path / "three", *pictures)
@@ -109,7 +109,7 @@ def test_noise_depends_on_the_seed_and_the_place_in_the_folder_alone(tmp_path: P
 
 
 @pytest.mark.parametrize("crops", [None, 3])
-def test_clipped_pictures_are_those_that_a_file_holds(crops: int | None, tmp_path: Path) -> None:
+def test_clipped_pictures_are_rounded_as_in_a_file(crops: int | None, tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "a", level(9, 19, 17, 3), level(250, 18, 16, 3))
     floats, clipped = (
         list(open_evaluation_set(scaling()[1], folder, None, "gaussian:50", crops=crops, clip=clip).batches)
@@ -124,8 +124,8 @@ def test_clipped_pictures_are_those_that_a_file_holds(crops: int | None, tmp_pat
     assert all(one.noisy_error != other.noisy_error for one, other in zip(*scores, strict=True))
 
 
-def test_pixelation_is_scored_against_the_means_of_the_blocks(tmp_path: Path, rng: np.random.Generator) -> None:
-    pixels = drawn(rng, 11, 13, 3)  # 2x3 blocks of 4, and a rest
+def test_pixelation_is_scored_against_block_means(tmp_path: Path, rng: np.random.Generator) -> None:
+    pixels = drawn(rng, 11, 13, 3)  # 2x3 blocks of 4, and a remainder
     (score,) = evaluate(*scaling(0.5), write_pictures(tmp_path / "a", pixels), "pixelate:4", seed=3)
     clean = pixels[:8, :12].reshape(2, 4, 3, 4, 3).mean(axis=(1, 3)) / 255
     view = Pixelate(4).draw(pixels, rng=np.random.default_rng([3, 0]))
@@ -134,14 +134,14 @@ def test_pixelation_is_scored_against_the_means_of_the_blocks(tmp_path: Path, rn
     assert score.psnr == pytest.approx(psnr(view / 2, clean), abs=1e-4)
 
 
-def test_flat_blocks_have_no_pixelation(tmp_path: Path) -> None:
+def test_constant_blocks_have_no_pixelation_error(tmp_path: Path) -> None:
     blocks = np.kron(np.arange(6, dtype=np.uint8).reshape(2, 3, 1) * 40, level(1, 4, 4, 1))
     (score,) = evaluate(*scaling(channels=1), write_pictures(tmp_path / "flat", blocks), "pixelate:4")
     assert score.noisy_psnr > 120
 
 
 @pytest.mark.parametrize("size", [(3, 9), (9, 3), (1, 1)])
-def test_a_picture_smaller_than_a_block_is_named(size: Pair, tmp_path: Path) -> None:
+def test_picture_smaller_than_a_block_is_refused(size: Pair, tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "small", level(9, 4, 4, 3), level(9, *size, 3))
     scores = evaluate(*scaling(), folder, "pixelate:4")
     assert next(scores).name == "0.png"
@@ -157,7 +157,7 @@ def test_pictures_of_any_size_are_scored(size: Pair, tmp_path: Path) -> None:
     assert 8 < score.noisy_psnr < 50
 
 
-def test_pictures_are_fitted_to_the_network_s_channels(tmp_path: Path) -> None:
+def test_pictures_are_converted_to_the_network_s_channels(tmp_path: Path) -> None:
     colour = np.broadcast_to(np.array([255, 0, 0], np.uint8), (4, 5, 3))
     folder = write_pictures(tmp_path / "a", colour, level(255, 4, 5, 1))
     gray = [score.error for score in evaluate(*scaling(0.5, channels=1), folder, "gaussian:0")]
@@ -169,8 +169,8 @@ def test_pictures_are_fitted_to_the_network_s_channels(tmp_path: Path) -> None:
 # Crops, pair files, held-out pairs
 
 
-def test_crops_have_the_training_size_and_the_seed_s_places(tmp_path: Path, rng: np.random.Generator) -> None:
-    # All crops of 8 x 8 lie in the first picture; the second is too small for one.
+def test_crops_have_the_training_size_and_depend_on_the_seed(tmp_path: Path, rng: np.random.Generator) -> None:
+    # All crops of 8x8 come from the first image; the second is too small.
     folder = write_pictures(tmp_path / "a", drawn(rng, 24, 32, 3), level(0, 7, 99, 3))
     model = scaling(0.5)
     scores = list(evaluate(*model, folder, "gaussian:25", crops=120))
@@ -178,7 +178,7 @@ def test_crops_have_the_training_size_and_the_seed_s_places(tmp_path: Path, rng:
     assert len({score.error for score in scores}) == 120
     assert list(evaluate(*model, folder, "gaussian:25", crops=120)) == scores
     assert not {s.error for s in evaluate(*model, folder, "gaussian:25", crops=120, seed=1)} & {s.error for s in scores}
-    # The whole of the largest picture that makes one crop, up to its flips: noisy against clean.
+    # The single possible crop is the whole image, up to flips.
     single = write_pictures(tmp_path / "b", level(255, 8, 8, 3))
     assert [s.error for s in evaluate(*model, single, "gaussian:0", crops=2)] == pytest.approx([0.25, 0.25], rel=1e-5)
 
@@ -195,7 +195,7 @@ def write_pair_file(path: Path, noisy: Array, clean: Array) -> str:
     return str(path)
 
 
-def test_a_pair_file_brings_its_own_noise(tmp_path: Path) -> None:
+def test_pair_file_has_its_own_noise(tmp_path: Path) -> None:
     noisy, clean = (np.stack([level(v, 3, 4, 6) for v in values]) for values in ((255, 51, 102), (204, 51, 0)))
     path = write_pair_file(tmp_path / "val_data.pkl", noisy, clean)
     for source in (path, str(tmp_path)):
@@ -205,7 +205,7 @@ def test_a_pair_file_brings_its_own_noise(tmp_path: Path) -> None:
         assert [score.error for score in scores] == pytest.approx([0.09, 0.01, 0.04], rel=1e-5)
 
 
-def test_a_pair_file_of_other_channels_is_refused(tmp_path: Path) -> None:
+def test_pair_file_of_other_channels_is_refused(tmp_path: Path) -> None:
     path = write_pair_file(tmp_path / "gray.pkl", level(1, 2, 1, 4, 6), level(1, 2, 1, 4, 6))
     with pytest.raises(DataError) as caught:
         list(evaluate(*scaling(), path))
@@ -213,7 +213,7 @@ def test_a_pair_file_of_other_channels_is_refused(tmp_path: Path) -> None:
     assert caught.value.hint == "pairs of 3 channels, or a checkpoint of a network that takes 1"
 
 
-def test_without_a_source_the_held_out_pictures_are_scored(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_held_out_pictures_are_scored_by_default(tmp_path: Path, rng: np.random.Generator) -> None:
     folder = write_pictures(tmp_path / "a", drawn(rng, 16, 24, 3), drawn(rng, 20, 16, 3))
     model, config = scaling(0.5, source=folder)
     scores = list(evaluate(model, config, None, "gaussian:25"))
@@ -223,7 +223,7 @@ def test_without_a_source_the_held_out_pictures_are_scored(tmp_path: Path, rng: 
     assert [score.noisy_error for score in evaluate(model, config, None, "gaussian:0")] == [0] * 30
 
 
-def test_crops_are_not_cut_from_held_out_pairs() -> None:
+def test_crops_of_held_out_pairs_are_refused() -> None:
     with pytest.raises(UsageError) as caught:
         list(evaluate(*scaling(), None, crops=5))
     assert caught.value.message == "crops are cut from a folder of pictures, not from held-out pairs"
@@ -240,7 +240,7 @@ def test_crops_are_not_cut_from_held_out_pairs() -> None:
         ({"noise": "gaussian:25", "seed": 0}, "`--noise` and `--seed`"),
     ],
 )
-def test_what_a_pair_file_has_no_use_for_is_refused(given: dict[str, Any], named: str, tmp_path: Path) -> None:
+def test_unused_options_are_refused_for_a_pair_file(given: dict[str, Any], named: str, tmp_path: Path) -> None:
     path = write_pair_file(tmp_path / "val_data.pkl", level(1, 2, 3, 4, 6), level(1, 2, 3, 4, 6))
     for source in (path, str(tmp_path)):
         with pytest.raises(UsageError) as caught:
@@ -249,7 +249,9 @@ def test_what_a_pair_file_has_no_use_for_is_refused(given: dict[str, Any], named
         assert caught.value.hint == f"leave out {named}, or name a folder of pictures: `--data FOLDER`"
 
 
-def test_the_held_out_pictures_are_made_on_the_model_s_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_held_out_pictures_are_generated_on_the_model_s_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     threads_used: list[int | None] = []
 
     def open_spied(data: DataConfig, channels: int, *, seed: int, threads: int | None) -> Dataset:
@@ -262,7 +264,7 @@ def test_the_held_out_pictures_are_made_on_the_model_s_threads(tmp_path: Path, m
     assert threads_used == [3]
 
 
-def test_noise_is_refused_where_the_held_out_pairs_have_theirs(tmp_path: Path) -> None:
+def test_noise_option_is_refused_for_held_out_pair_files(tmp_path: Path) -> None:
     for name in ("train_data.pkl", "val_data.pkl"):
         write_pair_file(tmp_path / name, level(1, 2, 3, 4, 6), level(1, 2, 3, 4, 6))
     model = scaling(source=str(tmp_path))
@@ -271,7 +273,7 @@ def test_noise_is_refused_where_the_held_out_pairs_have_theirs(tmp_path: Path) -
         list(evaluate(*model, None, "gaussian:25"))
 
 
-def test_noise_and_clipping_are_refused_where_a_model_was_trained_on_shots(tmp_path: Path) -> None:
+def test_noise_and_clip_options_are_refused_for_held_out_shots(tmp_path: Path) -> None:
     model, config = scaling(source=str(tmp_path))
     config = replace(config, data=replace(config.data, kind="bursts"))
     with pytest.raises(UsageError, match=r"^`--noise` cannot be used: the model was trained on shots"):
@@ -283,7 +285,7 @@ def test_noise_and_clipping_are_refused_where_a_model_was_trained_on_shots(tmp_p
     assert caught.value.hint == "leave out `--noise` and `--clip`, or name a folder of clean pictures: `--data FOLDER`"
 
 
-def test_pairs_to_learn_from_are_not_scored(tmp_path: Path) -> None:
+def test_training_pairs_are_refused(tmp_path: Path) -> None:
     path = write_pair_file(tmp_path / "train_data.pkl", level(1, 2, 3, 4, 6), level(1, 2, 3, 4, 6))
     with pytest.raises(DataError) as caught:
         list(evaluate(*scaling(), path))
@@ -291,7 +293,7 @@ def test_pairs_to_learn_from_are_not_scored(tmp_path: Path) -> None:
     assert caught.value.hint == f"name the file of pairs (noisy, clean): `--data {tmp_path / 'val_data.pkl'}`"
 
 
-def test_noise_is_the_configuration_s_where_none_is_given(tmp_path: Path) -> None:
+def test_noise_defaults_to_that_of_the_configuration(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "a", level(128, 9, 7, 3))
     model = scaling(noise="gaussian:9")
     assert list(evaluate(*model, folder)) == list(evaluate(*model, folder, "gaussian:9", seed=0))
@@ -299,7 +301,7 @@ def test_noise_is_the_configuration_s_where_none_is_given(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("crops", [None, 3])
-def test_what_is_no_source_is_named(crops: int | None, tmp_path: Path) -> None:
+def test_invalid_sources_are_named(crops: int | None, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "a.png").write_bytes(b"no picture")
@@ -312,10 +314,10 @@ def test_what_is_no_source_is_named(crops: int | None, tmp_path: Path) -> None:
         list(evaluate(*scaling(), str(tmp_path), "purple:3", crops=crops))
 
 
-# Figures
+# Summaries
 
 
-def test_a_summary_tells_the_mean_psnr_from_that_of_the_mean_error() -> None:
+def test_summary_has_mean_and_pooled_psnr() -> None:
     scores = [Score("a", 0.1, 0.001, 0.2, 0.6), Score("b", 0.001, 0.00001, 0.4, 1)]
     summary = tally_of(scores).summary()
     assert summary.pictures == 2
@@ -325,7 +327,7 @@ def test_a_summary_tells_the_mean_psnr_from_that_of_the_mean_error() -> None:
     assert (summary.noisy_ssim, summary.ssim) == pytest.approx((0.3, 0.8))
 
 
-def test_a_perfect_picture_and_no_picture_in_a_summary() -> None:
+def test_summary_of_a_perfect_picture_and_of_none() -> None:
     summary = tally_of([Score("a", 0.1, 0, 0.2, 1), Score("b", 0.1, 0.02, 0.2, 0.5)]).summary()
     assert summary.psnr == math.inf
     assert summary.pooled_psnr == pytest.approx(20)
@@ -335,7 +337,7 @@ def test_a_perfect_picture_and_no_picture_in_a_summary() -> None:
     assert math.isnan(nothing.pooled_psnr)
 
 
-def test_ssim_is_that_of_each_picture_before_and_after(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_ssim_before_and_after_denoising(tmp_path: Path, rng: np.random.Generator) -> None:
     pixels = drawn(rng, 20, 24, 3)
     (score,) = evaluate(*scaling(0.5), write_pictures(tmp_path / "a", pixels), "gaussian:25", seed=4)
     clean = np.moveaxis(to_float(pixels), -1, 0)
@@ -345,7 +347,7 @@ def test_ssim_is_that_of_each_picture_before_and_after(tmp_path: Path, rng: np.r
     assert 0 < score.ssim < score.noisy_ssim < 1
 
 
-def test_scores_say_how_many_they_will_be_before_any_is_made(tmp_path: Path) -> None:
+def test_total_is_known_before_the_first_score(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "a", level(9, 8, 9, 3), level(9, 8, 9, 3))
     assert evaluate(*scaling(), folder, "gaussian:25").total == 2
     assert evaluate(*scaling(), folder, "gaussian:25", crops=9).total == 9
@@ -367,10 +369,10 @@ def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path) -> Non
         return most
 
     peak(2)
-    assert peak(24) < peak(4) + 4 * 96 * 96 * 3  # less than one picture of float32
+    assert peak(24) < peak(4) + 4 * 96 * 96 * 3  # bytes of one float32 image
 
 
-def test_scores_are_plain_values(tmp_path: Path) -> None:
+def test_scores_are_json_values(tmp_path: Path) -> None:
     scores = list(evaluate(*scaling(), write_pictures(tmp_path / "a", level(99, 5, 7, 3)), "gaussian:25"))
     records: list[Score | Summary] = [*scores, tally_of(scores).summary()]
     for record in records:
@@ -382,7 +384,7 @@ def test_scores_are_plain_values(tmp_path: Path) -> None:
     ("size", "pairs", "wanted"),
     [(8, 10_001, 10_000), (8, 10_000, 10_000), (1024, 100, 64)],
 )
-def test_a_checkpoint_cannot_ask_for_any_number_of_held_out_pairs(
+def test_number_of_held_out_pairs_has_a_limit(
     size: int, pairs: int, wanted: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[DataConfig] = []
@@ -401,7 +403,7 @@ def test_a_checkpoint_cannot_ask_for_any_number_of_held_out_pairs(
     assert found.notes == (() if wanted == pairs else (note,))
 
 
-def test_held_out_pictures_that_are_too_large_are_refused() -> None:
+def test_too_large_held_out_pictures_are_refused() -> None:
     model, config = scaling(source="dead-leaves")
     data = replace(config.data, size=1024, noise="pixelate:64")
     with pytest.raises(DataError) as caught:

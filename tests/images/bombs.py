@@ -1,4 +1,4 @@
-"""Small picture files that ask for much memory or time."""
+"""Small image files that demand much memory or time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.images.pictures import GRAY, chunk, png
 
 
 def tile(side: int, compression: int, packed: bytes, count: int = 1) -> bytes:
-    """A TIFF of 16 x 16 gray pixels in a tile of `side` x `side`."""
+    """TIFF of 16x16 gray pixels in a tile of `side` x `side`."""
     tags: dict[int, Values] = {256: 16, 257: 16, 258: 8, 259: compression, 262: 1, 277: 1, 322: side, 323: side}
     tags |= {324: 8, 325: len(packed)}
     return head(8 + len(packed), big=False) + packed + directory(tags, 8 + len(packed), 0, big=False)
@@ -26,7 +26,7 @@ def tile(side: int, compression: int, packed: bytes, count: int = 1) -> bytes:
 
 @functools.cache
 def zeros(length: int) -> bytes:
-    """`length` zeros, compressed by zlib."""
+    """`length` zero bytes, compressed by zlib."""
     packer = zlib.compressobj(9)
     parts = [packer.compress(bytes(2**20)) for _ in range(length >> 20)]
     return b"".join([*parts, packer.compress(bytes(length % 2**20)), packer.flush()])
@@ -41,7 +41,7 @@ def by_lzw(side: int) -> bytes:
 
 
 def overlapping_tags(count: int, length: int) -> bytes:
-    """A TIFF of one pixel with `count` tags that all hold the same `length` bytes."""
+    """TIFF of one pixel with `count` tags that all refer to the same `length` bytes."""
     rows = [struct.pack("<HHII", *row) for row in ((256, 3, 1, 1), (257, 3, 1, 1), (258, 3, 1, 8), (259, 3, 1, 1))]
     rows += [struct.pack("<HHII", *row) for row in ((262, 3, 1, 1), (273, 4, 1, 8), (277, 3, 1, 1), (279, 4, 1, 1))]
     rows += [struct.pack("<HHII", 40_000 + i, 7, length, 8) for i in range(count)]
@@ -50,14 +50,14 @@ def overlapping_tags(count: int, length: int) -> bytes:
 
 
 def overlapping_exif(count: int, length: int) -> bytes:
-    """EXIF data with `count` tags that all hold the same `length` bytes."""
+    """EXIF data with `count` tags that all refer to the same `length` bytes."""
     rows = b"".join(struct.pack("<HHII", 40_000 + i, 7, length, 8) for i in range(count))
     table = struct.pack("<H", count) + rows + bytes(4)
     return b"II*\0" + struct.pack("<I", 8) + table + bytes(max(0, length - len(table)))
 
 
 def sharing_pages(count: int, side: int) -> bytes:
-    """A TIFF of `count` pages that share one strip of zeros."""
+    """TIFF of `count` pages that share one strip of zeros."""
     packed = zeros(side * side)
     tags: dict[int, Values] = {256: side, 257: side, 258: 8, 259: 8, 262: 1, 277: 1, 278: side}
     tags |= {273: 8, 279: len(packed)}
@@ -70,7 +70,7 @@ def sharing_pages(count: int, side: int) -> bytes:
 
 
 def overlapping_tiles(count: int, length: int, *, apart: int, photometric: int, compression: int) -> bytes:
-    """A TIFF of tiles of 16 x 16 pixels, `length` bytes each, of which each begins `apart` bytes behind the last."""
+    """TIFF of tiles of 16x16 pixels, `length` bytes each; each begins `apart` bytes after the one before."""
     side = 16 * math.isqrt(count)
     tags: dict[int, Values] = {256: side, 257: side, 258: 8, 259: compression, 262: photometric, 277: 1}
     tags |= {322: 16, 323: 16, 324: [8 + apart * i for i in range(count)], 325: [length] * count}
@@ -93,14 +93,14 @@ def jpeg_with_exif(exif: bytes) -> bytes:
 
 
 def fits_header(*cards: str) -> bytes:
-    """A FITS header of cards such as `NAXIS=2`."""
+    """FITS header of cards such as `NAXIS=2`."""
     lines = "".join(f"{key:8}= {value:>20}".ljust(80) for key, value in (card.split("=") for card in cards))
     header = (lines + "END".ljust(80)).encode()
     return header.ljust(-(-len(header) // 2880) * 2880)
 
 
 def fits_tiles(shape: tuple[int, ...], tile: tuple[int, ...], count: int, packed: bytes) -> bytes:
-    """A FITS file with an image in tiles, all of which are the same bytes, packed by gzip."""
+    """FITS file with an image in tiles that all hold the same gzip-compressed bytes."""
     sizes = [f"ZNAXIS{n}={size}" for n, size in enumerate(reversed(shape), 1)]
     sizes += [f"ZTILE{n}={size}" for n, size in enumerate(reversed(tile), 1)]
     table = ["XTENSION='BINTABLE'", "BITPIX=8", "NAXIS=2", "NAXIS1=8", f"NAXIS2={count}", f"PCOUNT={len(packed)}"]
@@ -112,14 +112,14 @@ def fits_tiles(shape: tuple[int, ...], tile: tuple[int, ...], count: int, packed
 
 @functools.cache
 def gzipped(content: bytes, length: int) -> bytes:
-    """`content`, then `length` zeros, packed by gzip."""
+    """`content` and then `length` zero bytes, compressed by gzip."""
     packer = zlib.compressobj(9, wbits=31)
     parts = [packer.compress(content), *(packer.compress(bytes(2**20)) for _ in range(length >> 20))]
     return b"".join([*parts, packer.flush()])
 
 
 def mrc(*sizes: int) -> bytes:
-    """The header of an MRC file of floats with these sizes, and some pixels."""
+    """Header of an MRC file of floats with these sizes, and some pixels."""
     return (struct.pack("<4i", *sizes, 2) + bytes(192) + b"MAP DD").ljust(1024, b"\0") + bytes(4096)
 
 

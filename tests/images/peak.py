@@ -1,4 +1,4 @@
-"""Read a picture file and print, as JSON, the outcome, the time and the memory that it took.
+"""Read an image file and print the outcome, time and peak memory as JSON.
 
 `python -m tests.images.peak FILE`; `-` is stdin.
 """
@@ -15,7 +15,7 @@ from tests.torture.reading import peak_memory
 
 
 def main(path: str) -> None:
-    """Read all pages; print one line of JSON for any outcome."""
+    """Read all pages and print one line of JSON for any outcome."""
     before, started = peak_memory(), time.process_time()
     pages, notes, message = 0, set[str](), None
     source = sys.stdin.buffer if path == "-" else path

@@ -1,11 +1,12 @@
-"""Pictures and files that several tests of the package `images` use."""
+"""Images and files shared by tests of the package `images`."""
 
 from __future__ import annotations
 
 import io
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from PIL import ExifTags, Image, ImageCms
 from PIL.TiffImagePlugin import IFDRational
 
 from n2n_cli.errors import ImageError
-from n2n_cli.images import Picture, read_picture, write_picture
+from n2n_cli.images import Picture, read_pages, read_picture, write_pages, write_picture
 from n2n_cli.nn.functional import Array
 
 GRAY = np.array([[0, 255, 7], [1, 128, 254]], np.uint8)  # (2, 3)
@@ -40,7 +41,7 @@ def raw(data: bytes) -> Save:
 
 
 def mode(mode: str, values: Array) -> Image.Image:
-    """An image of a mode that NumPy arrays do not tell."""
+    """Image of a mode that a NumPy array does not imply."""
     return Image.frombytes(mode, (values.shape[1], values.shape[0]), values.tobytes())
 
 
@@ -57,7 +58,7 @@ def with_alpha(pixels: Array) -> Image.Image:
 def png(
     width: int, height: int, depth: int, colour: int, data: bytes, *, before: bytes = b"", behind: bytes = b""
 ) -> bytes:
-    """A PNG file; `data` are the rows, `before` and `behind` are chunks around them."""
+    """PNG file; `data` holds the rows, `before` and `behind` are chunks around the pixels."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
@@ -74,7 +75,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def tiff(width: int, height: int, bits: int, photometric: int, data: bytes, *, samples: int = 1) -> bytes:
-    """An uncompressed little-endian TIFF file of one strip."""
+    """Uncompressed little-endian TIFF file of one strip."""
     depths = 8 + 2 + 9 * 12 + 4
     inline = samples * 2 <= 4
     tags = [
@@ -93,12 +94,12 @@ def tiff(width: int, height: int, bits: int, photometric: int, data: bytes, *, s
 
 
 Tags = dict[int, tuple[int, bytes]]
-"""Type and bytes of a tag's values."""
+"""Type and bytes of the values, by tag."""
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 12: 8, 13: 4, 16: 8}
 
 
 def tagged(*pages: Tags, order: str = "<", big: bool = False) -> bytes:
-    """A TIFF file of RGB pages with tags; the bytes of their values are in the file's byte order."""
+    """TIFF file of RGB pages with tags; the bytes of values have the file's byte order."""
     count, row, inline, letter = ("Q", "HHQ", 8, "Q") if big else ("H", "HHI", 4, "I")
     data = bytearray(b"II" if order == "<" else b"MM")
     data += struct.pack(f"{order}HHHQ", 43, 8, 0, 0) if big else struct.pack(f"{order}HI", 42, 0)
@@ -123,7 +124,7 @@ def tagged(*pages: Tags, order: str = "<", big: bool = False) -> bytes:
 
 
 def tags_of(data: bytes) -> list[Tags]:
-    """Tags of every page of a TIFF file, read apart from the package."""
+    """Tags of every page of a TIFF file, parsed independently of the package."""
     order = "<" if data[:2] == b"II" else ">"
     big = struct.unpack_from(f"{order}H", data, 2) == (43,)
     count, row, inline, letter = ("Q", "HHQ", 8, "Q") if big else ("H", "HHI", 4, "I")
@@ -146,7 +147,7 @@ def tags_of(data: bytes) -> list[Tags]:
 
 
 def jpeg_with(*segments: tuple[int, bytes]) -> bytes:
-    """A JPEG with more segments behind its JFIF segment."""
+    """JPEG with further segments after its JFIF segment."""
     file = io.BytesIO()
     Image.fromarray(RGB).save(file, "JPEG")
     content = b"".join(struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data for marker, data in segments)
@@ -154,13 +155,13 @@ def jpeg_with(*segments: tuple[int, bytes]) -> bytes:
 
 
 def png_with(*chunks: tuple[bytes, bytes], behind: bytes = b"") -> bytes:
-    """A PNG with more chunks before its pixels."""
+    """PNG with further chunks before its pixels."""
     rows = b"".join(b"\0" + row.tobytes() for row in RGB)
     return png(3, 2, 8, 2, rows, before=b"".join(chunk(*content) for content in chunks), behind=behind)
 
 
 def webp_with(*chunks: tuple[bytes, bytes]) -> bytes:
-    """A WebP with more chunks at its end."""
+    """WebP with further chunks at its end."""
     file = io.BytesIO()
     Image.fromarray(RGB).save(file, "WEBP", lossless=True)
     for name, data in chunks:
@@ -193,3 +194,23 @@ def refused(path: Path | str, read: Callable[[Path | str], object] = read_pictur
 
 def not_written(path: Path | str, picture: Picture) -> ImageError:
     return refused(path, lambda path: write_picture(path, picture))
+
+
+def refused_pages(data: bytes, **options: Any) -> ImageError:
+    with pytest.raises(ImageError) as caught:
+        list(read_pages(io.BytesIO(data), name="it", **options))
+    assert "\n" not in caught.value.message
+    return caught.value
+
+
+def rewritten(image_format: str, data: bytes, change: Any = lambda pixels: pixels, history: str = "") -> bytes:
+    """Write the pages of a file again with changed pixels and one more line of history."""
+
+    def pages() -> Iterator[Picture]:
+        for page in read_pages(io.BytesIO(data), name="it"):
+            metadata = {**page.metadata, "history": history} if history else page.metadata
+            yield replace(page, pixels=change(page.pixels), metadata=metadata)
+
+    out = io.BytesIO()
+    assert write_pages(out, pages(), format=image_format) == ()
+    return out.getvalue()

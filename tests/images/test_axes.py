@@ -1,4 +1,4 @@
-"""Axes of pages, by a file's description or by letters."""
+"""Axes of pages, from the file's description or from letters."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DESCRIBED = (Axis("T", 4), Axis("Z", 5), Axis("C", 2))
         (1, (), "TYX", (("T", 1),)),
     ],
 )
-def test_axes_of_pages(
+def test_axes_come_from_text_or_description_and_must_fit(
     count: int, described: tuple[Axis, ...], text: str | None, found: tuple[tuple[str, int], ...] | None
 ) -> None:
     if found is None:
@@ -52,7 +52,7 @@ def test_axes_of_pages(
         (f"T{'9' * 400}Z2YX", "does not fit", "`n2n info`"),
     ],
 )
-def test_axes_that_do_not_fit(text: str, message: str, hint: str) -> None:
+def test_axes_that_do_not_fit_are_refused(text: str, message: str, hint: str) -> None:
     with pytest.raises(UsageError, match=re.escape(message)) as caught:
         page_axes("`a.tif`", 40, (), text)
     assert hint in (caught.value.hint or "")

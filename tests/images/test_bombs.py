@@ -1,4 +1,4 @@
-"""Small files that ask for much: their memory and time are bounded, whatever they claim."""
+"""Memory and time for small files with huge claims are bounded."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from n2n_cli.nn.functional import Array
 from tests.images.bombs import BOMBS, sharing_pages
 
 LARGE, LARGE_MEMORY = re.compile("of 64 MB|100,000 tiles|unpacks to"), 2**28
-"""Files with many pixels of their own, and their maximum peak memory, in bytes."""
+"""Names of files with many pixels of their own, and their maximum peak memory in bytes."""
 USUAL, SECONDS = 2**26, 10
 
 
 def read_apart(path: str, **options: Any) -> dict[str, Any]:
-    """Outcome of reading a file in a process of its own, its time, and its peak memory in bytes."""
+    """Read a file in a separate process; return outcome, time and peak memory in bytes."""
     command = [sys.executable, "-m", "tests.images.peak", path]
     done = subprocess.run(command, capture_output=True, check=True, timeout=60, **options)
     found: dict[str, Any] = json.loads(done.stdout)
@@ -32,7 +32,7 @@ def read_apart(path: str, **options: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_takes_little_memory_and_time(name: str, tmp_path: Path) -> None:
+def test_bomb_takes_little_memory_and_time(name: str, tmp_path: Path) -> None:
     (tmp_path / "bomb").write_bytes(BOMBS[name]())
     found = read_apart(str(tmp_path / "bomb"))
     assert found["memory"] < (LARGE_MEMORY if LARGE.search(name) else USUAL)
@@ -40,7 +40,7 @@ def test_a_bomb_takes_little_memory_and_time(name: str, tmp_path: Path) -> None:
     assert found["pages"] or found["refused"]
 
 
-def test_pages_that_share_their_pixels_are_read_a_few_times() -> None:
+def test_pages_that_share_pixels_are_limited() -> None:
     assert len(list(read_pages(io.BytesIO(sharing_pages(4, 100)), name="it"))) == 4
     pages = read_pages(io.BytesIO(sharing_pages(1_000, 8_192)), name="it")
     with pytest.raises(ImageError, match=r"^`it`, page \d+, shares its pixels with too many pages of the same file$"):
@@ -49,7 +49,7 @@ def test_pages_that_share_their_pixels_are_read_a_few_times() -> None:
 
 
 class Endless(io.RawIOBase):
-    """A stream without an end, which counts what is read of it."""
+    """Endless stream that counts the bytes read from it."""
 
     def __init__(self, start: bytes) -> None:
         self.start, self.count = start, 0
@@ -65,14 +65,14 @@ class Endless(io.RawIOBase):
 
 
 @pytest.mark.parametrize("start", [b"", b"text", b"\0\0\0\x18ftypheic"])
-def test_a_stream_that_is_no_picture_is_not_read_to_its_end(start: bytes) -> None:
+def test_stream_that_is_no_picture_is_refused_after_its_start(start: bytes) -> None:
     stream = Endless(start)
     with pytest.raises(ImageError):
         read_picture(stream, name="stdin")  # type: ignore[arg-type]
     assert stream.count < 10_000
 
 
-def test_a_long_stream_is_not_kept_in_memory(tmp_path: Path) -> None:
+def test_long_stream_is_not_held_in_memory(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.png", Picture(np.zeros((4, 4, 3), np.uint8)))
     with (tmp_path / "a.png").open("r+b") as file:
         file.truncate(2**29)

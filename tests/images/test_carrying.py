@@ -1,4 +1,4 @@
-"""Metadata goes along as bytes, between formats where there is a place for it, and else is named."""
+"""Metadata is copied byte for byte, converted between formats, or named in a note."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ LAYOUT = {256, 257, 258, 259, 262, 273, 277, 278, 279, 339}
 
 
 def rewritten(data: bytes, image_format: str) -> tuple[bytes, tuple[str, ...]]:
-    """Write the pages of a file again; returns the new file and all notes."""
+    """Write the pages of a file again; return the new file and all notes."""
     pages, file = list(read_pages(io.BytesIO(data), name="it")), io.BytesIO()
     notes = write_pages(file, pages, format=image_format, name="it")
     return file.getvalue(), tuple(dict.fromkeys(note for page in pages for note in page.notes)) + notes
 
 
 def described(data: bytes) -> list[Tags]:
-    """Tags that do not describe the layout of each page."""
+    """Tags of each page that do not describe the layout of the pixels."""
     return [{tag: entry for tag, entry in page.items() if tag not in LAYOUT} for page in tags_of(data)]
 
 
@@ -55,7 +55,7 @@ def chunks(data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def page_tags(order: str, seed: int) -> Tags:
-    """Tags of every type, among them some of GeoTIFF, GDAL, ImageJ and OME-XML."""
+    """Tags of every type, including GeoTIFF, GDAL, ImageJ and OME-XML."""
     return {
         269: (2, b"document\0"),
         270: (2, '<OME PhysicalSizeXUnit="µm"/>\0'.encode("latin-1" if seed else "utf-8")),
@@ -78,7 +78,7 @@ def page_tags(order: str, seed: int) -> Tags:
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("big", [False, True])
-def test_every_tag_of_every_page_stays(order: str, big: bool) -> None:
+def test_every_tag_of_every_page_is_kept(order: str, big: bool) -> None:
     pages = [page_tags(order, 0), {}, page_tags(order, 7)]
     data, notes = rewritten(tagged(*pages, order=order, big=big), "TIFF")
     assert notes == ()
@@ -87,16 +87,16 @@ def test_every_tag_of_every_page_stays(order: str, big: bool) -> None:
     assert all(np.array_equal(page.pixels, RGB) for page in read_pages(io.BytesIO(data), name="it"))
 
 
-def test_pages_of_two_byte_orders_go_into_one_file() -> None:
+def test_pages_of_two_byte_orders_in_one_file() -> None:
     pages = [read_picture(io.BytesIO(tagged(page_tags(order, 1), order=order)), name="it") for order in "<>"]
     file = io.BytesIO()
     assert write_pages(file, pages, format="TIFF", name="it") == ()
     first, second = described(file.getvalue())
-    del first[50839], second[50839]  # bytes that ImageJ alone understands
+    del first[50839], second[50839]  # bytes that only ImageJ interprets
     assert first == second
 
 
-def test_the_directories_of_exif_data_stay_in_a_tiff() -> None:
+def test_exif_directories_are_kept_in_a_tiff() -> None:
     file = io.BytesIO()
     Image.fromarray(RGB).save(file, "TIFF", exif=b"Exif\0\0" + CORPUS[0])
     before, after = (
@@ -107,7 +107,7 @@ def test_the_directories_of_exif_data_stay_in_a_tiff() -> None:
     assert b"note" * 20 in after["exif"]
 
 
-def test_a_tag_of_the_old_file_alone_is_named_once() -> None:
+def test_tags_about_the_old_file_are_omitted_with_one_note() -> None:
     page: Tags = {330: (4, bytes(4)), 280: (3, b"\7\0"), 37724: (7, b"layers")}
     data, notes = rewritten(tagged(*[page] * 30), "TIFF")
     assert notes == ("its MinSampleValue, SubIFDs, Photoshop's layers would not fit the new file and were left out",)
@@ -115,7 +115,7 @@ def test_a_tag_of_the_old_file_alone_is_named_once() -> None:
 
 
 @pytest.mark.parametrize("kind", [3, 4])
-def test_the_orientation_of_a_page_stays(kind: int) -> None:
+def test_orientation_of_a_page_is_kept(kind: int) -> None:
     page: Tags = {274: (kind, b"\6\0" + bytes(2 * kind - 6)), 282: (5, struct.pack("<II", 2, 1))}
     assert described(rewritten(tagged(page), "TIFF")[0]) == [page | {274: (3, b"\6\0")}]
     jpeg, notes = rewritten(tagged(page), "JPEG")
@@ -124,7 +124,7 @@ def test_the_orientation_of_a_page_stays(kind: int) -> None:
         assert image.getexif()[274] == 6
 
 
-def test_every_segment_of_a_jpeg_stays_in_order() -> None:
+def test_jpeg_segments_are_kept_in_order() -> None:
     wanted = [
         (0xE1, exif_of(Make="maker")),
         (0xFE, "Stra\xdfe".encode("latin-1")),
@@ -141,7 +141,7 @@ def test_every_segment_of_a_jpeg_stays_in_order() -> None:
     assert segments(data)[0] == segments(jpeg_with())[0]
 
 
-def test_segments_of_the_old_pixels_do_not_stay() -> None:
+def test_jpeg_segments_about_the_old_pixels_are_omitted() -> None:
     credentials = (b"JP\0\1\0\0\0\1" + bytes(9) + b"c2pa", b"JP\0\1\0\0\0\2" + bytes(99))
     old = [(0xEE, b"Adobe\0\x64" + bytes(5)), (0xE2, b"MPF\0" + bytes(9)), *((0xEB, part) for part in credentials)]
     data, notes = rewritten(jpeg_with(*old, (0xEB, b"JP\0\2" + bytes(20))), "JPEG")
@@ -150,22 +150,21 @@ def test_segments_of_the_old_pixels_do_not_stay() -> None:
 
 
 DAMAGED = {
-    "JFIF segment": (0xE0, b"JFIF\0\1"),
     "EXIF data": (0xE1, b"Exif\0\0II*\0" + bytes(4)),
     "colour profile": (0xE2, b"ICC_PROFILE\0\1\2" + SRGB),
     "IPTC data": (0xED, b"Photoshop 3.0\0" + RESOURCES[:-9]),
 }
 
 
-@pytest.mark.parametrize("name", ["colour profile", "IPTC data", "EXIF data"])
-def test_a_damaged_segment_costs_itself_alone(name: str) -> None:
+@pytest.mark.parametrize("name", DAMAGED)
+def test_only_the_damaged_segment_is_omitted(name: str) -> None:
     data, notes = rewritten(jpeg_with(DAMAGED[name], (0xFE, b"kept")), "JPEG")
     assert notes == (f"its {name} is damaged and was left out",)
     assert segments(data)[1:] == [(0xFE, b"kept")]
 
 
 @pytest.mark.parametrize("depth", [8, 16])
-def test_every_chunk_that_fits_stays_in_place(depth: int) -> None:
+def test_png_chunks_are_kept_in_place(depth: int) -> None:
     before = [
         (b"cICP", b"\1\x0d\0\1"),
         (b"mDCV", bytes(24)),
@@ -193,14 +192,14 @@ def test_every_chunk_that_fits_stays_in_place(depth: int) -> None:
     assert [content for content in found[pixels:] if content[0] != b"IDAT"] == behind
 
 
-def test_chunks_that_do_not_fit_other_pixels_are_named() -> None:
+def test_png_chunks_about_the_old_pixels_are_omitted_with_a_note() -> None:
     unfit = [(b"prVT", b"not safe"), (b"dSIG", b""), (b"iDOT", bytes(28)), (b"prVt", b"safe")]
     data, notes = rewritten(png_with(*unfit), "PNG")
     assert notes == ("its chunks prVT, dSIG do not fit other pixels and were left out",)
     assert chunks(data)[1] == (b"prVt", b"safe")
 
 
-def test_chunks_of_a_palette_do_not_stay() -> None:
+def test_png_chunks_about_a_palette_are_omitted() -> None:
     image = Image.new("P", (3, 2))
     image.putpalette([1, 2, 3])
     file = io.BytesIO()
@@ -210,7 +209,7 @@ def test_chunks_of_a_palette_do_not_stay() -> None:
     assert "its chunks bKGD do not fit other pixels and were left out" in rewritten(data, "PNG")[1]
 
 
-def test_bytes_behind_a_picture_are_named() -> None:
+def test_bytes_after_a_picture_are_omitted_with_a_note() -> None:
     progressive = io.BytesIO()
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(progressive, "JPEG", progressive=True)
     long = io.BytesIO()
@@ -222,7 +221,7 @@ def test_bytes_behind_a_picture_are_named() -> None:
         assert found.notes == ("data after its picture (13 bytes) was left out",)
 
 
-def test_a_tiff_has_the_byte_order_of_exif_data_from_elsewhere() -> None:
+def test_tiff_takes_the_byte_order_of_exif_data() -> None:
     for data, start in zip(CORPUS, (b"II", b"MM"), strict=False):
         tiff, notes = rewritten(jpeg_with((0xE1, b"Exif\0\0" + data)), "TIFF")
         assert tiff[:2] == start
@@ -231,14 +230,14 @@ def test_a_tiff_has_the_byte_order_of_exif_data_from_elsewhere() -> None:
 
 
 @pytest.mark.parametrize("kind", [1, 2])
-def test_xmp_inside_exif_data_goes_into_a_tiff(kind: int) -> None:
+def test_xmp_inside_exif_data_is_written_to_a_tiff(kind: int) -> None:
     exif = with_entries(b"", {700: (kind, XMP), 50706: (1, b"\1\4\0\0")})
     tiff, notes = rewritten(jpeg_with((0xE1, exif)), "TIFF")
     assert described(tiff) == [{700: (1, XMP)}]
     assert notes == ("TIFF cannot hold its DNGVersion (50706)",)
 
 
-def test_iptc_data_goes_between_jpeg_and_tiff() -> None:
+def test_iptc_data_is_converted_between_jpeg_and_tiff() -> None:
     tiff, notes = rewritten(jpeg_with((0xED, b"Photoshop 3.0\0" + RESOURCES)), "TIFF")
     assert notes == ()
     assert described(tiff)[0][33723] == (7, IPTC)
@@ -249,16 +248,16 @@ def test_iptc_data_goes_between_jpeg_and_tiff() -> None:
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_bytes_of_texts_stay_on_the_way_to_exif_data(order: str) -> None:
+def test_tiff_texts_keep_their_bytes_in_exif_data(order: str) -> None:
     text = "© 2024 Zoë, 0.1 µm".encode()
     tags = {270: (2, text + b"\0"), 34853: (4, struct.pack(f"{order}I", 0))}
     for image_format in ("JPEG", "PNG", "WEBP", "TIFF"):
         data, notes = rewritten(tagged(tags, order=order), image_format)
         assert text in data
-        assert notes == ("its EXIF data is damaged and was left out",)  # the offset 0 is none
+        assert notes == ("its EXIF data is damaged and was left out",)  # the offset 0 is invalid
 
 
-def test_texts_of_a_png_go_into_exif_data_unless_there_are_such() -> None:
+def test_png_texts_fill_missing_exif_entries() -> None:
     texts = [(b"tEXt", b"Author\0Zo\xeb"), (b"tEXt", b"Title\0a title")]
     tiff, notes = rewritten(png_with(*texts), "TIFF")
     assert described(tiff) == [{315: (2, "Zoë\0".encode())}]
@@ -273,7 +272,7 @@ def test_texts_of_a_png_go_into_exif_data_unless_there_are_such() -> None:
 
 @pytest.mark.parametrize("source", ["TIFF", "PNG"])
 @pytest.mark.parametrize("target", ["TIFF", "PNG", "JPEG", "WEBP", "BMP"])
-def test_a_tiny_pixel_keeps_its_size(source: str, target: str) -> None:
+def test_tiny_pixel_size_is_kept(source: str, target: str) -> None:
     per_centimetre = 153_846.15
     share = struct.pack("<II", 3_076_923, 20)
     tags: Tags = {282: (5, share), 283: (5, share), 296: (3, b"\3\0")}
@@ -287,14 +286,14 @@ def test_a_tiny_pixel_keeps_its_size(source: str, target: str) -> None:
         assert described(data) == [tags]
 
 
-def test_long_exif_data_is_left_out_of_a_jpeg_and_named() -> None:
+def test_long_exif_data_is_omitted_from_a_jpeg_with_a_note() -> None:
     exif = exif_of(ImageDescription="x" * 70_000)
     data, notes = rewritten(png_with((b"eXIf", exif[6:])), "JPEG")
     assert notes == ("JPEG cannot hold its EXIF data",)
     assert len(segments(data)) == 1
 
 
-def test_exif_data_in_several_segments_is_read_whole() -> None:
+def test_exif_data_in_several_segments_is_joined() -> None:
     exif = exif_of(ImageDescription="x" * 70_000)
     data, notes = rewritten(jpeg_with((0xE1, exif[:60_000]), (0xE1, exif[:6] + exif[60_000:])), "PNG")
     assert notes == ()
@@ -302,7 +301,7 @@ def test_exif_data_in_several_segments_is_read_whole() -> None:
 
 
 @pytest.mark.parametrize("kind", [3, 4, 9])
-def test_whole_numbers_of_any_length_are_understood(kind: int) -> None:
+def test_exif_integers_of_any_size_are_read(kind: int) -> None:
     rows = [(274, kind, 1, 6), (282, kind, 1, 300), (283, kind, 1, 150)]
     exif = struct.pack("<H", 3) + b"".join(struct.pack("<HHII", *row) for row in rows) + bytes(4)
     picture = read_picture(io.BytesIO(jpeg_with((0xE1, b"Exif\0\0II*\0\x08\0\0\0" + exif))), name="it")
@@ -311,9 +310,9 @@ def test_whole_numbers_of_any_length_are_understood(kind: int) -> None:
     assert np.array_equal(upright(picture).pixels, np.rot90(picture.pixels, -1))
 
 
-def test_unusual_entries_of_cameras_are_no_damage() -> None:
-    zeros, unknown = (0, 0, 0, 0), (1, 0, 1, 206)  # as of Nikon and Sony
-    rows = [(271, 2, 4, 0x31303330), (33723, 4, 3, 12), (37121, 2, 4, 0), unknown, zeros]  # IPTC data as of Kodak
+def test_unusual_exif_entries_of_cameras_are_kept() -> None:
+    zeros, unknown = (0, 0, 0, 0), (1, 0, 1, 206)  # as Nikon and Sony write them
+    rows = [(271, 2, 4, 0x31303330), (33723, 4, 3, 12), (37121, 2, 4, 0), unknown, zeros]  # IPTC data as by Kodak
     exif = struct.pack("<H", len(rows)) + b"".join(struct.pack("<HHII", *row) for row in rows) + bytes(4)
     segment = (0xE1, b"Exif\0\0II*\0\x08\0\0\0" + exif)
     data, notes = rewritten(jpeg_with(segment), "JPEG")
@@ -321,7 +320,7 @@ def test_unusual_entries_of_cameras_are_no_damage() -> None:
     assert segment in segments(data)
 
 
-def test_a_text_of_a_wrong_type_stays_in_a_tiff_alone() -> None:
+def test_text_of_a_wrong_type_is_kept_only_in_a_tiff() -> None:
     page: Tags = {305: (5, bytes(8)), 315: (2, b"me\0")}
     assert described(rewritten(tagged(page), "TIFF")[0]) == [page]
     jpeg, notes = rewritten(tagged(page), "JPEG")
@@ -330,16 +329,16 @@ def test_a_text_of_a_wrong_type_stays_in_a_tiff_alone() -> None:
 
 
 @pytest.mark.parametrize("name", [b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"pHYs", b"tIME"])
-def test_a_chunk_of_a_wrong_length_is_damaged(name: bytes) -> None:
+def test_png_chunk_of_a_wrong_length_is_omitted(name: bytes) -> None:
     data, notes = rewritten(png_with((name, b"")), "PNG")
     assert notes == (f"its {name.decode()} chunk is damaged and was left out",)
     assert name not in data
 
 
-def test_damaged_entries_are_taken_out_and_others_stay_in_place() -> None:
+def test_damaged_exif_entries_are_removed_and_others_stay_in_place() -> None:
     exif = bytearray(CORPUS[0])
     at = exif.index(struct.pack("<HH", 271, 2))
-    struct.pack_into("<I", exif, at + 8, 10_000)  # an offset behind the end
+    struct.pack_into("<I", exif, at + 8, 10_000)  # an offset beyond the end
     data, notes = rewritten(png_with((b"eXIf", bytes(exif))), "PNG")
     assert notes == ("a damaged part of its EXIF data was left out",)
     (found,) = (content for name, content in chunks(data) if name == b"eXIf")
@@ -351,7 +350,7 @@ def test_damaged_entries_are_taken_out_and_others_stay_in_place() -> None:
         assert image.getexif().get_ifd(34665)[37500] == b"note" * 20
 
 
-def test_a_note_names_what_another_format_cannot_hold() -> None:
+def test_note_names_metadata_that_a_format_cannot_hold() -> None:
     _, notes = rewritten(tagged(page_tags("<", 0) | {65001: (2, b"abc\0")}), "PNG")
     assert notes == (
         "PNG cannot hold its IPTC data, DocumentName (269), PageName (285), ModelPixelScaleTag (33550), "
@@ -360,11 +359,11 @@ def test_a_note_names_what_another_format_cannot_hold() -> None:
     )
 
 
-ONE_BYTE = struct.pack("<HHHIIHHIII", 2, 282, 7, 1, 8, 296, 3, 1, 2, 0)  # a resolution that is a single byte
+ONE_BYTE = struct.pack("<HHHIIHHIII", 2, 282, 7, 1, 8, 296, 3, 1, 2, 0)  # a resolution of a single byte
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "TIFF", "WEBP", "BMP"])
-def test_a_resolution_of_a_wrong_type_is_taken_out(image_format: str) -> None:
+def test_resolution_of_a_wrong_type_is_removed(image_format: str) -> None:
     data, notes = rewritten(png_with((b"eXIf", b"II*\0\x08\0\0\0" + ONE_BYTE)), image_format)
     assert "a damaged part of its EXIF data was left out" in notes
     with Image.open(io.BytesIO(data)) as image:
@@ -372,11 +371,11 @@ def test_a_resolution_of_a_wrong_type_is_taken_out(image_format: str) -> None:
         assert np.asarray(image).shape == RGB.shape
 
 
-def test_pages_cannot_hold_more_than_their_file() -> None:
+def test_overlapping_tags_are_limited_by_the_file_size() -> None:
     length, count = 300_000, 60
     pages: list[Tags] = [{65000: (7, b"")} for _ in range(count)]
     data = bytearray(tagged(*pages)) + bytes(length + count)
-    for number in range(count):  # every page names another, overlapping part of the end
+    for number in range(count):  # every page refers to another, overlapping part of the end
         at = data.index(struct.pack("<HHI", 65000, 7, 0))
         struct.pack_into("<II", data, at + 4, length, len(data) - length - number)
     found = list(read_pages(io.BytesIO(data), name="it"))
@@ -386,7 +385,7 @@ def test_pages_cannot_hold_more_than_their_file() -> None:
     assert found[-1].notes == ("its tag 65000 is damaged and was left out",)
 
 
-def test_pages_may_share_a_profile() -> None:
+def test_profile_shared_by_pages_is_written_once() -> None:
     pages: list[Tags] = [{34675: (7, SRGB)}, *({34675: (7, b"")} for _ in range(40))]
     data = bytearray(tagged(*pages))
     for _ in range(40):
@@ -398,14 +397,14 @@ def test_pages_may_share_a_profile() -> None:
     assert again.count(SRGB) == 1
 
 
-def test_whatever_exif_data_comes_what_is_written_can_be_read() -> None:
+def test_random_exif_data_is_written_readable() -> None:
     rng = random.Random(0)
     for _ in range(150):
         data = random_exif(rng)
         assert problem_of(data) is None, data.hex()
 
 
-def test_the_table_of_metadata_is_what_the_code_does() -> None:
+def test_table_of_metadata_is_up_to_date() -> None:
     wanted = metadata_table.START + metadata_table.table() + metadata_table.END
     hint = "run `python -m tests.images.metadata_table`"
     assert wanted in metadata_table.DOCUMENT.read_text(encoding="utf-8"), hint

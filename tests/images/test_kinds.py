@@ -1,4 +1,4 @@
-"""Files of other kinds are named; camera raw files are told from TIFF."""
+"""Unsupported file formats are named; camera raw files are distinguished from TIFF."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def isobmff(brand: bytes) -> bytes:
 
 
 def raw_tiff(main: dict[int, Values], inner: dict[int, Values] | None = None) -> bytes:
-    """A TIFF of 8 x 8 gray pixels, with further tags, and a page of 16 x 16 pixels below it."""
+    """TIFF of 8x8 gray pixels with further tags, and a page of 16x16 pixels below it."""
     picture: dict[int, Values] = {258: 8, 259: 1, 262: 1, 277: 1, 273: 16}
     data = bytes(16 + 256)
     tags: dict[int, Values] = {**picture, 256: 8, 257: 8, 278: 8, 279: 64, **main}
@@ -34,7 +34,7 @@ def raw_tiff(main: dict[int, Values], inner: dict[int, Values] | None = None) ->
     return head(len(data), big=False) + data[8:] + directory(tags, len(data), 0, big=False)
 
 
-FOREIGN: dict[str, tuple[bytes, str, str]] = {  # the file, its kind, a word of the hint
+FOREIGN: dict[str, tuple[bytes, str, str]] = {  # file content, its format, a word of the hint
     "HEIC": (isobmff(b"heic"), "an HEIC picture", "16-bit TIFF"),
     "HEIF": (isobmff(b"mif1"), "an HEIC picture", "16-bit TIFF"),
     "AVIF": (isobmff(b"avif"), "an AVIF picture", "16-bit TIFF"),
@@ -73,7 +73,7 @@ FOREIGN: dict[str, tuple[bytes, str, str]] = {  # the file, its kind, a word of 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a"])
 @pytest.mark.parametrize(("data", "kind", "hint"), FOREIGN.values(), ids=FOREIGN.keys())
-def test_a_file_of_another_kind_is_named(tmp_path: Path, name: str, data: bytes, kind: str, hint: str) -> None:
+def test_unsupported_formats_are_named(tmp_path: Path, name: str, data: bytes, kind: str, hint: str) -> None:
     path = tmp_path / name
     path.write_bytes(data)
     for read in (read_picture, picture_size):
@@ -87,21 +87,21 @@ def test_a_file_of_another_kind_is_named(tmp_path: Path, name: str, data: bytes,
 
 
 @pytest.mark.parametrize("ending", [".nef", ".ARW", ".3fr"])
-def test_a_tiff_with_the_name_of_a_raw_file_is_one(tmp_path: Path, ending: str) -> None:
+def test_tiff_with_a_raw_suffix_is_a_raw_file(tmp_path: Path, ending: str) -> None:
     (tmp_path / f"a{ending}").write_bytes(tiff(1, 1, 8, 1, b"\0"))
     assert "is a camera raw file" in refused(tmp_path / f"a{ending}").message
     assert picture_kind(tmp_path / f"a{ending}") == "camera raw file"
 
 
-def test_a_preview_is_not_taken_for_the_picture() -> None:
+def test_file_with_only_a_preview_is_refused() -> None:
     with pytest.raises(ImageError, match=r"holds only a preview in its first page; its picture is in a subdirectory"):
         read_picture(io.BytesIO(raw_tiff({254: 1}, {254: 0})), name="it")
-    # A pyramid has it the other way round, and a thumbnail alone is a picture.
+    # In a pyramid the first page is the largest; a thumbnail without another page is an image.
     assert read_picture(io.BytesIO(raw_tiff({}, {254: 1, 256: 4, 257: 4})), name="it").pixels.shape == (8, 8, 1)
     assert read_picture(io.BytesIO(raw_tiff({254: 1})), name="it").pixels.shape == (8, 8, 1)
 
 
-def test_kinds_that_are_read_here_and_those_that_are_not_pictures(tmp_path: Path) -> None:
+def test_picture_kind_of_supported_formats_and_other_files(tmp_path: Path) -> None:
     for name in ("PNG", "JPEG", "TIFF", "WEBP", "BMP"):
         Image.fromarray(RGB).save(tmp_path / "a", format=name)
         assert picture_kind(tmp_path / "a") == name
@@ -116,7 +116,7 @@ def test_kinds_that_are_read_here_and_those_that_are_not_pictures(tmp_path: Path
 
 
 @pytest.mark.parametrize("ending", [".jfif", ".jpe", ".JIF"])
-def test_other_endings_of_jpeg(tmp_path: Path, ending: str) -> None:
+def test_other_suffixes_of_jpeg_are_read(tmp_path: Path, ending: str) -> None:
     Image.fromarray(GRAY).save(tmp_path / f"a{ending}", format="JPEG")
     assert read_picture(tmp_path / f"a{ending}").format == "JPEG"
 
@@ -140,7 +140,7 @@ SEGMENTS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize(("damaged", "name"), SEGMENTS.values(), ids=SEGMENTS.keys())
-def test_a_damaged_segment_of_a_jpeg_costs_itself_alone(damaged: bytes, name: str) -> None:
+def test_only_the_damaged_jpeg_segment_is_omitted(damaged: bytes, name: str) -> None:
     whole = jpeg()
     data = whole[:2] + damaged + whole[2:]
     picture = read_picture(io.BytesIO(data), name="it")
@@ -151,14 +151,14 @@ def test_a_damaged_segment_of_a_jpeg_costs_itself_alone(damaged: bytes, name: st
 
 
 @pytest.mark.parametrize("length", [2, 9, 40_000, 65_535])
-def test_a_segment_of_a_jpeg_whose_length_is_wrong_costs_itself_alone(length: int) -> None:
+def test_only_the_jpeg_segment_of_a_wrong_length_is_lost(length: int) -> None:
     whole = jpeg()
     data = whole[:2] + struct.pack(">BBH", 0xFF, 0xED, length) + b"Photoshop 3.0\x00 more" + whole[2:]
     picture = read_picture(io.BytesIO(data), name="it")
     assert np.array_equal(picture.pixels, read_picture(io.BytesIO(whole), name="it").pixels)
 
 
-def test_kinds_of_jpeg_that_are_not_decoded() -> None:
+def test_unsupported_jpegs_are_named() -> None:
     whole = jpeg()
     at = whole.index(b"\xff\xc0")
     for marker, bits, kind in ((0xC1, 12, "a JPEG of 12 bits"), (0xC3, 16, "a lossless JPEG")):
@@ -167,7 +167,7 @@ def test_kinds_of_jpeg_that_are_not_decoded() -> None:
             read_picture(io.BytesIO(data), name="it")
 
 
-def test_a_png_that_ends_behind_its_pixels(tmp_path: Path) -> None:
+def test_png_that_ends_after_its_pixels(tmp_path: Path) -> None:
     for pixels in (RGB, GRAY, GRAY * np.uint16(257)):
         Image.fromarray(pixels).save(tmp_path / "a.png")
         data = (tmp_path / "a.png").read_bytes()
@@ -177,7 +177,7 @@ def test_a_png_that_ends_behind_its_pixels(tmp_path: Path) -> None:
         assert picture.notes == ("it ends right after its pixels: later data may be missing",)
 
 
-def test_a_bmp_keeps_its_alpha(tmp_path: Path) -> None:
+def test_bmp_keeps_its_alpha(tmp_path: Path) -> None:
     picture = Picture(RGB, np.asarray(with_alpha(RGB))[..., 3], {"dpi": (72, 72)})
     assert write_picture(tmp_path / "a.bmp", picture) == ()
     found = read_picture(tmp_path / "a.bmp")

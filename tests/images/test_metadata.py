@@ -1,4 +1,4 @@
-"""What a file carries beside its pixels goes along, and what is damaged costs itself alone."""
+"""Metadata in reading and writing, whole and damaged."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from tests.images.pictures import (
 
 @pytest.mark.parametrize("source", [".png", ".jpg", ".tif", ".webp"])
 @pytest.mark.parametrize("target", [".png", ".jpg", ".tif", ".webp"])
-def test_exif_and_colour_profile_go_along(tmp_path: Path, source: str, target: str) -> None:
+def test_exif_and_colour_profile_are_copied(tmp_path: Path, source: str, target: str) -> None:
     exif = exif_of(Make="maker", ImageDescription="a description", Artist="somebody")
     Image.fromarray(RGB).save(tmp_path / f"a{source}", exif=exif, icc_profile=SRGB)
     write_picture(tmp_path / f"b{target}", read_picture(tmp_path / f"a{source}"))
@@ -53,7 +53,7 @@ def test_exif_and_colour_profile_go_along(tmp_path: Path, source: str, target: s
 
 
 @pytest.mark.parametrize("ending", [".png", ".jpg", ".webp"])
-def test_exif_stays_byte_for_byte(tmp_path: Path, ending: str) -> None:
+def test_exif_is_copied_byte_for_byte(tmp_path: Path, ending: str) -> None:
     exif = exif_of(Make="maker", Orientation=3, Rating=5, PhotometricInterpretation=6)
     Image.fromarray(RGB).save(tmp_path / f"a{ending}", exif=exif)
     write_picture(tmp_path / f"b{ending}", read_picture(tmp_path / f"a{ending}"))
@@ -63,14 +63,14 @@ def test_exif_stays_byte_for_byte(tmp_path: Path, ending: str) -> None:
 
 @pytest.mark.parametrize("source", [".png", ".jpg", ".tif", ".bmp"])
 @pytest.mark.parametrize("target", [".png", ".jpg", ".tif", ".bmp"])
-def test_the_resolution_goes_along(tmp_path: Path, source: str, target: str) -> None:
+def test_resolution_is_copied(tmp_path: Path, source: str, target: str) -> None:
     Image.fromarray(RGB).save(tmp_path / f"a{source}", dpi=(300, 150))
     write_picture(tmp_path / f"b{target}", read_picture(tmp_path / f"a{source}"))
     assert read_picture(tmp_path / f"b{target}").metadata["dpi"] == pytest.approx((300, 150), abs=0.02)
 
 
 @pytest.mark.parametrize("density", [(0, 0), (0, 1), (1, 1), (1, 0), None], ids=str)
-def test_a_resolution_that_is_none_is_left_out(tmp_path: Path, density: tuple[int, int] | None) -> None:
+def test_invalid_resolution_is_omitted(tmp_path: Path, density: tuple[int, int] | None) -> None:
     Image.fromarray(RGB).save(tmp_path / "a.tif", dpi=None if density is None else (7919, 300))
     content, wanted = (tmp_path / "a.tif").read_bytes(), struct.pack("<II", 7919, 1)
     if density is not None:
@@ -81,7 +81,7 @@ def test_a_resolution_that_is_none_is_left_out(tmp_path: Path, density: tuple[in
     assert np.array_equal(picture.pixels, RGB)
 
 
-def test_a_resolution_that_is_a_text_is_left_out(tmp_path: Path) -> None:
+def test_resolution_as_text_is_omitted(tmp_path: Path) -> None:
     Image.fromarray(RGB).save(tmp_path / "a.tif", dpi=(300, 300))
     content, tag = (tmp_path / "a.tif").read_bytes(), struct.pack("<HHI", 282, 5, 1)
     assert tag in content
@@ -94,14 +94,14 @@ def test_a_resolution_that_is_a_text_is_left_out(tmp_path: Path) -> None:
     assert np.array_equal(picture.pixels, RGB)
 
 
-def test_metadata_behind_the_pixels_of_a_png(tmp_path: Path) -> None:
+def test_metadata_after_the_pixels_of_a_png_is_read(tmp_path: Path) -> None:
     exif = exif_of(Orientation=6)
     data = png(3, 2, 8, 0, b"\0abc\0def", behind=chunk(b"eXIf", exif[6:]))
     (tmp_path / "a.png").write_bytes(data)
     assert read_picture(tmp_path / "a.png").metadata["exif"] == exif
 
 
-def test_exif_data_written_as_text_by_imagemagick(tmp_path: Path) -> None:
+def test_exif_data_written_as_text_by_imagemagick_is_read(tmp_path: Path) -> None:
     exif = exif_of(Orientation=6, Make="maker")
     text = f"\nexif\n{len(exif):8}\n{exif.hex()}\n".encode("latin-1")
     profile = chunk(b"tEXt", b"Raw profile type exif\0" + text)
@@ -114,14 +114,14 @@ def test_exif_data_written_as_text_by_imagemagick(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [b"MM\0*\0\0\0", b"XX\0*\0\0\0\x08\0\0", b"M"])
 @pytest.mark.parametrize("ending", [".png", ".jpg", ".webp"])
-def test_damaged_exif_data_does_not_cost_the_picture(tmp_path: Path, damage: bytes, ending: str) -> None:
+def test_damaged_exif_data_is_omitted(tmp_path: Path, damage: bytes, ending: str) -> None:
     Image.fromarray(RGB).save(tmp_path / f"a{ending}", exif=b"Exif\0\0" + damage)
     picture = read_picture(tmp_path / f"a{ending}")
     assert picture.notes == ("its EXIF data is damaged and was left out",)
     assert "exif" not in picture.metadata
 
 
-def test_layout_tags_in_exif_data_do_not_reach_a_tiff(tmp_path: Path) -> None:
+def test_layout_tags_in_exif_data_are_not_written_to_a_tiff(tmp_path: Path) -> None:
     exif = exif_of(PhotometricInterpretation=0, Compression=6, RowsPerStrip=1, Make="maker")
     Image.fromarray(GRAY).save(tmp_path / "a.png", exif=exif)
     write_picture(tmp_path / "b.tif", read_picture(tmp_path / "a.png"))
@@ -130,24 +130,26 @@ def test_layout_tags_in_exif_data_do_not_reach_a_tiff(tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(image), GRAY)
 
 
-def test_a_colour_profile_of_other_colours_is_left_out(tmp_path: Path) -> None:
+def test_colour_profile_of_cmyk_is_omitted(tmp_path: Path) -> None:
     mode("CMYK", np.zeros((2, 3, 4), np.uint8)).save(tmp_path / "a.tif", icc_profile=b"of CMYK", dpi=(300, 300))
-    assert spelt(read_picture(tmp_path / "a.tif")) == {"dpi": (300, 300)}
+    picture = read_picture(tmp_path / "a.tif")
+    assert spelt(picture) == {"dpi": (300, 300)}
+    assert "its colour profile does not fit RGB and was left out" in picture.notes
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("source", [".png", ".tif"])
 @pytest.mark.parametrize("target", [".png", ".tif", ".bmp", ".webp", ".jpg"])
-def test_the_right_side_stays_up(tmp_path: Path, orientation: int, source: str, target: str) -> None:
+def test_orientation_is_kept_when_shown(tmp_path: Path, orientation: int, source: str, target: str) -> None:
     quarters = np.kron(np.array([[40, 90], [200, 140]]), np.ones((16, 32))).astype(np.uint8)  # (32, 64)
     Image.fromarray(quarters).save(tmp_path / f"a{source}", exif=exif_of(Orientation=orientation))
     picture = read_picture(tmp_path / f"a{source}")
-    assert picture.pixels.shape[:2] == (32, 64)  # as stored
+    assert picture.pixels.shape[:2] == (32, 64)  # as stored, not upright
     assert picture_size(tmp_path / f"a{source}") == upright(picture).pixels.shape[:2]
     write_picture(tmp_path / f"b{target}", picture)
 
     def shown(path: Path) -> Array:
-        # By its content: Pillow scrambles turned gray TIFFs that it opens by name.
+        # Open the content: Pillow scrambles rotated gray TIFFs that it opens by name.
         with Image.open(io.BytesIO(path.read_bytes())) as image:
             return np.asarray(ImageOps.exif_transpose(image).convert("L")).astype(float)
 
@@ -173,14 +175,14 @@ ALL: Metadata = {"exif": exif_of(Make="maker"), "xmp": XMP, "texts": TEXTS, "dpi
 
 
 def spelt(picture: Picture) -> Metadata:
-    """Metadata without the parts as stored."""
+    """Metadata without the parts stored as bytes."""
     metadata = picture.metadata.copy()
     metadata.pop("stored", None)
     return metadata
 
 
 def through(picture: Picture, image_format: str) -> tuple[Metadata, tuple[str, ...]]:
-    """What comes back of a picture's metadata, and the notes."""
+    """Write and read an image; return its metadata and all notes."""
     file = io.BytesIO()
     notes = write_picture(file, picture, format=image_format, name="it")
     back = read_picture(file, name="it")
@@ -188,19 +190,14 @@ def through(picture: Picture, image_format: str) -> tuple[Metadata, tuple[str, .
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_a_png_keeps_all(dtype: type) -> None:
+def test_png_keeps_all_metadata(dtype: type) -> None:
     metadata, notes = through(Picture(RGB.astype(dtype), None, ALL), "PNG")
     assert metadata["dpi"] == pytest.approx((300, 150), abs=0.02)
     assert metadata | {"dpi": (300, 150)} == ALL
     assert notes == ()
 
 
-@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "TIFF", "WEBP"])
-def test_xmp_goes_along(image_format: str) -> None:
-    assert through(Picture(RGB, None, {"xmp": XMP}), image_format) == ({"xmp": XMP}, ())
-
-
-def test_a_picture_that_is_made_upright_says_so() -> None:
+def test_upright_updates_orientation_and_resolution() -> None:
     turned: Metadata = {"xmp": XMP, "exif": exif_of(Orientation=6, Make="maker"), "dpi": (300, 150)}
     picture = upright(Picture(RGB, ALPHA, turned))
     assert np.array_equal(picture.pixels, np.rot90(RGB, -1))
@@ -214,7 +211,7 @@ def test_a_picture_that_is_made_upright_says_so() -> None:
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
-def test_orientation_goes_along_as_it_is(image_format: str) -> None:
+def test_orientation_is_copied_unchanged(image_format: str) -> None:
     turned: Metadata = {"xmp": XMP, "exif": exif_of(Orientation=6), "dpi": (300, 150)}
     metadata, _ = through(Picture(RGB, None, turned), image_format)
     assert metadata["xmp"] == XMP
@@ -226,7 +223,7 @@ def test_orientation_goes_along_as_it_is(image_format: str) -> None:
 
 @pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_a_resolution_without_a_unit_goes_along(image_format: str, dtype: type) -> None:
+def test_aspect_ratio_without_a_unit_is_copied(image_format: str, dtype: type) -> None:
     metadata: Metadata = {"aspect": (2, 3)}
     assert through(Picture(RGB.astype(dtype), None, metadata), image_format) == (metadata, ())
     ratio, _ = through(Picture(RGB.astype(dtype), None, {"aspect": (1.5, 1)}), image_format)
@@ -234,21 +231,21 @@ def test_a_resolution_without_a_unit_goes_along(image_format: str, dtype: type) 
 
 
 @pytest.mark.parametrize(("orientation", "wanted"), [(3, (300, 150)), (6, (150, 300))])
-def test_a_resolution_turns_with_the_pixels(orientation: int, wanted: tuple[int, int]) -> None:
+def test_resolution_is_rotated_with_the_pixels(orientation: int, wanted: tuple[int, int]) -> None:
     picture = Picture(RGB, None, {"dpi": (300, 150), "exif": exif_of(Orientation=orientation)})
     assert through(picture, "BMP")[0]["dpi"] == pytest.approx(wanted, abs=0.02)
 
 
-def test_the_resolution_of_a_jpeg_is_the_one_it_tells(tmp_path: Path) -> None:
+def test_resolution_of_a_jpeg_is_read_from_exif_data(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     Image.fromarray(RGB).save(path, exif=exif_of(Make="maker"))
     assert "dpi" not in read_picture(path).metadata
-    told = exif_of(XResolution=IFDRational(100), YResolution=IFDRational(50), ResolutionUnit=3)
-    Image.fromarray(RGB).save(path, exif=told)
+    exif = exif_of(XResolution=IFDRational(100), YResolution=IFDRational(50), ResolutionUnit=3)
+    Image.fromarray(RGB).save(path, exif=exif)
     assert read_picture(path).metadata["dpi"] == (254, 127)
 
 
-def test_a_comment_goes_between_jpeg_and_png() -> None:
+def test_comment_is_copied_by_jpeg_and_png() -> None:
     comment: Text = {"keyword": "Comment", "text": "gr\xfcn", "language": "", "translated": ""}
     for image_format in ("JPEG", "PNG"):
         assert through(Picture(RGB, None, {"texts": (comment,)}), image_format) == ({"texts": (comment,)}, ())
@@ -271,7 +268,7 @@ LEFT_OUT: dict[str, tuple[str, Metadata, str]] = {
 
 
 @pytest.mark.parametrize(("image_format", "metadata", "wanted"), LEFT_OUT.values(), ids=LEFT_OUT.keys())
-def test_what_is_left_out_is_told(image_format: str, metadata: Metadata, wanted: str) -> None:
+def test_omitted_metadata_is_named(image_format: str, metadata: Metadata, wanted: str) -> None:
     assert through(Picture(RGB, None, metadata), image_format)[1] == ((wanted,) if wanted else ())
 
 
@@ -304,7 +301,7 @@ DAMAGED: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize(("behind", "note"), DAMAGED.values(), ids=DAMAGED.keys())
 @pytest.mark.parametrize("depth", [8, 16])
-def test_a_damaged_chunk_costs_itself_alone(behind: bytes, note: str, depth: int) -> None:
+def test_only_the_damaged_chunk_is_omitted(behind: bytes, note: str, depth: int) -> None:
     more = chunk(b"tEXt", b"Title\0kept")
     file = io.BytesIO(png(1, 1, depth, 0, bytes(1 + depth // 8), behind=behind + more))
     picture = read_picture(file, name="it")
@@ -315,13 +312,8 @@ def test_a_damaged_chunk_costs_itself_alone(behind: bytes, note: str, depth: int
     assert spelt(picture).keys() == {"texts"}
 
 
-def test_a_profile_of_cmyk_is_left_out_and_told(tmp_path: Path) -> None:
-    mode("CMYK", np.zeros((2, 3, 4), np.uint8)).save(tmp_path / "a.tif", icc_profile=b"of CMYK")
-    assert "its colour profile does not fit RGB and was left out" in read_picture(tmp_path / "a.tif").notes
-
-
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_exif_with_all_its_directories_goes_through_tiff(dtype: type) -> None:
+def test_exif_with_all_directories_round_trips_through_tiff(dtype: type) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Copyright] = "me"
     exif[ExifTags.IFD.GPSInfo] = {ExifTags.GPS.GPSLatitudeRef: "N"}

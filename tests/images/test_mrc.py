@@ -1,13 +1,11 @@
-"""MRC files are read and written with their headers; mrcfile finds them valid."""
+"""MRC files are read and written with their headers, and are valid for mrcfile."""
 
 from __future__ import annotations
 
+import functools
 import io
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import mrcfile
 import numpy as np
@@ -16,6 +14,8 @@ import pytest
 from n2n_cli.errors import ImageError
 from n2n_cli.images import Picture, opened_stack, picture_size, read_pages, read_picture, write_pages, write_picture
 from n2n_cli.nn.functional import Array
+from tests.images import pictures
+from tests.images.pictures import refused_pages
 
 COUNTS = np.random.default_rng(0).poisson(30, (4, 6, 9))
 MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
@@ -23,7 +23,7 @@ EXTENDED = bytes(range(256)) * 3
 
 
 def written(path: Path, pixels: Array, *, labels: int = 1, volume: bool = False) -> Path:
-    """A file as microscopes' programs write it."""
+    """File as the programs of microscopes write it."""
     with mrcfile.new(path, overwrite=True) as file:
         file.set_data(pixels)
         if not volume and pixels.ndim == 3:
@@ -36,27 +36,12 @@ def written(path: Path, pixels: Array, *, labels: int = 1, volume: bool = False)
     return path
 
 
-def rewritten(data: bytes, change: Any = lambda pixels: pixels, history: str = "") -> bytes:
-    def pages() -> Iterator[Picture]:
-        for page in read_pages(io.BytesIO(data), name="it"):
-            metadata = {**page.metadata, "history": history} if history else page.metadata
-            yield replace(page, pixels=change(page.pixels), metadata=metadata)
-
-    out = io.BytesIO()
-    assert write_pages(out, pages(), format="MRC") == ()
-    return out.getvalue()
-
-
-def refused(data: bytes, **options: Any) -> ImageError:
-    with pytest.raises(ImageError) as caught:
-        list(read_pages(io.BytesIO(data), name="it", **options))
-    assert "\n" not in caught.value.message
-    return caught.value
+rewritten = functools.partial(pictures.rewritten, "MRC")
 
 
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize("mode", MODES)
-def test_modes(mode: int, order: str, tmp_path: Path) -> None:
+def test_all_modes_and_byte_orders_are_read(mode: int, order: str, tmp_path: Path) -> None:
     pixels = COUNTS.astype(order + MODES[mode])
     path = written(tmp_path / "a.mrc", pixels)
     read = np.stack([page.pixels[..., 0] for page in read_pages(path)])
@@ -67,7 +52,7 @@ def test_modes(mode: int, order: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize("mode", MODES)
-def test_changed_pixels_in_a_file_whose_headers_stay(mode: int, order: str, tmp_path: Path) -> None:
+def test_changed_pixels_keep_the_headers(mode: int, order: str, tmp_path: Path) -> None:
     path = written(tmp_path / "a.mrc", COUNTS.astype(order + MODES[mode]), labels=3)
     data = path.read_bytes()
     found = rewritten(data, lambda pixels: pixels + pixels.dtype.type(2), "something was done")
@@ -86,7 +71,7 @@ def test_changed_pixels_in_a_file_whose_headers_stay(mode: int, order: str, tmp_
         assert statistics == pytest.approx([values.min(), values.max(), values.mean(), values.std()], rel=1e-6)
 
 
-def test_a_file_that_mrcfile_finds_valid(tmp_path: Path) -> None:
+def test_written_file_is_valid_for_mrcfile(tmp_path: Path) -> None:
     path = written(tmp_path / "a.mrc", COUNTS.astype(np.int16), volume=True)
     (tmp_path / "b.mrc").write_bytes(rewritten(path.read_bytes(), lambda pixels: pixels // 2, "halved"))
     told = io.StringIO()
@@ -94,13 +79,13 @@ def test_a_file_that_mrcfile_finds_valid(tmp_path: Path) -> None:
     assert rewritten(path.read_bytes()) == path.read_bytes()
 
 
-def test_no_label_where_there_is_no_room(tmp_path: Path) -> None:
+def test_full_label_table_gets_no_further_label(tmp_path: Path) -> None:
     path = written(tmp_path / "a.mrc", COUNTS.astype(np.int16), labels=10)
     assert rewritten(path.read_bytes(), history="something was done") == path.read_bytes()
 
 
 @pytest.mark.parametrize(("volume", "axes"), [(False, "TYX"), (True, "ZYX")])
-def test_axes_and_size_of_a_pixel(volume: bool, axes: str, tmp_path: Path) -> None:
+def test_axes_and_pixel_size_are_read(volume: bool, axes: str, tmp_path: Path) -> None:
     path = written(tmp_path / "a.mrc", COUNTS.astype(np.int16), volume=volume)
     with opened_stack(path) as stack:
         assert (stack.axes, stack.shape) == (axes, (4, 6, 9))
@@ -111,7 +96,7 @@ def test_axes_and_size_of_a_pixel(volume: bool, axes: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("flags", "dtype"), [(0, np.uint8), (1, np.int8)])
-def test_bytes_of_imod_are_signed_by_their_flag(flags: int, dtype: type, tmp_path: Path) -> None:
+def test_sign_of_bytes_follows_imod_s_flag(flags: int, dtype: type, tmp_path: Path) -> None:
     data = bytearray(written(tmp_path / "a.mrc", COUNTS.astype(np.int8)).read_bytes())
     data[152:160] = (1146047817).to_bytes(4, "little") + flags.to_bytes(4, "little")
     data[-1] = 200
@@ -125,7 +110,7 @@ def test_bytes_of_imod_are_signed_by_their_flag(flags: int, dtype: type, tmp_pat
 def test_other_modes_are_refused(mode: int, tmp_path: Path) -> None:
     data = bytearray(written(tmp_path / "a.mrc", COUNTS.astype(np.int16)).read_bytes())
     data[12:16] = mode.to_bytes(4, "little")
-    error = refused(bytes(data))
+    error = refused_pages(bytes(data))
     assert error.message.startswith(f"`it` holds pixels of MRC mode {mode}, ")
     assert error.hint is not None
 
@@ -144,18 +129,18 @@ def test_other_modes_are_refused(mode: int, tmp_path: Path) -> None:
 def test_impossible_headers_are_refused(place: int, value: int, message: str, tmp_path: Path) -> None:
     data = bytearray(written(tmp_path / "a.mrc", COUNTS.astype(np.int16)).read_bytes())
     data[place : place + 4] = value.to_bytes(4, "little", signed=True)
-    assert message in refused(bytes(data)).message
+    assert message in refused_pages(bytes(data)).message
 
 
 def test_damaged_and_large_files_are_refused(tmp_path: Path) -> None:
     data = written(tmp_path / "a.mrc", COUNTS.astype(np.int16)).read_bytes()
-    assert "its header is truncated" in refused(data[:600]).message
-    assert "its 4 sections should take 2,224 bytes, it has 2,223" in refused(data[:-1]).message
-    assert "`it`, page 1, claims to have 9 x 6 = 54 pixels" in refused(data, max_pixels=53).message
+    assert "its header is truncated" in refused_pages(data[:600]).message
+    assert "its 4 sections should take 2,224 bytes, it has 2,223" in refused_pages(data[:-1]).message
+    assert "`it`, page 1, claims to have 9 x 6 = 54 pixels" in refused_pages(data, max_pixels=53).message
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "f2", "f4"])
-def test_pictures_from_elsewhere(dtype: str, tmp_path: Path) -> None:
+def test_pictures_of_other_formats_are_written_as_mrc(dtype: str, tmp_path: Path) -> None:
     pages = [Picture(page.astype(dtype)[..., None], metadata={"history": "something was done"}) for page in COUNTS]
     write_pages(tmp_path / "a.mrc", pages)
     told = io.StringIO()
@@ -166,7 +151,7 @@ def test_pictures_from_elsewhere(dtype: str, tmp_path: Path) -> None:
         assert file.is_image_stack()
 
 
-def test_what_mrc_cannot_hold(tmp_path: Path) -> None:
+def test_unsupported_pixels_are_refused(tmp_path: Path) -> None:
     for shape, dtype, message in [((4, 5, 3), "u1", "gray pictures only"), ((4, 5, 1), "f8", "float64 pixels")]:
         with pytest.raises(ImageError, match=message):
             write_picture(tmp_path / "a.mrc", Picture(np.ones(shape, dtype)))
@@ -176,22 +161,22 @@ def test_what_mrc_cannot_hold(tmp_path: Path) -> None:
     assert not (tmp_path / "a.mrc").exists()
 
 
-def test_what_other_formats_cannot_hold_is_named(tmp_path: Path) -> None:
+def test_header_is_named_when_another_format_omits_it(tmp_path: Path) -> None:
     path = written(tmp_path / "a.mrc", COUNTS[0].astype(np.float32))
     assert write_picture(tmp_path / "a.tif", read_picture(path)) == ("TIFF cannot hold its MRC header",)
 
 
-def test_without_mrcfile_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_mrcfile_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = written(tmp_path / "a.mrc", COUNTS.astype(np.int16)).read_bytes()
     monkeypatch.setitem(sys.modules, "mrcfile", None)
-    error = refused(data)
+    error = refused_pages(data)
     assert error.message == "`it` is an MRC file, for which the package mrcfile is needed"
     assert error.hint == "`pip install 'n2n-cli[mrc]'`"
     with pytest.raises(ImageError, match="the package mrcfile is needed"):
         write_picture(tmp_path / "b.mrc", Picture(np.ones((4, 5, 1), np.float32)))
 
 
-def test_packed_files(tmp_path: Path) -> None:
+def test_gzip_files_are_read_and_written(tmp_path: Path) -> None:
     written(tmp_path / "a.mrc", COUNTS.astype(np.int16))
     with mrcfile.new(tmp_path / "a.map.gz", compression="gzip") as file:
         file.set_data(COUNTS.astype(np.int16))

@@ -14,14 +14,14 @@ def levels(dtype: DTypeLike) -> np.ndarray[tuple[int], np.dtype[np.unsignedinteg
 
 
 @both_depths
-def test_every_level_comes_back(dtype: DTypeLike) -> None:
+def test_every_level_round_trips(dtype: DTypeLike) -> None:
     back = to_integer(to_float(levels(dtype)), dtype)
     assert back.dtype == dtype
     assert np.array_equal(back, levels(dtype))
 
 
 @both_depths
-def test_every_level_is_its_share_of_white(dtype: DTypeLike) -> None:
+def test_levels_are_scaled_linearly_to_0_and_1(dtype: DTypeLike) -> None:
     shares = to_float(levels(dtype))
     assert shares.dtype == np.float32
     assert shares[0] == 0
@@ -31,7 +31,7 @@ def test_every_level_is_its_share_of_white(dtype: DTypeLike) -> None:
 
 
 @both_depths
-def test_rounding_is_to_the_nearest_level(dtype: DTypeLike) -> None:
+def test_values_are_rounded_to_the_nearest_level(dtype: DTypeLike) -> None:
     exact = levels(dtype)[1:-1].astype(np.float64)
     highest = np.iinfo(np.dtype(dtype)).max
     for offset in (-0.49, 0.49):
@@ -39,7 +39,7 @@ def test_rounding_is_to_the_nearest_level(dtype: DTypeLike) -> None:
 
 
 @both_depths
-def test_what_lies_outside_becomes_black_or_white(dtype: DTypeLike) -> None:
+def test_values_outside_0_to_1_are_clipped(dtype: DTypeLike) -> None:
     outside = np.array([-np.inf, -1e30, -0.1, 1.1, 1e30, np.inf], np.float32)
     assert to_integer(outside, dtype).tolist() == [0, 0, 0] + [np.iinfo(np.dtype(dtype)).max] * 3
 
@@ -52,7 +52,7 @@ def test_floats_are_neither_scaled_nor_clipped_nor_copied() -> None:
 
 
 @both_depths
-def test_the_input_is_left_as_it_is(dtype: DTypeLike) -> None:
+def test_input_is_not_modified(dtype: DTypeLike) -> None:
     integers, floats = levels(dtype), np.linspace(-1, 2, 7)
     to_float(integers)
     to_integer(floats, dtype)
@@ -60,7 +60,7 @@ def test_the_input_is_left_as_it_is(dtype: DTypeLike) -> None:
     assert np.array_equal(floats, np.linspace(-1, 2, 7))
 
 
-def test_a_picture_is_turned_in_eight_ways_and_back() -> None:
+def test_flip_rotate_and_its_inverse() -> None:
     picture = np.arange(2 * 3 * 4).reshape(2, 3, 4)
     views = [flip_rotate(picture, way) for way in range(8)]
     assert np.array_equal(views[0], picture)
@@ -75,7 +75,7 @@ def test_a_picture_is_turned_in_eight_ways_and_back() -> None:
         assert np.array_equal(undo_flip_rotate(view, way), picture)
 
 
-def test_the_axes_of_a_picture_may_be_others() -> None:
+def test_flip_rotate_of_other_axes() -> None:
     pictures = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
     for way in range(8):
         view = flip_rotate(pictures, way, (2, 3))

@@ -1,4 +1,4 @@
-"""Reading: every kind of picture as it was meant, everything else refused with one line."""
+"""Reading of supported pixel formats, and refusals in one line."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from tests.nn.cases import some_examples
 from tests.system.test_atomic_files import open_folder, without_privileges
 
 READ: dict[str, tuple[str, Save, Array, Array | None, tuple[str, ...]]] = {
-    # what it is: file, how it is saved, pixels, alpha, notes
+    # name: file, how it is saved, pixels, alpha, notes
     "1 bit": ("a.png", saved(Image.fromarray(GRAY > 99)), (GRAY > 99) * np.uint8(255), None, ()),
     "1 bit, TIFF": ("a.tif", saved(Image.fromarray(GRAY > 99)), (GRAY > 99) * np.uint8(255), None, ()),
     "1 bit, TIFF by fax": (
@@ -148,7 +148,7 @@ READ: dict[str, tuple[str, Save, Array, Array | None, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize(("name", "save", "pixels", "alpha", "notes"), READ.values(), ids=READ.keys())
-def test_reading(
+def test_supported_files_are_read(
     tmp_path: Path, name: str, save: Save, pixels: Array, alpha: Array | None, notes: tuple[str, ...]
 ) -> None:
     save(tmp_path / name)
@@ -217,7 +217,7 @@ REFUSED: dict[str, tuple[str, Save, str]] = {
 
 
 @pytest.mark.parametrize(("name", "save", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_refusing(tmp_path: Path, name: str, save: Save, message: str) -> None:
+def test_unsupported_files_are_refused(tmp_path: Path, name: str, save: Save, message: str) -> None:
     save(tmp_path / name)
     assert message in refused(tmp_path / name).message
 
@@ -225,7 +225,7 @@ def test_refusing(tmp_path: Path, name: str, save: Save, message: str) -> None:
 @pytest.mark.parametrize("side", [50_000, 20_000])
 @pytest.mark.parametrize("read", [read_picture, picture_size])
 @pytest.mark.parametrize("kind", ["PNG", "16-bit PNG", "TIFF", "16-bit TIFF", "BMP"])
-def test_a_small_file_that_claims_a_huge_size(
+def test_small_file_of_a_huge_claimed_size_is_refused(
     tmp_path: Path, side: int, read: Callable[[Path | str], object], kind: str
 ) -> None:
     path = tmp_path / "bomb"
@@ -246,7 +246,7 @@ def test_a_small_file_that_claims_a_huge_size(
 
 
 @pytest.mark.parametrize("read", [read_picture, picture_size])
-def test_files_that_cannot_be_opened(tmp_path: Path, read: Callable[[Path | str], object]) -> None:
+def test_unreadable_paths_are_refused(tmp_path: Path, read: Callable[[Path | str], object]) -> None:
     (tmp_path / "file").write_bytes(b"x")
     for name, message in (
         ("missing.png", "there is no file `{}`"),
@@ -258,7 +258,7 @@ def test_files_that_cannot_be_opened(tmp_path: Path, read: Callable[[Path | str]
         assert refused(path, read).message == message.format(path)
 
 
-def test_a_file_that_may_not_be_read() -> None:
+def test_file_without_permission_is_refused() -> None:
     with open_folder() as folder:
         path = folder / "a.png"
         Image.fromarray(RGB).save(path)
@@ -267,7 +267,7 @@ def test_a_file_that_may_not_be_read() -> None:
             assert refused(path).message == f"`{path}` may not be read"
 
 
-def test_a_name_that_no_system_takes() -> None:
+def test_name_with_a_null_byte_is_refused() -> None:
     with pytest.raises(ImageError):
         read_picture("a\0.png")
     with pytest.raises(ImageError):
@@ -289,9 +289,7 @@ def deep(rng: np.random.Generator, dtype: type = np.uint16) -> Array:
 
 
 @pytest.mark.parametrize("kind", [*TRUNCATED, "PNG16", "TIFF16", "TIFF16 packed", "float TIFF"])
-def test_a_truncated_file_is_refused_or_gives_all_its_pixels(
-    tmp_path: Path, rng: np.random.Generator, kind: str
-) -> None:
+def test_truncated_file_is_refused_or_has_all_its_pixels(tmp_path: Path, rng: np.random.Generator, kind: str) -> None:
     file = io.BytesIO()
     if kind in TRUNCATED:
         Image.fromarray(rng.integers(256, size=(24, 16, 3), dtype=np.uint8)).save(file, **TRUNCATED[kind])
@@ -319,7 +317,9 @@ def test_a_truncated_file_is_refused_or_gives_all_its_pixels(
 
 @given(data=st.data())
 @some_examples
-def test_damaged_bytes_are_a_picture_or_an_error(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_damaged_bytes_give_a_picture_or_an_error(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     formats = sorted({*FORMATS.values()} - {*INSTRUMENTS})
     kind = data.draw(st.sampled_from([*formats, "PNG16", "TIFF16", "TIFF16 packed"]))
     file = io.BytesIO()
@@ -343,7 +343,7 @@ def test_damaged_bytes_are_a_picture_or_an_error(data: st.DataObject, tmp_path_f
             write_picture(folder / f"written{ending}", picture)
 
 
-def test_of_a_camera_file_with_two_views_the_first_is_read(tmp_path: Path) -> None:
+def test_first_view_of_a_camera_file_is_read(tmp_path: Path) -> None:
     first, second = np.full((8, 16, 3), 200, np.uint8), np.full((8, 16, 3), 20, np.uint8)
     path = tmp_path / "a.jpg"
     Image.fromarray(first).save(path, format="MPO", save_all=True, append_images=[Image.fromarray(second)])
@@ -352,7 +352,7 @@ def test_of_a_camera_file_with_two_views_the_first_is_read(tmp_path: Path) -> No
     assert picture.notes == ("only the first of its 2 views was read",)
 
 
-def test_a_png_is_not_held_while_its_pixels_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_png_file_is_closed_before_its_pixels_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     files: list[io.BytesIO] = []
     make_file, copy = Chunks.simple_file, pillow._values
 

@@ -1,4 +1,4 @@
-"""Metadata of stacks goes along byte for byte, in files as ImageJ, OME and others write them."""
+"""Metadata of stacks by ImageJ, OME and others is copied byte for byte."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def pixels_of(data: bytes) -> Array:
 
 @pytest.mark.parametrize("byteorder", ["<", ">"])
 @pytest.mark.parametrize("options", WRITERS.values(), ids=WRITERS)
-def test_every_tag_stays_byte_for_byte(options: dict[str, Any], byteorder: Any) -> None:
+def test_every_tag_is_copied_byte_for_byte(options: dict[str, Any], byteorder: Any) -> None:
     file = io.BytesIO()
     tifffile.imwrite(file, PAGES, byteorder=byteorder, photometric="minisblack", **options)
     again = written_again(file.getvalue())
@@ -95,7 +95,7 @@ def test_every_tag_stays_byte_for_byte(options: dict[str, Any], byteorder: Any) 
 
 
 def imagej_file(pages: Array, *, directories: int) -> bytes:
-    """A hyperstack as ImageJ writes it: big-endian, one directory before the pixels, the others behind them."""
+    """Hyperstack as ImageJ writes it: big-endian, one directory before the pixels, the others after them."""
     count, height, width = pages.shape
     description = (
         f"ImageJ=1.54f\nimages={count}\nchannels=2\nslices={count // 2}\nhyperstack=true\nunit=\\u00B5m\n\0".encode()
@@ -147,7 +147,7 @@ def imagej_file(pages: Array, *, directories: int) -> bytes:
 
 @pytest.mark.parametrize("directories", [1, 8])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_a_hyperstack_that_imagej_wrote(directories: int, dtype: Any) -> None:
+def test_hyperstack_of_imagej_round_trips(directories: int, dtype: Any) -> None:
     pages = (PAGES.reshape(-1, 19, 29)[:8] // 16).astype(dtype)
     data = imagej_file(pages, directories=directories)
     with opened_stack(io.BytesIO(data)) as stack:
@@ -160,8 +160,8 @@ def test_a_hyperstack_that_imagej_wrote(directories: int, dtype: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_imagej_finds_the_pages_of_a_stack_behind_the_first(dtype: Any) -> None:
-    # It reads the first directory alone, and takes what follows its pixels as those of the next pages.
+def test_pages_of_an_imagej_stack_follow_one_another(dtype: Any) -> None:
+    # ImageJ reads only the first directory and takes the bytes after its pixels as those of the next pages.
     pages = (PAGES.reshape(-1, 19, 29) // 16).astype(dtype)
     file = io.BytesIO()
     tifffile.imwrite(file, pages, imagej=True, byteorder=">", metadata={"Info": "long " * 100})

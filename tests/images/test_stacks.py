@@ -1,4 +1,4 @@
-"""Stacks of pages with axes, in files as their writers make them and in folders of frames."""
+"""Stacks of pages with axes, in files of several writers and in folders of frames."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def stored(pages: Array, **options: Any) -> io.BytesIO:
 
 
 def with_ome(count: int, pixels: str, root: str = "") -> io.BytesIO:
-    """A file of pages whose first one has OME-XML."""
+    """File of pages with OME-XML on the first."""
     description = OME.format(root=root, pixels=pixels).encode()
     return stored(PAGES.reshape(-1, 6, 7)[:count], description=description, metadata=None)
 
@@ -43,7 +43,7 @@ def axes_of(file: io.BytesIO, axes: str | None = None) -> tuple[str, tuple[int, 
 
 
 @pytest.mark.parametrize("order", ["TZCYX", "CTZYX", "ZTCYX"])
-def test_axes_of_ome(order: str) -> None:
+def test_axes_of_ome_are_read(order: str) -> None:
     with opened_stack(stored(PAGES, ome=True, metadata={"axes": order})) as stack:
         assert (stack.axes, stack.shape, stack.notes) == (order, PAGES.shape, ())
         for number in (39, 0, 17):
@@ -51,7 +51,7 @@ def test_axes_of_ome(order: str) -> None:
 
 
 @pytest.mark.parametrize("byteorder", ["<", ">"])
-def test_axes_of_imagej(byteorder: Any) -> None:
+def test_axes_of_imagej_are_read(byteorder: Any) -> None:
     metadata = {"axes": "TZCYX", "spacing": 0.3, "unit": "\\u00B5m", "finterval": 2.5, "Labels": ["DAPI", "GFP"] * 20}
     options = {"imagej": True, "resolution": (4, 2), "metadata": metadata, "byteorder": byteorder}
     with opened_stack(stored(PAGES, **options)) as stack:
@@ -79,11 +79,11 @@ def test_pixel_size_and_channels_of_ome() -> None:
 @pytest.mark.parametrize(
     ("count", "pixels", "root", "found"),
     [
-        # No TiffData, as many planes as pages.
+        # No TiffData, with as many planes as pages.
         (6, 'DimensionOrder="XYCZT" SizeC="2" SizeZ="3" SizeT="1">', "", ("ZCYX", (3, 2, 6, 7))),
-        # One element for all pages.
+        # One TiffData element for all pages.
         (6, 'DimensionOrder="XYZCT" SizeC="2" SizeZ="3" SizeT="1"><TiffData/>', "", ("CZYX", (2, 3, 6, 7))),
-        # The pages of this file are one channel of several files.
+        # The pages of this file are one channel of a set of files.
         (
             3,
             'DimensionOrder="XYZCT" SizeC="2" SizeZ="3" SizeT="1"><TiffData PlaneCount="3" IFD="0"><UUID '
@@ -92,9 +92,9 @@ def test_pixel_size_and_channels_of_ome() -> None:
             ' UUID="urn:uuid:b"',
             ("ZYX", (3, 6, 7)),
         ),
-        # The slowest dimension first, as some programs write it.
+        # Slowest dimension first, as some programs write it.
         (6, 'DimensionOrder="TCZYX" SizeC="2" SizeZ="3" SizeT="1"><TiffData/>', "", ("CZYX", (2, 3, 6, 7))),
-        # Pages in another order than the dimensions are named in.
+        # Pages in another order than that of the dimensions.
         (
             4,
             'DimensionOrder="XYZCT" SizeC="2" SizeZ="2" SizeT="1">'
@@ -105,7 +105,9 @@ def test_pixel_size_and_channels_of_ome() -> None:
         ),
     ],
 )
-def test_pages_that_ome_assigns(count: int, pixels: str, root: str, found: tuple[str, tuple[int, ...]]) -> None:
+def test_axes_follow_the_pages_that_ome_assigns(
+    count: int, pixels: str, root: str, found: tuple[str, tuple[int, ...]]
+) -> None:
     assert axes_of(with_ome(count, pixels, root)) == found
 
 
@@ -120,7 +122,7 @@ def test_pages_that_ome_assigns(count: int, pixels: str, root: str, found: tuple
         'DimensionOrder="XYZCT" SizeC="2" SizeZ="3" SizeT="1"></Image>',
     ],
 )
-def test_wrong_ome_xml_leaves_plain_pages_with_a_note(pixels: str) -> None:
+def test_wrong_ome_xml_is_ignored_with_a_note(pixels: str) -> None:
     with opened_stack(with_ome(10, pixels)) as stack:
         assert (stack.axes, stack.shape) == ("TYX", (10, 6, 7))
         assert len(stack.notes) == 1
@@ -135,7 +137,7 @@ def test_entities_of_ome_xml_are_not_expanded() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["UTF-9", "UTF-16", "\xff"])
-def test_an_encoding_that_is_not_known_costs_the_axes_alone(encoding: str) -> None:
+def test_unknown_encoding_of_ome_xml_is_ignored_with_a_note(encoding: str) -> None:
     text = OME.format(root="", pixels='DimensionOrder="XYZCT" SizeC="2" SizeZ="1" SizeT="1">')
     file = stored(PAGES[0, 0], description=text.replace("UTF-8", encoding).encode("latin-1"), metadata=None)
     with opened_stack(file) as stack:
@@ -143,25 +145,25 @@ def test_an_encoding_that_is_not_known_costs_the_axes_alone(encoding: str) -> No
         assert stack.notes == ("its description by OME is damaged: axes are not known",)
 
 
-def test_a_description_by_imagej_that_does_not_fit_is_noted() -> None:
+def test_wrong_imagej_description_is_ignored_with_a_note() -> None:
     text = "ImageJ=1.54f\nimages=2\nchannels=2\nslices=3\n"
     with opened_stack(stored(PAGES[0, 0], description=text, metadata=None)) as stack:
         assert stack.axes == "TYX"
         assert stack.notes == ("its description, by ImageJ, says 3 slices, 2 channels; the file holds 2",)
 
 
-def test_pages_without_a_description_are_time_and_axes_can_be_named() -> None:
+def test_axes_of_pages_without_a_description() -> None:
     file = stored(PAGES.reshape(-1, 6, 7), metadata=None)
     assert axes_of(file) == ("TYX", (40, 6, 7))
     assert axes_of(file, "T4Z5CYX") == ("TZCYX", PAGES.shape)
 
 
-def test_colours_are_an_axis_of_a_page() -> None:
+def test_colour_is_an_axis_of_a_page() -> None:
     pages = np.arange(3 * 6 * 7 * 3, dtype=np.uint8).reshape(3, 6, 7, 3)
     assert axes_of(stored(pages, ome=True, photometric="rgb", metadata={"axes": "ZYXS"})) == ("ZYXS", (3, 6, 7, 3))
 
 
-def test_colours_that_ome_counts_as_channels() -> None:
+def test_colours_counted_as_ome_channels() -> None:
     pages = np.zeros((3, 6, 7, 3), np.uint8)
     pixels = 'DimensionOrder="XYCZT" SizeC="3" SizeZ="3" SizeT="1"><Channel/><Channel/><Channel/>'
     description = OME.format(root="", pixels=pixels).encode()
@@ -169,14 +171,14 @@ def test_colours_that_ome_counts_as_channels() -> None:
     assert axes_of(file) == ("ZYXS", (3, 6, 7, 3))
 
 
-def test_axes_of_tifffile() -> None:
+def test_axes_of_tifffile_are_read_unless_malformed() -> None:
     assert axes_of(stored(PAGES, metadata={"axes": "TZCYX"})) == ("TZCYX", PAGES.shape)
     assert axes_of(stored(PAGES, metadata={"axes": "QRCYX"})) == ("TYX", (40, 6, 7))
     for text in ('{"shape": [2, 6, 7], "axes": 3}', '{"shape": ' + "[" * 9999, '{"shape": [2, 6, 7], "axes": "TYX"'):
         assert axes_of(stored(PAGES[0, 0], description=text, metadata=None)) == ("TYX", (2, 6, 7))
 
 
-def test_a_page_is_read_alone(tmp_path: Path) -> None:
+def test_page_is_read_independently(tmp_path: Path) -> None:
     path = tmp_path / "long.tif"
     tifffile.imwrite(path, PAGES.reshape(-1, 6, 7), metadata=None)
     data = bytearray(path.read_bytes())
@@ -191,13 +193,13 @@ def test_a_page_is_read_alone(tmp_path: Path) -> None:
         assert np.array_equal(stack.page(8).pixels[..., 0], PAGES.reshape(-1, 6, 7)[8])
 
 
-def test_the_same_page_can_be_read_any_number_of_times() -> None:
+def test_page_can_be_read_repeatedly() -> None:
     with opened_stack(stored(np.zeros((2, 300, 300), np.uint16), metadata=None)) as stack:
         for _ in range(12):
             assert stack.page(1).pixels.shape == (300, 300, 1)
 
 
-def test_pages_of_several_kinds_are_no_stack() -> None:
+def test_pages_of_different_sizes_are_refused() -> None:
     file = io.BytesIO()
     write_pages(file, [Picture(np.zeros((4, 5, 1), np.uint16)), Picture(np.zeros((4, 6, 1), np.uint16))], format="TIFF")
     message = "page 2 of the stream is 6 x 4 x 1, uint16, its first page is 5 x 4 x 1, uint16"
@@ -205,7 +207,7 @@ def test_pages_of_several_kinds_are_no_stack() -> None:
         stack.page(1)
 
 
-def test_smaller_versions_of_pages_are_left_out() -> None:
+def test_smaller_versions_of_pages_are_omitted() -> None:
     file = io.BytesIO()
     with tifffile.TiffWriter(file) as writer:
         for number in range(3):
@@ -217,7 +219,7 @@ def test_smaller_versions_of_pages_are_left_out() -> None:
         assert stack.notes == ("3 smaller versions of pages were left out",)
 
 
-def test_frames_of_a_folder_come_in_natural_order(tmp_path: Path) -> None:
+def test_frames_of_a_folder_are_in_natural_order(tmp_path: Path) -> None:
     for number in (10, 9, 2, 1):
         write_picture(tmp_path / f"frame{number}.png", Picture(np.full((4, 5, 1), number, np.uint8)))
     (tmp_path / ".frame0.png").write_bytes(b"hidden")
@@ -228,7 +230,7 @@ def test_frames_of_a_folder_come_in_natural_order(tmp_path: Path) -> None:
         assert stack.page(3).pixels[0, 0, 0] == 10
 
 
-def test_a_folder_of_many_files_of_pages_is_time(tmp_path: Path) -> None:
+def test_files_of_a_folder_are_the_time_axis(tmp_path: Path) -> None:
     pages = np.arange(40 * 2 * 6 * 7, dtype=np.uint16).reshape(40, 2, 6, 7)
     for number, page in enumerate(pages):
         tifffile.imwrite(tmp_path / f"t{number}.tif", page, imagej=True, metadata={"axes": "ZYX"})
@@ -238,21 +240,21 @@ def test_a_folder_of_many_files_of_pages_is_time(tmp_path: Path) -> None:
             assert np.array_equal(stack.page(number).pixels[..., 0], pages.reshape(-1, 6, 7)[number])
 
 
-def test_a_single_picture_is_a_stack_of_one_page() -> None:
+def test_single_picture_is_a_stack_of_one_page() -> None:
     file = io.BytesIO()
     Image.fromarray(np.zeros((4, 5, 3), np.uint8)).save(file, format="PNG")
     assert axes_of(file) == ("YXS", (4, 5, 3))
 
 
 @pytest.mark.parametrize(("files", "message"), [([], "holds no frames"), (["a.gif"], "left out 1 picture")])
-def test_a_folder_without_frames(tmp_path: Path, files: list[str], message: str) -> None:
+def test_folder_without_frames_is_refused(tmp_path: Path, files: list[str], message: str) -> None:
     for name in files:
         (tmp_path / name).write_bytes(b"GIF89a")
     with pytest.raises(ImageError, match=message), opened_stack(tmp_path):
         pass
 
 
-def test_pages_outside_the_stack() -> None:
+def test_page_numbers_outside_the_stack_are_refused() -> None:
     with opened_stack(stored(PAGES[0, 0], metadata=None)) as stack:
         for number in (-1, 2):
             with pytest.raises(IndexError):

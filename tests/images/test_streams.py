@@ -1,4 +1,4 @@
-"""Pictures from and to streams: named in messages, whole or not at all."""
+"""Images from and to streams: names in messages, and complete output or none."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.images.pictures import DEEP, RGB, tiff
 
 
 class Pipe(io.BytesIO):
-    """A stream that cannot be sought."""
+    """Stream without seek."""
 
     def seekable(self) -> bool:
         return False
@@ -43,7 +43,7 @@ class Pipe(io.BytesIO):
 
 
 @pytest.mark.parametrize("image_format", sorted({*FORMATS.values()} - {*INSTRUMENTS}))
-def test_through_pipes(image_format: str) -> None:
+def test_round_trip_through_pipes(image_format: str) -> None:
     out = Pipe()
     assert write_picture(out, Picture(RGB), format=image_format, name="stdout") == ()
     picture = read_picture(Pipe(out.getvalue()), name="stdin")
@@ -54,7 +54,7 @@ def test_through_pipes(image_format: str) -> None:
     assert picture.lossless is (image_format != "JPEG")
 
 
-def test_pages_through_pipes() -> None:
+def test_round_trip_of_pages_through_pipes() -> None:
     out = Pipe()
     write_pages(out, [Picture(RGB), Picture(DEEP[..., None])], format="TIFF", name="stdout")
     first, second = read_pages(Pipe(out.getvalue()), name="stdin")
@@ -70,7 +70,7 @@ def test_pages_through_pipes() -> None:
         (tiff(1, 1, 64, 1, bytes(8)), "`stdin` holds pixels of a kind that is not supported"),
     ],
 )
-def test_a_stream_is_called_by_its_name(data: bytes, message: str) -> None:
+def test_messages_name_the_stream(data: bytes, message: str) -> None:
     with pytest.raises(ImageError) as caught:
         read_picture(Pipe(data), name="stdin")
     assert caught.value.message.startswith(message)
@@ -79,7 +79,7 @@ def test_a_stream_is_called_by_its_name(data: bytes, message: str) -> None:
     assert caught.value.message.startswith(message.replace("`stdin`", "the stream"))
 
 
-def test_a_picture_that_cannot_be_written_leaves_the_stream_as_it_was() -> None:
+def test_refused_picture_writes_nothing_to_the_stream() -> None:
     out = Pipe()
     with pytest.raises(ImageError, match=r"^`stdout`: JPEG cannot hold 16 bits per channel$"):
         write_picture(out, Picture(DEEP[..., None]), format="JPEG", name="stdout")
@@ -95,7 +95,7 @@ def failing(*pictures: Picture) -> Iterator[Picture]:
     raise OtherError("of the pages")
 
 
-def test_an_error_of_the_pages_passes_through_and_nothing_is_written(tmp_path: Path) -> None:
+def test_error_while_reading_pages_writes_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(b"old")
     out = Pipe()
     for target in (tmp_path / "a.tif", out):
@@ -106,7 +106,7 @@ def test_an_error_of_the_pages_passes_through_and_nothing_is_written(tmp_path: P
 
 
 @pytest.mark.parametrize("error", [OtherError, OSError, ValueError, BrokenPipeError, PermissionError])
-def test_an_error_of_whoever_uses_the_pages_is_not_taken_for_damage(error: type[Exception], tmp_path: Path) -> None:
+def test_caller_s_error_is_not_reported_as_damage(error: type[Exception], tmp_path: Path) -> None:
     write_picture(tmp_path / "a.png", Picture(RGB))
 
     def use() -> None:
@@ -118,7 +118,7 @@ def test_an_error_of_whoever_uses_the_pages_is_not_taken_for_damage(error: type[
         use()
 
 
-def test_no_page_and_too_many(tmp_path: Path) -> None:
+def test_writing_no_page_or_too_many_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="cannot be written: there is no picture"):
         write_pages(tmp_path / "a.tif", [])
     with pytest.raises(ImageError, match="PNG holds a single picture, there are several pages"):
@@ -136,7 +136,7 @@ class Full(Pipe):
         raise OSError(28, "No space left on device")
 
 
-def test_a_closed_pipe_is_told_from_a_full_disk() -> None:
+def test_closed_pipe_and_full_disk_raise_different_errors() -> None:
     with pytest.raises(BrokenPipeError):
         write_picture(Closed(), Picture(RGB), format="PNG", name="stdout")
     with pytest.raises(ImageError) as caught:
@@ -145,7 +145,7 @@ def test_a_closed_pipe_is_told_from_a_full_disk() -> None:
     assert caught.value.hint == "free some space, or write to another disk"
 
 
-def test_what_a_stream_needs_to_be_told() -> None:
+def test_stream_needs_a_known_format() -> None:
     with pytest.raises(ArgumentError, match="it must be given for a stream: PNG"):
         write_picture(Pipe(), Picture(RGB), name="stdout")
     with pytest.raises(
@@ -168,7 +168,7 @@ def jpeg_of(quality: int | None) -> Image.Image:
 
 
 @pytest.mark.parametrize("quality", [None, 90, 100, 89, 20])
-def test_jpeg_has_the_quality_that_was_asked_for_and_full_colour_from_90_on(quality: int | None) -> None:
+def test_jpeg_quality_and_full_colour_from_90(quality: int | None) -> None:
     wanted = io.BytesIO()
     Image.new("RGB", (8, 8)).save(wanted, "JPEG", quality=95 if quality is None else quality)
     with jpeg_of(quality) as found, Image.open(wanted) as reference:
@@ -177,7 +177,7 @@ def test_jpeg_has_the_quality_that_was_asked_for_and_full_colour_from_90_on(qual
     assert (factors == {(1, 1)}) is (quality is None or quality >= 90)
 
 
-def test_webp_loses_something_only_where_a_quality_is_asked_for(rng: np.random.Generator) -> None:
+def test_webp_is_lossy_only_with_a_quality(rng: np.random.Generator) -> None:
     pixels = rng.integers(256, size=(16, 16, 3), dtype=np.uint8)
     alpha = rng.integers(2, size=(16, 16), dtype=np.uint8) * np.uint8(255)
     sizes = []
@@ -192,12 +192,12 @@ def test_webp_loses_something_only_where_a_quality_is_asked_for(rng: np.random.G
     assert sizes[1] < sizes[2] < sizes[0]
 
 
-def test_which_formats_lose_something() -> None:
+def test_jpeg_and_webp_with_a_quality_are_lossy() -> None:
     assert [name for name in dict.fromkeys(FORMATS.values()) if is_lossy(name)] == ["JPEG"]
     assert [name for name in dict.fromkeys(FORMATS.values()) if is_lossy(name, 95)] == ["JPEG", "WEBP"]
 
 
-def test_a_format_by_its_short_name() -> None:
+def test_format_by_its_short_name() -> None:
     assert [format_named(name) for name in ("png", "JPG", "jpeg", "tif", "webp")] == [
         *("PNG", "JPEG", "JPEG", "TIFF", "WEBP"),
     ]
@@ -205,7 +205,7 @@ def test_a_format_by_its_short_name() -> None:
         format_named("gif")
 
 
-def test_whether_a_format_holds_a_picture_is_known_before_it_is_written() -> None:
+def test_check_holds_refuses_unsupported_pictures() -> None:
     check_holds("`it`", Picture(DEEP[..., None]), "PNG")
     with pytest.raises(ImageError, match=r"^`it`: WEBP cannot hold 16 bits per channel$"):
         check_holds("`it`", Picture(DEEP[..., None]), "WEBP")

@@ -15,7 +15,7 @@ from n2n_cli.info.machine import blas_of_build, describe_system
 from n2n_cli.system import blas, cpu
 
 
-def test_versions_processor_and_libraries() -> None:
+def test_machine_is_described_by_versions_processor_and_libraries() -> None:
     system = describe_system()
     versions = (n2n_cli.__version__, platform.python_version(), np.__version__)
     assert (system.n2n, system.python, system.numpy) == versions
@@ -31,7 +31,7 @@ def test_versions_processor_and_libraries() -> None:
 
 @pytest.fixture
 def one_core() -> Iterator[None]:
-    """Let this thread run on one core only."""
+    """Bind this thread to one core."""
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("this system does not bind a process to cores")
     cores = os.sched_getaffinity(0)
@@ -55,11 +55,11 @@ def test_one_core_is_measured_once() -> None:
         ({}, "unknown"),
     ],
 )
-def test_name_of_the_blas_library_that_numpy_was_built_with(build: Any, name: str) -> None:
+def test_blas_name_of_the_numpy_build(build: Any, name: str) -> None:
     assert blas_of_build(build) == name
 
 
-def test_an_unknown_blas_library_is_named_by_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_blas_library_is_named_by_the_numpy_build(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blas, "open_blas", lambda: None)
     system = describe_system()
     build: Any = np.show_config(mode="dicts")

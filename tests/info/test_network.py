@@ -1,4 +1,4 @@
-"""Facts about networks, counted by hand."""
+"""Facts about networks, compared with values computed by hand."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def small_config() -> Config:
 # Networks
 
 
-def test_layer_by_layer() -> None:
+def test_network_is_described_layer_by_layer() -> None:
     config = small_config()
     network = describe_network(config.network.build(), config, "here")
     assert network.layers == (
@@ -55,7 +55,7 @@ def test_layer_by_layer() -> None:
     assert (network.epoch, network.validation_psnr, network.noisy_validation_psnr) == (None, None, None)
 
 
-def test_what_it_is_trained_on_is_the_configuration_s(tmp_path: Path) -> None:
+def test_training_data_is_that_of_the_configuration(tmp_path: Path) -> None:
     config = small_config().override("data.noise", "pixelate:4", "").override("train.seed", 7, "")
     config = config.override("train.epochs", 3, "").override("data.source", "photos", "")
     network = describe_network(config.network.build(), config, "here")
@@ -66,7 +66,7 @@ def test_what_it_is_trained_on_is_the_configuration_s(tmp_path: Path) -> None:
         assert describe_network(config.network.build(), config, "here").noise == "the pairs' own"
 
 
-def test_the_founding_network() -> None:
+def test_founding_network_has_known_size_and_cost() -> None:
     network = describe_source("ee559")
     assert network.parameters == 71_475
     assert network.macs_per_pixel * 32 * 32 == 24_219_648
@@ -82,19 +82,19 @@ def test_the_founding_network() -> None:
         ([Conv2d(1, 1, 3, padding=1), Conv2d(1, 1, (3, 1), padding=(1, 0))], (5, 3)),
         ([NearestUpsampling((1, 2)), Conv2d(1, 1, (3, 2), (1, 2), (1, 0))], (3, 1)),
         ([Conv2d(1, 1, 2, 2), NearestUpsampling(2), Conv2d(1, 1, 3, 1, 1)], (4, 4)),
-        # Of two pixels that come from one, the second sees the next one, too.
+        # Of two upsampled pixels, the second also depends on the next one.
         ([Conv2d(1, 1, 2, 2), NearestUpsampling(2), Conv2d(1, 1, 2)], (4, 4)),
     ],
 )  # fmt: skip
-def test_receptive_field(layers: list[Any], size: Pair) -> None:
+def test_receptive_field_is_computed(layers: list[Any], size: Pair) -> None:
     network = Sequential(*layers)
     assert (receptive_field(network, 0), receptive_field(network, 1)) == size
 
 
-def test_the_receptive_field_is_what_the_gradient_reaches(rng: np.random.Generator) -> None:
+def test_receptive_field_is_the_extent_of_the_gradient(rng: np.random.Generator) -> None:
     network = load_config("ee559").network.build(rng=rng)
     for _, parameter in network.named_parameters():
-        parameter.data[...] = np.abs(parameter.data)  # so that no path is cut off by a ReLU, nor cancels another
+        parameter.data[...] = np.abs(parameter.data)  # no path is blocked by a ReLU or cancels another
     sizes = []
     for i in range(24, 28):
         y = Sequential(*list(network)[:-1])
@@ -105,10 +105,10 @@ def test_the_receptive_field_is_what_the_gradient_reaches(rng: np.random.Generat
     assert max(sizes) == receptive_field(network, 0)
 
 
-# Where a network is read from
+# Sources
 
 
-def test_a_checkpoint_tells_how_far_it_has_come(tmp_path: Path) -> None:
+def test_checkpoint_states_epoch_and_scores(tmp_path: Path) -> None:
     path = tmp_path / "a.pth"
     Model.from_config(small_config()).save(path, epoch=4, psnr=21.5, noisy_psnr=20.0)
     network = describe_source(str(path))
@@ -117,7 +117,7 @@ def test_a_checkpoint_tells_how_far_it_has_come(tmp_path: Path) -> None:
     assert network.layers == describe_network(small_config().network.build(), small_config(), "").layers
 
 
-def test_facts_of_other_programs_are_left_out(tmp_path: Path) -> None:
+def test_invalid_facts_are_omitted(tmp_path: Path) -> None:
     path = tmp_path / "a.pth"
     Model.from_config(small_config()).save(path, epoch="four", psnr=[1], noisy_psnr="x")
     network = describe_source(str(path))
@@ -134,7 +134,7 @@ def test_weights_alone_need_a_configuration(tmp_path: Path) -> None:
         describe_source(str(path), load_config("ee559"))
 
 
-def test_what_is_taken_for_a_checkpoint(tmp_path: Path) -> None:
+def test_checkpoints_are_recognised_by_content_or_suffix(tmp_path: Path) -> None:
     checkpoint, text = tmp_path / "weights", tmp_path / "config"
     Model.from_config(small_config()).save(tmp_path / "a.pth")
     checkpoint.write_bytes((tmp_path / "a.pth").read_bytes())
@@ -150,14 +150,14 @@ def test_what_is_taken_for_a_checkpoint(tmp_path: Path) -> None:
         describe_source("missing")
 
 
-def test_the_layers_of_containers_stand_behind_them_and_count() -> None:
+def test_layers_of_containers_are_listed_and_counted() -> None:
     config = Config.from_tables({"network": {"channels": 3, "layers": UNET}, "data": {"size": 16}}, "test")
     network = config.network.build()
-    told = describe_network(network, config, "")
-    assert told.parameters == sum(parameter.size for parameter, _ in network.param())
-    rows = {layer.name: layer for layer in told.layers}
+    described = describe_network(network, config, "")
+    assert described.parameters == sum(parameter.size for parameter, _ in network.param())
+    rows = {layer.name: layer for layer in described.layers}
     assert list(rows)[3:8] == ["3", "3.0", "3.1", "3.2", "3.3"]
     assert (rows["3"].module, rows["3"].output, rows["3"].parameters) == ("SkipConcat", (12, 8, 8), 0)
     assert (rows["3.1"].output, rows["3.1"].macs_per_pixel) == ((7, 4, 4), 6 * 7 * 9 / 16)
-    assert rows["3.3.3"].macs_per_pixel == 8 * 5 * 4 / 64  # transposed: by the pixels that go in
-    assert told.macs_per_pixel == sum(layer.macs_per_pixel for layer in told.layers)
+    assert rows["3.3.3"].macs_per_pixel == 8 * 5 * 4 / 64  # transposed convolution: per input pixel
+    assert described.macs_per_pixel == sum(layer.macs_per_pixel for layer in described.layers)

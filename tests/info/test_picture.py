@@ -1,4 +1,4 @@
-"""Facts of picture files, each of which was written here."""
+"""Facts about image files that the tests write."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def noise(sigma: float, dtype: type[np.generic], *shape: int) -> Array:
     return values
 
 
-def test_every_fact_of_a_colour_picture(tmp_path: Path) -> None:
+def test_facts_of_a_colour_picture(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     alpha = np.full((120, 150), 255, np.uint8)
     write_picture(path, Picture(noise(20, np.uint8, 120, 150, 3), alpha, {"dpi": (300.0, 300.0), "icc_profile": b"x"}))
@@ -52,7 +52,7 @@ def test_every_fact_of_a_colour_picture(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("dtype", "name", "bits"), [(np.uint16, "uint16", 16), (np.float32, "float32", 32), (np.uint8, "uint8", 8)]
 )
-def test_depths_of_gray(dtype: type[np.generic], name: str, bits: int, tmp_path: Path) -> None:
+def test_bit_depths_of_gray_pictures(dtype: type[np.generic], name: str, bits: int, tmp_path: Path) -> None:
     write_picture(tmp_path / "a.tif", Picture(noise(10, dtype, 200, 150, 1)))
     facts = describe_picture(str(tmp_path / "a.tif"))
     assert (facts.format, facts.number_type, facts.bits, facts.channels) == ("TIFF", name, bits, 1)
@@ -68,13 +68,13 @@ def test_pages_are_counted_and_the_first_described(tmp_path: Path) -> None:
     assert math.isnan(facts.noise.sigma)
 
 
-def test_the_format_is_the_file_s_and_not_the_name_s(tmp_path: Path) -> None:
+def test_format_is_that_of_the_content(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.jpg", Picture(np.zeros((3, 4, 1), np.uint8)))
     (tmp_path / "a.jpg").rename(tmp_path / "b.png")
     assert describe_picture(str(tmp_path / "b.png")).format == "JPEG"
 
 
-def test_what_is_taken_for_a_picture(tmp_path: Path) -> None:
+def test_pictures_are_recognised(tmp_path: Path) -> None:
     for ending in ("png", "jpg", "tif", "webp"):
         write_picture(tmp_path / f"a.{ending}", Picture(np.zeros((3, 4, 3), np.uint8)))
         (tmp_path / f"a.{ending}").rename(tmp_path / ending)
@@ -84,7 +84,7 @@ def test_what_is_taken_for_a_picture(tmp_path: Path) -> None:
     assert not any(is_picture(name) for name in (str(tmp_path / "text"), str(tmp_path), "default", "a.pth", "a\0"))
 
 
-def test_a_damaged_picture_is_told(tmp_path: Path) -> None:
+def test_damaged_picture_is_refused(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.png", Picture(noise(20, np.uint8, 50, 60, 3)))
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:3000])
     for name in ("a.png", "missing.png"):
@@ -93,7 +93,7 @@ def test_a_damaged_picture_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"\0\0\0\x18ftypheic" + bytes(99), b"NRRD0004", b"%PDF-1.7", b"\x1f\x8b\x08"])
-def test_a_file_of_another_kind_is_named_and_not_taken_for_a_configuration(data: bytes, tmp_path: Path) -> None:
+def test_unsupported_format_is_named(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.x").write_bytes(data)
     assert is_picture(str(tmp_path / "a.x"))
     with pytest.raises(ImageError, match=r"; supported are PNG, JPEG, TIFF, WebP, BMP, FITS and MRC$"):

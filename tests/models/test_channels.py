@@ -1,4 +1,4 @@
-"""Networks for images of other channels than their own."""
+"""Networks applied to images with another number of channels."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ def predictor(channels: int, rng: np.random.Generator, threads: int = 1) -> Pred
     return Predictor.of(Sequential(Residual(conv(channels, 3, rng), conv(channels, 3, rng))), threads=threads)
 
 
-def test_gray_goes_through_as_equal_channels_and_comes_back_as_their_mean(rng: np.random.Generator) -> None:
+def test_gray_image_is_denoised_as_the_mean_of_equal_channels(rng: np.random.Generator) -> None:
     colour = predictor(3, rng)
     gray = colour.for_channels(1)
     x = rng.random((2, 1, 20, 30), dtype=np.float32)
     wanted = colour.predict(x.repeat(3, axis=1)).mean(axis=1, keepdims=True)
     assert gray.channels == 1
-    for _ in range(3):  # also on tape
+    for _ in range(3):  # the second and third on tape
         assert gray.predict(x) == pytest.approx(wanted, abs=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_of_other_images_each_channel_goes_through_by_itself(channels: int, rng: np.random.Generator) -> None:
+def test_channels_of_other_images_are_denoised_independently(channels: int, rng: np.random.Generator) -> None:
     network = predictor(channels, rng, threads=2)
     x = rng.random((2, 5, 20, 30), dtype=np.float32)
     found = network.for_channels(5).predict(x)
@@ -34,11 +34,11 @@ def test_of_other_images_each_channel_goes_through_by_itself(channels: int, rng:
     assert found == pytest.approx(np.stack(wanted, axis=1), abs=1e-6)
 
 
-def test_images_of_other_channels_than_were_said_are_refused(rng: np.random.Generator) -> None:
+def test_image_with_undeclared_channels_is_refused(rng: np.random.Generator) -> None:
     with pytest.raises(ShapeError):
         predictor(3, rng).for_channels(1).predict(np.zeros((1, 2, 20, 30), np.float32))
 
 
-def test_a_predictor_for_the_same_channels_is_itself(rng: np.random.Generator) -> None:
+def test_predictor_of_the_same_channels_is_the_same_object(rng: np.random.Generator) -> None:
     same = predictor(3, rng)
     assert same.for_channels(3) is same

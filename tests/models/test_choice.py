@@ -1,4 +1,4 @@
-"""The bundled model, and which model is meant."""
+"""Bundled model, and choice of the model."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def photo() -> Model:
     return Model.from_checkpoint(PHOTO, threads=1)
 
 
-def test_it_is_small_and_says_what_it_was_trained_on(photo: Model) -> None:
+def test_bundled_model_is_small_and_states_its_training_noise(photo: Model) -> None:
     assert PHOTO.stat().st_size < 4_000_000
     assert photo.config.data.noise == "grain:0-50,0-1"
     assert (PHOTO.parent / "MODEL_CARD.md").is_file()
 
 
 @pytest.mark.parametrize(("sigma_255", "gain"), [(10, 2), (25, 5), (50, 7)])
-def test_it_removes_noise_of_any_strength_that_it_is_not_told(photo: Model, sigma_255: int, gain: float) -> None:
+def test_bundled_model_removes_noise_of_unknown_strength(photo: Model, sigma_255: int, gain: float) -> None:
     clean = np.moveaxis(dead_leaves(1, 128, seed=5, threads=1)[0] / np.float32(255), -1, 0)
     noise = np.random.default_rng(0).normal(0, sigma_255 / 255, clean.shape).astype(np.float32)
     denoised = denoise(photo, clean + noise)
@@ -40,15 +40,15 @@ def test_it_removes_noise_of_any_strength_that_it_is_not_told(photo: Model, sigm
 
 @pytest.mark.parametrize("level", [0, 128, 255])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_flat_pictures_stay_as_they_are(photo: Model, level: int, channels: int) -> None:
+def test_bundled_model_keeps_constant_pictures(photo: Model, level: int, channels: int) -> None:
     picture = Picture(np.full((80, 90, channels), level, np.uint8))
     change: Array = np.abs(denoise_picture(photo, picture).pixels.astype(int) - level)
     assert change[24:-24, 24:-24].max() <= 1
-    assert change.max() <= 8  # at the edges, where the layers see zeros beyond the picture
+    assert change.max() <= 8  # at the edges, where layers read zero padding
     assert change.mean() < 0.5
 
 
-def test_a_name_a_file_the_newest_run_or_the_bundled_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_by_name_file_newest_run_or_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert choose_model("photo").path == PHOTO
     assert choose_model("other.pth").path == Path("other.pth")
@@ -62,7 +62,7 @@ def test_a_name_a_file_the_newest_run_or_the_bundled_one(tmp_path: Path, monkeyp
     assert choose_model("photo").path == Path("photo"), "a file of the name is meant first"
 
 
-def test_no_model_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_bundled_model_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("n2n_cli.models.choice.FOLDER", tmp_path)
     with pytest.raises(CheckpointError, match="there is no model"):

@@ -1,4 +1,4 @@
-"""Checkpoints without what only training needs."""
+"""Export of checkpoints without the state that only training needs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def checkpoint(tmp_path: Path) -> Path:
     return tmp_path / "last.pth"
 
 
-def test_weights_configuration_and_scores_stay(checkpoint: Path, tmp_path: Path) -> None:
+def test_weights_configuration_and_scores_are_exported(checkpoint: Path, tmp_path: Path) -> None:
     export(checkpoint, tmp_path / "out.pth")
     before, after = read_checkpoint(checkpoint), read_checkpoint(tmp_path / "out.pth")
     assert set(after) == {"model", "epoch", "psnr", "noisy_psnr", "config"}
@@ -37,7 +37,7 @@ def test_weights_configuration_and_scores_stay(checkpoint: Path, tmp_path: Path)
     assert (tmp_path / "out.pth").stat().st_size < checkpoint.stat().st_size / 2.5
 
 
-def test_half_the_bytes_and_nearly_the_same_pictures(
+def test_half_precision_gives_nearly_the_same_output(
     checkpoint: Path, tmp_path: Path, rng: np.random.Generator
 ) -> None:
     export(checkpoint, tmp_path / "out.pth", half=True)
@@ -48,7 +48,7 @@ def test_half_the_bytes_and_nearly_the_same_pictures(
     assert 0 < np.abs(whole - half).max() < 1e-3
 
 
-def test_a_weight_too_large_for_half_the_bytes_writes_nothing(checkpoint: Path, tmp_path: Path) -> None:
+def test_weight_too_large_for_half_precision_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     tree = read_checkpoint(checkpoint)
     tree["model"]["2.weight"][0, 0, 0, 0] = 70_000
     write_checkpoint(checkpoint, tree)
@@ -71,14 +71,14 @@ def test_weights_that_do_not_fit_their_configuration_are_refused(checkpoint: Pat
 
 
 def scaled(source: Path, target: Path, factor: float) -> Path:
-    """A checkpoint whose weights are those of another, times a factor."""
+    """Write a checkpoint with the weights of another, times a factor."""
     tree = read_checkpoint(source)
     tree["model"] = {name: values * np.float32(factor) for name, values in tree["model"].items()}
     write_checkpoint(target, tree)
     return target
 
 
-def test_the_mean_of_several_has_no_scores(checkpoint: Path, tmp_path: Path) -> None:
+def test_average_of_checkpoints_has_no_scores(checkpoint: Path, tmp_path: Path) -> None:
     others = [scaled(checkpoint, tmp_path / f"{factor}.pth", factor) for factor in (0, 5)]
     export(checkpoint, tmp_path / "out.pth", average=others)
     before, after = read_checkpoint(checkpoint), read_checkpoint(tmp_path / "out.pth")
@@ -92,13 +92,13 @@ def test_the_mean_of_several_has_no_scores(checkpoint: Path, tmp_path: Path) -> 
         np.testing.assert_allclose(values, before["model"][name] / 2, rtol=2e-3, atol=1e-6)
 
 
-def test_a_mean_too_large_for_half_the_bytes_is_not_blamed_on_the_first(checkpoint: Path, tmp_path: Path) -> None:
+def test_average_too_large_for_half_precision_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     large = scaled(checkpoint, tmp_path / "large.pth", 1e7)
     with pytest.raises(CheckpointError, match=r"^the mean has weights in `0.weight` that are too large"):
         export(checkpoint, tmp_path / "out.pth", average=[large], half=True)
 
 
-def test_there_is_no_mean_of_networks_with_other_activations(checkpoint: Path, tmp_path: Path) -> None:
+def test_average_of_networks_with_other_activations_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     layers = [
         {"type": "LeakyReLU"} if layer["type"] == "ReLU" else layer for layer in load_config("ee559").network.layers
     ]
@@ -108,12 +108,12 @@ def test_there_is_no_mean_of_networks_with_other_activations(checkpoint: Path, t
     with pytest.raises(CheckpointError, match=r"leaky.pth`: it holds another network$") as caught:
         export(checkpoint, tmp_path / "out.pth", average=[tmp_path / "leaky.pth"])
     assert caught.value.hint == "average checkpoints of the same network; `n2n info FILE` shows a network"
-    state_dict = read_checkpoint(tmp_path / "leaky.pth")["model"]  # says nothing of its activations
+    state_dict = read_checkpoint(tmp_path / "leaky.pth")["model"]  # does not name its activations
     write_checkpoint(tmp_path / "leaky.pth", state_dict)
     export(checkpoint, tmp_path / "out.pth", average=[tmp_path / "leaky.pth"])
 
 
-def test_there_is_no_mean_of_different_networks(checkpoint: Path, tmp_path: Path) -> None:
+def test_average_of_different_networks_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     answer = n2n("export", checkpoint, tmp_path / "out.pth", "--average", "photo")
     assert answer.code == 1
     assert re.match(r"error: `.*photo\.pth`: it holds another network\n", answer.err)
@@ -125,7 +125,7 @@ def test_there_is_no_mean_of_different_networks(checkpoint: Path, tmp_path: Path
     assert not (tmp_path / "out.pth").exists()
 
 
-def test_the_commands(checkpoint: Path, tmp_path: Path) -> None:
+def test_export_and_models_commands_print_sizes(checkpoint: Path, tmp_path: Path) -> None:
     answer = n2n("export", "--half", checkpoint, tmp_path / "out.pth")
     size = (tmp_path / "out.pth").stat().st_size
     assert answer == (0, f"{tmp_path / 'out.pth'}: {size:,} bytes\n", "")
@@ -135,7 +135,7 @@ def test_the_commands(checkpoint: Path, tmp_path: Path) -> None:
     assert '"model": "photo"' in n2n("models", "--json").out
 
 
-def test_a_bundled_model_is_described_and_measured_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bundled_model_by_name_in_info_and_eval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     photo(tmp_path / "photos" / "0.png", (32, 32, 3))
     assert "178x178 pixels" in n2n("info", "photo").out
@@ -150,7 +150,7 @@ def facts_of(onnxruntime: Any, path: Path) -> dict[str, str]:
 
 
 @pytest.mark.onnx
-def test_an_onnx_file_says_what_it_is(checkpoint: Path, tmp_path: Path, onnxruntime: Any) -> None:
+def test_onnx_file_has_metadata(checkpoint: Path, tmp_path: Path, onnxruntime: Any) -> None:
     write_checkpoint(checkpoint, {**read_checkpoint(checkpoint), "license": "CC-BY-4.0"})
     export_onnx(checkpoint, tmp_path / "out.onnx")
     facts = facts_of(onnxruntime, tmp_path / "out.onnx")
@@ -169,7 +169,7 @@ def test_an_onnx_file_says_what_it_is(checkpoint: Path, tmp_path: Path, onnxrunt
 
 
 @pytest.mark.onnx
-def test_the_bundled_model_comes_with_its_card(tmp_path: Path, onnxruntime: Any) -> None:
+def test_onnx_file_of_the_bundled_model_has_its_card(tmp_path: Path, onnxruntime: Any) -> None:
     assert n2n("export", "--onnx", "--half", "photo", tmp_path / "half.onnx").code == 0
     facts = facts_of(onnxruntime, tmp_path / "half.onnx")
     assert facts["source"] == "photo"
@@ -178,14 +178,14 @@ def test_the_bundled_model_comes_with_its_card(tmp_path: Path, onnxruntime: Any)
 
 
 @pytest.mark.onnx
-def test_a_name_that_is_no_unicode_is_escaped(checkpoint: Path, tmp_path: Path, onnxruntime: Any) -> None:
+def test_name_that_is_no_unicode_is_escaped(checkpoint: Path, tmp_path: Path, onnxruntime: Any) -> None:
     checkpoint = checkpoint.rename(tmp_path / "a\udcff.pth")
     export_onnx(checkpoint, tmp_path / "out.onnx")
     assert facts_of(onnxruntime, tmp_path / "out.onnx")["source"] == "a\\udcff.pth"
 
 
 @pytest.mark.onnx
-def test_a_mean_as_onnx_computes_with_the_mean(
+def test_average_as_onnx_equals_the_average_checkpoint(
     checkpoint: Path, tmp_path: Path, rng: np.random.Generator, onnxruntime: Any
 ) -> None:
     other = scaled(checkpoint, tmp_path / "other.pth", 3)
@@ -201,9 +201,7 @@ def test_a_mean_as_onnx_computes_with_the_mean(
 
 
 @pytest.mark.onnx
-def test_a_transform_of_measured_values_is_written_down_and_noted(
-    checkpoint: Path, tmp_path: Path, onnxruntime: Any
-) -> None:
+def test_transform_of_measured_values_is_stored_and_noted(checkpoint: Path, tmp_path: Path, onnxruntime: Any) -> None:
     tree = read_checkpoint(checkpoint)
     tree["config"]["data"]["values"] = "linear:91.0~185.0"
     write_checkpoint(checkpoint, tree)
@@ -224,7 +222,7 @@ def test_a_transform_of_measured_values_is_written_down_and_noted(
 
 
 @pytest.mark.onnx
-def test_without_a_checkpoint_the_newest_is_exported(
+def test_newest_checkpoint_is_exported_by_default(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, onnxruntime: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -237,7 +235,7 @@ def test_without_a_checkpoint_the_newest_is_exported(
     assert answer == (0, f"model.onnx: {size:,} bytes\n", "model: runs/a/last.pth\n")
 
 
-def test_the_name_of_the_file_has_to_fit_its_format(checkpoint: Path, tmp_path: Path) -> None:
+def test_suffix_must_fit_the_format(checkpoint: Path, tmp_path: Path) -> None:
     kept = checkpoint.read_bytes()
     hint = "`--onnx` writes `model.onnx`, and without it `model.pth` is written"
     out = tmp_path / "out.pth"

@@ -1,4 +1,4 @@
-"""Model: learns, predicts pictures of any size, and goes to and from files."""
+"""Model: training, prediction, checkpoints and errors."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def torch_twin(torch: Any) -> Any:
 # Training
 
 
-def test_it_overfits_one_pair(rng: np.random.Generator) -> None:
+def test_model_overfits_one_pair(rng: np.random.Generator) -> None:
     model = small_model(lr=5)
     x, target = uniform(rng, 1, 3, 4, 6), uniform(rng, 1, 3, 4, 6)
     losses = model.train(x, target, 1000)
@@ -69,11 +69,11 @@ def test_it_overfits_one_pair(rng: np.random.Generator) -> None:
     assert np.mean(np.square(model.predict(x) - target)) == pytest.approx(losses[-1], rel=0.1)
 
 
-def test_a_step_is_the_formula_of_its_parts(rng: np.random.Generator) -> None:
+def test_step_combines_loss_backward_and_optimizer(rng: np.random.Generator) -> None:
     model, other = small_model(lr=0.5), small_model(lr=0.5)
     noisy, target = uniform(rng, 3, 3, 6, 8), uniform(rng, 3, 3, 6, 8)
     for parameter, grad in other.network.param():
-        grad.fill(1)  # of an earlier step: has to be forgotten
+        grad.fill(1)  # left by an earlier step; must be cleared
         assert parameter.any()
     loss = other.step(noisy, target)
     assert loss == pytest.approx(model.criterion(model.network(noisy), target), rel=1e-6)
@@ -84,27 +84,15 @@ def test_a_step_is_the_formula_of_its_parts(rng: np.random.Generator) -> None:
         np.testing.assert_allclose(ours, wanted, atol=1e-6)
 
 
-def test_a_batch_that_goes_in_several_passes_is_one_step(rng: np.random.Generator) -> None:
-    model, other = small_model(), small_model()
-    noisy, target = uniform(rng, 19, 3, 48, 64), uniform(rng, 19, 3, 48, 64)
-    target[-1] = 1  # the last pass is unlike the others
-    loss = model.criterion(model.network(noisy), target)
-    model.network.backward(model.criterion.backward())
-    model.optimizer.step()
-    assert other.step(noisy, target) == pytest.approx(loss, rel=1e-6)
-    for (ours, _), (wanted, _) in zip(other.network.param(), model.network.param(), strict=True):
-        np.testing.assert_allclose(ours, wanted, atol=1e-6)
-
-
-def test_the_loss_of_an_epoch_is_the_mean_over_its_pairs(rng: np.random.Generator) -> None:
-    model = small_model(lr=1e-12)  # the weights stay
+def test_loss_of_an_epoch_is_the_mean_over_its_pairs(rng: np.random.Generator) -> None:
+    model = small_model(lr=1e-12)  # the weights hardly change
     noisy, target = uniform(rng, 5, 3, 4, 6), uniform(rng, 5, 3, 4, 6)
     target[0] = 7
     whole = model.criterion(model.network(noisy), target)
     assert model.train(noisy, target, 2, batch_size=2) == pytest.approx([whole, whole], rel=1e-6)
 
 
-def test_every_epoch_sees_every_pair_once_in_an_order_of_its_own(
+def test_every_epoch_uses_every_pair_once_in_its_own_order(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[float]] = []
@@ -122,21 +110,21 @@ def test_every_epoch_sees_every_pair_once_in_an_order_of_its_own(
     epochs = [seen[i] + seen[i + 1] + seen[i + 2] for i in range(0, 12, 3)]
     assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
     assert epochs[0] != epochs[1]
-    assert epochs[:2] == epochs[2:]  # the same generator, the same order
+    assert epochs[:2] == epochs[2:]  # the same generator gives the same order
 
 
-def test_noisy_pairs_teach_what_is_below_the_noise(rng: np.random.Generator) -> None:
+def test_noisy_pairs_teach_the_clean_picture(rng: np.random.Generator) -> None:
     clean = np.broadcast_to(np.array([0.2, 0.5, 0.8], np.float32)[:, None, None], (64, 3, 8, 8))
     noisy, target = (clean + rng.normal(0, 0.1, clean.shape).astype(np.float32) for _ in range(2))
     model = small_model(lr=2)
     losses = model.train(noisy, target, 40, batch_size=16, rng=rng)
     error = float(np.mean(np.square(model.predict(noisy) - clean)))
-    assert losses[-1] == pytest.approx(0.1**2, rel=0.1)  # the variance of the targets' noise
+    assert losses[-1] == pytest.approx(0.1**2, rel=0.1)  # the noise variance of the targets
     assert error < 0.1 * np.mean(np.square(noisy - clean))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_leaves_the_weights(value: float, rng: np.random.Generator) -> None:
+def test_infinite_loss_keeps_the_weights(value: float, rng: np.random.Generator) -> None:
     model, x = small_model(), uniform(rng, 3, 3, 4, 6)
     before, target = model.network.state_dict(), x.copy()
     target[2, 1, 3, 5] = value
@@ -146,17 +134,17 @@ def test_a_loss_that_is_not_finite_leaves_the_weights(value: float, rng: np.rand
     assert same_state(model.network.state_dict(), before)
 
 
-def test_inputs_and_targets_have_to_be_alike(rng: np.random.Generator) -> None:
+def test_inputs_and_targets_of_different_shapes_are_refused(rng: np.random.Generator) -> None:
     with pytest.raises(ShapeError, match=r"inputs have shape \(2, 3, 4, 6\), the targets \(2, 3, 6, 4\)"):
         small_model().train(uniform(rng, 2, 3, 4, 6), uniform(rng, 2, 3, 6, 4), 1)
 
 
-# Predicting
+# Prediction
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (2, 2), (5, 7), (8, 6), (31, 257)])
 @pytest.mark.parametrize("n", [1, 3])
-def test_it_predicts_any_number_of_pictures_of_any_size(n: int, size: Pair, rng: np.random.Generator) -> None:
+def test_predict_any_number_of_pictures_of_any_size(n: int, size: Pair, rng: np.random.Generator) -> None:
     model, x = small_model(), uniform(rng, n, 3, *size)
     before = x.copy()
     y = model.predict(x)
@@ -168,13 +156,13 @@ def test_it_predicts_any_number_of_pictures_of_any_size(n: int, size: Pair, rng:
         np.testing.assert_allclose(y[i], model.predict(x[i : i + 1])[0], atol=1e-6)
 
 
-def test_what_it_predicts_is_the_network_s_output(rng: np.random.Generator) -> None:
+def test_predict_equals_the_network_s_output(rng: np.random.Generator) -> None:
     model, x = small_model(), uniform(rng, 2, 3, 6, 8)
     np.testing.assert_allclose(model.predict(x), model.network(x), atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(101, 3, 4, 6), (9, 3, 128, 127)])
-def test_more_pictures_than_go_at_once(shape: tuple[int, ...], rng: np.random.Generator) -> None:
+def test_prediction_of_a_batch_equals_that_of_each_picture(shape: tuple[int, ...], rng: np.random.Generator) -> None:
     model, x = small_model(), uniform(rng, *shape)
     y = model.predict(x)
     assert y.shape == x.shape
@@ -183,12 +171,12 @@ def test_more_pictures_than_go_at_once(shape: tuple[int, ...], rng: np.random.Ge
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 5, 7), (2, 3, 0, 7), (2, 3, 5, 0)])
-def test_nothing_in_nothing_out(shape: tuple[int, ...]) -> None:
+def test_prediction_of_empty_arrays_is_empty(shape: tuple[int, ...]) -> None:
     assert small_model().predict(np.zeros(shape, np.float32)).shape == shape
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (3, 5, 7), (1, 1, 3, 5, 7)])
-def test_an_array_of_other_axes_is_refused(shape: tuple[int, ...]) -> None:
+def test_array_with_other_axes_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError) as caught:
         small_model().predict(np.zeros(shape, np.float32))
     assert caught.value.message == f"`predict` got an array of shape {shape}, it needs (N, C, H, W)"
@@ -206,26 +194,26 @@ def test_channels_of_a_network_without_a_configuration(channels: int, rng: np.ra
     assert Model(network, SGD(network.param()), MSE()).channels == channels
 
 
-def test_channels_of_a_configuration_are_what_it_says() -> None:
+def test_model_has_channels_of_its_configuration() -> None:
     layers = [{"type": "Conv2d", "in_channels": 2, "out_channels": 2, "kernel_size": 3, "padding": 1}]
     config = Config.from_tables(TABLES | {"network": {"channels": 2, "layers": layers}}, "test")
     assert Model.from_config(config).channels == 2
 
 
-def test_a_network_for_no_picture_has_no_channels(rng: np.random.Generator) -> None:
+def test_network_that_does_not_fit_images_is_refused(rng: np.random.Generator) -> None:
     for layer in (Conv2d(5, 5, 1, rng=rng), Conv2d(3, 3, 3, rng=rng)):
         network = Sequential(layer)
         with pytest.raises(ShapeError, match="takes no pictures of 1 to 4 channels"):
             Model(network, SGD(network.param()), MSE()).channels  # noqa: B018
 
 
-def test_after_predicting_it_can_train_on(rng: np.random.Generator) -> None:
+def test_training_continues_after_predict(rng: np.random.Generator) -> None:
     model, x = small_model(), uniform(rng, 1, 3, 4, 6)
     model.predict(x)
     assert model.step(x, x) > model.step(x, x)
 
 
-def test_results_do_not_depend_on_the_threads(rng: np.random.Generator) -> None:
+def test_results_do_not_depend_on_the_number_of_threads(rng: np.random.Generator) -> None:
     models = [Model.from_config(small_config(), threads=threads) for threads in (1, 2, 3)]
     noisy, target = uniform(rng, 11, 3, 8, 8), uniform(rng, 11, 3, 8, 8)
     losses = [model.train(noisy, target, 3, batch_size=6, rng=np.random.default_rng(1)) for model in models]
@@ -235,10 +223,10 @@ def test_results_do_not_depend_on_the_threads(rng: np.random.Generator) -> None:
     assert all(np.array_equal(outputs[0], y) for y in outputs)
 
 
-# Being asked, and going on
+# Interruption and resuming
 
 
-def test_it_asks_before_each_part_of_its_work(rng: np.random.Generator) -> None:
+def test_stop_callback_is_called_before_each_micro_batch(rng: np.random.Generator) -> None:
     model, asked = small_model(), 0
 
     def ask() -> None:
@@ -247,12 +235,12 @@ def test_it_asks_before_each_part_of_its_work(rng: np.random.Generator) -> None:
 
     model.executor.between = ask
     model.step(uniform(rng, 3, 3, 4, 6), uniform(rng, 3, 3, 4, 6))
-    assert asked == 3  # one part an image, of so few
+    assert asked == 3  # one micro-batch per image for so few images
     model.predict(uniform(rng, 2, 3, 4, 6))
     assert asked > 3
 
 
-def test_a_step_that_is_given_up_leaves_everything_as_it_was(rng: np.random.Generator) -> None:
+def test_interrupted_step_changes_nothing(rng: np.random.Generator) -> None:
     model = Model.from_config(small_config(optimizer="Adam", average=0.9), threads=2)
     other = Model.from_config(small_config(optimizer="Adam", average=0.9), threads=1)
     batches = [(uniform(rng, 9, 3, 4, 6), uniform(rng, 9, 3, 4, 6)) for _ in range(4)]
@@ -278,7 +266,7 @@ def test_a_step_that_is_given_up_leaves_everything_as_it_was(rng: np.random.Gene
 
 
 @pytest.mark.parametrize("keys", [{}, {"momentum": 0.9}, {"optimizer": "Adam", "average": 0.9}])
-def test_whether_all_that_it_would_save_is_finite(keys: dict[str, Any]) -> None:
+def test_is_finite_checks_everything_that_is_saved(keys: dict[str, Any]) -> None:
     model = Model.from_config(small_config(**keys))
     assert model.is_finite()
     kept = [array for arrays in model.optimizer.kept.values() for array in arrays]
@@ -294,9 +282,7 @@ def test_whether_all_that_it_would_save_is_finite(keys: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("keys", [{}, {"momentum": 0.9}, {"optimizer": "Adam", "average": 0.9, "clip_norm": 0.1}])
-def test_a_resumed_model_trains_on_as_the_one_that_saved(
-    keys: dict[str, Any], tmp_path: Path, rng: np.random.Generator
-) -> None:
+def test_resumed_model_trains_as_the_saved_one(keys: dict[str, Any], tmp_path: Path, rng: np.random.Generator) -> None:
     model, other = (Model.from_config(small_config(seed=seed, **keys)) for seed in (1, 2))
     batches = [(uniform(rng, 4, 3, 8, 8), uniform(rng, 4, 3, 8, 8)) for _ in range(6)]
     for batch in batches[:3]:
@@ -314,7 +300,7 @@ def test_a_resumed_model_trains_on_as_the_one_that_saved(
         == {"model", "optimizer", "config"} | ({"own_weights", "averaged_steps"} if "average" in keys else set())
     )
     for tree in trees:
-        del tree["config"]  # which names the seed
+        del tree["config"]  # it contains the seed
     write_checkpoint(tmp_path / "a.pth", trees[0])
     write_checkpoint(tmp_path / "b.pth", trees[1])
     assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "b.pth").read_bytes()
@@ -334,7 +320,7 @@ def test_a_resumed_model_trains_on_as_the_one_that_saved(
         ({"optimizer": {}}, "`lr` is missing"),
     ],
 )
-def test_what_is_wrong_with_a_checkpoint_is_told(wrong: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_invalid_checkpoint_is_refused(wrong: dict[str, Any], message: str, tmp_path: Path) -> None:
     model, path = Model.from_config(small_config(optimizer="Adam", average=0.9)), tmp_path / "a.pth"
     model.save(path)
     write_checkpoint(path, read_checkpoint(path) | wrong)
@@ -348,7 +334,7 @@ def test_what_is_wrong_with_a_checkpoint_is_told(wrong: dict[str, Any], message:
 # Files
 
 
-def test_save_and_load_give_the_same_model(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_save_and_load_round_trip(tmp_path: Path, rng: np.random.Generator) -> None:
     model, x = small_model(lr=0.25), uniform(rng, 2, 3, 5, 7)
     model.train(uniform(rng, 4, 3, 4, 6), uniform(rng, 4, 3, 4, 6), 2)
     model.save(tmp_path / "a.pth")
@@ -361,7 +347,7 @@ def test_save_and_load_give_the_same_model(tmp_path: Path, rng: np.random.Genera
     assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "b.pth").read_bytes()
 
 
-def test_facts_are_those_of_the_file_that_was_loaded_last(tmp_path: Path) -> None:
+def test_facts_are_those_of_the_last_loaded_file(tmp_path: Path) -> None:
     model = small_model()
     model.save(tmp_path / "a.pth", epoch=4)
     write_checkpoint(tmp_path / "b.pth", model.network.state_dict())
@@ -372,7 +358,7 @@ def test_facts_are_those_of_the_file_that_was_loaded_last(tmp_path: Path) -> Non
     assert model.facts == {}
 
 
-def test_a_model_of_a_network_has_no_configuration() -> None:
+def test_model_of_a_network_has_no_configuration() -> None:
     with pytest.raises(ConfigError) as caught:
         small_model().config  # noqa: B018
     assert caught.value.message == "this model has no configuration: it was built from a network"
@@ -380,16 +366,7 @@ def test_a_model_of_a_network_has_no_configuration() -> None:
     assert Model.from_config(small_config(seed=5)).config == small_config(seed=5)
 
 
-def test_a_loaded_model_trains_on(tmp_path: Path, rng: np.random.Generator) -> None:
-    model, other, x = small_model(), small_model(), uniform(rng, 4, 3, 4, 6)
-    model.train(x, x, 3)
-    model.save(tmp_path / "a.pth")
-    other.load(tmp_path / "a.pth")
-    assert model.step(x, x) == other.step(x, x)
-    assert same_state(model.network.state_dict(), other.network.state_dict())
-
-
-def test_a_checkpoint_holds_all_that_makes_the_model_again(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_model_from_a_checkpoint_predicts_the_same(tmp_path: Path, rng: np.random.Generator) -> None:
     model, x = Model.from_config(small_config(seed=5)), uniform(rng, 2, 3, 5, 7)
     model.train(uniform(rng, 4, 3, 8, 8), uniform(rng, 4, 3, 8, 8), 1)
     model.save(tmp_path / "a.pth", epoch=4, psnr=21.5)
@@ -404,13 +381,13 @@ def test_a_checkpoint_holds_all_that_makes_the_model_again(tmp_path: Path, rng: 
     assert (tree["epoch"], tree["psnr"]) == (4, 21.5)
 
 
-def test_the_seed_draws_the_weights() -> None:
+def test_weights_depend_on_the_seed() -> None:
     states = [Model.from_config(small_config(seed=seed)).network.state_dict() for seed in (1, 1, 2)]
     assert same_state(states[0], states[1])
     assert not any(np.array_equal(states[0][name], states[2][name]) for name in states[0])
 
 
-def test_weights_without_a_network_need_its_configuration(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_weights_alone_need_a_configuration(tmp_path: Path, rng: np.random.Generator) -> None:
     model, x = small_model(), uniform(rng, 1, 3, 5, 7)
     path = tmp_path / "weights.pth"
     write_checkpoint(path, model.network.state_dict())
@@ -431,7 +408,7 @@ def test_weights_of_a_wrapped_network_are_found(tmp_path: Path, rng: np.random.G
     np.testing.assert_array_equal(model.predict(x), other.predict(x))
 
 
-def test_a_hint_does_not_ask_for_the_configuration_that_was_given(tmp_path: Path) -> None:
+def test_hint_names_the_given_configuration(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     write_checkpoint(path, {"0.weight": np.ones(1)})
     with pytest.raises(CheckpointError) as caught:
@@ -440,7 +417,7 @@ def test_a_hint_does_not_ask_for_the_configuration_that_was_given(tmp_path: Path
     assert caught.value.hint == "`test` describes another network; `n2n info test` shows it"
 
 
-def test_what_does_not_fit_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_are_refused_whole(tmp_path: Path) -> None:
     path, model = tmp_path / "a.pth", small_model()
     before = model.network.state_dict()
     state = {**model.network.state_dict(), "3.bias": np.zeros(4, np.float32), "9.weight": np.zeros(2, np.float32)}
@@ -466,7 +443,7 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.torch
-def test_a_state_dict_of_pytorch_makes_a_model(torch: Any, tmp_path: Path, rng: np.random.Generator) -> None:
+def test_model_from_a_state_dict_of_pytorch(torch: Any, tmp_path: Path, rng: np.random.Generator) -> None:
     torch.manual_seed(0)
     twin, path, x = torch_twin(torch), tmp_path / "torch.pth", uniform(rng, 2, 3, 6, 8)
     for tree in (twin.state_dict(), {"model": twin.state_dict(), "epoch": 3}):
@@ -476,7 +453,7 @@ def test_a_state_dict_of_pytorch_makes_a_model(torch: Any, tmp_path: Path, rng: 
 
 
 @pytest.mark.torch
-def test_pytorch_loads_our_checkpoint(torch: Any, tmp_path: Path, rng: np.random.Generator) -> None:
+def test_pytorch_loads_a_checkpoint_of_n2n(torch: Any, tmp_path: Path, rng: np.random.Generator) -> None:
     model, x = Model.from_config(small_config()), uniform(rng, 2, 3, 6, 8)
     model.train(uniform(rng, 4, 3, 8, 8), uniform(rng, 4, 3, 8, 8), 1)
     model.save(tmp_path / "ours.pth", epoch=1)
@@ -496,7 +473,7 @@ def test_pytorch_loads_our_checkpoint(torch: Any, tmp_path: Path, rng: np.random
         ({"shape": ()}, "`train` got arrays of shape (), it needs (N, C, H, W)"),
     ],
 )
-def test_train_refuses_what_it_cannot_learn_from(changes: dict[str, Any], message: str) -> None:
+def test_invalid_arguments_of_train_are_refused(changes: dict[str, Any], message: str) -> None:
     model = small_model()
     pairs = np.zeros(changes.pop("shape", (2, 3, 8, 8)), np.float32)
     with pytest.raises(N2NError) as caught:
@@ -504,7 +481,7 @@ def test_train_refuses_what_it_cannot_learn_from(changes: dict[str, Any], messag
     assert caught.value.message == message
 
 
-def test_no_epoch_changes_nothing() -> None:
+def test_zero_epochs_change_nothing() -> None:
     model = small_model()
     before = {name: values.copy() for name, values in model.network.state_dict().items()}
     pairs = np.zeros((2, 3, 8, 8), np.float32)
@@ -512,17 +489,17 @@ def test_no_epoch_changes_nothing() -> None:
     assert all(np.array_equal(before[name], values) for name, values in model.network.state_dict().items())
 
 
-def test_an_ensemble_is_the_mean_over_turns_and_leaves_the_mode(rng: np.random.Generator) -> None:
+def test_self_ensemble_is_the_mean_over_flips_and_rotations(rng: np.random.Generator) -> None:
     model, x = Model.from_config(small_config()), uniform(rng, 2, 3, 8, 12)
     single = model.predict(x)
-    turned = [np.flip(model.predict(np.ascontiguousarray(np.flip(x, axes))), axes) for axes in ((), (2,), (3,), (2, 3))]
+    views = [np.flip(model.predict(np.ascontiguousarray(np.flip(x, axes))), axes) for axes in ((), (2,), (3,), (2, 3))]
     x_across = np.ascontiguousarray(x.swapaxes(2, 3))
-    turned += [
+    views += [
         np.flip(model.predict(np.ascontiguousarray(np.flip(x_across, axes))), axes).swapaxes(2, 3)
         for axes in ((), (2,), (3,), (2, 3))
     ]
     model.predict_as_ensemble()
-    np.testing.assert_allclose(model.predict(x), np.mean(turned, axis=0), atol=1e-6)
+    np.testing.assert_allclose(model.predict(x), np.mean(views, axis=0), atol=1e-6)
     assert np.abs(model.predict(x) - single).max() > 1e-3
     model.step(x, x)
     np.testing.assert_array_equal(model.predict(x[:1]), model.predict(x)[:1])

@@ -1,4 +1,4 @@
-"""ONNX files of whole denoisers, run by ONNX Runtime on images of any size."""
+"""ONNX files of complete denoisers, run by ONNX Runtime on images of any size."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.onnx
 
 @pytest.fixture(scope="module", autouse=True)
 def _installed(onnxruntime: Any) -> None:
-    """Skip the tests of this file where ONNX Runtime is not installed."""
+    """Skip the tests of this file if ONNX Runtime is not installed."""
 
 
 def session(content: bytes | Path) -> Any:
@@ -41,7 +41,7 @@ def model_of(name: str) -> Model:
 
 
 @pytest.mark.parametrize("name", ["photo", "unet-small", "ee559"])
-def test_images_of_any_size_are_denoised_as_by_predict(name: str, rng: np.random.Generator, tmp_path: Path) -> None:
+def test_images_of_any_size_equal_predict(name: str, rng: np.random.Generator, tmp_path: Path) -> None:
     model = model_of(name)
     write_onnx(tmp_path / "model.onnx", model.network, 3)
     running = session(tmp_path / "model.onnx")
@@ -52,7 +52,7 @@ def test_images_of_any_size_are_denoised_as_by_predict(name: str, rng: np.random
 
 
 @pytest.mark.parametrize("name", ["photo", "unet-small", "ee559"])
-def test_openvino_denoises_as_predict_does(name: str, rng: np.random.Generator) -> None:
+def test_openvino_equals_predict(name: str, rng: np.random.Generator) -> None:
     openvino = pytest.importorskip("openvino", reason="not installed: pip install openvino")
     model, core = model_of(name), openvino.Core()
     content = core.read_model(onnx_model(model.network, 3).SerializeToString(), b"")
@@ -75,7 +75,7 @@ ODD: dict[str, Module] = {
 
 
 @pytest.mark.parametrize("network", ODD.values(), ids=ODD)
-def test_a_network_pads_as_predict_does(network: Module, rng: np.random.Generator) -> None:
+def test_padding_equals_that_of_predict(network: Module, rng: np.random.Generator) -> None:
     running = session(onnx_model(network, 2).SerializeToString())
     predictor = Predictor.of(network, 2, threads=1)
     for h, w in itertools.product((1, 2, 3, 8, 9, 10), (1, 3, 4, 5, 11)):
@@ -90,19 +90,19 @@ def test_inputs_and_outputs_are_named_and_dynamic() -> None:
         assert [(value.name, value.shape) for value in end] == [(name, ["batch", 3, "height", "width"])]
 
 
-def test_equal_networks_make_equal_bytes(tmp_path: Path) -> None:
+def test_files_are_reproducible(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_onnx(tmp_path / name, model_of("ee559").network, 3, facts={"source": "x", "channels": "3"})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_what_is_no_denoiser_is_refused(rng: np.random.Generator) -> None:
+def test_network_that_is_no_denoiser_is_refused(rng: np.random.Generator) -> None:
     for network in (Sequential(Conv2d(3, 3, 3)), Sequential(Conv2d(3, 1, 3, padding=1))):
         with pytest.raises(ShapeError, match="a denoiser has to keep channels and size"):
             onnx_model(network, 3)
 
 
-def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+def test_unwritable_file_is_refused(tmp_path: Path) -> None:
     network = Conv2d(3, 3, 1)
     with pytest.raises(CheckpointError, match=r"none/a.onnx` cannot be written: No such file"):
         write_onnx(tmp_path / "none" / "a.onnx", network, 3)
@@ -112,7 +112,7 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["folder.onnx"]
 
 
-def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_onnx_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(N2NError, match=r"^onnx is not installed$") as caught:
         onnx_model(Conv2d(3, 3, 1), 3)
@@ -120,11 +120,11 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
 
 
 def gray(x: Array) -> Array:
-    """(N, 1, H, W) -> three equal channels, as docs/DEPLOY.md says."""
+    """(N, 1, H, W) to three equal channels, as in docs/DEPLOY.md."""
     return np.repeat(x, 3, axis=1)
 
 
-def test_a_gray_image_is_three_equal_channels(rng: np.random.Generator) -> None:
+def test_gray_image_as_three_equal_channels(rng: np.random.Generator) -> None:
     model = model_of("ee559")
     x = rng.random((2, 1, 13, 10), dtype=np.float32)
     (y,) = session(onnx_model(model.network, 3).SerializeToString()).run(None, {"noisy": gray(x)})

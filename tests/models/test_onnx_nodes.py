@@ -1,4 +1,4 @@
-"""Every layer in ONNX, run by ONNX Runtime, beside the layer itself."""
+"""Every layer as ONNX nodes, compared with the layer itself."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ pytestmark = pytest.mark.onnx
 
 @pytest.fixture(scope="module", autouse=True)
 def _installed(onnxruntime: Any) -> None:
-    """Skip the tests of this file where ONNX Runtime is not installed."""
+    """Skip the tests of this file if ONNX Runtime is not installed."""
 
 
 def outputs(network: Module, x: Array) -> tuple[Array, Array]:
-    """Output of a network, and that of ONNX Runtime."""
+    """Outputs of a network and of ONNX Runtime."""
     import onnxruntime
 
     content = onnx_model(network, x.shape[1], shape=x.shape).SerializeToString()
@@ -42,11 +42,11 @@ def check(network: Module, shape: Shape) -> None:
 
 
 @pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
-def test_a_layer_computes_the_same(make: Make, rng: np.random.Generator) -> None:
+def test_layer_equals_onnx_runtime(make: Make, rng: np.random.Generator) -> None:
     check(make(rng, np.float32), SHAPE)
 
 
-def test_the_table_above_has_every_layer_that_a_configuration_may_name(rng: np.random.Generator) -> None:
+def test_table_has_every_layer_of_a_configuration(rng: np.random.Generator) -> None:
     def kinds(module: Module) -> set[type[Module]]:
         return {type(module)}.union(*(kinds(child) for _, child in module.children()))
 
@@ -55,13 +55,13 @@ def test_the_table_above_has_every_layer_that_a_configuration_may_name(rng: np.r
 
 
 @pytest.mark.parametrize(("arguments", "shape"), CONV_CASES.values(), ids=CONV_CASES)
-def test_a_convolution_computes_the_same(arguments: dict[str, Any], shape: Shape, rng: np.random.Generator) -> None:
+def test_convolution_equals_onnx_runtime(arguments: dict[str, Any], shape: Shape, rng: np.random.Generator) -> None:
     check(Conv2d(3, 4, **arguments, rng=rng), shape)
 
 
 @some_examples
 @given(pairs(1, 4), pairs(1, 4), pairs(0, 3), pairs(0, 3), pairs(1, 3), pairs(0, 5))
-def test_a_transposed_convolution_computes_the_same(
+def test_transposed_convolution_equals_onnx_runtime(
     kernel_size: Pair, stride: Pair, padding: Pair, more: Pair, dilation: Pair, size: Pair
 ) -> None:
     output_padding = [min(more[a], max(stride[a], dilation[a]) - 1) for a in (0, 1)]
@@ -73,15 +73,15 @@ def test_a_transposed_convolution_computes_the_same(
 
 @some_examples
 @given(pairs(1, 4), pairs(1, 4), pairs(0, 5), st.integers(1, 3))
-def test_max_pooling_computes_the_same(kernel_size: Pair, stride: Pair, more: Pair, channels: int) -> None:
+def test_max_pooling_equals_onnx_runtime(kernel_size: Pair, stride: Pair, more: Pair, channels: int) -> None:
     check(MaxPool2d(kernel_size, stride), (2, channels, kernel_size[0] + more[0], kernel_size[1] + more[1]))
 
 
-def test_a_network_of_every_layer_computes_the_same(rng: np.random.Generator) -> None:
+def test_network_of_every_layer_equals_onnx_runtime(rng: np.random.Generator) -> None:
     check(unet(rng, np.float32), (2, 3, 16, 24))
 
 
-def test_weights_of_16_bits_are_computed_with_in_32(rng: np.random.Generator) -> None:
+def test_float16_weights_are_computed_in_float32(rng: np.random.Generator) -> None:
     network = unet(rng, np.float32)
     for data, _ in network.param():
         data[...] = data.astype(np.float16)
@@ -95,13 +95,13 @@ def test_weights_of_16_bits_are_computed_with_in_32(rng: np.random.Generator) ->
 
 
 class Doubled(ReLU):
-    """A subclass that computes something else."""
+    """Subclass with another output."""
 
     def forward(self, x: Array) -> Array:
         return 2 * super().forward(x)
 
 
-def test_a_layer_of_your_own_is_refused(rng: np.random.Generator) -> None:
+def test_user_s_layer_is_refused(rng: np.random.Generator) -> None:
     with pytest.raises(UnknownLayerError, match=r"^the layer `Doubled` cannot be written as ONNX: ") as caught:
         onnx_model(Sequential(Residual(Doubled())), 3)
     assert caught.value.hint is not None

@@ -1,4 +1,4 @@
-"""Checkpoints of runs, the newest first."""
+"""Checkpoints of runs, newest first."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ from tests.training.test_run_folder import trained
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder."""
+    """Change to an empty folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def test_the_newest_run_is_the_one_that_wrote_a_checkpoint_last() -> None:
+def test_newest_run_wrote_a_checkpoint_last() -> None:
     middle, newest, oldest = (Run(RUNS / name) for name in ("a-1", "b-1", "c-1"))
     for run, seconds in ((newest, 300), (oldest, 100), (middle, 200)):
         trained(run, seconds)
-    os.utime(newest.best, (50, 50))  # the best epoch may be long ago
-    (RUNS / "d-1").mkdir()  # has not come to its first checkpoint
+    os.utime(newest.best, (50, 50))  # the best epoch may be long past
+    (RUNS / "d-1").mkdir()  # without a checkpoint yet
     (RUNS / "notes.txt").touch()
     assert run_checkpoints() == [newest.best, middle.best, oldest.best]
     assert run_checkpoints(Path.cwd() / RUNS)[0] == Path.cwd() / newest.best
 
 
-def test_the_last_checkpoint_stands_in_for_a_missing_best_one() -> None:
+def test_last_checkpoint_replaces_a_missing_best_one() -> None:
     run = trained(Run(RUNS / "a-1"), 1, best=False)
     assert run_checkpoints() == [run.last]
 
 
-def test_a_run_that_may_not_be_looked_at_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_without_permission_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     own, other = trained(Run(RUNS / "a-1"), 1), trained(Run(RUNS / "b-1"), 2)
     stat = Path.stat
 
@@ -61,7 +61,7 @@ def test_a_run_that_may_not_be_looked_at_is_passed_over(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("make", [lambda: None, RUNS.mkdir, RUNS.touch, lambda: create_run(None, name="default")])
-def test_no_run_with_a_checkpoint(make: Any) -> None:
+def test_no_checkpoint_is_found(make: Any) -> None:
     make()
     assert run_checkpoints() == []
     assert choose_model(None).path == bundled_models()[DEFAULT]
@@ -84,11 +84,11 @@ def measured(name: str, seconds: int, file: str = BEST, kind: str = "pictures", 
         ({"noisy_psnr": 20.5, "psnr": 21.51}, True),
         ({"noisy_psnr": 20.5, "psnr": 21.49}, False),
         ({"noisy_psnr": 20.5, "psnr": 15.2}, False),
-        ({"noisy_psnr": 20.5, "psnr": 21.0, "kind": "pairs"}, True),  # 1 dB where the targets were clean
+        ({"noisy_psnr": 20.5, "psnr": 21.0, "kind": "pairs"}, True),  # 1 dB with clean targets
         ({"noisy_psnr": 20.5, "psnr": 20.9, "kind": "bursts"}, False),
         ({"noisy_psnr": math.inf, "psnr": 40.0, "noisy_pooled_psnr": 20.0, "pooled_psnr": 24.0}, True),
         ({"noisy_psnr": math.inf, "psnr": 40.0, "noisy_pooled_psnr": 20.0, "pooled_psnr": 15.0}, False),
-        ({"noisy_psnr": math.inf, "psnr": 40.0}, True),  # nothing that could be compared
+        ({"noisy_psnr": math.inf, "psnr": 40.0}, True),  # nothing to compare with
         ({"noisy_psnr": "20", "psnr": None}, True),
         ({}, True),
         ({"noisy_psnr": 20.5, "epoch": 0, "file": LAST}, False),
@@ -96,7 +96,7 @@ def measured(name: str, seconds: int, file: str = BEST, kind: str = "pictures", 
     ],
     ids=str,
 )
-def test_a_run_that_does_not_denoise_is_passed_over(facts: dict[str, Any], taken: bool) -> None:
+def test_run_that_does_not_denoise_is_skipped(facts: dict[str, Any], taken: bool) -> None:
     good = measured("good", 1, noisy_psnr=20.0, psnr=30.0)
     newest = measured("newest", 2, **facts)
     chosen = choose_model(None)
@@ -105,7 +105,7 @@ def test_a_run_that_does_not_denoise_is_passed_over(facts: dict[str, Any], taken
     assert choose_model(str(newest)).path == newest, "a name is always followed"
 
 
-def test_the_run_and_its_figures_are_named() -> None:
+def test_note_names_the_skipped_run_and_its_scores() -> None:
     measured("a", 1, noisy_psnr=20.0, psnr=20.0)
     measured("b", 2, noisy_psnr=20.5, psnr=15.25)
     chosen = choose_model(None)
@@ -119,7 +119,7 @@ def test_the_run_and_its_figures_are_named() -> None:
     )
 
 
-def test_a_run_that_cannot_be_read_is_not_passed_over() -> None:
+def test_unreadable_run_is_not_skipped() -> None:
     measured("good", 1, noisy_psnr=20.0, psnr=30.0)
     damaged = measured("newest", 2, noisy_psnr=20.0, psnr=30.0)
     damaged.write_bytes(damaged.read_bytes()[:-30])
@@ -139,5 +139,5 @@ def test_a_run_that_cannot_be_read_is_not_passed_over() -> None:
     ],
     ids=str,
 )
-def test_a_bundled_model_that_is_better(bundled: Any, better: Any) -> None:
+def test_note_on_a_better_bundled_model(bundled: Any, better: Any) -> None:
     assert better_bundled({"bundled": bundled}) == better

@@ -1,4 +1,4 @@
-"""The average of a network's outputs for the flips and rotations of an image."""
+"""Self-ensemble: mean of a network's outputs over flips and rotations of an image."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.nn.unet import unet
 
 
 def ensemble_of(network: Module) -> SelfEnsemble:
-    """The ensemble of a network, in eval mode."""
+    """Self-ensemble of a network, in eval mode."""
     ensemble = SelfEnsemble(engine.kernel_of(network))
     ensemble.train(False)
     return ensemble
 
 
-def test_a_turned_picture_gives_the_turned_answer(rng: np.random.Generator) -> None:
+def test_ensemble_is_equivariant_to_flips_and_rotations(rng: np.random.Generator) -> None:
     network = ensemble_of(Conv2d(2, 2, (3, 5), padding=(1, 2), rng=rng, dtype=np.float64))
     x = rng.normal(size=(2, 2, 7, 9))
     y = network(x)
@@ -33,7 +33,7 @@ def test_a_turned_picture_gives_the_turned_answer(rng: np.random.Generator) -> N
         np.testing.assert_allclose(network(turned), wanted, atol=1e-12)
 
 
-def test_it_is_the_mean_of_the_answers(rng: np.random.Generator) -> None:
+def test_ensemble_is_the_mean_of_the_outputs(rng: np.random.Generator) -> None:
     conv = Conv2d(1, 1, 3, padding=1, rng=rng, dtype=np.float64)
     taps = conv.weight.data[0, 0]
     turned = [np.rot90(way, k) for way in (taps, taps.T) for k in range(4)]
@@ -43,7 +43,7 @@ def test_it_is_the_mean_of_the_answers(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(got, conv(x), atol=1e-12)
 
 
-def test_in_tiles_it_is_the_same(rng: np.random.Generator) -> None:
+def test_ensemble_in_tiles_is_seamless(rng: np.random.Generator) -> None:
     inner = Sequential(Conv2d(2, 4, (1, 5), padding=(0, 2), rng=rng), Conv2d(4, 2, 3, padding=1, rng=rng))
     network = ensemble_of(inner)
     assert network.input_span(10, 20, 0) == network.input_span(10, 20, 1) == (7, 23)
@@ -52,7 +52,7 @@ def test_in_tiles_it_is_the_same(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("size", [(48, 72), (37, 50)])
-def test_in_tiles_it_is_the_same_for_a_network_of_strides(size: Pair, rng: np.random.Generator) -> None:
+def test_ensemble_of_a_strided_network_in_tiles_is_seamless(size: Pair, rng: np.random.Generator) -> None:
     inner = unet(rng)
     network = ensemble_of(inner)
     assert network.period(0) == network.period(1) > 1

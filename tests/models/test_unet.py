@@ -1,4 +1,4 @@
-"""A U-Net through the rooms around the framework: configuration, checkpoint, tiles, threads."""
+"""A U-Net with configurations, checkpoints, tiles and threads."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TABLES: dict[str, Any] = {
 }
 
 
-def test_its_configuration_is_the_same_from_tables_and_from_toml() -> None:
+def test_configuration_from_tables_equals_that_from_toml() -> None:
     config = Config.from_tables(TABLES, "test")
     tables = config.tables()
     assert tables["network"]["layers"] == UNET
@@ -37,7 +37,7 @@ def test_its_configuration_is_the_same_from_tables_and_from_toml() -> None:
     assert tomllib.loads(TOML)["layers"] == UNET
 
 
-def test_its_checkpoint_says_what_network_it_is(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_checkpoint_round_trip(tmp_path: Path, rng: np.random.Generator) -> None:
     model = Model.from_config(Config.from_tables(TABLES, "test"), threads=1)
     path = tmp_path / "unet.pth"
     model.save(path)
@@ -48,7 +48,7 @@ def test_its_checkpoint_says_what_network_it_is(tmp_path: Path, rng: np.random.G
 
 
 @pytest.mark.torch
-def test_its_checkpoint_is_a_torch_state_dict(torch: Any, tmp_path: Path) -> None:
+def test_checkpoint_is_a_torch_state_dict(torch: Any, tmp_path: Path) -> None:
     model = Model.from_config(Config.from_tables(TABLES, "test"), threads=1)
     model.save(tmp_path / "unet.pth")
     state = torch.load(tmp_path / "unet.pth", weights_only=True)["model"]
@@ -70,13 +70,13 @@ def test_its_checkpoint_is_a_torch_state_dict(torch: Any, tmp_path: Path) -> Non
         ),
     ],
 )
-def test_a_wrong_layer_inside_is_told_by_its_place(layers: list[dict[str, Any]], message: str) -> None:
+def test_error_names_the_place_of_a_nested_layer(layers: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Config.from_tables(TABLES | {"network": {"layers": layers}}, "my.toml")
     assert caught.value.message.startswith(f"`my.toml`: {message}")
 
 
-def test_containers_as_deep_as_may_be_go_into_a_checkpoint(tmp_path: Path) -> None:
+def test_maximum_nesting_round_trips_through_a_checkpoint(tmp_path: Path) -> None:
     spec: dict[str, Any] = {"type": "Conv2d", "in_channels": 3, "out_channels": 3, "kernel_size": 1}
     for _ in range(MAX_NESTED):
         spec = {"type": "Residual", "layers": [spec]}
@@ -91,7 +91,7 @@ def test_containers_as_deep_as_may_be_go_into_a_checkpoint(tmp_path: Path) -> No
 
 @some_examples
 @given(pairs(1, 3 * PERIOD), st.integers(1, 2 * PERIOD), st.integers(1, 2))
-def test_tiles_are_the_whole_for_pictures_of_any_size(size: Pair, tile: int, threads: int) -> None:
+def test_tiles_are_seamless_for_pictures_of_any_size(size: Pair, tile: int, threads: int) -> None:
     network = unet(np.random.default_rng(4)).eval()
     x = np.random.default_rng(0).uniform(size=(1, 3, *size))
     whole = apply(engine.compile(network), x, tile=10**6)
@@ -100,15 +100,13 @@ def test_tiles_are_the_whole_for_pictures_of_any_size(size: Pair, tile: int, thr
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-6), (np.float64, 1e-12)])
-def test_tiles_are_the_whole_where_they_lie_far_from_the_border(
-    dtype: DTypeLike, tolerance: float, rng: np.random.Generator
-) -> None:
+def test_tiles_are_seamless_far_from_the_border(dtype: DTypeLike, tolerance: float, rng: np.random.Generator) -> None:
     network, x = unet(rng, dtype).eval(), rng.uniform(size=(1, 3, 137, 131)).astype(dtype)
     whole, tiled = apply(engine.compile(network), x, tile=10**6), apply(engine.compile(network), x, tile=24)
     np.testing.assert_allclose(tiled, whole, rtol=0, atol=tolerance)
 
 
-def test_it_learns(rng: np.random.Generator) -> None:
+def test_u_net_learns(rng: np.random.Generator) -> None:
     clean = np.broadcast_to(rng.uniform(0.2, 0.8, size=(16, 3, 1, 1)), (16, 3, 16, 16))
     noisy, other = (clean + rng.normal(scale=0.1, size=(2, *clean.shape))).astype(np.float32)
     model = Model.from_config(Config.from_tables(TABLES, "test"), threads=2)

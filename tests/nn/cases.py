@@ -1,4 +1,4 @@
-"""Layers, networks and hypothesis strategies that several test files share."""
+"""Layers, networks and hypothesis strategies shared by several test files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Make: TypeAlias = Callable[[np.random.Generator, DTypeLike], Module]
 
 some_examples = settings(max_examples=40, deadline=None, derandomize=True)
 
-SHAPE = (2, 3, 5, 7)  # of the input that every layer of the table takes
+SHAPE = (2, 3, 5, 7)  # input shape that every layer of the table accepts
 
 LAYERS: dict[str, Make] = {
     "Conv2d": lambda rng, dtype: Conv2d(3, 4, (3, 2), (2, 1), (1, 2), (1, 3), rng=rng, dtype=dtype),
@@ -78,7 +78,7 @@ LAYERS: dict[str, Make] = {
     "SkipConcat of nothing": lambda rng, dtype: SkipConcat(),
 }
 
-CONV_CASES: dict[str, tuple[dict[str, Any], Shape]] = {  # arguments after the channels (3, 4), input shape
+CONV_CASES: dict[str, tuple[dict[str, Any], Shape]] = {  # arguments after the channel counts (3, 4), input shape
     "plain": ({"kernel_size": 3}, (2, 3, 5, 7)),
     "kernel of one": ({"kernel_size": 1}, (2, 3, 4, 5)),
     "kernel of one, strided": ({"kernel_size": 1, "stride": 2}, (2, 3, 4, 5)),
@@ -122,7 +122,7 @@ def pairs(low: int, high: int) -> st.SearchStrategy[Pair]:
 
 @st.composite
 def conv_cases(draw: st.DrawFn) -> ConvCase:
-    """A random picture and kernel, the kernel fitting at least once."""
+    """Draw an image and a kernel that fits into it at least once."""
     kernel_size, stride = draw(pairs(1, 4)), draw(pairs(1, 4))
     padding, dilation = draw(pairs(0, 3)), draw(pairs(1, 3))
     h, w = (max(1, dilation[a] * (kernel_size[a] - 1) + 1 - 2 * padding[a]) + draw(st.integers(0, 5)) for a in (0, 1))
@@ -133,7 +133,7 @@ def conv_cases(draw: st.DrawFn) -> ConvCase:
 
 @st.composite
 def geometries(draw: st.DrawFn) -> Sequential:
-    """A stack of one to three random layers that move pixels, one channel wide, all weights positive."""
+    """Draw one to three single-channel layers that move pixels, with positive weights."""
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     layers: list[Module] = []
     for _ in range(draw(st.integers(1, 3))):

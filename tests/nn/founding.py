@@ -1,4 +1,4 @@
-"""The network that the project started with."""
+"""The founding network: the project's first architecture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every optimiser with arguments of every kind, and parameters for them to change."""
+"""Every optimiser with non-default arguments, and parameters for it to update."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ every_optimizer = pytest.mark.parametrize("make", MAKES.values(), ids=MAKES)
 
 
 def drawn(seed: int = 1, dtype: DTypeLike = np.float64) -> Pairs:
-    """Parameters of all shapes and zero gradients."""
+    """Parameters of several shapes, each with a zero gradient."""
     rng = np.random.default_rng(seed)
     return [(np.asarray(rng.normal(size=shape), dtype), np.zeros(shape, dtype)) for shape in SHAPES]
 
 
 def take_steps(optimizer: Optimizer, params: Pairs, steps: range) -> None:
-    """Gradients that depend on the parameters and on the step's number."""
+    """Take steps with gradients that depend on the parameters and the step number."""
     for step in steps:
         for i, (parameter, grad) in enumerate(params):
             grad[...] = np.sin(3 * parameter + step + i)

@@ -20,14 +20,14 @@ def test_relu_gradients_away_from_zero(rng: np.random.Generator) -> None:
     check_gradients(ReLU(), x)
 
 
-def test_relu_at_zero() -> None:
+def test_relu_has_gradient_0_at_zero() -> None:
     layer = ReLU()
     x = np.array([-2.0, -0.0, 0.0, 5e-324, 3.0]).reshape(1, 1, 1, 5)
     assert layer(x).ravel().tolist() == [0, 0, 0, 5e-324, 3]
     assert layer.backward(np.full(x.shape, 7.0)).ravel().tolist() == [0, 0, 0, 7, 7]
 
 
-def test_relu_of_what_is_infinite_or_not_a_number() -> None:
+def test_relu_of_infinity_and_nan() -> None:
     layer = ReLU()
     x = np.array([-np.inf, np.inf, np.nan]).reshape(1, 1, 1, 3)
     np.testing.assert_array_equal(layer(x).ravel(), [0, np.inf, np.nan])
@@ -49,13 +49,13 @@ def test_leaky_relu_at_zero_and_at_infinity(dtype: DTypeLike) -> None:
         assert layer.backward(np.full_like(x, 8)).ravel().tolist() == [2, 2, 2, 2, 8, 8, 8]
 
 
-def test_leaky_relu_has_pytorch_s_slope_unless_told() -> None:
+def test_leaky_relu_slope_defaults_to_pytorch_s() -> None:
     assert LeakyReLU().negative_slope == 0.01
     assert repr(LeakyReLU(0.2)) == "LeakyReLU(negative_slope=0.2)"
 
 
 @pytest.mark.parametrize("slope", [0, -0.1, 1.01, np.nan, "0.1", True, None])
-def test_a_slope_out_of_range(slope: Any) -> None:
+def test_slope_out_of_range_is_refused(slope: Any) -> None:
     with pytest.raises(ArgumentError, match=r"^`negative_slope` is .*, it must be a number above 0 and at most 1$"):
         LeakyReLU(slope)
 
@@ -82,7 +82,7 @@ def test_sigmoid_is_the_logistic_function_and_exact_in_its_tail(dtype: DTypeLike
 
 
 @both_dtypes
-def test_sigmoid_rises_and_is_symmetric(dtype: DTypeLike) -> None:
+def test_sigmoid_is_monotonic_and_symmetric(dtype: DTypeLike) -> None:
     x = np.linspace(-12, 12, 481, dtype=dtype).reshape(1, 1, 1, -1)
     y = Sigmoid()(x)
     assert (np.diff(y) > 0).all()
@@ -90,7 +90,7 @@ def test_sigmoid_rises_and_is_symmetric(dtype: DTypeLike) -> None:
 
 
 @pytest.mark.parametrize("layer", [ReLU(), LeakyReLU(), Sigmoid()], ids=repr)
-def test_the_output_lies_in_memory_as_the_input(layer: Module, rng: np.random.Generator) -> None:
+def test_output_has_the_memory_layout_of_the_input(layer: Module, rng: np.random.Generator) -> None:
     x = rng.normal(size=(2, 3, 4, 5))
     channels_last = np.moveaxis(np.moveaxis(x, 1, -1).copy(), -1, 1)
     for one in (x, channels_last):
@@ -100,7 +100,7 @@ def test_the_output_lies_in_memory_as_the_input(layer: Module, rng: np.random.Ge
 
 @pytest.mark.parametrize("layer", [ReLU(), LeakyReLU(), Sigmoid()], ids=repr)
 @pytest.mark.parametrize("shape", [(3, 5, 7), (2, 3, 0, 7), (2, 3, 5, 0)])
-def test_an_input_of_the_wrong_shape(layer: Module, shape: Shape) -> None:
+def test_input_of_the_wrong_shape_is_refused(layer: Module, shape: Shape) -> None:
     message = f"{layer} got an input of shape {shape}, it needs (N, C, H, W)"
     with pytest.raises(ShapeError, match="^" + re.escape(message) + "$"):
         layer(np.zeros(shape))

@@ -19,7 +19,7 @@ def conv(seed: int = 1) -> Conv2d:
     return Conv2d(3, 2, (1, 2), rng=np.random.default_rng(seed))
 
 
-def test_it_is_its_formula() -> None:
+def test_average_follows_its_formula() -> None:
     parameter = Parameter(np.array([[1.0, -2]]))
     average = MovingAverage([("weight", parameter)], decay=0.25)
     wanted = np.array([[1.0, -2]])
@@ -32,7 +32,7 @@ def test_it_is_its_formula() -> None:
     assert parameter.data.tolist() == [[6, 0.5]]
 
 
-def test_the_decay_is_a_thousand_steps_by_default() -> None:
+def test_default_decay_averages_over_a_thousand_steps() -> None:
     parameter = Parameter(np.zeros(1))
     average = MovingAverage([("weight", parameter)])
     average.load_state_dict({"updates": 10**6, "weights": {"weight": np.zeros(1)}})
@@ -41,7 +41,7 @@ def test_the_decay_is_a_thousand_steps_by_default() -> None:
     assert average.weights["weight"].tolist() == pytest.approx([0.001], rel=1e-12)
 
 
-def test_a_decay_of_zero_follows_the_weights() -> None:
+def test_decay_of_zero_gives_the_current_weights() -> None:
     layer = conv()
     average = MovingAverage(layer.named_parameters(), decay=0)
     for _, parameter in layer.named_parameters():
@@ -51,7 +51,7 @@ def test_a_decay_of_zero_follows_the_weights() -> None:
         np.testing.assert_allclose(average.weights[name], parameter.data, rtol=1e-6)
 
 
-def test_weights_that_stay_are_their_own_average() -> None:
+def test_constant_weights_are_their_own_average() -> None:
     layer = conv()
     average = MovingAverage(layer.named_parameters(), decay=0.9999)
     for _ in range(1000):
@@ -59,7 +59,7 @@ def test_weights_that_stay_are_their_own_average() -> None:
     assert all(np.array_equal(average.weights[name], p.data) for name, p in layer.named_parameters())
 
 
-def test_the_weights_are_a_state_dict_of_the_network() -> None:
+def test_average_is_a_state_dict_of_the_network() -> None:
     network = Sequential(conv(1), Conv2d(2, 3, 1))
     average = MovingAverage(network.named_parameters())
     assert list(average.weights) == list(network.state_dict())
@@ -67,7 +67,7 @@ def test_the_weights_are_a_state_dict_of_the_network() -> None:
     network.load_state_dict(average.weights)
 
 
-def test_the_network_has_the_average_inside_the_block_and_its_own_weights_after_it() -> None:
+def test_network_holds_the_average_only_inside_the_block() -> None:
     layer = conv()
     arrays = [parameter.data for _, parameter in layer.named_parameters()]
     x = np.ones((1, 3, 2, 4), np.float32)
@@ -84,7 +84,7 @@ def test_the_network_has_the_average_inside_the_block_and_its_own_weights_after_
     assert all(np.array_equal(start[name], values) for name, values in average.weights.items())
 
 
-def test_the_own_weights_come_back_after_an_error() -> None:
+def test_weights_are_restored_after_an_error() -> None:
     layer = conv()
     average = MovingAverage(layer.named_parameters())
     layer.weight.data += 1
@@ -100,7 +100,7 @@ def test_the_own_weights_come_back_after_an_error() -> None:
         assert np.array_equal(layer.weight.data, own)
 
 
-def test_inside_the_block_there_is_nothing_to_average() -> None:
+def test_update_inside_the_block_is_refused() -> None:
     average = MovingAverage(conv().named_parameters())
     with average.applied():
         with pytest.raises(RuntimeError, match="the parameters hold the average"):
@@ -111,7 +111,7 @@ def test_inside_the_block_there_is_nothing_to_average() -> None:
     assert average.updates == 1
 
 
-def test_a_state_goes_on_as_it_would_have(tmp_path: Path) -> None:
+def test_restored_state_continues_the_average(tmp_path: Path) -> None:
     layer = conv()
     average, other = MovingAverage(layer.named_parameters()), MovingAverage(conv(2).named_parameters())
     for _ in range(3):
@@ -124,7 +124,7 @@ def test_a_state_goes_on_as_it_would_have(tmp_path: Path) -> None:
     assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "b.pth").read_bytes()
 
 
-def test_a_state_is_a_copy_both_ways() -> None:
+def test_state_is_copied_when_saved_and_when_loaded() -> None:
     layer = conv()
     average = MovingAverage(layer.named_parameters())
     state = average.state_dict()
@@ -153,7 +153,7 @@ def test_a_state_is_a_copy_both_ways() -> None:
     ],
     ids=str,
 )
-def test_a_state_that_does_not_fit(change: dict[str, Any], problem: str) -> None:
+def test_state_that_does_not_fit_is_refused(change: dict[str, Any], problem: str) -> None:
     average = MovingAverage(conv().named_parameters())
     state = {"updates": 5, "weights": {"weight": np.ones((2, 3, 1, 2)), "bias": np.ones(2)}, **change}
     with pytest.raises(CheckpointError) as caught:
@@ -164,7 +164,7 @@ def test_a_state_that_does_not_fit(change: dict[str, Any], problem: str) -> None
     assert np.array_equal(average.weights["weight"], conv().weight.data)
 
 
-def test_all_that_does_not_fit_is_named_at_once() -> None:
+def test_all_misfits_are_named_at_once() -> None:
     average = MovingAverage(conv().named_parameters())
     with pytest.raises(CheckpointError) as caught:
         average.load_state_dict({"weights": {"bias": np.zeros(3), "wait": np.zeros(1)}})
@@ -177,7 +177,7 @@ def test_all_that_does_not_fit_is_named_at_once() -> None:
 
 
 @pytest.mark.parametrize("decay", [1, -0.1, float("nan"), True, "0.9"])
-def test_a_decay_out_of_range(decay: float) -> None:
+def test_decay_out_of_range_is_refused(decay: float) -> None:
     message = f"`decay` is {decay!r}, it must be a number of at least 0 and below 1"
     with pytest.raises(ArgumentError, match="^" + re.escape(message) + "$"):
         MovingAverage([], decay=decay)

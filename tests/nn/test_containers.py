@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from n2n_cli.errors import ShapeError
-from n2n_cli.nn import Conv2d, NearestUpsampling, ReLU, Sequential, Sigmoid
+from n2n_cli.nn import Conv2d, NearestUpsampling, ReLU, Residual, Sequential, Sigmoid, SkipConcat
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.gradient_check import check_gradients
 
@@ -24,7 +24,7 @@ def test_gradients_through_several_layers(rng: np.random.Generator) -> None:
     check_gradients(small(rng), rng.normal(size=(2, 2, 4, 5)))
 
 
-def test_it_is_its_modules_one_after_the_other(rng: np.random.Generator) -> None:
+def test_forward_applies_the_modules_in_order(rng: np.random.Generator) -> None:
     net, x = small(rng), rng.normal(size=(2, 2, 4, 5))
     wanted = x
     for module in net:
@@ -32,17 +32,18 @@ def test_it_is_its_modules_one_after_the_other(rng: np.random.Generator) -> None
     np.testing.assert_allclose(net(x), wanted, rtol=1e-12)
 
 
-def test_it_is_a_sequence_of_the_modules_it_was_given() -> None:
+@pytest.mark.parametrize("container", [Sequential, Residual, SkipConcat])
+def test_container_is_a_python_sequence_of_its_modules(container: type[Sequential | Residual | SkipConcat]) -> None:
     modules = ReLU(), Sigmoid(), ReLU()
-    net = Sequential(*modules)
+    net = container(*modules)
     assert len(net) == 3
     assert all(a is b for a, b in zip(net, modules, strict=True))
     assert net[1] is modules[1]
     assert net[-1] is modules[2]
-    assert repr(net) == "Sequential(ReLU(), Sigmoid(), ReLU())"
+    assert repr(net) == f"{container.__name__}(ReLU(), Sigmoid(), ReLU())"
 
 
-def test_an_empty_one_is_the_identity(rng: np.random.Generator) -> None:
+def test_empty_sequential_is_the_identity(rng: np.random.Generator) -> None:
     x = rng.normal(size=(2, 3, 4, 5))
     np.testing.assert_array_equal(Sequential()(x), x)
     assert Sequential().output_shape(x.shape) == x.shape
@@ -53,13 +54,14 @@ def test_state_dict_keys_count_every_layer(rng: np.random.Generator) -> None:
     assert list(small(rng).state_dict()) == ["0.weight", "0.bias", "3.0.weight", "3.0.bias"]
 
 
-def test_a_module_may_not_stand_in_it_twice() -> None:
+@pytest.mark.parametrize("container", [Sequential, Residual, SkipConcat])
+def test_same_module_twice_is_refused(container: type[Sequential | Residual | SkipConcat]) -> None:
     relu = ReLU()
     with pytest.raises(ValueError, match=r"ReLU\(\) occurs twice in a Sequential \(again at position 2\)"):
-        Sequential(relu, Sigmoid(), relu)
+        container(relu, Sigmoid(), relu)
 
 
-def test_a_shape_error_names_the_layer_and_its_position(rng: np.random.Generator) -> None:
+def test_shape_error_names_the_layer_and_its_position(rng: np.random.Generator) -> None:
     net = Sequential(ReLU(), small(rng))
     for use in (lambda: net(np.zeros((1, 5, 6, 7))), lambda: net.output_shape((1, 5, 6, 7))):
         with pytest.raises(ShapeError) as caught:
@@ -70,7 +72,7 @@ def test_a_shape_error_names_the_layer_and_its_position(rng: np.random.Generator
         )
 
 
-def test_a_wrong_gradient_names_the_layer_and_its_position(rng: np.random.Generator) -> None:
+def test_gradient_shape_error_names_the_layer_and_its_position(rng: np.random.Generator) -> None:
     net = Sequential(ReLU(), small(rng))
     assert net(rng.normal(size=(1, 2, 4, 5))).shape == (1, 4, 3, 7)
     with pytest.raises(ShapeError) as caught:
@@ -80,9 +82,7 @@ def test_a_wrong_gradient_names_the_layer_and_its_position(rng: np.random.Genera
     )
 
 
-def test_a_sequential_calls_the_forward_of_its_layers(
-    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sequential_calls_its_layers_own_forward(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     forward, backward = Conv2d.forward, Conv2d.backward
 

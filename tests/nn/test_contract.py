@@ -1,4 +1,4 @@
-"""What every layer promises, in one table."""
+"""Contract of every layer, in one table."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def x(rng: np.random.Generator) -> Array:
 
 
 def run(layer: Module, x: Array, grad_output: Array) -> list[Array]:
-    """Output, input gradient, parameter gradients."""
+    """Output, input gradient and parameter gradients."""
     layer.zero_grad()
     return [layer(x), layer.backward(grad_output), *(grad.copy() for _, grad in layer.param())]
 
@@ -37,12 +37,12 @@ def gradient_for(layer: Module, x: Array) -> Array:
     return np.random.default_rng(1).normal(size=layer.output_shape(x.shape)).astype(x.dtype)
 
 
-def test_gradients(layer: Module, x: Array) -> None:
+def test_layers_have_the_numeric_gradients(layer: Module, x: Array) -> None:
     check_gradients(layer, x)
 
 
-def test_gradients_by_a_complex_step(layer: Module, x: Array, rng: np.random.Generator) -> None:
-    """The derivative along a line, to the last digits: no difference is taken (Squire and Trapp 1998)."""
+def test_directional_derivative_by_complex_step(layer: Module, x: Array, rng: np.random.Generator) -> None:
+    """Accurate to rounding: no difference is taken (Squire and Trapp 1998)."""
     direction, grad_output = rng.normal(size=x.shape), gradient_for(layer, x)
     layer(x)
     wanted = np.vdot(layer.backward(grad_output), direction)
@@ -50,7 +50,7 @@ def test_gradients_by_a_complex_step(layer: Module, x: Array, rng: np.random.Gen
     assert np.vdot(grad_output, moved.imag) / 1e-150 == pytest.approx(wanted, rel=1e-11)
 
 
-def test_arrays_passed_in_are_left_alone(layer: Module, x: Array) -> None:
+def test_arguments_are_not_modified(layer: Module, x: Array) -> None:
     grad_output = gradient_for(layer, x)
     copies = x.copy(), grad_output.copy()
     run(layer, x, grad_output)
@@ -66,13 +66,7 @@ def test_dtype_passes_through(make: Make, dtype: type, rng: np.random.Generator)
     assert layer.eval()(x).dtype == dtype
 
 
-def test_shapes_are_as_announced(layer: Module, x: Array) -> None:
-    y = layer(x)
-    assert y.shape == layer.output_shape(x.shape)
-    assert layer.backward(np.ones_like(y)).shape == x.shape
-
-
-def test_a_batch_is_its_images_one_by_one(layer: Module, x: Array) -> None:
+def test_batch_equals_its_images_one_by_one(layer: Module, x: Array) -> None:
     grad_output = gradient_for(layer, x)
     y, grad, *parameter_grads = run(layer, x, grad_output)
     singly = [run(layer, x[i : i + 1], grad_output[i : i + 1]) for i in range(len(x))]
@@ -82,17 +76,17 @@ def test_a_batch_is_its_images_one_by_one(layer: Module, x: Array) -> None:
         assert parameter_grad == pytest.approx(sum(one[i] for one in singly), abs=1e-12)
 
 
-def test_a_batch_of_no_images(layer: Module, x: Array) -> None:
+def test_empty_batch_gives_empty_output_and_zero_gradients(layer: Module, x: Array) -> None:
     y, grad, *parameter_grads = run(layer, x[:0], gradient_for(layer, x[:0]))
     assert y.shape == (0, *layer.output_shape(x.shape)[1:])
     assert grad.shape == (0, *x.shape[1:])
     assert not any(parameter_grad.any() for parameter_grad in parameter_grads)
 
 
-def test_the_order_in_memory_does_not_matter(layer: Module, x: Array) -> None:
+def test_memory_layout_does_not_matter(layer: Module, x: Array) -> None:
     grad_output = gradient_for(layer, x)
     plain = run(layer, x, grad_output)
-    for order in ((0, 2, 3, 1), (3, 2, 1, 0)):  # channels last, and everything backwards
+    for order in ((0, 2, 3, 1), (3, 2, 1, 0)):  # channels last, and all axes reversed
         back = np.argsort(order)
         strided = (np.ascontiguousarray(array.transpose(order)).transpose(back) for array in (x, grad_output))
         for got, wanted in zip(run(layer, *strided), plain, strict=True):
@@ -102,7 +96,7 @@ def test_the_order_in_memory_does_not_matter(layer: Module, x: Array) -> None:
         assert got == pytest.approx(wanted, abs=1e-12)
 
 
-def test_parameter_gradients_add_up_until_they_are_set_to_zero(layer: Module, x: Array) -> None:
+def test_parameter_gradients_accumulate_until_zeroed(layer: Module, x: Array) -> None:
     grad_output = gradient_for(layer, x)
     once = run(layer, x, grad_output)[1:]
     layer(x)
@@ -123,7 +117,7 @@ def test_state_dict_round_trip(make: Make, layer: Module, x: Array) -> None:
     assert np.array_equal(other(x), layer(x))
 
 
-def test_eval_mode_computes_the_same_and_keeps_nothing(layer: Module, rng: np.random.Generator) -> None:
+def test_eval_mode_has_the_same_output_and_keeps_nothing(layer: Module, rng: np.random.Generator) -> None:
     x = rng.normal(size=(2, 3, 40, 50))
     wanted = layer(x)
     layer(x)
@@ -137,7 +131,7 @@ def test_eval_mode_computes_the_same_and_keeps_nothing(layer: Module, rng: np.ra
         tracemalloc.stop()
 
 
-def test_backward_uses_up_what_forward_kept(make: Make, layer: Module, rng: np.random.Generator) -> None:
+def test_backward_frees_what_forward_kept(make: Make, layer: Module, rng: np.random.Generator) -> None:
     if repr(layer) == "Sequential()":
         pytest.skip("keeps nothing")
     tracemalloc.start()
@@ -147,12 +141,12 @@ def test_backward_uses_up_what_forward_kept(make: Make, layer: Module, rng: np.r
         y = layer(large)
         layer.backward(y)
         del large, y
-        assert tracemalloc.get_traced_memory()[0] - before < 20_000  # of 96_000 or more that an array takes
+        assert tracemalloc.get_traced_memory()[0] - before < 20_000  # bytes; one array takes 96_000 or more
     finally:
         tracemalloc.stop()
 
 
-def test_an_output_gradient_of_the_wrong_shape(layer: Module, x: Array) -> None:
+def test_output_gradient_of_the_wrong_shape_is_refused(layer: Module, x: Array) -> None:
     if repr(layer) == "Sequential()":
         pytest.skip("passes every gradient on")
     needed = layer.output_shape(x.shape)

@@ -22,7 +22,7 @@ def test_gradients(arguments: dict[str, Any], shape: Shape, rng: np.random.Gener
 
 
 @cases
-def test_forward_is_the_sum_over_the_taps(arguments: dict[str, Any], shape: Shape, rng: np.random.Generator) -> None:
+def test_forward_sums_over_kernel_taps(arguments: dict[str, Any], shape: Shape, rng: np.random.Generator) -> None:
     layer = Conv2d(3, 4, **arguments, rng=rng, dtype=np.float64)
     x = rng.normal(size=shape)
     y = layer(x)
@@ -39,7 +39,7 @@ def test_forward_is_the_sum_over_the_taps(arguments: dict[str, Any], shape: Shap
 
 def test_pixels_that_no_kernel_reaches_have_no_gradient(rng: np.random.Generator) -> None:
     layer = Conv2d(3, 4, 2, stride=3, rng=rng, dtype=np.float64)
-    y = layer(rng.normal(size=(2, 3, 6, 8)))  # rows 2 and 5 and column 2 and 5 lie between the kernels
+    y = layer(rng.normal(size=(2, 3, 6, 8)))  # rows 2 and 5 and columns 2 and 5 lie between the kernels
     reached = (layer.backward(rng.normal(size=y.shape)) != 0).any(axis=(0, 1))
     assert reached.any(axis=1).tolist() == [True, True, False, True, True, False]
     assert reached.any(axis=0).tolist() == [True, True, False, True, True, False, True, True]
@@ -49,7 +49,7 @@ def test_pixels_that_no_kernel_reaches_have_no_gradient(rng: np.random.Generator
     "shape",
     [(2, 4, 5, 7), (2, 1, 5, 7), (3, 5, 7), (2, 3, 5, 7, 1), (5,), (2, 3, 0, 7), (2, 3, 5, 0), (2, 0, 5, 7)],
 )
-def test_an_input_of_the_wrong_shape(shape: Shape) -> None:
+def test_input_of_the_wrong_shape_is_refused(shape: Shape) -> None:
     layer = Conv2d(3, 4, 3, padding=1)
     message = (
         "Conv2d(3, 4, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1)) "
@@ -63,7 +63,7 @@ def test_an_input_of_the_wrong_shape(shape: Shape) -> None:
 @pytest.mark.parametrize(
     ("padding", "rows", "columns"), [(0, 7, 5), ((1, 0), 5, 5), ((0, 2), 7, 1), (1, 5, 3), (9, 1, 1)]
 )
-def test_an_input_smaller_than_the_kernel(padding: Any, rows: int, columns: int) -> None:
+def test_input_smaller_than_the_kernel_is_refused(padding: Any, rows: int, columns: int) -> None:
     layer = Conv2d(3, 4, (4, 3), stride=(3, 2), padding=padding, dilation=2)
     assert layer(np.zeros((2, 3, rows, columns))).size > 0
     for shape in ((2, 3, rows - 1, columns), (2, 3, rows, columns - 1)):
@@ -86,33 +86,16 @@ def test_an_input_smaller_than_the_kernel(padding: Any, rows: int, columns: int)
         ({"bias": 1}, "bias"),
     ],
 )
-def test_arguments_out_of_range(arguments: dict[str, Any], name: str) -> None:
+def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], name: str) -> None:
     with pytest.raises(ArgumentError, match=f"^`{name}` is ") as caught:
         Conv2d(**{"in_channels": 3, "out_channels": 4, "kernel_size": 3} | arguments)
     assert caught.value.name == name
 
 
-def test_geometry_along_each_axis() -> None:
-    layer = Conv2d(3, 4, (3, 4), stride=(2, 3), padding=(1, 0), dilation=(1, 2))
-    assert [layer.step(axis) for axis in (0, 1)] == [2, 3]
-    assert [layer.period(axis) for axis in (0, 1)] == [2, 3]
-    assert layer.input_span(0, 1, 0) == (-1, 2)
-    assert layer.input_span(5, 7, 0) == (9, 14)
-    assert layer.input_span(5, 7, 1) == (15, 25)
-
-
-def test_parameters_and_repr() -> None:
+def test_conv2d_has_shapes_of_parameters_and_repr() -> None:
     layer = Conv2d(3, 4, (3, 2), 2, 1, (1, 5))
     assert {name: value.shape for name, value in layer.state_dict().items()} == {"weight": (4, 3, 3, 2), "bias": (4,)}
     assert repr(layer) == "Conv2d(3, 4, kernel_size=(3, 2), stride=(2, 2), padding=(1, 1), dilation=(1, 5))"
     unbiased = Conv2d(3, 4, 3, bias=False)
     assert list(unbiased.state_dict()) == ["weight"]
     assert repr(unbiased) == "Conv2d(3, 4, kernel_size=(3, 3), stride=(1, 1), bias=False)"
-
-
-def test_weights_are_drawn_by_the_generator() -> None:
-    first, again, other = (Conv2d(3, 4, 2, rng=np.random.default_rng(seed)).state_dict() for seed in (1, 1, 2))
-    for name in ("weight", "bias"):
-        assert np.array_equal(first[name], again[name])
-        assert not np.isclose(first[name], other[name]).any()
-    assert first["weight"].dtype == np.float32

@@ -1,4 +1,4 @@
-"""Parameters that stay as they are, bit for bit, whatever the optimiser does."""
+"""Frozen parameters stay bit for bit the same under every optimiser."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_patterns_name_parameters_or_layers(patterns: tuple[str, ...], frozen: l
 
 
 @pytest.mark.parametrize("patterns", [("3",), ("0", "weight"), ("0.Weight",), ("1.1",)])
-def test_a_pattern_that_matches_nothing_is_told(patterns: tuple[str, ...]) -> None:
+def test_pattern_without_a_match_is_refused(patterns: tuple[str, ...]) -> None:
     with pytest.raises(ArgumentError) as caught:
         frozen_parameters(network(), patterns)
     assert caught.value.message == (
@@ -62,7 +62,7 @@ def test_a_pattern_that_matches_nothing_is_told(patterns: tuple[str, ...]) -> No
     )
 
 
-def test_something_has_to_be_left_to_learn() -> None:
+def test_freezing_every_parameter_is_refused() -> None:
     with pytest.raises(ArgumentError, match="patterns that leave a parameter to be learned"):
         frozen_parameters(network(), ("*",))
     with pytest.raises(ConfigError) as caught:
@@ -71,7 +71,7 @@ def test_something_has_to_be_left_to_learn() -> None:
 
 
 @pytest.mark.parametrize("value", ["0", [0], ["a\nb"], {"0": 1}])
-def test_patterns_are_a_list_of_texts(value: Any) -> None:
+def test_patterns_must_be_a_list_of_strings(value: Any) -> None:
     with pytest.raises(ConfigError, match=r"it must be a list of patterns"):
         load_config("default").override("train.freeze", value, "--freeze")
 
@@ -97,9 +97,7 @@ def weights(path: Path, key: str = "model") -> dict[str, Array]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_frozen_parameters_stay_bit_for_bit_also_when_a_training_goes_on(
-    kind: str, leaves: Path, tmp_path: Path
-) -> None:
+def test_frozen_parameters_stay_bit_for_bit_also_after_resuming(kind: str, leaves: Path, tmp_path: Path) -> None:
     config = small_config(leaves, freeze=["0", "3.bias"], **KINDS[kind])
     began = Model.from_config(config, threads=1).network.state_dict()
     run, whole = new_run(tmp_path / "run"), new_run(tmp_path / "whole")
@@ -114,7 +112,7 @@ def test_frozen_parameters_stay_bit_for_bit_also_when_a_training_goes_on(
         assert (state["3.weight"] != began["3.weight"]).all()
 
 
-def test_frozen_gradients_do_not_add_up_nor_count_for_clipping(leaves: Path) -> None:
+def test_frozen_gradients_are_neither_accumulated_nor_clipped(leaves: Path) -> None:
     config = small_config(leaves, freeze=["0"], clip_norm=1e-3)
     model, free = (Model.from_config(c, threads=1) for c in (config, small_config(leaves, clip_norm=1e-3)))
     x = np.random.default_rng(0).random((2, 2, 3, 8, 8), dtype=np.float32)
@@ -131,4 +129,4 @@ def test_frozen_gradients_do_not_add_up_nor_count_for_clipping(leaves: Path) -> 
     )
     changed = [model.network.state_dict()[name] - before[name] for name in ("3.weight", "3.bias")]
     norm = np.sqrt(sum(float(np.square(change, dtype=np.float64).sum()) for change in changed))
-    assert norm == pytest.approx(0.5 * 1e-3, rel=0.01)  # lr times what the norm is cut to
+    assert norm == pytest.approx(0.5 * 1e-3, rel=0.01)  # learning rate times the clipping norm

@@ -10,7 +10,7 @@ from n2n_cli.nn.functional import Pair
 from tests.nn.cases import ConvCase, conv_cases, pairs, some_examples
 
 
-def test_unfold_of_a_picture_seen_by_eye() -> None:
+def test_unfold_of_a_small_image() -> None:
     x = np.arange(1.0, 13).reshape(1, 1, 3, 4)
     patches = F.unfold(x, (2, 3), (1, 2), (0, 1), (1, 1))  # (1, 2, 2, 1, 2, 3)
     assert patches[0, :, :, 0].tolist() == [
@@ -21,8 +21,8 @@ def test_unfold_of_a_picture_seen_by_eye() -> None:
 
 @given(conv_cases())
 @some_examples
-def test_unfold_takes_each_tap_from_its_pixel(case: ConvCase) -> None:
-    """Against the definition, one entry at a time."""
+def test_unfold_matches_its_definition(case: ConvCase) -> None:
+    """Compare one entry at a time."""
     patches = F.unfold(*case)
     n, c, h, w = case.x.shape
     assert patches.shape == (n, *case.output_size, c, *case.kernel_size)
@@ -34,8 +34,8 @@ def test_unfold_takes_each_tap_from_its_pixel(case: ConvCase) -> None:
         assert np.array_equal(patches[:, i, j, :, k, m], wanted)
 
 
-def test_unfold_cannot_be_written_to(rng: np.random.Generator) -> None:
-    """Its entries share memory: writing to one patch would change its neighbours."""
+def test_unfold_is_read_only(rng: np.random.Generator) -> None:
+    """Patches share memory, so a write to one would change its neighbours."""
     for padding in ((0, 0), (1, 1)):
         patches = F.unfold(rng.normal(size=(2, 3, 5, 7)), (3, 3), (1, 1), padding, (1, 1))
         with pytest.raises(ValueError, match="read-only"):
@@ -54,7 +54,7 @@ def test_fold_is_the_adjoint_of_unfold(case: ConvCase) -> None:
 
 @given(conv_cases())
 @some_examples
-def test_conv_output_size_counts_the_places_where_the_kernel_fits(case: ConvCase) -> None:
+def test_conv_output_size_counts_kernel_positions(case: ConvCase) -> None:
     for axis in (0, 1):
         reach = case.dilation[axis] * (case.kernel_size[axis] - 1)
         padded = case.x.shape[2 + axis] + 2 * case.padding[axis]
@@ -63,11 +63,11 @@ def test_conv_output_size_counts_the_places_where_the_kernel_fits(case: ConvCase
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_conv_output_size_is_not_positive_where_nothing_fits(size: int) -> None:
+def test_conv_output_size_is_not_positive_when_the_kernel_does_not_fit(size: int) -> None:
     assert F.conv_output_size(size, kernel_size=4, stride=3, padding=0, dilation=1) <= 0
 
 
-def test_upsample_of_a_picture_seen_by_eye() -> None:
+def test_upsample_of_a_small_image() -> None:
     x = np.array([[[[1, 2, 3], [4, 5, 6]]]])
     assert F.upsample(x, (1, 2))[0, 0].tolist() == [[1, 1, 2, 2, 3, 3], [4, 4, 5, 5, 6, 6]]
     assert F.upsample(x, (2, 1))[0, 0].tolist() == [[1, 2, 3], [1, 2, 3], [4, 5, 6], [4, 5, 6]]

@@ -1,4 +1,4 @@
-"""step, period and input_span, against what the layers do."""
+"""`step`, `period` and `input_span`, compared with what the layers compute."""
 
 from __future__ import annotations
 
@@ -83,12 +83,12 @@ both_axes = pytest.mark.parametrize("axis", [0, 1], ids=["rows", "columns"])
 
 
 def strip(axis: int, long: int, short: int = 8) -> tuple[int, int]:
-    """(H, W) of a picture that is long along one axis."""
+    """(H, W) of an image that is long along one axis."""
     return (long, short) if axis == 0 else (short, long)
 
 
 def channels(module: Module) -> int:
-    """Channels that it takes."""
+    """Number of input channels of a module."""
     for c in (1, 3, 4):
         with suppress(ShapeError):
             module.output_shape((1, c, 48, 48))
@@ -97,7 +97,7 @@ def channels(module: Module) -> int:
 
 
 def fitting(module: Module, size: int, axis: int) -> int:
-    """A size along an axis, or a larger one that has room for the module and that it takes."""
+    """The smallest size of at least `size` pixels along an axis that the module accepts."""
     start, stop = module.input_span(0, module.period(axis), axis)
     size = max(size, stop - start + 4 * module.period(axis))
     with suppress(ShapeError):
@@ -108,7 +108,7 @@ def fitting(module: Module, size: int, axis: int) -> int:
 
 @cases
 @both_axes
-def test_step_and_period(module: Module, step: Fraction, period: int, axis: int) -> None:
+def test_outputs_repeat_with_step_and_period(module: Module, step: Fraction, period: int, axis: int) -> None:
     assert module.step(axis) == step
     assert module.period(axis) == period
     outputs = period / step
@@ -120,18 +120,18 @@ def test_step_and_period(module: Module, step: Fraction, period: int, axis: int)
 
 @cases
 @both_axes
-def test_an_output_depends_on_its_input_span_and_on_nothing_else(
+def test_output_depends_only_on_its_input_span(
     module: Module, step: Fraction, period: int, axis: int, rng: np.random.Generator
 ) -> None:
     size = fitting(module, 31, axis)
-    short = 48 if "MaxPool2d" in repr(module) else 8  # so long that each place in a window is the largest in one
+    short = 48 if "MaxPool2d" in repr(module) else 8  # long enough that each pixel of a window is its maximum once
     start_state = module.state_dict()
-    for data, _ in module.param():  # positive and small: no gradient is stopped by a ReLU or lost by a Sigmoid
+    for data, _ in module.param():  # positive and small: ReLU blocks no gradient, Sigmoid does not saturate
         data[...] = rng.uniform(0.5, 1, size=data.shape) / data[0].size
     x = rng.uniform(0.5, 1, size=(1, channels(module), *strip(axis, size, short)))
     shape = module.output_shape(x.shape)
     outputs = shape[2 + axis]
-    module(np.repeat(x, outputs, axis=0))  # image i is for output row (column) i
+    module(np.repeat(x, outputs, axis=0))  # image i belongs to output row (column) i
     grad_output = np.zeros((outputs, *shape[1:]))
     for i in range(outputs):
         grad_output[(i, slice(None), i) if axis == 0 else (i, slice(None), slice(None), i)] = 1
@@ -150,7 +150,7 @@ def test_an_output_depends_on_its_input_span_and_on_nothing_else(
 
 
 def shifts_alike(module: Module, x: np.ndarray, shift: int, offset: int, axis: int) -> bool:
-    """Whether, away from the borders, the input moved by `shift` gives the output moved by `offset`."""
+    """Test, away from the borders, if an input shifted by `shift` shifts the output by `offset`."""
     size = x.shape[2 + axis]
     whole = np.moveaxis(module(x), 2 + axis, 0)
     seen = slice(shift, size - -shift % module.period(axis))  # whole periods
@@ -169,7 +169,7 @@ def shifts_alike(module: Module, x: np.ndarray, shift: int, offset: int, axis: i
 
 @cases
 @both_axes
-def test_the_period_is_the_smallest_shift_that_only_shifts_the_output(
+def test_period_is_the_smallest_shift_that_only_shifts_the_output(
     module: Module, step: Fraction, period: int, axis: int, rng: np.random.Generator
 ) -> None:
     module.eval()
@@ -193,14 +193,15 @@ def test_rows_and_columns_are_not_confused() -> None:
         (Fraction(1, 2), 1, (1, 4)),
         (Fraction(1, 3), 1, (1, 3)),
     ]
+    assert [up.input_span(i, i + 1, 1) for i in (-1, 0, 2, 3)] == [(-1, 0), (0, 1), (0, 1), (1, 2)]
 
 
-def test_the_span_reaches_beyond_the_picture_into_the_padding() -> None:
+def test_input_span_includes_the_padding() -> None:
     assert conv(3, 2, 1).input_span(0, 1, 0) == (-1, 2)
     assert Sequential(conv(3, 1, 1), NearestUpsampling(2), conv(3, 1, 1)).input_span(0, 1, 1) == (-2, 2)
 
 
-def test_a_transposed_convolution_s_span_holds_what_gives_the_output_at_all() -> None:
+def test_transposed_convolution_s_span_is_never_empty() -> None:
     gaps, cut = transposed(1, 3), transposed(1, 1, padding=2)
     assert [gaps.input_span(i, i + 1, 0) for i in (0, 1, 2, 3)] == [(0, 1), (0, 2), (0, 2), (1, 2)]
     far = transposed(3, 2, 3, dilation=3)
@@ -210,7 +211,7 @@ def test_a_transposed_convolution_s_span_holds_what_gives_the_output_at_all() ->
     assert cut.output_shape((1, 1, 5, 6)) == (1, 1, 1, 2)
 
 
-def test_a_container_sees_what_its_modules_see_and_its_own_pixel() -> None:
+def test_container_s_span_joins_its_modules_spans_and_its_own_pixel() -> None:
     for container in (Residual, SkipConcat):
         assert container(conv(3, 1, 1)).input_span(4, 6, 0) == (3, 7)
         assert container(conv(1, 2), NearestUpsampling(2)).input_span(3, 6, 1) == (2, 6)

@@ -1,4 +1,4 @@
-"""Wrong gradients do not pass `check_gradients`."""
+"""`check_gradients` rejects wrong gradients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from n2n_cli.nn.gradient_check import GradientError, check_gradients
 
 
 class Leaky(ReLU):
-    """Lets one wrong number through."""
+    """ReLU with one wrong number in its input gradient."""
 
     def backward(self, grad_output: Array) -> Array:
         grad = super().backward(grad_output)
@@ -22,7 +22,7 @@ class Leaky(ReLU):
 
 
 class Unbiased(Conv2d):
-    """Forgets the last image of the batch in the gradient of its bias."""
+    """Convolution whose bias gradient omits the last image of the batch."""
 
     def backward(self, grad_output: Array) -> Array:
         grad = super().backward(grad_output)
@@ -31,7 +31,7 @@ class Unbiased(Conv2d):
         return grad
 
 
-def test_the_worst_entry_is_named(rng: np.random.Generator) -> None:
+def test_failure_names_the_worst_entry(rng: np.random.Generator) -> None:
     with pytest.raises(GradientError, match=re.escape("Leaky() input[1, 2, 0, 3]: the gradient is ")):
         check_gradients(Leaky(), rng.normal(size=(2, 3, 4, 5)))
 
@@ -47,13 +47,13 @@ def test_float32_is_refused(rng: np.random.Generator) -> None:
 
 
 class Halving(ReLU):
-    """Says that its output is half as high as it is."""
+    """ReLU whose `output_shape` is half as high as its output."""
 
     def output_shape(self, shape: Shape) -> Shape:
         return (*shape[:2], shape[2] // 2, shape[3])
 
 
-def test_an_output_of_another_shape_than_output_shape_says_is_found(rng: np.random.Generator) -> None:
+def test_wrong_output_shape_is_found(rng: np.random.Generator) -> None:
     message = "Halving(): `forward` returns (2, 3, 4, 5), `output_shape` (2, 3, 2, 5)"
     with pytest.raises(GradientError, match=f"^{re.escape(message)}$"):
         check_gradients(Halving(), rng.normal(size=(2, 3, 4, 5)))

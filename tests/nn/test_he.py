@@ -11,7 +11,7 @@ def conv(c_in: int, c_out: int) -> Conv2d:
     return Conv2d(c_in, c_out, 3, padding=1, rng=np.random.default_rng(0))
 
 
-def test_each_convolution_starts_for_the_activation_that_follows_it(rng: np.random.Generator) -> None:
+def test_each_convolution_is_initialised_for_the_activation_after_it(rng: np.random.Generator) -> None:
     layers: list[Conv2d | TransposeConv2d] = [
         conv(40, 50),
         conv(50, 50),
@@ -30,19 +30,7 @@ def test_each_convolution_starts_for_the_activation_that_follows_it(rng: np.rand
         assert not layer.bias.data.any()
 
 
-def test_values_keep_their_spread_through_many_layers(rng: np.random.Generator) -> None:
-    x = rng.normal(size=(1, 32, 32, 32)).astype(np.float32)
-    spread = []
-    for he in (True, False):
-        network = Sequential(*(layer for _ in range(10) for layer in (conv(32, 32), ReLU())))
-        if he:
-            start_as_he(network, rng=rng)
-        spread.append(float(np.std(network(x))))
-    assert 0.1 < spread[0] < 3
-    assert spread[1] < spread[0] / 5
-
-
-def test_the_same_seed_starts_the_same() -> None:
+def test_same_seed_gives_the_same_weights() -> None:
     networks = [Sequential(conv(3, 4), ReLU(), conv(4, 3)) for _ in range(3)]
     for network, seed in zip(networks, (1, 1, 2), strict=True):
         start_as_he(network, rng=np.random.default_rng(seed))

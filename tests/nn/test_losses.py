@@ -16,7 +16,7 @@ every_loss = pytest.mark.parametrize("kind", [MSE, L1])
 @pytest.mark.parametrize(
     ("loss", "wanted", "wanted_grad"), [(MSE(), 13 / 4, [0, -1, 1.5, 0]), (L1(), 5 / 4, [0, -0.25, 0.25, 0])], ids=repr
 )
-def test_by_hand(loss: Loss, wanted: float, wanted_grad: list[float]) -> None:
+def test_losses_computed_by_hand(loss: Loss, wanted: float, wanted_grad: list[float]) -> None:
     value = loss(np.array([1.0, 2, 3, 4]), np.array([1.0, 4, 0, 4]))
     assert type(value) is float
     assert value == wanted
@@ -33,7 +33,7 @@ def test_gradients(kind: type[Loss], rng: np.random.Generator) -> None:
 
 
 @every_loss
-def test_arrays_are_left_alone_and_float32_is_kept(kind: type[Loss], rng: np.random.Generator) -> None:
+def test_arguments_are_not_modified_and_float32_is_kept(kind: type[Loss], rng: np.random.Generator) -> None:
     prediction, target = rng.normal(size=(2, 2, 3, 4, 5)).astype(np.float32)
     copies = prediction.copy(), target.copy()
     loss = kind()
@@ -44,15 +44,15 @@ def test_arrays_are_left_alone_and_float32_is_kept(kind: type[Loss], rng: np.ran
 
 
 @pytest.mark.parametrize(("loss", "wanted"), [(MSE(), float(np.float32(0.7) ** 2)), (L1(), float(np.float32(0.7)))])
-def test_sums_are_in_float64(loss: Loss, wanted: float) -> None:
-    """In float32 the mean of this many equal values is off in the eighth digit, pairwise as NumPy adds."""
+def test_loss_sums_in_float64(loss: Loss, wanted: float) -> None:
+    """The float32 mean of this many equal values, summed pairwise by NumPy, is wrong in the eighth digit."""
     error = np.full((3, 7, 512, 513), 0.7, np.float32)
     assert loss(error, np.zeros_like(error)) == pytest.approx(wanted, rel=1e-12)
 
 
 @every_loss
-def test_a_copy_has_its_own_way_back(kind: type[Loss], rng: np.random.Generator) -> None:
-    """A batch goes through in parts, on several threads, each with a copy of the criterion."""
+def test_copy_of_a_loss_has_its_own_backward(kind: type[Loss], rng: np.random.Generator) -> None:
+    """Micro-batches run on several threads, each with a copy of the criterion."""
     loss, (x, other, target) = kind(), rng.normal(size=(3, 4, 5))
     twin = copy.copy(loss)
     loss(x, target)
@@ -65,7 +65,7 @@ def test_a_copy_has_its_own_way_back(kind: type[Loss], rng: np.random.Generator)
 
 @every_loss
 @pytest.mark.parametrize("target_shape", [(1, 3, 4, 5), (2, 3, 5, 4), (3, 4, 5), ()])
-def test_nothing_is_broadcast(kind: type[Loss], target_shape: tuple[int, ...]) -> None:
+def test_shapes_are_not_broadcast(kind: type[Loss], target_shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError) as caught:
         kind()(np.zeros((2, 3, 4, 5)), np.zeros(target_shape))
     assert caught.value.message == (
@@ -74,7 +74,7 @@ def test_nothing_is_broadcast(kind: type[Loss], target_shape: tuple[int, ...]) -
 
 
 @every_loss
-def test_the_loss_of_nothing_is_an_error(kind: type[Loss]) -> None:
+def test_loss_of_an_empty_batch_is_refused(kind: type[Loss]) -> None:
     with pytest.raises(ShapeError, match=rf"^{kind.__name__}\(\) got an empty prediction of shape \(0, 3, 4, 5\)$"):
         kind()(np.zeros((0, 3, 4, 5)), np.zeros((0, 3, 4, 5)))
 
@@ -90,19 +90,19 @@ def test_backward_needs_a_forward_each_time(kind: type[Loss]) -> None:
         loss.backward()
 
 
-def test_a_loss_has_to_say_how() -> None:
+def test_abstract_loss_has_no_forward_or_backward() -> None:
     with pytest.raises(NotImplementedError):
         Loss()(np.zeros(3), np.zeros(3))
     with pytest.raises(NotImplementedError):
         Loss().backward()
 
 
-def test_their_names() -> None:
+def test_losses_have_names() -> None:
     assert LOSSES == {"MSE": MSE, "L1": L1}
 
 
 @every_loss
-def test_unknown_targets_add_nothing(kind: type[Loss], rng: np.random.Generator) -> None:
+def test_unknown_targets_contribute_nothing(kind: type[Loss], rng: np.random.Generator) -> None:
     prediction, target = rng.normal(size=(2, 2, 3, 4, 5))
     unknown = rng.random(target.shape) < 0.3
     loss, plain = KnownOnly(kind()), kind()
@@ -114,7 +114,7 @@ def test_unknown_targets_add_nothing(kind: type[Loss], rng: np.random.Generator)
     assert np.array_equal(grad, plain.backward())
 
 
-def test_copies_of_a_loss_of_known_targets_do_not_disturb_each_other(rng: np.random.Generator) -> None:
+def test_copies_of_a_masked_loss_are_independent(rng: np.random.Generator) -> None:
     prediction, target = rng.normal(size=(2, 2, 3, 4, 5))
     one = KnownOnly(MSE())
     other = copy.copy(one)
@@ -123,6 +123,6 @@ def test_copies_of_a_loss_of_known_targets_do_not_disturb_each_other(rng: np.ran
     assert np.array_equal(one.backward(), 2 / target.size * (prediction - target))
 
 
-def test_unknown_targets_of_another_shape_are_refused() -> None:
+def test_mask_of_another_shape_is_refused() -> None:
     with pytest.raises(ShapeError, match="MSE"):
         KnownOnly(MSE())(np.zeros((2, 3)), np.full((3, 2), np.nan))

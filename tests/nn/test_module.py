@@ -13,7 +13,7 @@ from n2n_cli.nn.functional import Array
 
 
 class Residual(Module):
-    """x + gain * branch(x): parameters of its own, and modules found as attributes."""
+    """x + gain * branch(x): holds a parameter of its own and modules as attributes."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ def test_load_state_dict_keeps_the_arrays_an_optimizer_holds(rng: np.random.Gene
         assert np.array_equal(data, other.state_dict()[name].astype(np.float32))
 
 
-def test_a_state_that_does_not_fit_is_told_at_once_and_changes_nothing(rng: np.random.Generator) -> None:
+def test_state_that_does_not_fit_is_refused_whole(rng: np.random.Generator) -> None:
     module = Residual(rng)
     before = module.state_dict()
     bad = {
@@ -89,8 +89,8 @@ def test_a_state_that_does_not_fit_is_told_at_once_and_changes_nothing(rng: np.r
         assert np.array_equal(value, before[name])
 
 
-def test_a_weight_too_large_for_the_network_s_dtype_is_refused() -> None:
-    """Finite in the file's float64, infinite in the layer's float32."""
+def test_weight_too_large_for_the_dtype_is_refused() -> None:
+    """The value is finite in the file's float64 and infinite in the layer's float32."""
     layer = Conv2d(3, 4, 1)
     state = layer.state_dict() | {"bias": np.full(4, 1e300)}
     with pytest.raises(CheckpointError, match="`bias` holds values that are not finite"):
@@ -121,14 +121,14 @@ def test_backward_needs_a_forward_in_training_mode(layer: Module) -> None:
         go_back()
 
 
-def test_a_module_has_to_say_how() -> None:
+def test_abstract_module_has_no_forward_or_backward() -> None:
     with pytest.raises(NotImplementedError, match="Module has no `forward`"):
         Module()(np.zeros((1, 1, 1, 1)))
     with pytest.raises(TrainingError, match="Module cannot be trained: it has no `backward`"):
         Module().backward(np.zeros((1, 1, 1, 1)))
 
 
-def test_a_module_is_the_identity_on_shapes_until_it_says_otherwise() -> None:
+def test_output_shape_defaults_to_the_input_shape() -> None:
     module = Module()
     assert module.output_shape((2, 3, 5, 7)) == (2, 3, 5, 7)
     assert (module.step(0), module.period(1), module.input_span(3, 6, 0)) == (Fraction(1), 1, (3, 6))

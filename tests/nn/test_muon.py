@@ -12,7 +12,7 @@ SHAPES = [(7, 3, 3, 3), (30, 4, 1, 2), (5, 11), (6, 6)]
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(5, 40), (40, 5), (12, 30), (1, 9)])
-def test_singular_vectors_stay_and_singular_values_come_near_1(
+def test_orthogonalisation_keeps_singular_vectors_and_brings_values_near_1(
     rows: int, columns: int, rng: np.random.Generator
 ) -> None:
     matrix = rng.normal(size=(rows, columns))
@@ -25,11 +25,11 @@ def test_singular_vectors_stay_and_singular_values_come_near_1(
     np.testing.assert_array_equal(matrix, kept)
 
 
-def test_nothing_comes_of_nothing() -> None:
+def test_orthogonalised_zero_is_zero() -> None:
     assert not orthogonal(np.zeros((3, 4), np.float32)).any()
 
 
-def test_a_step_by_hand(rng: np.random.Generator) -> None:
+def test_muon_follows_its_formula(rng: np.random.Generator) -> None:
     weight, grad = rng.normal(size=(2, 4, 3, 5, 2))
     start, m = weight.copy(), 0.2 * grad
     optimizer = Muon([(weight, grad)], lr=0.1, betas=(0.8, 0.9), weight_decay=0.5)
@@ -43,7 +43,7 @@ def test_a_step_by_hand(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(weight, second * (1 - 0.1 * 0.5) - 0.1 * 0.2 * np.sqrt(30) * step, rtol=1e-12)
 
 
-def test_its_steps_are_as_large_as_adams_whatever_the_gradient(rng: np.random.Generator) -> None:
+def test_steps_have_the_size_of_adam_s_at_any_gradient_scale(rng: np.random.Generator) -> None:
     for shape in SHAPES:
         for scale in (1e-6, 1e6):
             weight = np.zeros(shape)
@@ -86,7 +86,7 @@ def test_matrices_keep_no_mean_square() -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES[2:])
-def test_it_is_pytorchs(torch: Any, shape: tuple[int, ...], rng: np.random.Generator) -> None:
+def test_muon_matches_pytorch(torch: Any, shape: tuple[int, ...], rng: np.random.Generator) -> None:
     weight = rng.normal(size=shape).astype(np.float32)
     twin = torch.nn.Parameter(torch.from_numpy(weight.copy()))
     grad = np.zeros_like(weight)
@@ -99,5 +99,5 @@ def test_it_is_pytorchs(torch: Any, shape: tuple[int, ...], rng: np.random.Gener
         ours.step()
         theirs.step()
     moved = np.abs(weight - start).max()
-    # PyTorch's matrix is of bfloat16, which has 8 bits.
+    # PyTorch orthogonalises in bfloat16, with 8 significant bits.
     np.testing.assert_allclose(weight, twin.detach().numpy(), atol=0.03 * moved)

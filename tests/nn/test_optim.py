@@ -14,7 +14,7 @@ from tests.nn.optimizers import Pairs, drawn, take_steps
 # Formulas
 
 
-def test_sgd_is_its_formula() -> None:
+def test_sgd_follows_its_formula() -> None:
     weight, grad = np.array([[1.0, 2, 3]]), np.array([[10.0, 0, -4]])
     bias, bias_grad = np.array([5.0]), np.array([2.0])
     optimizer = SGD(iter([(weight, grad), (bias, bias_grad)]), lr=0.5)
@@ -49,7 +49,7 @@ def test_sgd_with_momentum_and_decay_by_hand(arguments: dict[str, Any], wanted: 
 
 
 @pytest.mark.parametrize("kind", [Adam, AdamW])
-def test_adam_is_its_formula(kind: type[Adam]) -> None:
+def test_adam_follows_its_formula(kind: type[Adam]) -> None:
     params = drawn()
     optimizer = kind(params, lr=0.1, betas=(0.7, 0.8), eps=1e-2, weight_decay=0.3)
     other = [parameter.copy() for parameter, _ in params]
@@ -70,14 +70,14 @@ def test_adam_is_its_formula(kind: type[Adam]) -> None:
             np.testing.assert_allclose(parameter, wanted, rtol=1e-12, atol=1e-13)
 
 
-def test_adams_first_step_is_the_learning_rate_whatever_the_gradient() -> None:
+def test_adam_s_first_step_is_the_learning_rate_at_any_gradient_scale() -> None:
     weight, grad = np.zeros(4), np.array([1e-3, -5, 0, 1e12])
     Adam([(weight, grad)]).step()
     assert weight == pytest.approx([-1e-3, 1e-3, 0, -1e-3], rel=1e-4)
 
 
 @pytest.mark.parametrize(("kind", "wanted"), [(AdamW, 2 * (1 - 1e-3 * 1e-2) ** 3), (Adam, 2.0), (SGD, 2.0)])
-def test_what_becomes_smaller_without_a_gradient_by_default(kind: type[Optimizer], wanted: float) -> None:
+def test_weight_decay_has_a_default(kind: type[Optimizer], wanted: float) -> None:
     weight = np.full(3, 2.0)
     optimizer = kind([(weight, np.zeros(3))], lr=1e-3)
     for _ in range(3):
@@ -85,12 +85,12 @@ def test_what_becomes_smaller_without_a_gradient_by_default(kind: type[Optimizer
     assert weight == pytest.approx(wanted, rel=1e-14)
 
 
-def test_their_names() -> None:
+def test_optimizers_have_names() -> None:
     assert dict(OPTIMIZERS) == {"SGD": SGD, "Adam": Adam, "AdamW": AdamW, "Muon": Muon}
 
 
 @pytest.mark.parametrize(("kind", "lr"), [(SGD, 5), (SGD, 0.5), (Adam, 0.02), (AdamW, 0.02), (Muon, 0.02)])
-def test_a_small_network_overfits_one_pair(kind: type[Optimizer], lr: float, rng: np.random.Generator) -> None:
+def test_small_network_overfits_one_pair(kind: type[Optimizer], lr: float, rng: np.random.Generator) -> None:
     network = Sequential(
         Conv2d(3, 16, 3, stride=2, padding=1, rng=rng),
         ReLU(),
@@ -115,7 +115,7 @@ def test_a_small_network_overfits_one_pair(kind: type[Optimizer], lr: float, rng
 
 @pytest.mark.parametrize("lr", [0, -1.0, float("nan"), float("inf"), True, "1"])
 @pytest.mark.parametrize("kind", OPTIMIZERS.values())
-def test_a_learning_rate_out_of_range(kind: type[Optimizer], lr: float) -> None:
+def test_learning_rate_out_of_range_is_refused(kind: type[Optimizer], lr: float) -> None:
     with pytest.raises(ArgumentError, match=r"^`lr` is .*, it must be a finite number above 0$"):
         kind([], lr=lr)
 
@@ -148,21 +148,21 @@ BELOW_1 = "a number of at least 0 and below 1"
     ],
     ids=str,
 )
-def test_arguments_out_of_range(kind: type[Optimizer], arguments: dict[str, Any], needed: str) -> None:
+def test_arguments_out_of_range_are_refused(kind: type[Optimizer], arguments: dict[str, Any], needed: str) -> None:
     name, value = next(iter(arguments.items()))
     with pytest.raises(ArgumentError) as caught:
         kind([], **arguments)
     assert caught.value.message == f"`{name}` is {value!r}, it must be {needed}"
 
 
-def test_a_list_from_a_file_is_as_good_as_a_tuple() -> None:
+def test_betas_may_be_a_list() -> None:
     assert Adam([], betas=[0, 0.99]).betas == (0, 0.99)  # type: ignore[arg-type]
 
 
 # Clipping
 
 
-def test_gradients_become_smaller_by_one_factor() -> None:
+def test_clipping_scales_all_gradients_by_one_factor() -> None:
     first, second = np.array([[3.0, 0]]), np.array([0.0, 4.0], np.float32)
     params: Pairs = [(np.ones((1, 2)), first), (np.ones(2, np.float32), second)]
     assert clip_gradient_norm(iter(params), 2) == 5
@@ -172,7 +172,7 @@ def test_gradients_become_smaller_by_one_factor() -> None:
     assert params[0][0].tolist() == [[1, 1]]
 
 
-def test_gradients_within_the_norm_stay() -> None:
+def test_gradients_within_the_norm_are_unchanged() -> None:
     grad = np.array([3.0, 4.0])
     for max_norm in (5.001, 100):
         assert clip_gradient_norm([(np.ones(2), grad)], max_norm) == 5
@@ -180,14 +180,14 @@ def test_gradients_within_the_norm_stay() -> None:
     assert clip_gradient_norm([], 1) == 0
 
 
-def test_the_square_of_a_large_gradient_is_finite() -> None:
+def test_norm_of_large_gradients_does_not_overflow() -> None:
     grad = np.full(4, 1e30, np.float32)
     assert clip_gradient_norm([(grad, grad)], 1) == pytest.approx(2e30)
     assert grad == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(("value", "norm"), [(np.inf, "inf"), (np.nan, "nan"), (1e200, "inf")])
-def test_a_norm_that_is_not_finite(value: float, norm: str) -> None:
+def test_infinite_or_nan_norm_is_refused(value: float, norm: str) -> None:
     grads = np.array([1.0, 2]), np.array([value, 1])
     with pytest.raises(TrainingError, match=f"^the norm of the gradients is {norm}$") as caught:
         clip_gradient_norm([(grad, grad) for grad in grads], 1)
@@ -196,6 +196,6 @@ def test_a_norm_that_is_not_finite(value: float, norm: str) -> None:
 
 
 @pytest.mark.parametrize("max_norm", [0, -1, float("nan"), None])
-def test_a_largest_norm_out_of_range(max_norm: float) -> None:
+def test_maximum_norm_out_of_range_is_refused(max_norm: float) -> None:
     with pytest.raises(ArgumentError, match=r"^`max_norm` is .*, it must be a finite number above 0$"):
         clip_gradient_norm([], max_norm)

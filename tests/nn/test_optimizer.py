@@ -1,4 +1,4 @@
-"""What holds for all optimisers, and the state that a later training goes on from."""
+"""Properties of all optimisers, and the state that resumes a training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.nn.optimizers import MAKES, Pairs, drawn, every_optimizer, take_steps
 
 @every_optimizer
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_arrays_and_dtypes_stay_and_gradients_too(make: Callable[[Pairs], Optimizer], dtype: DTypeLike) -> None:
+def test_step_keeps_arrays_dtypes_and_gradients(make: Callable[[Pairs], Optimizer], dtype: DTypeLike) -> None:
     params = drawn(dtype=dtype)
     for _, grad in params:
         grad.fill(0.5)
@@ -42,7 +42,7 @@ def test_arrays_and_dtypes_stay_and_gradients_too(make: Callable[[Pairs], Optimi
 
 
 @every_optimizer
-def test_arrays_may_lie_in_memory_in_any_way(make: Callable[[Pairs], Optimizer]) -> None:
+def test_memory_layout_does_not_matter(make: Callable[[Pairs], Optimizer]) -> None:
     wide = np.zeros((4, 3, 2, 11))
     plain, turned, strided = drawn()[0][0], np.asfortranarray(drawn()[0][0]), wide[..., 1::2]
     strided[...] = plain
@@ -59,7 +59,7 @@ def test_arrays_may_lie_in_memory_in_any_way(make: Callable[[Pairs], Optimizer])
 
 
 @every_optimizer
-def test_many_arrays_go_as_each_alone(make: Callable[[Pairs], Optimizer]) -> None:
+def test_parameters_are_updated_independently(make: Callable[[Pairs], Optimizer]) -> None:
     together, alone = drawn(), drawn()
     take_steps(make(together), together, range(4))
     for i, (parameter, grad) in enumerate(alone):
@@ -71,7 +71,7 @@ def test_many_arrays_go_as_each_alone(make: Callable[[Pairs], Optimizer]) -> Non
 
 
 @every_optimizer
-def test_a_learning_rate_of_zero_moves_nothing(make: Callable[[Pairs], Optimizer]) -> None:
+def test_learning_rate_of_zero_changes_nothing(make: Callable[[Pairs], Optimizer]) -> None:
     params = drawn()
     optimizer = make(params)
     optimizer.lr = 0
@@ -80,7 +80,7 @@ def test_a_learning_rate_of_zero_moves_nothing(make: Callable[[Pairs], Optimizer
 
 
 @every_optimizer
-def test_no_parameters_are_no_problem(make: Callable[[Pairs], Optimizer]) -> None:
+def test_optimizer_without_parameters_counts_steps(make: Callable[[Pairs], Optimizer]) -> None:
     optimizer = make([])
     optimizer.step()
     optimizer.load_state_dict(optimizer.state_dict())
@@ -102,7 +102,7 @@ def test_steps_reach_the_layer_and_zero_grad_its_gradients(rng: np.random.Genera
     assert not any(grad.any() for _, grad in layer.param())
 
 
-def test_an_optimizer_has_to_say_how() -> None:
+def test_abstract_optimizer_has_no_step() -> None:
     with pytest.raises(NotImplementedError):
         Optimizer([], 0.1).step()
 
@@ -112,10 +112,10 @@ def test_an_optimizer_has_to_say_how() -> None:
 
 @some_examples
 @given(st.sampled_from(list(MAKES)), st.integers(0, 4), st.integers(1, 4), st.sampled_from([np.float32, np.float64]))
-def test_a_resumed_training_ends_as_one_that_went_through(name: str, first: int, more: int, dtype: DTypeLike) -> None:
+def test_resumed_optimizer_ends_with_the_same_weights(name: str, first: int, more: int, dtype: DTypeLike) -> None:
     params, others = drawn(dtype=dtype), drawn(dtype=dtype)
     optimizer, before = MAKES[name](params), MAKES[name](others)
-    optimizer.lr = before.lr = 0.05  # as a schedule has left it
+    optimizer.lr = before.lr = 0.05  # as set by a schedule
     take_steps(optimizer, params, range(first + more))
     take_steps(before, others, range(first))
     after = MAKES[name](others)
@@ -125,7 +125,7 @@ def test_a_resumed_training_ends_as_one_that_went_through(name: str, first: int,
 
 
 @every_optimizer
-def test_a_state_survives_its_file(make: Callable[[Pairs], Optimizer], tmp_path: Path) -> None:
+def test_state_round_trip_through_a_file(make: Callable[[Pairs], Optimizer], tmp_path: Path) -> None:
     params = drawn(dtype=np.float32)
     optimizer, other = make(params), make(drawn(2, np.float32))
     take_steps(optimizer, params, range(3))
@@ -136,13 +136,13 @@ def test_a_state_survives_its_file(make: Callable[[Pairs], Optimizer], tmp_path:
     assert other.steps == (3 if other.kept else 0)
 
 
-def test_a_state_names_its_parts_as_pytorch_does() -> None:
+def test_state_has_pytorch_s_names() -> None:
     assert SGD([], lr=0.25).state_dict() == {"lr": 0.25}
     assert list(SGD([], momentum=0.9).state_dict()) == ["lr", "steps", "momentum_buffer"]
     assert list(Adam([]).state_dict()) == ["lr", "steps", "exp_avg", "exp_avg_sq"]
 
 
-def test_a_state_is_a_copy_both_ways() -> None:
+def test_state_is_copied_when_saved_and_when_loaded() -> None:
     params = drawn()
     optimizer = Adam(params)
     take_steps(optimizer, params, range(1))
@@ -154,7 +154,7 @@ def test_a_state_is_a_copy_both_ways() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(state["exp_avg"], kept, strict=True))
 
 
-def test_a_schedule_may_have_ended_at_zero() -> None:
+def test_state_with_a_learning_rate_of_zero_is_loaded() -> None:
     optimizer = SGD([], lr=1)
     optimizer.load_state_dict({"lr": 0.0})
     assert optimizer.lr == 0
@@ -179,7 +179,7 @@ def test_a_schedule_may_have_ended_at_zero() -> None:
     ],
     ids=str,
 )
-def test_a_state_that_does_not_fit(change: dict[str, Any], problem: str) -> None:
+def test_state_that_does_not_fit_is_refused(change: dict[str, Any], problem: str) -> None:
     optimizer = Adam([(np.zeros(n, np.float32), np.ones(n, np.float32)) for n in (2, 3)], lr=0.5)
     optimizer.step()
     before = optimizer.state_dict()
@@ -192,7 +192,7 @@ def test_a_state_that_does_not_fit(change: dict[str, Any], problem: str) -> None
     assert all(np.array_equal(a, b) for a, b in zip(before["exp_avg"], after["exp_avg"], strict=True))
 
 
-def test_all_that_does_not_fit_is_named_at_once() -> None:
+def test_all_misfits_are_named_at_once() -> None:
     optimizer = Adam([(np.zeros(2), np.zeros(2))])
     with pytest.raises(CheckpointError) as caught:
         optimizer.load_state_dict({"steps": 1.5, "beta": 1, "exp_avg_sq": [np.zeros(3)]})
@@ -213,12 +213,12 @@ def test_the_state_of_another_optimizer_is_refused() -> None:
 
 
 @pytest.mark.parametrize("value", [3, 2.5, np.float64(2.5)])
-def test_number_gives_a_plain_float(value: float) -> None:
+def test_number_returns_a_plain_float(value: float) -> None:
     assert type(number("floor", value, "large", lambda x: x > 2)) is float
     assert number("floor", value, "large", lambda x: x > 2) == value
 
 
 @pytest.mark.parametrize("value", [2, float("nan"), float("inf"), 10**400, True, "3", None])
-def test_number_refuses(value: object) -> None:
+def test_number_refuses_other_values(value: object) -> None:
     with pytest.raises(ArgumentError, match=re.escape(f"`floor` is {value!r}, it must be large")):
         number("floor", value, "large", lambda x: x > 2)

@@ -1,4 +1,4 @@
-"""The same networks in PyTorch: output, gradients, steps, names and start."""
+"""Compare networks with PyTorch: output, gradients, steps, names and initial weights."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.torch
 
 
 def twin(module: Module) -> Any:
-    """The same module in PyTorch, with the same weights."""
+    """Return the same module in PyTorch, with the same weights."""
     from benchmarks import twins  # needs PyTorch, which the fixture has found
 
     return twins.twin(module)
@@ -76,14 +76,16 @@ def close(ours: Array, theirs: Any, rtol: float = 1e-9) -> None:
         (2, {"padding": 3}, (1, 2)),
     ],
 )
-def test_conv2d(torch: Any, kernel_size: Any, arguments: Any, size: Pair, rng: np.random.Generator) -> None:
+def test_conv2d_matches_pytorch(
+    torch: Any, kernel_size: Any, arguments: Any, size: Pair, rng: np.random.Generator
+) -> None:
     layer = Conv2d(3, 4, kernel_size, **arguments, rng=rng, dtype=np.float64)
     check_twin(torch, layer, rng.normal(size=(2, 3, *size)), rng)
 
 
 @some_examples
 @given(pairs(1, 4), pairs(1, 4), pairs(1, 3), pairs(0, 3), pairs(1, 3), pairs(1, 6), st.booleans(), st.integers(0, 99))
-def test_conv2d_of_any_arguments(
+def test_conv2d_of_random_arguments_matches_pytorch(
     torch: Any,
     channels: Pair,
     kernel_size: Pair,
@@ -112,14 +114,16 @@ def test_conv2d_of_any_arguments(
         ((2, 5), {"stride": (3, 1), "padding": (0, 2), "output_padding": (2, 0), "dilation": (2, 1)}, (6, 7)),
     ],
 )
-def test_transpose_conv2d(torch: Any, kernel_size: Any, arguments: Any, size: Pair, rng: np.random.Generator) -> None:
+def test_transpose_conv2d_matches_pytorch(
+    torch: Any, kernel_size: Any, arguments: Any, size: Pair, rng: np.random.Generator
+) -> None:
     layer = TransposeConv2d(3, 4, kernel_size, **arguments, rng=rng, dtype=np.float64)
     check_twin(torch, layer, rng.normal(size=(2, 3, *size)), rng)
 
 
 @some_examples
 @given(pairs(1, 4), pairs(1, 4), pairs(1, 3), pairs(0, 3), pairs(0, 2), pairs(1, 3), pairs(1, 6), st.integers(0, 99))
-def test_transpose_conv2d_of_any_arguments(
+def test_transpose_conv2d_of_random_arguments_matches_pytorch(
     torch: Any,
     channels: Pair,
     kernel_size: Pair,
@@ -150,39 +154,31 @@ def test_transpose_conv2d_of_any_arguments(
     ],
     ids=lambda value: repr(value) if isinstance(value, Module) else "",
 )
-def test_layers_without_parameters(torch: Any, layer: Module, shape: Shape, rng: np.random.Generator) -> None:
+def test_layers_without_parameters_match_pytorch(
+    torch: Any, layer: Module, shape: Shape, rng: np.random.Generator
+) -> None:
     x = 20 * rng.normal(size=shape)
-    x[0, 0, 0] = 0  # where ReLU has its kink
+    x[0, 0, 0] = 0  # the kink of ReLU
     check_twin(torch, layer, x, rng)
-    x = np.maximum(rng.integers(-2, 3, size=shape), 0.0)  # as behind a ReLU, with many equal values in a window
+    x = np.maximum(rng.integers(-2, 3, size=shape), 0.0)  # as after a ReLU, with many equal values in a window
     check_twin(torch, layer, x, rng)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_sigmoid_far_out(torch: Any, dtype: DTypeLike) -> None:
+def test_sigmoid_of_large_values_matches_pytorch(torch: Any, dtype: DTypeLike) -> None:
     x = np.linspace(-1000, 1000, 4001, dtype=dtype).reshape(1, 1, 1, -1)
     ours, theirs = Sigmoid()(x), torch.sigmoid(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(ours, theirs, rtol=8 * np.finfo(dtype).eps, atol=np.finfo(dtype).tiny)
 
 
-def test_mse(torch: Any, rng: np.random.Generator) -> None:
-    prediction, target = rng.normal(size=(2, 2, 3, 4, 5))
-    loss, other_prediction = MSE(), torch.from_numpy(prediction).requires_grad_()
-    other = torch.nn.MSELoss()(other_prediction, torch.from_numpy(target))
-    other.backward()
-    assert loss(prediction, target) == pytest.approx(other.item(), rel=1e-12)
-    close(loss.backward(), other_prediction.grad)
+@pytest.mark.parametrize(("make", "size"), [(founding, (12, 20)), (unet, (16, 24))])
+def test_whole_networks_match_pytorch(
+    make: Callable[..., Sequential], size: Pair, torch: Any, rng: np.random.Generator
+) -> None:
+    check_twin(torch, make(rng), rng.uniform(size=(2, 3, *size)), rng)
 
 
-def test_the_founding_network(torch: Any, rng: np.random.Generator) -> None:
-    check_twin(torch, founding(rng), rng.uniform(size=(2, 3, 12, 20)), rng)
-
-
-def test_a_u_net(torch: Any, rng: np.random.Generator) -> None:
-    check_twin(torch, unet(rng), rng.uniform(size=(2, 3, 16, 24)), rng)
-
-
-def test_names_order_and_shapes_of_the_state_dict(torch: Any, rng: np.random.Generator) -> None:
+def test_state_dict_has_names_order_and_shapes_of_pytorch(torch: Any, rng: np.random.Generator) -> None:
     last = Residual(SkipConcat(Conv2d(3, 4, (5, 6), bias=False, rng=rng, dtype=np.float64)))
     net = Sequential(founding(rng), ReLU(), last)
     ours = [(name, value.shape) for name, value in net.state_dict().items()]
@@ -193,7 +189,7 @@ def test_names_order_and_shapes_of_the_state_dict(torch: Any, rng: np.random.Gen
 
 @pytest.mark.parametrize(("dtype", "rtol"), [(np.float64, 1e-8), (np.float32, 1e-3)])
 @pytest.mark.parametrize(("make", "size", "gain"), [(founding, (12, 20), 1), (unet, (16, 24), 2)])
-def test_ten_steps(
+def test_ten_training_steps_match_pytorch(
     *,
     torch: Any,
     make: Callable[..., Sequential],
@@ -205,7 +201,7 @@ def test_ten_steps(
 ) -> None:
     net = make(rng, dtype)
     for data, _ in net.param():
-        data *= gain  # of a deep network's gradients little is left at its bottom
+        data *= gain  # without it the gradients of the first layers would almost vanish
     other, start = twin(net), net.state_dict()
     loss, sgd = MSE(), SGD(net.param(), lr=1)
     other_sgd = torch.optim.SGD(other.parameters(), lr=1)

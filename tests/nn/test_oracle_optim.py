@@ -1,4 +1,4 @@
-"""The same steps, learning rates, losses and starts in PyTorch."""
+"""Compare optimisers, schedules, losses and initialisation with PyTorch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import DTypeLike
 
 from n2n_cli.nn.init import he_normal
-from n2n_cli.nn.losses import L1
+from n2n_cli.nn.losses import L1, MSE, Loss
 from n2n_cli.nn.optim import OPTIMIZERS, clip_gradient_norm
 from n2n_cli.nn.schedules import Cosine, OneCycle, Schedule, Step
 
@@ -22,7 +22,7 @@ SHAPES = ((4, 3, 2, 5), (4,), (7, 2))
 def step_both(
     torch: Any, name: str, arguments: dict[str, Any], dtype: DTypeLike, rng: np.random.Generator
 ) -> list[tuple[Any, Any]]:
-    """Parameters, then what is kept, after twelve steps: ours and PyTorch's."""
+    """Parameters and optimiser state after twelve steps, from n2n and from PyTorch."""
     params = [(rng.normal(size=shape).astype(dtype), np.zeros(shape, dtype)) for shape in SHAPES]
     others = [torch.nn.Parameter(torch.from_numpy(parameter.copy())) for parameter, _ in params]
     optimizer = OPTIMIZERS[name](params, **arguments)
@@ -60,7 +60,7 @@ def step_both(
     ids=str,
 )
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 2e-6)])
-def test_twelve_steps(
+def test_twelve_optimizer_steps_match_pytorch(
     torch: Any, name: str, arguments: dict[str, Any], dtype: DTypeLike, tolerance: float, rng: np.random.Generator
 ) -> None:
     for ours, theirs in step_both(torch, name, arguments, dtype, rng):
@@ -69,7 +69,9 @@ def test_twelve_steps(
 
 @pytest.mark.parametrize("max_norm", [0.5, 3.0, 1e4])
 @pytest.mark.parametrize(("dtype", "rtol"), [(np.float64, 1e-13), (np.float32, 1e-6)])
-def test_clipping(torch: Any, max_norm: float, dtype: DTypeLike, rtol: float, rng: np.random.Generator) -> None:
+def test_gradient_clipping_matches_pytorch(
+    torch: Any, max_norm: float, dtype: DTypeLike, rtol: float, rng: np.random.Generator
+) -> None:
     grads = [rng.normal(size=shape).astype(dtype) for shape in SHAPES]
     others = [torch.nn.Parameter(torch.zeros(shape)) for shape in SHAPES]
     for twin, grad in zip(others, grads, strict=True):
@@ -127,7 +129,7 @@ def test_schedules_after_a_warm_up(
 @pytest.mark.parametrize(
     "arguments", [{}, {"pct_start": 0.45, "div_factor": 7.0, "final_div_factor": 30.0}, {"pct_start": 0.0}], ids=str
 )
-def test_one_cycle(torch: Any, arguments: dict[str, float], total: int) -> None:
+def test_one_cycle_matches_pytorch(torch: Any, arguments: dict[str, float], total: int) -> None:
     wanted = rates(
         torch,
         lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(
@@ -139,18 +141,19 @@ def test_one_cycle(torch: Any, arguments: dict[str, float], total: int) -> None:
     np.testing.assert_allclose([schedule.lr(0.5, step, total) for step in range(total)], wanted, rtol=1e-9)
 
 
-def test_l1(torch: Any, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize(("kind", "name"), [(MSE, "MSELoss"), (L1, "L1Loss")])
+def test_losses_match_pytorch(torch: Any, kind: type[Loss], name: str, rng: np.random.Generator) -> None:
     prediction, target = rng.normal(size=(2, 2, 3, 4, 5))
-    target[0, 0, 0] = prediction[0, 0, 0]  # where it has its kink
-    loss, twin = L1(), torch.from_numpy(prediction).requires_grad_()
-    other = torch.nn.L1Loss()(twin, torch.from_numpy(target))
+    target[0, 0, 0] = prediction[0, 0, 0]  # the kink of L1
+    loss, twin = kind(), torch.from_numpy(prediction).requires_grad_()
+    other = getattr(torch.nn, name)()(twin, torch.from_numpy(target))
     other.backward()
     assert loss(prediction, target) == pytest.approx(other.item(), rel=1e-12)
     np.testing.assert_allclose(loss.backward(), twin.grad.numpy(), rtol=1e-12)
 
 
 @pytest.mark.parametrize("slope", [0, 0.3, 1])
-def test_he_normal(torch: Any, slope: float, rng: np.random.Generator) -> None:
+def test_he_normal_has_the_distribution_of_pytorch(torch: Any, slope: float, rng: np.random.Generator) -> None:
     torch.manual_seed(0)
     theirs = torch.empty(4000, 2, 3, 5, dtype=torch.float64)
     torch.nn.init.kaiming_normal_(theirs, a=slope, nonlinearity="leaky_relu")

@@ -23,14 +23,14 @@ def test_gradients(kernel_size: Any, stride: Any, rng: np.random.Generator) -> N
     check_gradients(MaxPool2d(kernel_size, stride), rng.normal(size=(2, 3, 5, 7)))
 
 
-def test_the_stride_is_the_window_s_size_unless_it_is_given() -> None:
+def test_stride_defaults_to_the_window_size() -> None:
     assert MaxPool2d((2, 3)).stride == (2, 3)
     assert repr(MaxPool2d(3, 2)) == "MaxPool2d(kernel_size=(3, 3), stride=(2, 2))"
 
 
 @given(pairs(1, 4), pairs(1, 4), pairs(0, 6), st.integers(0, 99))
 @some_examples
-def test_it_is_the_maximum_of_every_patch_and_its_gradient_goes_to_the_first(
+def test_maximum_of_each_window_and_gradient_to_its_first_occurrence(
     kernel_size: Pair, stride: Pair, more: Pair, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -47,14 +47,14 @@ def test_it_is_the_maximum_of_every_patch_and_its_gradient_goes_to_the_first(
     np.testing.assert_allclose(layer.backward(grad_output), wanted, atol=1e-12)
 
 
-def test_infinite_values_and_what_is_not_a_number() -> None:
+def test_max_pooling_passes_infinity_and_nan() -> None:
     layer, inf = MaxPool2d((1, 2)), np.inf
     x = np.array([-inf, -inf, -inf, 3, inf, inf, np.nan, 1, 1, np.nan]).reshape(1, 1, 1, 10)
     np.testing.assert_array_equal(layer(x).ravel(), [-inf, 3, inf, np.nan, np.nan])
     assert layer.backward(np.ones((1, 1, 1, 5))).ravel()[:6].tolist() == [1, 0, 0, 1, 1, 0]
 
 
-def test_a_picture_smaller_than_a_window() -> None:
+def test_input_smaller_than_the_window_is_refused() -> None:
     for shape in ((1, 3, 1, 9), (1, 3, 9, 2)):
         message = (
             f"MaxPool2d(kernel_size=(2, 3), stride=(2, 3)) got an input of shape {shape}, it needs H >= 2 and W >= 3"
@@ -64,7 +64,7 @@ def test_a_picture_smaller_than_a_window() -> None:
 
 
 @pytest.mark.parametrize("value", [0, (2, 0), 1.5, (1, 2, 3), "2"])
-def test_arguments_out_of_range(value: Any) -> None:
+def test_arguments_out_of_range_are_refused(value: Any) -> None:
     with pytest.raises(ArgumentError, match=r"^`kernel_size` is "):
         MaxPool2d(value)
     with pytest.raises(ArgumentError, match=r"^`stride` is "):

@@ -1,4 +1,4 @@
-"""A user's own layers and losses, by name."""
+"""Registered layers and losses of a user, by name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def registries() -> Iterator[None]:
 
 
 class Scale(nn.Module):
-    """Multiplies each channel by a number that is learned."""
+    """Multiplies each channel by a learned factor."""
 
     def __init__(
         self, channels: int, start: float = 1, *, rng: np.random.Generator, dtype: DTypeLike = np.float32
@@ -42,7 +42,7 @@ class Scale(nn.Module):
 
 
 class Drawless(nn.Module):
-    """Has one of the arguments that are not of a table."""
+    """Layer that takes `dtype` but no `rng`."""
 
     def __init__(self, dtype: DTypeLike = np.float32) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Drawless(nn.Module):
 
 
 class Twice(nn.Sequential):
-    """Its modules, twice."""
+    """Apply the modules twice."""
 
     def forward(self, x: Array) -> Array:
         return super().forward(super().forward(x))
@@ -81,7 +81,7 @@ def test_a_layer_is_built_from_its_table() -> None:
     np.testing.assert_array_equal(weights["0.factor"], again.state_dict()["0.factor"])
 
 
-def test_a_layer_that_takes_modules_is_a_container() -> None:
+def test_layer_that_takes_modules_is_a_container() -> None:
     nn.register_layer(Twice)
     network = build([{"type": "Twice", "layers": [{"type": "NearestUpsampling"}]}])
     assert network.forward(np.ones((1, 1, 2, 3), np.float32)).shape == (1, 1, 8, 12)
@@ -114,7 +114,7 @@ def test_a_layer_that_takes_modules_is_a_container() -> None:
         ),
     ],
 )
-def test_a_wrong_table_of_a_registered_layer(
+def test_wrong_table_of_a_registered_layer_is_refused(
     spec: dict[str, Any], key: str | None, message: str, hint: str | None
 ) -> None:
     nn.register_layer(Scale)
@@ -131,13 +131,13 @@ def test_a_loss_is_known_by_its_name() -> None:
 
 
 def refused(register: Any, cls: Any) -> tuple[str, str | None]:
-    """Message and hint."""
+    """Message and hint of the refusal."""
     with pytest.raises(RegistrationError) as caught:
         register(cls)
     return caught.value.message, caught.value.hint
 
 
-def test_a_name_that_is_taken() -> None:
+def test_taken_name_is_refused() -> None:
     for register, kind, cls in (
         (nn.register_layer, "layer", type("ReLU", (Scale,), {})),
         (nn.register_loss, "loss", type("MSE", (Cubic,), {})),
@@ -149,7 +149,7 @@ def test_a_name_that_is_taken() -> None:
     assert refused(nn.register_layer, Scale)[0].startswith("the name `Scale` is taken")
 
 
-def test_classes_that_are_not_fit() -> None:
+def test_unsuitable_classes_are_refused() -> None:
     class Nothing(nn.Module):
         pass
 

@@ -28,21 +28,21 @@ def test_there_is_an_example_of_every_schedule() -> None:
     assert list(EXAMPLES) == list(SCHEDULES)
 
 
-def test_constant() -> None:
+def test_constant_keeps_the_rate() -> None:
     assert rates(Constant(), 4) == [2, 2, 2, 2]
 
 
-def test_step() -> None:
+def test_step_multiplies_the_rate_at_intervals() -> None:
     assert rates(Step(every=2, factor=0.5), 7) == [2, 2, 1, 1, 0.5, 0.5, 0.25]
     assert rates(Step(every=1), 3) == pytest.approx([2, 0.2, 0.02], rel=1e-14)
 
 
-def test_cosine() -> None:
+def test_cosine_falls_to_its_floor() -> None:
     assert rates(Cosine(), 4) == pytest.approx([2, 1 + math.sqrt(0.5), 1, 1 - math.sqrt(0.5)], rel=1e-14)
     assert rates(Cosine(floor=0.5), 3) == pytest.approx([2, 1.75, 1.25], rel=1e-14)
 
 
-def test_one_cycle() -> None:
+def test_one_cycle_rises_and_falls() -> None:
     got = rates(OneCycle(pct_start=0.3, div_factor=4, final_div_factor=10), 10)
     assert got == pytest.approx(
         [0.5, 1.25, 2, *(0.05 + 1.95 * (0.5 + math.cos(math.pi * i / 7) / 2) for i in range(1, 8))], rel=1e-14
@@ -51,13 +51,13 @@ def test_one_cycle() -> None:
 
 @pytest.mark.parametrize("pct_start", [0, 0.25, 0.5, 1])
 @pytest.mark.parametrize("total", [1, 2, 3, 4, 5])
-def test_one_cycle_of_few_steps(pct_start: float, total: int) -> None:
+def test_one_cycle_with_few_steps(pct_start: float, total: int) -> None:
     got = rates(OneCycle(pct_start=pct_start), total)
     assert all(0 < lr <= 2 for lr in got)
     assert got[-1] == pytest.approx(2 if pct_start == 1 else 2 / 25 / 1e4)
 
 
-def test_ramp_down_is_that_of_noise2noise() -> None:
+def test_ramp_down_matches_noise2noise() -> None:
     got = rates(RampDown(), 10)
     assert got == pytest.approx(
         [2] * 7 + [2 * (0.5 + math.cos(math.pi * t) / 2) ** 2 for t in (0, 1 / 3, 2 / 3)], rel=1e-12
@@ -65,7 +65,7 @@ def test_ramp_down_is_that_of_noise2noise() -> None:
     assert rates(RampDown(part=1), 2) == pytest.approx([2, 0.5], rel=1e-14)
 
 
-def test_a_warm_up_rises_to_the_schedule_and_leaves_it_the_rest() -> None:
+def test_warm_up_rises_to_the_schedule_s_start() -> None:
     assert rates(Constant(warmup=3), 5) == [0.5, 1, 1.5, 2, 2]
     for name, arguments in EXAMPLES.items():
         plain, warm = SCHEDULES[name](**arguments), SCHEDULES[name](**arguments, warmup=3)
@@ -74,7 +74,7 @@ def test_a_warm_up_rises_to_the_schedule_and_leaves_it_the_rest() -> None:
         assert rates(warm, 12)[3:] == rates(plain, 9)
 
 
-def test_by_epoch_the_learning_rate_stays_for_an_epoch() -> None:
+def test_by_epoch_keeps_the_learning_rate_within_an_epoch() -> None:
     for name, arguments in EXAMPLES.items():
         by_step, by_epoch = (SCHEDULES[name](**arguments, warmup=1, by=by) for by in ("step", "epoch"))
         wanted = [lr for lr in rates(by_step, 5) for _ in range(3)]
@@ -85,7 +85,7 @@ def test_by_epoch_the_learning_rate_stays_for_an_epoch() -> None:
 
 @some_examples
 @given(st.sampled_from(list(EXAMPLES)), st.integers(1, 10**12), st.data())
-def test_no_step_is_without_a_learning_rate_or_above_it(name: str, total: int, data: st.DataObject) -> None:
+def test_learning_rate_is_positive_and_at_most_the_maximum(name: str, total: int, data: st.DataObject) -> None:
     arguments = {**EXAMPLES[name], "floor": 0.0} if name == "cosine" else EXAMPLES[name]
     if name == "step":
         arguments = {"every": max(1, total // 100)}
@@ -96,20 +96,20 @@ def test_no_step_is_without_a_learning_rate_or_above_it(name: str, total: int, d
 
 @some_examples
 @given(st.sampled_from([Cosine(), RampDown(), Step(every=4)]), st.integers(2, 300))
-def test_what_falls_never_rises(schedule: Schedule, total: int) -> None:
+def test_falling_schedules_never_rise(schedule: Schedule, total: int) -> None:
     got = rates(schedule, total)
     assert got == sorted(got, reverse=True)
 
 
 @pytest.mark.parametrize("step", [-1, 5, 6])
-def test_a_step_outside_the_training(step: int) -> None:
+def test_step_outside_the_training_is_refused(step: int) -> None:
     with pytest.raises(ArgumentError) as caught:
         Cosine().lr(1, step, 5)
     assert caught.value.message == f"`step` is {step}, it must be a whole number from 0 to 4"
 
 
 @pytest.mark.parametrize("by", ["step", "epoch"])
-def test_a_warm_up_of_the_whole_training(by: str) -> None:
+def test_warm_up_of_the_whole_training_is_refused(by: str) -> None:
     schedule = Cosine(warmup=4, by=by)
     with pytest.raises(ScheduleError) as caught:
         schedule.lr(1, 0, 4 if by == "step" else 12, epoch_steps=3)
@@ -123,7 +123,7 @@ def test_a_warm_up_of_the_whole_training(by: str) -> None:
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_a_table_makes_its_schedule_and_a_schedule_its_table(name: str) -> None:
+def test_schedule_round_trip_through_a_table(name: str) -> None:
     table = {"name": name, "warmup": 2, "by": "epoch", **EXAMPLES[name]}
     schedule = build(table)
     assert type(schedule) is SCHEDULES[name]
@@ -133,7 +133,7 @@ def test_a_table_makes_its_schedule_and_a_schedule_its_table(name: str) -> None:
     assert schedule != SCHEDULES[name](warmup=3, by="epoch", **EXAMPLES[name])
 
 
-def test_a_table_is_complete_where_arguments_were_left_out() -> None:
+def test_table_includes_default_arguments() -> None:
     assert build({"name": "cosine"}).table() == {"name": "cosine", "warmup": 0, "by": "step", "floor": 0.0}
 
 
@@ -177,7 +177,9 @@ def test_a_table_is_complete_where_arguments_were_left_out() -> None:
     ],
     ids=str,
 )
-def test_a_table_that_is_no_schedule(table: dict[str, Any], key: str | None, message: str, hint: str | None) -> None:
+def test_table_that_is_no_schedule_is_refused(
+    table: dict[str, Any], key: str | None, message: str, hint: str | None
+) -> None:
     with pytest.raises(ScheduleError) as caught:
         build(table)
     assert caught.value.key == key

@@ -24,7 +24,7 @@ def test_gradients(factor: int, rng: np.random.Generator) -> None:
     check_gradients(PixelShuffle(factor), rng.normal(size=(2, 3 * factor**2, 2, 4)))
 
 
-def test_a_block_becomes_channels_row_by_row() -> None:
+def test_unshuffle_turns_a_block_into_channels_row_by_row() -> None:
     x = np.arange(2 * 4 * 6).reshape(1, 2, 4, 6)
     y = PixelUnshuffle(2)(x)
     assert y.shape == (1, 8, 2, 3)
@@ -33,7 +33,7 @@ def test_a_block_becomes_channels_row_by_row() -> None:
 
 
 @pytest.mark.parametrize("factor", [2, 3])
-def test_every_pixel_comes_from_its_channel(factor: int, rng: np.random.Generator) -> None:
+def test_shuffle_takes_each_pixel_from_its_channel(factor: int, rng: np.random.Generator) -> None:
     x = rng.normal(size=(2, 3 * factor**2, 2, 5))
     y = PixelShuffle(factor)(x)
     assert y.shape == (2, 3, 2 * factor, 5 * factor)
@@ -53,7 +53,7 @@ def test_each_is_the_adjoint_and_the_inverse_of_the_other(factor: int, shape: Sh
     np.testing.assert_array_equal(PixelUnshuffle(factor)(PixelShuffle(factor)(u)), u)
 
 
-def test_sizes_that_are_not_whole_blocks() -> None:
+def test_sizes_that_are_not_whole_blocks_are_refused() -> None:
     for shape in ((1, 3, 7, 6), (1, 3, 6, 8)):
         message = (
             f"PixelUnshuffle(downscale_factor=3) got an input of shape {shape}, it needs H and W in multiples of 3"
@@ -66,7 +66,7 @@ def test_sizes_that_are_not_whole_blocks() -> None:
 
 
 @pytest.mark.parametrize("factor", [0, -2, 1.5, (2, 2), "2", True])
-def test_a_factor_out_of_range(factor: Any) -> None:
+def test_factor_out_of_range_is_refused(factor: Any) -> None:
     with pytest.raises(ArgumentError, match=r"^`downscale_factor` is "):
         PixelUnshuffle(factor)
     with pytest.raises(ArgumentError, match=r"^`upscale_factor` is "):

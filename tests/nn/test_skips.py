@@ -1,4 +1,4 @@
-"""Residual and SkipConcat, and nested networks of them."""
+"""Residual and SkipConcat, alone and nested."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def test_gradients_through_containers_in_containers(rng: np.random.Generator) ->
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 3, 1)], ids=["channels first", "channels last"])
-def test_they_are_a_sum_and_a_concatenation(order: Any, rng: np.random.Generator) -> None:
+def test_residual_adds_and_skip_concat_concatenates(order: Any, rng: np.random.Generator) -> None:
     x = np.ascontiguousarray(rng.normal(size=(2, 3, 4, 5)).transpose(order)).transpose(np.argsort(order))
     modules = Sequential(conv(3, 3), Sigmoid())
     np.testing.assert_array_equal(Residual(*modules)(x), modules(x) + x)
     np.testing.assert_array_equal(SkipConcat(*modules)(x), np.concatenate([modules(x), x], axis=1))
 
 
-def test_of_nothing_they_are_twice_the_input(rng: np.random.Generator) -> None:
+def test_without_modules_they_double_the_input(rng: np.random.Generator) -> None:
     x = rng.normal(size=(2, 3, 4, 5))
     residual, skip = Residual(), SkipConcat()
     np.testing.assert_array_equal(residual(x), 2 * x)
@@ -54,7 +54,7 @@ def test_of_nothing_they_are_twice_the_input(rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(skip.backward(u), u[:, :3] + u[:, 3:])
 
 
-def test_integer_pictures_come_out_as_the_modules_numbers(rng: np.random.Generator) -> None:
+def test_integer_input_takes_the_modules_dtype(rng: np.random.Generator) -> None:
     x = rng.integers(0, 200, size=(1, 3, 4, 5), dtype=np.uint8)
     for container in (Residual(conv(3, 3)), SkipConcat(conv(3, 3))):
         y = container(x)
@@ -62,23 +62,11 @@ def test_integer_pictures_come_out_as_the_modules_numbers(rng: np.random.Generat
         np.testing.assert_allclose(y, container(x.astype(np.float64)), rtol=1e-12)
 
 
-@pytest.mark.parametrize("container", [Residual, SkipConcat])
-def test_they_are_sequences_of_their_modules(container: type[Residual | SkipConcat]) -> None:
-    modules = ReLU(), Sigmoid(), ReLU()
-    net = container(*modules)
-    assert len(net) == 3
-    assert all(a is b for a, b in zip(net, modules, strict=True))
-    assert net[-1] is modules[2]
-    assert repr(net) == f"{container.__name__}(ReLU(), Sigmoid(), ReLU())"
-    with pytest.raises(ValueError, match=r"ReLU\(\) occurs twice in a Sequential"):
-        container(modules[0], modules[0])
-
-
-def test_names_are_those_of_nested_sequentials(rng: np.random.Generator) -> None:
+def test_parameter_names_equal_those_of_nested_sequentials(rng: np.random.Generator) -> None:
     assert list(unet(rng).state_dict()) == [f"{name}.{kind}" for name in NAMES for kind in ("weight", "bias")]
 
 
-def test_the_mode_of_deep_nests_is_changed_once_each() -> None:
+def test_train_is_called_once_per_nested_module() -> None:
     class Counter(ReLU):
         count = 0
 
@@ -130,13 +118,13 @@ def test_the_mode_of_deep_nests_is_changed_once_each() -> None:
         (Residual(), (3, 4, 5), "Residual() got an input of shape (3, 4, 5), it needs (N, C, H, W)"),
     ],
 )
-def test_a_shape_that_does_not_fit(net: Module, shape: tuple[int, ...], message: str) -> None:
+def test_shape_that_does_not_fit_is_refused(net: Module, shape: tuple[int, ...], message: str) -> None:
     for use in (lambda: net(np.zeros(shape)), lambda: net.output_shape(shape)):
         with pytest.raises(ShapeError, match="^" + re.escape(message) + "$"):
             use()
 
 
-def test_a_wrong_gradient_is_told_by_place(rng: np.random.Generator) -> None:
+def test_gradient_shape_error_names_the_place(rng: np.random.Generator) -> None:
     net = Sequential(ReLU(), Residual(conv(2, 2), Sigmoid()))
     compiled = Compiled(net)
     for run, use in ((net, net.backward), (compiled, compiled.backward), (compiled, compiled.accumulate)):

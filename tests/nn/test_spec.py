@@ -1,9 +1,10 @@
-"""Networks from tables."""
+"""Networks built from tables."""
 
 from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from n2n_cli.nn import (
     TransposeConv2d,
 )
 from n2n_cli.nn.spec import LAYERS, MAX_NESTED, SpecError, build
-from tests.nn.founding import FOUNDING, founding
+from tests.nn.founding import founding
 from tests.nn.unet import unet
 
 CONV = {"type": "Conv2d", "in_channels": 3, "out_channels": 4, "kernel_size": 3}
@@ -38,14 +39,14 @@ KNOWN_TICKED = "known: " + ", ".join(f"`{name}`" for name in KNOWN.split(", "))
 
 
 def nested(depth: int) -> dict[str, Any]:
-    """A layer in so many containers."""
+    """Table of a layer inside `depth` nested containers."""
     spec: dict[str, Any] = {"type": "ReLU"}
     for i in range(depth):
         spec = {"type": ("Residual", "Sequential")[i % 2], "layers": [spec]}
     return spec
 
 
-def test_build_gives_the_layers_that_are_written_down() -> None:
+def test_build_returns_the_layers_of_the_table() -> None:
     net = build(
         [
             CONV | {"stride": [2, 1], "padding": 1, "dilation": 2, "bias": False},
@@ -68,13 +69,13 @@ def test_build_gives_the_layers_that_are_written_down() -> None:
     assert {p.data.dtype for _, p in net.named_parameters()} == {np.dtype(np.float32)}
 
 
-def test_every_layer_is_known_by_its_name() -> None:
+def test_every_layer_is_registered_by_name() -> None:
     modules = [value for value in vars(nn).values() if isinstance(value, type) and issubclass(value, Module)]
     assert {module.__name__: module for module in modules if module is not Module} == LAYERS
     assert ", ".join(LAYERS) == KNOWN
 
 
-def test_build_gives_the_layers_of_a_u_net(rng: np.random.Generator) -> None:
+def test_build_of_a_u_net(rng: np.random.Generator) -> None:
     wanted = Sequential(
         *(PixelUnshuffle(2), Conv2d(12, 6, 3, 1, 1), LeakyReLU(0.1)),
         SkipConcat(
@@ -94,14 +95,7 @@ def test_build_gives_the_layers_of_a_u_net(rng: np.random.Generator) -> None:
     assert net.output_shape((5, 3, 24, 16)) == (5, 3, 24, 16)
 
 
-def test_weights_of_layers_in_containers_follow_the_seed() -> None:
-    a, again, other = (unet(np.random.default_rng(seed)).state_dict() for seed in (7, 7, 8))
-    for name in a:
-        np.testing.assert_array_equal(a[name], again[name])
-        assert (a[name] != other[name]).any()
-
-
-def test_containers_are_nested_so_deep_and_no_deeper() -> None:
+def test_nesting_depth_has_a_limit() -> None:
     net = build([nested(MAX_NESTED)])
     x = np.ones((1, 1, 2, 2), np.float32)
     assert np.array_equal(copy.deepcopy(net).eval()(x), net(x))
@@ -131,13 +125,13 @@ def test_containers_are_nested_so_deep_and_no_deeper() -> None:
         ),
     ],
 )
-def test_a_table_in_a_table_is_told_by_its_place(container: str, inner: dict[str, Any], key: str, message: str) -> None:
+def test_error_names_the_place_of_a_nested_table(container: str, inner: dict[str, Any], key: str, message: str) -> None:
     with pytest.raises(SpecError, match=re.escape(message)) as caught:
         build([{"type": "ReLU"}, {"type": container, **inner}])
     assert (caught.value.position, caught.value.key) == (1, key)
 
 
-def test_hints_come_out_of_containers() -> None:
+def test_hint_of_a_nested_table_is_kept() -> None:
     for layers, hint in (
         ([{"type": "Rulu"}], "did you mean `ReLU`?"),
         ([], 'for example `layers = [{ type = "ReLU" }]`'),
@@ -153,9 +147,10 @@ def test_the_founding_network_has_its_71475_parameters(rng: np.random.Generator)
     assert net.output_shape((5, 3, 36, 24)) == (5, 3, 36, 24)
 
 
-def test_one_seed_gives_one_start_in_both_dtypes() -> None:
+@pytest.mark.parametrize("make", [founding, unet])
+def test_seed_gives_the_same_weights_in_both_dtypes(make: Callable[..., Sequential]) -> None:
     a, again, double, other = (
-        build(FOUNDING, rng=np.random.default_rng(seed), dtype=dtype).state_dict()
+        make(np.random.default_rng(seed), dtype).state_dict()
         for seed, dtype in ((7, np.float32), (7, np.float32), (7, np.float64), (8, np.float32))
     )
     for name in a:
@@ -200,7 +195,9 @@ def test_one_seed_gives_one_start_in_both_dtypes() -> None:
         ({"type": "NearestUpsampling", "scale_factor": 1.5}, "scale_factor", "1.5 is not a whole number", None),
     ],
 )
-def test_a_table_that_describes_no_layer(spec: dict[str, Any], key: str | None, message: str, hint: str | None) -> None:
+def test_table_that_describes_no_layer_is_refused(
+    spec: dict[str, Any], key: str | None, message: str, hint: str | None
+) -> None:
     with pytest.raises(SpecError) as caught:
         build([{"type": "ReLU"}, {"type": "Sigmoid"}, spec])
     error = caught.value

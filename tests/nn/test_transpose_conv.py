@@ -43,7 +43,7 @@ def test_gradients(arguments: dict[str, Any], rng: np.random.Generator) -> None:
     check_gradients(TransposeConv2d(3, 4, **arguments, rng=rng, dtype=np.float64), rng.normal(size=(2, 3, 5, 4)))
 
 
-def test_every_pixel_puts_down_a_kernel() -> None:
+def test_forward_adds_a_scaled_kernel_per_pixel() -> None:
     layer = TransposeConv2d(1, 1, (1, 3), (1, 2), bias=False, dtype=np.float64)
     layer.weight.data[...] = [1, 10, 100]
     assert layer(np.array([[[[1.0, 2, 3]]]])).ravel().tolist() == [1, 10, 102, 20, 203, 30, 300]
@@ -54,7 +54,7 @@ def test_every_pixel_puts_down_a_kernel() -> None:
 
 @given(pairs(1, 4), pairs(1, 4), pairs(1, 4), pairs(0, 3), pairs(1, 3), pairs(0, 3), pairs(1, 5), st.integers(0, 99))
 @some_examples
-def test_it_is_the_gradient_of_the_convolution_of_the_same_weight(
+def test_forward_is_the_gradient_of_the_convolution_with_the_same_weight(
     channels: Pair,
     kernel_size: Pair,
     stride: Pair,
@@ -92,7 +92,7 @@ def test_it_is_the_gradient_of_the_convolution_of_the_same_weight(
         np.testing.assert_allclose(conv.weight.grad, layer.weight.grad / 2, atol=1e-10)
 
 
-def test_weights_start_within_pytorch_s_bound() -> None:
+def test_initial_weights_are_within_pytorch_s_bound() -> None:
     layer = TransposeConv2d(500, 2, (3, 5), rng=np.random.default_rng(0))
     bound = 1 / np.sqrt(2 * 3 * 5)
     assert 0.999 * bound < np.abs(layer.weight.data).max() <= bound * (1 + 1e-6)
@@ -100,7 +100,7 @@ def test_weights_start_within_pytorch_s_bound() -> None:
     assert 0 < np.abs(layer.bias.data).max() <= bound
 
 
-def test_it_is_written_as_its_arguments() -> None:
+def test_repr_shows_arguments_that_differ_from_defaults() -> None:
     assert repr(TransposeConv2d(3, 4, 2, 2)) == "TransposeConv2d(3, 4, kernel_size=(2, 2), stride=(2, 2))"
     assert repr(TransposeConv2d(3, 4, 2, (3, 2), 1, 1, False, 2)) == (
         "TransposeConv2d(3, 4, kernel_size=(2, 2), stride=(3, 2), padding=(1, 1), output_padding=(1, 1),"
@@ -116,7 +116,7 @@ def test_it_is_written_as_its_arguments() -> None:
         ({"kernel_size": 2, "stride": (3, 1), "padding": 3}, (1, 3, 2, 5), "H >= 3 and W >= 6"),
     ],
 )
-def test_an_input_of_the_wrong_shape(arguments: dict[str, Any], shape: tuple[int, ...], needed: str) -> None:
+def test_input_of_the_wrong_shape_is_refused(arguments: dict[str, Any], shape: tuple[int, ...], needed: str) -> None:
     layer = TransposeConv2d(3, 4, **arguments)
     with pytest.raises(ShapeError, match="^" + re.escape(f"{layer} got an input of shape {shape}, it needs {needed}")):
         layer(np.zeros(shape))
@@ -135,7 +135,7 @@ def test_an_input_of_the_wrong_shape(arguments: dict[str, Any], shape: tuple[int
         *(("dilation", 0), ("bias", 1), ("output_padding", -1), ("output_padding", 2), ("output_padding", (0, 2))),
     ],
 )
-def test_arguments_out_of_range(name: str, value: Any) -> None:
+def test_arguments_out_of_range_are_refused(name: str, value: Any) -> None:
     arguments: dict[str, Any] = {"in_channels": 3, "out_channels": 4, "kernel_size": 3, "stride": 2}
     with pytest.raises(ArgumentError, match=rf"^`{name}` is "):
         TransposeConv2d(**arguments | {name: value})

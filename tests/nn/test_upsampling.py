@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -27,21 +26,13 @@ def test_every_pixel_becomes_a_block(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 7), (2, 3, 0, 7), (2, 3, 5, 0)])
-def test_an_input_of_the_wrong_shape(shape: Shape) -> None:
+def test_input_of_the_wrong_shape_is_refused(shape: Shape) -> None:
     message = f"NearestUpsampling(scale_factor=(2, 2)) got an input of shape {shape}, it needs (N, C, H, W)"
     with pytest.raises(ShapeError, match="^" + re.escape(message) + "$"):
         NearestUpsampling()(np.zeros(shape))
 
 
 @pytest.mark.parametrize("scale_factor", [0, -2, 1.5, (2, 0), "2"])
-def test_a_factor_out_of_range(scale_factor: Any) -> None:
+def test_factor_out_of_range_is_refused(scale_factor: Any) -> None:
     with pytest.raises(ArgumentError, match=r"^`scale_factor` is "):
         NearestUpsampling(scale_factor)
-
-
-def test_geometry_along_each_axis() -> None:
-    layer = NearestUpsampling((2, 3))
-    assert [layer.step(axis) for axis in (0, 1)] == [Fraction(1, 2), Fraction(1, 3)]
-    assert [layer.period(axis) for axis in (0, 1)] == [1, 1]
-    assert [layer.input_span(i, i + 1, 1) for i in (-1, 0, 2, 3)] == [(-1, 0), (0, 1), (0, 1), (1, 2)]
-    assert [layer.input_span(3, stop, 0) for stop in (4, 5, 6, 7)] == [(1, 2), (1, 3), (1, 3), (1, 4)]

@@ -1,4 +1,4 @@
-"""A U-Net of two levels with every kind of layer in it, written down as in a TOML file."""
+"""A U-Net of two levels that holds every kind of layer, written as in a TOML file."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ layers = [
 ]
 """
 UNET: list[dict[str, Any]] = tomllib.loads(TOML)["layers"]
-PERIOD = 8  # pixels; one output depends on up to 60 of them
-NAMES = ["1", "3.1", "3.3.0", "3.3.1.0", "3.3.1.2", "3.3.3", "3.5", "4"]  # of the modules with weights
+PERIOD = 8  # pixels; one output depends on up to 60 input pixels
+NAMES = ["1", "3.1", "3.3.0", "3.3.1.0", "3.3.1.2", "3.3.3", "3.5", "4"]  # modules with weights
 
 
 def unet(rng: np.random.Generator, dtype: DTypeLike = np.float64) -> Sequential:

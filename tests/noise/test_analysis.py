@@ -1,4 +1,4 @@
-"""Analysis of noise: levels, correlation, brightness, and pictures that have nothing to measure."""
+"""Noise analysis: level, correlation, brightness, and images too small to measure."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ KINDS = ("gaussian:10", "gaussian:40", "grain:20,1", "camera:0.002", "camera:0.0
 
 @pytest.fixture(scope="module")
 def pictures() -> list[Array]:
-    """Clean pictures of dead leaves; texture fills the last one."""
+    """Clean dead-leaves images; texture fills the last one."""
     return list(dead_leaves(3, 384, seed=3))
 
 
 @pytest.fixture(scope="module")
 def photographs(pictures: list[Array]) -> list[Array]:
-    """Clean pictures with smooth parts, and a gray one."""
+    """Clean images with smooth parts, and a gray one."""
     return [*pictures[:2], to_integer(to_float(pictures[1]) @ LUMA, np.uint8)]
 
 
@@ -42,7 +42,7 @@ def levels(difference: Array) -> tuple[float, float]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_levels_of_luma_and_chroma(kind: str, photographs: list[Array]) -> None:
-    """Within a quarter in most draws: the sharp edges of dead leaves are harder than photographs."""
+    """Most draws are within 25%: sharp edges of dead leaves are harder than photographs."""
     right = 0
     for seed in range(3):
         for clean in photographs:
@@ -53,8 +53,8 @@ def test_levels_of_luma_and_chroma(kind: str, photographs: list[Array]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["gaussian:10", "grain:20,1", "camera:0.01"])
-def test_texture_that_fills_a_picture_may_count_as_chroma_noise(kind: str, pictures: list[Array]) -> None:
-    """A known limit: luma holds, chroma is never too low."""
+def test_texture_of_a_whole_picture_may_count_as_chroma_noise(kind: str, pictures: list[Array]) -> None:
+    """Known limit: luma is right, chroma is at least not too low."""
     noisy = to_integer(parse_noise(kind).draw(pictures[2], rng=np.random.default_rng(2)), np.uint8)
     found, (luma, chroma) = analyse_noise(noisy), levels(noisy.astype(float) - pictures[2])
     assert found.luma == pytest.approx(luma, rel=MARGIN)
@@ -66,7 +66,7 @@ def flat(level: float = 0.5, *, size: int = 256, channels: int = 3) -> Array:
 
 
 @pytest.mark.parametrize("blur", [0.0, 0.67, 1.5])
-def test_correlation_of_flat_noise(blur: float, rng: np.random.Generator) -> None:
+def test_correlation_of_noise_is_found(blur: float, rng: np.random.Generator) -> None:
     noise = blurred(rng.standard_normal((256, 256, 3), dtype=np.float32), blur)
     true = [float(np.mean(noise[:, lag:] * noise[:, :-lag])) for lag in (1, 2, 3, 4)]
     found = analyse_noise(flat() + 12 / 255 * noise)
@@ -76,7 +76,7 @@ def test_correlation_of_flat_noise(blur: float, rng: np.random.Generator) -> Non
     assert ("correlated over" in str(found)) == (blur > 0)
 
 
-def test_noise_by_brightness(rng: np.random.Generator) -> None:
+def test_noise_by_brightness_is_found(rng: np.random.Generator) -> None:
     dark = flat(0.3) + 15 / 255 * rng.standard_normal((256, 256, 3))
     bright = flat(0.8) + 4 / 255 * rng.standard_normal((256, 256, 3))
     found = analyse_noise(np.concatenate([dark, bright]).astype(np.float32))
@@ -89,7 +89,7 @@ def test_noise_by_brightness(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("value", [0, 77, 255])
-def test_a_flat_picture_has_no_noise(value: int) -> None:
+def test_constant_picture_has_no_noise(value: int) -> None:
     found = analyse_noise(np.full((40, 50, 3), value, np.uint8))
     assert max(found.sigma, found.luma, found.chroma) < 0.1
     assert str(found).startswith("little or none, ")
@@ -109,7 +109,7 @@ def test_depths_and_floats_agree(photographs: list[Array]) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (15, 900), (900, 15)])
-def test_small_pictures_tell_nothing(size: tuple[int, int]) -> None:
+def test_small_pictures_give_nan(size: tuple[int, int]) -> None:
     for channels in (1, 3):
         found = analyse_noise(np.zeros((*size, channels), np.uint8))
         assert math.isnan(found.sigma)
@@ -117,14 +117,14 @@ def test_small_pictures_tell_nothing(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 16), (16, 3000), (1100, 16), (23, 31)])
-def test_pictures_of_any_other_size(size: tuple[int, int]) -> None:
+def test_pictures_of_any_size_from_16_pixels(size: tuple[int, int]) -> None:
     for channels in (1, 3):
         noise = np.random.default_rng(0).normal(0, 20 / 255, (*size, channels))
         found = analyse_noise((0.5 + noise).astype(np.float32))
         assert 10 < found.sigma < 40
 
 
-def test_values_that_are_not_finite_are_left_out(rng: np.random.Generator) -> None:
+def test_values_that_are_not_finite_are_ignored(rng: np.random.Generator) -> None:
     noisy = (flat() + 12 / 255 * rng.standard_normal((256, 256, 3))).astype(np.float32)
     noisy[:100] = np.nan
     noisy[120, 7] = np.inf
@@ -134,7 +134,7 @@ def test_values_that_are_not_finite_are_left_out(rng: np.random.Generator) -> No
     assert math.isnan(analyse_noise(np.full_like(noisy, np.nan)).sigma)
 
 
-def test_traces_of_jpeg_and_wrong_pixels(photographs: list[Array], rng: np.random.Generator) -> None:
+def test_jpeg_grid_and_impulses_are_measured(photographs: list[Array], rng: np.random.Generator) -> None:
     clean = photographs[0]
     found = analyse_noise(clean)
     assert found.jpeg_grid < 0.1
@@ -146,7 +146,7 @@ def test_traces_of_jpeg_and_wrong_pixels(photographs: list[Array], rng: np.rando
     assert "of the pixels are wrong" in str(found)
 
 
-def test_measured_values_have_their_own_unit(rng: np.random.Generator) -> None:
+def test_scaled_analysis_has_its_own_unit(rng: np.random.Generator) -> None:
     noise = NoiseAnalysis(10, 10, 0, by_brightness=(math.nan, 5, 12, *[math.nan] * 5)).scaled(4)
     assert (noise.sigma, noise.luma, noise.by_brightness[1]) == (40, 40, 20)
     assert str(noise) == "sigma 40 (the picture's own units), strongest at brightness 64 to 96 of 255"

@@ -1,4 +1,4 @@
-"""Camera noise: each stage by itself, and the whole against the noise of real cameras."""
+"""Camera noise: each stage alone, and all stages compared with noise of real cameras."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ PHASES = pytest.mark.parametrize("red", [(0, 0), (0, 1), (1, 0), (1, 1)])
 
 
 def camera(shot: Strength | float = 0.003, **stages: bool) -> Camera:
-    """A camera with no other stages."""
+    """Camera with only the given stages."""
     return Camera(shot, **{**NOTHING, **stages})
 
 
 @METHODS
 @PHASES
-def test_demosaicing_keeps_what_each_pixel_measures(
+def test_demosaicing_keeps_the_measured_channel_of_each_pixel(
     kernels: Kernels, red: tuple[int, int], rng: np.random.Generator
 ) -> None:
     picture = rng.random((7, 10, 3), dtype=np.float32)
@@ -42,13 +42,13 @@ def test_demosaicing_keeps_what_each_pixel_measures(
 
 @METHODS
 @PHASES
-def test_demosaicing_of_gray_slopes_is_exact(kernels: Kernels, red: tuple[int, int]) -> None:
+def test_demosaicing_of_gray_gradients_is_exact(kernels: Kernels, red: tuple[int, int]) -> None:
     y, x = np.mgrid[:12, :14].astype(np.float32)
     picture = np.repeat((0.01 * y + 0.02 * x)[..., None], 3, axis=2)
     assert demosaic(picture, red, kernels)[2:-2, 2:-2] == pytest.approx(picture[2:-2, 2:-2], abs=1e-5)
 
 
-def test_demosaicing_by_both_methods_against_values_worked_out_by_hand() -> None:
+def test_demosaicing_matches_values_computed_by_hand() -> None:
     mosaic = np.arange(64, dtype=np.float32).reshape(8, 8, 1) ** 2
     picture = np.repeat(mosaic, 3, axis=2)
     m = mosaic[..., 0]
@@ -70,7 +70,7 @@ def test_demosaicing_by_both_methods_against_values_worked_out_by_hand() -> None
 
 
 @pytest.mark.parametrize("curve", [(1, 0, math.inf), (2.2, 0, math.inf), (1.8, 1, 4), (2.6, 0.4, 0.5)])
-def test_tone_curves_rise_from_black_to_white_and_have_an_inverse(curve: tuple[float, float, float]) -> None:
+def test_tone_curves_are_monotonic_and_invertible(curve: tuple[float, float, float]) -> None:
     tone = ToneCurve(*curve)
     display = np.linspace(0, 1, 5001, dtype=np.float32)
     light = tone.light(display)
@@ -83,12 +83,12 @@ def test_tone_curves_rise_from_black_to_white_and_have_an_inverse(curve: tuple[f
     assert tone.display(np.array([-1, 2], np.float32)) == pytest.approx([0, 1], abs=1e-6)
 
 
-def test_gamma_alone_is_a_power_but_near_black() -> None:
+def test_gamma_is_a_power_except_near_black() -> None:
     display = np.linspace(0.3, 1, 50, dtype=np.float32)
     assert ToneCurve(2.2, 0, math.inf).light(display) == pytest.approx(display**2.2, abs=0.015)
 
 
-def test_without_stages_noise_is_white_and_its_variance_rises_with_light(rng: np.random.Generator) -> None:
+def test_sensor_noise_is_white_and_its_variance_grows_with_the_signal(rng: np.random.Generator) -> None:
     variances = []
     for level in (0.1, 0.4):
         source = np.full((60, 80, 3), level, np.float32)
@@ -100,14 +100,16 @@ def test_without_stages_noise_is_white_and_its_variance_rises_with_light(rng: np
         ):
             assert np.mean(a * b) / noise.var() == pytest.approx(0, abs=0.01)
         variances.append(noise[..., 1].var())
-    assert variances[1] / variances[0] == pytest.approx(4, rel=0.1)  # shot noise; read noise is far below
+    assert variances[1] / variances[0] == pytest.approx(4, rel=0.1)  # shot noise; read noise is much weaker
 
 
 @pytest.mark.parametrize(
     ("stage", "pixels", "channels"),
     [("mosaic", True, True), ("matrix", False, True), ("curve", False, False), ("smoothing", True, True)],
 )
-def test_what_each_stage_correlates(stage: str, pixels: bool, channels: bool, rng: np.random.Generator) -> None:
+def test_each_stage_of_camera_correlates_pixels_or_channels(
+    stage: str, pixels: bool, channels: bool, rng: np.random.Generator
+) -> None:
     source = np.full((60, 80, 3), 128, np.uint8)
     found = []
     for _ in range(60):
@@ -118,7 +120,7 @@ def test_what_each_stage_correlates(stage: str, pixels: bool, channels: bool, rn
     assert (np.mean(found, axis=0) > (0.1, 0.1)).tolist() == [pixels, channels]
 
 
-def test_sharpening_makes_brightness_noise_stronger_and_leaves_colours(rng: np.random.Generator) -> None:
+def test_sharpening_amplifies_only_luma_noise(rng: np.random.Generator) -> None:
     source = np.full((80, 80, 3), 128, np.uint8)
     spreads = {}
     for sharpening in (False, True):
@@ -130,7 +132,7 @@ def test_sharpening_makes_brightness_noise_stronger_and_leaves_colours(rng: np.r
     assert spreads[True][1] == pytest.approx(spreads[False][1], rel=1e-3)
 
 
-def test_jpeg_and_rounding_leave_whole_grey_levels(rng: np.random.Generator) -> None:
+def test_jpeg_and_rounding_give_whole_grey_levels(rng: np.random.Generator) -> None:
     source = dead_leaves(1, 48, seed=1)[0]
     for stages, whole in (({"jpeg": True}, True), ({"rounding": True}, True), ({}, False)):
         levels = camera(**stages).draw(source, rng=rng) * 255
@@ -138,50 +140,50 @@ def test_jpeg_and_rounding_leave_whole_grey_levels(rng: np.random.Generator) -> 
     assert len(np.unique(Camera(0.003).draw_target(source, rng=rng))) > 0.9 * source.size
 
 
-def test_the_content_stays_sharp_where_there_is_hardly_any_noise(rng: np.random.Generator) -> None:
+def test_content_stays_sharp_at_weak_noise(rng: np.random.Generator) -> None:
     source = dead_leaves(1, 64, seed=4)[0]
     for _ in range(20):
         view = Camera(1e-6, jpeg=False).draw(source, rng=rng)
         assert np.abs(view - to_float(source)).max() < 4 / 255
 
 
-def test_the_tone_curve_gives_dark_noise_no_mean(rng: np.random.Generator) -> None:
+def test_tone_curve_does_not_bias_dark_noise(rng: np.random.Generator) -> None:
     source = np.full((64, 64, 3), 0.08, np.float32)
     views = np.stack([camera(0.003, curve=True).draw(source, rng=rng) for _ in range(100)])
     assert 255 * views.std() > 4
     assert 255 * (views.mean() - 0.08) == pytest.approx(0, abs=0.1)
 
 
-def test_jpeg_leaves_the_content_of_a_picture_without_noise(rng: np.random.Generator) -> None:
+def test_jpeg_keeps_the_content_of_a_picture_without_noise(rng: np.random.Generator) -> None:
     source = dead_leaves(1, 64, seed=4)[0]
     for _ in range(20):
         view = camera(1e-6, jpeg=True).draw(source, rng=rng)
         assert 255 * np.abs(view - to_float(source)).mean() < 1
 
 
-def test_gray_pictures_have_the_brightness_noise_of_a_camera(rng: np.random.Generator) -> None:
+def test_gray_pictures_have_the_luma_noise_of_a_camera(rng: np.random.Generator) -> None:
     gray = np.full((60, 70, 1), 128, np.uint8)
     views = np.stack([Camera(0.003).draw(gray, rng=rng) for _ in range(20)])
     assert views.shape == (20, 60, 70, 1)
     assert 2 < 255 * (views - to_float(gray)).std() < 15
 
 
-# Noise of real camera JPEGs, in grey levels, measured once as `statistics` does, in the smoothest 30% of the blocks
-# (for brightness: 50%) of every second picture by sorted name: the first, third and fifth of CC15's 6, and 26 of
-# PolyU's 51. Medians over the pictures.
+# Noise of real camera JPEGs in grey levels, measured by `statistics` in the smoothest 30% of the blocks (brightness:
+# 50%) of every second image by sorted name: images 1, 3 and 5 of CC15's 6, and 26 of PolyU's 51. Values are medians
+# over the images.
 REAL = {
     "CC15": {"luma": 3.07, "blue": 0.85, "red": 0.77, "luma1": 0.61, "luma2": 0.18, "chroma1": 0.88, "chroma2": 0.74},
     "PolyU": {"luma": 2.24, "blue": 0.77, "red": 0.60, "luma1": 0.67, "luma2": 0.26, "chroma1": 0.95, "chroma2": 0.92},
 }
-LOWEST_LUMA, HIGHEST_LUMA = 1.1, 3.6  # of all those pictures
+LOWEST_LUMA, HIGHEST_LUMA = 1.1, 3.6  # over all those images
 BRIGHTNESS = {(0, 32): 0.69, (32, 64): 0.95, (128, 192): 0.78, (192, 256): 0.5}
-"""PolyU: standard deviation of luma at mean levels from the one to the other, over that from 64 to 128."""
+"""PolyU: standard deviation of luma for a range of mean levels, relative to that from 64 to 128."""
 MARGINS = {"blue": 0.3, "red": 0.3, "luma1": 0.12, "luma2": 0.15, "chroma1": 0.08, "chroma2": 0.18}
 
 
 @pytest.fixture(scope="module")
 def cameras() -> list[dict[Any, float]]:
-    """Statistics of 48 random cameras on slopes of brightness and colour."""
+    """Statistics of 48 random cameras on gradients of brightness and colour."""
     rng = np.random.default_rng(7)
     y, x = np.mgrid[:256, :256].astype(np.float32)[..., None] / 255
     clean = np.clip(0.03 + 0.94 * y + 0.16 * (x - 0.5) * np.array([1, -0.3, -1], np.float32), 0, 1)
@@ -190,7 +192,7 @@ def cameras() -> list[dict[Any, float]]:
 
 
 def statistics(noisy: Array, clean: Array) -> dict[Any, float]:
-    """Standard deviations, correlations of neighbours, and luma by brightness, over blocks of 16x16 pixels."""
+    """Standard deviations, neighbour correlations, and luma by brightness, over blocks of 16x16 pixels."""
     noise = noisy - clean
     luma = (noise @ LUMA)[..., 0]
     planes = {"luma": luma, "blue": noise[..., 2] - luma, "red": noise[..., 0] - luma}
@@ -220,7 +222,7 @@ def _correlation(blocks: Array, lag: int) -> float:
 
 @pytest.mark.parametrize("name", MARGINS)
 @pytest.mark.parametrize("real", REAL)
-def test_the_median_camera_is_near_those_measured(real: str, name: str, cameras: list[dict[Any, float]]) -> None:
+def test_median_camera_is_near_the_measured_ones(real: str, name: str, cameras: list[dict[Any, float]]) -> None:
     assert np.median([found[name] for found in cameras]) == pytest.approx(REAL[real][name], abs=MARGINS[name])
 
 
@@ -230,12 +232,12 @@ def test_noise_depends_on_brightness_as_measured(levels: tuple[int, int], camera
 
 
 @pytest.mark.parametrize("name", ["luma", "blue", "red", "luma1", "luma2", "chroma1"])
-def test_the_cameras_differ_by_more_than_those_measured(name: str, cameras: list[dict[Any, float]]) -> None:
+def test_cameras_vary_more_than_the_measured_ones(name: str, cameras: list[dict[Any, float]]) -> None:
     low, high = np.quantile([found[name] for found in cameras], (0.02, 0.98))
     assert all(low < real[name] < high for real in REAL.values())
 
 
-def test_the_strengths_reach_beyond_those_measured(cameras: list[dict[Any, float]]) -> None:
+def test_strengths_exceed_the_measured_range(cameras: list[dict[Any, float]]) -> None:
     luma = [found["luma"] for found in cameras]
     assert min(luma) < 1.3 * LOWEST_LUMA
     assert max(luma) > 2 * HIGHEST_LUMA

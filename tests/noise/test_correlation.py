@@ -1,4 +1,4 @@
-"""Noise that neighbours share, and pictures taken apart so that they do not."""
+"""Neighbour correlation of noise, and pixel-shuffling that removes it."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def test_white_noise_is_not_correlated(rng: np.random.Generator) -> None:
 
 def test_each_direction_has_its_own_correlation(rng: np.random.Generator) -> None:
     noise = white(rng)
-    mixed = noise + np.float32(0.5) * np.roll(noise, 1, axis=1)  # 0.5 / (1 + 0.25)
-    for turned, wanted in ((mixed, (0.4, 0)), (mixed.swapaxes(0, 1), (0, 0.4))):
-        assert noise_correlation(*flat_with(np.ascontiguousarray(turned))) == pytest.approx(wanted, abs=0.05)
-        assert noise_correlation(*flat_with(turned), distance=2) == pytest.approx((0, 0), abs=0.05)
+    mixed = noise + np.float32(0.5) * np.roll(noise, 1, axis=1)  # correlation 0.5 / (1 + 0.25)
+    for oriented, wanted in ((mixed, (0.4, 0)), (mixed.swapaxes(0, 1), (0, 0.4))):
+        assert noise_correlation(*flat_with(np.ascontiguousarray(oriented))) == pytest.approx(wanted, abs=0.05)
+        assert noise_correlation(*flat_with(oriented), distance=2) == pytest.approx((0, 0), abs=0.05)
 
 
-def test_texture_that_was_removed_too_does_not_count(rng: np.random.Generator) -> None:
+def test_removed_texture_is_excluded(rng: np.random.Generator) -> None:
     noisy, clean = (picture.pixels.copy() for picture in flat_with(white(rng)))
     texture = 0.3 * np.sin(np.arange(96) / 2)[:, None, None].astype(np.float32)
     noisy[:96] += texture
@@ -48,44 +48,44 @@ def test_texture_that_was_removed_too_does_not_count(rng: np.random.Generator) -
     assert max(abs(across), abs(down)) < 0.08
 
 
-def test_pictures_of_integers_are_the_same(rng: np.random.Generator) -> None:
+def test_correlation_in_integer_pictures_is_found(rng: np.random.Generator) -> None:
     noise = white(rng)
     noise = noise + np.roll(noise, 1, axis=0)
     noisy, clean = (Picture(np.rint(picture.pixels * 255).astype(np.uint8)) for picture in flat_with(noise))
     assert noise_correlation(noisy, clean) == pytest.approx((0, 0.5), abs=0.06)
 
 
-def test_nothing_is_told_of_what_is_too_small_or_unchanged(rng: np.random.Generator) -> None:
-    assert all(map(math.isnan, noise_correlation(*flat_with(white(rng, 64)))))  # four windows
+def test_small_or_unchanged_pictures_give_nan(rng: np.random.Generator) -> None:
+    assert all(map(math.isnan, noise_correlation(*flat_with(white(rng, 64)))))  # only four windows
     noisy, _ = flat_with(white(rng))
     assert all(map(math.isnan, noise_correlation(noisy, noisy)))
     empty = Picture(np.zeros((0, 5, 1), np.uint8))
     assert all(map(math.isnan, noise_correlation(empty, empty)))
 
 
-def test_of_a_long_picture_all_of_it_is_looked_at() -> None:
+def test_whole_length_of_a_long_picture_is_used() -> None:
     noise = np.zeros((32, 5000, 1), np.float32)
     noise[:, ::2] = 1
     across, down = noise_correlation(*flat_with(noise - np.float32(0.5)))
     assert (across, down) == pytest.approx((-1, 1), abs=0.01)
 
 
-def test_what_is_told_of_correlated_noise(rng: np.random.Generator) -> None:
+def test_notes_on_correlated_noise_suggest_pixel_shuffle(rng: np.random.Generator) -> None:
     noise = white(rng)
     wide = sum((np.roll(noise, step, axis=1) for step in range(1, 7)), noise)
     pictures = flat_with(np.asarray(wide) / np.float32(3))
     assert correlation_notes(*flat_with(noise), 1) == []
-    told = [correlation_notes(*pictures, factor)[0] for factor in (1, 2, 4)]
-    found = [float(re.sub(r".*\((0\.\d\d)\).*", r"\1", note)) for note in told]
+    notes = [correlation_notes(*pictures, factor)[0] for factor in (1, 2, 4)]
+    found = [float(re.sub(r".*\((0\.\d\d)\).*", r"\1", note)) for note in notes]
     assert found == pytest.approx([6 / 7, 5 / 7, 3 / 7], abs=0.03)
-    assert told[0].startswith("the removed noise is correlated between neighbouring pixels (")
-    assert told[0].endswith("; try `--pd 2`")
-    assert told[1].startswith("noise 2 pixels apart is still correlated (")
-    assert told[1].endswith("; try `--pd 3`")
-    assert told[2].endswith(")")
+    assert notes[0].startswith("the removed noise is correlated between neighbouring pixels (")
+    assert notes[0].endswith("; try `--pd 2`")
+    assert notes[1].startswith("noise 2 pixels apart is still correlated (")
+    assert notes[1].endswith("; try `--pd 3`")
+    assert notes[2].endswith(")")
 
 
-def test_the_parts_hold_every_second_pixel_of_every_second_row() -> None:
+def test_sub_images_hold_every_second_pixel_of_every_second_row() -> None:
     picture = Picture(numbered(5, 6), alpha=np.ones((5, 6), np.uint16))
     parts = shuffled_down(picture, 2)
     assert [part.pixels.shape[:2] for part in parts] == [(3, 3), (3, 3), (2, 3), (2, 3)]
@@ -95,7 +95,7 @@ def test_the_parts_hold_every_second_pixel_of_every_second_row() -> None:
 
 @some_examples
 @given(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3]), st.integers(1, 4))
-def test_taken_apart_and_put_together_a_picture_is_itself(h: int, w: int, channels: int, factor: int) -> None:
+def test_pixel_shuffling_round_trip(h: int, w: int, channels: int, factor: int) -> None:
     picture = Picture(numbered(h, w, channels), alpha=numbered(h, w)[..., 0], metadata={"dpi": (72, 72)})
     parts = shuffled_down(picture, factor)
     assert len(parts) == (factor**2 if min(h, w) >= factor else 1)

@@ -12,7 +12,7 @@ from n2n_cli.noise import NOISE_MODELS, Gaussian, Mixture, Strength, parse_noise
 FLAT = np.full((40, 50, 3), 128, np.uint8)
 
 
-def test_shares_say_how_often_each_model_is_drawn(rng: np.random.Generator) -> None:
+def test_models_are_drawn_by_their_shares(rng: np.random.Generator) -> None:
     mixture = parse_noise("mix: 3 gaussian:1; 1 gaussian:20")
     strong = [(mixture.draw(FLAT, rng=rng) * 255).std() > 10 for _ in range(800)]
     assert np.mean(strong) == pytest.approx(0.25, abs=4 * np.sqrt(0.25 * 0.75 / 800))
@@ -27,7 +27,7 @@ def test_views_of_a_pair_share_model_and_strength_but_not_noise(rng: np.random.G
         assert np.mean(view * target) / (view.std() * target.std()) == pytest.approx(0, abs=4 / np.sqrt(view.size))
 
 
-def test_training_pairs_of_a_mixture_have_the_noise_of_one_model() -> None:
+def test_training_pair_has_the_noise_of_one_model() -> None:
     mixture = parse_noise("mix: 1 gaussian:1; 1 gaussian:20")
     pairs = CropPairs([np.full((40, 40, 3), 128, np.uint8)], 64, 32, mixture, seed=1)
     noisy, target = (views - np.float32(128 / 255) for views in pairs.batch(range(64)))
@@ -36,7 +36,7 @@ def test_training_pairs_of_a_mixture_have_the_noise_of_one_model() -> None:
     assert 16 < sum(strong) < 48
 
 
-def test_pairs_of_a_single_model_are_its_views_in_turn() -> None:
+def test_pair_of_a_single_model_is_a_view_and_a_target() -> None:
     model = Gaussian(Strength(0, 50))
     view, target = model.draw_pair(FLAT, rng=np.random.default_rng(3))
     rng = np.random.default_rng(3)
@@ -56,12 +56,12 @@ def test_targets_are_neither_clipped_nor_rounded(rng: np.random.Generator) -> No
     "text",
     ["mix: 1 gaussian:25", "mix: 0.5 grain:0-50,0-1; 8 camera:0.0001~0.015", "mix: 2 poisson:4~1000; 1 jpeg:40-95,0-5"],
 )
-def test_a_mixture_writes_itself_as_it_is_read(text: str) -> None:
+def test_text_round_trip(text: str) -> None:
     assert isinstance(parse_noise(text), Mixture)
     assert str(parse_noise(text)) == text
 
 
-def test_spaces_and_lines_do_not_matter() -> None:
+def test_white_space_is_ignored() -> None:
     assert str(parse_noise("mix:2 gaussian:25;\n  1  poisson:30 ")) == "mix: 2 gaussian:25; 1 poisson:30"
 
 
@@ -81,13 +81,13 @@ def test_spaces_and_lines_do_not_matter() -> None:
         ("mix: 1 gaussian:25; 2 pixelate:8", "a mixture of models whose views are of one size"),
     ],
 )
-def test_an_error_quotes_the_part_that_is_wrong(text: str, part: str) -> None:
+def test_error_quotes_the_wrong_part(text: str, part: str) -> None:
     with pytest.raises(ArgumentError, match="^" + re.escape(f"`noise` is {text!r}, it must be ")) as caught:
         parse_noise(text)
     assert part in caught.value.needed
 
 
-def test_every_example_is_read() -> None:
+def test_examples_of_all_models_are_valid() -> None:
     for model in NOISE_MODELS.values():
         assert str(parse_noise(model.example)) == model.example
     assert str(parse_noise(Mixture.example)) == Mixture.example

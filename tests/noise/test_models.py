@@ -16,13 +16,18 @@ from n2n_cli.nn.registering import RegistrationError
 from n2n_cli.noise import (
     NOISE_MODELS,
     Bernoulli,
+    Blurred,
+    Camera,
     Gaussian,
     Grain,
     Impulse,
+    Jpeg,
     NoiseModel,
     Pixelate,
     Poisson,
     PoissonGaussian,
+    Rounded,
+    Row,
     Strength,
     Text,
     parse_noise,
@@ -44,6 +49,11 @@ models = pytest.mark.parametrize(
         Impulse(0.3),
         Text(0.25),
         Pixelate(4),
+        Blurred(30, 1),
+        Row(2, 10),
+        Camera(0.003),
+        Rounded(20),
+        Jpeg(60, 5),
     ],
     ids=str,
 )
@@ -54,7 +64,7 @@ def picture(rng: np.random.Generator, *shape: int) -> Array:
 
 
 def blocks(source: Array, block: int) -> Array:
-    """(H, W, C) -> (H // block, W // block, block * block, C), by plain slicing."""
+    """(H, W, C) -> (H // block, W // block, block * block, C), by slicing."""
     h, w = source.shape[0] // block, source.shape[1] // block
     return np.array(
         [
@@ -68,9 +78,7 @@ def blocks(source: Array, block: int) -> Array:
 
 
 @pytest.mark.parametrize("sigma_255", [1.0, 25.0, 100.0])
-def test_gaussian_noise_has_no_mean_and_the_variance_that_was_asked_for(
-    rng: np.random.Generator, sigma_255: float
-) -> None:
+def test_gaussian_noise_has_mean_0_and_the_given_variance(rng: np.random.Generator, sigma_255: float) -> None:
     source = picture(rng, 200, 300, 3)
     noise = Gaussian(sigma_255).draw(source, rng=rng) - to_float(source)
     sigma = sigma_255 / 255
@@ -96,7 +104,7 @@ def test_gaussian_noise_is_white_in_space_and_colour(rng: np.random.Generator) -
         assert np.mean(a * b) == pytest.approx(0, abs=4 / np.sqrt(a.size))
 
 
-def test_two_gaussian_views_share_nothing_but_the_picture(rng: np.random.Generator) -> None:
+def test_two_gaussian_views_have_independent_noise(rng: np.random.Generator) -> None:
     source = picture(rng, 100, 110, 3)
     model = Gaussian(255)
     a, b = (model.draw(source, rng=rng) - to_float(source) for _ in range(2))
@@ -109,43 +117,36 @@ def test_gaussian_of_zero_is_the_clean_picture(rng: np.random.Generator) -> None
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_the_clean_picture_of_gaussian_noise_is_the_source(rng: np.random.Generator, dtype: type) -> None:
+def test_clean_picture_of_gaussian_noise_is_the_source(rng: np.random.Generator, dtype: type) -> None:
     source = rng.integers(np.iinfo(dtype).max, size=(4, 5, 1), dtype=dtype)
     assert np.array_equal(Gaussian(25).clean(source), to_float(source))
 
 
 @models
-def test_the_same_seed_draws_the_same_view(model: NoiseModel, rng: np.random.Generator) -> None:
+def test_same_seed_draws_the_same_view(model: NoiseModel, rng: np.random.Generator) -> None:
     source = picture(rng, 16, 20, 3)
-    views = [model.draw(source, rng=np.random.default_rng(seed)) for seed in (1, 1, 2)]
-    assert np.array_equal(views[0], views[1])
-    assert not np.array_equal(views[0], views[2])
+    for draw in (model.draw, model.draw_target):
+        views = [draw(source, rng=np.random.default_rng(seed)) for seed in (1, 1, 2)]
+        assert np.array_equal(views[0], views[1])
+        assert not np.array_equal(views[0], views[2])
 
 
 @models
-def test_the_source_is_left_as_it_is(model: NoiseModel, rng: np.random.Generator) -> None:
-    source = to_float(picture(rng, 16, 20, 3))
-    copy = source.copy()
-    model.draw(source, rng=rng)
-    model.clean(source)
-    assert np.array_equal(source, copy)
-
-
-@models
-@pytest.mark.parametrize("size", [(16, 20), (17, 23), (3, 9), (4, 4), (1, 1)])
-def test_view_and_clean_picture_are_float32_of_the_size_that_the_scale_says(
-    model: NoiseModel, rng: np.random.Generator, size: tuple[int, int]
+@pytest.mark.parametrize("size", [(16, 20, 3), (17, 23, 1), (3, 9, 3), (4, 4, 3), (1, 1, 1), (1, 1, 3)])
+def test_views_are_float32_of_the_scaled_size_and_the_source_is_kept(
+    model: NoiseModel, rng: np.random.Generator, size: tuple[int, int, int]
 ) -> None:
-    source = picture(rng, *size, 3)
-    wanted = (size[0] // model.scale, size[1] // model.scale, 3)
-    for made in (model.draw(source, rng=rng), model.clean(source)):
-        assert made.shape == wanted
+    source = to_float(picture(rng, *size))
+    copy = source.copy()
+    for made in (*model.draw_pair(source, rng=rng), model.clean(source)):
+        assert made.shape == (size[0] // model.scale, size[1] // model.scale, size[2])
         assert made.dtype == np.float32
+    assert np.array_equal(source, copy)
 
 
 @given(st.integers(2, 5), st.integers(1, 23), st.integers(1, 23), st.integers(1, 3), st.integers(0, 99))
 @some_examples
-def test_each_pixel_of_a_pixelated_view_is_one_of_its_block(block: int, h: int, w: int, c: int, seed: int) -> None:
+def test_pixelated_view_picks_a_pixel_of_each_block(block: int, h: int, w: int, c: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     source = picture(rng, h, w, c)
     view = Pixelate(block).draw(source, rng=rng)
@@ -153,8 +154,8 @@ def test_each_pixel_of_a_pixelated_view_is_one_of_its_block(block: int, h: int, 
     assert (view[:, :, None] == choices).all(axis=3).any(axis=2).all()
 
 
-def test_every_pixel_of_a_block_is_picked_as_often(rng: np.random.Generator) -> None:
-    source = np.tile(np.arange(16, dtype=np.uint8).reshape(4, 4, 1), (1, 1000, 1))  # the same block, side by side
+def test_all_pixels_of_a_block_are_equally_likely(rng: np.random.Generator) -> None:
+    source = np.tile(np.arange(16, dtype=np.uint8).reshape(4, 4, 1), (1, 1000, 1))  # equal blocks side by side
     counts = sum(
         np.bincount((Pixelate(4).draw(source, rng=rng) * 255).round().astype(int).ravel(), minlength=16)
         for _ in range(16)
@@ -162,7 +163,7 @@ def test_every_pixel_of_a_block_is_picked_as_often(rng: np.random.Generator) -> 
     assert counts == pytest.approx(np.full(16, 1000), abs=5 * np.sqrt(1000))
 
 
-def test_pixelation_picks_anew_for_every_pixel_and_once_for_all_its_channels(rng: np.random.Generator) -> None:
+def test_pixelation_picks_independently_per_block_and_once_for_all_channels(rng: np.random.Generator) -> None:
     source = np.tile(np.linspace(-1, 1, 16, dtype=np.float32).reshape(4, 4, 1), (100, 110, 3))
     view = Pixelate(4).draw(source, rng=rng)  # (100, 110, 3)
     assert np.array_equal(view, np.broadcast_to(view[..., :1], view.shape))
@@ -172,7 +173,7 @@ def test_pixelation_picks_anew_for_every_pixel_and_once_for_all_its_channels(rng
 
 
 @pytest.mark.parametrize("size", [(8, 12), (11, 14)])
-def test_the_mean_of_many_pixelated_views_is_the_clean_picture(rng: np.random.Generator, size: tuple[int, int]) -> None:
+def test_mean_of_many_pixelated_views_is_the_clean_picture(rng: np.random.Generator, size: tuple[int, int]) -> None:
     source, model = picture(rng, *size, 3), Pixelate(4)
     mean = np.mean([model.draw(source, rng=rng) for _ in range(4000)], axis=0)
     spread = to_float(blocks(source, 4)).std(axis=2)
@@ -180,22 +181,20 @@ def test_the_mean_of_many_pixelated_views_is_the_clean_picture(rng: np.random.Ge
 
 
 @pytest.mark.parametrize("size", [(8, 12), (11, 14)])
-def test_the_clean_picture_of_pixelation_is_the_mean_of_each_block(
-    rng: np.random.Generator, size: tuple[int, int]
-) -> None:
+def test_clean_picture_of_pixelation_is_the_block_mean(rng: np.random.Generator, size: tuple[int, int]) -> None:
     source = picture(rng, *size, 3)
     wanted = blocks(source, 4).mean(axis=2) / 255
     assert Pixelate(4).clean(source) == pytest.approx(wanted, abs=2**-23)
 
 
-def test_pixelation_leaves_flat_pictures_alone(rng: np.random.Generator) -> None:
+def test_pixelation_keeps_constant_pictures(rng: np.random.Generator) -> None:
     source = np.full((9, 13, 3), [10, 200, 255], np.uint8)
     view = Pixelate(4).draw(source, rng=rng)
     assert np.array_equal(view, Pixelate(4).clean(source))
     assert np.array_equal(view, np.broadcast_to(to_float(source[0, 0]), (2, 3, 3)))
 
 
-def test_two_pixelated_views_share_nothing_but_the_block(rng: np.random.Generator) -> None:
+def test_two_pixelated_views_are_independent(rng: np.random.Generator) -> None:
     source, model = picture(rng, 256, 256, 1), Pixelate(4)
     a, b = (model.draw(source, rng=rng) - model.clean(source) for _ in range(2))
     assert np.mean(a * b) / np.mean(a * a) == pytest.approx(0, abs=4 / np.sqrt(a.size))
@@ -222,7 +221,7 @@ def test_two_pixelated_views_share_nothing_but_the_block(rng: np.random.Generato
         ("pixelate:64", Pixelate, 64),
     ],
 )
-def test_a_name_and_a_strength_make_a_model_that_writes_itself_so(text: str, kind: type, scale: int) -> None:
+def test_text_of_a_model_round_trips(text: str, kind: type, scale: int) -> None:
     model = parse_noise(text)
     assert isinstance(model, kind)
     assert model.scale == scale
@@ -230,7 +229,7 @@ def test_a_name_and_a_strength_make_a_model_that_writes_itself_so(text: str, kin
 
 
 @pytest.mark.parametrize("text", ["", "25", ":25", "foo:3", "Gaussian:25", "a:b:c"])
-def test_an_unknown_noise_model_is_told_of_with_all_known_ones(text: str) -> None:
+def test_unknown_noise_model_is_refused_with_all_known_ones(text: str) -> None:
     with pytest.raises(
         ArgumentError, match="^" + re.escape(f"`noise` is {text!r}, it must be a noise model")
     ) as caught:
@@ -257,7 +256,7 @@ BOTH = "photons on white, from 0.1 to 1000000, and " + SIGMA
         (["text:0.5"], "the fraction of pixels under letters, from 0 to 0.45"),
     ],
 )
-def test_a_strength_out_of_range(texts: list[str], needed: str) -> None:
+def test_strength_out_of_range_is_refused(texts: list[str], needed: str) -> None:
     for text in texts:
         example = NOISE_MODELS[text.partition(":")[0]].example
         message = f"`noise` is {text!r}, it must be `{example}`, {needed}"
@@ -266,7 +265,7 @@ def test_a_strength_out_of_range(texts: list[str], needed: str) -> None:
 
 
 class Speckle(NoiseModel):
-    """Noise in proportion to the brightness."""
+    """Noise proportional to the brightness."""
 
     name, example, needed = "speckle", "speckle:0.2", "from 0 to 1"
 
@@ -280,7 +279,7 @@ class Speckle(NoiseModel):
         return view
 
 
-def test_a_registered_noise_model_is_known_by_its_name(rng: np.random.Generator) -> None:
+def test_registered_noise_model_is_found_by_name(rng: np.random.Generator) -> None:
     with restored():
         assert register_noise(Speckle) is Speckle
         model = parse_noise("speckle:0.1-0.3")
@@ -310,18 +309,18 @@ def test_a_registered_noise_model_is_known_by_its_name(rng: np.random.Generator)
         ((), {"name": "a", "example": "a:1", "needed": "1"}, "`Mine` cannot be registered as a noise model: "),
     ],
 )
-def test_noise_models_that_cannot_be_registered(bases: tuple[type, ...], own: dict[str, Any], message: str) -> None:
+def test_unsuitable_noise_models_are_refused(bases: tuple[type, ...], own: dict[str, Any], message: str) -> None:
     with pytest.raises(RegistrationError, match=f"^{re.escape(message)}"):
         register_noise(type("Mine", bases, own))
 
 
-def test_the_floor_of_the_loss() -> None:
+def test_minimum_loss_of_a_model() -> None:
     assert Gaussian(25).floor == "the noise variance, 0.00961"
     assert Gaussian(Strength(0, 50)).floor == "the noise variance, 0.01282"  # (50 / 255)^2 / 3
     assert Pixelate(8).floor == "the mean variance inside a block"
 
 
-def test_a_range_gives_every_view_a_strength_of_its_own(rng: np.random.Generator) -> None:
+def test_each_view_draws_its_strength_from_the_range(rng: np.random.Generator) -> None:
     source = np.zeros((40, 50, 3), np.float32)
     sigmas = np.array([Gaussian(Strength(10, 50)).draw(source, rng=rng).std() * 255 for _ in range(400)])
     assert 9.5 < sigmas.min() < 12
@@ -336,12 +335,12 @@ def test_a_range_gives_every_view_a_strength_of_its_own(rng: np.random.Generator
         (Poisson(30), lambda clean: clean / 30),
         (PoissonGaussian(30, 20), lambda clean: clean / 30 + (20 / 255) ** 2),
         (Bernoulli(0.4), lambda clean: clean**2 * 0.4 / 0.6),
-        # Of wrong / (1 - wrong) as of Bernoulli's noise, and of the colours, uniform: variance 1/12.
+        # wrong / (1 - wrong) as for Bernoulli noise; the colours are uniform, with variance 1/12.
         (Impulse(0.2), lambda clean: (0.2 / 12 + 0.16 * (clean - 0.5) ** 2) / 0.8**2),
     ],
     ids=str,
 )
-def test_targets_have_the_clean_picture_as_their_mean_and_the_variance_of_the_model(
+def test_targets_have_the_clean_mean_and_the_model_s_variance(
     model: NoiseModel, variance: Callable[[float], float], rng: np.random.Generator
 ) -> None:
     source = np.broadcast_to(np.linspace(0, 1, 5, dtype=np.float32)[:, None, None], (5, 20_000, 2))
@@ -352,14 +351,14 @@ def test_targets_have_the_clean_picture_as_their_mean_and_the_variance_of_the_mo
         assert row.var() == pytest.approx(wanted, rel=0.05, abs=1e-9)
 
 
-def test_pictures_beyond_their_range_have_no_negative_number_of_photons(rng: np.random.Generator) -> None:
+def test_negative_values_have_no_photons(rng: np.random.Generator) -> None:
     view = Poisson(1000).draw(np.array([[[-0.5], [1.5]]], np.float32), rng=rng)
     assert view[0, 0] == 0
     assert view[0, 1] == pytest.approx(1, abs=0.2)
 
 
 @pytest.mark.parametrize(("model", "part"), [(Bernoulli(0.3), 0.3), (Impulse(0.3), 0.3), (Text(0.3), 0.3)], ids=str)
-def test_the_part_of_the_pixels_that_was_asked_for_changes_in_all_channels(
+def test_given_share_of_pixels_changes_in_all_channels(
     model: NoiseModel, part: float, rng: np.random.Generator
 ) -> None:
     source = np.full((100, 120, 3), 0.5, np.float32)
@@ -368,13 +367,13 @@ def test_the_part_of_the_pixels_that_was_asked_for_changes_in_all_channels(
     assert changed.any(axis=2).mean() == pytest.approx(part, abs=0.03)
 
 
-def test_lost_pixels_are_black_and_the_others_as_they_were_in_the_input(rng: np.random.Generator) -> None:
+def test_bernoulli_noise_keeps_pixels_or_sets_them_to_0(rng: np.random.Generator) -> None:
     source = rng.uniform(0.1, 1, (30, 40, 3)).astype(np.float32)
     view = Bernoulli(0.5).draw(source, rng=rng)
     assert set(np.unique(view / source)) == {0, 1}
 
 
-def test_half_of_the_grain_is_correlated_between_pixels_and_channels(rng: np.random.Generator) -> None:
+def test_half_of_the_grain_views_are_correlated(rng: np.random.Generator) -> None:
     source, model = np.full((40, 50, 3), 128, np.uint8), Grain(20, Strength(0.5, 1.5))
     pixels, channels, spreads = [], [], []
     for _ in range(200):
@@ -392,7 +391,7 @@ def test_half_of_the_grain_is_correlated_between_pixels_and_channels(rng: np.ran
     assert min(gray) < 0.3
 
 
-def test_blurred_noise_is_as_even_at_the_edges_as_inside() -> None:
+def test_blurred_noise_is_as_strong_at_the_edges() -> None:
     rng, model, source = np.random.default_rng(0), Grain(20, 1.5), np.full((16, 16, 1), 128, np.uint8)
     views = np.stack([model.draw(source, rng=rng) - np.float32(128 / 255) for _ in range(2000)]) * 255
     assert np.ptp(views.std(axis=(0, 3))) < 3

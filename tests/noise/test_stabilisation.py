@@ -1,4 +1,4 @@
-"""Photon noise: the fit of its gain, and the transform that makes it uniform."""
+"""Photon noise: the fit of its gain, and the transform that makes its variance constant."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def test_fit_finds_gain_and_variance(peak: int, gain: float, read_noise: float, 
         assert fit.at(gain * photons + offset) == pytest.approx(truth, rel=0.12, abs=0.03 * brightest)
 
 
-def test_fit_of_uniform_noise_does_not_grow_with_the_signal(rng: np.random.Generator) -> None:
+def test_fit_of_uniform_noise_has_no_gain(rng: np.random.Generator) -> None:
     clean = 1000 * blobs(256, rng)
     fit = fitted(clean + rng.normal(0, 30, clean.shape))
     assert abs(fit.gain) < 0.1  # the variance is 900 everywhere
     assert math.sqrt(fit.middle) == pytest.approx(30, rel=0.1)
 
 
-def test_fit_leaves_out_what_is_not_valid(rng: np.random.Generator) -> None:
+def test_fit_ignores_invalid_pixels(rng: np.random.Generator) -> None:
     clean = 100 * blobs(256, rng)
     frame = rng.poisson(clean).astype(np.float64)
     valid = np.ones(frame.shape, bool)
@@ -58,7 +58,7 @@ def test_fit_leaves_out_what_is_not_valid(rng: np.random.Generator) -> None:
     assert fitted(frame, valid).gain == pytest.approx(alone.gain, rel=0.1)
 
 
-def test_fit_is_not_decided_by_hot_pixels(rng: np.random.Generator) -> None:
+def test_fit_is_robust_to_hot_pixels(rng: np.random.Generator) -> None:
     frame = rng.poisson(100 * blobs(256, rng)).astype(np.float64)
     frame[rng.random(frame.shape) < 1e-4] = 60_000
     assert fitted(frame).gain == pytest.approx(1, rel=0.25)
@@ -82,7 +82,7 @@ def test_stabilised_noise_has_unit_variance(
 
 
 def expectation(photons: float) -> float:
-    """Mean of the stabilised Poisson counts of a mean, summed over the counts."""
+    """Mean of stabilised Poisson counts of a given mean, summed over the counts."""
     counts = np.arange(int(photons + 12 * math.sqrt(photons) + 30))
     factorials = np.array([math.lgamma(count + 1) for count in counts])
     shares = np.exp(counts * math.log(photons) - photons - factorials)
@@ -104,14 +104,14 @@ def test_inverse_of_the_mean_is_unbiased_with_read_noise_and_an_offset(
 ) -> None:
     count = 400_000
     x = gain * rng.poisson(signal, count) + offset + rng.normal(0, read_noise, count)
-    variance = read_noise**2 - gain * offset  # at x = 0, as the fit gives it
+    variance = read_noise**2 - gain * offset  # at x = 0, as the fit returns it
     mean = np.array([stabilise(x, gain, variance).mean()])
     error = unstabilise(mean, gain, variance).item() - (gain * signal + offset)
     noise = math.sqrt(gain**2 * signal + read_noise**2)
     assert abs(error) < 0.05 * noise
 
 
-def test_transform_and_inverse_keep_order_and_type() -> None:
+def test_transform_and_inverse_keep_order_and_dtype() -> None:
     for dtype in (np.float32, np.float64):
         x = np.linspace(-50, 5000, 400).astype(dtype)
         y = stabilise(x, 1.5, 4.0)

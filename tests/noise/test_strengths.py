@@ -1,4 +1,4 @@
-"""Strengths that are drawn log-uniformly from a range."""
+"""Strengths drawn log-uniformly from a range."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from n2n_cli.errors import ArgumentError
 from n2n_cli.noise import Strength, parse_noise
 
 
-def test_a_log_uniform_strength_has_as_many_draws_in_each_octave(rng: np.random.Generator) -> None:
+def test_each_octave_is_equally_likely(rng: np.random.Generator) -> None:
     strength = Strength(2, 32, log=True)
     draws = np.array([strength.draw(rng) for _ in range(4000)])
     assert draws.min() >= 2
@@ -24,11 +24,11 @@ def test_a_log_uniform_strength_has_as_many_draws_in_each_octave(rng: np.random.
 
 
 @pytest.mark.parametrize("text", ["gaussian:0~50", "gaussian:-1~50", "gaussian:5~2", "gaussian:1~2~3", "gaussian:~"])
-def test_a_log_uniform_range_begins_above_zero(text: str) -> None:
+def test_range_must_begin_above_zero(text: str) -> None:
     with pytest.raises(ArgumentError, match=re.escape("`gaussian:25`, from 0 to 255 grey levels")):
         parse_noise(text)
 
 
 @pytest.mark.parametrize("text", ["gaussian:1~50", "poisson-gaussian:4~1000,0.5-10", "gaussian:0.0001~0.01"])
-def test_a_log_uniform_range_writes_itself_so(text: str) -> None:
+def test_text_round_trip(text: str) -> None:
     assert str(parse_noise(text)) == text

@@ -45,7 +45,7 @@ def points(line: Any) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)]
 
 
-def test_three_plots_of_several_runs_over_their_epochs(tmp_path: Path) -> None:
+def test_three_panels_of_several_runs(tmp_path: Path) -> None:
     figure = draw_runs({"a": history(), "b": history(2, lr=1)}, [tmp_path / "a.png"])
     loss, psnr, lr = figure.axes
     assert [points(line) for line in loss.lines] == [[(1, 0.5), (2, 0.25), (3, 0.5 / 3)], [(1, 0.5), (2, 0.25)]]
@@ -59,14 +59,14 @@ def test_three_plots_of_several_runs_over_their_epochs(tmp_path: Path) -> None:
     assert all(float(tick).is_integer() for tick in lr.get_xticks())
 
 
-def test_a_line_for_each_height_of_the_noise(tmp_path: Path) -> None:
+def test_one_line_per_noisy_psnr(tmp_path: Path) -> None:
     histories = {"a": history(noisy=20), "b": history(noisy=24), "c": history(noisy=math.inf)}
     figure = draw_runs(histories, [tmp_path / "a.svg"])
     assert [line.get_ydata()[0] for line in figure.axes[1].lines[3:]] == [20, 24]
     assert legend(draw_runs({"c": history(noisy=math.inf)}, [tmp_path / "a.svg"])) == ["c"]
 
 
-def test_a_sweep_over_one_key(tmp_path: Path) -> None:
+def test_sweep_over_one_key_is_drawn_as_a_line(tmp_path: Path) -> None:
     results = [result(21, train_lr=1e-4), result(22.504, train_lr=1e-2), result(None, train_lr=1.0, status="diverged")]
     figure = draw_sweep([*results, result(None, train_lr=0.1, status="failed")], [tmp_path / "a.png"])
     (axis,) = figure.axes
@@ -81,12 +81,12 @@ def test_a_sweep_over_one_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "scale"), [([1e-4, 1e-2], "log"), ([1, 2], "linear"), ([0, 100], "linear"), ([3], "linear")]
 )
-def test_an_axis_is_logarithmic_where_that_fits(values: list[float], scale: str, tmp_path: Path) -> None:
+def test_axis_is_logarithmic_for_wide_ranges(values: list[float], scale: str, tmp_path: Path) -> None:
     figure = draw_sweep([result(21, train_weight_decay=value) for value in values], [tmp_path / "a.svg"])
     assert figure.axes[0].get_xscale() == scale
 
 
-def test_the_ticks_of_a_logarithmic_axis_are_plain_numbers(tmp_path: Path) -> None:
+def test_ticks_of_a_logarithmic_axis_are_plain_numbers(tmp_path: Path) -> None:
     figure = draw_sweep([result(21, train_lr=1e-4), result(22, train_lr=1e-1)], [tmp_path / "a.svg"])
     (axis,) = figure.axes
     low, high = axis.get_xlim()
@@ -94,7 +94,7 @@ def test_the_ticks_of_a_logarithmic_axis_are_plain_numbers(tmp_path: Path) -> No
     assert shown == ["0.0001", "0.0003", "0.001", "0.003", "0.01", "0.03", "0.1"]
 
 
-def test_of_two_keys_numbers_make_the_axis(tmp_path: Path) -> None:
+def test_numeric_key_is_the_axis_of_a_sweep_over_two_keys(tmp_path: Path) -> None:
     grid = [(name, lr) for name in ("gaussian:9", "bernoulli:0.5") for lr in (1.0, 0.5)]
     results = [result(20 + i, data_noise=name, train_lr=lr) for i, (name, lr) in enumerate(grid)]
     figure = draw_sweep(results, [tmp_path / "a.svg"])
@@ -104,7 +104,7 @@ def test_of_two_keys_numbers_make_the_axis(tmp_path: Path) -> None:
     assert legend(figure) == ["noise gaussian:9", "noise bernoulli:0.5", "before denoising"]
 
 
-def test_values_that_are_no_numbers_stand_side_by_side(tmp_path: Path) -> None:
+def test_values_that_are_no_numbers_are_categories(tmp_path: Path) -> None:
     noises = ("gaussian:25", "pixelate:8", "gaussian:5")
     results = [result(20, noisy=18 + i, data_noise=noise) for i, noise in enumerate(noises)]
     figure = draw_sweep(results, [tmp_path / "a.svg"])
@@ -112,15 +112,15 @@ def test_values_that_are_no_numbers_stand_side_by_side(tmp_path: Path) -> None:
     assert points(axis.lines[0]) == [(0, 20), (1, 20), (2, 20)]
     assert axis.lines[0].get_linestyle() == "None"
     assert [tick.get_text() for tick in axis.get_xticklabels()] == list(noises)
-    assert legend(figure) == ["best epoch of each training"]  # each noise has a height of its own
+    assert legend(figure) == ["best epoch of each training"]  # no common level of the noisy images
 
 
-def test_a_sweep_without_any_result_can_be_drawn(tmp_path: Path) -> None:
+def test_sweep_without_results_is_drawn(tmp_path: Path) -> None:
     results = [result(None, train_lr=lr, status="diverged") for lr in (1.0, 2.0)]
     assert legend(draw_sweep(results, [tmp_path / "a.png"]))[1] == "diverged"
 
 
-def test_lines_differ_without_colours_and_colours_in_lightness() -> None:
+def test_lines_differ_in_style_and_lightness() -> None:
     styles = [style for _, style in zip(range(60), line_styles(), strict=False)]
     assert len({(str(style["linestyle"]), style["marker"]) for style in styles[:45]}) == 45
     rgb = [[int(style["color"][i : i + 2], 16) for i in (1, 3, 5)] for style in styles[:7]]
@@ -128,7 +128,7 @@ def test_lines_differ_without_colours_and_colours_in_lightness() -> None:
     assert np.abs(np.diff(lightness)).min() > 20
 
 
-def test_names_of_any_characters(tmp_path: Path) -> None:
+def test_names_of_runs_are_escaped_and_shortened(tmp_path: Path) -> None:
     names = ["_hidden", "$x$", "a\nb", "日本", "long/" * 20 + "end"]
     shown = legend(draw_runs({name: history() for name in names}, [tmp_path / "a.svg"]))
     assert shown[:4] == ["_hidden", r"\$x\$", "a\\nb", "日本"]
@@ -136,7 +136,7 @@ def test_names_of_any_characters(tmp_path: Path) -> None:
     assert "<!-- $x$ -->" in (tmp_path / "a.svg").read_text()
 
 
-def test_many_runs_make_a_larger_picture_and_not_smaller_axes(tmp_path: Path) -> None:
+def test_figure_grows_with_the_number_of_runs(tmp_path: Path) -> None:
     heights = []
     for count in (2, 40):
         histories = {f"a run with a rather long name {i}": history() for i in range(count)}
@@ -146,7 +146,7 @@ def test_many_runs_make_a_larger_picture_and_not_smaller_axes(tmp_path: Path) ->
     assert many > 0.9 * few
 
 
-def test_nothing_overlaps(tmp_path: Path) -> None:
+def test_labels_do_not_overlap(tmp_path: Path) -> None:
     results = [result(21, data_noise=f"poisson-gaussian:{i},25") for i in range(6)]
     for figure in (
         draw_runs({f"run {i}": history() for i in range(5)}, [tmp_path / "a.png"]),
@@ -161,7 +161,7 @@ def test_nothing_overlaps(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.svg", "A.PNG"])
-def test_the_same_plot_is_the_same_file_and_the_settings_of_others_do_not_matter(name: str, tmp_path: Path) -> None:
+def test_files_are_reproducible_and_ignore_other_settings(name: str, tmp_path: Path) -> None:
     import matplotlib
 
     draw_runs({"a": history()}, [tmp_path / name])
@@ -175,7 +175,7 @@ def test_the_same_plot_is_the_same_file_and_the_settings_of_others_do_not_matter
         assert read_picture(tmp_path / name).pixels.shape[1] == 1050
 
 
-def test_what_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritable_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(N2NError, match=r"^`.*/no/a.png` cannot be written: No such file or directory$"):
         draw_runs({"a": history()}, [tmp_path / "no" / "a.png"])
     with pytest.raises(UsageError, match=r"^`a.pdf` does not end in .png or .svg$"):

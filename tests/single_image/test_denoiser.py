@@ -62,7 +62,7 @@ def test_a_picture_too_small_to_learn_from_stays_and_is_reported() -> None:
     assert denoiser.learned == []
 
 
-def test_each_page_of_a_file_learns_for_itself_and_keeps_its_depth() -> None:
+def test_each_page_has_its_own_denoiser_and_keeps_its_depth() -> None:
     alpha = np.full((40, 40), 9, np.uint16)
     first = Picture(gray().astype(np.uint16) * 257, alpha)
     write_pages(Path("a.tif"), [first, Picture(gray(30).astype(np.uint16) * 100)])
@@ -84,7 +84,7 @@ def test_strength_0_learns_nothing() -> None:
 
 
 @pytest.mark.parametrize("pd", [1, 2, 3])
-def test_taken_apart_every_pixel_is_denoised_once(pd: int) -> None:
+def test_pixel_shuffle_denoises_every_pixel_once(pd: int) -> None:
     pixels = np.arange(5 * 7, dtype=np.uint8).reshape(5, 7) * 2
     Image.fromarray(pixels).save("a.png")
     parts: list[float] = []
@@ -97,7 +97,7 @@ def test_taken_apart_every_pixel_is_denoised_once(pd: int) -> None:
 
 
 @pytest.mark.parametrize("pd", [1, 2])
-def test_the_parts_of_the_work_add_up(pd: int) -> None:
+def test_reported_progress_adds_up_to_1(pd: int) -> None:
     Image.fromarray(gray()[..., 0]).save("a.png")
     parts: list[float] = []
     tasks = [DenoiseTask(Path("a.png"), Path("b.png"))]
@@ -108,15 +108,15 @@ def test_the_parts_of_the_work_add_up(pd: int) -> None:
     assert sum(parts) == pytest.approx(1)
 
 
-def test_noise_that_neighbours_share_is_told_where_it_matters() -> None:
+def test_correlated_noise_is_noted_with_estimates_or_pixel_shuffle() -> None:
     white = np.random.default_rng(0).normal(0, 20, (160, 160))
     for name, noise in (("white", white), ("shared", white + np.roll(white, 1, 0) + np.roll(white, 2, 0))):
         Image.fromarray(np.clip(120 + noise, 0, 255).astype(np.uint8)).save(f"{name}.png")
     white_task, shared_task = (DenoiseTask(Path(f"{name}.png"), Path("b.png")) for name in ("white", "shared"))
     assert [outcome.notes for outcome in run(white_task, shared_task)] == [[], []]
-    without, told = run(white_task, shared_task, estimates=True)
+    without, noted = run(white_task, shared_task, estimates=True)
     assert without.notes == []
-    (note,) = told.notes
+    (note,) = noted.notes
     assert note.startswith("the removed noise is correlated between neighbouring pixels (0.6")
     assert note.endswith("; try `--pd 2`")
     (apart,) = run(shared_task, pd=2)

@@ -1,4 +1,4 @@
-"""Learning from one picture: its crops, what is held out of it, and when to stop."""
+"""Learning from one picture: crops, held-out blocks, and when to stop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.pictures import numbered
 
 
 class Learning:
-    """A network of one weight, which every step makes larger by 1, and whose held-out loss is given."""
+    """A network of one weight that grows by 1 in every step, with given held-out losses."""
 
     def __init__(self, losses: list[float]) -> None:
         self.weight = Parameter(np.zeros(1))
@@ -36,7 +36,7 @@ class Learning:
         return next(self.losses)
 
 
-def test_the_weights_of_the_lowest_held_out_loss_are_kept() -> None:
+def test_weights_of_the_lowest_held_out_loss_are_kept() -> None:
     at = Learning([9, 5, 3, 4, 8, 2])
     learned = learn(at.step, at.held_out, at.average, Effort(steps=10, every=2, patience=9))
     assert at.looks == [0, 2, 4, 6, 8, 10]
@@ -44,19 +44,19 @@ def test_the_weights_of_the_lowest_held_out_loss_are_kept() -> None:
     assert str(learned) == "a network of its own learned for 10 steps, held-out loss 9 before and 2 after"
 
 
-def test_it_stops_when_the_loss_no_longer_falls() -> None:
+def test_learning_stops_when_the_held_out_loss_no_longer_falls() -> None:
     at = Learning([9, 5, 6, 4, 4, 5, 0])
     learned = learn(at.step, at.held_out, at.average, Effort(steps=100, every=5, patience=2))
     assert (learned.steps, learned.weights["weight"][0], learned.best) == (25, 15, 4)
 
 
-def test_weights_that_were_never_beaten_stay() -> None:
+def test_first_weights_are_kept_if_never_beaten() -> None:
     at = Learning([1, 2, 3, 4])
     learned = learn(at.step, at.held_out, at.average, Effort(steps=100, every=1, patience=3))
     assert (learned.steps, learned.weights["weight"][0], learned.best) == (3, 0, 1)
 
 
-def test_where_nothing_is_held_out_the_last_weights_count() -> None:
+def test_last_weights_are_kept_when_nothing_is_held_out() -> None:
     at = Learning([math.nan] * 4)
     learned = learn(at.step, at.held_out, at.average, Effort(steps=7, every=3, patience=1))
     assert (learned.steps, learned.weights["weight"][0]) == (7, 7)
@@ -64,7 +64,7 @@ def test_where_nothing_is_held_out_the_last_weights_count() -> None:
     assert str(learned) == "a network of its own learned for 7 steps"
 
 
-def test_the_seconds_end_it_and_what_came_since_the_last_look_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_limit_ends_learning_after_a_last_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(1000))
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     at = Learning([9, 5, 4])
@@ -73,7 +73,7 @@ def test_the_seconds_end_it_and_what_came_since_the_last_look_counts(monkeypatch
     assert at.looks == [0, 2, 3]
 
 
-def test_the_parts_that_are_told_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reported_progress_adds_up_to_1(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(1000))
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     for effort, first in (
@@ -94,7 +94,7 @@ def pictures(*sizes: tuple[int, int]) -> list[Picture]:
     return [Picture(numbered(h, w, 1, 10_000 * i)) for i, (h, w) in enumerate(sizes)]
 
 
-def test_crops_are_the_pixels_at_their_places(rng: np.random.Generator) -> None:
+def test_crops_hold_the_pixels_at_their_positions(rng: np.random.Generator) -> None:
     parts = pictures((60, 80), (50, 90))
     crops = Crops(parts, rng=rng)
     places = crops.draw(50, 20)
@@ -108,7 +108,7 @@ def test_crops_are_the_pixels_at_their_places(rng: np.random.Generator) -> None:
     assert crops.least == 50
 
 
-def test_held_out_blocks_are_told_of_in_every_crop(rng: np.random.Generator) -> None:
+def test_mask_of_every_crop_leaves_out_held_out_blocks(rng: np.random.Generator) -> None:
     (picture,) = pictures((120, 150))
     crops = Crops([picture], rng=rng)
     assert len(crops.held) == 7 * 8 // 16
@@ -122,7 +122,7 @@ def test_held_out_blocks_are_told_of_in_every_crop(rng: np.random.Generator) -> 
         np.testing.assert_array_equal(got, whole[top : top + 31, left : left + 31])
 
 
-def test_blocks_are_held_out_of_every_part(rng: np.random.Generator) -> None:
+def test_blocks_are_held_out_of_every_picture(rng: np.random.Generator) -> None:
     sizes = (190, 150), (150, 210)
     crops = Crops(pictures(*sizes), rng=rng)
     assert len(set(crops.held)) == len(crops.held) == (11 * 8 + 8 * 12) // 16
@@ -146,7 +146,7 @@ def test_mean_and_deviation_of_all_parts(rng: np.random.Generator) -> None:
     assert Crops([Picture(np.ones((9, 9, 1), np.float32))], rng=rng).deviation == 1
 
 
-def test_masked_squares_and_their_gradient(rng: np.random.Generator) -> None:
+def test_masked_squares_have_the_numeric_gradient(rng: np.random.Generator) -> None:
     x, mask = rng.normal(size=(2, 3, 4, 5)), (rng.random((2, 1, 4, 5)) < 0.5).astype(float)
     criterion = MaskedSquares()
     assert criterion(x, mask) == pytest.approx(np.mean(mask * x**2))

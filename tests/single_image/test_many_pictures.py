@@ -1,4 +1,4 @@
-"""The model that learns from single noisy pictures."""
+"""The model that learns from many single noisy pictures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def learned(config: Config, folder: Path) -> Finished:
     return last
 
 
-def test_a_network_learns_to_denoise_from_single_noisy_pictures(tmp_path: Path) -> None:
+def test_network_learns_to_denoise_from_single_noisy_pictures(tmp_path: Path) -> None:
     source = write_burst(tmp_path / "a", [noisy(scene(64, 64, seed=i), 40, seed=i) for i in range(6)])
     layers = [{"type": "Conv2d", "in_channels": 3, "out_channels": 3, "kernel_size": 5, "padding": 2}]
     config = small_config(source, layers=layers, optimizer="Adam", lr=0.01, size=16, pairs=210, augment=True)
@@ -63,8 +63,8 @@ def single_config(leaves: Path, **keys: Any) -> Config:
 
 
 @pytest.mark.torch
-def test_a_step_is_that_of_the_paper(leaves: Path, torch: Any) -> None:
-    """Against PyTorch: |f(g1) - g2|^2 + |f(g1) - g2 - (g1(f(y)) - g2(f(y)))|^2, f(y) without a gradient."""
+def test_step_equals_that_of_the_paper_in_pytorch(leaves: Path, torch: Any) -> None:
+    """The loss is |f(g1) - g2|^2 + |f(g1) - g2 - (g1(f(y)) - g2(f(y)))|^2, with f(y) constant."""
     model = starting_model(single_config(leaves), threads=1)
     assert isinstance(model, SingleImageModel)
     x, target = batch(model.config)
@@ -91,6 +91,6 @@ def test_a_step_is_that_of_the_paper(leaves: Path, torch: Any) -> None:
         np.testing.assert_allclose(values, twin.state_dict()[name].numpy(), rtol=1e-4, atol=1e-6)
 
 
-def test_single_pictures_have_a_loss_of_their_own(leaves: Path) -> None:
+def test_other_losses_are_refused_for_single_pictures(leaves: Path) -> None:
     with pytest.raises(ConfigError, match="training on single noisy pictures has its own loss"):
         Config.from_tables(single_config(leaves).tables(), "x").override("train.loss", "L1", "--set train.loss=L1")

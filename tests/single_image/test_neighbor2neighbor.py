@@ -11,7 +11,7 @@ from n2n_cli.nn.gradient_check import check_same_gradient, numeric_gradient
 from n2n_cli.single_image.neighbor2neighbor import NeighborLoss, target_of
 
 
-def test_the_loss_is_that_of_the_paper(rng: np.random.Generator) -> None:
+def test_loss_is_the_formula_of_the_paper(rng: np.random.Generator) -> None:
     noisy, denoised, guess = rng.normal(size=(2, 3, 4, 6)), rng.normal(size=(2, 3, 4, 6)), rng.normal(size=(2, 3, 2, 3))
     drawn = draw_neighbours(2, 2, 3, rng=rng)
     (_, second), (one, other) = neighbours(noisy, drawn), neighbours(denoised, drawn)
@@ -19,7 +19,7 @@ def test_the_loss_is_that_of_the_paper(rng: np.random.Generator) -> None:
     assert NeighborLoss(2)(guess, target_of(second, denoised, drawn)) == pytest.approx(wanted)
 
 
-def test_the_gradient_of_the_loss(rng: np.random.Generator) -> None:
+def test_loss_has_the_numeric_gradient(rng: np.random.Generator) -> None:
     criterion, guess, target = NeighborLoss(3), rng.normal(size=(2, 3, 4, 5)), rng.normal(size=(2, 6, 4, 5))
     criterion(guess, target)
     wanted = numeric_gradient(lambda: criterion(guess, target), guess)

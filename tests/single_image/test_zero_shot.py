@@ -1,4 +1,4 @@
-"""Zero-Shot Noise2Noise: the halves of a picture, the loss and its gradient, and what is learned."""
+"""Zero-Shot Noise2Noise: the halves of a picture, the loss and its gradient, and learning."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from n2n_cli.single_image.zero_shot import (
 
 
 def pair(rng: np.random.Generator, channels: int = 3, dtype: Any = np.float64) -> tuple[Sequential, ZeroShot]:
-    """A network, and the kernel of its differences."""
+    """A network, and the kernel of its loss."""
     network = noise_network(channels, rng=rng, dtype=dtype)
     return network, ZeroShot(network)
 
 
 def blocks(rng: np.random.Generator, side: int = 64, channels: int = 3) -> Array:
-    """(C, H, W): a picture of flat squares of 16 pixels."""
+    """A picture of flat squares of 16 pixels, (C, H, W)."""
     coarse = rng.uniform(0.2, 0.8, size=(channels, side // 16, side // 16)).astype(np.float32)
     return coarse.repeat(16, axis=1).repeat(16, axis=2)
 
@@ -52,11 +52,11 @@ def loss(module: ZeroShot, x: Array) -> float:
     return 2 * MSE()(module(x), np.zeros(module.output_shape(x.shape)))
 
 
-def test_halves_are_the_means_of_the_diagonals_of_cells() -> None:
+def test_halves_are_means_of_the_diagonals_of_cells() -> None:
     x = np.array([[1.0, 2, 10, 20], [3, 4, 30, 40]])[None, None]
     np.testing.assert_array_equal(halves(x)[:, 0, 0], [[2.5, 25], [2.5, 25]])
     x[0, 0, 0, 1] = 8
-    np.testing.assert_array_equal(halves(x)[:, 0, 0], [[5.5, 25], [2.5, 25]])  # the first is that of /
+    np.testing.assert_array_equal(halves(x)[:, 0, 0], [[5.5, 25], [2.5, 25]])  # the first half has the diagonal /
 
 
 def test_all_first_halves_come_before_the_second_ones(rng: np.random.Generator) -> None:
@@ -70,7 +70,7 @@ def test_halves_have_their_adjoint(rng: np.random.Generator) -> None:
     assert np.vdot(halves_adjoint(u), x) == pytest.approx(np.vdot(u, halves(x)))
 
 
-def test_the_loss_falls_along_its_gradient_as_much_as_that_says(rng: np.random.Generator) -> None:
+def test_loss_has_the_numeric_gradient(rng: np.random.Generator) -> None:
     (network, module), x = pair(rng), rng.normal(size=(2, 3, 14, 18))
     criterion = MSE()
     criterion(module(x), np.zeros(module.output_shape(x.shape)))
@@ -79,7 +79,7 @@ def test_the_loss_falls_along_its_gradient_as_much_as_that_says(rng: np.random.G
         way, own = rng.normal(size=parameter.data.shape), parameter.data.copy()
         values = []
         module.train(False)
-        for step in (1e-7, -1e-7):  # small: few values change their sign
+        for step in (1e-7, -1e-7):  # small, so that few values change their sign
             parameter.data[...] = own + step * way
             values.append(loss(module, x))
         parameter.data[...] = own
@@ -87,7 +87,7 @@ def test_the_loss_falls_along_its_gradient_as_much_as_that_says(rng: np.random.G
         assert np.vdot(parameter.grad, way) == pytest.approx(wanted, rel=1e-5, abs=1e-8), name
 
 
-def test_loss_and_gradient_are_those_of_the_paper(torch: Any, rng: np.random.Generator) -> None:
+def test_loss_and_gradient_equal_those_of_the_paper_in_pytorch(torch: Any, rng: np.random.Generator) -> None:
     (network, module), x = pair(rng), rng.normal(size=(1, 3, 16, 20))
     criterion = MSE()
     got = 2 * criterion(module(x), np.zeros(module.output_shape(x.shape)))
@@ -95,7 +95,7 @@ def test_loss_and_gradient_are_those_of_the_paper(torch: Any, rng: np.random.Gen
 
     weights = [torch.tensor(parameter.data, requires_grad=True) for _, parameter in network.named_parameters()]
 
-    def f(y: Any) -> Any:  # nothing padded: what it gives is that of the pixels inside
+    def f(y: Any) -> Any:  # without padding: the output is of the inner pixels
         for i in (0, 2, 4):
             y = torch.nn.functional.conv2d(y, weights[i], weights[i + 1])
             y = y if i == 4 else torch.nn.functional.leaky_relu(y, 0.2)
@@ -122,12 +122,12 @@ def test_loss_and_gradient_are_those_of_the_paper(torch: Any, rng: np.random.Gen
         np.testing.assert_allclose(parameter.grad, weight.grad.numpy(), atol=1e-12, err_msg=name)
 
 
-def test_a_pass_from_the_tape_is_the_pass_itself(rng: np.random.Generator) -> None:
+def test_pass_from_the_tape_gives_the_same_gradient(rng: np.random.Generator) -> None:
     network, _ = pair(rng, dtype=np.float32)
     x = rng.normal(size=(1, 3, 14, 14)).astype(np.float32)
     executor, target = zero_shot_executor(network), np.zeros((1, 12, 3, 3), np.float32)
     grads = []
-    for _ in range(3):  # the second one records, the third is from the tape
+    for _ in range(3):  # the second pass records the tape that the third one runs
         network.zero_grad()
         executor.accumulate(x, target, MSE())
         grads.append([grad.copy() for _, grad in network.param()])
@@ -137,12 +137,12 @@ def test_a_pass_from_the_tape_is_the_pass_itself(rng: np.random.Generator) -> No
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 11, 12), (1, 3, 12, 11), (1, 3, 8, 12), (1, 3, 12, 8)])
-def test_crops_that_leave_nothing_to_compare_are_refused(shape: tuple[int, ...], rng: np.random.Generator) -> None:
+def test_crops_of_odd_or_too_small_sides_are_refused(shape: tuple[int, ...], rng: np.random.Generator) -> None:
     with pytest.raises(ShapeError, match=rf"crops of {shape[2]}x{shape[3]} pixels; sides must be even, 10 at"):
         pair(rng)[1](np.zeros(shape))
 
 
-def test_the_denoiser_takes_away_what_was_learned_of_the_scaled_picture(rng: np.random.Generator) -> None:
+def test_denoiser_subtracts_mean_noise_of_eight_orientations(rng: np.random.Generator) -> None:
     learned = noise_network(3, rng=rng)
     x = rng.random((1, 3, 12, 14), dtype=np.float32)
     wanted = np.mean([_turned_back(i, x, learned) for i in range(8)], axis=0)
@@ -151,7 +151,7 @@ def test_the_denoiser_takes_away_what_was_learned_of_the_scaled_picture(rng: np.
 
 
 def _turned_back(i: int, x: Array, learned: Sequential) -> Array:
-    """x less its noise, inside, as told of x turned in way i."""
+    """The inner pixels of x minus the noise found in x in orientation i, turned back."""
     flips = tuple(axis for axis, bit in ((2, 1), (3, 2)) if i & bit)
     turned = np.flip(x, flips).swapaxes(2, 3) if i & 4 else np.flip(x, flips)
     noise = learned((np.ascontiguousarray(turned) - np.float32(0.4)) * np.float32(5)) / 5
@@ -160,14 +160,14 @@ def _turned_back(i: int, x: Array, learned: Sequential) -> Array:
     return clean
 
 
-def test_the_network_is_the_papers(rng: np.random.Generator) -> None:
+def test_network_has_size_and_slopes_of_the_paper(rng: np.random.Generator) -> None:
     network = noise_network(3, rng=rng)
     assert sum(parameter.size for parameter, _ in network.param()) == 22_275
     assert [layer.negative_slope for layer in network if isinstance(layer, LeakyReLU)] == [0.2, 0.2]
 
 
 @pytest.mark.parametrize(("channels", "spread"), [(3, 1.0), (1, 0.01)])
-def test_a_noisy_picture_becomes_better_dark_or_bright(channels: int, spread: float, rng: np.random.Generator) -> None:
+def test_noisy_pictures_of_any_brightness_are_denoised(channels: int, spread: float, rng: np.random.Generator) -> None:
     clean = blocks(rng, 96, channels) * np.float32(spread)
     noisy = clean + (0.1 * spread * rng.normal(size=clean.shape)).astype(np.float32)
     model, learned = learner_of(as_picture(noisy)).learn(Effort(steps=150, every=50))
@@ -176,7 +176,7 @@ def test_a_noisy_picture_becomes_better_dark_or_bright(channels: int, spread: fl
     assert errors[0] < errors[1] / 4
 
 
-def test_nothing_is_learned_from_cells_that_are_held_out() -> None:
+def test_mask_leaves_out_held_out_cells() -> None:
     pixels = np.zeros((100, 90, 1), np.float32)
     for _, top, left in Crops([Picture(pixels)], rng=np.random.default_rng(7)).held:
         pixels[top : top + BLOCK, left : left + BLOCK] = 1
@@ -188,7 +188,7 @@ def test_nothing_is_learned_from_cells_that_are_held_out() -> None:
     assert 0.01 < 1 - mask.mean() < 0.2
 
 
-def test_threads_change_nothing_and_the_seed_does(rng: np.random.Generator) -> None:
+def test_weights_depend_on_seed_and_not_on_threads(rng: np.random.Generator) -> None:
     picture = as_picture(blocks(rng) + rng.normal(0, 0.1, (3, 64, 64)).astype(np.float32))
     effort = Effort(steps=6, every=3)
     models = [
@@ -200,13 +200,13 @@ def test_threads_change_nothing_and_the_seed_does(rng: np.random.Generator) -> N
         assert (values != other_values).any()
 
 
-def test_processes_change_nothing(rng: np.random.Generator) -> None:
+def test_weights_do_not_depend_on_processes(rng: np.random.Generator) -> None:
     picture = as_picture(blocks(rng) + rng.normal(0, 0.1, (3, 64, 64)).astype(np.float32))
     alone, together = (learner_of(picture, threads=threads) for threads in (1, 2))
     until = time.monotonic() + 60
     with together.in_processes():
         helped = 0
-        while helped < 3:  # more steps, from when there is a worker
+        while helped < 3:  # counts steps once the worker is ready
             alone.step()
             together.step()
             workers = together.trainer.executor.workers  # type: ignore[attr-defined]
@@ -216,7 +216,7 @@ def test_processes_change_nothing(rng: np.random.Generator) -> None:
         np.testing.assert_array_equal(values, together.network.state_dict()[name])
 
 
-def test_a_large_picture_is_learned_from_crops_and_never_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_picture_is_never_converted_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     largest = 0
     to_unit = Picture.to_unit
 
@@ -231,12 +231,12 @@ def test_a_large_picture_is_learned_from_crops_and_never_as_a_whole(monkeypatch:
     assert 0 < largest < pixels.size / 4
 
 
-def test_a_picture_without_any_difference_stays_as_it_is() -> None:
+def test_constant_picture_stays_as_it_is() -> None:
     flat = np.full((3, 40, 40), 0.5, np.float32)
     model, _ = learner_of(as_picture(flat)).learn(Effort(steps=60))
     assert psnr(denoise(model, flat), flat) > 30
 
 
-def test_what_is_too_small_has_a_model_that_changes_nothing(rng: np.random.Generator) -> None:
+def test_too_small_picture_gets_identity_model(rng: np.random.Generator) -> None:
     x = rng.random((3, 5, 7), dtype=np.float32)
     np.testing.assert_array_equal(denoise(zero_shot.unchanging(3, threads=1), x), x)

@@ -1,4 +1,4 @@
-"""Points of a sweep: their configurations, names, and errors."""
+"""Points of a sweep: configurations, names and errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.trainings import small_config
 CONFIG = small_config(Path("photos"))
 
 
-def test_each_value_of_a_key_makes_a_point_and_changes_nothing_else() -> None:
+def test_each_value_is_a_point_that_changes_only_its_key() -> None:
     points = points_of(CONFIG, [("train.lr", [1e-5, 0.25, 1])])
     assert [point.config.train.lr for point in points] == [1e-5, 0.25, 1]
     assert [point.config.override("train.lr", 0.5, "") for point in points] == [CONFIG] * 3
@@ -23,7 +23,7 @@ def test_each_value_of_a_key_makes_a_point_and_changes_nothing_else() -> None:
     assert [point.folder for point in points] == [point.name for point in points]
 
 
-def test_two_keys_make_all_combinations() -> None:
+def test_two_keys_give_all_combinations() -> None:
     points = points_of(CONFIG, [("train.lr", [0.5, 2]), ("data.noise", ["gaussian:25", "pixelate:2"])])
     assert [(point.config.train.lr, point.config.data.noise) for point in points] == [
         (0.5, "gaussian:25"),
@@ -86,7 +86,7 @@ def test_invalid_grids_are_refused(grid: list[tuple[str, list[Any]]], message: s
         ("data.size", 9, "`data.size` is 9, this network needs a multiple of 2"),
     ],
 )
-def test_an_invalid_value_is_an_error_before_any_training(key: str, value: Any, message: str) -> None:
+def test_invalid_value_is_refused_before_any_training(key: str, value: Any, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         points_of(CONFIG, [(key, [value])])
     assert message in caught.value.message

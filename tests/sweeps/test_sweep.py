@@ -1,4 +1,4 @@
-"""Sweeps: every point is trained once, results are kept, and failures stop nothing."""
+"""Sweeps: every point is trained once, results are kept, failures do not stop the others."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def rates(folder: Path, config: Config, *values: float, force: bool = False) -> 
 
 
 def done(sweep: Sweep, stop: Callable[[], bool] = lambda: False) -> list[Any]:
-    """Do a sweep, one training at a time; its events."""
+    """Run a sweep with one training at a time and return its events."""
     return [event for _, event in sweep.run(jobs=1, threads=1, stop=stop)]
 
 
@@ -47,7 +47,7 @@ def a_result(psnr: float | None, status: str = "done") -> Result:
     return Result({"train.lr": 1}, status, psnr, psnr, 1, psnr, 0.5, 20.0, 19.0, 1, 1.0, "run")
 
 
-def test_each_point_is_the_training_that_it_names(photos: Path, tmp_path: Path) -> None:
+def test_each_point_equals_a_single_training(photos: Path, tmp_path: Path) -> None:
     config = small_config(photos, epochs=2)
     sweep = rates(tmp_path / "sweep", config, 0.5, 2)
     events = [(point.folder, event) for point, event in sweep.run(jobs=2, threads=2)]
@@ -72,13 +72,13 @@ def test_each_point_is_the_training_that_it_names(photos: Path, tmp_path: Path) 
     assert sweep.best is max(sweep.results.values(), key=lambda result: result.psnr or 0)
 
 
-def test_the_files_hold_every_result(photos: Path, tmp_path: Path) -> None:
+def test_files_hold_every_result(photos: Path, tmp_path: Path) -> None:
     sweep = rates(tmp_path / "sweep", small_config(photos, epochs=1), 0.5)
     done(sweep)
     (result,) = sweep.results.values()
-    told = json.loads((sweep.folder / "sweep.json").read_text())
+    stored = json.loads((sweep.folder / "sweep.json").read_text())
     record = json.loads(json.dumps(result.record()))
-    assert told == {"parameters": ["train.lr"], "best": record, "points": [record]}
+    assert stored == {"parameters": ["train.lr"], "best": record, "points": [record]}
     (row,) = csv.DictReader((sweep.folder / "sweep.csv").read_text().splitlines())
     assert list(row) == list(record)
     assert (row["train.lr"], row["status"], float(row["psnr"])) == ("0.5", "done", result.psnr)
@@ -99,7 +99,7 @@ def test_finished_points_are_kept_when_points_are_added(photos: Path, tmp_path: 
     assert done(again) == []
 
 
-def test_a_stopped_sweep_resumes_to_the_same_weights(photos: Path, tmp_path: Path) -> None:
+def test_stopped_sweep_resumes_to_the_same_weights(photos: Path, tmp_path: Path) -> None:
     config = small_config(photos, epochs=8, recrop=True)
     whole = new_run(tmp_path / "whole")
     list(train(config.override("train.lr", 0.25, ""), whole))
@@ -119,7 +119,7 @@ def test_a_stopped_sweep_resumes_to_the_same_weights(photos: Path, tmp_path: Pat
     assert (again.folder / "train.lr=0.25" / "best.pth").read_bytes() == whole.best.read_bytes()
 
 
-def test_a_training_that_diverges_is_a_result(photos: Path, tmp_path: Path) -> None:
+def test_diverged_training_is_a_result(photos: Path, tmp_path: Path) -> None:
     config = small_config(photos, layers=BARE, batch_size=1, epochs=1)
     sweep = rates(tmp_path / "sweep", config, 1000, 0.01)
     done(sweep)
@@ -133,7 +133,7 @@ def test_a_training_that_diverges_is_a_result(photos: Path, tmp_path: Path) -> N
     assert again.results == sweep.results
 
 
-def test_a_failed_training_does_not_stop_the_others(photos: Path, tmp_path: Path) -> None:
+def test_failed_training_does_not_stop_the_others(photos: Path, tmp_path: Path) -> None:
     points = points_of(small_config(photos, epochs=1), [("data.source", [str(tmp_path / "missing"), str(photos)])])
     sweep = Sweep(tmp_path / "sweep", points)
     done(sweep)
@@ -142,14 +142,14 @@ def test_a_failed_training_does_not_stop_the_others(photos: Path, tmp_path: Path
     assert [point.values for point in Sweep(tmp_path / "sweep", points).left] == [points[0].values]
 
 
-def test_data_that_all_points_lack_are_an_error_before_anything_is_made(tmp_path: Path) -> None:
+def test_missing_data_of_all_points_are_refused_at_once(tmp_path: Path) -> None:
     sweep = rates(tmp_path / "sweep", small_config(tmp_path / "missing"), 0.5, 1)
     with pytest.raises(DataError, match="there is no folder"):
         done(sweep)
     assert list(sweep.folder.iterdir()) == []
 
 
-def test_a_run_of_another_configuration_is_refused(photos: Path, tmp_path: Path) -> None:
+def test_run_of_another_configuration_is_refused(photos: Path, tmp_path: Path) -> None:
     done(rates(tmp_path / "sweep", small_config(photos, epochs=1), 0.5))
     other = small_config(photos, epochs=1, seed=7)
     with pytest.raises(UsageError) as caught:
@@ -171,7 +171,7 @@ def test_a_run_of_another_configuration_is_refused(photos: Path, tmp_path: Path)
         rates(tmp_path / "sweep", other, 0.5)
 
 
-def test_a_point_with_damaged_files_is_finished_again(photos: Path, tmp_path: Path) -> None:
+def test_point_with_damaged_files_is_trained_again(photos: Path, tmp_path: Path) -> None:
     config = small_config(photos, epochs=1)
     sweep = rates(tmp_path / "sweep", config, 0.5)
     done(sweep)
@@ -225,7 +225,7 @@ def test_jobs_share_the_threads(
     ("trainings", "cores", "memory", "jobs"),
     [(7, 2, 64, 2), (2, 64, 64, 2), (20, 64, 5.9, 5), (20, 64, 0.1, 1), (0, 2, 64, 1)],
 )
-def test_jobs_are_as_many_as_cores_memory_and_trainings_allow(
+def test_default_jobs_are_limited_by_cores_memory_and_trainings(
     trainings: int, cores: int, memory: float, jobs: int
 ) -> None:
     assert default_jobs(trainings, cores, int(memory * JOB_MEMORY)) == jobs
@@ -245,7 +245,7 @@ def test_best_result_is_the_first_with_the_highest_psnr(results: Sequence[Result
     assert best_of(results) is (None if best is None else results[best])
 
 
-def test_commas_and_quotes_survive_in_the_csv() -> None:
+def test_csv_quotes_commas_and_quotes() -> None:
     result = replace(a_result(None, "failed"), values={"data.source": 'a,"b"\n'}, reason="it, failed")
     (row,) = csv.DictReader(as_csv([result]).splitlines(keepends=True))
     assert (row["data.source"], row["psnr"], row["reason"]) == ('a,"b"\n', "", "it, failed")

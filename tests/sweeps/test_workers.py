@@ -1,4 +1,4 @@
-"""Trainings in worker processes: their messages and how they end."""
+"""Trainings in worker processes: messages and ends."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def until_epoch(worker: Worker, number: int) -> None:
         assert not isinstance(message, Ended), message
 
 
-def test_a_worker_trains_as_this_process_would_and_reports(tmp_path: Path) -> None:
+def test_worker_trains_as_this_process_and_reports(tmp_path: Path) -> None:
     config = small_config(write_leaves(tmp_path / "photos"))
     run, twin = new_run(tmp_path / "run"), new_run(tmp_path / "twin")
     with working(config, run) as worker:
@@ -55,12 +55,12 @@ def test_a_worker_trains_as_this_process_would_and_reports(tmp_path: Path) -> No
         assert left_by(run) == left_by(twin)
 
 
-def test_a_worker_that_is_hung_up_on_saves_and_another_resumes(tmp_path: Path) -> None:
+def test_worker_saves_when_closed_and_another_resumes(tmp_path: Path) -> None:
     config = small_config(write_leaves(tmp_path / "photos"), epochs=100_000)
     run = new_run(tmp_path / "run")
     with working(config, run) as worker:
         until_epoch(worker, 1)
-        os.kill(worker.pid, signal.SIGINT)  # as Ctrl-C sends it to all processes of a terminal
+        os.kill(worker.pid, signal.SIGINT)  # Ctrl-C sends it to all processes of a terminal
         os.kill(worker.pid, signal.SIGTERM)
         until_epoch(worker, 3)
         worker.hang_up()
@@ -73,17 +73,17 @@ def test_a_worker_that_is_hung_up_on_saves_and_another_resumes(tmp_path: Path) -
         assert started.done >= (done - 1) * started.steps > 0
 
 
-def test_a_worker_saves_when_its_parent_is_gone(tmp_path: Path) -> None:
+def test_worker_saves_when_its_parent_is_gone(tmp_path: Path) -> None:
     config = small_config(write_leaves(tmp_path / "photos"), epochs=100_000)
     run = new_run(tmp_path / "run")
     with working(config, run) as worker:
         until_epoch(worker, 2)
-        assert worker.end(10) == 0  # its answers are lost, as if this process had ended
+        assert worker.end(10) == 0  # messages are lost, as if this process had ended
     assert read_checkpoint(run.last)["progress"]["epoch"] > 2
     assert not run.lock.exists()
 
 
-def test_a_loss_that_is_not_finite_ends_as_diverged(tmp_path: Path) -> None:
+def test_infinite_loss_ends_as_diverged(tmp_path: Path) -> None:
     config = small_config(write_leaves(tmp_path / "photos"), layers=BARE, lr=1000, batch_size=1)
     with working(config, new_run(tmp_path / "run")) as worker:
         last = messages_of(worker)[-1]
@@ -92,7 +92,7 @@ def test_a_loss_that_is_not_finite_ends_as_diverged(tmp_path: Path) -> None:
     assert "training stopped at step " in (last.reason or "")
 
 
-def test_a_failure_has_reason_hint_and_traceback(tmp_path: Path) -> None:
+def test_failure_has_reason_hint_and_traceback(tmp_path: Path) -> None:
     with working(small_config(tmp_path / "missing"), new_run(tmp_path / "run")) as worker:
         last = messages_of(worker)[-1]
     assert isinstance(last, Ended)
@@ -102,7 +102,7 @@ def test_a_failure_has_reason_hint_and_traceback(tmp_path: Path) -> None:
     assert "Traceback" in last.trace
 
 
-def test_a_killed_worker_has_failed(tmp_path: Path) -> None:
+def test_killed_worker_ends_as_failed(tmp_path: Path) -> None:
     config = small_config(write_leaves(tmp_path / "photos"), epochs=100_000)
     with working(config, new_run(tmp_path / "run")) as worker:
         until_epoch(worker, 1)
@@ -113,5 +113,5 @@ def test_a_killed_worker_has_failed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("error", "reason"), [(MemoryError(), "out of memory"), (KeyError("x"), "KeyError: 'x'")])
-def test_unforeseen_errors_end_as_failures(error: Exception, reason: str) -> None:
+def test_unexpected_errors_end_as_failed(error: Exception, reason: str) -> None:
     assert (ended_by(error).status, ended_by(error).reason) == ("failed", reason)

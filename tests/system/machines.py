@@ -1,4 +1,4 @@
-"""Files that describe control groups and processors."""
+"""Files that describe control groups and processors, for tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ AVX512 = f"{AVX2} avx512f avx512cd avx512bw avx512dq avx512vl"
 
 
 def groups(files: dict[str, str], own: str, folder: Path) -> tuple[Path, Path]:
-    """A tree of control groups, and the file that names a process's own."""
+    """Write a tree of control groups, and the file that names the process's own group."""
     root, own_file = folder / "cgroup", folder / "own"
     root.mkdir()
     for name, text in files.items():
@@ -20,7 +20,7 @@ def groups(files: dict[str, str], own: str, folder: Path) -> tuple[Path, Path]:
 
 
 def cpu_info(facts: dict[str, str], tmp_path: Path) -> Path:
-    """A file like /proc/cpuinfo, with such facts about the first of two processors."""
+    """Write a file like /proc/cpuinfo with these facts about the first of two processors."""
     text = "".join(f"{name}\t: {value}\n" for name, value in facts.items())
     path = tmp_path / "cpuinfo"
     path.write_text(f"processor\t: 0\n{text}power management:\n\nprocessor\t: 1\nmodel name\t: another\n\n")

@@ -19,7 +19,7 @@ from n2n_cli.training.run_folder import Run
 
 @contextmanager
 def without_privileges() -> Iterator[None]:
-    """The block runs as a user whom permissions bind, also where the tests run as root."""
+    """Run the block as a user whom file permissions bind, also if the tests run as root."""
     if os.geteuid() != 0:
         yield
         return
@@ -32,7 +32,7 @@ def without_privileges() -> Iterator[None]:
 
 @contextmanager
 def open_folder() -> Iterator[Path]:
-    """A folder that every user may enter and change, as `tmp_path` is not."""
+    """Folder that every user may enter and change, unlike `tmp_path`."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o777)
@@ -48,7 +48,7 @@ def permissions(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_a_file_appears_whole_at_the_end_of_the_block(tmp_path: Path) -> None:
+def test_file_appears_complete_at_the_end_of_the_block(tmp_path: Path) -> None:
     path = tmp_path / "file"
     with replacing(path) as file:
         file.write(b"new")
@@ -60,7 +60,7 @@ def test_a_file_appears_whole_at_the_end_of_the_block(tmp_path: Path) -> None:
     assert path.read_bytes() == b"new"
 
 
-def test_the_old_file_stays_until_the_end_of_the_block(tmp_path: Path) -> None:
+def test_old_file_is_kept_until_the_end_of_the_block(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old and longer")
     with path.open("rb") as reader:
@@ -74,7 +74,7 @@ def test_the_old_file_stays_until_the_end_of_the_block(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [ValueError, OSError, KeyboardInterrupt, MemoryError])
 @pytest.mark.parametrize("old", [b"old", None])
-def test_an_error_leaves_what_was_there(tmp_path: Path, error: type[BaseException], old: bytes | None) -> None:
+def test_error_keeps_the_old_file(tmp_path: Path, error: type[BaseException], old: bytes | None) -> None:
     path = tmp_path / "file"
     if old is not None:
         path.write_bytes(old)
@@ -90,7 +90,7 @@ def test_an_error_leaves_what_was_there(tmp_path: Path, error: type[BaseExceptio
 
 
 @pytest.mark.parametrize("name", ["fsync", "replace"])
-def test_a_disk_that_fills_up_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_full_disk_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
 
@@ -103,7 +103,7 @@ def test_a_disk_that_fills_up_leaves_what_was_there(tmp_path: Path, monkeypatch:
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"file": b"old"}
 
 
-def test_the_content_is_on_the_disk_before_the_name_and_the_name_before_the_end(
+def test_content_is_synced_before_the_rename_and_the_folder_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, steps, sync, rename = tmp_path / "file", list[str](), os.fsync, Path.replace
@@ -124,7 +124,7 @@ def test_the_content_is_on_the_disk_before_the_name_and_the_name_before_the_end(
 
 
 @pytest.mark.parametrize("old", [b"old", None], ids=["there", "dangling"])
-def test_a_symbolic_link_stays_and_its_target_is_written(tmp_path: Path, old: bytes | None) -> None:
+def test_target_of_a_symbolic_link_is_written(tmp_path: Path, old: bytes | None) -> None:
     (tmp_path / "folder").mkdir()
     target, link = tmp_path / "folder" / "target", tmp_path / "link"
     link.symlink_to(Path("folder") / "target")
@@ -138,7 +138,7 @@ def test_a_symbolic_link_stays_and_its_target_is_written(tmp_path: Path, old: by
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o755])
-def test_the_permissions_of_a_replaced_file_stay(tmp_path: Path, mode: int) -> None:
+def test_permissions_of_a_replaced_file_are_kept(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
     path.chmod(mode)
@@ -147,7 +147,7 @@ def test_the_permissions_of_a_replaced_file_stay(tmp_path: Path, mode: int) -> N
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
-def test_a_new_file_has_the_permissions_that_the_process_gives(tmp_path: Path, mask: int) -> None:
+def test_new_file_has_the_permissions_of_the_umask(tmp_path: Path, mask: int) -> None:
     earlier = os.umask(mask)
     try:
         write(tmp_path / "file", b"new")
@@ -157,7 +157,7 @@ def test_a_new_file_has_the_permissions_that_the_process_gives(tmp_path: Path, m
     assert permissions(tmp_path / "file") == 0o666 & ~mask
 
 
-def test_a_disk_without_permissions_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_is_written_where_permissions_cannot_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object) -> None:
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
@@ -167,9 +167,9 @@ def test_a_disk_without_permissions_is_written_to(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EPERM])
-@pytest.mark.parametrize(("place", "name", "told"), [(Path, "chmod", "permissions"), (os, "fsync", "fsync")])
-def test_what_a_file_system_cannot_do_is_noted_once(
-    place: Any, name: str, told: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("place", "name", "expected"), [(Path, "chmod", "permissions"), (os, "fsync", "fsync")])
+def test_missing_features_of_a_file_system_are_noted_once(
+    place: Any, name: str, expected: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*arguments: object) -> None:
         raise OSError(number, os.strerror(number))
@@ -183,11 +183,11 @@ def test_what_a_file_system_cannot_do_is_noted_once(
         Run(tmp_path).append(tmp_path / "lines", "1\n")
     (note,) = notes
     assert note.startswith(f"`{tmp_path}`: its file system ")
-    assert told in note
+    assert expected in note
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_copy_is_no_more_public_than_its_sources(tmp_path: Path) -> None:
+def test_copy_is_no_more_public_than_its_sources(tmp_path: Path) -> None:
     def source(name: str, mode: int) -> Path:
         path = tmp_path / name
         path.touch()
@@ -213,12 +213,12 @@ def test_a_copy_is_no_more_public_than_its_sources(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a" * 255, "ä" * 127, "." * 9])
-def test_every_name_that_the_file_system_takes(tmp_path: Path, name: str) -> None:
+def test_files_of_longest_and_unusual_names_are_written(tmp_path: Path, name: str) -> None:
     write(tmp_path / name, b"new")
     assert [name] == [path.name for path in tmp_path.iterdir()]
 
 
-def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
+def test_folder_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(IsADirectoryError):
         write(tmp_path / "folder", b"new")
@@ -226,20 +226,20 @@ def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_device_or_pipe_is_not_replaced(tmp_path: Path) -> None:
+def test_pipe_is_not_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="not a plain file"):
         write(tmp_path / "pipe", b"new")
     assert (tmp_path / "pipe").is_fifo()
 
 
-def test_a_folder_that_is_missing(tmp_path: Path) -> None:
+def test_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write(tmp_path / "missing" / "file", b"new")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_write_protected_file_is_not_replaced() -> None:
+def test_write_protected_file_is_not_replaced() -> None:
     with open_folder() as folder:
         path = folder / "file"
         path.write_bytes(b"old")
@@ -249,7 +249,7 @@ def test_a_write_protected_file_is_not_replaced() -> None:
         assert {p.name: p.read_bytes() for p in folder.iterdir()} == {"file": b"old"}
 
 
-def test_a_write_protected_folder() -> None:
+def test_write_protected_folder_is_an_error() -> None:
     with open_folder() as folder:
         folder.chmod(0o555)
         with pytest.raises(PermissionError), without_privileges():
@@ -257,7 +257,7 @@ def test_a_write_protected_folder() -> None:
         assert not list(folder.iterdir())
 
 
-def test_a_folder_that_may_be_written_but_not_read() -> None:
+def test_folder_with_write_but_no_read_permission() -> None:
     with open_folder() as folder:
         folder.chmod(0o333)
         with without_privileges():

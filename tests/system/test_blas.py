@@ -1,4 +1,4 @@
-"""The BLAS library."""
+"""BLAS library: kernels, rate and threads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.system.machines import AVX2, AVX512, cpu_info
         ("", "", None),
     ],
 )
-def test_openblas_core_type_is_set_for_avx_512_on_amd_alone(
+def test_openblas_core_type_is_set_only_for_avx_512_on_amd(
     vendor_id: str, flags: str, wanted: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = cpu_info({"vendor_id": vendor_id, "flags": flags}, tmp_path)
@@ -37,8 +37,8 @@ def test_openblas_core_type_is_set_for_avx_512_on_amd_alone(
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_the_rate_is_that_of_the_fastest_try_of_all_threads(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0.0, 0.0, 4.0, 5.0, 5.0, 7.0, 8.0, 8.0, 11.0, 12.0])  # tries of 4, 2 and 3 seconds
+def test_rate_is_that_of_the_fastest_trial_on_all_threads(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 0.0, 4.0, 5.0, 5.0, 7.0, 8.0, 8.0, 11.0, 12.0])  # trials of 4, 2 and 3 seconds
     products: list[tuple[int, ...]] = []
     library = blas.open_blas()
 
@@ -53,12 +53,12 @@ def test_the_rate_is_that_of_the_fastest_try_of_all_threads(threads: int, monkey
     assert products == [(10,) * 6] * 3 * threads
 
 
-def test_the_rate_of_this_machine() -> None:
+def test_rate_of_this_machine_is_plausible() -> None:
     assert 1e7 < blas.sgemm_rate(64, 0) < 1e14
     assert 1e7 < blas.sgemm_rate(64, 0.001, threads=2) < 1e14
 
 
-def test_one_blas_thread_inside_and_as_before_outside() -> None:
+def test_one_blas_thread_only_inside_the_block() -> None:
     library = blas.open_blas()
     if library is None:
         pytest.skip("NumPy uses another library than OpenBLAS")
@@ -75,7 +75,7 @@ def test_one_blas_thread_inside_and_as_before_outside() -> None:
         library.threads = before
 
 
-def test_one_blas_thread_leaves_another_library_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_of_another_library_are_not_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blas, "open_blas", lambda: None)
     with blas.one_blas_thread():
         pass

@@ -6,12 +6,12 @@ import math
 from n2n_cli.system.json_lines import json_line
 
 
-def test_a_record_is_one_line() -> None:
+def test_record_is_one_line() -> None:
     record = {"name": "a\nb", "sizes": [1, 2.5], "best": True, "nothing": None}
     assert "\n" not in json_line(record)
     assert json.loads(json_line(record)) == record
 
 
-def test_numbers_that_json_lacks_are_null_wherever_they_stand() -> None:
+def test_infinity_and_nan_become_null_at_any_depth() -> None:
     record = {"a": math.inf, "b": {"c": (1.0, -math.inf)}, "d": [{"e": math.nan}]}
     assert json.loads(json_line(record)) == {"a": None, "b": {"c": [1.0, None]}, "d": [{"e": None}]}

@@ -25,7 +25,7 @@ with locked(Path(sys.argv[1])):
 """
 
 
-def test_the_lock_file_names_its_holder_and_is_removed(tmp_path: Path) -> None:
+def test_lock_file_names_its_holder_and_is_removed(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.write_text("process 1 on an older machine with a long name\n")
     with locked(path):
@@ -36,7 +36,7 @@ def test_the_lock_file_names_its_holder_and_is_removed(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_the_error_names_the_holder(tmp_path: Path) -> None:
+def test_error_names_the_holder(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with locked(path):
         with pytest.raises(UsageError) as caught, locked(path):
@@ -53,7 +53,7 @@ def test_the_error_names_the_holder(tmp_path: Path) -> None:
         pass
 
 
-def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
+def test_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     command = [sys.executable, "-c", HOLDER, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -68,17 +68,17 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_lock_file_removed_before_it_is_locked_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_file_removed_before_locking_is_created_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, made = tmp_path / "lock", []
     flock = pytest.importorskip("fcntl").flock
 
     def late(descriptor: int, operation: int) -> None:
         made.append(descriptor)
         if len(made) == 1:
-            path.unlink()  # by the one that held it until now
+            path.unlink()  # by the process that held it until now
         if len(made) == 2:
             path.unlink()
-            path.touch()  # and another one has come
+            path.touch()  # by another process
         flock(descriptor, operation)
 
     monkeypatch.setattr("fcntl.flock", late)
@@ -87,7 +87,7 @@ def test_a_lock_file_removed_before_it_is_locked_is_made_again(tmp_path: Path, m
         assert os.path.samestat(os.fstat(made[-1]), path.stat())
 
 
-def test_one_of_many_threads_holds_the_lock_at_any_time(tmp_path: Path) -> None:
+def test_one_thread_holds_the_lock_at_a_time(tmp_path: Path) -> None:
     path, inside, most, entered = tmp_path / "lock", 0, 0, 0
     guard = threading.Lock()
 
@@ -115,7 +115,7 @@ def test_one_of_many_threads_holds_the_lock_at_any_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "free"), [(errno.ENOLCK, True), (errno.EACCES, False), (errno.EAGAIN, False)])
-def test_a_file_system_without_locks_grants_all(
+def test_file_system_without_locks_grants_all(
     number: int, free: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:
@@ -131,7 +131,7 @@ def test_a_file_system_without_locks_grants_all(
     assert entered is free
 
 
-def test_a_lock_on_a_full_disk_has_no_holder_s_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_on_a_full_disk_has_no_holder_s_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -141,7 +141,7 @@ def test_a_lock_on_a_full_disk_has_no_holder_s_name(tmp_path: Path, monkeypatch:
     assert caught.value.message == f"another training writes to `{tmp_path}`"
 
 
-def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
+def test_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught, locked(tmp_path / "nowhere" / "lock"):
         pass
     assert caught.value.message == f"`{tmp_path}/nowhere/lock` cannot be written: No such file or directory"

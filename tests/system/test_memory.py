@@ -1,4 +1,4 @@
-"""Available memory, and freed memory given back."""
+"""Available memory, and release of freed memory."""
 
 from __future__ import annotations
 
@@ -30,12 +30,10 @@ from tests.system.machines import groups
         ({"memory.max": "9", "memory.current": "5", "memory.stat": "anon 1\ninactive_file 3\n"}, "0::/\n", 7),
         ({"memory.max": "9", "memory.current": "5", "memory.stat": "inactive_file x\n"}, "0::/\n", 4),
         ({}, "0:/\n", math.inf),
-        ({"memory.max": "5", "memory.current": "9"}, "0::/\n", 0),  # the system is about to end something
+        ({"memory.max": "5", "memory.current": "9"}, "0::/\n", 0),  # the system is about to kill a process
     ],
 )
-def test_memory_is_at_most_what_the_control_group_still_grants(
-    files: dict[str, str], own: str, left: float, tmp_path: Path
-) -> None:
+def test_memory_is_limited_by_the_control_group(files: dict[str, str], own: str, left: float, tmp_path: Path) -> None:
     machine, limits = tmp_path / "meminfo", groups(files, own, tmp_path)
     machine.write_text("MemTotal:       2 kB\nMemAvailable:   1 kB\n")
     assert memory.available_memory(machine, *limits) == min(1024, left)
@@ -46,12 +44,12 @@ def test_available_memory_of_this_machine() -> None:
     before = memory.available_memory()
     assert 10**7 < before < 10**14
     ballast = np.ones(40_000_000)
-    assert memory.available_memory() < before + 10**9  # others come and go, too
+    assert memory.available_memory() < before + 10**9  # other processes start and end, too
     assert ballast.all()
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
-def test_freed_memory_goes_back_to_the_system() -> None:
+def test_freed_memory_is_returned_to_the_system() -> None:
     program = """
 import numpy as np
 from n2n_cli.system.memory import give_memory_back

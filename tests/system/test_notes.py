@@ -1,11 +1,11 @@
-"""Notes from inside the work."""
+"""Notes raised inside library code."""
 
 from __future__ import annotations
 
 from n2n_cli.system.notes import note, noted_to
 
 
-def test_notes_go_to_the_innermost_listener_each_once() -> None:
+def test_each_note_goes_once_to_the_innermost_listener() -> None:
     outer, inner = list[str](), list[str]()
     note("lost")
     with noted_to(outer.append):

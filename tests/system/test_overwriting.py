@@ -1,4 +1,4 @@
-"""Protection of inputs from outputs."""
+"""Protection of input files from being overwritten."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_all_names_of_a_file_have_one_identity(here: Path) -> None:
+def test_all_names_of_a_file_have_the_same_identity(here: Path) -> None:
     Path("soft").symlink_to("a")
     Path("hard").hardlink_to("a")
     with Path("a").open("rb") as stream:
@@ -31,7 +31,7 @@ def test_all_names_of_a_file_have_one_identity(here: Path) -> None:
     assert identity(Path("a")) != identity(Path("b"))
 
 
-def test_a_file_system_without_inode_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_without_inode_numbers_have_an_identity(monkeypatch: pytest.MonkeyPatch) -> None:
     stat = Path.stat
     Path("soft").symlink_to("a")
 
@@ -43,14 +43,14 @@ def test_a_file_system_without_inode_numbers(monkeypatch: pytest.MonkeyPatch) ->
     assert identity(Path("a")) == identity(Path("soft")) != identity(Path("b"))
 
 
-def test_only_files_have_one() -> None:
+def test_only_files_have_an_identity() -> None:
     os.mkfifo("pipe")
     Path("broken").symlink_to("missing")
     nothing = (Path("missing"), Path("broken"), Path(), Path("pipe"), Path("/dev/null"), Path("x\0"), io.BytesIO())
     assert {identity(file) for file in nothing} == {None}
 
 
-def test_an_output_over_an_input_is_refused_by_both_names() -> None:
+def test_output_over_an_input_is_refused_with_both_names() -> None:
     Path("soft").symlink_to("a")
     check_inputs_kept([Path("new"), Path("b")], [Path("a"), Path("missing")])
     with pytest.raises(UsageError, match=r"^the command would overwrite its own input `a`$"):

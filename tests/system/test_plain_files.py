@@ -1,4 +1,4 @@
-"""Files with fixed names in folders that may be a stranger's."""
+"""Files with fixed names in untrusted folders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from n2n_cli.system.plain_files import check_plain, open_plain, read_plain
 
 
 def odd_files(folder: Path) -> dict[str, Path]:
-    """What is no plain file, by its name in messages."""
+    """Files that are not plain, by their name in messages."""
     (folder / "file").write_bytes(b"text")
     (folder / "link").symlink_to("file")
     (folder / "broken").symlink_to("absent")
@@ -21,7 +21,7 @@ def odd_files(folder: Path) -> dict[str, Path]:
     return {**odd, "a device": Path("/dev/null")} if Path("/dev/null").exists() else odd
 
 
-def test_what_is_no_plain_file_is_not_opened(tmp_path: Path) -> None:
+def test_files_that_are_not_plain_are_refused(tmp_path: Path) -> None:
     for kind, path in odd_files(tmp_path).items():
         for flags in (os.O_RDONLY, os.O_WRONLY | os.O_CREAT | os.O_APPEND):
             with pytest.raises(OSError, match=f"it is {kind}, not a plain file"):
@@ -37,7 +37,7 @@ def test_what_is_no_plain_file_is_not_opened(tmp_path: Path) -> None:
     assert not (tmp_path / "absent").exists()
 
 
-def test_plain_files_folders_and_nothing_pass(tmp_path: Path) -> None:
+def test_plain_files_folders_and_missing_names_are_accepted(tmp_path: Path) -> None:
     path = tmp_path / "file"
     os.close(open_plain(path, os.O_WRONLY | os.O_CREAT))
     check_plain([path, tmp_path, tmp_path / "absent", path / "below", tmp_path / ("x" * 300)])
@@ -45,7 +45,7 @@ def test_plain_files_folders_and_nothing_pass(tmp_path: Path) -> None:
         open_plain(tmp_path / "absent", os.O_RDONLY)
 
 
-def test_a_file_is_read_up_to_a_limit(tmp_path: Path) -> None:
+def test_file_size_has_a_limit(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"12345")
     assert read_plain(path, 5) == b"12345"

@@ -1,4 +1,4 @@
-"""Files that a user lets run: each once, in workers too, and errors in one line."""
+"""Plugins: loaded once, in workers too, with errors in one line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def written(folder: Path, text: str | bytes, name: str = "my.py") -> Path:
 
 
 def refusal(path: Path) -> tuple[str, str | None]:
-    """Message, without the path, and hint."""
+    """Message without the path, and hint."""
     with pytest.raises(PluginError) as caught:
         load_plugin(path)
     assert caught.value.exit_code == 2
@@ -47,7 +47,7 @@ print("loaded")
 """
 
 
-def test_a_plugin_runs_once_by_whatever_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plugin_runs_once_by_any_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path, COUNTED)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link.py").symlink_to("my.py")
@@ -57,14 +57,14 @@ def test_a_plugin_runs_once_by_whatever_path(tmp_path: Path, monkeypatch: pytest
     assert loaded_plugins() == [str(path.resolve())]
 
 
-def test_plugins_of_one_name_in_two_folders(tmp_path: Path) -> None:
+def test_plugins_of_the_same_name_in_two_folders(tmp_path: Path) -> None:
     for folder in ("b", "a"):
         (tmp_path / folder).mkdir()
         load_plugin(written(tmp_path, f"where = {folder!r}", f"{folder}/my.py"))
     assert loaded_plugins() == [str((tmp_path / folder / "my.py").resolve()) for folder in ("b", "a")]
 
 
-def test_a_plugin_has_a_module_for_its_dataclasses(tmp_path: Path) -> None:
+def test_plugin_may_define_dataclasses(tmp_path: Path) -> None:
     text = "from __future__ import annotations\nimport dataclasses\n@dataclasses.dataclass\nclass A:\n    b: int = 1\n"
     load_plugin(written(tmp_path, text))
 
@@ -82,19 +82,19 @@ def test_a_plugin_has_a_module_for_its_dataclasses(tmp_path: Path) -> None:
         ("raise ValueError('a\\nb')\n", "the plugin it, line 1: ValueError: a\\nb"),
     ],
 )
-def test_a_plugin_that_fails(tmp_path: Path, text: str | bytes, message: str) -> None:
+def test_failing_plugin_is_reported(tmp_path: Path, text: str | bytes, message: str) -> None:
     found, hint = refusal(written(tmp_path, text))
     assert found.startswith(message)
     assert "\n" not in found
     assert hint == "`n2n --debug ...` shows the traceback"
 
 
-def test_an_error_of_the_package_keeps_its_hint(tmp_path: Path) -> None:
+def test_error_of_the_package_keeps_its_hint(tmp_path: Path) -> None:
     path = written(tmp_path, "from n2n_cli.errors import N2NError\n\nraise N2NError('no', hint='yes')\n")
     assert refusal(path) == ("the plugin it, line 3: no", "yes")
 
 
-def test_files_that_are_no_plugin(tmp_path: Path) -> None:
+def test_files_that_are_no_plugin_are_refused(tmp_path: Path) -> None:
     takes = "`--plugin FILE.py` takes the path of a Python file"
     assert refusal(tmp_path / "absent.py") == ("there is no plugin it", takes)
     (tmp_path / "folder.py").mkdir()
@@ -107,14 +107,14 @@ def test_files_that_are_no_plugin(tmp_path: Path) -> None:
     assert refusal(Path("x" * 300 + ".py"))[0] == "the plugin it cannot be read: File name too long"
 
 
-def test_a_plugin_may_be_loaded_after_it_has_failed(tmp_path: Path) -> None:
+def test_plugin_can_be_loaded_after_it_has_failed(tmp_path: Path) -> None:
     path = written(tmp_path, "raise KeyError\n")
     refusal(path)
     load_plugin(written(tmp_path, "x = 1  # corrected\n"))
     assert len(loaded_plugins()) == 1
 
 
-def test_a_keyboard_interrupt_passes(tmp_path: Path) -> None:
+def test_keyboard_interrupt_is_not_caught(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         load_plugin(written(tmp_path, "raise KeyboardInterrupt\n"))
     assert loaded_plugins() == []
@@ -125,7 +125,7 @@ def report(parent: Connection) -> None:
     parent.send("\n".join(loaded_plugins()).encode())
 
 
-def test_a_worker_loads_the_plugins_of_its_parent(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_worker_loads_the_plugins_of_its_parent(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path, COUNTED)
     load_plugin(path)
     capfd.readouterr()

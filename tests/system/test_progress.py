@@ -1,4 +1,4 @@
-"""Progress reports: parts of parts, threads, and silence."""
+"""Progress reports of nested work and of threads."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 from n2n_cli.system.progress import advance, part_of_work, reported_to, unreported
 
 
-def test_nobody_has_to_listen() -> None:
+def test_progress_without_a_listener_is_ignored() -> None:
     advance(0.5)
 
 
-def test_work_inside_work_counts_as_its_part() -> None:
+def test_nested_work_counts_as_its_share() -> None:
     heard: list[float] = []
     with reported_to(heard.append):
         with part_of_work(0.5):

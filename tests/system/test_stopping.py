@@ -8,18 +8,18 @@ from n2n_cli.nn import Sequential, Sigmoid
 from n2n_cli.system.stopping import PATIENCE, StopError, Stopping
 
 
-def test_work_that_was_not_asked_to_stop_goes_on() -> None:
+def test_work_continues_without_a_request_to_stop() -> None:
     stopping = Stopping(lambda: False)
     stopping.after_a_step()
     stopping.within_a_step()
 
 
-def test_work_stops_after_a_step_and_within_a_slow_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_stops_after_a_step_or_within_a_slow_one(monkeypatch: pytest.MonkeyPatch) -> None:
     now, asked = 10.0, True
     monkeypatch.setattr("time.perf_counter", lambda: now)
     stopping = Stopping(lambda: asked)
     stopping.within_a_step()
-    asked = False  # what was asked for once stays asked for
+    asked = False  # a request to stop is remembered
     now = 10 + 0.9 * PATIENCE
     stopping.within_a_step()
     with pytest.raises(StopError):

@@ -32,7 +32,7 @@ def echo(parent: Connection, *arguments: Any) -> None:
         parent.send(line)
 
 
-def test_arguments_and_lines_arrive_as_they_were() -> None:
+def test_arguments_and_lines_arrive_unchanged() -> None:
     arguments = [1, 2.5, float("inf"), 'a\n"\udcff', None, [True, {"b": []}], "x" * 1_000_000]
     with working(echo, *arguments) as worker:
         assert json.loads(worker.receive() or b"") == arguments
@@ -41,7 +41,7 @@ def test_arguments_and_lines_arrive_as_they_were() -> None:
             assert worker.receive() == line
 
 
-def test_has_news_waits_no_longer_than_asked() -> None:
+def test_has_news_waits_no_longer_than_its_timeout() -> None:
     with working(echo) as worker:
         assert worker.has_news(60)
         assert worker.receive() == b"[]"
@@ -53,12 +53,12 @@ def test_has_news_waits_no_longer_than_asked() -> None:
         assert worker.has_news(None, spinning=0.01)
 
 
-def test_a_worker_ends_when_its_parent_is_gone() -> None:
+def test_worker_ends_when_its_parent_is_gone() -> None:
     with working(echo) as worker:
         assert worker.end(patience=60) == 0
 
 
-def test_a_worker_that_does_not_end_is_killed() -> None:
+def test_worker_that_does_not_end_is_killed() -> None:
     with working(sleep) as worker:
         assert worker.receive() == b"asleep"
         assert worker.end(patience=0.1) == -signal.SIGKILL
@@ -69,7 +69,7 @@ def sleep(parent: Connection) -> None:
     time.sleep(600)
 
 
-def test_the_end_of_a_worker_is_noticed() -> None:
+def test_end_of_a_worker_is_detected() -> None:
     with working(leave) as worker:
         assert worker.receive() == b"leaving"
         assert worker.receive() is None
@@ -93,7 +93,7 @@ def test_an_incomplete_line_is_not_received() -> None:
         assert connection.receive() is None
 
 
-def test_what_a_worker_prints_is_no_answer(capfd: pytest.CaptureFixture[str]) -> None:
+def test_printed_text_of_a_worker_is_no_message(capfd: pytest.CaptureFixture[str]) -> None:
     with working(print_and_answer) as worker:
         assert worker.receive() == b"answer"
         assert worker.end(patience=60) == 0
@@ -105,18 +105,18 @@ def print_and_answer(parent: Connection) -> None:
     parent.send(b"answer")
 
 
-def test_signals_to_end_do_not_reach_a_worker() -> None:
+def test_worker_ignores_stopping_signals() -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     with working(echo) as worker:
         assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # also while it starts
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # also during its start
             os.kill(worker.pid, number)
         assert worker.receive() == b"[]"
         assert os.getsid(worker.pid) == worker.pid != os.getsid(0)
 
 
 @pytest.mark.parametrize("quiet", [False, True])
-def test_errors_are_printed_unless_it_is_quiet(quiet: bool, capfd: pytest.CaptureFixture[str]) -> None:
+def test_errors_of_a_worker_are_printed_unless_quiet(quiet: bool, capfd: pytest.CaptureFixture[str]) -> None:
     with working(fail, quiet=quiet) as worker:
         assert worker.receive() is None
         assert worker.end(patience=60) == 1
@@ -127,7 +127,7 @@ def fail(parent: Connection) -> None:
     raise ZeroDivisionError("of a worker")
 
 
-def test_a_worker_finds_what_its_parent_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_has_the_import_path_of_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path, "/here 'and' there"])
     with working(report_path) as worker:
         assert json.loads(worker.receive() or b"") == sys.path

@@ -47,8 +47,8 @@ def run_trials(name: str, trial: Trial, count: int) -> int:
     except Exception as error:
         failures += 1
         print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-    told = f" ({'; '.join(notes)})" if notes else ""
-    print(f"{name}: {count:,} trials, {failures} failed, {time.monotonic() - start:.0f} s{told}", flush=True)
+    facts = f" ({'; '.join(notes)})" if notes else ""
+    print(f"{name}: {count:,} trials, {failures} failed, {time.monotonic() - start:.0f} s{facts}", flush=True)
     return failures
 
 

@@ -35,7 +35,7 @@ def damaged(content: bytes, rng: random.Random) -> bytes:
 
 
 def headers(count: int) -> Iterator[str]:
-    """Damage the header of a cache file; it is to be taken for no file at all."""
+    """Damage the header of a cache file; it must be treated as missing."""
     pictures = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
     with tempfile.TemporaryDirectory(prefix="n2n-torture-") as name:
         path = Path(name, "pictures")

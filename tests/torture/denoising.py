@@ -51,7 +51,7 @@ def _start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
 
 
 def killed(count: int) -> Iterator[str]:
-    """Kill at a random moment; in every other trial, while the output is written."""
+    """Kill `n2n denoise` at a random moment; in every other trial, while it writes the output."""
     with _workplace() as folder:
         pixels = np.random.default_rng(0).integers(0, 65536, (800, 1000, 3), np.uint16)  # takes long to write
         write_picture(folder / "in.png", Picture(pixels))

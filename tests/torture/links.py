@@ -32,22 +32,22 @@ Attack: TypeAlias = Callable[[Path, Path], None]
 
 
 def link_to_a_file(path: Path, home: Path) -> None:
-    """Let a name lead to the user's file."""
+    """Make a symbolic link to the user's file."""
     path.symlink_to(home / "mine")
 
 
 def link_to_nothing(path: Path, home: Path) -> None:
-    """Let a name lead to a file that would be a new one."""
+    """Make a symbolic link to a file that does not exist."""
     path.symlink_to(home / "new")
 
 
 def link_to_a_device(path: Path, home: Path) -> None:
-    """Let a name lead to a file without an end."""
+    """Make a symbolic link to a file without an end."""
     path.symlink_to("/dev/zero")
 
 
 def pipe(path: Path, home: Path) -> None:
-    """Make a pipe that nobody writes to."""
+    """Make a pipe that no process writes to."""
     os.mkfifo(path)
 
 
@@ -71,7 +71,7 @@ def make_template(folder: Path, run: Command) -> None:
 def attacked(
     name: Path, kind: Callable[[Path, Path], None], run: Command, template: Path, folder: Path
 ) -> Iterator[str]:
-    """Replace a file of a copied run or sweep, run the commands that write there, and report what is lost.
+    """Replace a file of a copied run or sweep, run the commands that write there, and yield the failures.
 
     Parameters
     ----------
@@ -96,17 +96,17 @@ def attacked(
         (folder / name).unlink(missing_ok=True)
         kind(folder / name, home)
         code, err = run(words)
-        told = f"{name} as {kind.__name__}, {' '.join(words[:2])}"
+        attack = f"{name} as {kind.__name__}, {' '.join(words[:2])}"
         if [path.name for path in home.iterdir()] != ["mine"] or (home / "mine").read_text() != MINE:
-            yield f"{told}: wrote to the user's files"
+            yield f"{attack}: wrote to the user's files"
         if kind is not second_name and (code != 2 or f"{name}` is a " not in err):
-            yield f"{told}: exit code {code}, {err[-300:]!r}"
+            yield f"{attack}: exit code {code}, {err[-300:]!r}"
         if "Traceback" in err or "fault of n2n" in err:
-            yield f"{told}: {err[-300:]!r}"
+            yield f"{attack}: {err[-300:]!r}"
 
 
 def links(count: int) -> Iterator[str]:
-    """Attack names with kinds, each command in a process of its own."""
+    """Replace each of `NAMES` by each of `KINDS`, and run each command in a process of its own."""
     forms = list(product(KINDS, NAMES))
     forms = forms[:: max(1, len(forms) // count)][:count]
     with tempfile.TemporaryDirectory(prefix="n2n-torture-") as name:

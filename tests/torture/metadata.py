@@ -1,4 +1,4 @@
-"""Trials of metadata: whatever comes in, what is written can be read."""
+"""Trials of metadata: whatever is read, what is written can be read again."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CORPUS = _corpus()
 
 
 def random_exif(rng: random.Random) -> bytes:
-    """EXIF data: a good one with changes, random rows of a directory, or random bytes."""
+    """EXIF data: valid data with changes, random rows of a directory, or random bytes."""
     if rng.random() < 0.6:
         return mutated(rng, CORPUS, (b"II*\0", b"MM\0*", b"Exif\0\0"))
     order = rng.choice("<>")
@@ -58,7 +58,7 @@ def random_exif(rng: random.Random) -> bytes:
 
 
 def problem_of(exif: bytes) -> str | None:
-    """Write a picture with this EXIF data in every format, and read it by n2n and Pillow; the first problem."""
+    """Write a picture with this EXIF data in every format, and read it by n2n and Pillow; return the first problem."""
     try:
         _check([read_picture(io.BytesIO(png_with((b"eXIf", exif))), name="it")])
     except Exception:
@@ -67,7 +67,7 @@ def problem_of(exif: bytes) -> str | None:
 
 
 def _check(pages: list[Picture]) -> None:
-    """Raise an exception if a file of the pages cannot be read without a complaint."""
+    """Raise an exception if a file of the pages cannot be read without a warning or a note."""
     for image_format in FORMATS if len(pages) == 1 else ("TIFF",):
         file = io.BytesIO()
         write_pages(file, pages, format=image_format, name="it")
@@ -85,14 +85,14 @@ def _check(pages: list[Picture]) -> None:
 
 
 def exif_round_trip(count: int) -> Iterator[str]:
-    """Random and damaged EXIF data: what is written can be read."""
+    """Random and damaged EXIF data: what is written can be read again."""
     for number in range(count):
         if problem := problem_of(random_exif(random.Random(number))):
             yield f"EXIF data {number}: {problem}"
 
 
 def metadata_round_trip(count: int) -> Iterator[str]:
-    """Damaged files with metadata of every kind: they are refused, or what is written of them can be read."""
+    """Damaged files with metadata of every kind: they are refused, or what is written of them can be read again."""
     files = [kind.file for kinds in KINDS.values() for kind in kinds.values()]
     read = 0
     for number in range(count):

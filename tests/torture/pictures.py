@@ -1,4 +1,4 @@
-"""Trials of picture files: bombs, and good pictures with damage beside them."""
+"""Trials of picture files: bombs, and files with damage outside the pixels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MEMORY, _SECONDS = 300_000_000, 10.0
 
 
 def bombs(count: int) -> Iterator[str]:
-    """Read small files that ask for much, each in its own process."""
+    """Read small files that claim large pictures, each in its own process."""
     most, slowest = 0, 0.0
     with tempfile.TemporaryDirectory(prefix="n2n-torture-") as folder:
         for name, make in [*BOMBS.items()][:count]:
@@ -45,7 +45,7 @@ def bombs(count: int) -> Iterator[str]:
 
 
 def damaged_beside(count: int) -> Iterator[str]:
-    """Read good pictures with damage beside them; their pixels must come back, with a note or without."""
+    """Read files with damage outside the pixels; the pixels must come back, with or without a note."""
     damages = [_chain, _counts, _claim, _segment, _chunk, _end]
     noted = 0
     for number in range(count):
@@ -63,11 +63,11 @@ def damaged_beside(count: int) -> Iterator[str]:
         noted += bool(picture.notes)
         if not np.array_equal(picture.pixels, wanted):
             yield f"trial {number} ({damage.__name__[1:]}): other pixels"
-    yield Note(f"{len(damages)} kinds of damage; {noted} told of it")
+    yield Note(f"{len(damages)} kinds of damage; {noted} with a note")
 
 
 def _tiff(rng: random.Random, pixels: Array, **options: object) -> tuple[bytearray, dict[int, int]]:
-    """A TIFF of any compression, and the places of its entries by their tags."""
+    """TIFF with a random compression, and the offsets of its entries by their tags."""
     file = io.BytesIO()
     compression = rng.choice([None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "zstd"])
     Image.fromarray(pixels).save(file, "TIFF", compression=compression, **options)

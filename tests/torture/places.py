@@ -160,7 +160,7 @@ def place() -> Iterator[Place]:
         yield Place(Path(name))
 
 
-def told_of(seen: Counter[str]) -> str:
+def summary_of(seen: Counter[str]) -> str:
     """Format how often each case occurred."""
     return ", ".join(f"{times} {case}" for case, times in seen.items() if times)
 

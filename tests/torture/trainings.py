@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from n2n_cli.checkpoints.file import read_checkpoint
 from n2n_cli.training.run_folder import Run
 from tests.torture import Note, Trial
-from tests.torture.places import Place, check, failing, numbered, place, told_of
+from tests.torture.places import Place, check, failing, numbered, place, summary_of
 from tests.trainings import left_by
 
 SECONDS = 5.0
@@ -57,7 +57,7 @@ def kill(count: int) -> Iterator[str]:
                 here.check_end()
             yield from failures
             here.clear()
-    yield Note(told_of(seen))
+    yield Note(summary_of(seen))
 
 
 def sigterm(count: int) -> Iterator[str]:
@@ -87,7 +87,7 @@ def sigterm(count: int) -> Iterator[str]:
                 here.check_end()
             yield from failures
             here.clear()
-    yield Note(f"signalled {told_of(seen)}; ended in {slowest:.2f} s or less")
+    yield Note(f"signalled {summary_of(seen)}; ended in {slowest:.2f} s or less")
 
 
 def _check_stopped(here: Place, ended: Ended, number: signal.Signals) -> str:
@@ -141,7 +141,7 @@ def full_disk(count: int) -> Iterator[str]:
                 here.check_end()
             yield from failures
             here.clear()
-    yield Note(told_of(seen))
+    yield Note(summary_of(seen))
 
 
 def _how_far(run: Run) -> tuple[int, int]:
@@ -180,7 +180,7 @@ def two_trainers(count: int) -> Iterator[str]:
                 check(left_by(here.run) == here.left, "they left something else than one alone")
             yield from failures
             here.clear()
-    yield Note(told_of(seen))
+    yield Note(summary_of(seen))
 
 
 TRIALS: dict[str, Trial] = {"kill": kill, "sigterm": sigterm, "full-disk": full_disk, "two-trainers": two_trainers}

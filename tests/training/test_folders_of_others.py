@@ -1,4 +1,4 @@
-"""Run and sweep folders from a stranger: their files are no links to files of the user."""
+"""Run and sweep folders from someone else: links to the user's files are not followed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("name", NAMES, ids=str)
-def test_a_file_that_leads_elsewhere_is_refused(
+def test_link_in_a_run_folder_is_refused(
     name: Path, kind: Callable[[Path, Path], None], template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -41,7 +41,7 @@ def test_a_file_that_leads_elsewhere_is_refused(
 
 
 @pytest.mark.parametrize("name", ["sweep", "sweep/train.lr=0.5", "sweep/lock", "sweep/sweep.png"])
-def test_a_sweep_writes_into_its_own_folder_only(
+def test_sweep_writes_only_into_its_own_folder(
     name: str, template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -53,14 +53,14 @@ def test_a_sweep_writes_into_its_own_folder_only(
     home.mkdir()
     points = "--param", "train.lr", "--values", "0.5,1"
     answer = n2n("sweep", "--config", "tiny.toml", "--epochs", "1", *points, "--out", "sweep")
-    if name == "sweep":  # the user names the folder, and may mean a link
+    if name == "sweep":  # the user names this folder, which may be a link
         assert answer.code == 0
     else:
         assert (answer.code, list(home.iterdir())) == (2, [])
         assert answer.err.startswith(f"error: `{name}` is a symbolic link, not a plain file or folder\n")
 
 
-def test_a_new_run_in_a_folder_with_links_is_refused(tmp_path: Path) -> None:
+def test_new_run_in_a_folder_with_links_is_refused(tmp_path: Path) -> None:
     (tmp_path / "best.pth").symlink_to("nowhere")
     for begin in (create_run, resumed_run):
         with pytest.raises(UsageError) as caught:
@@ -69,7 +69,7 @@ def test_a_new_run_in_a_folder_with_links_is_refused(tmp_path: Path) -> None:
         assert caught.value.hint
 
 
-def test_metrics_with_a_second_name_are_copied_before_they_grow(tmp_path: Path) -> None:
+def test_hard_linked_metrics_are_copied_before_appending(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.metrics.write_text("1\n")
     (tmp_path / "backup").hardlink_to(run.metrics)
@@ -81,7 +81,7 @@ def test_metrics_with_a_second_name_are_copied_before_they_grow(tmp_path: Path) 
 
 @pytest.mark.parametrize("write", [Run.write, Run.append])
 @pytest.mark.parametrize("kind", [link_to_a_file, link_to_nothing, pipe])
-def test_a_name_that_leads_elsewhere_meanwhile_is_not_written(
+def test_link_created_during_training_is_not_followed(
     write: Callable[[Run, Path, str], None], kind: Callable[[Path, Path], None], tmp_path: Path
 ) -> None:
     run = Run(tmp_path)
@@ -93,7 +93,7 @@ def test_a_name_that_leads_elsewhere_meanwhile_is_not_written(
     assert {path.name for path in tmp_path.iterdir()} == {"mine", "metrics.jsonl"}
 
 
-def test_only_figures_of_epochs_get_from_a_checkpoint_into_the_metrics(
+def test_metrics_take_only_scores_of_epochs_from_a_checkpoint(
     template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""What a run's metrics say of its epochs, and what is no such file."""
+"""Metrics of a run, read from its folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def written(path: Path, *lines: str) -> Path:
     return path
 
 
-def test_numbers_of_a_run_folder_or_of_a_file(tmp_path: Path) -> None:
+def test_metrics_of_a_run_folder_or_file(tmp_path: Path) -> None:
     lines = [LINE, {**LINE, "epoch": 2, "psnr": None, "loss": None}]
     path = written(tmp_path / "metrics.jsonl", *map(json.dumps, lines))
     history = read_history(tmp_path)
@@ -31,14 +31,14 @@ def test_numbers_of_a_run_folder_or_of_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NEEDED)
 @pytest.mark.parametrize("value", ["1", True, [1], 10**400])
-def test_each_needed_number_is_missed(name: str, value: object, tmp_path: Path) -> None:
+def test_missing_number_is_named(name: str, value: object, tmp_path: Path) -> None:
     path = written(tmp_path / "a.jsonl", json.dumps(LINE), json.dumps({**LINE, name: value}))
     with pytest.raises(DataError) as caught:
         read_history(path)
     assert caught.value.message == f"line 2 of `{path}` is not an epoch of a training: it has no number `{name}`"
 
 
-def test_an_epoch_is_counted_by_an_integer(tmp_path: Path) -> None:
+def test_epoch_must_be_an_integer(tmp_path: Path) -> None:
     for number in ("Infinity", "1.0", "null"):
         path = written(tmp_path / "a.jsonl", json.dumps({**LINE, "epoch": 0}).replace("0", number, 1))
         with pytest.raises(DataError, match="it has no number `epoch`"):
@@ -46,23 +46,23 @@ def test_an_epoch_is_counted_by_an_integer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "3", '{"epoch": 1'])
-def test_a_damaged_line(text: str, tmp_path: Path) -> None:
+def test_damaged_line_is_refused(text: str, tmp_path: Path) -> None:
     path = written(tmp_path / "a.jsonl", json.dumps(LINE), text)
     with pytest.raises(DataError, match=r"^line 2 of `.*` is not an epoch of a training: it has no number `epoch`, "):
         read_history(path)
 
 
-def test_files_that_are_none(tmp_path: Path) -> None:
+def test_files_without_metrics_are_refused(tmp_path: Path) -> None:
     (tmp_path / "sweep" / "train.lr=1").mkdir(parents=True)
     written(tmp_path / "sweep" / "train.lr=1" / "metrics.jsonl", json.dumps(LINE))
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
-    told = {
+    wanted = {
         tmp_path / "missing": ("there is no run `{}`", "name a run's folder, as `runs/default-1`"),
         tmp_path / "sweep": ("`{}` holds no `metrics.jsonl`", "name a run in it, as `{}/train.lr=1`"),
         tmp_path / "binary": ("`{}` is not text", "a run's `metrics.jsonl` has a line of JSON an epoch"),
         written(tmp_path / "empty"): ("`{}` holds no epoch yet", "wait for the training's first epoch to end"),
     }
-    for path, (message, hint) in told.items():
+    for path, (message, hint) in wanted.items():
         with pytest.raises(DataError) as caught:
             read_history(path)
         assert (caught.value.message, caught.value.hint) == (message.format(path), hint.format(path))

@@ -1,4 +1,4 @@
-"""What trainings start from: new weights, or those of a checkpoint."""
+"""Initial weights of a training: random, or those of a checkpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from n2n_cli.models.choice import choose_model
 from n2n_cli.models.model import Model
 from n2n_cli.training.initial_model import config_to_tune, starting_model
 from n2n_cli.training.loop import train
-from tests.pictures import told
+from tests.pictures import error_of
 from tests.training.test_resuming import stopped_after
 from tests.trainings import LAYERS, left_by, new_run, small_config, timeless, write_leaves
 
@@ -27,7 +27,7 @@ def leaves(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def checkpoint(path: Path, config: Config) -> Path:
-    """Weights of another seed, with a training's state."""
+    """Write weights of another seed with a training's state."""
     other = replace(config, train=replace(config.train, seed=9))
     model = Model.from_config(other, threads=1)
     model.save(path, epoch=7, psnr=30.0)
@@ -38,7 +38,7 @@ def state(model: Model) -> Any:
     return timeless(model.network.state_dict())
 
 
-def test_a_training_starts_from_the_weights_and_nothing_else(leaves: Path, tmp_path: Path) -> None:
+def test_training_starts_from_the_weights_only(leaves: Path, tmp_path: Path) -> None:
     config = small_config(leaves, average=0.9, momentum=0.5)
     path = checkpoint(tmp_path / "a.pth", config)
     model = starting_model(replace(config, train=replace(config.train, init=str(path))), threads=1)
@@ -49,7 +49,7 @@ def test_a_training_starts_from_the_weights_and_nothing_else(leaves: Path, tmp_p
     assert state(starting_model(config, threads=1)) == state(Model.from_config(config, threads=1)) != state(model)
 
 
-def test_a_run_goes_on_where_the_weights_that_it_began_with_are_gone(leaves: Path, tmp_path: Path) -> None:
+def test_run_resumes_without_the_initial_checkpoint(leaves: Path, tmp_path: Path) -> None:
     path = checkpoint(tmp_path / "a.pth", small_config(leaves))
     config = small_config(leaves, init=str(path))
     run, whole = new_run(tmp_path / "run"), new_run(tmp_path / "whole")
@@ -58,20 +58,20 @@ def test_a_run_goes_on_where_the_weights_that_it_began_with_are_gone(leaves: Pat
     path.unlink()
     list(train(load_config(str(run.config)), run, resume=True))
     assert left_by(run) == left_by(whole)
-    error = told(CheckpointError, lambda: list(train(config, new_run(tmp_path / "new"))))
+    error = error_of(CheckpointError, lambda: list(train(config, new_run(tmp_path / "new"))))
     assert error.message == f"there is no checkpoint `{path}`"
 
 
-def test_all_misfits_are_told(leaves: Path, tmp_path: Path) -> None:
+def test_all_misfits_are_named(leaves: Path, tmp_path: Path) -> None:
     layers = [*LAYERS[:3], LAYERS[3] | {"bias": False}, {"type": "ReLU"}, LAYERS[3] | {"in_channels": 3}, LAYERS[4]]
     path = checkpoint(tmp_path / "a.pth", small_config(leaves))
     config = small_config(leaves, layers=layers, init=str(path))
-    error = told(CheckpointError, lambda: starting_model(config, threads=1))
+    error = error_of(CheckpointError, lambda: starting_model(config, threads=1))
     for part in ("`5.weight` is missing", "`5.bias` is missing", "`3.bias` is unexpected", f"`{path}`"):
         assert part in error.message
 
 
-def test_a_checkpoint_is_tuned_as_it_was_trained_but_for_the_warm_up(leaves: Path, tmp_path: Path) -> None:
+def test_fine_tuning_keeps_the_configuration_without_its_warm_up(leaves: Path, tmp_path: Path) -> None:
     config = small_config(leaves, schedule={"name": "cosine", "warmup": 2, "floor": 0.1}, freeze=["0"])
     path = checkpoint(tmp_path / "a.pth", config)
     tuned = config_to_tune(str(path))
@@ -80,7 +80,7 @@ def test_a_checkpoint_is_tuned_as_it_was_trained_but_for_the_warm_up(leaves: Pat
     assert (tuned.network, tuned.data) == (config.network, config.data)
 
 
-def test_the_bundled_model_is_known_by_its_name() -> None:
+def test_bundled_model_by_its_name() -> None:
     tuned = config_to_tune("photo")
     assert tuned.train.init == "photo"
     model = starting_model(tuned, threads=1)
@@ -88,10 +88,10 @@ def test_the_bundled_model_is_known_by_its_name() -> None:
     assert state(model) == timeless({name: values.astype(np.float32) for name, values in stored.items()})
 
 
-def test_weights_without_a_network_need_a_configuration(leaves: Path, tmp_path: Path) -> None:
+def test_weights_alone_need_a_configuration(leaves: Path, tmp_path: Path) -> None:
     path, config = tmp_path / "bare.pth", small_config(leaves)
     write_checkpoint(path, Model.from_config(config, threads=1).network.state_dict())
-    error = told(CheckpointError, lambda: config_to_tune(str(path)))
+    error = error_of(CheckpointError, lambda: config_to_tune(str(path)))
     assert error.hint
     assert "--config" in error.hint
     assert starting_model(replace(config, train=replace(config.train, init=str(path)))).facts == {}

@@ -1,9 +1,9 @@
-"""Training: what it yields, what it writes, what it learns, and how it stops."""
+"""Training: records, files, learning and stopping."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from n2n_cli.images import Picture, write_picture
 from n2n_cli.models.model import Model
 from n2n_cli.nn import MSE, SGD, Adam
 from n2n_cli.nn.functional import Array
-from n2n_cli.training import loop as training
 from n2n_cli.training.loop import train
 from n2n_cli.training.records import Epoch, Finished, Record, Started, Step
 from n2n_cli.training.run_folder import Run
@@ -68,7 +67,7 @@ def test_records_come_in_order(leaves: Path, tmp_path: Path) -> None:
     assert 0 < seconds[0] < seconds[1] < seconds[2] < 60
 
 
-def test_the_loss_is_the_mean_over_the_epoch_s_pairs(
+def test_loss_is_the_mean_over_the_pairs_of_the_epoch(
     leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def step(self: Model, noisy: Array, target: Array) -> float:
@@ -80,7 +79,7 @@ def test_the_loss_is_the_mean_over_the_epoch_s_pairs(
     assert epochs_of(records)[0].loss == pytest.approx((21 + 48) / 25)
 
 
-def test_metrics_hold_the_epochs_one_valid_json_object_a_line(leaves: Path, tmp_path: Path) -> None:
+def test_metrics_have_one_json_object_per_epoch(leaves: Path, tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
     seen = 0
     epochs = []
@@ -88,11 +87,11 @@ def test_metrics_hold_the_epochs_one_valid_json_object_a_line(leaves: Path, tmp_
         if isinstance(record, Epoch):
             epochs.append(record)
             seen += 1
-            assert len(metrics_of(run)) == seen  # written before it is told
+            assert len(metrics_of(run)) == seen  # written before the record is yielded
     assert [Epoch(**line) for line in metrics_of(run)] == epochs
 
 
-def test_an_infinite_psnr_is_null_in_the_metrics(leaves: Path, tmp_path: Path) -> None:
+def test_infinite_psnr_is_null_in_the_metrics(leaves: Path, tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
     (epoch,) = epochs_of(train(small_config(leaves, epochs=1, noise="gaussian:0"), run))
     assert epoch.noisy_psnr == epoch.noisy_pooled_psnr == math.inf
@@ -101,7 +100,7 @@ def test_an_infinite_psnr_is_null_in_the_metrics(leaves: Path, tmp_path: Path) -
     assert line["psnr"] == epoch.psnr < math.inf
 
 
-def test_the_figures_are_those_of_an_evaluation(leaves: Path, tmp_path: Path) -> None:
+def test_scores_equal_those_of_an_evaluation(leaves: Path, tmp_path: Path) -> None:
     config, run = small_config(leaves, epochs=2), new_run(tmp_path / "run")
     last = epochs_of(train(config, run))[-1]
     scores = evaluate(Model.from_checkpoint(run.last), config, None, config.data.noise)
@@ -116,7 +115,7 @@ def test_the_figures_are_those_of_an_evaluation(leaves: Path, tmp_path: Path) ->
 # Learning
 
 
-def test_denoised_is_above_noisy_after_a_short_training(leaves: Path, tmp_path: Path) -> None:
+def test_short_training_improves_psnr(leaves: Path, tmp_path: Path) -> None:
     config = small_config(
         leaves, size=16, pairs=300, validation_pairs=40, noise="gaussian:50", epochs=12, batch_size=10, lr=2.0
     )
@@ -141,7 +140,7 @@ def spied_targets(config: Config, run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     return seen
 
 
-def test_it_never_sees_a_clean_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_targets_are_always_noisy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "flat"
     folder.mkdir()
     for i in range(4):
@@ -160,7 +159,7 @@ def test_it_never_sees_a_clean_target(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("redraw", [True, False])
-def test_noise_is_redrawn_every_epoch_or_never(
+def test_redraw_draws_new_noise_in_every_epoch(
     redraw: bool, leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = spied_targets(small_config(leaves, epochs=2, redraw=redraw), new_run(tmp_path / "run"), monkeypatch)
@@ -169,10 +168,10 @@ def test_noise_is_redrawn_every_epoch_or_never(
     assert (first == second) is not redraw
     assert bool(first & second) is not redraw
     assert [noisy.shape[0] for noisy, _ in seen] == 2 * [7, 7, 7, 4]
-    assert seen[0][0].tobytes() != seen[4][0].tobytes()  # the order is another one either way
+    assert seen[0][0].tobytes() != seen[4][0].tobytes()  # the order differs in both cases
 
 
-def test_the_order_depends_on_seed_and_epoch(
+def test_order_depends_on_seed_and_epoch(
     tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("train_data.pkl", "val_data.pkl"):
@@ -191,7 +190,7 @@ def test_the_order_depends_on_seed_and_epoch(
 # Files
 
 
-def test_the_same_seed_makes_the_same_bytes_and_another_seed_others(leaves: Path, tmp_path: Path) -> None:
+def test_seed_determines_all_files(leaves: Path, tmp_path: Path) -> None:
     runs = [new_run(tmp_path / name) for name in ("a", "b", "c")]
     for run, seed in zip(runs, (4, 4, 5), strict=True):
         list(train(small_config(leaves, seed=seed), run))
@@ -202,7 +201,7 @@ def test_the_same_seed_makes_the_same_bytes_and_another_seed_others(leaves: Path
     assert not any(np.array_equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def test_the_configuration_of_a_run_makes_it_again(leaves: Path, tmp_path: Path) -> None:
+def test_configuration_of_a_run_reproduces_it(leaves: Path, tmp_path: Path) -> None:
     first, second = new_run(tmp_path / "first"), new_run(tmp_path / "second")
     keys: dict[str, Any] = {"noise": "pixelate:3", "redraw": False, "seed": 8, "augment": True, "optimizer": "Adam"}
     keys |= {"average": 0.9, "clip_norm": 0.7, "betas": [0.8, 0.95], "weight_decay": 1e-4, "lr": 0.01}
@@ -211,13 +210,13 @@ def test_the_configuration_of_a_run_makes_it_again(leaves: Path, tmp_path: Path)
     assert left_by(first) == left_by(second)
 
 
-def test_the_configuration_is_there_before_the_first_step(leaves: Path, tmp_path: Path) -> None:
+def test_configuration_is_written_before_the_first_step(leaves: Path, tmp_path: Path) -> None:
     run, config = new_run(tmp_path / "run"), small_config(leaves)
     assert isinstance(next(train(config, run)), Started)
     assert load_config(str(run.config)).tables() == config.tables()
 
 
-def test_checkpoints_say_what_they_are(leaves: Path, tmp_path: Path) -> None:
+def test_checkpoint_states_epoch_scores_and_configuration(leaves: Path, tmp_path: Path) -> None:
     run, config = new_run(tmp_path / "run"), small_config(leaves)
     epochs = epochs_of(train(config, run))
     tree = read_checkpoint(run.last)
@@ -260,24 +259,10 @@ def test_best_is_the_first_epoch_of_the_highest_psnr(
     assert (finished.noisy_psnr, finished.psnr) == pytest.approx((20, 30))
 
 
-# Batches made ahead
+# Prefetching
 
 
-def test_batches_made_ahead_are_those_made_in_turn(
-    leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def in_turn(make: Callable[[Array], Any], items: Iterable[Array], *, threads: int) -> Generator[Any]:
-        for item in items:
-            yield make(item)
-
-    ahead, plain = new_run(tmp_path / "ahead"), new_run(tmp_path / "plain")
-    list(train(small_config(leaves), ahead))
-    monkeypatch.setattr(training, "prefetch", in_turn)
-    list(train(small_config(leaves), plain))
-    assert left_by(ahead) == left_by(plain)
-
-
-def test_the_number_of_threads_changes_no_result(leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_of_threads_changes_no_result(leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[int] = []
     from_config = Model.from_config
 
@@ -294,7 +279,7 @@ def test_the_number_of_threads_changes_no_result(leaves: Path, tmp_path: Path, m
     assert left_by(runs[0]) == left_by(runs[1])
 
 
-def test_the_loader_ends_with_a_training_that_is_left(leaves: Path, tmp_path: Path) -> None:
+def test_closing_a_training_ends_its_loader(leaves: Path, tmp_path: Path) -> None:
     records = train(small_config(leaves), new_run(tmp_path / "run"), 2)
     while not isinstance(next(records), Step):
         pass
@@ -303,14 +288,14 @@ def test_the_loader_ends_with_a_training_that_is_left(leaves: Path, tmp_path: Pa
     assert loaders() == []
 
 
-def test_an_error_of_the_loader_comes_after_the_steps_before_it(
+def test_error_of_the_loader_is_raised_after_the_earlier_steps(
     leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = CropPairs.batch
     error = DataError("the disk is gone", hint="look for it")
 
     def failing(self: CropPairs, numbers: Array, epoch: int = 0) -> tuple[Array, Array]:
-        if len(numbers) == 4:  # the fourth and last batch of 25 pairs
+        if len(numbers) == 4:  # the last of the four batches of 25 pairs
             raise error
         return batch(self, numbers, epoch)
 
@@ -323,14 +308,12 @@ def test_an_error_of_the_loader_comes_after_the_steps_before_it(
     assert loaders() == []
 
 
-def test_whether_a_run_goes_on_is_asked_of_the_first_rank(
-    leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_first_rank_decides_if_a_run_is_resumed(leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Second(Ranks):
         rank = 1
 
         def from_first(self, make: Callable[[], Any]) -> Any:
-            return True  # the first sees the run's folder, which is not on this rank's host
+            return True  # the first rank finds the run's folder, which this rank's host does not have
 
     class ReachedError(Exception):
         pass
@@ -344,7 +327,7 @@ def test_whether_a_run_goes_on_is_asked_of_the_first_rank(
         next(train(small_config(leaves), Run(tmp_path / "elsewhere"), resume=True, ranks=Second()))
 
 
-def test_a_warm_up_longer_than_the_training(leaves: Path, tmp_path: Path) -> None:
+def test_warm_up_longer_than_the_training_is_refused(leaves: Path, tmp_path: Path) -> None:
     config = small_config(leaves, schedule={"name": "constant", "warmup": 12})
     with pytest.raises(ConfigError, match=r"`schedule.warmup`: the warm-up takes 12 steps, the training has 12"):
         next(train(config, new_run(tmp_path / "run")))
@@ -354,7 +337,7 @@ def test_a_warm_up_longer_than_the_training(leaves: Path, tmp_path: Path) -> Non
 
 
 def fail_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the loss be nan once the optimiser has taken `steps` steps."""
+    """Make the loss NaN once the optimiser has taken `steps` steps."""
     taken = 0
     forward, step = MSE.forward, SGD.step
 
@@ -379,7 +362,7 @@ def assert_last_good_checkpoint(run: Run, epoch: int) -> None:
         assert np.isfinite(y).all()
 
 
-def test_a_loss_that_is_not_finite_stops_at_once(leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_infinite_loss_stops_the_training(leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fail_after(4 + 2, monkeypatch)
     run = new_run(tmp_path / "run")
     records: list[Record] = []
@@ -394,7 +377,7 @@ def test_a_loss_that_is_not_finite_stops_at_once(leaves: Path, tmp_path: Path, m
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
-def test_what_a_step_spoils_is_not_saved_in_the_middle_of_an_epoch(
+def test_infinite_weights_are_not_saved_within_an_epoch(
     optimizer: str, leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind: Any = {"SGD": SGD, "Adam": Adam}[optimizer]
@@ -404,7 +387,7 @@ def test_what_a_step_spoils_is_not_saved_in_the_middle_of_an_epoch(
         nonlocal count
         count += 1
         step(self)
-        if count == 6:  # of Adam's state, which no weight shows before the next step
+        if count == 6:  # Adam's state affects the weights only in the next step
             (self.params[-1][0] if optimizer == "SGD" else self.kept[next(iter(self.kept))][0])[...] = math.inf
 
     monkeypatch.setattr(kind, "step", spoil)
@@ -419,7 +402,7 @@ def test_what_a_step_spoils_is_not_saved_in_the_middle_of_an_epoch(
 
 
 @pytest.mark.parametrize("place", ["weights", "errors"])
-def test_an_epoch_s_last_step_that_spoils_the_weights_is_not_saved(
+def test_infinite_weights_are_not_saved_after_an_epoch(
     place: str, leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step = SGD.step
@@ -432,9 +415,9 @@ def test_an_epoch_s_last_step_that_spoils_the_weights_is_not_saved(
         if count == 8:
             weight, bias = self.params[-2][0], self.params[-1][0]
             if place == "weights":
-                bias[...] = -math.inf  # the Sigmoid makes black pictures of it
+                bias[...] = -math.inf  # the Sigmoid turns it into black
             else:
-                weight[...] = 3e38  # finite; what it is multiplied to is not
+                weight[...] = 3e38  # finite, but products with it are not
 
     monkeypatch.setattr(SGD, "step", spoil)
     layers = LAYERS if place == "weights" else LAYERS[:-1]
@@ -447,8 +430,8 @@ def test_an_epoch_s_last_step_that_spoils_the_weights_is_not_saved(
 
 
 @pytest.mark.parametrize("batch_size", [7, 25])
-def test_a_learning_rate_of_1000_stops_without_a_warning(batch_size: int, leaves: Path, tmp_path: Path) -> None:
-    # Without a Sigmoid nothing bounds the output; with one step an epoch, every step is an epoch's last.
+def test_learning_rate_of_1000_stops_without_a_warning(batch_size: int, leaves: Path, tmp_path: Path) -> None:
+    # Without a Sigmoid the output is unbounded; with one step per epoch, every step is the last of its epoch.
     config = small_config(leaves, layers=LAYERS[:-1], lr=1000, epochs=30, batch_size=batch_size)
     run = new_run(tmp_path / "run")
     with pytest.raises(TrainingError, match=r"^training stopped at step \d+ of epoch \d+: ") as caught:
@@ -475,7 +458,7 @@ def test_validation_pairs_may_have_any_size(tmp_path: Path, rng: np.random.Gener
     assert len(epochs_of(records)) == 3
 
 
-# Folders that are gone, and names that are taken
+# Missing folders and unwritable names
 
 
 def replaced_by_a_folder(path: Path) -> None:
@@ -484,7 +467,7 @@ def replaced_by_a_folder(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["config.toml", "metrics.jsonl"])
-def test_a_text_file_that_cannot_be_written(
+def test_unwritable_text_file_is_reported(
     name: str, leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = new_run(tmp_path / "run")
@@ -496,7 +479,7 @@ def test_a_text_file_that_cannot_be_written(
 
 
 @pytest.mark.parametrize("name", ["last.pth", "best.pth"])
-def test_a_checkpoint_that_cannot_be_written(name: str, leaves: Path, tmp_path: Path) -> None:
+def test_unwritable_checkpoint_is_reported(name: str, leaves: Path, tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
     records = train(small_config(leaves), run)
     next(records)
@@ -509,7 +492,7 @@ def test_a_checkpoint_that_cannot_be_written(name: str, leaves: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("file_instead", [True, False], ids=["a file in its place", "nothing in its place"])
-def test_a_run_folder_that_disappears(file_instead: bool, leaves: Path, tmp_path: Path) -> None:
+def test_run_folder_that_disappears_is_reported(file_instead: bool, leaves: Path, tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
     records = train(small_config(leaves), run)
     for record in records:
@@ -524,7 +507,7 @@ def test_a_run_folder_that_disappears(file_instead: bool, leaves: Path, tmp_path
     assert_last_good_checkpoint(Run(tmp_path / "moved"), 1)
 
 
-def test_an_earlier_run_is_removed_when_the_data_are_ready_and_not_before(leaves: Path, tmp_path: Path) -> None:
+def test_earlier_run_is_removed_only_when_the_data_are_ready(leaves: Path, tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
     list(train(small_config(leaves), run))
     before = {path: path.read_bytes() for path in run.folder.iterdir()}
@@ -533,10 +516,3 @@ def test_an_earlier_run_is_removed_when_the_data_are_ready_and_not_before(leaves
     assert {path: path.read_bytes() for path in run.folder.iterdir()} == before
     next(train(small_config(leaves, seed=5), run))
     assert [path.name for path in run.folder.iterdir()] == ["config.toml"]
-
-
-def test_data_that_cannot_be_used_leave_the_run_folder_empty(tmp_path: Path) -> None:
-    run = new_run(tmp_path / "run")
-    with pytest.raises(N2NError, match=f"`{tmp_path / 'nowhere'}`"):
-        list(train(small_config(tmp_path / "nowhere"), run))
-    assert not any(run.folder.iterdir())

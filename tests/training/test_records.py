@@ -1,4 +1,4 @@
-"""How far a training has come, as a checkpoint says it."""
+"""Progress of a training, as stored in a checkpoint."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ LINE = {"epoch": 1, "psnr": 21.5, "best": True}
         Progress(2, 0, 0.0, 12, math.inf, [{**LINE, "psnr": math.inf, "noisy_psnr": math.inf}]),
     ],
 )
-def test_a_file_gives_it_back(progress: Progress, tmp_path: Path) -> None:
+def test_progress_round_trips_through_a_file(progress: Progress, tmp_path: Path) -> None:
     path = tmp_path / "a.pth"
     write_checkpoint(path, {"progress": asdict(progress)})
     assert Progress.of(read_checkpoint(path), path) == progress
 
 
-def test_its_keys_are_those_of_the_checkpoints_that_are_about() -> None:
+def test_keys_of_existing_checkpoints_are_kept() -> None:
     assert list(asdict(Progress())) == ["epoch", "step", "loss", "seconds", "best", "history"]
 
 
@@ -66,7 +66,7 @@ def test_its_keys_are_those_of_the_checkpoints_that_are_about() -> None:
     ],
     ids=str,
 )
-def test_what_says_something_else_is_refused(wrong: dict[str, Any]) -> None:
+def test_invalid_progress_is_refused(wrong: dict[str, Any]) -> None:
     right = asdict(Progress(2, 3, 0.5, 12.25, 21.5, [LINE]))
     Progress.of({"progress": right}, Path("a.pth"))
     for facts in ({}, {"progress": None}, {"progress": [right]}, {"progress": right | wrong}):
@@ -76,7 +76,7 @@ def test_what_says_something_else_is_refused(wrong: dict[str, Any]) -> None:
         assert caught.value.hint
 
 
-def test_every_key_is_needed() -> None:
+def test_missing_keys_are_refused() -> None:
     right = asdict(Progress())
     for name in right:
         with pytest.raises(CheckpointError):

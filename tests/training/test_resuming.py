@@ -1,4 +1,4 @@
-"""Trainings that were interrupted, at any place and in any way, go on to the same bytes."""
+"""Interrupted trainings resume to the same bytes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def leaves(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(leaves: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What each kind of training leaves that nothing interrupts."""
+    """Files of each kind of training without an interruption."""
     left = {}
     for kind, keys in KINDS.items():
         run = new_run(tmp_path_factory.mktemp("whole") / kind)
@@ -48,7 +48,7 @@ def whole(leaves: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, d
 
 
 def stopped_after(steps: int, config: Config, run: Run, *, resume: bool = False) -> list[Record]:
-    """The records of a sitting that is asked to stop after so many steps."""
+    """Train or resume, stopping after so many steps; return the records."""
     records: list[Record] = []
     taken = 0
 
@@ -61,11 +61,11 @@ def stopped_after(steps: int, config: Config, run: Run, *, resume: bool = False)
     return records
 
 
-# Where it is interrupted
+# Place of the interruption
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_sitting_for_every_step_makes_the_same_bytes(
+def test_training_stopped_after_every_step_gives_the_same_bytes(
     kind: str, leaves: Path, whole: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     run, config = new_run(tmp_path / "run"), small_config(leaves, **KINDS[kind])
@@ -81,8 +81,8 @@ def test_a_sitting_for_every_step_makes_the_same_bytes(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("records", [2, 4, 7, 9, 12, 15])  # with Started and the Epochs
-def test_a_training_that_is_killed_makes_the_same_bytes(
+@pytest.mark.parametrize("records", [2, 4, 7, 9, 12, 15])  # including Started and the Epochs
+def test_killed_training_gives_the_same_bytes(
     kind: str, records: int, leaves: Path, whole: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     run, config = new_run(tmp_path / "run"), small_config(leaves, **KINDS[kind])
@@ -95,7 +95,7 @@ def test_a_training_that_is_killed_makes_the_same_bytes(
     assert left_by(run) == whole[kind]
 
 
-def test_without_a_checkpoint_it_begins_anew_as_its_configuration_says(
+def test_run_without_a_checkpoint_starts_again_from_its_configuration(
     leaves: Path, whole: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     run = new_run(tmp_path / "run")
@@ -109,17 +109,17 @@ def test_without_a_checkpoint_it_begins_anew_as_its_configuration_says(
 
 
 class CrashError(Exception):
-    """The process ends here."""
+    """Simulated end of the process."""
 
 
 @pytest.mark.parametrize(
     ("place", "epoch"),
     [
-        *(("before best", 1), ("before best", 2)),  # the third is no better
+        *(("before best", 1), ("before best", 2)),  # the third epoch is no better
         *((place, epoch) for place in ("before metrics", "before last", "after last") for epoch in (1, 2, 3)),
     ],
 )
-def test_a_crash_between_the_files_of_an_epoch(
+def test_crash_between_the_files_of_an_epoch(
     place: str,
     epoch: int,
     leaves: Path,
@@ -155,13 +155,13 @@ def test_a_crash_between_the_files_of_an_epoch(
     assert left_by(run) == whole["Adam"]
 
 
-def test_metrics_lose_the_lines_of_an_epoch_that_is_taken_again(
+def test_metrics_of_a_repeated_epoch_are_removed(
     leaves: Path, whole: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     run, config = new_run(tmp_path / "run"), small_config(leaves)
     stopped_after(6, config, run)
     with run.metrics.open("a") as file:
-        file.write('{"epoch": 2, "loss": 1}\n{"epo')  # torn, as by a power cut
+        file.write('{"epoch": 2, "loss": 1}\n{"epo')  # cut by a power failure
     next(train(config, run, resume=True))
     assert [line["epoch"] for line in metrics_of(run)] == [1]
     list(train(config, run, resume=True))
@@ -169,7 +169,7 @@ def test_metrics_lose_the_lines_of_an_epoch_that_is_taken_again(
 
 
 @pytest.mark.parametrize("kind", ["bursts", "single"])
-def test_a_training_on_shots_goes_on_to_the_same_bytes(kind: str, tmp_path: Path) -> None:
+def test_training_on_shots_resumes_to_the_same_bytes(kind: str, tmp_path: Path) -> None:
     write_bursts(tmp_path / "a", scenes=4, shots=2)
     source = tmp_path / "a"
     if kind == "single":
@@ -183,10 +183,10 @@ def test_a_training_on_shots_goes_on_to_the_same_bytes(kind: str, tmp_path: Path
     assert left_by(run) == left_by(whole)
 
 
-# When it saves
+# Times of saving
 
 
-def test_a_checkpoint_is_written_in_the_middle_of_an_epoch_when_the_minutes_are_over(
+def test_checkpoint_is_written_every_so_many_minutes(
     leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = 0.0
@@ -214,18 +214,18 @@ def test_a_checkpoint_is_written_in_the_middle_of_an_epoch_when_the_minutes_are_
 
     monkeypatch.setattr(Model, "step", slow)
     list(train(small_config(leaves), run, checkpoint_minutes=1))
-    # 25 seconds a step, four steps an epoch, whose end saves in any case
+    # 25 seconds per step, four steps per epoch; the end of an epoch always saves
     assert seen == [(75, 1, 3), (100, 2, 0), (175, 2, 3), (200, 3, 0), (275, 3, 3), (300, 4, 0)]
 
 
-def test_the_loss_that_is_told_after_a_step_is_that_of_the_whole_epoch_so_far(leaves: Path, tmp_path: Path) -> None:
+def test_loss_of_a_resumed_step_covers_the_whole_epoch_so_far(leaves: Path, tmp_path: Path) -> None:
     whole, run, config = new_run(tmp_path / "whole"), new_run(tmp_path / "run"), small_config(leaves)
     wanted = [record.loss for record in train(config, whole) if isinstance(record, Step)]
     records = [*stopped_after(6, config, run), *train(config, run, resume=True)]
     assert [record.loss for record in records if isinstance(record, Step)] == wanted
 
 
-def test_seconds_add_up_over_the_sittings(leaves: Path, tmp_path: Path) -> None:
+def test_seconds_accumulate_over_resumed_trainings(leaves: Path, tmp_path: Path) -> None:
     run, config = new_run(tmp_path / "run"), small_config(leaves)
     stopped_after(5, config, run)
     tree = read_checkpoint(run.last)
@@ -236,18 +236,10 @@ def test_seconds_add_up_over_the_sittings(leaves: Path, tmp_path: Path) -> None:
     assert seconds[0] < 1000 < seconds[1] < seconds[2] < 1060
 
 
-def test_what_a_killed_training_left_half_written_is_removed_and_nothing_else(leaves: Path, tmp_path: Path) -> None:
-    run = new_run(tmp_path / "run")
-    for name in (".last.pth.abc123.tmp", ".metrics.jsonl.x.tmp", ".notes.tmp", "mine.tmp", ".other.pth.x.tmp"):
-        (run.folder / name).touch()
-    next(train(small_config(leaves), run))
-    assert {path.name for path in run.folder.iterdir()} == {".notes.tmp", "mine.tmp", ".other.pth.x.tmp", "config.toml"}
+# More epochs
 
 
-# Longer, and no longer
-
-
-def test_a_finished_training_has_nothing_left_to_do(leaves: Path, tmp_path: Path) -> None:
+def test_resuming_a_finished_training_changes_nothing(leaves: Path, tmp_path: Path) -> None:
     run, config = new_run(tmp_path / "run"), small_config(leaves)
     finished = list(train(config, run))[-1]
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in run.folder.iterdir()}
@@ -258,7 +250,7 @@ def test_a_finished_training_has_nothing_left_to_do(leaves: Path, tmp_path: Path
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in run.folder.iterdir()} == before
 
 
-def test_more_epochs_go_on_as_if_they_had_been_planned(leaves: Path, tmp_path: Path) -> None:
+def test_resuming_for_more_epochs_equals_a_longer_training(leaves: Path, tmp_path: Path) -> None:
     longer, run = new_run(tmp_path / "longer"), new_run(tmp_path / "run")
     list(train(small_config(leaves, epochs=5), longer))
     list(train(small_config(leaves, epochs=2), run))
@@ -266,12 +258,12 @@ def test_more_epochs_go_on_as_if_they_had_been_planned(leaves: Path, tmp_path: P
     wanted, got = left_by(longer), left_by(run)
     for left in (wanted, got):
         for line in (*left["metrics"], *left["last"]["progress"]["history"]):
-            del line["epochs"]  # as many as were planned when it was written
+            del line["epochs"]  # the number planned when the line was written
         left["best"] = timeless(read_checkpoint((longer if left is wanted else run).best)["model"])
     assert got == wanted
 
 
-def test_schedule_and_best_score_go_on(leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_schedule_and_best_score_are_resumed(leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, config = new_run(tmp_path / "run"), small_config(leaves, schedule={"name": "cosine"})
     errors = iter([1e-2, 1e-3, 1e-2, 1e-4])
     monkeypatch.setattr(HeldOut, "errors", lambda self, model: iter([next(errors)]))
@@ -287,7 +279,7 @@ def test_schedule_and_best_score_go_on(leaves: Path, tmp_path: Path, monkeypatch
     assert [line["lr"] for line in metrics_of(run)] == pytest.approx(rates)
 
 
-# What cannot be gone on from
+# Refused checkpoints
 
 
 def refused(run: Run, config: Config) -> tuple[str, str | None]:
@@ -299,7 +291,7 @@ def refused(run: Run, config: Config) -> tuple[str, str | None]:
     return caught.value.message, caught.value.hint
 
 
-def test_a_checkpoint_of_another_kind_is_refused(leaves: Path, tmp_path: Path) -> None:
+def test_checkpoint_without_training_state_is_refused(leaves: Path, tmp_path: Path) -> None:
     run, config = new_run(tmp_path / "run"), small_config(leaves)
     model = Model.from_config(config)
     lacks, hint = f"`{run.last}` cannot be resumed: it holds no ", "resume from the `last.pth` of a run"
@@ -311,7 +303,7 @@ def test_a_checkpoint_of_another_kind_is_refused(leaves: Path, tmp_path: Path) -
     assert refused(run, config) == (f"{lacks}`model`, no `optimizer`", hint)
     model.save(run.last)
     assert refused(run, small_config(leaves, average=0.9)) == (f"{lacks}`own_weights`, no `averaged_steps`", hint)
-    message, hint_of_old = refused(run, config)  # as before runs could be gone on with
+    message, hint_of_old = refused(run, config)  # a checkpoint of a version that could not resume
     assert message == f"`{run.last}` holds no training progress"
     assert (
         hint_of_old
@@ -319,7 +311,7 @@ def test_a_checkpoint_of_another_kind_is_refused(leaves: Path, tmp_path: Path) -
     )
 
 
-def test_a_checkpoint_of_another_network_or_optimiser_is_refused(leaves: Path, tmp_path: Path) -> None:
+def test_checkpoint_of_another_network_or_optimiser_is_refused(leaves: Path, tmp_path: Path) -> None:
     run, config = new_run(tmp_path / "run"), small_config(leaves)
     stopped_after(5, config, run)
     message, _ = refused(run, small_config(leaves, optimizer="Adam"))
@@ -331,7 +323,7 @@ def test_a_checkpoint_of_another_network_or_optimiser_is_refused(leaves: Path, t
         assert part in message
 
 
-def test_fewer_pairs_than_there_were_are_told_of(leaves: Path, tmp_path: Path) -> None:
+def test_fewer_pairs_than_before_are_refused(leaves: Path, tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
     stopped_after(3, small_config(leaves), run)
     message, hint = refused(run, small_config(leaves, pairs=14))
@@ -339,7 +331,7 @@ def test_fewer_pairs_than_there_were_are_told_of(leaves: Path, tmp_path: Path) -
     assert hint == "continue with the pictures that the training started with: `--data`"
 
 
-def test_without_its_best_checkpoint_a_run_is_not_gone_on_with(leaves: Path, tmp_path: Path) -> None:
+def test_run_without_its_best_checkpoint_is_not_resumed(leaves: Path, tmp_path: Path) -> None:
     run = new_run(tmp_path / "a run")
     stopped_after(5, small_config(leaves), run)
     run.best.unlink()
@@ -351,7 +343,7 @@ def test_without_its_best_checkpoint_a_run_is_not_gone_on_with(leaves: Path, tmp
 # Stopping
 
 
-def test_a_stop_while_an_epoch_is_measured_keeps_its_steps(
+def test_stop_during_validation_keeps_the_steps_of_the_epoch(
     leaves: Path, whole: dict[str, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, config = new_run(tmp_path / "run"), small_config(leaves, **KINDS["Adam"])
@@ -371,14 +363,14 @@ def test_a_stop_while_an_epoch_is_measured_keeps_its_steps(
     assert left_by(run) == whole["Adam"]
 
 
-def test_a_slow_step_is_given_up_and_taken_again(
+def test_slow_step_is_abandoned_and_repeated(
     leaves: Path, whole: dict[str, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, config = new_run(tmp_path / "run"), small_config(leaves, **KINDS["Adam"])
     monkeypatch.setattr("n2n_cli.system.stopping.PATIENCE", 0)
     asked = 0
 
-    def stop() -> bool:  # asked for before each part of a step, and after the step
+    def stop() -> bool:  # called before each micro-batch and after the step
         nonlocal asked
         asked += 1
         return asked > 12
@@ -392,17 +384,17 @@ def test_a_slow_step_is_given_up_and_taken_again(
     assert left_by(run) == whole["Adam"]
 
 
-def test_a_step_in_progress_comes_to_its_end_if_it_is_not_slow(leaves: Path, tmp_path: Path) -> None:
+def test_current_step_is_completed_unless_it_is_slow(leaves: Path, tmp_path: Path) -> None:
     run, asked = new_run(tmp_path / "run"), []
     records = list(train(small_config(leaves), run, stop=lambda: asked.append(0) or True))  # type: ignore[func-returns-value]
     assert records[-1] == Stopped(run.last, 1, 1)
-    assert len(asked) == 1  # what was asked for once stays asked for
+    assert len(asked) == 1  # a request to stop is remembered
 
 
-# Two at once
+# Two trainings at once
 
 
-def test_a_second_training_is_kept_out_before_it_does_anything(leaves: Path, tmp_path: Path) -> None:
+def test_second_training_in_a_folder_is_refused(leaves: Path, tmp_path: Path) -> None:
     run, config = new_run(tmp_path / "run"), small_config(leaves)
     stopped_after(5, config, run)
     first = train(config, run, resume=True)
@@ -418,7 +410,7 @@ def test_a_second_training_is_kept_out_before_it_does_anything(leaves: Path, tmp
     next(train(config, run, resume=True))
 
 
-def test_a_training_that_fails_frees_its_lock(leaves: Path, tmp_path: Path) -> None:
+def test_failed_training_releases_its_lock(leaves: Path, tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
     with pytest.raises(ConfigError):
         list(train(small_config(leaves, schedule={"name": "constant", "warmup": 12}), run))

@@ -1,4 +1,4 @@
-"""Run folders."""
+"""Run folders: names, files and locks."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from n2n_cli.training.run_folder import Run, create_run, resumed_run
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder."""
+    """Change to an empty folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def trained(run: Run, seconds: int, *, best: bool = True) -> Run:
-    """Give a run its checkpoints, the last one written `seconds` after the epoch."""
+    """Create the checkpoints of a run, the last one at a time of `seconds` after the epoch."""
     run.folder.mkdir(parents=True, exist_ok=True)
     if best:
         run.best.touch()
@@ -40,32 +40,32 @@ def refused(folder: Path | None) -> UsageError:
     return caught.value
 
 
-def test_the_files_of_a_run() -> None:
+def test_run_has_four_file_names() -> None:
     run = Run(Path("a"))
     names = [run.last, run.best, run.config, run.metrics]
     assert names == [Path("a", name) for name in ("last.pth", "best.pth", "config.toml", "metrics.jsonl")]
 
 
-def test_a_run_without_a_folder_gets_the_next_free_one() -> None:
+def test_run_without_a_folder_gets_the_next_free_one() -> None:
     made = [create_run(None, name=name).folder for name in ("default", "default", "ee559", "default")]
     assert made == [RUNS / name for name in ("default-1", "default-2", "ee559-1", "default-3")]
     assert all(folder.is_dir() for folder in made)
 
 
-def test_a_file_takes_a_name_as_a_folder_does() -> None:
+def test_names_of_files_are_not_free() -> None:
     RUNS.mkdir()
     (RUNS / "default-1").touch()
     assert create_run(None, name="default").folder == RUNS / "default-2"
 
 
-def test_runs_that_start_at_once_get_folders_of_their_own() -> None:
+def test_runs_that_start_at_once_get_different_folders() -> None:
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda _: create_run(None, name="default").folder, range(40)))
     assert sorted(made) == sorted(RUNS / f"default-{i}" for i in range(1, 41))
 
 
 @pytest.mark.parametrize("link", [False, True])
-def test_a_runs_folder_that_is_none(link: bool) -> None:
+def test_runs_folder_that_is_no_folder_is_refused(link: bool) -> None:
     if link:
         RUNS.symlink_to("nowhere")
     else:
@@ -73,14 +73,14 @@ def test_a_runs_folder_that_is_none(link: bool) -> None:
     assert refused(None).message.startswith("the run folder `runs` cannot be written: ")
 
 
-def test_a_folder_of_ones_own_is_made_with_its_parents() -> None:
+def test_given_folder_is_created_with_its_parents() -> None:
     run = create_run(Path("a/b/c"), name="default")
     assert run == Run(Path("a/b/c"))
     assert run.folder.is_dir()
     assert list(run.folder.iterdir()) == []
 
 
-def test_a_folder_that_holds_no_run_is_taken_as_it_is() -> None:
+def test_folder_without_a_run_is_used_and_its_files_kept() -> None:
     Path("mine").mkdir()
     Path("mine/notes.txt").write_text("keep me")
     assert create_run(Path("mine"), name="default") == Run(Path("mine"))
@@ -88,7 +88,7 @@ def test_a_folder_that_holds_no_run_is_taken_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("name", ["last.pth", "best.pth", "config.toml", "metrics.jsonl"])
-def test_a_run_is_not_overwritten_unless_forced(name: str) -> None:
+def test_run_is_not_overwritten_unless_forced(name: str) -> None:
     Path("mine").mkdir()
     Path("mine/notes.txt").write_text("keep me")
     Path("mine", name).write_text("old")
@@ -97,14 +97,14 @@ def test_a_run_is_not_overwritten_unless_forced(name: str) -> None:
     assert error.hint == "another `--out`, or `--force` to replace that run"
     assert Path("mine", name).read_text() == "old"
     run = create_run(Path("mine"), name="default", force=True)
-    assert Path("mine", name).read_text() == "old"  # it may turn out that there is nothing to replace it with
+    assert Path("mine", name).read_text() == "old"  # removed only when the new training can start
     run.clear()
     assert [path.name for path in Path("mine").iterdir()] == ["notes.txt"]
 
 
-def test_an_earlier_run_that_cannot_be_removed() -> None:
+def test_earlier_run_that_cannot_be_removed_is_reported() -> None:
     run = Run(Path("mine"))
-    run.clear()  # of nothing, and in no folder
+    run.clear()  # without a folder
     run.best.mkdir(parents=True)
     run.last.touch()
     with pytest.raises(UsageError) as caught:
@@ -113,7 +113,7 @@ def test_an_earlier_run_that_cannot_be_removed() -> None:
     assert caught.value.hint == "another folder: `--out FOLDER`"
 
 
-def test_a_run_that_is_only_half_removed_is_gone_on_with_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_is_removed_in_a_safe_order(monkeypatch: pytest.MonkeyPatch) -> None:
     run, unlink, seen = trained(Run(Path("mine")), 1), Path.unlink, []
     run.config.touch()
     run.metrics.touch()
@@ -127,13 +127,13 @@ def test_a_run_that_is_only_half_removed_is_gone_on_with_or_not_at_all(monkeypat
     assert seen == [(True, False), (False, False), (False, False), (False, False)]
 
 
-def test_a_file_where_the_folder_should_be() -> None:
+def test_file_in_place_of_the_folder_is_refused() -> None:
     Path("mine").touch()
     assert refused(Path("mine")).message == "the run folder `mine` cannot be written: File exists"
     assert refused(Path("mine/x")).message == "the run folder `mine/x` cannot be written: Not a directory"
 
 
-def test_a_folder_that_may_not_be_written_is_refused_before_anything_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritable_folder_is_refused_before_anything_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     def deny(*_: Any, **__: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -146,11 +146,11 @@ def test_a_folder_that_may_not_be_written_is_refused_before_anything_is_lost(mon
     assert run.best.exists()
 
 
-# What is written
+# Writing
 
 
 @pytest.mark.parametrize("room", [10, 13, 15])
-def test_a_line_is_added_whole_or_not_at_all(room: int) -> None:
+def test_line_is_appended_whole_or_not_at_all(room: int) -> None:
     resource = pytest.importorskip("resource")
     run = Run(Path.cwd())
     run.append(run.metrics, '{"a": 1}\n')
@@ -168,7 +168,7 @@ def test_a_line_is_added_whole_or_not_at_all(room: int) -> None:
     assert run.metrics.read_text() == '{"a": 1}\n{"b": 2}\n'
 
 
-def test_a_line_that_an_interruption_cuts_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_line_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(Path.cwd())
     run.append(run.metrics, "1\n")
 
@@ -181,12 +181,12 @@ def test_a_line_that_an_interruption_cuts_is_taken_back(monkeypatch: pytest.Monk
     assert run.metrics.read_text() == "1\n"
 
 
-def test_a_text_replaces_another_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_is_replaced_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(Path.cwd())
     run.write(run.config, "a = 1\n")
     number = run.config.stat().st_ino
     run.write(run.config, "a = 1\n")
-    assert run.config.stat().st_ino == number  # it is not written again
+    assert run.config.stat().st_ino == number  # not written again
     run.write(run.config, "b = 2\n")
     assert run.config.read_text() == "b = 2\n"
 
@@ -201,7 +201,7 @@ def test_a_text_replaces_another_whole_or_not_at_all(monkeypatch: pytest.MonkeyP
     assert [path.name for path in Path.cwd().iterdir()] == ["config.toml"]
 
 
-def test_the_lock_removes_what_a_killed_training_left_half_written() -> None:
+def test_lock_removes_temporary_files_of_a_killed_training() -> None:
     run = Run(Path.cwd())
     for name in (".last.pth.x.tmp", ".best.pth.y.tmp", ".config.toml.z.tmp", ".metrics.jsonl.0.tmp", ".a.pth.x.tmp"):
         Path(name).touch()
@@ -210,11 +210,11 @@ def test_the_lock_removes_what_a_killed_training_left_half_written() -> None:
     assert [path.name for path in Path.cwd().iterdir()] == [".a.pth.x.tmp"]
 
 
-# What is gone on with
+# Resuming
 
 
 @pytest.mark.parametrize("name", ["last.pth", "config.toml"])
-def test_a_run_with_a_checkpoint_or_a_configuration_can_be_gone_on_with(name: str) -> None:
+def test_run_with_a_checkpoint_or_a_configuration_can_be_resumed(name: str) -> None:
     Path("mine").mkdir()
     Path("mine", name).touch()
     assert resumed_run(Path("mine")) == Run(Path("mine"))
@@ -224,7 +224,7 @@ def test_a_run_with_a_checkpoint_or_a_configuration_can_be_gone_on_with(name: st
     "make",
     [lambda: None, Path("mine").mkdir, Path("mine").touch, lambda: Path("mine/last.pth").mkdir(parents=True)],
 )
-def test_a_folder_without_a_run_cannot_be_gone_on_with(make: Any) -> None:
+def test_folder_without_a_run_cannot_be_resumed(make: Any) -> None:
     make()
     with pytest.raises(UsageError) as caught:
         resumed_run(Path("mine"))
@@ -233,6 +233,3 @@ def test_a_folder_without_a_run_cannot_be_gone_on_with(make: Any) -> None:
         caught.value.hint
         == "name a run's folder, as `runs/default-1`; `n2n train` without `--resume` starts a new training"
     )
-
-
-# What `denoise` finds

@@ -9,7 +9,7 @@ from n2n_cli.nn.functional import Array
 
 
 def blobs(side: int, rng: np.random.Generator) -> Array:
-    """(side, side) signal from 0 to 1: cells with soft edges, some of them overlapping, on a dark background."""
+    """(side, side) signal from 0 to 1: cells with soft edges, partly overlapping, on a dark background."""
     y, x = np.mgrid[:side, :side]
     signal = np.zeros((side, side))
     for _ in range(14 * side**2 // 128**2):
@@ -22,7 +22,7 @@ def blobs(side: int, rng: np.random.Generator) -> Array:
 def counted(
     signal: Array, dtype: DTypeLike, rng: np.random.Generator, *, offset: float = 0, read_noise: float = 0
 ) -> Array:
-    """Photon counts of a mean `signal`, with read noise and an offset, as a file of this type holds them."""
+    """Photon counts with mean `signal`, read noise and an offset, rounded to the file's type."""
     values = rng.poisson(signal) + offset + rng.normal(0, read_noise, signal.shape)
     dtype = np.dtype(dtype)
     if dtype.kind in "iu":

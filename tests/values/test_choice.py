@@ -1,4 +1,4 @@
-"""Choice of the transform: display, linear or photons, and the line that says so."""
+"""Choice of the value transform (display, linear or photons) and its message."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def photographs() -> list[Array]:
 
 
 def camera(clean: Array, rng: np.random.Generator) -> Array:
-    """8 bits of a camera: photon and read noise in linear light, then sRGB's curve (about a power of 1 / 2.2)."""
+    """8-bit camera image: photon and read noise in linear light, then the curve of sRGB (power of about 1 / 2.2)."""
     light = clean**2.2
     electrons = rng.poisson(2000 * light) + rng.normal(0, 5, light.shape)
     return to_integer(np.clip(electrons / 2000, 0, 1) ** (1 / 2.2), np.uint8)
@@ -61,7 +61,7 @@ def test_photographs_of_16_bits_and_floats_are_for_display(photographs: list[Arr
             assert text == f"{8 * np.dtype(dtype).itemsize} bit float, display"
 
 
-def test_colour_profile_tells_a_dark_photograph_of_16_bits(photographs: list[Array]) -> None:
+def test_colour_profile_marks_a_dark_16_bit_photograph(photographs: list[Array]) -> None:
     dark = to_integer(photographs[0] / 8, np.uint16)
     assert choose_values(Picture(dark, None, {"icc_profile": b"x"}))[0].kind == "display"
     assert choose_values(Picture(dark))[0].kind != "display"
@@ -71,8 +71,8 @@ def test_colour_profile_tells_a_dark_photograph_of_16_bits(photographs: list[Arr
 
 
 @pytest.mark.parametrize(("peak", "least"), [(10, 12), (20, 12), (60, 8), (120, 8), (190, 8)])
-def test_gray_of_8_bits_is_counted_photons_where_this_is_plain(peak: int, least: int) -> None:
-    """8 bits are most often for display, so weak photon noise may be taken for texture; `--values photons` decides."""
+def test_8_bit_gray_with_clear_photon_noise_is_counted_photons(peak: int, least: int) -> None:
+    """8-bit files are mostly for display: weak photon noise may count as texture without `--values photons`."""
     kinds = []
     for seed in range(12):
         rng = np.random.default_rng([seed, peak])
@@ -106,7 +106,7 @@ def test_photon_noise_is_found_in_any_type(dtype: str, peak: float, offset: floa
     assert read == pytest.approx(read_noise, abs=1.5)
 
 
-def test_hot_pixels_do_not_decide_the_scale(rng: np.random.Generator) -> None:
+def test_scale_is_robust_to_hot_pixels(rng: np.random.Generator) -> None:
     frame = counted(100 * blobs(192, rng), "u2", rng, offset=100, read_noise=2)
     plain, _ = chosen(frame)
     frame[3, 5], frame[80, 7], frame[9, 100] = 65535, 60_000, 30_000
@@ -116,12 +116,12 @@ def test_hot_pixels_do_not_decide_the_scale(rng: np.random.Generator) -> None:
     assert hot.gain == pytest.approx(plain.gain, rel=0.1)
 
 
-def test_all_pages_decide(rng: np.random.Generator) -> None:
+def test_scale_covers_all_pages(rng: np.random.Generator) -> None:
     dark, bright = (counted(peak * blobs(128, rng), "u2", rng, offset=100) for peak in (40, 400))
     first, rest = Picture(dark[..., None]), [Picture(bright[..., None])] * 2
     both, _ = choose_values(first, rest)
     assert both.high > 1.5 * chosen(dark)[0].high
-    other = Picture(np.zeros((8, 8, 3), np.uint8))  # a thumbnail has no say
+    other = Picture(np.zeros((8, 8, 3), np.uint8))  # a thumbnail is ignored
     assert choose_values(first, [other, *rest]) == choose_values(first, rest)
 
 
@@ -155,13 +155,13 @@ def test_zero_may_be_missing_data(rng: np.random.Generator) -> None:
     assert values.low > 7900
 
 
-def test_zero_is_a_value_where_others_are_near(rng: np.random.Generator) -> None:
+def test_zero_near_other_values_is_a_value(rng: np.random.Generator) -> None:
     frame = counted(60 * blobs(192, rng), "u2", rng)
     assert chosen(frame)[0].empty == ()
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
-def test_the_least_float_is_missing_data(dtype: str, rng: np.random.Generator) -> None:
+def test_lowest_float_is_missing_data(dtype: str, rng: np.random.Generator) -> None:
     heights = (300 + 200 * blobs(192, rng) + rng.normal(0, 2, (192, 192))).astype(dtype)
     heights[100:, 40:60] = np.finfo("f4").min
     heights[0, 0], heights[0, 1] = np.nan, np.inf
@@ -199,8 +199,8 @@ def test_pure_noise_has_nothing_to_denoise(dtype: str, mean: float) -> None:
 
 
 @pytest.mark.parametrize("contrast", [0.5, 1, 3])
-def test_a_faint_signal_is_no_noise(contrast: float) -> None:
-    """Blobs of half the noise's deviation stand out of it, seen over their whole area."""
+def test_faint_signal_is_not_taken_for_noise(contrast: float) -> None:
+    """Blobs of half the noise's deviation are visible because of their area."""
     for seed in range(5):
         rng = np.random.default_rng(seed)
         frame = 300 + contrast * 10 * blobs(256, rng) + rng.normal(0, 10, (256, 256))
@@ -208,16 +208,16 @@ def test_a_faint_signal_is_no_noise(contrast: float) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_without_a_number_there_is_nothing_to_denoise(value: float) -> None:
+def test_picture_of_nans_has_nothing_to_denoise(value: float) -> None:
     values, text = chosen(np.full((64, 64), value, np.float32))
     assert values.reason == "it holds no values"
     assert text == "32 bit float, no values"
 
 
-# The option
+# The option `--values`
 
 
-def test_a_mode_overrides_the_choice(photographs: list[Array], rng: np.random.Generator) -> None:
+def test_mode_overrides_the_choice(photographs: list[Array], rng: np.random.Generator) -> None:
     photograph = to_integer(photographs[0], np.uint8)
     frame = counted(100 * blobs(192, rng), "u2", rng, offset=100, read_noise=2)
     for mode in ("display", "linear", "photons"):
@@ -227,7 +227,7 @@ def test_a_mode_overrides_the_choice(photographs: list[Array], rng: np.random.Ge
     assert not chosen(rng.normal(300, 2, (256, 256)), "linear")[0].reason
 
 
-def test_a_mode_that_cannot_be_is_refused(rng: np.random.Generator) -> None:
+def test_unsuitable_mode_is_refused(rng: np.random.Generator) -> None:
     with pytest.raises(
         ArgumentError, match=r"^`values` is 'counts', it must be one of auto, display, linear, photons$"
     ):

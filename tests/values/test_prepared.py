@@ -1,4 +1,4 @@
-"""Pictures as a network sees them, and the way back: masks, means, rounding."""
+"""Network input and its inverse: missing values, local means and rounding."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def heights(rng: np.random.Generator, dtype: str = "f4", shape: tuple[int, ...] 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
 @pytest.mark.parametrize("strength", [0.3, 1.0])
-def test_missing_values_come_back_bit_for_bit(dtype: str, strength: float, rng: np.random.Generator) -> None:
+def test_missing_values_are_restored_bit_for_bit(dtype: str, strength: float, rng: np.random.Generator) -> None:
     pixels = heights(rng, dtype)
     missing = rng.random(pixels.shape) < 0.2
     lost = np.array([np.nan, np.inf, -np.inf, -9999, 60_000], dtype)
@@ -46,7 +46,7 @@ def test_missing_values_come_back_bit_for_bit(dtype: str, strength: float, rng: 
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i2", "u4"])
-def test_integers_do_not_become_those_that_stand_for_missing_data(dtype: str, rng: np.random.Generator) -> None:
+def test_results_avoid_the_value_of_missing_data(dtype: str, rng: np.random.Generator) -> None:
     pixels = heights(rng, dtype)
     pixels[pixels == 150] = 151
     missing = rng.random(pixels.shape) < 0.1
@@ -56,15 +56,15 @@ def test_integers_do_not_become_those_that_stand_for_missing_data(dtype: str, rn
     assert np.array_equal(result == 150, missing)
 
 
-def test_bits_of_a_nan_come_back() -> None:
+def test_bits_of_a_nan_are_restored() -> None:
     pixels = np.full((8, 8, 1), 150, np.float32)
     pixels.view(np.uint32)[2, 3] = 0x7FC12345
     result = prepared(pixels).finish(np.full((8, 8, 1), 0.5, np.float32)).pixels
     assert result.view(np.uint32)[2, 3].item() == 0x7FC12345
 
 
-def test_neighbours_do_not_see_missing_values(rng: np.random.Generator) -> None:
-    """What is filled in has the values of the surroundings, whatever is missing."""
+def test_missing_values_do_not_affect_neighbours(rng: np.random.Generator) -> None:
+    """Missing values are filled from their surroundings, whatever they contain."""
     pixels = heights(rng)
     pixels[20:40, 10:30] = -3.4e38
     pixels[5, 5] = np.nan
@@ -87,7 +87,7 @@ def test_result_does_not_depend_on_what_is_missing(rng: np.random.Generator) -> 
     np.testing.assert_array_equal(results[0], results[2])
 
 
-def test_channels_are_filled_apart(rng: np.random.Generator) -> None:
+def test_channels_are_filled_independently(rng: np.random.Generator) -> None:
     pixels = heights(rng, shape=(40, 30, 3)) + np.array([-30, 0, 30], np.float32)
     pixels[10:20, 10:20, 1] = np.nan
     page = prepared(pixels)
@@ -95,7 +95,7 @@ def test_channels_are_filled_apart(rng: np.random.Generator) -> None:
     assert page.picture.pixels[15, 15] == pytest.approx([0.2, 0.5, 0.8], abs=0.2)
 
 
-def test_a_picture_without_any_value_is_no_trouble() -> None:
+def test_picture_without_values_stays_as_it_is() -> None:
     pixels = np.full((9, 8, 1), np.nan, np.float32)
     page = prepared(pixels)
     assert np.isfinite(page.picture.pixels).all()
@@ -109,14 +109,14 @@ def test_a_picture_without_any_value_is_no_trouble() -> None:
 def test_local_means_are_corrected(dtype: str, rng: np.random.Generator) -> None:
     pixels = heights(rng, dtype, (128, 128, 1))
     page = prepared(pixels)
-    darker = page.picture.pixels * 0 + np.float32(0.47)  # flat, and 3 of 100 too dark
+    darker = page.picture.pixels * 0 + np.float32(0.47)  # constant, and 3 of 100 too dark
     result = page.finish(darker).pixels
     for area in (np.s_[:], np.s_[:64], np.s_[64:, 64:]):
         assert result[area].mean(dtype=float) == pytest.approx(pixels[area].mean(dtype=float), abs=0.15)
 
 
-def test_nothing_is_clipped() -> None:
-    """A network's values below 0 and above 1 stay so, in floats and in signed integers."""
+def test_values_outside_0_to_1_are_kept() -> None:
+    """Output below 0 and above 1 is kept in floats and in signed integers."""
     ramp = np.linspace(-150, 150, 64 * 64).reshape(64, 64, 1)
     values = Values("linear", -50, 50).stretched(0.5)
     for dtype in ("i2", "i4", "f4", "f8"):
@@ -147,10 +147,10 @@ def test_rounding_to_few_levels_keeps_the_mean(level: float, dtype: str, rng: np
     assert result.mean(dtype=float) == pytest.approx(noisy.mean(dtype=float), abs=0.01 + 0.01 * level)
     for part in (result[:64, :64], result[64:, 64:]):
         assert part.mean(dtype=float) == pytest.approx(level, abs=0.1 + 0.03 * level)
-    assert rms(result - level) < 0.6  # no coarser than by plain rounding
+    assert rms(result - level) < 0.6  # no worse than plain rounding
 
 
-def test_rounding_of_a_smooth_slope_is_as_fine_as_the_slope(rng: np.random.Generator) -> None:
+def test_rounding_of_a_gradient_is_locally_unbiased(rng: np.random.Generator) -> None:
     truth = np.broadcast_to(np.linspace(1, 3, 256)[:, None], (64, 256, 256)[1:])
     noisy = rng.poisson(truth).astype(np.uint16)
     values = Values("linear", 0, 8).stretched(0.2)
@@ -163,7 +163,7 @@ def test_rounding_of_a_smooth_slope_is_as_fine_as_the_slope(rng: np.random.Gener
 # Strength
 
 
-def test_strength_blends_with_the_values_as_they_are(rng: np.random.Generator) -> None:
+def test_strength_blends_with_the_input_values(rng: np.random.Generator) -> None:
     pixels = heights(rng)
     page = prepared(pixels)
     flat = np.full(pixels.shape, 0.5, np.float32)
@@ -171,8 +171,8 @@ def test_strength_blends_with_the_values_as_they_are(rng: np.random.Generator) -
     assert half == pytest.approx((whole + pixels) / 2, abs=1e-3)
 
 
-def test_few_photons_get_the_noise_that_is_lacking(rng: np.random.Generator) -> None:
-    """The network sees noise of one level in the dark and in the bright."""
+def test_noise_is_added_to_few_photons(rng: np.random.Generator) -> None:
+    """Noise of the network input has one level in dark and bright areas."""
     clean = 20 * blobs(192, rng)
     clean[:, :64] = 0
     frame = counted(clean, "u2", rng)
@@ -197,7 +197,7 @@ def test_mean_of_dark_areas_is_kept(level: int, dtype: type[np.unsignedinteger])
     assert denoised.mean() == pytest.approx(level * unit, rel=0.01)
 
 
-def test_bright_areas_are_left_alone(rng: np.random.Generator) -> None:
+def test_bright_areas_are_not_corrected(rng: np.random.Generator) -> None:
     noisy = rng.integers(40, 200, (96, 80, 3)).astype(np.uint8)
     denoised = np.clip(noisy.astype(int) - 3, 0, 255).astype(np.uint8)
     denoised[:40], noisy[:40] = 0, 2
@@ -207,8 +207,8 @@ def test_bright_areas_are_left_alone(rng: np.random.Generator) -> None:
     assert denoised[:16].mean() == pytest.approx(2, abs=0.2)
 
 
-def test_mean_of_clipped_noise_is_not_taken_for_the_truth(rng: np.random.Generator) -> None:
-    """Noise that was clipped at black makes the input brighter than the truth."""
+def test_mean_of_clipped_noise_is_not_restored(rng: np.random.Generator) -> None:
+    """Noise that was clipped at black makes the input brighter than the ground truth."""
     noisy = np.clip(np.rint(rng.normal(0, 15, (96, 80, 1))), 0, 255).astype(np.uint8)
     denoised = np.ones_like(noisy)
     keep_dark_means(noisy, denoised)

@@ -1,4 +1,4 @@
-"""The reversible transform: its text, its inverse, and what it counts as missing."""
+"""Reversible value transform: text, inverse, and missing values."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ finite = st.floats(-1e12, 1e12)
 
 @given(low=finite, spread=st.floats(1e-3, 1e12))
 @some_examples
-def test_text_of_a_linear_transform_comes_back(low: float, spread: float) -> None:
+def test_text_of_a_linear_transform_round_trips(low: float, spread: float) -> None:
     values = Values("linear", low, max(low + spread, math.nextafter(low, math.inf))).stretched()
     assert parse_values(values.to_text()) == values
 
 
 @given(low=finite, spread=st.floats(1, 1e12), gain=st.floats(1e-6, 1), variance=st.floats(0, 1))
 @some_examples
-def test_text_of_a_photon_transform_comes_back(low: float, spread: float, gain: float, variance: float) -> None:
+def test_text_of_a_photon_transform_round_trips(low: float, spread: float, gain: float, variance: float) -> None:
     values = Values("linear", low, low + spread).stabilised(gain, variance)
     assert parse_values(values.to_text()) == values
 
@@ -72,7 +72,7 @@ def test_configuration_takes_a_mode_or_a_transform(text: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "u4", "i4", "f4", "f8"])
 @pytest.mark.parametrize("offset", [0, 1e9])
-def test_linear_values_come_back(dtype: str, offset: float) -> None:
+def test_linear_values_round_trip(dtype: str, offset: float) -> None:
     if (np.dtype(dtype).kind in "iu" and np.iinfo(dtype).max < offset) or (dtype, offset) == ("f4", 1e9):
         pytest.skip("this type cannot hold such values")
     x = (offset + np.linspace(91, 185, 95)).astype(dtype)
@@ -83,22 +83,22 @@ def test_linear_values_come_back(dtype: str, offset: float) -> None:
     assert values.restored(values.signal(u)) == pytest.approx(x.astype(float), abs=1e-4)
 
 
-def test_nothing_is_clipped() -> None:
+def test_values_are_not_clipped() -> None:
     x = np.array([-100.0, 91, 185, 400], np.float32)
     u = LINEAR.seen(LINEAR.normalised(x))
     assert u[0] < 0 < 1 < u[3]
     assert LINEAR.restored(LINEAR.signal(u)) == pytest.approx(x, abs=1e-4)
 
 
-def test_values_of_photons_come_back_without_noise() -> None:
-    """Far from few photons, stabilised values without noise differ from their mean by 1/4 photon only."""
+def test_photon_values_round_trip_without_noise() -> None:
+    """Away from few photons, stabilised values differ from their mean by only 1/4 photon."""
     values = Values("linear", 0, 4000).stabilised(1 / 4000, 0)
     x = np.linspace(50, 4000, 90)
     photons = values.restored(values.signal(values.seen(values.normalised(x))))
     assert photons == pytest.approx(x + 0.25, abs=0.02)
 
 
-def test_noise_is_not_stronger_than_a_network_knows() -> None:
+def test_noise_is_at_most_that_of_training() -> None:
     for values in (Values("linear", 0, 100).stretched(0.7), Values("linear", 0, 1).stabilised(0.5, 0.1)):
         assert values.sigma == pytest.approx(MOST_NOISE)
     assert Values("linear", 0, 100).stretched(0.01).sigma == pytest.approx(0.01)
@@ -106,13 +106,13 @@ def test_noise_is_not_stronger_than_a_network_knows() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
-def test_values_that_are_not_finite_are_missing_from_all_kinds(dtype: str) -> None:
+def test_values_that_are_not_finite_are_missing(dtype: str) -> None:
     x = np.array([np.nan, np.inf, -np.inf, 100], dtype)
     for values in (LINEAR, PHOTONS, Values("display")):
         assert values.missing(x).tolist() == [True, True, True, False]
 
 
-def test_outlying_values_are_missing_from_measured_ones() -> None:
+def test_outliers_of_measured_values_are_missing() -> None:
     spread = 185 - 91
     x = np.array([91 - (FAR + 0.1) * spread, 91 - (FAR - 0.1) * spread, 185 + (FAR - 0.1) * spread, 1e9], np.float32)
     assert LINEAR.missing(x).tolist() == [True, False, False, True]
@@ -133,7 +133,7 @@ def test_named_value_may_be_a_rounded_float32() -> None:
 
 @pytest.mark.parametrize("empty", [-9999.0, 1e9, math.nan, math.inf])
 @pytest.mark.parametrize("dtype", ["u1", "u2"])
-def test_named_value_that_the_type_cannot_hold_is_nowhere(empty: float, dtype: str) -> None:
+def test_named_value_outside_the_dtype_is_ignored(empty: float, dtype: str) -> None:
     values = Values("display", empty=(empty,))
     assert not values.missing(np.arange(256).astype(dtype)).any()
 
@@ -149,7 +149,7 @@ def test_transform_of_a_training_fits_pictures_of_its_range() -> None:
     assert [trained.fitting(own) for own in (*far, Values("display"))] == [None, None, None]
 
 
-def test_noise_of_measured_values_is_in_shares_of_their_range(rng: np.random.Generator) -> None:
+def test_noise_of_measured_values_is_relative_to_their_range(rng: np.random.Generator) -> None:
     frame = 500 + rng.normal(0, 10, (128, 128, 1))
     values = Values("linear", 400, 600).stretched()
     assert noise_of(Picture(frame), values).sigma == pytest.approx(10, rel=0.1)

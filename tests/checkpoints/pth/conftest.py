@@ -9,5 +9,5 @@ import pytest
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for all examples of a property."""
+    """One folder for all examples of a property test."""
     return tmp_path_factory.mktemp("checkpoints")

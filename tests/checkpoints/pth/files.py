@@ -1,4 +1,4 @@
-"""Checkpoint files for the tests of their reader: a golden one, the usual one by hand, any tree."""
+"""Checkpoint files for the tests of their reader: one by PyTorch, one by hand, and random trees."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def golden_tree() -> Any:
 
 @st.composite
 def arrays(draw: st.DrawFn) -> Array:
-    """Any bits of any element type, in up to three axes, some of them empty; in memory as they come."""
+    """Arrays of any bits and element type, with up to three axes, in any memory layout; some are empty."""
     dtype = np.dtype(draw(st.sampled_from(DTYPES)))
     shape = draw(st.lists(st.integers(0, 3), max_size=3).map(tuple))
     bits = np.random.default_rng(draw(st.integers(0, 99))).bytes(int(np.prod(shape)) * dtype.itemsize)
@@ -93,7 +93,7 @@ trees = st.recursive(
 
 
 def as_read(tree: Any) -> Any:
-    """`tree` with its arrays contiguous and of this machine's byte order."""
+    """`tree` with contiguous arrays of this machine's byte order."""
     match tree:
         case dict():
             return {key: as_read(value) for key, value in tree.items()}
@@ -106,16 +106,16 @@ def as_read(tree: Any) -> Any:
 
 
 def refusal(path: Path | str) -> str:
-    """What the user reads when `path` is not accepted."""
+    """Message of the error that reading `path` raises."""
     with pytest.raises(CheckpointError) as caught:
         read_checkpoint(path)
-    return told(caught.value, path)
+    return checked_message(caught.value, path)
 
 
-def told(error: CheckpointError, path: Path | str) -> str:
+def checked_message(error: CheckpointError, path: Path | str) -> str:
     assert f"`{path}`" in error.message
     assert error.hint
-    assert (error.message + error.hint).isprintable()  # one line, and nothing that a terminal obeys
+    assert (error.message + error.hint).isprintable()  # one line without terminal control characters
     assert len(error.message) < len(str(path)) + 400
     return error.message
 
@@ -153,12 +153,12 @@ def entries(**changed: bytes) -> list[tuple[str, bytes]]:
 
 
 def central(content: bytes, name: str) -> int:
-    """Where the directory's record of an entry starts."""
+    """Offset of an entry's record in the directory."""
     return content.rindex(b"PK\x01\x02", 0, content.rindex(name.encode()))
 
 
 def patched(name: str, offset: int, layout: str, value: int) -> bytes:
-    """The usual file with one field of a record of its directory changed."""
+    """The usual file with one field of a directory record changed."""
     content = bytearray(archive(*entries()))
     struct.pack_into(layout, content, central(bytes(content), name) + offset, value)
     return bytes(content)

@@ -24,13 +24,13 @@ from tests.checkpoints.pth.files import (
 from tests.pickles import archive, call, check_same, text, torch_file
 
 
-def test_the_usual_file_is_read(tmp_path: Path) -> None:
+def test_usual_file_is_read(tmp_path: Path) -> None:
     check_same(read_bytes(archive(*entries()), tmp_path), floats(1, 2))
     check_same(read_bytes(patched("archive/data/0", 10, "<H", 0), tmp_path), floats(1, 2))
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("archive/../data/1", "name 'archive/../data/1'"),
         ("archive/data/../../x", "name 'archive/data/../../x'"),
@@ -50,19 +50,19 @@ def test_the_usual_file_is_read(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_an_entry_that_torch_does_not_write(tmp_path: Path, name: str, told: str) -> None:
-    assert told in refusal_of(archive(*entries(), (name, b"more")), tmp_path)
+def test_entry_that_torch_does_not_write_is_refused(tmp_path: Path, name: str, message: str) -> None:
+    assert message in refusal_of(archive(*entries(), (name, b"more")), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["data.pkl", "version", "data/0"])
-def test_an_entry_that_is_absent(tmp_path: Path, name: str) -> None:
+def test_missing_entry_is_refused(tmp_path: Path, name: str) -> None:
     less = [entry for entry in entries() if entry[0] != f"archive/{name}"]
     assert "no entry" in refusal_of(archive(*less), tmp_path)
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 @pytest.mark.parametrize("name", ["archive/data.pkl", "archive/data/0"])
-def test_a_compressed_entry(tmp_path: Path, name: str, method: int) -> None:
+def test_compressed_entry_is_refused(tmp_path: Path, name: str, method: int) -> None:
     path = tmp_path / "a.pth"
     with zipfile.ZipFile(path, "w") as written:
         for entry, content in entries():
@@ -71,7 +71,7 @@ def test_a_compressed_entry(tmp_path: Path, name: str, method: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (patched("archive/data/0", 8, "<H", 1), "`data/0` is encrypted"),
         (patched("archive/data/0", 8, "<H", 0x40), "damaged"),
@@ -94,26 +94,26 @@ def test_a_compressed_entry(tmp_path: Path, name: str, method: int) -> None:
     ],
     ids=lambda part: part if isinstance(part, str) else "",
 )
-def test_an_archive_that_lies(tmp_path: Path, content: bytes, told: str) -> None:
-    assert told in refusal_of(content, tmp_path)
+def test_inconsistent_archive_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    assert message in refusal_of(content, tmp_path)
 
 
-def test_both_sizes_of_an_entry_beyond_the_file(tmp_path: Path) -> None:
+def test_entry_larger_than_the_file_is_refused(tmp_path: Path) -> None:
     content = bytearray(archive(*entries()))
     struct.pack_into("<II", content, central(bytes(content), "archive/data/0") + 20, 2**30, 2**30)
     assert "overlap" in refusal_of(bytes(content), tmp_path)
 
 
-def test_a_program_has_a_limit(tmp_path: Path) -> None:
+def test_size_of_a_program_has_a_limit(tmp_path: Path) -> None:
     assert "`data.pkl` has more than 64,000,000 bytes" in refusal_of(torch_file(bytes(64_000_000), DATA), tmp_path)
 
 
 @pytest.mark.parametrize("version", [b"1", b"3\n", b"10\n"])
-def test_the_versions_of_the_format_that_are_known(tmp_path: Path, version: bytes) -> None:
+def test_known_versions_are_read(tmp_path: Path, version: bytes) -> None:
     check_same(read_bytes(archive(*entries(version=version)), tmp_path), floats(1, 2))
 
 
-def test_a_program_is_not_run(tmp_path: Path) -> None:
+def test_program_is_not_run(tmp_path: Path) -> None:
     made = tmp_path / "made"
     message = refusal_of(torch_file(call("posix system", text(f"touch {made}"))), tmp_path)
     assert "nothing in it was run: it asks for `posix.system`" in message
@@ -124,14 +124,14 @@ def test_a_program_is_not_run(tmp_path: Path) -> None:
 
 
 def zip64(content: bytes, size: int) -> bytes:
-    """The usual file with the records of a large one, which say that its directory has so many bytes."""
+    """The usual file with zip64 records, which state the directory's size in bytes."""
     start = content.rindex(b"PK\x05\x06")
     record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 4, 4, size, content.index(b"PK\x01\x02"))
     locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, start, 1)
     return content[:start] + record + locator + content[start : start + 12] + bytes(4) + content[start + 16 :]
 
 
-def test_a_directory_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_size_of_the_directory_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usual = archive(*entries())
     directory = usual.rindex(b"PK\x05\x06") - usual.index(b"PK\x01\x02")
     for content in (usual, zip64(usual, directory)):
@@ -151,7 +151,7 @@ def checksum_of(*parts: tuple[str, bytes]) -> bytes:
     return hashlib.sha256(whole).hexdigest().encode() + b"\n"
 
 
-def test_a_checksum_is_over_the_names_and_bytes_of_all_other_entries(tmp_path: Path) -> None:
+def test_checksum_covers_names_and_bytes_of_all_other_entries(tmp_path: Path) -> None:
     right = checksum_of(*USUAL.items())
     check_same(read_bytes(with_checksum(right), tmp_path), floats(1, 2))
     for wrong in (right.upper(), right[:-1], b"", checksum_of(*list(USUAL.items())[1:])):
@@ -161,7 +161,7 @@ def test_a_checksum_is_over_the_names_and_bytes_of_all_other_entries(tmp_path: P
     assert "`sha256` has more than 100 bytes" in refusal_of(with_checksum(bytes(101)), tmp_path)
 
 
-def test_what_is_written_has_a_checksum(tmp_path: Path) -> None:
+def test_written_file_has_a_checksum(tmp_path: Path) -> None:
     path = tmp_path / "a.pth"
     write_checkpoint(path, {"a": np.ones(3), "b": [np.zeros(0)]})
     with zipfile.ZipFile(path) as written:
@@ -169,7 +169,7 @@ def test_what_is_written_has_a_checksum(tmp_path: Path) -> None:
     assert last == ("sha256", checksum_of(*others))
 
 
-def test_the_crc_of_what_nobody_uses_is_checked_as_well(tmp_path: Path) -> None:
+def test_crc_of_unused_entries_is_checked(tmp_path: Path) -> None:
     content = archive(*entries(unused=b"unused bytes"))
     check_same(read_bytes(content, tmp_path), floats(1, 2))
     assert "CRC" in refusal_of(content.replace(b"unused bytes", b"unused Bytes"), tmp_path)

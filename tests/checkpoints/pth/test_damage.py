@@ -10,10 +10,10 @@ from n2n_cli.checkpoints.file import read_checkpoint, write_checkpoint
 from n2n_cli.errors import CheckpointError
 from tests.checkpoints.pth.files import (
     GOLDEN,
+    checked_message,
     floats,
     golden_tree,
     refusal_of,
-    told,
 )
 from tests.pickles import check_same
 
@@ -26,15 +26,15 @@ def small(folder: Path) -> bytes:
     return (folder / "small.pth").read_bytes()
 
 
-def test_a_file_that_is_cut_off_is_never_read(small: bytes, tmp_path: Path) -> None:
+def test_truncated_file_is_refused(small: bytes, tmp_path: Path) -> None:
     for length in range(1, len(small)):
         message = refusal_of(small[:length], tmp_path)
         assert "is damaged" in message or (length < 4 and "is not a checkpoint" in message)
 
 
 @pytest.mark.parametrize("writer", ["ours", "torch's"])
-def test_a_flipped_bit_is_noticed_or_changes_nothing(small: bytes, tmp_path: Path, writer: str) -> None:
-    """Every bit of a small file of ours; of PyTorch's larger one, one bit of every byte."""
+def test_flipped_bit_is_detected_or_harmless(small: bytes, tmp_path: Path, writer: str) -> None:
+    """Flip every bit of a small n2n file, and one bit of every byte of PyTorch's larger file."""
     if writer == "ours":
         content, wanted, bits = bytearray(small), SMALL, [1 << bit for bit in range(8)]
     else:
@@ -49,7 +49,7 @@ def test_a_flipped_bit_is_noticed_or_changes_nothing(small: bytes, tmp_path: Pat
             try:
                 found = read_checkpoint(path)
             except CheckpointError as error:
-                told(error, path)
+                checked_message(error, path)
                 noticed += 1
             else:
                 check_same(found, wanted)

@@ -17,7 +17,7 @@ from n2n_cli.checkpoints.pth.limits import MAX_DEPTH
 from n2n_cli.checkpoints.pth.names import StorageRef
 from n2n_cli.checkpoints.pth.program import decode
 from n2n_cli.nn.functional import Array
-from tests.checkpoints.pth.programs import no_tensor
+from tests.checkpoints.pth.programs import TORCH_OPCODES, no_tensor
 from tests.nn.cases import some_examples
 from tests.pickles import (
     check_same,
@@ -35,17 +35,9 @@ trees = st.recursive(
     max_leaves=20,
 )
 
-# What torch.load(weights_only=True) knows: torch/_weights_only_unpickler.py.
-TORCH_OPCODES = {
-    *("PROTO", "STOP", "GLOBAL", "NEWOBJ", "REDUCE", "BUILD", "APPEND", "APPENDS", "SETITEM", "SETITEMS", "MARK"),
-    *("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_TUPLE", "EMPTY_LIST", "EMPTY_DICT", "EMPTY_SET", "NONE"),
-    *("NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING"),
-    *("BINPERSID", "BINGET", "LONG_BINGET", "BINPUT", "LONG_BINPUT"),
-}
-
 
 def nested(depth: int) -> Any:
-    """A list in a list in ..., `depth` levels below the outermost."""
+    """Lists nested `depth` levels below the outermost."""
     tree: list[Any] = []
     for _ in range(depth):
         tree = [tree]
@@ -57,7 +49,7 @@ def nested(depth: int) -> Any:
 
 @some_examples
 @given(trees)
-def test_plain_trees_come_back_with_their_types(tree: Any) -> None:
+def test_plain_trees_keep_their_types(tree: Any) -> None:
     code, storages = encode(tree)
     check_same(decode(code, no_tensor), tree)
     assert storages == []
@@ -65,18 +57,18 @@ def test_plain_trees_come_back_with_their_types(tree: Any) -> None:
 
 @some_examples
 @given(trees)
-def test_python_reads_the_program_as_well(tree: Any) -> None:
+def test_python_reads_the_program(tree: Any) -> None:
     check_same(pickle.loads(encode(tree)[0]), tree)
 
 
 @some_examples
 @given(trees)
-def test_only_opcodes_that_torch_allows(tree: Any) -> None:
+def test_program_has_only_opcodes_that_torch_allows(tree: Any) -> None:
     code, _ = encode([tree, np.zeros((2, 3), np.float32)])
     assert {opcode.name for opcode, _, _ in pickletools.genops(code)} <= TORCH_OPCODES
 
 
-def test_a_tensor_is_written_as_its_storage_and_its_layout() -> None:
+def test_tensor_is_written_as_storage_and_layout() -> None:
     code, storages = encode([np.arange(6, dtype=">i2").reshape(2, 3).T, np.zeros(0)])
     asked: list[Any] = []
 
@@ -115,20 +107,20 @@ def test_a_tensor_is_written_as_its_storage_and_its_layout() -> None:
     ],
     ids=str,
 )
-def test_what_no_file_holds_is_not_written(tree: Any, named: str) -> None:
+def test_unsupported_types_are_not_written(tree: Any, named: str) -> None:
     with pytest.raises(TypeError, match=r"a checkpoint") as caught:
         encode({"epoch": 1, "deep": [(tree,)]})
     assert named in str(caught.value)
 
 
-def test_what_is_written_is_not_too_deep_to_be_read() -> None:
+def test_nesting_has_the_reader_s_limit() -> None:
     deepest = nested(MAX_DEPTH)
     check_same(decode(encode(deepest)[0], no_tensor), deepest)
     with pytest.raises(TypeError, match=f"more than {MAX_DEPTH} deep"):
         encode([deepest])
 
 
-def test_what_contains_itself_is_not_written() -> None:
+def test_tree_that_contains_itself_is_not_written() -> None:
     tree: dict[str, Any] = {}
     tree["self"] = [tree]
     with pytest.raises(TypeError, match="nested"):

@@ -16,7 +16,7 @@ def hostile(folder: Path) -> dict[str, bytes]:
     return forms(folder / "made")
 
 
-def test_no_hostile_file_is_run_or_read(hostile: dict[str, bytes], folder: Path) -> None:
+def test_hostile_files_are_neither_run_nor_read(hostile: dict[str, bytes], folder: Path) -> None:
     assert len(hostile) >= 100
     for name, content in hostile.items():
         if name not in bombs():
@@ -26,7 +26,7 @@ def test_no_hostile_file_is_run_or_read(hostile: dict[str, bytes], folder: Path)
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 @pytest.mark.parametrize("name", ["filled dicts", "wide texts", "memo bomb", "100,000 entries", "deflated zeros"])
-def test_a_refused_file_takes_less_than_twice_its_size_and_50_mb(
+def test_refusal_takes_less_memory_than_twice_the_file_and_50_mb(
     hostile: dict[str, bytes], folder: Path, name: str
 ) -> None:
     path = folder / "bomb.pth"

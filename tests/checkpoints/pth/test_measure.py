@@ -20,14 +20,14 @@ from tests.pickles import (
 MEGABYTE = 1_000_000
 
 
-def test_the_number_of_steps_has_a_limit() -> None:
-    values = MAX_STEPS - 5  # beside the protocol, the list, the mark, the end of the list, and the end
+def test_number_of_steps_has_a_limit() -> None:
+    values = MAX_STEPS - 5  # less the protocol, the list, the mark, the end of the list, and the end
     assert len(decode(program(b"](" + b"N" * values + b"e"), no_tensor)) == values
     assert "more than 1,000,000 steps" in refusal(program(b"](" + b"N" * (values + 1) + b"e"))
 
 
-def test_lists_of_lists_that_unfold_without_end_are_refused() -> None:
-    """Thirty lists, each of ten times the one before: 10^30 values in a kilobyte."""
+def test_exponentially_unfolding_lists_are_refused() -> None:
+    """Thirty lists, each with ten copies of the one before: 10^30 values in a kilobyte."""
     body = b"]" + keep(0)
     for level in range(30):
         body += b"](" + recall(level) * 10 + b"e" + keep(level + 1)
@@ -35,9 +35,9 @@ def test_lists_of_lists_that_unfold_without_end_are_refused() -> None:
     assert "expands to more than" in refusal(program(body))
 
 
-def test_the_number_of_values_has_a_limit() -> None:
+def test_number_of_values_has_a_limit() -> None:
     def shared(count: int, more: bytes) -> bytes:
-        """A list of a list of 999 values, `count` times, and more."""
+        """List with a list of 999 values, `count` times, followed by `more`."""
         return b"](](" + b"N" * 999 + b"e" + keep(0) + recall(0) * (count - 1) + more + b"e"
 
     assert len(decode(program(shared(999, b"N" * 999)), no_tensor)) == 1998  # 1,000,000 values with the lists
@@ -59,7 +59,7 @@ def test_nesting_has_a_limit(opening: bytes, closing: bytes) -> None:
 
 
 def test_nesting_cannot_hide_behind_sharing() -> None:
-    """A list of lists, each holding the one before: every one of them is met first just below the root."""
+    """List of lists, each holding the one before, so that each is first met just below the root."""
     body = b"](]" + keep(1)
     for level in range(2, 2_000):
         body += b"]" + recall(level - 1) + b"a" + keep(level)
@@ -76,11 +76,11 @@ def test_nesting_cannot_hide_behind_sharing() -> None:
     ],
     ids=["list", "dict", "tuple", "two lists"],
 )
-def test_what_contains_itself_is_refused(body: bytes) -> None:
+def test_tree_that_contains_itself_is_refused(body: bytes) -> None:
     assert refusal(program(body)) == "it contains itself"
 
 
-def test_keys_of_one_hash_are_refused_before_they_cost_time() -> None:
+def test_keys_with_equal_hashes_are_refused() -> None:
     same_hash = [k * sys.hash_info.modulus for k in range(5, 100_000)]
     assert {hash(key) for key in same_hash[:100]} == {0}
     assert "dict key" in refusal(program(b"}(" + b"".join(number(key) + b"N" for key in same_hash) + b"u"))
@@ -91,7 +91,7 @@ def test_keys_of_64_bits_are_read() -> None:
     check_same(decode(encode(tree)[0], no_tensor), tree)
 
 
-def test_texts_have_a_limit() -> None:
+def test_length_of_strings_has_a_limit() -> None:
     long = text("a" * (MAX_TEXT_BYTES - 5))
     assert decode(program(b"(" + long + b"U\x0512345t"), no_tensor)[1] == "12345"
     assert "more than 16,000,000 bytes of text" in refusal(program(b"(" + long + b"U\x06123456t"))
@@ -100,7 +100,7 @@ def test_texts_have_a_limit() -> None:
 @pytest.mark.parametrize(
     ("bomb", "size"),
     [
-        (b"]", 72),  # bytes that each of them takes, as sys.getsizeof and a place on the stack say
+        (b"]", 72),  # bytes per repetition: sys.getsizeof and a place on the stack
         (b"}", 80),
         (b"N\x85", 64 + 16),
         (b"G\x40\x04\x00\x00\x00\x00\x00\x00", 24 + 16),
@@ -111,31 +111,31 @@ def test_texts_have_a_limit() -> None:
     ],
     ids=repr,
 )
-def test_few_bytes_cannot_take_very_much_memory(bomb: bytes, size: int) -> None:
-    """Half of a megabyte is let through, two are not: nothing is counted for less than a half, or more than twice."""
+def test_memory_estimate_of_each_opcode(bomb: bytes, size: int) -> None:
+    """0.4 MB are accepted and 2 MB refused, so the estimate is right within a factor of two."""
     assert "far more memory" in refusal(program(bomb * (2 * MEGABYTE // size)), room=MEGABYTE)
     assert "far more memory" not in refusal(program(bomb * (400_000 // size)), room=MEGABYTE)
 
 
-def test_memo_and_notes_are_memory_as_well() -> None:
+def test_memo_counts_as_memory() -> None:
     assert "far more memory" in refusal(program(b"N" + b"".join(map(keep, range(8_000)))), room=MEGABYTE)
     assert decode(program(b"N" + b"".join(map(keep, range(4_000)))), no_tensor, room=MEGABYTE) is None
     assert "far more memory" in refusal(program(b"](" + b"]Na" * 6_000 + b"e"), room=MEGABYTE)
     assert len(decode(program(b"](" + b"]Na" * 3_000 + b"e"), no_tensor, room=MEGABYTE)) == 3_000
 
 
-def test_the_items_of_a_dict_are_memory() -> None:
+def test_dict_items_count_as_memory() -> None:
     items = [b"M" + i.to_bytes(2, "little") + b"N" for i in range(256, 15_000)]
     assert "far more memory" in refusal(program(b"}(" + b"".join(items) + b"u"), room=MEGABYTE)
     assert len(decode(program(b"}(" + b"".join(items[:5_000]) + b"u"), no_tensor, room=MEGABYTE)) == 5_000
 
 
-def test_values_take_no_more_than_the_room() -> None:
+def test_memory_has_a_limit() -> None:
     code = program(b"](" + b"G\x40\x04\x00\x00\x00\x00\x00\x00" * 1000 + b"e")
     assert len(decode(code, no_tensor, room=100_000)) == 1000
     assert "far more memory" in refusal(code, room=20_000)
 
 
-def test_a_key_that_comes_again_takes_no_more_memory() -> None:
+def test_repeated_keys_share_memory() -> None:
     first, second = decode(program(b"](" + text("epoch") + text("epoch") + b"e"), no_tensor)
     assert first is second

@@ -14,7 +14,7 @@ from n2n_cli.checkpoints.pth.limits import Refused
 from n2n_cli.checkpoints.pth.names import StorageRef
 from n2n_cli.checkpoints.pth.program import decode
 from n2n_cli.nn.functional import Array
-from tests.checkpoints.pth.programs import no_tensor, refusal
+from tests.checkpoints.pth.programs import TORCH_OPCODES, no_tensor, refusal
 from tests.pickles import (
     HOOKS,
     call,
@@ -30,16 +30,7 @@ from tests.pickles import (
     text,
 )
 
-# What torch.load(weights_only=True) knows: torch/_weights_only_unpickler.py.
-TORCH_OPCODES = {
-    *("PROTO", "STOP", "GLOBAL", "NEWOBJ", "REDUCE", "BUILD", "APPEND", "APPENDS", "SETITEM", "SETITEMS", "MARK"),
-    *("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_TUPLE", "EMPTY_LIST", "EMPTY_DICT", "EMPTY_SET", "NONE"),
-    *("NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING"),
-    *("BINPERSID", "BINGET", "LONG_BINGET", "BINPUT", "LONG_BINPUT"),
-}
-
-
-# Reading what others write
+# Programs of other writers
 
 
 @pytest.mark.parametrize(
@@ -74,17 +65,17 @@ TORCH_OPCODES = {
     ],
     ids=repr,
 )
-def test_each_opcode(body: bytes, wanted: Any) -> None:
+def test_each_opcode_is_decoded(body: bytes, wanted: Any) -> None:
     check_same(decode(program(body), no_tensor), wanted)
 
 
-def test_a_tensor_that_is_kept_is_one_array() -> None:
+def test_recalled_tensor_is_the_same_array() -> None:
     body = tensor(6, (2, 3), (3, 1)) + keep(1) + recall(1) + b"\x86"
     first, second = decode(program(body), lambda *_: np.zeros(1))
     assert first is second
 
 
-def test_a_parameter_is_its_tensor() -> None:
+def test_parameter_is_read_as_its_tensor() -> None:
     array = np.zeros(1)
     body = call("torch._utils _rebuild_parameter", tensor(1, (1,), (1,)), b"\x88", HOOKS)
     assert decode(program(body), lambda *_: array) is array
@@ -93,7 +84,7 @@ def test_a_parameter_is_its_tensor() -> None:
 
 
 @pytest.mark.parametrize(("kind", "itemsize"), [("uint16", 2), ("uint32", 4), ("uint64", 8)])
-def test_an_untyped_storage_counts_bytes(kind: str, itemsize: int) -> None:
+def test_untyped_storage_is_measured_in_bytes(kind: str, itemsize: int) -> None:
     asked: list[Any] = []
 
     def answer(*question: Any) -> Array:
@@ -107,11 +98,11 @@ def test_an_untyped_storage_counts_bytes(kind: str, itemsize: int) -> None:
     assert asked == [(StorageRef("0", f"u{itemsize}", 6), 1, (2,), (2,))]
 
 
-# Refusing
+# Refusals
 
 
 class MakesAFolder:
-    """What it is read back as is a call of `os.mkdir`."""
+    """Pickled as a call of `os.mkdir`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -121,7 +112,7 @@ class MakesAFolder:
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_nothing_is_run(tmp_path: Path, protocol: int) -> None:
+def test_program_is_not_run(tmp_path: Path, protocol: int) -> None:
     code = pickle.dumps([MakesAFolder(tmp_path / "made")], protocol)
     message = refusal(code)
     assert not (tmp_path / "made").exists()
@@ -155,7 +146,7 @@ def test_nothing_is_run(tmp_path: Path, protocol: int) -> None:
         "n2n_cli.checkpoints.file write_checkpoint",
     ],
 )
-def test_any_other_name_is_refused_and_told(name: str) -> None:
+def test_other_names_are_refused_and_named(name: str) -> None:
     assert f"asks for `{name.replace(' ', '.')}`" in refusal(program(call(name, text("echo"))))
 
 
@@ -163,8 +154,8 @@ KNOWN_OPCODES = {opcode.code.encode("latin-1") for opcode in pickletools.opcodes
 
 
 @pytest.mark.parametrize("opcode", sorted({bytes([i]) for i in range(256)} - KNOWN_OPCODES | {b"\x81", b"\x8f"}))
-def test_any_other_opcode_is_refused_and_told(opcode: bytes) -> None:
-    """STACK_GLOBAL, INST, OBJ, NEWOBJ, EXT1, FRAME, MEMOIZE, DUP, bytes, sets and what no machine knows."""
+def test_other_opcodes_are_refused_and_named(opcode: bytes) -> None:
+    """STACK_GLOBAL, INST, OBJ, NEWOBJ, EXT1, FRAME, MEMOIZE, DUP, bytes, sets and undefined opcodes."""
     message = refusal(program(text("os") + text("system") + opcode + b"os\nsystem\n)R"))
     assert f"opcode 0x{opcode.hex()}" in message
 
@@ -175,7 +166,7 @@ def test_other_protocols_are_refused(version: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         (b"", "does not end where it should"),
         (b"NN", "does not end where it should"),
@@ -226,8 +217,8 @@ def test_other_protocols_are_refused(version: int) -> None:
     ],
     ids=repr,
 )
-def test_a_malformed_program_is_refused(body: bytes, told: str) -> None:
-    assert told in refusal(program(body))
+def test_malformed_program_is_refused(body: bytes, message: str) -> None:
+    assert message in refusal(program(body))
 
 
 @pytest.mark.parametrize(
@@ -248,16 +239,16 @@ def test_a_malformed_program_is_refused(body: bytes, told: str) -> None:
     ],
     ids=repr,
 )
-def test_a_storage_is_named_as_torch_names_it(pid: bytes) -> None:
+def test_storage_named_otherwise_than_by_torch_is_refused(pid: bytes) -> None:
     assert "names a storage in a way that PyTorch does not" in refusal(program(pid + b"Q"))
 
 
-def test_a_storage_of_another_class() -> None:
+def test_storage_of_another_class_is_refused() -> None:
     assert "a storage of type `OrderedDict`" in refusal(program(storage(1, "collections OrderedDict")))
 
 
 @pytest.mark.parametrize(
-    ("layout", "told"),
+    ("layout", "message"),
     [
         ((number(-1), numbers((1,)), numbers((1,))), "not a natural number"),
         ((number(0), numbers((-1,)), numbers((1,))), "not a natural number"),
@@ -275,12 +266,12 @@ def test_a_storage_of_another_class() -> None:
     ],
     ids=repr,
 )
-def test_a_layout_that_is_none(layout: tuple[bytes, ...], told: str) -> None:
+def test_invalid_layout_is_refused(layout: tuple[bytes, ...], message: str) -> None:
     body = call("torch._utils _rebuild_tensor_v2", storage(1), *layout, b"\x89", HOOKS)
-    assert told in refusal(program(body))
+    assert message in refusal(program(body))
 
 
-def test_a_sign_or_conjugate_left_to_do_is_refused() -> None:
+def test_lazy_conjugate_is_refused() -> None:
     flag = b"}" + text("conj") + b"\x88s"
     assert "`resolve_conj()`" in refusal(
         program(tensor(1, (1,), (1,), kind="torch ComplexFloatStorage", metadata=flag))
@@ -290,17 +281,17 @@ def test_a_sign_or_conjugate_left_to_do_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "told"),
+    ("dtype", "message"),
     [("float8_e5m2", "asks for `torch.float8_e5m2`"), ("FloatStorage", "_rebuild_tensor_v3` in a way")],
 )
-def test_an_untyped_storage_of_another_type(dtype: str, told: str) -> None:
+def test_untyped_storage_of_another_type_is_refused(dtype: str, message: str) -> None:
     ref = storage(4, "torch.storage UntypedStorage")
     layout = number(0), numbers((1,)), numbers((1,)), b"\x89", HOOKS
     body = call("torch._utils _rebuild_tensor_v3", ref, *layout, f"ctorch\n{dtype}\n".encode())
-    assert told in refusal(program(body))
+    assert message in refusal(program(body))
 
 
-def test_a_program_that_is_cut_off_is_refused() -> None:
+def test_truncated_program_is_refused() -> None:
     code, _ = encode({"a": [1, 2.5, "text", 2**40], 3: (None, True), "w": np.zeros((2, 3))})
     assert decode(code, lambda *_: np.zeros(1))
     for length in range(len(code)):

@@ -22,7 +22,7 @@ from tests.pickles import check_same, tensor, torch_file
 
 @some_examples
 @given(trees)
-def test_a_tree_comes_back(folder: Path, tree: Any) -> None:
+def test_tree_round_trip(folder: Path, tree: Any) -> None:
     write_checkpoint(folder / "a.pth", tree)
     found = read_checkpoint(folder / "a.pth")
     check_same(found, as_read(tree))
@@ -33,7 +33,7 @@ def test_a_tree_comes_back(folder: Path, tree: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_each_element_type_comes_back(tmp_path: Path, dtype: str) -> None:
+def test_element_type_round_trip(tmp_path: Path, dtype: str) -> None:
     array = np.array([[0, 1, 1], [1, 0, 1]]).astype(dtype)
     tree = [array, array.T, array[:, ::2], array[0, 1], array.astype(array.dtype.newbyteorder(">"))[1:]]
     tree = [np.asarray(part) for part in tree]
@@ -43,7 +43,7 @@ def test_each_element_type_comes_back(tmp_path: Path, dtype: str) -> None:
 
 @some_examples
 @given(trees)
-def test_equal_trees_make_equal_bytes(folder: Path, tree: Any) -> None:
+def test_equal_trees_give_equal_bytes(folder: Path, tree: Any) -> None:
     write_checkpoint(folder / "one.pth", tree)
     write_checkpoint(str(folder / "other name"), as_read(tree))
     assert (folder / "one.pth").read_bytes() == (folder / "other name").read_bytes()

@@ -23,7 +23,7 @@ from tests.pickles import HOOKS, call, check_same, number, numbers, storage, ten
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "reason"),
     [
         (tensor(3, (3,), (1,)), "has 8 bytes for 3 elements of 4"),
         (tensor(1, (1,), (1,)), "has 8 bytes for 1 elements of 4"),
@@ -52,7 +52,7 @@ from tests.pickles import HOOKS, call, check_same, number, numbers, storage, ten
     ],
     ids=lambda part: part if isinstance(part, str) else "",
 )
-def test_a_tensor_that_lies_is_refused_before_memory_is_spent(tmp_path: Path, body: bytes, told: str) -> None:
+def test_inconsistent_tensor_is_refused_before_memory_is_allocated(tmp_path: Path, body: bytes, reason: str) -> None:
     path = tmp_path / "a.pth"
     path.write_bytes(torch_file(body, DATA))
     tracemalloc.start()
@@ -61,7 +61,7 @@ def test_a_tensor_that_lies_is_refused_before_memory_is_spent(tmp_path: Path, bo
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert told in message
+    assert reason in message
     assert peak < 100_000_000
 
 
@@ -69,7 +69,7 @@ def test_a_tensor_that_lies_is_refused_before_memory_is_spent(tmp_path: Path, bo
     ("size", "stride", "offset"),
     [((2,), (1,), 0), ((1,), (5,), 1), ((2, 2), (0, 1), 0), ((), (), 1), ((0,), (9,), 9), ((1,), (2**61,), 1)],
 )
-def test_a_tensor_within_its_storage_is_read(
+def test_tensor_within_its_storage_is_read(
     tmp_path: Path, size: tuple[int, ...], stride: tuple[int, ...], offset: int
 ) -> None:
     found = read_bytes(torch_file(tensor(2, size, stride, offset=offset), DATA), tmp_path)
@@ -79,13 +79,13 @@ def test_a_tensor_within_its_storage_is_read(
     check_same(found, wanted)
 
 
-def test_truth_values_are_0_or_1(tmp_path: Path) -> None:
+def test_booleans_must_be_0_or_1(tmp_path: Path) -> None:
     body = tensor(2, (2,), (1,), kind="torch BoolStorage")
     check_same(read_bytes(torch_file(body, b"\x00\x01"), tmp_path), np.array([False, True]))
     assert "neither 0 nor 1" in refusal_of(torch_file(body, b"\x00\x02"), tmp_path)
 
 
-def test_a_part_does_not_keep_its_whole_storage_in_memory(tmp_path: Path) -> None:
+def test_view_of_a_storage_is_copied(tmp_path: Path) -> None:
     found = read_bytes(torch_file(tensor(1000, (2,), (1,)), bytes(4000)), tmp_path)
     assert found.base is None
 
@@ -93,7 +93,7 @@ def test_a_part_does_not_keep_its_whole_storage_in_memory(tmp_path: Path) -> Non
 # Memory
 
 
-def test_small_elements_are_not_taken_for_large_ones(tmp_path: Path) -> None:
+def test_memory_limit_counts_the_element_size(tmp_path: Path) -> None:
     """A file of bytes (the course's pairs) needs as much memory as it has bytes."""
     stored = np.arange(200_000, dtype="u1")
     content = torch_file(tensor(200_000, (200_000,), (1,), kind="torch ByteStorage"), stored.tobytes())
@@ -108,7 +108,7 @@ def test_small_elements_are_not_taken_for_large_ones(tmp_path: Path) -> None:
             tensors.check(ref, 0, (10_000,), (0,))
 
 
-def test_the_number_of_storages_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_of_storages_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     body = b"](" + tensor(2, (2,), (1,)) + tensor(2, (2,), (1,), key="1") + tensor(2, (2,), (1,)) + b"e"
     monkeypatch.setattr(limits, "MAX_STORAGES", 2)
     check_same(read_bytes(torch_file(body, DATA, DATA), tmp_path), [floats(1, 2)] * 3)
@@ -116,8 +116,8 @@ def test_the_number_of_storages_has_a_limit(tmp_path: Path, monkeypatch: pytest.
     assert "more than 1 storages" in refusal_of(torch_file(body, DATA, DATA), tmp_path)
 
 
-def test_a_storage_is_in_memory_no_longer_than_it_is_needed(tmp_path: Path) -> None:
-    """Ten storages of 1 MB, each turned into another order: ten results and one storage."""
+def test_storages_are_freed_after_use(tmp_path: Path) -> None:
+    """Read ten storages of 1 MB in another memory order: ten results and one storage in memory."""
     many = b"](" + b"".join(tensor(250_000, (500, 500), (1, 500), key=str(i)) for i in range(10)) + b"e"
     path = tmp_path / "a.pth"
     path.write_bytes(torch_file(many, *[bytes(1_000_000)] * 10))
@@ -131,8 +131,8 @@ def test_a_storage_is_in_memory_no_longer_than_it_is_needed(tmp_path: Path) -> N
     assert peak < 14_000_000
 
 
-def test_the_last_tensor_of_a_storage_is_the_storage_itself(tmp_path: Path) -> None:
-    """Read without a copy: 8 MB take no more than that and a part that is being read."""
+def test_contiguous_tensor_is_read_without_a_copy(tmp_path: Path) -> None:
+    """Reading without a copy takes the 8 MB of the tensor and a chunk of the file."""
     path = tmp_path / "a.pth"
     path.write_bytes(torch_file(tensor(2_000_000, (1000, 2000), (2000, 1)), bytes(8_000_000)))
     tracemalloc.start()

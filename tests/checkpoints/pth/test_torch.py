@@ -12,7 +12,6 @@ from hypothesis import given
 
 from n2n_cli.checkpoints.file import read_checkpoint, write_checkpoint
 from n2n_cli.errors import CheckpointError
-from n2n_cli.nn import Conv2d, ReLU, Sequential
 from tests.checkpoints.pth.files import (
     DTYPES,
     GOLDEN,
@@ -29,11 +28,11 @@ from tests.nn.cases import some_examples
 from tests.pickles import archive, check_same, number, program, tensor, torch_file
 
 
-def test_a_file_of_torch_is_read_where_torch_is_absent(tmp_path: Path) -> None:
+def test_torch_file_is_read_without_torch(tmp_path: Path) -> None:
     check_same(read_bytes(zlib.decompress(base64.b64decode(GOLDEN)), tmp_path), golden_tree())
 
 
-def test_a_file_of_a_machine_of_the_other_byte_order(tmp_path: Path) -> None:
+def test_big_endian_file_is_read(tmp_path: Path) -> None:
     parts = [
         (tensor(2, (2,), (1,), key="0"), np.array([1.5, -2], ">f4"), floats(1.5, -2)),
         (tensor(1, (), (), kind="torch LongStorage", key="1"), np.array(-3, ">i8"), np.array(-3)),
@@ -48,7 +47,7 @@ def test_a_file_of_a_machine_of_the_other_byte_order(tmp_path: Path) -> None:
     check_same(read_bytes(content, tmp_path), tuple(wanted for _, _, wanted in parts))
 
 
-def test_without_a_byte_order_a_file_is_little_endian(tmp_path: Path) -> None:
+def test_byte_order_defaults_to_little_endian(tmp_path: Path) -> None:
     content = archive(
         ("any name/data.pkl", program(tensor(1, (1,), (1,)))),
         ("any name/version", b"3"),
@@ -58,7 +57,7 @@ def test_without_a_byte_order_a_file_is_little_endian(tmp_path: Path) -> None:
 
 
 @pytest.mark.torch
-def test_torch_opens_ours(torch: Any, tmp_path: Path) -> None:
+def test_torch_reads_a_file_of_n2n(torch: Any, tmp_path: Path) -> None:
     values = np.arange(24).reshape(2, 3, 4)
     tree = {
         "model": {dtype: (values % 2).astype(dtype) for dtype in DTYPES},
@@ -80,13 +79,13 @@ def test_torch_opens_ours(torch: Any, tmp_path: Path) -> None:
 @pytest.mark.torch
 @some_examples
 @given(tree=trees)
-def test_torch_opens_any_of_ours(torch: Any, folder: Path, tree: Any) -> None:
+def test_torch_reads_random_trees_of_n2n(torch: Any, folder: Path, tree: Any) -> None:
     write_checkpoint(folder / "a.pth", tree)
     check_same(numpy_of(torch, torch.load(folder / "a.pth", weights_only=True)), as_read(tree))
 
 
 def numpy_of(torch: Any, tree: Any) -> Any:
-    """What torch read, its tensors as arrays; that they are plain leaf tensors is checked."""
+    """The tree with arrays for its tensors, which must be plain leaf tensors."""
     match tree:
         case dict():
             return {key: numpy_of(torch, value) for key, value in tree.items()}
@@ -98,16 +97,6 @@ def numpy_of(torch: Any, tree: Any) -> Any:
             assert tree.device.type == "cpu"
             return tree.numpy()
     return tree
-
-
-@pytest.mark.torch
-def test_weights_go_to_torch_and_back(torch: Any, tmp_path: Path, rng: np.random.Generator) -> None:
-    ours = Sequential(Conv2d(3, 4, (3, 2), rng=rng), ReLU(), Conv2d(4, 1, 1, bias=False, rng=rng))
-    theirs = torch.nn.Sequential(torch.nn.Conv2d(3, 4, (3, 2)), torch.nn.ReLU(), torch.nn.Conv2d(4, 1, 1, bias=False))
-    write_checkpoint(tmp_path / "ours.pth", {"model": ours.state_dict()})
-    theirs.load_state_dict(torch.load(tmp_path / "ours.pth", weights_only=True)["model"])
-    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
-    check_same(read_checkpoint(tmp_path / "theirs.pth"), ours.state_dict())
 
 
 def views(torch: Any) -> Any:
@@ -145,7 +134,7 @@ TORCH_TREES: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.torch
 @pytest.mark.parametrize("name", TORCH_TREES)
-def test_ours_opens_what_torch_saves(torch: Any, tmp_path: Path, name: str) -> None:
+def test_n2n_reads_a_file_of_torch(torch: Any, tmp_path: Path, name: str) -> None:
     tree = TORCH_TREES[name](torch)
     torch.save(tree, tmp_path / "a.pth")
     found = read_checkpoint(tmp_path / "a.pth")
@@ -196,7 +185,7 @@ def test_bfloat16_becomes_float32(torch: Any, tmp_path: Path, view: str) -> None
     ],
     ids=["conjugate", "negative", "module", "sparse", "float8", "numpy", "function"],
 )
-def test_what_torch_saves_beyond_tensors_is_refused(
+def test_torch_objects_other_than_tensors_are_refused(
     torch: Any, tmp_path: Path, make: Callable[[Any], Any], named: str
 ) -> None:
     torch.save({"a": make(torch)}, tmp_path / "a.pth")
@@ -204,7 +193,7 @@ def test_what_torch_saves_beyond_tensors_is_refused(
 
 
 @pytest.mark.torch
-def test_the_format_of_before_2020_has_a_way_to_convert_it(torch: Any, tmp_path: Path) -> None:
+def test_hint_converts_the_format_of_before_2020(torch: Any, tmp_path: Path) -> None:
     old, new = tmp_path / "old.pth", tmp_path / "new.pth"
     torch.save({"a": torch.ones(2)}, old, _use_new_zipfile_serialization=False)
     with pytest.raises(CheckpointError, match="before 2020") as caught:
@@ -215,6 +204,6 @@ def test_the_format_of_before_2020_has_a_way_to_convert_it(torch: Any, tmp_path:
     check_same(read_checkpoint(new), {"a": floats(1, 1)})
 
 
-def test_the_format_of_before_2020_is_known_without_torch(tmp_path: Path) -> None:
+def test_format_of_before_2020_is_recognised_without_torch(tmp_path: Path) -> None:
     magic = program(number(0x1950A86A20F9469CFC6C))
     assert "before 2020" in refusal_of(magic + program(b"M\xe9\x03"), tmp_path)

@@ -15,7 +15,7 @@ from tests.cli import Terminal, lines_of, on_a_terminal, photo, workplace
 from tests.cli.clock import Clock
 
 REDRAWN = 0.25
-"""Seconds in which a bar is drawn again: it is ten times a second."""
+"""Seconds within which a bar is drawn again: it is drawn ten times a second."""
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
 
 
-def test_the_bar_counts_pictures_and_parts() -> None:
+def test_bar_counts_pictures_and_parts() -> None:
     with redirect_stderr(Terminal()) as terminal, Bar(4, delay=0) as shown:
         shown.begin("a.png")
         shown.advance(1)
@@ -39,7 +39,7 @@ def test_the_bar_counts_pictures_and_parts() -> None:
     assert "38%" in text  # 1.5 of 4
 
 
-def test_work_shorter_than_the_delay_has_no_bar() -> None:
+def test_work_shorter_than_the_delay_shows_no_bar() -> None:
     with redirect_stderr(Terminal()) as terminal, Bar(1, delay=1000) as shown:
         shown.begin("a.png")
         shown.advance(1)
@@ -47,7 +47,7 @@ def test_work_shorter_than_the_delay_has_no_bar() -> None:
     assert terminal.getvalue() == ""
 
 
-def test_results_are_not_drawn_with_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
+def test_stdout_is_not_redirected_through_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
     with redirect_stderr(Terminal()) as terminal, Bar(4, delay=0) as shown:
         shown.begin("a.png")
         shown.advance(0.5)
@@ -58,7 +58,7 @@ def test_results_are_not_drawn_with_the_bar(capsys: pytest.CaptureFixture[str]) 
     assert "news" in terminal.getvalue()
 
 
-def test_without_a_terminal_there_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_replace_the_bar_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     with redirect_stderr(io.StringIO()) as log, Bar(4) as shown:
         for i in range(4):
@@ -74,7 +74,7 @@ def test_without_a_terminal_there_are_lines(monkeypatch: pytest.MonkeyPatch) -> 
     ]
 
 
-def test_the_bar_goes_away_with_an_error() -> None:
+def test_bar_ends_after_an_error() -> None:
     def work() -> None:
         with Bar(4, delay=0) as shown:
             shown.begin("a.png")
@@ -89,7 +89,7 @@ def test_the_bar_goes_away_with_an_error() -> None:
     assert before.rindex("\x1b[?25h") > before.rindex("a.png")  # the cursor is back
 
 
-def test_the_bar_shows_all_pictures_of_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bar_shows_all_pictures_of_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     workplace(tmp_path)
     Path("out").mkdir()

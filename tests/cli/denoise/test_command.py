@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("here")
 
 
 @pytest.mark.parametrize("shape", [(24, 20, 3), (1, 1, 3), (7, 13, 3), (9, 11)], ids=str)
-def test_the_picture_that_comes_out_is_the_models(shape: tuple[int, ...], here: Path) -> None:
+def test_output_is_the_prediction_of_the_model(shape: tuple[int, ...], here: Path) -> None:
     source = photo(here / "in.png", shape)
     answer = n2n("denoise", *MODEL, "in.png", "out.png")
     assert answer == (0, "", "model: tiny.pth\n")
@@ -41,7 +41,7 @@ def test_the_picture_that_comes_out_is_the_models(shape: tuple[int, ...], here: 
     assert (got != pixels.reshape(shape)).any()
 
 
-def test_an_ensemble_is_the_mean_of_eight() -> None:
+def test_ensemble_averages_eight_orientations() -> None:
     assert n2n("denoise", *MODEL, "photos/0.png", "alone.png").code == 0
     assert n2n("denoise", *MODEL, "--ensemble", "photos/0.png", "eight.png").code == 0
     model, pixels = Model.from_checkpoint("tiny.pth"), np.asarray(Image.open("photos/0.png")) / np.float32(255)
@@ -54,12 +54,12 @@ def test_an_ensemble_is_the_mean_of_eight() -> None:
     assert (code, message) == (2, "`--ensemble` and `--self` cannot be used together")
 
 
-def test_quiet_and_the_ending_of_the_name() -> None:
+def test_quiet_prints_nothing_and_ending_chooses_the_format() -> None:
     assert n2n("-q", "denoise", *MODEL, "photos/0.png", "out.JPG") == (0, "", "")
     assert Path("out.JPG").read_bytes().startswith(b"\xff\xd8\xff")
 
 
-def test_the_newest_run_is_used_and_named() -> None:
+def test_newest_run_is_the_default_model() -> None:
     for i, run in enumerate(("old", "new")):
         Path(f"runs/{run}").mkdir(parents=True)
         for name in ("last.pth", "best.pth"):
@@ -68,7 +68,7 @@ def test_the_newest_run_is_used_and_named() -> None:
     assert n2n("denoise", "photos/0.png", "out.png") == (0, "", "model: runs/new/best.pth\n")
 
 
-def test_a_trial_that_does_not_denoise_is_not_used_by_default() -> None:
+def test_run_that_does_not_denoise_is_not_used_by_default() -> None:
     trained = n2n("train", "--config", "tiny.toml", "--epochs", "1", "--lr", "1e-6")
     assert trained.code == 0
     assert "`n2n denoise` will not use it by default" in trained.err
@@ -119,7 +119,7 @@ def test_the_report_and_the_manifest_name_the_chosen_model() -> None:
     assert answer.err.startswith(f"model: {record['model']}, for ")
 
 
-def test_without_any_model_the_command_that_makes_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hint_names_train_if_there_is_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("n2n_cli.models.choice.bundled_models", dict)
     code, message, hint = failure("denoise", "photos/0.png", "out.png")
     assert code == 1
@@ -127,13 +127,13 @@ def test_without_any_model_the_command_that_makes_one_is_named(monkeypatch: pyte
     assert "`n2n train`" in hint
 
 
-def test_what_reading_changed_is_told(here: Path) -> None:
+def test_changes_made_by_reading_are_noted(here: Path) -> None:
     Image.open(photo(here / "a\nb.png")).convert("P").save("a\nb.png")
     answer = n2n("denoise", *MODEL, "a\nb.png", "out.png")
     assert answer == (0, "", "model: tiny.pth\na\\nb.png: its palette became plain colours\n")
 
 
-def test_a_file_of_many_pages_gets_one_line() -> None:
+def test_same_note_of_many_pages_is_printed_once() -> None:
     stored = Stored("TIFF", (Part(330, bytes(4), 4), Part(65000, b"\1", 7)))
     pages = [Picture(np.full((2, 3, 3), level, np.uint8), None, {"stored": stored}) for level in range(30)]
     write_pages("in.tif", pages)
@@ -145,7 +145,7 @@ def test_a_file_of_many_pages_gets_one_line() -> None:
     assert answer == (0, "", f"model: tiny.pth\none{line[2:]}; PNG cannot hold its tag 65000\n")
 
 
-def test_names_that_are_no_text() -> None:
+def test_names_that_are_not_utf8_are_accepted() -> None:
     source, target = "in\udcff\n.png", "out\udcfe\n.png"
     Path("photos/0.png").rename(source)
     assert n2n("denoise", *MODEL, source, target).code == 0
@@ -153,13 +153,7 @@ def test_names_that_are_no_text() -> None:
     assert failure("denoise", *MODEL, "no\udcff\n.png", target)[1] == r"there is no file `no\udcff\n.png`"
 
 
-def test_a_folder_as_output_gets_the_name_of_the_input() -> None:
-    Path("out").mkdir()
-    assert n2n("denoise", *MODEL, "photos/0.png", "out").code == 0
-    assert [path.name for path in Path("out").iterdir()] == ["0.png"]
-
-
-def test_an_old_output_is_replaced_and_the_input_where_it_is_asked_for() -> None:
+def test_old_output_is_replaced_and_the_input_only_with_in_place() -> None:
     before = Path("photos/0.png").read_bytes()
     assert n2n("denoise", *MODEL, "photos/0.png", "old.png").code == 0
     assert n2n("denoise", *MODEL, "photos/1.png", "old.png").code == 0
@@ -181,25 +175,18 @@ def test_an_old_output_is_replaced_and_the_input_where_it_is_asked_for() -> None
         ("x" * 300 + ".png", f"`{'x' * 300}.png`: File name too long", "`n2n --debug ...` shows where"),
     ],
 )  # fmt: skip
-def test_an_output_that_cannot_be_is_reported_before_any_work(target: str, message: str, hint: str) -> None:
+def test_output_that_cannot_be_written_is_reported_before_any_work(target: str, message: str, hint: str) -> None:
     Path("tiny.pth").write_text("no model")
     Path("photos/0.png").write_text("no picture")
-    code, *told = failure("denoise", *MODEL, "photos/0.png", target)
-    assert (code, told[0]) == (1, message)
-    assert told[1].startswith(hint)
-
-
-def test_a_folder_that_may_not_be_written_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.access", lambda path, mode: not (Path(path) == Path("photos") and mode == os.W_OK))
-    code, message, _ = failure("denoise", *MODEL, "photos/0.png", "photos/out.png")
-    assert (code, message) == (1, "`photos/out.png` cannot be written: no permission to write in `photos`")
+    code, got, got_hint = failure("denoise", *MODEL, "photos/0.png", target)
+    assert (code, got) == (1, message)
+    assert got_hint.startswith(hint)
 
 
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
         (["missing.png", "out.png"], 1, "there is no file `missing.png`"),
-        (["photos", "out.png"], 2, "OUT, the last name, is `out.png`, a picture's name; the outputs of several"),
         (["tiny.toml", "out.png"], 1, "`tiny.toml` is not a whole PNG, JPEG, TIFF, WebP, BMP, FITS or MRC picture"),
         (["photos/0.png", "out.png", "--model", "missing.pth"], 1, "there is no checkpoint `missing.pth`"),
         (["photos/0.png", "out.png", "--model", "tiny.toml"], 1, "`tiny.toml` is not a checkpoint"),
@@ -208,21 +195,21 @@ def test_a_folder_that_may_not_be_written_in(monkeypatch: pytest.MonkeyPatch) ->
         (["photos/0.png", "out.png", *MODEL, "--config", "missing"], 2, "there is no configuration `missing`"),
     ],
 )
-def test_what_is_refused(words: list[str], code: int, message: str) -> None:
+def test_unusable_inputs_and_models_are_refused(words: list[str], code: int, message: str) -> None:
     got = failure("denoise", *words)
     assert got[0] == code
     assert message in got[1]
     assert not Path("out.png").exists()
 
 
-def test_a_failure_leaves_the_old_output() -> None:
+def test_failure_keeps_the_old_output() -> None:
     Path("out.png").write_text("old")
     assert failure("denoise", *MODEL, "photos/0.png", "out.png", "--max-memory", "99MB")[0] == 1
     assert Path("out.png").read_text() == "old"
     assert not [path for path in Path().iterdir() if re.search(r"tmp$", path.name)]
 
 
-def test_a_trained_model_makes_a_noisy_photo_better() -> None:
+def test_trained_model_denoises_a_photo() -> None:
     assert load_config("tiny.toml").data.noise == "gaussian:25"
     clean = np.asarray(Image.open("photos/0.png"), dtype=float)
     noisy = np.clip(clean + np.random.default_rng(0).normal(0, 25, clean.shape), 0, 255)
@@ -237,14 +224,14 @@ def test_a_trained_model_makes_a_noisy_photo_better() -> None:
 # Memory
 
 
-def test_smaller_tiles_give_the_same_picture(here: Path) -> None:
+def test_smaller_tiles_give_the_same_output(here: Path) -> None:
     photo(here / "in.png", (300, 400, 3))
     for name, more in (("a.png", []), ("b.png", ["--max-memory", "103MB"])):
         assert n2n("denoise", *MODEL, "in.png", name, *more, "--threads", "1").code == 0
     assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
 
 
-def test_too_little_memory_for_the_picture() -> None:
+def test_too_little_memory_is_reported_with_the_need() -> None:
     code, message, hint = failure("denoise", *MODEL, "photos/0.png", "out.png", "--max-memory", "99MB")
     assert code == 1
     assert re.fullmatch(r"99 MB are too little for this picture; at least 10\d MB are needed", message)
@@ -254,7 +241,7 @@ def test_too_little_memory_for_the_picture() -> None:
 # Many pictures
 
 
-def test_a_folder_with_a_bad_picture_and_a_manifest(here: Path) -> None:
+def test_folder_with_a_bad_picture_denoises_the_rest_and_fills_the_manifest(here: Path) -> None:
     (here / "photos" / "bad.png").write_bytes(b"no picture")
     Path("out").mkdir()
     answer = n2n("denoise", *MODEL, "photos", "out", "--manifest", "done.jsonl", "--suffix", "_clean")
@@ -270,7 +257,7 @@ def test_a_folder_with_a_bad_picture_and_a_manifest(here: Path) -> None:
     assert "0 pictures denoised, 3 skipped" in again.err
 
 
-def test_a_tree_keeps_its_folders_and_shards_are_parts(here: Path) -> None:
+def test_shards_denoise_all_of_a_tree_and_keep_its_folders(here: Path) -> None:
     for i in range(5):
         photo(here / "tree" / f"{i % 2}" / f"{i}.png", seed=i)
     Path("out").mkdir()
@@ -284,7 +271,7 @@ def test_a_tree_keeps_its_folders_and_shards_are_parts(here: Path) -> None:
     assert len(plan) == 5
 
 
-def test_a_pipe_of_pictures(here: Path) -> None:
+def test_stdin_is_denoised_to_stdout(here: Path) -> None:
     command = [*N2N, "denoise", *MODEL, "-", "-"]
     data = Path("photos/0.png").read_bytes()
     done = subprocess.run(command, input=data, capture_output=True, check=True, env=environment())
@@ -297,17 +284,8 @@ def test_a_pipe_of_pictures(here: Path) -> None:
     assert b"error: `stdin` is not a whole PNG" in bad.stderr
 
 
-def test_strength_zero_is_the_picture_and_the_report_tells_the_noise(here: Path) -> None:
-    photo(here / "in.png", (64, 64, 3))
-    answer = n2n("denoise", *MODEL, "in.png", "out.png", "--strength", "0", "--report")
-    name, before, after, _ = answer.out.rstrip().split("\t")
-    assert name == "in.png"
-    assert before == after
-    assert np.array_equal(np.asarray(Image.open("in.png")), np.asarray(Image.open("out.png")))
-
-
 @pytest.mark.parametrize("words", [("a.heic", "out.png"), ("a.heic", "out"), ("a.heic", "photos/0.png", "out")])
-def test_a_picture_of_another_kind_is_named_whatever_its_output(words: tuple[str, ...]) -> None:
+def test_unsupported_kind_of_picture_is_named_for_any_output(words: tuple[str, ...]) -> None:
     Path("a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
     Path("out").mkdir(exist_ok=True)
     answer = n2n("denoise", "--model", "tiny.pth", *words)
@@ -316,7 +294,7 @@ def test_a_picture_of_another_kind_is_named_whatever_its_output(words: tuple[str
     assert "hint: export it as 16-bit TIFF or as PNG\n" in answer.err or len(words) > 2
 
 
-def test_outputs_of_a_private_picture_are_private(here: Path) -> None:
+def test_output_has_the_permissions_of_its_input(here: Path) -> None:
     (here / "private.png").write_bytes((here / "photos" / "0.png").read_bytes())
     (here / "private.png").chmod(0o600)
     (here / "tiny.pth").chmod(0o640)
@@ -337,7 +315,7 @@ def test_outputs_of_a_private_picture_are_private(here: Path) -> None:
     assert (here / "piped.png").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_file_system_without_permissions_is_noted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_system_without_permissions_is_noted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object) -> None:
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 

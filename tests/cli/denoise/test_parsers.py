@@ -11,15 +11,12 @@ from PIL import Image
 
 from n2n_cli.nn.functional import Array
 from n2n_cli.single_image.learner import Effort
-from tests.cli import failure, n2n, photo, workplace
+from tests.cli import failure, n2n, photo
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    workplace(tmp_path)
+def short(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("n2n_cli.single_image.zero_shot.EFFORT", Effort(steps=4, every=2))
-    return tmp_path
 
 
 def pixels(name: str) -> Array:
@@ -40,20 +37,20 @@ def test_self_stands_anywhere(words: tuple[str, ...]) -> None:
     assert pixels("out.png").shape == pixels("photos/0.png").shape
 
 
-def test_behind_two_hyphens_it_is_a_picture() -> None:
+def test_self_behind_two_hyphens_is_a_picture() -> None:
     photo(Path("--self.png"))
     Path("--self.png").rename("--self")
     assert n2n("denoise", "--model", "tiny.pth", "--format", "png", "--", "--self", "out.png").code == 0
 
 
-def test_it_is_the_same_each_time_and_for_any_threads() -> None:
+def test_self_gives_the_same_output_each_time_and_for_any_threads() -> None:
     photo(Path("in.png"), (96, 80, 3))
     for name, threads in (("a.png", 1), ("b.png", 1), ("c.png", 2)):
         assert n2n("denoise", "--self", "--threads", str(threads), "in.png", name).code == 0
     assert Path("a.png").read_bytes() == Path("b.png").read_bytes() == Path("c.png").read_bytes()
 
 
-def test_a_folder_and_its_small_pictures() -> None:
+def test_too_small_pictures_of_a_folder_are_copied_with_a_note() -> None:
     photo(Path("photos/small.png"), (8, 30, 3))
     Path("out").mkdir()
     answer = n2n("denoise", "--self", "photos", "out")
@@ -86,14 +83,14 @@ def test_seconds_replace_the_number_of_steps() -> None:
         (("--pd", "5"), "`--pd` is '5', it must be a whole number from 1 to 4", "for example"),
     ],
 )
-def test_words_that_do_not_fit_together(words: tuple[str, ...], message: str, hint: str) -> None:
-    code, *told = failure("denoise", *words, "photos/0.png", "out.png")
-    assert (code, told[0]) == (2, message)
-    assert told[1].startswith(hint)
+def test_invalid_options_and_combinations_are_refused(words: tuple[str, ...], message: str, hint: str) -> None:
+    code, got, got_hint = failure("denoise", *words, "photos/0.png", "out.png")
+    assert (code, got) == (2, message)
+    assert got_hint.startswith(hint)
     assert not Path("out.png").exists()
 
 
-def test_pd_goes_with_every_denoiser() -> None:
+def test_pixel_shuffle_works_with_model_and_self() -> None:
     for i, words in enumerate((("--model", "tiny.pth"), ("--self",))):
         assert n2n("denoise", *words, "--pd", "2", "photos/0.png", f"{i}.png").code == 0
         assert pixels(f"{i}.png").shape == pixels("photos/0.png").shape

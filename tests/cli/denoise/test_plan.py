@@ -9,20 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli import N2N, environment, failure, n2n, photo, workplace
+from tests.cli import N2N, environment, failure, n2n, photo
 
 DENOISE = ("denoise", "--model", "tiny.pth")
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    workplace(tmp_path)
+def out(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("out").mkdir()
     for name in os.environ:
         if name.startswith(("SLURM_", "JOB_COMPLETION", "OMPI_", "PMI_")):
             monkeypatch.delenv(name)
-    return tmp_path
 
 
 def planned(*words: str) -> list[list[str]]:
@@ -45,23 +42,23 @@ def planned(*words: str) -> list[list[str]]:
     ],
     ids=str,
 )
-def test_what_goes_where(words: list[str], wanted: list[list[str]]) -> None:
+def test_dry_run_lists_the_output_of_each_input(words: list[str], wanted: list[list[str]]) -> None:
     assert planned(*words) == wanted
 
 
-def test_a_dry_run_touches_nothing() -> None:
+def test_dry_run_changes_no_file() -> None:
     Path("tiny.pth").write_text("no model")
     before = sorted(Path().rglob("*"))
     planned("photos", "out", "--manifest", "m.jsonl", "--report")
     assert sorted(Path().rglob("*")) == before
 
 
-def test_a_dry_run_leaves_out_what_would_be_skipped() -> None:
+def test_dry_run_leaves_out_existing_outputs_with_skip_existing() -> None:
     photo(Path("out/1.png"))
     assert [source for source, _ in planned("photos", "out", "--skip-existing")] == ["photos/0.png", "photos/2.png"]
 
 
-def test_names_that_are_no_text_are_whole_in_json() -> None:
+def test_names_that_are_not_utf8_are_exact_in_json() -> None:
     Path("photos/0.png").rename("photos/0\t\udcff\n.png")
     assert planned("photos", "out")[0] == ["photos/0\\t\\udcff\\n.png", "out/0\\t\\udcff\\n.png"]
     lines = n2n(*DENOISE, "photos", "out", "--dry-run", "--json").out.splitlines()
@@ -72,7 +69,6 @@ def test_names_that_are_no_text_are_whole_in_json() -> None:
     ("words", "code", "message"),
     [
         (["-", "photos/0.png", "out"], 2, "`-`, stdin, is one picture: it cannot stand among others"),
-        (["photos", "-"], 2, "only one picture can go to stdout"),
         (["photos", "photos", "--in-place", "--skip-existing"], 2, "`--in-place` and `--skip-existing` cannot be used"),
         (["photos/0.png", "photos/1.png", "-"], 2, "only one picture can go to stdout"),
         (["-", "out"], 1, "`out` is a folder, it must be a picture's name"),
@@ -86,7 +82,7 @@ def test_names_that_are_no_text_are_whole_in_json() -> None:
         (["photos", "photos/0.png", "out", "--shard", "0/2"], 2, "`--shard` is '0/2'"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_together(words: list[str], code: int, message: str) -> None:
+def test_arguments_that_do_not_fit_together_are_refused(words: list[str], code: int, message: str) -> None:
     got = failure(*DENOISE, *words)
     assert got[0] == code
     assert got[1].startswith(message)
@@ -118,12 +114,12 @@ def test_what_does_not_fit_together(words: list[str], code: int, message: str) -
         ),
     ],
 )
-def test_the_last_of_several_names_has_to_be_a_folder(words: list[str], message: str, hint: str) -> None:
+def test_output_of_several_pictures_must_be_a_folder(words: list[str], message: str, hint: str) -> None:
     assert failure(*DENOISE, *words) == (2, message, hint)
 
 
 @pytest.mark.parametrize("words", [["photos"], ["photos/0.png", "photos/1.png", "photos/2.png"]])
-def test_a_folder_for_several_outputs_is_made(words: list[str]) -> None:
+def test_missing_output_folder_is_made(words: list[str]) -> None:
     answer = n2n(*DENOISE, *words, "new/one/run.2")
     assert answer.code == 0
     assert "new folder: new/one/run.2\n" in answer.err
@@ -132,7 +128,7 @@ def test_a_folder_for_several_outputs_is_made(words: list[str]) -> None:
     assert Path("other/0.png").is_file()
 
 
-def test_a_dry_run_and_pictures_that_fail_make_no_folder() -> None:
+def test_dry_run_and_failed_pictures_make_no_folder() -> None:
     assert planned("photos", "new") == [[f"photos/{i}.png", f"new/{i}.png"] for i in range(3)]
     Path("photos/0.png").write_bytes(b"")
     assert n2n(*DENOISE, "photos", "new", "--pattern", "0.png").code == 1
@@ -140,7 +136,7 @@ def test_a_dry_run_and_pictures_that_fail_make_no_folder() -> None:
 
 
 def names_of_a_picture(path: Path) -> list[str]:
-    """A picture's name in other words, and other names that lead to it."""
+    """Other spellings of the path of a picture, and links to it."""
     Path("symbolic.png").symlink_to(path)
     Path("hard.png").hardlink_to(path)
     Path("linked").symlink_to(path.parent)
@@ -155,7 +151,7 @@ def names_of_a_picture(path: Path) -> list[str]:
     ]
 
 
-def test_no_name_of_an_input_is_an_output() -> None:
+def test_output_with_any_name_of_its_input_is_refused() -> None:
     before = Path("photos/0.png").read_bytes()
     for name in names_of_a_picture(Path("photos/0.png")):
         for words in ([], ["--dry-run"], ["--self"], ["--shard", "2/2"], ["-q"]):
@@ -181,7 +177,7 @@ def test_no_name_of_an_input_is_an_output() -> None:
     ],
     ids=str,
 )
-def test_a_folder_is_not_its_own_output(words: list[str]) -> None:
+def test_folder_with_any_name_as_its_own_output_is_refused(words: list[str]) -> None:
     Path("linked").symlink_to("photos")
     Path("copies").mkdir()
     for i, path in enumerate(sorted(Path("photos").iterdir())):
@@ -196,7 +192,7 @@ def test_a_folder_is_not_its_own_output(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("extra", [[], ["--in-place"]])
-def test_an_output_does_not_replace_another_input_or_the_model(extra: list[str]) -> None:
+def test_output_that_is_another_input_or_the_model_is_refused(extra: list[str]) -> None:
     Path("in").mkdir()
     photo(Path("in/0.png"))
     Path("out/0.png").symlink_to("../photos/1.png")
@@ -208,23 +204,23 @@ def test_an_output_does_not_replace_another_input_or_the_model(extra: list[str])
         ),
         (["photos/1.png", "out"], "the output of `photos/1.png` would overwrite the model `tiny.pth`"),
     ):
-        code, told, _ = failure(*DENOISE, *words, *extra)
-        assert (code, told[: len(message)]) == (2, message)
+        code, got, _ = failure(*DENOISE, *words, *extra)
+        assert (code, got[: len(message)]) == (2, message)
 
 
-def test_a_file_that_is_called_like_a_stream() -> None:
+def test_file_named_hyphen_is_read() -> None:
     Path("-").write_bytes(Path("photos/0.png").read_bytes())
     assert n2n(*DENOISE, "./-", "b.png").code == 0
     Path("-").write_text("junk")
     assert failure(*DENOISE, "./-", "b.png")[1].startswith("`-` is not a whole PNG")
 
 
-def test_an_explicit_format_may_give_any_name() -> None:
+def test_explicit_format_allows_any_name() -> None:
     assert n2n(*DENOISE, "photos/0.png", "b.dat", "--format", "bmp").code == 0
     assert Path("b.dat").read_bytes().startswith(b"BM")
 
 
-def test_the_environment_gives_the_shard_and_a_flag_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shard_comes_from_the_environment_unless_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
     monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "2")
     monkeypatch.setenv("SLURM_ARRAY_TASK_MIN", "1")
@@ -251,7 +247,7 @@ def test_a_job_array_of_one_task_takes_all_pictures_with_a_note_or_is_refused(mo
     assert planned("photos/0.png", "b.png") == [["photos/0.png", "b.png"]]
 
 
-def test_a_picture_that_a_task_names_itself_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_single_picture_is_denoised_by_every_task(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOB_COMPLETION_INDEX", "1")
     assert planned("photos/0.png", "b.png") == [["photos/0.png", "b.png"]]
     assert failure(*DENOISE, "photos", "out")[0] == 2
@@ -259,12 +255,12 @@ def test_a_picture_that_a_task_names_itself_is_its_own(monkeypatch: pytest.Monke
     assert planned("photos", "out") == [["photos/1.png", "out/1.png"]]
 
 
-def test_a_shard_without_pictures_is_done_at_once() -> None:
+def test_empty_shard_succeeds() -> None:
     answer = n2n(*DENOISE, "photos", "out", "--shard", "4/4")
     assert answer == (0, "", "shard 4/4 (by --shard): 0 of 3 pictures\nmodel: tiny.pth\n")
 
 
-def test_the_shells_pattern_and_a_second_run() -> None:
+def test_second_run_with_the_same_pattern_skips_outputs_of_the_first() -> None:
     command = f"{' '.join(N2N)} -q denoise --model tiny.pth photos/*.png photos --suffix _d"
     for _ in range(2):
         subprocess.run(command, shell=True, check=True, env=environment())

@@ -13,24 +13,21 @@ import pytest
 from PIL import Image
 
 from n2n_cli.models.model import Model
-from tests.cli import n2n, photo, start, workplace
+from tests.cli import n2n, photo, start
 
 DENOISE = ("denoise", "--model", "tiny.pth")
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    workplace(tmp_path)
+def out(here: Path) -> None:
     Path("out").mkdir()
-    return tmp_path
 
 
 def records(text: str) -> list[Any]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_failures_are_listed_at_the_end_also_when_quiet() -> None:
+def test_failures_are_printed_also_when_quiet() -> None:
     Path("photos/1.png").write_bytes(b"")
     Path("photos/a\nb.png").write_text("junk")
     answer = n2n("-q", *DENOISE, "photos", "out")
@@ -44,19 +41,19 @@ def test_failures_are_listed_at_the_end_also_when_quiet() -> None:
     assert sorted(path.name for path in Path("out").iterdir()) == ["0.png", "2.png"]
 
 
-def test_one_failure_has_its_own_hint() -> None:
+def test_single_failure_has_the_hint_of_its_error() -> None:
     Path("photos/1.png").write_bytes(b"")
     answer = n2n("-q", *DENOISE, "photos", "out")
     assert answer.err == "error: `photos/1.png` is empty\nerror: 1 of 3 pictures failed\n\nhint: copy it again\n"
 
 
-def test_debug_shows_where_each_failed() -> None:
+def test_debug_prints_a_traceback_for_each_failure() -> None:
     Path("photos/1.png").write_bytes(b"")
     Path("photos/2.png").write_text("junk")
     assert n2n("--debug", *DENOISE, "photos", "out").err.count("Traceback (most recent call last):") >= 3
 
 
-def test_verbose_has_a_line_for_each_picture() -> None:
+def test_verbose_prints_a_line_per_picture() -> None:
     Path("photos/1.png").write_text("junk")
     photo(Path("out/2.png"))
     answer = n2n(*DENOISE, "photos", "out", "-v", "--skip-existing")
@@ -68,7 +65,7 @@ def test_verbose_has_a_line_for_each_picture() -> None:
     assert lines[4].startswith("1 picture denoised, 1 skipped in ")
 
 
-def test_a_report_is_a_line_for_each_picture(rng: np.random.Generator) -> None:
+def test_report_prints_a_line_per_picture(rng: np.random.Generator) -> None:
     for i in (0, 1):
         noisy = np.clip(rng.normal(120, 20 * (i + 1), (64, 64)), 0, 255).astype(np.uint8)
         Image.fromarray(noisy).save(f"photos/{i}.png")
@@ -80,6 +77,7 @@ def test_a_report_is_a_line_for_each_picture(rng: np.random.Generator) -> None:
         assert float(before) == pytest.approx(sigma, rel=0.15)
         assert after == before
         assert kind.startswith("sigma ")
+    assert np.array_equal(np.asarray(Image.open("out/0.png")), np.asarray(Image.open("photos/0.png")))
     as_json = records(n2n("-q", *DENOISE, "photos", "out", "--report", "--json").out)
     assert [set(record) for record in as_json] == 2 * [
         {"input", "output", "sigma_before", "sigma_after", "noise_before", "noise_after"}
@@ -87,7 +85,7 @@ def test_a_report_is_a_line_for_each_picture(rng: np.random.Generator) -> None:
     assert f"{as_json[0]['sigma_before']:.2f}" == rows[0][1]
 
 
-def test_a_manifest_on_stdout_has_every_picture() -> None:
+def test_manifest_on_stdout_lists_every_picture() -> None:
     Path("photos/1.png").write_text("junk")
     photo(Path("out/2.png"))
     answer = n2n("-q", *DENOISE, "photos", "out", "--skip-existing", "--manifest", "-")
@@ -95,7 +93,7 @@ def test_a_manifest_on_stdout_has_every_picture() -> None:
     assert found == {"photos/0.png": "done", "photos/1.png": "failed", "photos/2.png": "skipped"}
 
 
-def test_a_manifest_is_continued_and_one_that_cannot_be_is_told_before_the_work() -> None:
+def test_manifest_is_continued_and_checked_before_the_work() -> None:
     for _ in range(2):
         assert n2n(*DENOISE, "photos", "out", "--manifest", "m.jsonl").code == 0
     assert len(records(Path("m.jsonl").read_text())) == 6
@@ -106,13 +104,13 @@ def test_a_manifest_is_continued_and_one_that_cannot_be_is_told_before_the_work(
     assert not Path("out/0.png").exists()
 
 
-def test_what_is_lost_is_told_once() -> None:
+def test_lossy_format_is_noted_once() -> None:
     answer = n2n(*DENOISE, "photos", "out", "--format", "jpeg")
     assert answer.err.count("JPEG loses a little") == 1
     assert "out/0.jpg: JPEG loses a little of what is written" in answer.err
 
 
-def test_the_model_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[object] = []
     from_checkpoint = Model.from_checkpoint
 
@@ -125,7 +123,7 @@ def test_the_model_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert loaded == [Path("tiny.pth")]
 
 
-def test_ctrl_c_tells_how_many_are_done_and_leaves_whole_files() -> None:
+def test_ctrl_c_counts_finished_pictures_and_leaves_whole_files() -> None:
     for i in range(300):
         photo(Path(f"many/{i:03}.png"), (200, 200, 3))
     with start(*DENOISE, "many", "out", "-v", "--manifest", "m.jsonl") as process:
@@ -138,12 +136,12 @@ def test_ctrl_c_tells_how_many_are_done_and_leaves_whole_files() -> None:
     assert process.returncode == 130
     names = sorted(path.name for path in Path("out").iterdir())
     done = [record for record in records(Path("m.jsonl").read_text()) if record["status"] == "done"]
-    told = re.search(
+    interrupted = re.search(
         r"^error: interrupted: (\d+) of 300 pictures are done\n\nhint: no file is left half", err, re.MULTILINE
     )
-    assert told
-    # It may come between a file's last byte and the word about it.
-    assert 3 <= len(done) <= int(told[1]) <= len(names) <= len(done) + 1 < 300
+    assert interrupted
+    # The signal may come after a file is written and before it is counted.
+    assert 3 <= len(done) <= int(interrupted[1]) <= len(names) <= len(done) + 1 < 300
     assert names == [f"{i:03}.png" for i in range(len(names))]
     for name in names:
         Image.open(Path("out", name)).load()

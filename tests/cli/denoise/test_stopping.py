@@ -16,7 +16,7 @@ from n2n_cli.cli.denoise.bar import Bar
 from tests.cli import ended, n2n, photo, running, wait_for
 
 SECONDS = 5.0
-"""In which a command ends that was asked to."""
+"""Seconds within which a command ends after a signal."""
 
 
 pytestmark = pytest.mark.usefixtures("here", "usual_signals")
@@ -31,7 +31,7 @@ def large(path: Path) -> None:
     ("number", "message"),
     [(SIGINT, "interrupted"), (SIGTERM, "stopped by SIGTERM"), (SIGHUP, "stopped by SIGHUP")],
 )
-def test_a_signal_leaves_no_part_of_a_file(number: Signals, message: str, here: Path) -> None:
+def test_signal_leaves_no_partial_file(number: Signals, message: str, here: Path) -> None:
     large(here / "in.png")
     (here / "out.png").write_bytes(b"as it was")
     before = sorted(here.iterdir())
@@ -49,7 +49,7 @@ def test_a_signal_leaves_no_part_of_a_file(number: Signals, message: str, here: 
 
 
 @pytest.mark.parametrize("when", ["enter", "exit"])
-def test_a_signal_while_the_bar_comes_or_goes(when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signal_at_start_or_end_of_the_bar_is_reported(when: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class Stopping(Bar):
         def __enter__(self) -> Self:
             if when == "enter":
@@ -66,7 +66,7 @@ def test_a_signal_while_the_bar_comes_or_goes(when: str, monkeypatch: pytest.Mon
     assert answer == (143, "", "error: stopped by SIGTERM\n\nhint: no file is left half written\n")
 
 
-def test_a_signal_tells_how_many_pictures_are_done(here: Path) -> None:
+def test_signal_counts_finished_pictures(here: Path) -> None:
     (here / "out").mkdir()
     for name in "ac":
         photo(here / "in" / f"{name}.png")

@@ -25,14 +25,14 @@ def shell(command: str) -> tuple[int, bytes, bytes]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_from_a_pipe_to_a_file_and_from_a_file_to_a_pipe() -> None:
+def test_pipes_are_read_and_written() -> None:
     assert n2n(*DENOISE, "photos/0.png", "wanted.png").code == 0
     assert shell("cat photos/0.png | n2n -q denoise --model tiny.pth - out.png") == (0, b"", b"")
     assert Path("out.png").read_bytes() == Path("wanted.png").read_bytes()
     assert shell("n2n -q denoise --model tiny.pth photos/0.png - | cat") == (0, Path("wanted.png").read_bytes(), b"")
 
 
-def test_a_file_is_not_read_and_written_through_streams() -> None:
+def test_input_that_is_also_the_output_stream_is_refused() -> None:
     before = Path("photos/0.png").read_bytes()
     code, _, err = shell("n2n denoise --model tiny.pth - photos/0.png < photos/0.png")
     assert code == 2
@@ -44,14 +44,14 @@ def test_a_file_is_not_read_and_written_through_streams() -> None:
 
 
 @pytest.mark.parametrize(("name", "wanted"), [("png", "PNG"), ("JPG", "JPEG"), ("tiff", "TIFF"), ("webp", "WEBP")])
-def test_the_format_of_stdout(name: str, wanted: str) -> None:
+def test_format_option_sets_the_format_of_stdout(name: str, wanted: str) -> None:
     code, out, _ = shell(f"n2n denoise --model tiny.pth - - --format {name} < photos/0.png")
     assert code == 0
     assert Image.open(io.BytesIO(out)).format == wanted
 
 
-def test_a_reader_that_leaves_ends_it_in_silence() -> None:
-    photo(Path("large.png"), (600, 700, 3))  # as BMP, more than a pipe holds
+def test_closed_reader_of_stdout_ends_the_command_silently() -> None:
+    photo(Path("large.png"), (600, 700, 3))  # larger than a pipe's buffer, as BMP
     with start("-q", *DENOISE, "large.png", "-", "--format", "bmp") as process:
         assert process.stdout is not None
         process.stdout.close()
@@ -60,7 +60,7 @@ def test_a_reader_that_leaves_ends_it_in_silence() -> None:
     assert process.returncode == 1
 
 
-def test_a_full_disk_at_the_end_of_stdout() -> None:
+def test_full_disk_behind_stdout_is_reported() -> None:
     code, _, err = shell("n2n -q denoise --model tiny.pth photos/0.png - > /dev/full")
     wanted = (
         b"error: the result cannot be written to stdout: No space left on device\n\nhint: see that its disk has space\n"
@@ -68,7 +68,7 @@ def test_a_full_disk_at_the_end_of_stdout() -> None:
     assert (code, err) == (1, wanted)
 
 
-def test_closed_streams() -> None:
+def test_closed_stdin_or_stdout_is_reported() -> None:
     for command, message in (
         ("n2n denoise --model tiny.pth photos/0.png - >&-", b"error: stdout, which `-` stands for, is closed\n"),
         ("n2n denoise --model tiny.pth - out.png <&-", b"error: stdin, which `-` stands for, is closed\n"),
@@ -86,7 +86,7 @@ def test_closed_streams() -> None:
         (("-", "out.png"), b"a picture is to be read from stdin", b"`n2n denoise - out.png < in.png`"),
     ],
 )
-def test_a_picture_is_neither_typed_nor_shown(words: tuple[str, ...], message: bytes, hint: bytes) -> None:
+def test_terminal_as_stdin_or_stdout_is_refused(words: tuple[str, ...], message: bytes, hint: bytes) -> None:
     leader, follower = os.openpty()
     try:
         done = subprocess.run(
@@ -117,10 +117,10 @@ def test_a_picture_is_neither_typed_nor_shown(words: tuple[str, ...], message: b
         (["a.png", "b.png", "--json"], "`--json` requires `--report` or `--dry-run`"),
     ],
 )
-def test_stdout_has_one_use(words: list[str], message: str) -> None:
+def test_several_uses_of_stdout_are_refused(words: list[str], message: str) -> None:
     assert failure(*DENOISE, *words)[:2] == (2, message)
 
 
-def test_a_dry_run_uses_stdout_for_nothing_else() -> None:
+def test_dry_run_prints_only_the_plan_on_stdout() -> None:
     answer = n2n(*DENOISE, "a.png", "-", "--report", "--manifest", "-", "--json", "--dry-run")
     assert answer == (0, '{"input": "a.png", "output": "-"}\n', "")

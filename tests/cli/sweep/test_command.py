@@ -17,7 +17,7 @@ import pytest
 from n2n_cli.checkpoints.file import read_checkpoint
 from n2n_cli.config import load_config
 from n2n_cli.images import read_picture
-from tests.cli import N2N, Answer, environment, failure, n2n, start, workplace
+from tests.cli import N2N, Answer, environment, failure, n2n, start
 
 BARE = """
 [network]
@@ -34,12 +34,10 @@ batch_size = 1
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path / "matplotlib"))
-    workplace(tmp_path)
-    (tmp_path / "bare.toml").write_text(BARE)
-    return tmp_path
+def here(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MPLCONFIGDIR", str(here / "matplotlib"))
+    (here / "bare.toml").write_text(BARE)
+    return here
 
 
 def sweep(*words: str, config: str = "tiny.toml") -> Answer:
@@ -52,13 +50,13 @@ def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_a_sweep_from_start_to_end() -> None:
+def test_sweep_from_start_to_end() -> None:
     answer = sweep("--param", "optim.lr", "--values", "1e-3,0.5")
     assert answer.code == 0
     folder = "runs/sweep-tiny-lr"
-    told = json.loads(Path(folder, "sweep.json").read_text())
-    assert [point["train.lr"] for point in told["points"]] == [0.001, 0.5]
-    best = told["best"]
+    stored = json.loads(Path(folder, "sweep.json").read_text())
+    assert [point["train.lr"] for point in stored["points"]] == [0.001, 0.5]
+    best = stored["best"]
     assert answer.out == (
         f"train.lr={best['train.lr']:g}: noisy {best['noisy_psnr']:.2f} dB, denoised {best['psnr']:.2f} dB: "
         f"{best['run']}/best.pth\n"
@@ -77,7 +75,7 @@ def test_a_sweep_from_start_to_end() -> None:
     assert again.err.splitlines()[0] == f"sweep folder: {folder}: 2 trainings, 2 of them finished"
 
 
-def test_a_grid_of_two_keys_with_other_settings(no_plots: None) -> None:
+def test_grid_of_two_keys_with_other_settings(no_plots: None) -> None:
     words = ("--param", "train.optimizer", "--values", "SGD,Adam", "--param", "data.noise", "--values", "gaussian:9")
     answer = sweep(
         *words, "--set", "train.seed=5", "--data", "photos", "--out", "here", "--jobs", "2", "--threads", "2"
@@ -90,7 +88,7 @@ def test_a_grid_of_two_keys_with_other_settings(no_plots: None) -> None:
         assert (config.train.optimizer, config.train.seed, config.data.noise) == (optimizer, 5, "gaussian:9")
 
 
-def test_a_divergence_is_logged_and_a_failure_ends_with_1(no_plots: None) -> None:
+def test_divergence_is_logged_and_failure_exits_with_1(no_plots: None) -> None:
     answer = sweep("--param", "train.lr", "--values", "1000,0.01", config="bare.toml")
     assert answer.code == 0
     assert answer.out.startswith("train.lr=0.01: noisy ")
@@ -112,14 +110,14 @@ def test_no_best_value_when_all_diverge(no_plots: None) -> None:
 
 
 @pytest.mark.slow
-def test_a_terminal_shows_one_bar_for_all_trainings() -> None:
+def test_terminal_shows_one_bar_for_all_trainings() -> None:
     terminal, side = pty.openpty()
     words = ("sweep", "--param", "train.lr", "--values", "0.1,1", "--config", "tiny.toml")
     command, env = [*N2N, *words], environment(COLUMNS="90")
     with subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=side) as process:
         os.close(side)
         seen = b""
-        with suppress(OSError):  # EIO: the other side is closed
+        with suppress(OSError):  # EIO when the process has closed its side
             while part := os.read(terminal, 65536):
                 seen += part
         os.close(terminal)
@@ -131,8 +129,8 @@ def test_a_terminal_shows_one_bar_for_all_trainings() -> None:
     assert re.search(r"train.lr=1: epoch 3/3: validation PSNR", seen.decode())
 
 
-def is_there(group: int) -> bool:
-    """Whether a group has a process."""
+def runs(group: int) -> bool:
+    """Test if a process group has a process."""
     with suppress(ProcessLookupError):
         os.killpg(group, 0)
         return True
@@ -141,7 +139,7 @@ def is_there(group: int) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals) -> None:
+def test_signal_saves_and_the_same_command_resumes(number: signal.Signals) -> None:
     words = [
         "sweep",
         "--param",
@@ -160,7 +158,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals) -> 
         seen: set[str] = set()
         while len(seen) < 2:
             seen |= {*re.findall(r"^(train.lr=\S+): epoch [2-9]", process.stderr.readline())}
-        os.killpg(process.pid, number)  # as a terminal does, to every process
+        os.killpg(process.pid, number)  # as a terminal sends it, to every process
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (128 + number, "")
     assert err.endswith("\n\nhint: finished work is saved: the same command continues it\n")
@@ -168,13 +166,13 @@ def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals) -> 
     for folder in ("run/train.lr=0.1", "run/train.lr=1"):
         assert read_checkpoint(f"{folder}/last.pth")["progress"]["epoch"] > 2
         assert not Path(folder, "lock").exists()
-    told = json.loads(Path("run/sweep.json").read_text())
-    assert [(point["status"], point["epochs"] > 1) for point in told["points"]] == [("unfinished", True)] * 2
-    assert told["best"] is None
+    stored = json.loads(Path("run/sweep.json").read_text())
+    assert [(point["status"], point["epochs"] > 1) for point in stored["points"]] == [("unfinished", True)] * 2
+    assert stored["best"] is None
 
 
 @pytest.mark.slow
-def test_a_second_signal_ends_at_once_and_leaves_no_process() -> None:
+def test_second_signal_ends_all_processes_at_once() -> None:
     words = ["sweep", "--param", "train.lr", "--values", "0.1", "--config", "tiny.toml", "--epochs", "100000"]
     with start(*words, start_new_session=True) as process:
         assert process.stderr is not None
@@ -188,8 +186,8 @@ def test_a_second_signal_ends_at_once_and_leaves_no_process() -> None:
         os.killpg(process.pid, signal.SIGINT)
         assert process.communicate(timeout=10)[1].endswith("\n\nhint: the same command continues it\n")
     assert process.returncode == 130
-    assert not is_there(process.pid)
-    assert not is_there(worker)
+    assert not runs(process.pid)
+    assert not runs(worker)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +208,7 @@ def test_a_second_signal_ends_at_once_and_leaves_no_process() -> None:
         (["--param", "train.lr", "--values", "1", "--out", "tiny.toml"], 2, "`tiny.toml` cannot be written"),
     ],
 )
-def test_what_is_refused(words: list[str], code: int, message: str) -> None:
+def test_wrong_usage_is_refused(words: list[str], code: int, message: str) -> None:
     config = [] if "--config" in words else ["--config", "tiny.toml"]
     got = failure("sweep", *words, *config)
     assert got[0] == code
@@ -232,7 +230,7 @@ def test_help_shows_two_examples(command: str) -> None:
     assert len(re.findall(rf"^ +n2n {command} \S", examples, re.MULTILINE)) == 2
 
 
-def test_the_shipped_configuration_is_the_founding_one_with_adam() -> None:
+def test_shipped_configuration_is_the_founding_one_with_adam() -> None:
     adam, founding = load_config("ee559-adam"), load_config("ee559")
     assert (adam.network, adam.data) == (founding.network, founding.data)
     changes = [("train.optimizer", "Adam", ""), ("train.lr", 0.001, ""), ("train.epochs", adam.train.epochs, "")]

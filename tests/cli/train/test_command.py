@@ -1,4 +1,4 @@
-"""`n2n train`: what it prints, where, and what it refuses."""
+"""`n2n train`: output and refusals."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 pytestmark = pytest.mark.usefixtures("here")
 
 
-def test_a_training_from_start_to_end() -> None:
+def test_training_from_start_to_end() -> None:
     answer = n2n("train", "--config", "tiny.toml", "--out", "run")
     assert answer.code == 0
     assert re.fullmatch(RESULT.format(run="run"), answer.out)
     lines = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
     best = max(line["psnr"] for line in lines)
     assert answer.out == f"run/best.pth: noisy {lines[0]['noisy_psnr']:.2f} dB, denoised {best:.2f} dB\n"
-    told = answer.err.splitlines()
-    assert told[:2] == ["run folder: run", "pictures: photos"]
+    log = answer.err.splitlines()
+    assert log[:2] == ["run folder: run", "pictures: photos"]
     assert "validation PSNR is the figure to watch" in answer.err
-    assert f"84 parameters, 3 epochs of 4 steps, noisy validation pictures at {lines[0]['noisy_psnr']:.2f} dB" in told
-    shown = [line for line in told if line.startswith("epoch ")]
+    assert f"84 parameters, 3 epochs of 4 steps, noisy validation pictures at {lines[0]['noisy_psnr']:.2f} dB" in log
+    shown = [line for line in log if line.startswith("epoch ")]
     pattern = r"epoch (\d)/3: loss (\d\.\d{5}), validation PSNR ([\d.]+) dB( \(best so far\))?, \d+ images/s.*, \d+ s"
     for line, wanted in zip(shown, lines, strict=True):
         match = re.fullmatch(pattern, line)
@@ -40,13 +40,13 @@ def test_a_training_from_start_to_end() -> None:
         assert bool(is_best) == wanted["best"]
 
 
-def test_the_result_is_one_line_whatever_the_folder_is_called() -> None:
+def test_result_is_one_line_for_any_folder_name() -> None:
     answer = n2n("train", "--config", "tiny.toml", "--out", "a\nb\udcff")
     assert re.fullmatch(RESULT.format(run=r"a\\nb\\udcff"), answer.out)
     assert Path("a\nb\udcff/best.pth").is_file()
 
 
-def test_options_reach_the_resolved_configuration() -> None:
+def test_options_are_in_the_resolved_configuration() -> None:
     Path("tiny.toml").write_text(TINY.replace("photos", "elsewhere"))
     flags = {
         "--data": "photos",
@@ -67,7 +67,7 @@ def test_options_reach_the_resolved_configuration() -> None:
     assert "1 epoch of 1 step," in answer.err
 
 
-def test_an_option_wins_over_set() -> None:
+def test_option_overrides_set() -> None:
     n2n("train", "--config", "tiny.toml", "--lr", "0.25", "--set", "train.lr=0.75", "--epochs", "1", "--out", "run")
     assert load_config("run/config.toml").train.lr == 0.25
 
@@ -103,20 +103,20 @@ def test_an_option_wins_over_set() -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_is_refused(words: list[str], code: int, message: str, here: Path) -> None:
+def test_wrong_usage_is_refused(words: list[str], code: int, message: str, here: Path) -> None:
     Path("wrong.toml").write_text(TINY + "momentun = 1\n")
     Path("empty").mkdir()
     photo(here / "texts" / "b.png").with_name("a.png").write_text("no picture")
     config = [] if "--config" in words else ["--config", "tiny.toml"]
-    if "1000" in words:  # without its Sigmoid, the network can leave all bounds
+    if "1000" in words:  # without its Sigmoid the network's output is unbounded
         Path("tiny.toml").write_text(TINY.replace('  { type = "Sigmoid" },\n', ""))
     got = failure("train", *config, *words)
     assert got[0] == code
     assert message in got[1]
-    assert not list(here.glob("runs/*")) or "1000" in words  # what failed at once left no run
+    assert not list(here.glob("runs/*")) or "1000" in words  # a refused command leaves no run
 
 
-def test_an_earlier_run_is_kept_unless_force_is_given() -> None:
+def test_earlier_run_is_kept_without_force() -> None:
     command = ("train", "--config", "tiny.toml", "--epochs", "1", "--out", "run")
     n2n(*command)
     before = Path("run/metrics.jsonl").read_bytes()
@@ -130,7 +130,7 @@ def test_an_earlier_run_is_kept_unless_force_is_given() -> None:
     assert len(Path("run/metrics.jsonl").read_text().splitlines()) == 2
 
 
-def test_a_run_does_not_replace_what_it_is_made_from() -> None:
+def test_run_does_not_overwrite_its_inputs() -> None:
     assert n2n("train", "--config", "tiny.toml", "--epochs", "1", "--out", "run").code == 0
     before = {path: path.read_bytes() for path in Path("run").iterdir()}
     for words in (["--init", "run/best.pth"], ["--config", "run/config.toml"], ["--init", "./run/last.pth"]):
@@ -140,14 +140,14 @@ def test_a_run_does_not_replace_what_it_is_made_from() -> None:
     assert {path: path.read_bytes() for path in Path("run").iterdir()} == before
 
 
-def test_an_empty_folder_of_the_users_own_stays() -> None:
+def test_refused_training_keeps_an_empty_folder() -> None:
     Path("run").mkdir()
     failure("train", "--config", "tiny.toml", "--data", "missing", "--out", "run")
     assert Path("run").is_dir()
 
 
-def test_a_failed_training_keeps_what_it_saved() -> None:
-    Path("tiny.toml").write_text(TINY.replace('  { type = "Sigmoid" },\n', ""))  # can leave all bounds
+def test_failed_training_keeps_its_checkpoints() -> None:
+    Path("tiny.toml").write_text(TINY.replace('  { type = "Sigmoid" },\n', ""))  # unbounded output
     words = ("--lr", "1000", "--epochs", "300", "--checkpoint-minutes", "1e-9")
     assert failure("train", "--config", "tiny.toml", *words)[:1] == (1,)
     assert Model.from_checkpoint("runs/tiny-1/last.pth")

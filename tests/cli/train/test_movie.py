@@ -8,7 +8,7 @@ import pytest
 
 from n2n_cli.config import load_config
 from n2n_cli.images import read_pages
-from tests.cli import failure, n2n, workplace
+from tests.cli import failure, n2n
 from tests.movies import counted, still, write_movie
 
 CONFIG = """
@@ -29,16 +29,14 @@ lr = 0.01
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(here: Path) -> Path:
     """Add the movie `m.tif` of 24 frames, and `frames.toml`."""
-    monkeypatch.chdir(tmp_path)
-    workplace(tmp_path)
     write_movie(Path("m.tif"), counted(still(24)))
     Path("frames.toml").write_text(CONFIG)
-    return tmp_path
+    return here
 
 
-def test_a_movie_is_learned_from_and_denoised(here: Path) -> None:
+def test_training_on_a_movie_and_denoising_it(here: Path) -> None:
     answer = n2n("train", "--config", "frames.toml", "--movie", "m.tif", "--axes", "TYX", "--out", "run")
     assert answer.code == 0, answer.err
     for line in (
@@ -60,7 +58,7 @@ def test_a_movie_is_learned_from_and_denoised(here: Path) -> None:
     assert len(list(read_pages(Path("out.tif")))) == 24
 
 
-def test_a_model_of_single_frames_learns_from_a_movie_too() -> None:
+def test_model_of_single_frames_trains_on_a_movie() -> None:
     answer = n2n(
         "train", "--config", "tiny.toml", "--movie", "m.tif", "--frame-gap", "2", "--epochs", "1", "--out", "run"
     )
@@ -71,12 +69,12 @@ def test_a_model_of_single_frames_learns_from_a_movie_too() -> None:
     other = n2n("train", "--config", "run/config.toml", "--data", "photos", "--out", "other")
     assert other.code == 0, other.err
     assert load_config("other/config.toml").data.frame_gap == 1
-    code, told, *_ = failure("eval", "run/best.pth")
+    code, message, *_ = failure("eval", "run/best.pth")
     assert code == 2
-    assert "held-out frames of a movie" in told
+    assert "held-out frames of a movie" in message
 
 
-def test_a_training_goes_on_with_a_movie() -> None:
+def test_training_on_a_movie_is_resumed() -> None:
     words = ("--config", "frames.toml", "--movie", "m.tif")
     assert n2n("train", *words, "--epochs", "2", "--out", "whole").code == 0
     assert n2n("train", *words, "--epochs", "1", "--out", "run").code == 0
@@ -101,7 +99,7 @@ def test_a_training_goes_on_with_a_movie() -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_is_refused(words: list[str], code: int, message: str) -> None:
+def test_wrong_usage_is_refused(words: list[str], code: int, message: str) -> None:
     got = failure("train", "--config", "frames.toml", *words)
     assert got[0] == code
     assert message in got[1]

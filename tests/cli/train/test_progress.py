@@ -1,4 +1,4 @@
-"""Progress of `n2n train`: lines for a log, and a bar on a terminal."""
+"""Progress of `n2n train`: lines in a log, and a bar on a terminal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def epoch(number: int = 1, of: int = 2, *, rate: float = 9.0, loading: float = 0
 
 
 @pytest.mark.parametrize("denoises", [True, False])
-def test_a_network_that_does_not_denoise_is_reported(denoises: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_network_that_does_not_denoise_is_reported(denoises: bool, capsys: pytest.CaptureFixture[str]) -> None:
     show([Finished(Path("a/best.pth"), 20.0, 20.9, denoises)])
     shown = capsys.readouterr()
     assert shown.out == "a/best.pth: noisy 20.00 dB, denoised 20.90 dB\n"
@@ -54,7 +54,7 @@ def test_a_network_that_does_not_denoise_is_reported(denoises: bool, capsys: pyt
         ),
     ],
 )
-def test_the_bundled_model_is_compared_in_one_line(
+def test_comparison_with_the_bundled_model_is_one_line(
     bundled: BundledScore | str | None, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     show([Finished(Path("a/best.pth"), 20.0, 25.0, True, bundled)])
@@ -71,7 +71,9 @@ def test_the_bundled_model_is_compared_in_one_line(
         (24, "all epochs are done: `--epochs` with a larger number continues"),
     ],
 )
-def test_a_resumed_run_says_where_it_goes_on(done: int, shown: str | None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resumed_run_reports_its_starting_point(
+    done: int, shown: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
     show([Started(5, 4, done, 9, 20.0, ())])
     assert capsys.readouterr().err.splitlines()[1:] == ([] if shown is None else [shown])
 
@@ -79,9 +81,7 @@ def test_a_resumed_run_says_where_it_goes_on(done: int, shown: str | None, capsy
 @pytest.mark.parametrize(
     ("noisy", "shown"), [(20, "20.00 dB"), (math.inf, "inf dB, because one of them equals its target")]
 )
-def test_the_noise_of_validation_pictures_is_reported(
-    noisy: float, shown: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_noise_of_validation_pictures_is_reported(noisy: float, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
     show([Started(5, 4, 0, 9, noisy, ())])
     assert capsys.readouterr().err.endswith(f"noisy validation pictures at {shown}\n")
 
@@ -92,10 +92,10 @@ def test_the_noise_of_validation_pictures_is_reported(
         (epoch(), "(best so far), 9 images/s, 1 s"),
         (epoch(loading=0.099), "(best so far), 9 images/s, 1 s"),
         (epoch(loading=0.125), "(best so far), 9 images/s (12% of the time waiting for pictures), 1 s"),
-        (epoch(rate=0.0), "(best so far), 1 s"),  # its steps were taken in an earlier sitting
+        (epoch(rate=0.0), "(best so far), 1 s"),  # all steps were taken before resuming
     ],
 )
-def test_much_waiting_for_pictures_is_reported(record: Epoch, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_slow_loading_is_reported(record: Epoch, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
     show([record])
     assert capsys.readouterr().err == f"epoch 1/2: loss 0.40000, validation PSNR 21.00 dB {shown}\n"
 
@@ -103,7 +103,7 @@ def test_much_waiting_for_pictures_is_reported(record: Epoch, shown: str, capsys
 # On a terminal
 
 
-def test_a_terminal_shows_one_bar_and_a_line_per_epoch() -> None:
+def test_terminal_shows_one_bar_and_a_line_per_epoch() -> None:
     out, seen = on_a_terminal(*TRAIN)
     assert re.fullmatch(RESULT.format(run="runs/tiny-1"), out)
     assert "\x1b[" in seen
@@ -119,7 +119,7 @@ def test_a_terminal_shows_one_bar_and_a_line_per_epoch() -> None:
     assert f"validation PSNR {shown[1]}" in epochs[-1]
 
 
-def test_a_terminal_without_colours_a_dumb_one_and_quiet() -> None:
+def test_terminal_without_colours_dumb_terminal_and_quiet() -> None:
     _, seen = on_a_terminal(*TRAIN, NO_COLOR="1")
     assert " left" in seen
     assert not re.search(r"\x1b\[[0-9;]*[34]\d", seen)
@@ -131,12 +131,12 @@ def test_a_terminal_without_colours_a_dumb_one_and_quiet() -> None:
 
 
 def drawn(records: Iterable[Record], monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], list[tuple[str, float, str]]]:
-    """Lines of a terminal of 100 columns, and its bars, drawn after each record."""
+    """Lines and bars on a terminal of 100 columns, drawn after each record."""
 
     def slowly() -> Iterator[Record]:
         for record in records:
             yield record
-            time.sleep(0.25)  # the bar is drawn ten times a second
+            time.sleep(0.25)  # the bar is drawn ten times per second
 
     for name, value in (("TERM", "xterm"), ("COLUMNS", "100"), ("NO_COLOR", "1")):
         monkeypatch.setenv(name, value)
@@ -144,19 +144,17 @@ def drawn(records: Iterable[Record], monkeypatch: pytest.MonkeyPatch) -> tuple[l
         show(slowly())
     lines = lines_of(terminal.getvalue())
     _, *bars = dict.fromkeys(parts(line) for line in lines if line.startswith("epoch") and " left" in line)
-    return lines, bars  # without the one of unknown length, before the first record
+    return lines, bars  # without the bar of unknown length before the first record
 
 
 def parts(line: str) -> tuple[str, float, str]:
-    """Left of a bar, what part of it is drawn, and right of it up to the rate."""
+    """Text left of a bar, filled share of the bar, and text right of it up to the rate."""
     found = re.fullmatch(r"(epoch \S+) ([━╸ ]*) (loss \S+ PSNR \S+ dB \S+ images/s).*", line)
     assert found, line
     return found[1], (found[2].count("━") + found[2].count("╸") / 2) / len(found[2]), found[3]
 
 
-def test_the_bar_shows_what_is_known_and_grows_by_every_step(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bar_grows_with_every_step(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     first: list[Record] = [Step(1, 1, 0.5, 100.0), Step(1, 2, 0.4, 110.0), epoch()]
     rest: list[Record] = [Step(2, 1, 0.3, 120.0), Finished(Path("best.pth"), 20.0, 21.0)]
     lines, bars = drawn([Started(2, 2, 0, 9, 20.0, ("`a\nb`",)), *first, *rest], monkeypatch)
@@ -172,7 +170,7 @@ def test_the_bar_shows_what_is_known_and_grows_by_every_step(
     assert "`a\\nb`" in lines
 
 
-def test_the_bar_of_a_resumed_run_starts_where_it_was_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bar_of_a_resumed_run_starts_at_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
     lines, bars = drawn([Started(5, 4, 7, 9, 20.0, ()), Step(2, 4, 0.5, 100.0)], monkeypatch)
     assert [bars[0][1], bars[-1][1]] == pytest.approx([7 / 20, 8 / 20], abs=0.05)
     assert bars[-1][0] == "epoch 2/5"

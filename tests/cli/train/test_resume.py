@@ -1,4 +1,4 @@
-"""Resuming by `n2n train --resume`: same weights, more epochs, kept settings."""
+"""`n2n train --resume`: equal weights, more epochs, and refused options."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.cli import failure, n2n
 pytestmark = pytest.mark.usefixtures("here")
 
 
-def test_a_run_goes_on_and_longer_than_was_planned() -> None:
+def test_run_is_resumed_for_more_epochs() -> None:
     first = n2n("train", "--config", "tiny.toml", "--out", "run", "--epochs", "1")
     again = n2n("train", "--resume", "run")
     assert (again.code, again.out) == (0, first.out)
@@ -30,7 +30,7 @@ def test_a_run_goes_on_and_longer_than_was_planned() -> None:
     assert longer.out.replace("run/", "whole/") == whole.out
 
 
-def test_a_run_whose_pictures_have_moved_goes_on() -> None:
+def test_run_is_resumed_with_moved_pictures() -> None:
     n2n("train", "--config", "tiny.toml", "--out", "run", "--epochs", "1")
     Path("photos").rename("moved")
     assert failure("train", "--resume", "run", "--epochs", "2")[1] == "there is no folder `photos`"
@@ -38,7 +38,7 @@ def test_a_run_whose_pictures_have_moved_goes_on() -> None:
     assert load_config("run/config.toml").data.source == "moved"
 
 
-def test_a_run_that_has_no_checkpoint_yet_begins_anew() -> None:
+def test_run_without_a_checkpoint_starts_again() -> None:
     whole = n2n("train", "--config", "tiny.toml", "--seed", "5", "--out", "whole")
     for name in ("last.pth", "best.pth"):
         Path("whole", name).unlink()
@@ -63,34 +63,34 @@ def test_a_run_that_has_no_checkpoint_yet_begins_anew() -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_a_run_that_goes_on_keeps(words: list[str], message: str) -> None:
+def test_options_that_a_resumed_run_keeps_are_refused(words: list[str], message: str) -> None:
     n2n("train", "--config", "tiny.toml", "--out", "run", "--epochs", "1")
     before = {path: path.read_bytes() for path in Path("run").iterdir()}
-    code, told, hint = failure("train", "--resume", "run", *words)
-    assert (code, told[: len(message)]) == (2, message)
+    code, text, hint = failure("train", "--resume", "run", *words)
+    assert (code, text[: len(message)]) == (2, message)
     assert hint
     assert {path: path.read_bytes() for path in Path("run").iterdir()} == before
 
 
-def test_what_is_no_run_cannot_be_gone_on_with(here: Path) -> None:
+def test_folder_without_a_resumable_run_is_refused(here: Path) -> None:
     assert failure("train", "--resume", "photos")[:2] == (2, "`photos` holds no `last.pth` to resume from")
     Path("run").mkdir()
     last = Path("run/last.pth")
-    last.write_bytes(Path("tiny.pth").read_bytes())  # of a version that could not go on
+    last.write_bytes(Path("tiny.pth").read_bytes())  # of a version that could not resume
     assert failure("train", "--resume", "run")[:2] == (1, "`run/last.pth` holds no training progress")
     write_checkpoint(last, Model.from_checkpoint("tiny.pth").network.state_dict())
-    told = "`run/last.pth` cannot be resumed: it holds no `model`, no `optimizer`"
-    assert failure("train", "--resume", "run")[:2] == (1, told)
+    text = "`run/last.pth` cannot be resumed: it holds no `model`, no `optimizer`"
+    assert failure("train", "--resume", "run")[:2] == (1, text)
     last.write_bytes(b"PK")
     assert failure("train", "--resume", "run")[0] == 1
     assert [path.name for path in Path("run").iterdir()] == ["last.pth"]
 
 
-def test_the_options_that_resume_refuses_are_all_but_two() -> None:
-    told = n2n("train", "--help").out
-    options = set(re.findall(r"^│ (--[a-z-]+)", told, re.MULTILINE))
+def test_resume_allows_or_refuses_every_option() -> None:
+    text = n2n("train", "--help").out
+    options = set(re.findall(r"^│ (--[a-z-]+)", text, re.MULTILINE))
     refused = {"--config", "--noise", "--lr", "--batch-size", "--seed", "--set", "--out", "--force"}
     refused |= {"--init", "--freeze", "--match-exposure", "--align", "--values", "--frame-gap", "--axes"}
-    allowed = {"--data", "--pairs", "--bursts", "--single-image", "--movie"}  # where the pictures have moved
+    allowed = {"--data", "--pairs", "--bursts", "--single-image", "--movie"}  # for images that have moved
     allowed |= {"--epochs", "--resume", "--checkpoint-minutes", "--threads"}
     assert options - {"--help", "--quiet", "--verbose", "--debug", "--plugin"} == refused | allowed

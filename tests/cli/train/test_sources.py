@@ -1,4 +1,4 @@
-"""Options of `n2n train` for real noisy pictures and for weights."""
+"""Options of `n2n train` for real noisy images and for initial weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from n2n_cli.checkpoints.file import read_checkpoint
 from n2n_cli.cli.train.sources import spelled_out
 from n2n_cli.config import Config, load_config
 from n2n_cli.models.model import Model
-from tests.cli import failure, n2n, workplace
+from tests.cli import failure, n2n
 from tests.pictures import save
 from tests.shots import noisy, scene, write_bursts
 
@@ -20,10 +20,8 @@ FAST = ("--epochs", "1", "--out", "run")
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def shots(here: Path) -> None:
     """Add `a/` and `b/` with three shots each, `pairs.csv`, and bursts in `scenes/`."""
-    monkeypatch.chdir(tmp_path)
-    workplace(tmp_path)
     write_bursts(Path("scenes"), shots=3)
     rows = []
     for i in range(3):
@@ -32,17 +30,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             save(Path(folder, f"{i}.png"), noisy(scene(24, 32, seed=i), seed=10 * i + j))
         rows.append(f"a/{i}.png,b/{i}.png\n")
     Path("pairs.csv").write_text("".join(rows))
-    return tmp_path
 
 
 def trained(*words: str) -> tuple[Config, str]:
-    """Configuration that a training of one epoch leaves, and its stderr."""
+    """Train for one epoch; return the configuration of the run and stderr."""
     answer = n2n("train", "--config", "tiny.toml", *FAST, *words)
     assert answer.code == 0, answer.err
     return load_config("run/config.toml"), answer.err
 
 
-# Where the pictures are
+# Sources of images
 
 
 @pytest.mark.parametrize(
@@ -56,37 +53,35 @@ def trained(*words: str) -> tuple[Config, str]:
         (("--data", "photos"), "pictures", "photos", ""),
     ],
 )
-def test_what_an_option_says_is_in_the_configuration(
-    words: tuple[str, ...], kind: str, source: str, second: str
-) -> None:
-    config, told = trained(*words, "--seed", "3")
+def test_source_options_are_in_the_configuration(words: tuple[str, ...], kind: str, source: str, second: str) -> None:
+    config, text = trained(*words, "--seed", "3")
     assert (config.data.kind, config.data.source, config.data.second) == (kind, source, second)
-    assert f"pictures: {source}{' and ' * bool(second)}{second}\n" in told
+    assert f"pictures: {source}{' and ' * bool(second)}{second}\n" in text
     if kind != "pictures":
-        assert "validation PSNR is" in told
-        assert "data.noise` is not used" in told
+        assert "validation PSNR is" in text
+        assert "data.noise` is not used" in text
     again = n2n("train", "--config", "run/config.toml", "--out", "again")
     assert again.code == 0
     assert Path("again/best.pth").read_bytes() == Path("run/best.pth").read_bytes()
     assert n2n("eval", "run/best.pth").code == 0
 
 
-def test_pictures_of_a_folder_take_the_place_of_pairs() -> None:
+def test_data_option_replaces_pairs() -> None:
     trained("--pairs", "a", "b", "--align", "--match-exposure")
     answer = n2n("train", "--config", "run/config.toml", "--data", "photos", "--out", "other")
     assert answer.code == 0
     assert load_config("other/config.toml").data == load_config("tiny.toml").data
 
 
-def test_shots_that_differ_are_corrected_where_it_is_asked_for() -> None:
+def test_shots_that_differ_are_corrected_on_request() -> None:
     for i in range(3):
         save(Path("b", f"{i}.png"), noisy(0.7 * scene(26, 34, seed=i)[:24, :32], 1, seed=50 + i))
-    config, told = trained("--pairs", "a", "b")
-    assert "`--match-exposure` corrects it" in told
+    config, text = trained("--pairs", "a", "b")
+    assert "`--match-exposure` corrects it" in text
     assert not config.data.match_exposure
     assert not config.data.align
-    config, told = trained("--pairs", "a", "b", "--match-exposure", "--align", "--force")
-    assert "all are made as bright as the first" in told
+    config, text = trained("--pairs", "a", "b", "--match-exposure", "--align", "--force")
+    assert "all are made as bright as the first" in text
     assert config.data.match_exposure
     assert config.data.align
 
@@ -123,7 +118,7 @@ def test_shots_that_differ_are_corrected_where_it_is_asked_for() -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_is_refused(words: list[str], code: int, message: str) -> None:
+def test_wrong_usage_is_refused(words: list[str], code: int, message: str) -> None:
     got = failure("train", "--config", "tiny.toml", *words)
     assert got[0] == code
     assert message in got[1]
@@ -143,15 +138,15 @@ def test_what_is_refused(words: list[str], code: int, message: str) -> None:
         (["--out", "run", "--", "--pairs", "a", "b"], ["--out", "run", "--", "--pairs", "a", "b"]),
     ],
 )
-def test_one_value_or_two(words: list[str], spelled: list[str]) -> None:
+def test_pairs_option_takes_one_or_two_values(words: list[str], spelled: list[str]) -> None:
     assert list(spelled_out(words)) == spelled
 
 
-# Going on
+# Resuming
 
 
 @pytest.mark.parametrize("option", ["--pairs", "--bursts", "--single-image"])
-def test_a_run_goes_on_also_where_its_pictures_have_moved(option: str) -> None:
+def test_run_on_shots_is_resumed_with_moved_pictures(option: str) -> None:
     words = {"--pairs": ("a", "b"), "--bursts": ("scenes",), "--single-image": ("a",)}[option]
     trained(option, *words)
     assert n2n("train", "--resume", "run", "--epochs", "2").code == 0
@@ -164,15 +159,15 @@ def test_a_run_goes_on_also_where_its_pictures_have_moved(option: str) -> None:
     assert load_config("run/config.toml").data.source == moved[0]
 
 
-def test_a_run_does_not_go_on_with_another_kind_of_pictures() -> None:
+def test_resuming_with_another_kind_of_source_is_refused() -> None:
     trained("--bursts", "scenes")
-    told = "`--data` cannot be used with `--resume`: the run was started with `--bursts`"
-    assert failure("train", "--resume", "run", "--data", "photos")[:2] == (2, told)
-    told = "`--align` and `--freeze` cannot be used with `--resume`: the run keeps its own"
-    assert failure("train", "--resume", "run", "--freeze", "0", "--align")[:2] == (2, told)
+    text = "`--data` cannot be used with `--resume`: the run was started with `--bursts`"
+    assert failure("train", "--resume", "run", "--data", "photos")[:2] == (2, text)
+    text = "`--align` and `--freeze` cannot be used with `--resume`: the run keeps its own"
+    assert failure("train", "--resume", "run", "--freeze", "0", "--align")[:2] == (2, text)
 
 
-# Weights to start from
+# Initial weights
 
 
 def weights(path: str) -> dict[str, Any]:
@@ -180,7 +175,7 @@ def weights(path: str) -> dict[str, Any]:
     return state
 
 
-def test_a_checkpoint_is_trained_on_as_it_was_trained() -> None:
+def test_fine_tuning_keeps_the_configuration_of_the_checkpoint() -> None:
     tiny = load_config("tiny.toml").override_all([("train.seed", 8, "test"), ("data.size", 12, "test")])
     Model.from_config(tiny, threads=1).save("start.pth")
     answer = n2n("train", "--init", "start.pth", "--bursts", "scenes", "--freeze", "0.weight", *FAST)
@@ -197,13 +192,13 @@ def test_a_checkpoint_is_trained_on_as_it_was_trained() -> None:
     assert (weights("run/best.pth")["0.bias"] != weights("start.pth")["0.bias"]).all()
 
 
-def test_a_configuration_wins_over_that_of_the_checkpoint() -> None:
+def test_config_option_overrides_the_configuration_of_the_checkpoint() -> None:
     tiny = load_config("tiny.toml").override("data.size", 12, "test")
     Model.from_config(tiny, threads=1).save("start.pth")
     config, _ = trained("--init", "start.pth")
     assert config == load_config("tiny.toml").override_all([("train.epochs", 1, ""), ("train.init", "start.pth", "")])
 
 
-def test_a_run_is_called_after_the_weights_that_it_starts_from() -> None:
+def test_run_is_named_after_its_initial_checkpoint() -> None:
     answer = n2n("train", "--init", "tiny.pth", "--epochs", "1")
     assert answer.out.startswith("runs/tiny-1/best.pth: ")

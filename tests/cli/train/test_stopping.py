@@ -1,4 +1,4 @@
-"""Trainings that signals, other trainings and full disks stop."""
+"""Trainings stopped by signals, other trainings and full disks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.signals import default_signals
 from tests.trainings import left_by, metrics_of
 
 SECONDS = 5.0
-"""In which a training ends that was asked to."""
+"""Maximum time for a training to end after a signal, in seconds."""
 WIDE = """\
 layers = [
   { type = "Conv2d", in_channels = 3, out_channels = 128, kernel_size = 3, padding = 1 },
@@ -39,13 +39,13 @@ pytestmark = [pytest.mark.usefixtures("here"), pytest.mark.slow]
 
 
 def training(*words: str, ignored: Signals | None = None) -> AbstractContextManager[subprocess.Popen[str]]:
-    """A training in a process of its own, which is killed after the block."""
+    """Context of a training in a separate process, which is killed at the end."""
     return running("train", *words, "--threads", "1", ignored=ignored)
 
 
 @contextmanager
 def slow_training(*keys: str) -> Iterator[subprocess.Popen[str]]:
-    """A training of a wide network that has started, with these keys set."""
+    """Context of a started training of a wide network, with these keys set."""
     Path("wide.toml").write_text(re.sub(r"layers = \[.*?\n\]\n", WIDE, TINY, flags=re.DOTALL))
     words = [word for key in ("data.size=16", "train.lr=1e-3", *keys) for word in ("--set", key)]
     with training("--config", "wide.toml", *words, "--out", "run") as process:
@@ -62,7 +62,7 @@ SAVED = r"step \d of epoch \d+ is saved: `n2n train --resume run` continues it"
     ("number", "message"),
     [(SIGINT, "interrupted"), (SIGTERM, "stopped by SIGTERM"), (SIGHUP, "stopped by SIGHUP")],
 )
-def test_a_signal_lets_it_save_and_end(number: Signals, message: str) -> None:
+def test_signal_saves_and_ends_a_training(number: Signals, message: str) -> None:
     with training(*LONG) as process:
         wait_for("epoch 2/", process)
         process.send_signal(number)
@@ -86,7 +86,7 @@ def test_a_signal_lets_it_save_and_end(number: Signals, message: str) -> None:
     assert n2n("train", "--resume", "run", "--epochs", "1").code == 0
 
 
-def test_a_run_that_a_signal_ended_goes_on_to_the_same_bytes() -> None:
+def test_run_ended_by_a_signal_resumes_to_the_same_bytes() -> None:
     keys = ("data.pairs=1000", "train.optimizer=Adam", "train.lr=0.01")
     words = ("--config", "tiny.toml", "--epochs", "8", *(word for key in keys for word in ("--set", key)))
     n2n("train", *words, "--out", "whole")
@@ -99,7 +99,7 @@ def test_a_run_that_a_signal_ended_goes_on_to_the_same_bytes() -> None:
     assert left_by(Run(Path("run"))) == left_by(Run(Path("whole")))
 
 
-def test_what_nohup_ignores_does_not_end_it() -> None:
+def test_signal_ignored_by_nohup_does_not_end_a_training() -> None:
     with training(*LONG, ignored=SIGHUP) as process:
         wait_for("epoch 1/", process)
         process.send_signal(SIGHUP)
@@ -114,10 +114,10 @@ def test_what_nohup_ignores_does_not_end_it() -> None:
     ("keys", "progress"),
     [
         (SLOW_STEP, (1, 0)),  # in a step
-        (("data.validation_pairs=6000",), (1, 4)),  # while the network is measured
+        (("data.validation_pairs=6000",), (1, 4)),  # during validation
     ],
 )
-def test_it_ends_in_time_whatever_it_is_at(keys: tuple[str, ...], progress: tuple[int, int]) -> None:
+def test_training_ends_in_time_during_any_work(keys: tuple[str, ...], progress: tuple[int, int]) -> None:
     with slow_training(*keys) as process:
         process.send_signal(SIGTERM)
         code, out, err, seconds = ended(process)
@@ -131,7 +131,7 @@ def test_it_ends_in_time_whatever_it_is_at(keys: tuple[str, ...], progress: tupl
 
 
 @pytest.mark.parametrize(("number", "message"), [(SIGINT, "interrupted"), (SIGTERM, "stopped by SIGTERM")])
-def test_it_ends_while_the_built_in_pictures_are_made(number: Signals, message: str) -> None:
+def test_training_ends_while_built_in_pictures_are_generated(number: Signals, message: str) -> None:
     with training("--epochs", "1") as process:
         before = wait_for("pictures: ", process)
         assert before.endswith("pictures: dead-leaves (generated on first use, which takes some seconds)\n")
@@ -146,7 +146,7 @@ def test_it_ends_while_the_built_in_pictures_are_made(number: Signals, message: 
 
 
 @pytest.mark.parametrize(("first", "second"), [(SIGINT, SIGINT), (SIGTERM, SIGINT)])
-def test_a_second_signal_ends_it_at_once(first: Signals, second: Signals) -> None:
+def test_second_signal_ends_a_training_at_once(first: Signals, second: Signals) -> None:
     with slow_training(*SLOW_STEP) as process:
         process.send_signal(SIGTERM)
         assert ended(process)[0] == 128 + SIGTERM
@@ -165,8 +165,8 @@ def test_a_second_signal_ends_it_at_once(first: Signals, second: Signals) -> Non
     assert {path: path.read_bytes() for path in Path("run").iterdir() if path.name != "config.toml"} == before
 
 
-def test_a_terminal_that_is_closed_loses_nothing() -> None:
-    """The process has a terminal of its own, as one that ssh started."""
+def test_closed_terminal_loses_nothing() -> None:
+    """The process has its own terminal, like one that ssh opens."""
     process, terminal = pty.fork()
     if process == 0:
         default_signals()
@@ -186,7 +186,7 @@ def test_a_terminal_that_is_closed_loses_nothing() -> None:
     assert not Path("run/lock").exists()
 
 
-def test_two_trainings_on_one_folder() -> None:
+def test_second_training_in_one_folder_is_refused() -> None:
     with training(*LONG) as process:
         wait_for("epoch 1/", process)
         code, message, hint = failure("train", "--resume", "run")
@@ -215,7 +215,7 @@ main()
 
 
 @pytest.mark.parametrize("room", [0, 100, 2000, 2700])
-def test_a_full_disk_leaves_what_was_there(room: int) -> None:
+def test_full_disk_keeps_the_old_files(room: int) -> None:
     n2n("train", "--config", "tiny.toml", "--epochs", "1", "--out", "run")
     sizes = {path.name: path.stat().st_size for path in Path("run").iterdir()}
     assert room < sizes["last.pth"]
@@ -224,10 +224,10 @@ def test_a_full_disk_leaves_what_was_there(room: int) -> None:
     command = [sys.executable, "-c", LIMITED, str(room), *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), timeout=60)
     assert (done.returncode, done.stdout) == (1, "")
-    told = (
+    text = (
         r"error: `run/(last.pth|config.toml)` cannot be written: File too large\n\nhint: check that its folder exists, "
     )
-    assert re.match(told, done.stderr), done.stderr
+    assert re.match(text, done.stderr), done.stderr
     assert len(done.stderr.splitlines()) == 3
     assert {path.name for path in Path("run").iterdir()} == set(sizes)
     assert {path: path.read_bytes() for path in Path("run").iterdir() if path.suffix == ".pth"} == before

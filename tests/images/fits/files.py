@@ -1,4 +1,4 @@
-"""FITS files as astropy writes them, for several tests."""
+"""FITS files written by astropy, shared by several tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from n2n_cli.nn.functional import Array
 
 
 def scene(seed: int = 0, height: int = 24, width: int = 30) -> Array:
-    """Counts of stars on a sky."""
+    """Counts of stars on a sky background."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:height, :width]
     clean = np.full((height, width), 40.0)
@@ -38,7 +38,7 @@ def header(**cards: Any) -> fits.Header:
 
 
 def scaled(pixels: Array, **cards: Any) -> fits.ImageHDU:
-    """An image of integers with cards such as BSCALE, which astropy would apply."""
+    """Image of integers with cards such as BSCALE, stored without applying them."""
     hdu = fits.ImageHDU(pixels, do_not_scale_image_data=True)
     hdu.header.update(cards)
     return hdu
@@ -50,7 +50,7 @@ def table() -> fits.BinTableHDU:
 
 
 def saved(*hdus: Any, checksum: bool = False) -> bytes:
-    """A file of these units, behind an empty primary unit unless the first one is primary."""
+    """File of these units; an empty primary unit is added unless the first one is primary."""
     file = io.BytesIO()
     first = [] if isinstance(hdus[0], fits.PrimaryHDU) else [fits.PrimaryHDU(header=header(TELESCOP="small"))]
     fits.HDUList([*first, *hdus]).writeto(file, checksum=checksum, output_verify="ignore")
@@ -58,7 +58,7 @@ def saved(*hdus: Any, checksum: bool = False) -> bytes:
 
 
 def opened(data: bytes, **options: Any) -> fits.HDUList:
-    """A file as astropy opens it; wrong checksums and damage are warnings, which are errors in tests."""
+    """Open a file with astropy, which warns of wrong checksums and damage; tests treat warnings as errors."""
     return fits.open(io.BytesIO(data), checksum=True, **options)
 
 
@@ -90,4 +90,4 @@ IMAGES: dict[str, Any] = {
     "GZIP": lambda: fits.CompImageHDU(FLOATS, compression_type="GZIP_1", quantize_level=0.0),
     "compressed floats": lambda: fits.CompImageHDU(FLOATS, compression_type="RICE_1", quantize_level=16.0),
 }
-"""An image extension of each kind, by name."""
+"""Image extensions of all kinds, by name."""

@@ -1,4 +1,4 @@
-"""Values of FITS files are those that astropy reads; damaged ones are refused in one line."""
+"""Values of FITS files equal those of astropy; damaged files are refused in one line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import io
 import re
 import sys
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,21 +15,15 @@ from n2n_cli.errors import ImageError
 from n2n_cli.images import opened_pages, opened_stack, picture_size, read_pages, read_picture
 from n2n_cli.nn.functional import Array
 from tests.images.fits.files import COUNTS, FLOATS, IMAGES, header, opened, saved, scaled, scene, table
+from tests.images.pictures import refused_pages
 
 
 def read(data: bytes) -> list[Array]:
     return [picture.pixels[..., 0] for picture in read_pages(io.BytesIO(data), name="it")]
 
 
-def refused(data: bytes, **options: Any) -> ImageError:
-    with pytest.raises(ImageError) as caught:
-        list(read_pages(io.BytesIO(data), name="it", **options))
-    assert "\n" not in caught.value.message
-    return caught.value
-
-
 @pytest.mark.parametrize("name", IMAGES)
-def test_values_are_those_of_astropy(name: str) -> None:
+def test_values_equal_those_of_astropy(name: str) -> None:
     data = saved(IMAGES[name]())
     with opened(data) as file:
         expected = np.asarray(file[1].data)
@@ -39,17 +32,17 @@ def test_values_are_those_of_astropy(name: str) -> None:
     first = next(iter(read_pages(io.BytesIO(data), name="it")))
     lacking = np.isnan(pages) if pages.dtype.kind == "f" else pages == first.nodata
     assert np.array_equal(lacking, holes)
-    exact = np.array_equal if name != "scaled floats" else np.allclose  # astropy scales them in 32 bits
+    exact = np.array_equal if name != "scaled floats" else np.allclose  # astropy scales in float32
     assert exact(pages[~holes], expected[~holes])
     assert pages.dtype == expected.dtype.newbyteorder("=") or name in ("BLANK", "BSCALE", "64 bits", "scaled floats")
 
 
-def test_size_from_the_header_alone() -> None:
+def test_size_is_read_from_the_header() -> None:
     for name in IMAGES:
         assert picture_size(io.BytesIO(saved(IMAGES[name]())), name="it") == (24, 30)
 
 
-def test_every_image_is_read_and_nothing_else() -> None:
+def test_all_images_and_nothing_else_are_read() -> None:
     spectrum = fits.ImageHDU(np.arange(90.0), name="SPECTRUM")
     data = saved(
         fits.PrimaryHDU(COUNTS.astype(np.int16)), table(), fits.ImageHDU(FLOATS, name="SCI"), spectrum, IMAGES["cube"]()
@@ -67,27 +60,27 @@ def test_every_image_is_read_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     "name", ["DQ", "ERR", "WHT", "IVAR", "VAR_POISSON", "MASK_3", "CCD1.WEIGHT", "WCSDVARR", "SCI_ERR", "BPM"]
 )
-def test_flags_errors_and_weights_are_no_pictures(name: str) -> None:
+def test_flags_errors_and_weights_are_not_read(name: str) -> None:
     other = fits.ImageHDU(np.ones((24, 30), np.int16), name=name)
     picture = read_picture(io.BytesIO(saved(IMAGES["floats"](), other)))
     assert picture.notes == (f"{name}: flags, errors and weights stay as they are",)
-    alone = refused(saved(other))
+    alone = refused_pages(saved(other))
     assert alone.message == f"`it` holds no image of two axes to denoise, but {name}"
 
 
 @pytest.mark.parametrize("name", ["SCI", "CHIP1", "FLUX", "PRIMARY", "DATA", "MOSAIC"])
-def test_names_of_pictures(name: str) -> None:
+def test_names_of_images_that_are_read(name: str) -> None:
     assert len(read(saved(fits.ImageHDU(COUNTS.astype(np.int16), name=name)))) == 1
 
 
-def test_a_table_holds_no_picture() -> None:
-    error = refused(saved(table()))
+def test_file_of_a_table_is_refused() -> None:
+    error = refused_pages(saved(table()))
     assert error.message == "`it` holds no image of two axes to denoise, but SOURCES"
     assert error.hint == "spectra, tables, flags, errors and weights are not denoised"
 
 
 @pytest.mark.parametrize(("kind", "axis"), [("", "T"), ("TIME", "T"), ("FREQ", "Z"), ("VRAD-F2W", "Z")])
-def test_axis_of_a_cube(kind: str, axis: str) -> None:
+def test_axis_of_a_cube_follows_its_type(kind: str, axis: str) -> None:
     cube = IMAGES["cube"]()
     if kind:
         cube.header["CTYPE3"] = kind
@@ -96,7 +89,7 @@ def test_axis_of_a_cube(kind: str, axis: str) -> None:
         assert np.array_equal(stack.page(3).pixels[..., 0], scene(3))
 
 
-def test_several_images_are_no_frames_of_a_movie() -> None:
+def test_several_images_are_channels_and_not_time() -> None:
     chips = [fits.ImageHDU(scene(seed).astype(np.int16), name=f"CHIP{seed}") for seed in range(3)]
     with opened_stack(io.BytesIO(saved(*chips)), name="it") as stack:
         assert (stack.axes, stack.shape) == ("CYX", (3, 24, 30))
@@ -108,7 +101,7 @@ def test_several_images_are_no_frames_of_a_movie() -> None:
         list(stack)
 
 
-def test_the_last_block_need_not_be_filled_up() -> None:
+def test_last_block_may_be_incomplete() -> None:
     data = saved(IMAGES["16 bits"]())
     assert np.array_equal(read(data[: 2 * 2880 + 24 * 30 * 2])[0], COUNTS - 50)
 
@@ -123,7 +116,7 @@ def test_unusual_headers_are_read() -> None:
 
 
 def changed(data: bytes, old: bytes, new: bytes) -> bytes:
-    """A file in which the value of a card is another one."""
+    """File with another value for one card."""
     assert data.count(old) == 1
     return data.replace(old, new.ljust(len(old)))
 
@@ -154,13 +147,13 @@ IMAGE = saved(fits.PrimaryHDU(COUNTS.astype(np.int16)))
     ids=lambda value: value[-30:] if isinstance(value, str) else "",
 )
 def test_damaged_files_are_refused(data: bytes, message: str) -> None:
-    error = refused(data).message
+    error = refused_pages(data).message
     assert error.startswith("`it` is not a whole PNG, JPEG, TIFF, WebP, BMP, FITS or MRC picture (")
     assert message in error
 
 
 @pytest.mark.parametrize("name", ["cube", "compressed cube"])
-def test_a_truncated_file_is_refused_or_gives_all_its_pixels(name: str) -> None:
+def test_truncated_file_is_refused_or_has_all_its_pixels(name: str) -> None:
     data = saved(IMAGES[name](), table())
     whole = read(data)
     for length in range(1, len(data), 331):
@@ -168,18 +161,18 @@ def test_a_truncated_file_is_refused_or_gives_all_its_pixels(name: str) -> None:
             assert np.array_equal(read(data[:length]), whole)
 
 
-def test_large_pages_are_refused_before_they_are_read() -> None:
+def test_pages_beyond_the_pixel_limit_are_refused() -> None:
     for name in ("cube", "compressed cube"):
-        error = refused(saved(IMAGES[name]()), max_pixels=700)
+        error = refused_pages(saved(IMAGES[name]()), max_pixels=700)
         assert re.match(r"`it`, page 1, claims to have 30 x 24 = 720 pixels", error.message)
     # A tile may be larger than a page.
-    error = refused(saved(IMAGES["compressed cube"]()), max_pixels=719)
+    error = refused_pages(saved(IMAGES["compressed cube"]()), max_pixels=719)
     assert "pixels, more than the limit" in error.message
 
 
-def test_a_file_without_astropy_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_astropy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "astropy.io.fits", None)
-    error = refused(IMAGE)
+    error = refused_pages(IMAGE)
     assert error.message == "`it` is a FITS file, for which the package astropy is needed"
     assert error.hint == "`pip install 'n2n-cli[fits]'`"
 

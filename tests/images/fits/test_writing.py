@@ -1,12 +1,11 @@
-"""FITS files are written with all that they hold besides pixels."""
+"""FITS files are written with everything that they hold besides pixels."""
 
 from __future__ import annotations
 
+import functools
 import io
 import sys
 import warnings
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +15,14 @@ from astropy.io import fits
 
 from n2n_cli.errors import ImageError
 from n2n_cli.images import Picture, read_pages, read_picture, write_pages, write_picture
+from tests.images import pictures
 from tests.images.fits.files import COUNTS, FLOATS, IMAGES, header, opened, saved, scaled, scene, table
 
-
-def rewritten(data: bytes, change: Any = lambda pixels: pixels, history: str = "") -> bytes:
-    """A file whose pages went through `change`."""
-
-    def pages() -> Iterator[Picture]:
-        for page in read_pages(io.BytesIO(data), name="it"):
-            metadata = {**page.metadata, "history": history} if history else page.metadata
-            yield replace(page, pixels=change(page.pixels), metadata=metadata)
-
-    out = io.BytesIO()
-    assert write_pages(out, pages(), format="FITS") == ()
-    return out.getvalue()
+rewritten = functools.partial(pictures.rewritten, "FITS")
 
 
 def facts(hdu: Any) -> list[tuple[Any, ...]]:
-    """Cards of a header besides those that are to change."""
+    """Cards of a header except those that may change."""
     changing = ("HISTORY", "CHECKSUM", "DATASUM")
     return [(card.keyword, card.value, card.comment) for card in hdu.header.cards if card.keyword not in changing]
 
@@ -45,14 +34,14 @@ def everything(*, checksum: bool) -> bytes:
 
 
 @pytest.mark.parametrize("checksum", [False, True])
-def test_what_is_not_changed_stays_the_same_bytes(checksum: bool) -> None:
+def test_unchanged_file_is_written_byte_for_byte(checksum: bool) -> None:
     data = everything(checksum=checksum)
     assert rewritten(data) == data
     assert rewritten(data + b"more, after the last unit") == data + b"more, after the last unit"
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_changed_pixels(name: str) -> None:
+def test_changed_pixels_keep_headers_and_tables(name: str) -> None:
     data = saved(IMAGES[name](), table(), checksum=True)
 
     def one_less(pixels: Any) -> Any:
@@ -64,7 +53,7 @@ def test_changed_pixels(name: str) -> None:
     with warnings.catch_warnings(), opened(data) as before, opened(found) as after:
         warnings.simplefilter("error")
         expected = before[1].data - (2**32 if name == "64 bits" else 1)
-        exact = np.array_equal if name != "scaled floats" else np.allclose  # astropy scales them in 32 bits
+        exact = np.array_equal if name != "scaled floats" else np.allclose  # astropy scales in float32
         floats = expected.dtype.kind == "f"
         assert exact(after[1].data, expected.astype(before[1].data.dtype), equal_nan=floats)
         assert after[1].data.dtype == before[1].data.dtype
@@ -75,7 +64,7 @@ def test_changed_pixels(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["compressed", "compressed cube", "HCOMPRESS", "PLIO", "GZIP"])
-def test_the_compression_stays(name: str) -> None:
+def test_compression_is_kept(name: str) -> None:
     data = saved(IMAGES[name](), checksum=True)
     for found in (rewritten(data), rewritten(data, history="something was done")):
         with (
@@ -88,7 +77,7 @@ def test_the_compression_stays(name: str) -> None:
     assert rewritten(data) == rewritten(data)
 
 
-def test_floats_that_were_compressed_with_loss_are_written_without() -> None:
+def test_lossy_compressed_floats_are_written_lossless() -> None:
     data = saved(IMAGES["compressed floats"]())
     picture = read_picture(io.BytesIO(data))
     assert picture.notes == ("its floats, which were compressed with loss, are written without loss",)
@@ -98,7 +87,7 @@ def test_floats_that_were_compressed_with_loss_are_written_without() -> None:
         assert np.array_equal(after[1].data, picture.pixels[..., 0] * np.float32(1 / 3), equal_nan=True)
 
 
-def test_checksums_are_those_of_the_new_pixels_and_header() -> None:
+def test_checksums_are_updated() -> None:
     data = everything(checksum=True)
     found = rewritten(data, lambda pixels: pixels[::-1], "turned " * 30)
     assert found != data
@@ -108,11 +97,11 @@ def test_checksums_are_those_of_the_new_pixels_and_header() -> None:
             assert hdu.verify_datasum() == hdu.verify_checksum() == 1
 
 
-def test_files_without_checksums_get_none() -> None:
+def test_files_without_checksums_stay_without() -> None:
     assert b"CHECKSUM" not in rewritten(everything(checksum=False), history="something was done")
 
 
-def test_least_and_greatest_value_in_the_header() -> None:
+def test_datamin_and_datamax_are_updated() -> None:
     hdu = fits.ImageHDU(FLOATS, header(DATAMIN=-1.0, DATAMAX=1.0))
     hdu.header.comments["DATAMIN"] = "the least"
     found = rewritten(saved(hdu), lambda pixels: pixels * 2, "doubled")
@@ -122,7 +111,7 @@ def test_least_and_greatest_value_in_the_header() -> None:
         assert file[1].header.comments["DATAMIN"] == "the least"
 
 
-def test_scaled_integers_are_rounded_and_do_not_become_blank() -> None:
+def test_scaled_integers_are_rounded_and_avoid_blank() -> None:
     data = saved(scaled(np.full((4, 5), 100, np.int16), BSCALE=0.5, BZERO=10.0, BLANK=120))
     for value, stored in [(60.3, 101), (70.1, 121), (69.9, 121), (1e9, 32767), (-1e9, -32768), (np.nan, 120)]:
         found = rewritten(data, lambda pixels, value=value: np.full_like(pixels, value))
@@ -130,7 +119,7 @@ def test_scaled_integers_are_rounded_and_do_not_become_blank() -> None:
             assert set(file[1].data.ravel().tolist()) == {stored}
 
 
-def test_a_long_header_grows_by_a_block() -> None:
+def test_long_header_grows_by_a_block() -> None:
     hdu = fits.PrimaryHDU(COUNTS.astype(np.int16), header(**{f"KEY{n}": n for n in range(29)}))
     found = rewritten(saved(hdu), history="word " * 60)
     assert len(found) == len(saved(hdu)) + 2880
@@ -141,7 +130,7 @@ def test_a_long_header_grows_by_a_block() -> None:
 
 @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8"])
 @pytest.mark.parametrize("shape", [(1, 4, 5, 1), (3, 4, 5, 1), (1, 4, 5, 3), (2, 4, 5, 3)])
-def test_pictures_from_elsewhere(dtype: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+def test_pictures_of_other_formats_are_written_as_fits(dtype: str, shape: tuple[int, ...], tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 120, shape).astype(dtype) + (np.iinfo(dtype).min if dtype[0] != "f" else 0)
     pixels = pixels.astype(dtype)
@@ -165,7 +154,7 @@ def test_pages_of_several_sizes_become_several_images(tmp_path: Path) -> None:
         file.verify("exception")
 
 
-def test_what_other_formats_cannot_hold_is_named(tmp_path: Path) -> None:
+def test_header_and_tables_are_named_when_another_format_omits_them(tmp_path: Path) -> None:
     data = saved(fits.PrimaryHDU(COUNTS.astype(np.uint16), header(OBJECT="M 31")), table())
     picture = read_picture(io.BytesIO(data))
     assert write_picture(tmp_path / "a.tif", picture) == ("TIFF cannot hold its FITS header, SOURCES",)
@@ -176,7 +165,7 @@ def test_what_other_formats_cannot_hold_is_named(tmp_path: Path) -> None:
     assert caught.value.hint == "write FITS or TIFF"
 
 
-def test_a_picture_of_a_closed_file_is_not_written_without_its_tables(tmp_path: Path) -> None:
+def test_picture_of_a_closed_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.fits").write_bytes(saved(table(), IMAGES["floats"]()))
     picture = read_picture(tmp_path / "a.fits")
     with pytest.raises(ImageError, match="the FITS file that the picture was read from is closed"):
@@ -184,14 +173,14 @@ def test_a_picture_of_a_closed_file_is_not_written_without_its_tables(tmp_path: 
     assert not (tmp_path / "b.fits").exists()
 
 
-def test_writing_without_astropy_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_astropy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "astropy.io.fits", None)
     with pytest.raises(ImageError) as caught:
         write_picture(tmp_path / "a.fits", Picture(np.ones((4, 5, 1), np.float32)))
     assert caught.value.hint == "`pip install 'n2n-cli[fits]'`"
 
 
-def test_packed_files_are_the_same_bytes_each_time(tmp_path: Path) -> None:
+def test_gzip_files_are_reproducible(tmp_path: Path) -> None:
     for name in ("a.fits.gz", "b.fits.gz"):
         write_picture(tmp_path / name, Picture(scene(1).astype(np.uint16)[..., None]))
     assert (tmp_path / "a.fits.gz").read_bytes() == (tmp_path / "b.fits.gz").read_bytes()

@@ -1,4 +1,4 @@
-"""PNG of 16 bits per channel: every filter, interlaced or not, and nothing that does not belong there."""
+"""PNG of 16 bits per channel: filters, interlacing and damage."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (
 
 
 def slowly_unfiltered(rows: Array, filters: Array, above: Array, pixel_size: int) -> Array:
-    """The specification's section 9 word by word, a byte at a time."""
+    """Unfilter byte by byte as in section 9 of the specification."""
     plain: Array = np.zeros_like(rows)
     for y, kind in enumerate(filters.tolist()):
         for x in range(rows.shape[1]):
@@ -63,12 +63,12 @@ def as_read(data: bytes) -> Array:
 
 
 def as_pillow_sees(data: bytes, channels: int) -> Array:
-    """The upper 8 bits of each channel."""
+    """Upper 8 bits of each channel, decoded by Pillow."""
     with Image.open(io.BytesIO(data)) as image:
         values = np.asarray(image).reshape(image.height, image.width, -1)
     if channels == 1:
         return values >> 8
-    return values[..., [0, 3]] if channels == 2 else values  # it has no mode for gray and alpha of 16 bits
+    return values[..., [0, 3]] if channels == 2 else values  # Pillow has no mode for 16-bit gray with alpha
 
 
 kinds = st.sampled_from([None, 0, 1, 2, 3, 4])
@@ -82,7 +82,7 @@ kinds = st.sampled_from([None, 0, 1, 2, 3, 4])
     steep=st.sampled_from([0, 3, 300, 65535]),
 )
 @some_examples
-def test_what_is_written_is_read_by_us_and_by_pillow(
+def test_written_files_are_read_by_n2n_and_pillow(
     shape: tuple[int, int, int], kind: int | None, interlaced: bool, seed: int, steep: int
 ) -> None:
     pixels = np.random.default_rng(seed).integers(0, steep, size=shape, endpoint=True).astype(np.uint16)
@@ -99,7 +99,7 @@ def test_what_is_written_is_read_by_us_and_by_pillow(
     seed=st.integers(0, 999),
 )
 @some_examples
-def test_unfiltering_is_what_the_specification_says(
+def test_unfiltering_follows_the_specification(
     size: tuple[int, int], pixel_size: int, allowed: tuple[int, ...], seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -111,7 +111,7 @@ def test_unfiltering_is_what_the_specification_says(
 
 
 @pytest.mark.parametrize("kind", range(5))
-def test_filtering_undoes_unfiltering_across_bands(rng: np.random.Generator, kind: int) -> None:
+def test_unfiltering_inverts_filtering_across_bands(rng: np.random.Generator, kind: int) -> None:
     pixels = rng.integers(65536, size=(png_filters.BAND + 3, 3, 2)).astype(np.uint16)
     data = np.frombuffer(unpacked(pixels, kind), np.uint8).reshape(len(pixels), -1)
     assert (data[:, 0] == kind).all()
@@ -119,14 +119,14 @@ def test_filtering_undoes_unfiltering_across_bands(rng: np.random.Generator, kin
     assert np.array_equal(plain.view(">u2").reshape(pixels.shape), pixels)
 
 
-def test_a_row_takes_the_filter_that_suits_it() -> None:
+def test_filter_is_chosen_per_row() -> None:
     ramp = np.arange(8, dtype=np.uint16) * 256  # (8,)
     rows = np.stack([np.full(8, 7), ramp, ramp, ramp[::-1]]).astype(np.uint16)[..., None]
     kinds = np.frombuffer(unpacked(rows, None), np.uint8).reshape(4, -1)[:, 0]
     assert kinds.tolist() == [1, 1, 2, 1]
 
 
-def test_a_picture_that_repeats_itself_becomes_small_and_noise_does_not_grow(rng: np.random.Generator) -> None:
+def test_repetitions_are_compressed_and_noise_does_not_grow(rng: np.random.Generator) -> None:
     noise = rng.integers(65536, size=(300, 70, 1)).astype(np.uint16)
     assert len(b"".join(png16.encode(np.tile(noise[:, :7], (1, 10, 1))))) < 0.2 * noise.nbytes
     assert len(b"".join(png16.encode(noise))) < 1.01 * noise.nbytes
@@ -134,10 +134,8 @@ def test_a_picture_that_repeats_itself_becomes_small_and_noise_does_not_grow(rng
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("has_alpha", [False, True])
-def test_a_picture_goes_through_a_file(
-    tmp_path: Path, rng: np.random.Generator, channels: int, has_alpha: bool
-) -> None:
-    pixels = rng.integers(65536, size=(300, 5, channels)).astype(np.uint16)  # rows of two bands
+def test_round_trip_through_a_file(tmp_path: Path, rng: np.random.Generator, channels: int, has_alpha: bool) -> None:
+    pixels = rng.integers(65536, size=(300, 5, channels)).astype(np.uint16)  # two bands of rows
     alpha = rng.integers(65536, size=(300, 5)).astype(np.uint16) if has_alpha else None
     write_picture(tmp_path / "a.png", Picture(pixels, alpha))
     picture = read_picture(tmp_path / "a.png")
@@ -147,7 +145,7 @@ def test_a_picture_goes_through_a_file(
     assert (picture.format, picture.lossless, picture.notes) == ("PNG", True, ())
 
 
-def test_one_colour_is_transparent(rng: np.random.Generator) -> None:
+def test_transparent_colour_becomes_alpha(rng: np.random.Generator) -> None:
     pixels = rng.integers(65536, size=(3, 4, 3)).astype(np.uint16)
     pixels[1, 2] = 1, 256, 65535
     pixels[0, 0] = 1, 256, 0
@@ -158,7 +156,7 @@ def test_one_colour_is_transparent(rng: np.random.Generator) -> None:
     assert seen[1, 2, 3] == 0
 
 
-def test_a_bomb_is_unpacked_no_further_than_its_size_says() -> None:
+def test_bomb_is_decompressed_only_up_to_its_size() -> None:
     packer = zlib.compressobj(9)
     data = b"".join(packer.compress(bytes(2**20)) for _ in range(200)) + packer.flush()
     file = io.BytesIO(file_of(np.zeros((10, 10, 3)), data))
@@ -207,7 +205,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize(("data", "reason"), DAMAGED.values(), ids=DAMAGED.keys())
-def test_damage(tmp_path: Path, data: bytes, reason: str) -> None:
+def test_damaged_files_are_refused(tmp_path: Path, data: bytes, reason: str) -> None:
     raw(data)(tmp_path / "a.png")
     message = refused(tmp_path / "a.png").message
     assert message.startswith(
@@ -216,7 +214,7 @@ def test_damage(tmp_path: Path, data: bytes, reason: str) -> None:
     assert reason in message
 
 
-def test_pixels_in_many_chunks_some_of_them_empty() -> None:
+def test_pixels_in_many_and_empty_chunks() -> None:
     chunks = b"".join(chunk(b"IDAT", b"") + chunk(b"IDAT", PACKED[at : at + 1]) for at in range(len(PACKED)))
     data = png(1, 2, 16, 2, GOOD).replace(chunk(b"IDAT", PACKED), chunks)
     assert as_read(data).ravel().tolist() == list(struct.unpack(">6H", GOOD.replace(b"\0", b"")))
