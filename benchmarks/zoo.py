@@ -114,7 +114,7 @@ class Way:
         elif not self.learn:
             model = _model(self.model, self.ensemble)
         options = DenoiseOptions(learn=self.learn, pd=self.pd)
-        transforms = Transforms(lambda most: (), "auto")
+        transforms = Transforms(lambda most, channel: (), "auto")
         pixels: Array = denoise_page(FileModel(model), Picture(noisy), transforms, options).picture.pixels
         return pixels
 

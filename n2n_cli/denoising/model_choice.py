@@ -128,4 +128,4 @@ def _seconds(model: Model, picture: Picture) -> float:
         predictor.predict(part[None])  # the first time also prepares the network
         began = time.perf_counter()
         predictor.predict(part[None])
-    return (time.perf_counter() - began) * picture.pixels[..., 0].size / part[0].size
+    return (time.perf_counter() - began) * (picture.pixels[..., 0].size / part[0].size)

@@ -22,7 +22,7 @@ from n2n_cli.values.choice import Mode
 from tests.values.frames import blobs, counted, rms
 
 
-def through_a_file(model: Model, *pages: Array, **options: Any) -> tuple[list[Array], Outcome]:
+def through_a_file(model: Model | None, *pages: Array, **options: Any) -> tuple[list[Array], Outcome]:
     write_pages(Path("in.tif"), [Picture(page if page.ndim == 3 else page[..., None]) for page in pages])
     (outcome,) = denoise_files(model, [DenoiseTask(Path("in.tif"), Path("out.tif"))], DenoiseOptions(**options))
     assert outcome.status == "done", outcome.error

@@ -14,17 +14,19 @@ from n2n_cli.denoising.picture_files import denoise_files
 from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask
 from n2n_cli.images import Picture, write_picture
 from n2n_cli.models.model import Model
+from n2n_cli.nn.functional import Array
 from n2n_cli.noise import parse_noise
 from n2n_cli.system.notes import noted_to
 
 
 @pytest.fixture(scope="module")
-def leaves() -> np.ndarray:
+def leaves() -> Array:
     """Clean picture, (C, H, W) floats in [0, 1]."""
-    return np.moveaxis(dead_leaves(1, 256, seed=0)[0], -1, 0) / np.float32(255)
+    clean: Array = np.moveaxis(dead_leaves(1, 256, seed=0)[0], -1, 0) / np.float32(255)
+    return clean
 
 
-def noisy(clean: np.ndarray, noise: str, *, gray: bool = False) -> Picture:
+def noisy(clean: Array, noise: str, *, gray: bool = False) -> Picture:
     x = parse_noise(noise).draw(np.moveaxis(clean, 0, -1), rng=np.random.default_rng(1))
     if gray:
         x = x[..., :1]
@@ -44,14 +46,14 @@ def noisy(clean: np.ndarray, noise: str, *, gray: bool = False) -> Picture:
     ],
 )
 def test_correlated_noise_gets_photo_and_independent_noise_white(
-    leaves: np.ndarray, noise: str, name: str, gray: bool
+    leaves: Array, noise: str, name: str, gray: bool
 ) -> None:
     chosen = BundledModels().choose(noisy(leaves, noise, gray=gray))
     assert chosen.name == name
     assert chosen.reason.startswith("for noise that is ")
 
 
-def test_noise_of_a_camera_gets_photo(leaves: np.ndarray) -> None:
+def test_noise_of_a_camera_gets_photo(leaves: Array) -> None:
     assert BundledModels().choose(noisy(leaves, "camera:0.003")).name == "photo"
 
 
@@ -60,12 +62,12 @@ def test_a_picture_too_small_to_measure_gets_photo() -> None:
     assert (chosen.name, chosen.reason) == ("photo", "for a picture that is too small to measure its noise")
 
 
-def test_fast_is_always_photo_without_a_measurement(leaves: np.ndarray) -> None:
+def test_fast_is_always_photo_without_a_measurement(leaves: Array) -> None:
     chosen = BundledModels("fast").choose(noisy(leaves, "gaussian:25"))
     assert (chosen.name, chosen.reason) == ("photo", "")
 
 
-def test_best_is_the_average_over_flips_and_rotations(leaves: np.ndarray) -> None:
+def test_best_is_the_average_over_flips_and_rotations(leaves: Array) -> None:
     picture = noisy(leaves[:, :64, :64], "gaussian:25")
     best, normal = BundledModels("best", threads=1).choose(picture), BundledModels(threads=1).choose(picture)
     assert best.name == normal.name == "white"
@@ -76,14 +78,14 @@ def test_best_is_the_average_over_flips_and_rotations(leaves: np.ndarray) -> Non
     np.testing.assert_array_equal(denoise(best.model, x), denoise(normal.model, x))
 
 
-def test_best_says_how_long_if_it_takes_long(leaves: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_best_says_how_long_if_it_takes_long(leaves: Array, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("n2n_cli.denoising.model_choice._LONG", 0)
     reason = BundledModels("best", threads=1).choose(noisy(leaves[:, :64, :64], "gaussian:25")).reason
     assert reason.startswith("for noise that is independent from pixel to pixel; about ")
     assert reason.endswith(" s")
 
 
-def test_the_first_page_decides_for_all_pages_of_its_channels(leaves: np.ndarray) -> None:
+def test_the_first_page_decides_for_all_pages_of_its_channels(leaves: Array) -> None:
     model, notes = FileModel(BundledModels(threads=1)), list[str]()
     with noted_to(notes.append):
         first = model.of(noisy(leaves, "gaussian:25"))
@@ -98,7 +100,7 @@ def test_the_first_page_decides_for_all_pages_of_its_channels(leaves: np.ndarray
 
 
 def test_the_outcome_and_its_record_name_the_model(
-    leaves: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    leaves: Array, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     tasks = []

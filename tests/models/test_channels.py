@@ -7,8 +7,11 @@ import pytest
 
 from n2n_cli.errors import ShapeError
 from n2n_cli.models.predictor import Predictor
-from n2n_cli.nn import Residual, Sequential
-from tests.single_image.test_blend import conv
+from n2n_cli.nn import Conv2d, Residual, Sequential
+
+
+def conv(channels: int, kernel_size: int, rng: np.random.Generator) -> Conv2d:
+    return Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, rng=rng)
 
 
 def predictor(channels: int, rng: np.random.Generator, threads: int = 1) -> Predictor:
