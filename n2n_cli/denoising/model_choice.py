@@ -128,4 +128,5 @@ def _seconds(model: Model, picture: Picture) -> float:
         predictor.predict(part[None])  # the first time also prepares the network
         began = time.perf_counter()
         predictor.predict(part[None])
-    return (time.perf_counter() - began) * (picture.pixels[..., 0].size / part[0].size)
+    parts: float = picture.pixels[..., 0].size / part[0].size
+    return parts * (time.perf_counter() - began)
