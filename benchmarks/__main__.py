@@ -1,4 +1,7 @@
-"""Speed of training and denoising beside PyTorch, ONNX Runtime and OpenVINO: `python -m benchmarks`."""
+"""Speed compared with PyTorch, ONNX Runtime and OpenVINO.
+
+Training and denoising: `python -m benchmarks`.
+"""
 
 from __future__ import annotations
 

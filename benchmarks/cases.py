@@ -110,7 +110,10 @@ def _measured_rows(cases: Sequence[Case], effort: Effort, only: str) -> Iterator
 def _in_turn(
     make: Callable[..., Callable[[], object]], ways: Mapping[str, tuple[object, ...]], rounds: int, **how: Any
 ) -> Callable[[], dict[str, Timing]]:
-    """Measurement of `make(*arguments)` for the arguments of each way, as of `take_turns`."""
+    """Measurement of `make(*arguments)` by `take_turns`.
+
+    Each way has its own arguments.
+    """
 
     def measure() -> dict[str, Timing]:
         with workers(make, ways) as running:
@@ -170,7 +173,10 @@ def _cases(effort: Effort) -> list[Case]:
 
 
 def _growing(effort: Effort) -> list[Case]:
-    """Cases of `growth`: the peers have large pictures in tiles, and each batch as a whole."""
+    """Cases of `growth`.
+
+    The peers process large pictures in tiles, and each batch as a whole.
+    """
     megapixels, batches = ((1,), (1, 10)) if effort.short else ((1, 4, 12, 50, 100), (1, 10, 100, 1000))
     tiled = ["n2n", *(f"{way}, tiles of {SIDES[0]}" for way in ("channels_last", *runtimes.installed()))]
     whole = ["n2n", "channels_last", *runtimes.installed()]

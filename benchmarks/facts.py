@@ -1,4 +1,7 @@
-"""Results of the speed benchmark that are not compared: memory, start, share of the peak rate."""
+"""Results of the speed benchmark without a peer to compare with.
+
+Memory, start, and fraction of the peak rate.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Training of the network that chooses quantiles in `n2n_cli.noise.analysis`: `python -m benchmarks.noise_analysis`.
+"""Train the network that chooses quantiles in `n2n_cli.noise.analysis`.
+
+`python -m benchmarks.noise_analysis`
 
 Draws noise of many kinds on crops of photographs and of generated pictures, adds pairs of real noisy and clean pictures
 of which `--real` names folders (with `noisy` and `clean` in them; every second file by name is used), and fits the
@@ -42,7 +44,11 @@ REPEATS, HIDDEN, BATCH, RATE = 4, 48, 128, 3e-3
 
 
 class Example(NamedTuple):
-    """Logarithms of quantiles, (3, bands, quantiles), true energies, (3, bands), and whether there is no colour."""
+    """Quantiles and true energies of the noise of one picture.
+
+    `logs` are the logarithms of the quantiles, (3, bands, quantiles), `energies` is (3, bands), and `gray` is True for
+    noise without colour.
+    """
 
     logs: Array
     energies: Array
@@ -79,7 +85,10 @@ def _drawn(photographs: list[Path], rng: np.random.Generator) -> Example:
 
 
 def _picture(photographs: list[Path], rng: np.random.Generator) -> Array:
-    """A crop of a photograph, or a flat or generated picture; perhaps gray, dark or unsharp."""
+    """Crop of a photograph, or a flat or generated picture.
+
+    It may be gray, dark or unsharp.
+    """
     side = int(rng.integers(48, 300))
     if rng.random() < PLAIN:
         flat = np.broadcast_to(rng.random((1, 1, 3)), (side, side, 3))

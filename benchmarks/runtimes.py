@@ -1,4 +1,7 @@
-"""Networks in ONNX Runtime and OpenVINO, from the file that `n2n export --onnx` writes."""
+"""Networks in ONNX Runtime and OpenVINO.
+
+Both read the file that `n2n export --onnx` writes.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,9 @@ def installed() -> list[str]:
 
 
 def compiled(network: Module, way: str, threads: int, shape: Shape) -> Run:
-    """Compile a network for inputs of one shape, which lets both programs optimise most.
+    """Compile a network for inputs of one shape.
+
+    A fixed shape lets both programs optimise most.
 
     Parameters
     ----------

@@ -174,7 +174,7 @@ def _model(name: str) -> Any:
 
 
 def _denoised(name: str, noisy: Any) -> Any:
-    """Denoise as `n2n denoise` does with the model or the options in `name`, but in floats."""
+    """Denoise as `n2n denoise` with the model or options `name`, but in floats."""
     import numpy as np
 
     from n2n_cli.denoising.model_choice import BundledModels

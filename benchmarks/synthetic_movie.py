@@ -1,4 +1,7 @@
-"""Synthetic movie of a microscope: static structure, moving particles, flashing cells, bleaching, photon noise."""
+"""Synthetic movie of a microscope.
+
+Static structure, moving particles, flashing cells, bleaching and photon noise.
+"""
 
 from __future__ import annotations
 

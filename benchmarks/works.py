@@ -1,4 +1,7 @@
-"""Work that is timed, in n2n and in its peers; each function prepares it for one way, in a process of its own."""
+"""Timed work of n2n and its peers.
+
+Each function prepares the work for one way, in a process of its own.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Regret of automatic choices: `python -m benchmarks.zoo --data cbsd68 mcmaster --out zoo.jsonl`.
+"""Regret of automatic choices.
+
+`python -m benchmarks.zoo --data cbsd68 mcmaster --out zoo.jsonl`
 
 Denoises crops of pictures with many kinds of noise, once by each `--effort` and once by every combination of options
 that a user could choose by hand, and compares the former with the best of the latter. The regret is the difference in
@@ -76,7 +78,10 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Case:
-    """A noisy picture and its ground truth, (H, W, C) as in a file, and the value of white above black."""
+    """A noisy picture and its ground truth.
+
+    The pictures are (H, W, C) as in a file; `white` is the value of white above black.
+    """
 
     kind: str
     name: str

@@ -26,7 +26,10 @@ def limited() -> Iterator[None]:
 
 @pytest.fixture
 def usual_signals() -> Iterator[None]:
-    """Use the default handling of SIGINT, SIGTERM and SIGHUP, also under nohup and in background jobs."""
+    """Use the default handling of SIGINT, SIGTERM and SIGHUP.
+
+    This also holds under nohup and in background jobs, where some of them are ignored.
+    """
     with signals_as_usual():
         yield
 
@@ -38,7 +41,10 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(scope="session")
 def torch() -> Any:
-    """PyTorch as an oracle; its tests are skipped without it, or fail if N2N_REQUIRE_TORCH is set."""
+    """PyTorch, the oracle of some tests.
+
+    Without PyTorch they are skipped, or fail if N2N_REQUIRE_TORCH is set.
+    """
     if importlib.util.find_spec("torch") is None and not os.environ.get("N2N_REQUIRE_TORCH"):
         pytest.skip("PyTorch is not installed: pip install torch")
     return importlib.import_module("torch")
@@ -46,7 +52,10 @@ def torch() -> Any:
 
 @pytest.fixture(scope="session")
 def onnxruntime() -> Any:
-    """ONNX Runtime for exported files; its tests are skipped without it, or fail if N2N_REQUIRE_ONNX is set."""
+    """ONNX Runtime, which runs exported files.
+
+    Without it, the tests that use it are skipped, or fail if N2N_REQUIRE_ONNX is set.
+    """
     missing = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
     if missing and not os.environ.get("N2N_REQUIRE_ONNX"):
         pytest.skip(f"not installed: pip install {' '.join(missing)}")

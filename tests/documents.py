@@ -22,7 +22,10 @@ def text_of(path: Path) -> str:
 
 
 def links(markdown: str) -> list[tuple[str, str]]:
-    """Files and anchors that a text links to, outside of code; without those on the web."""
+    """Files and anchors that a text links to.
+
+    Code is left out, and so are links to the web.
+    """
     prose = re.sub(r"`[^`\n]*`", "", _BLOCK.sub("", markdown))
     return re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", prose)
 

@@ -44,7 +44,10 @@ class Ended(NamedTuple):
 
 @functools.cache
 def launcher() -> tuple[str, ...]:
-    """Command of mpiexec; without it a test is skipped, or fails if N2N_REQUIRE_MPI is set."""
+    """Command of mpiexec.
+
+    Without it a test is skipped, or fails if N2N_REQUIRE_MPI is set.
+    """
     beside = Path(sys.executable).with_name("mpiexec")
     found = str(beside) if beside.exists() else shutil.which("mpiexec")
     if found is None or importlib.util.find_spec("mpi4py") is None:
@@ -56,7 +59,10 @@ def launcher() -> tuple[str, ...]:
 
 
 def command(*words: str, patch: str = "") -> list[str]:
-    """Command that runs `patch`, in which RANK is the process's rank, and then `n2n` with these arguments."""
+    """Command that runs `patch`, and then `n2n` with these arguments.
+
+    In `patch`, RANK is the rank of the process.
+    """
     return [sys.executable, "-c", PROGRAM.format(patch=patch), *words]
 
 
@@ -91,7 +97,10 @@ def launch(ranks: int, *words: str, patch: str = "") -> Ended:
 
 
 def wait_for(*starts: str, process: subprocess.Popen[str]) -> str:
-    """Wait until stderr has a line with each of these beginnings, in any order; return the last one."""
+    """Wait until stderr has a line with each of these beginnings.
+
+    They may come in any order; the last of these lines is returned.
+    """
     assert process.stderr is not None
     seen, missing = "", set(starts)
     for line in process.stderr:

@@ -1,4 +1,4 @@
-"""Hand-made pickle programs and archives: some as PyTorch writes them, some hostile."""
+"""Hand-made pickle programs and archives, as by PyTorch or hostile."""
 
 from __future__ import annotations
 

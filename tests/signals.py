@@ -17,7 +17,10 @@ _AGAIN = 10.0  # seconds; the alarm repeats, as the cleanup of a stopped test ma
 
 
 def default_signals() -> None:
-    """Restore the default handling of stopping signals; a child process calls this before its program runs."""
+    """Restore the default handling of stopping signals.
+
+    A child process calls this before its program runs.
+    """
     for number in _STOPPING:
         signal.signal(number, signal.SIG_DFL)
 

@@ -67,7 +67,7 @@ def test_checkpoint_without_its_plugin_is_refused(place: Path) -> None:
 
 @pytest.mark.slow
 def test_network_of_the_page_learns_to_denoise(place: Path) -> None:
-    """Train for three epochs on more pairs than the page does, with the noise of the page."""
+    """Train for three epochs on more pairs than the page, with its noise."""
     train = next(command for command in COMMANDS if "--config" in command)
     train = train.replace("--epochs 1", "--epochs 3").replace("=200", "=2000").replace("--out run", "--out better")
     done = run(place, train)

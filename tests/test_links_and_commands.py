@@ -1,4 +1,7 @@
-"""Links lead somewhere, and commands exist, in every document and in the pages that are made from the code."""
+"""Links and commands in documents, and in pages made from the code.
+
+Every link has a target, and every command exists.
+"""
 
 from __future__ import annotations
 

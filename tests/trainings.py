@@ -1,4 +1,4 @@
-"""Small trainings and the contents of their run folders, shared by several test files."""
+"""Small trainings, and the contents of their run folders."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def epochs_of(records: Iterable[Record]) -> list[Epoch]:
 
 
 def metrics_of(run: Run) -> list[dict[str, Any]]:
-    """Parse the lines of `metrics.jsonl` after checking that each is complete, valid JSON."""
+    """Parse `metrics.jsonl`, and check that each line is complete, valid JSON."""
 
     def refuse(name: str) -> float:
         raise AssertionError(f"{name} is not JSON")
@@ -74,7 +74,10 @@ def metrics_of(run: Run) -> list[dict[str, Any]]:
 
 
 def timeless(tree: Any) -> Any:
-    """A tree in a form that compares exactly: arrays as dtype, shape and bytes, floats as text, times as 0."""
+    """A tree in a form that can be compared exactly.
+
+    Arrays become dtype, shape and bytes, floats become text, and times become 0.
+    """
     if isinstance(tree, dict):
         return {name: 0 if name in _TIMES else timeless(value) for name, value in tree.items()}
     if isinstance(tree, list | tuple):

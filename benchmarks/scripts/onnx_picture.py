@@ -1,4 +1,7 @@
-"""Exported model in ONNX Runtime, as in docs/DEPLOY.md; arguments: MODEL.onnx IN OUT."""
+"""Exported model in ONNX Runtime, as in docs/DEPLOY.md.
+
+Arguments: MODEL.onnx IN OUT.
+"""
 
 import sys
 

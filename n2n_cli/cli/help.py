@@ -1,4 +1,4 @@
-"""Help of the commands: their options in panels, the most used first, and their texts."""
+"""Help of the commands, with the options in panels, the most used first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Command: TypeAlias = Any
 Parameter: TypeAlias = Any  # click's own classes, of which typer has a copy
 
 FIRST, MORE, EVERYWHERE = "Options", "More options", "Options of every command"
-"""Titles of the first panel, of that of options without a place below, and of the last one."""
+"""Titles of the first panel, of the panel of options that `PANELS` does not name, and of the last panel."""
 
 _MACHINE = "Time and memory"
 PANELS: dict[str, dict[str, str]] = {
@@ -47,7 +47,10 @@ PANELS: dict[str, dict[str, str]] = {
 
 
 def arrange(command: Command) -> None:
-    """Put the options of a command into panels, and join the lines of its help, which a terminal wraps."""
+    """Put the options of a command into panels, and unwrap its help.
+
+    The lines of a paragraph are joined, since a terminal wraps them.
+    """
     panels = PANELS.get(command.name or "", {})
     flags = [(flag, title) for title, words in panels.items() for flag in words.split()]
     order = [flag for flag, _ in flags]

@@ -65,7 +65,9 @@ def denoise(
     values: Mode = "auto",
     effort: Effort = "normal",
 ) -> Array | Iterator[Array]:
-    """Denoise an array of pixels: a picture, a stack, a movie; or frames that do not fit in memory together.
+    """Denoise an array of pixels: a picture, a stack or a movie.
+
+    An iterator of frames is denoised frame by frame, for movies that do not fit in memory.
 
     Parameters
     ----------
@@ -89,16 +91,16 @@ def denoise(
         Transform between the array's values and what a network sees. Values that are not finite, or far outside all
         others, come back as they are.
     effort : "fast", "normal" or "best"
-        Without a model: always the default model, the one for the noise, or that averaged over flips and rotations.
+        Without `model`: the default model, the model for the noise, or the latter averaged over flips and rotations.
 
     Returns
     -------
-    new array of the same shape and dtype; of an iterator, an iterator of them
+    new array of the same shape and dtype; for an iterator, an iterator of such arrays
 
     Raises
     ------
     ShapeError
-        When the axes do not fit the array, are not named though they have to be, or there are no pixels.
+        When the axes do not fit the array, or are needed but not named, or the array is empty.
     ArgumentError
         When the dtype or another argument is not supported.
     CheckpointError
@@ -147,7 +149,7 @@ def _denoised(
                 trained = None if model is None else model.values
                 transforms.append(Transforms(partial(_spread, pages[1:]), values, trained))
                 file_models.append(FileModel(models))
-            pictures = [Picture(page.copy() if in_time else page) for page in own]  # neighbours of replaced pages
+            pictures = [Picture(page.copy() if in_time else page) for page in own]  # neighbours need the noisy pages
             for number, (page, picture) in enumerate(zip(own, pictures, strict=True)):
                 seen = _around(number, pictures, array, axes, model.frames) if model is not None and in_time else []
                 done = denoise_page(file_models[channel], picture, transforms[channel], options, frames=seen)
@@ -171,7 +173,10 @@ def _native(array: Array, *, copy: bool) -> Array:
 
 
 def _around(number: int, pages: list[Picture], array: Array, axes: str | None, frames: int) -> list[Picture]:
-    """Pages around one in time, the slowest axis of the pages of an array."""
+    """Pages around a page in time.
+
+    Time is the slowest axis of the pages.
+    """
     length = array.shape[(axes or "").index("T")]
     apart = len(pages) // length
     time, rest = divmod(number, apart)
@@ -179,7 +184,7 @@ def _around(number: int, pages: list[Picture], array: Array, axes: str | None, f
 
 
 def _order(array: Array, axes: str | None) -> tuple[int, ...]:
-    """Order of the axes in which pages and channels come first, then Y, X, and colours."""
+    """Order of the axes: channels, pages, Y, X, colours."""
     if axes is None:
         if array.ndim == 3 and array.shape[2] <= _MOST_COLOURS and 0 not in array.shape:
             return 0, 1, 2
@@ -203,7 +208,10 @@ def _order(array: Array, axes: str | None) -> tuple[int, ...]:
 
 
 def _stacks(array: Array, axes: str | None) -> Iterator[list[Array]]:
-    """Split an array into the stacks of its channels: (H, W, C) views, without alpha, to write the results into."""
+    """Split an array into the stacks of its channels, without alpha.
+
+    The pages are (H, W, C) views, which the results are written into.
+    """
     ordered = array.transpose(_order(array, axes))
     colours = ordered if "S" in (axes or "YXS"[: ordered.ndim]) else ordered[..., None]
     if colours.shape[-1] in (2, 4):

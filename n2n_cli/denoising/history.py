@@ -1,4 +1,4 @@
-"""Short text on what was done to a picture, for files that keep a history."""
+"""Line on the denoising of a picture, for formats that keep a history."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from n2n_cli.values.transform import Values
 
 
 def history(values: Values, options: DenoiseOptions, chosen: str = "") -> str:
-    """Version, model and transform of the values, without paths and dates: the same work has the same text."""
+    """Version, model, transform of the values, and options.
+
+    Paths and dates are left out, so that the same work has the same text.
+    """
     name = chosen or options.model_name
     model = [f"model {name}"] if name and not options.learn else []
     done = [f"n2n {__version__}: denoised", *model]

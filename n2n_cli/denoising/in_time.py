@@ -1,4 +1,7 @@
-"""Frames of a movie with their neighbours in time, for a network that takes several frames as its channels."""
+"""Frames of a movie with their neighbours in time.
+
+A network of several frames takes them as its channels.
+"""
 
 from __future__ import annotations
 
@@ -22,21 +25,26 @@ _HINT = "a movie: a stack with an axis T, or a folder of numbered frames; `--mod
 
 
 def times_around(number: int, length: int, frames: int) -> list[int]:
-    """Numbers of `frames` neighbouring frames around one of a movie, which is mirrored at its ends."""
+    """Numbers of the `frames` frames around a frame of a movie.
+
+    The movie is mirrored at its ends.
+    """
     period = max(1, 2 * length - 2)
     places = [(number + k) % period for k in range(-(frames // 2), frames // 2 + 1)]
     return [min(place, period - place) for place in places]
 
 
 class TimeNeighbours:
-    """Neighbours in time of the pages of files; the last file, or folder of frames, stays open.
+    """Neighbours in time of the pages of files.
+
+    The last file, or folder of frames, stays open.
 
     Parameters
     ----------
     model : Model, optional
         Takes `model.frames` frames.
     options : DenoiseOptions
-        The axes are those of the training by default.
+        Its axes are by default those of the training.
     """
 
     def __init__(self, model: Model | None, options: DenoiseOptions) -> None:
@@ -46,7 +54,7 @@ class TimeNeighbours:
         self._closing = ExitStack()
         self._opened: tuple[Path, Stack] | None = None
         self._read: dict[int, Picture] = {}
-        self._numbers: dict[Source, int] = {}  # of the frames of a folder
+        self._numbers: dict[Source, int] = {}  # place of each frame in its folder
 
     def __enter__(self) -> Self:
         return self
@@ -55,9 +63,9 @@ class TimeNeighbours:
         self._closing.close()
 
     def of(self, source: Path | None, page: int) -> tuple[Picture, ...]:
-        """The frames around a page, in the order of time; empty for a model of single pictures.
+        """Frames around a page, in the order of time.
 
-        A file of one page is a frame of its folder.
+        There are none for a model of single pictures. A file of one page is a frame of its folder.
 
         Parameters
         ----------
@@ -99,7 +107,7 @@ class TimeNeighbours:
 
 
 def denoise_in_time(frames: Sequence[Picture], model: Model, denoise: Callable[[Picture], Picture]) -> Picture:
-    """The middle one of several frames, denoised together.
+    """Denoise several frames together, and return the middle one.
 
     Parameters
     ----------

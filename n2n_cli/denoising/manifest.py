@@ -18,11 +18,11 @@ _LONGEST_LINE = 1_000_000
 
 
 class Manifest:
-    """Records, appended to a file.
+    """JSON records that are appended to a file.
 
-    A line is written in one piece and under a lock; what a crash or a full disk left of one is removed by the next
-    process that opens the file. Thus every line is whole, whoever writes. Where the system has no such locks
-    (Windows), one process at a time may write.
+    A line is written in one piece and under a lock. An incomplete last line, left by a crash or a full disk, is removed
+    by the next process that opens the file. Thus every line is complete, also when several processes write. Without
+    such locks (Windows), only one process may write at a time.
 
     Parameters
     ----------
@@ -32,9 +32,9 @@ class Manifest:
     Raises
     ------
     UsageError
-        When the file holds something else than a manifest.
+        When the file is not a manifest.
     N2NError
-        When it cannot be opened.
+        When the file cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,7 +43,7 @@ class Manifest:
             binary = getattr(os, "O_BINARY", 0)  # Windows
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | binary, 0o666)
         except OSError as error:
-            hint = "name another file, in a folder that is there: `--manifest FILE`"
+            hint = "name another file, in a folder that exists: `--manifest FILE`"
             raise N2NError(f"the manifest `{path}` cannot be written: {error.strerror}", hint=hint) from None
         try:
             self._mend()
@@ -69,7 +69,7 @@ class Manifest:
         Raises
         ------
         N2NError
-            When it cannot be written; the file is then as it was.
+            When the record cannot be written; the file is then unchanged.
         """
         line = json_line(record).encode() + b"\n"
         try:
@@ -91,9 +91,7 @@ class Manifest:
             size = os.fstat(self._file).st_size
             first = self._read(_LONGEST_LINE, 0).partition(b"\n")
             if size and not (_is_record(first[0]) or (not first[1] and _is_beginning(first[0]))):
-                raise UsageError(
-                    f"`{self._path}` holds something else than a manifest", hint="name a new file: `--manifest FILE`"
-                )
+                raise UsageError(f"`{self._path}` is not a manifest", hint="name a new file: `--manifest FILE`")
             start = max(0, size - _LONGEST_LINE)
             last = self._read(size - start, start).rpartition(b"\n")[2]
             if last and _is_record(last):

@@ -85,7 +85,9 @@ class BundledModels:
 
 
 class FileModel:
-    """The model for the pages of a file: one for all pictures, or chosen by the noise of the first page.
+    """The model for the pages of a file.
+
+    It is one model for all pictures, or chosen by the noise of the first page.
 
     Pages with another number of channels than the first get a model of their own.
 

@@ -33,8 +33,8 @@ class DenoisedPage:
     ----------
     picture : Picture
     noise_before, noise_after : NoiseAnalysis or None
-        In grey levels of 255, or in the units of measured values; of the first of channels that were denoised one after
-        another. None if it was not asked for.
+        In grey levels of 255, or in the units of measured values; that of the first channel, if channels were denoised
+        one after another. None if no estimate was requested.
     notes : list of str
         Messages for the user.
     learned : list of Learned
@@ -70,15 +70,14 @@ def denoise_page(
     channel : int
         Place of the page along the axis C of its stack.
     frames : sequence of Picture
-        Frames of a movie around the page, in the order of time, the page in their middle: as many as `model.frames`, if
-        those are several.
+        For a model of movies: `model.frames` frames in the order of time, with the page in their middle.
 
     Raises
     ------
     ArgumentError
-        When the model takes several frames, and there are none.
+        When the model takes another number of frames.
     ImageError
-        When it takes several frames, and the page has channels beside gray or RGB.
+        When the model takes several frames, and the page has channels beside gray or RGB.
     """
     model = file_model.fixed
     if model is not None and model.frames > 1:
@@ -141,9 +140,9 @@ def _denoise(
     max_memory: int | None,
     frames: Sequence[Picture] = (),
 ) -> Picture:
-    """Denoise a picture as the network sees it: split it, learn from it, denoise the parts, join them.
+    """Choose the model for a prepared picture, and denoise it.
 
-    A picture of all `frames` is made for a network of movies.
+    For a network of movies, all `frames` are stacked into one picture.
     """
     chosen = file_model.of(picture)
     model, page.model_name = chosen.model, chosen.name

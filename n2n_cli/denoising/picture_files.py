@@ -136,7 +136,7 @@ def _denoise_file(
         if first.lossless and is_lossy(image_format, options.quality):
             outcome.lossy = image_format
         target = str(task.target) if task.output_stream is None else "stdout"
-        check_holds(f"`{target}`", first, image_format)  # before the work, too
+        check_holds(f"`{target}`", first, image_format)  # fail before the work; writing checks it again
         denoised = one_page(first)
         del first  # hold one page in memory at a time
         if task.output_stream is None:
@@ -167,7 +167,10 @@ def _opened(task: DenoiseTask, options: DenoiseOptions, *, all_channels: bool) -
 
 
 def _format_of_target(task: DenoiseTask) -> str:
-    """Format of an output; an unknown ending is reported before the work, and only of a picture that can be read."""
+    """Format of an output file.
+
+    An unknown ending is reported before the work, and only if the picture can be read.
+    """
     try:
         return format_of(task.target)
     except ImageError:

@@ -243,7 +243,7 @@ def check_inputs_kept(tasks: Sequence[DenoiseTask], *, in_place: bool = False, m
     Parameters
     ----------
     tasks : sequence of DenoiseTask
-        Of all shards: the inputs of one must not be the outputs of another.
+        Tasks of all shards: the inputs of one must not be the outputs of another.
     in_place : bool
         Allow an output to replace its own input.
     model : path, optional
@@ -252,6 +252,7 @@ def check_inputs_kept(tasks: Sequence[DenoiseTask], *, in_place: bool = False, m
     Raises
     ------
     UsageError
+        When an output would overwrite the model, or an input that it may not replace.
     """
     inputs = {identity(task.input_stream or task.source): task for task in tasks}
     weights = None if model is None else identity(model)
@@ -290,7 +291,7 @@ def _would_replace(tasks: Sequence[DenoiseTask]) -> UsageError:
 
 
 def _check_output_folder(folder: Path) -> tuple[str, ...]:
-    """Check that outputs can be written to a folder; a note if it has to be made."""
+    """Check that outputs can be written to a folder; return a note if it will be made."""
     prefix = f"nothing can be written to `{folder}`: "
     if folder.is_dir():
         _check_writable(folder, prefix)

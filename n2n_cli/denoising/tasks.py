@@ -109,7 +109,7 @@ class Outcome:
     noise_before, noise_after : NoiseAnalysis or None
         Of the first page.
     model : str
-        Name of the model; empty if all was learned from the picture.
+        Name of the model; empty for a network that learned from the picture.
     lossy : str or None
         Format of the output, when it is lossy and the input's was not.
     learned : list of Learned
@@ -135,16 +135,16 @@ class Outcome:
     _noted: dict[str, list[tuple[int, str]]] = field(default_factory=dict)  # (page, note) by the note without numbers
 
     def note(self, notes: Iterable[str]) -> None:
-        """Add notes on the page at hand.
+        """Add notes on the current page.
 
-        Of notes that differ between pages in their numbers alone, the first is kept.
+        If the notes on several pages differ only in their numbers, `notes` holds the first.
         """
         for note in notes:
             self._noted.setdefault(_NUMBER.sub("0", note), []).append((self.pages, note))
 
     @property
     def notes(self) -> list[str]:
-        """Messages for the user: changes made in reading and writing, and doubts about the result."""
+        """Messages for the user: changes in reading and writing, doubtful results."""
         notes = []
         for noted in self._noted.values():
             first = list(dict.fromkeys(note for page, note in noted if page == noted[0][0]))
@@ -173,7 +173,7 @@ class Outcome:
 
 
 def output_exists(task: DenoiseTask) -> bool:
-    """Tell whether a task's output file exists, and so is complete.
+    """Test whether a task's output file exists, and so is complete.
 
     Outputs are renamed into place when they are complete.
     """

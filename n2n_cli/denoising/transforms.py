@@ -13,7 +13,7 @@ from n2n_cli.values.transform import Values
 
 
 class Group(NamedTuple):
-    """Values that share a transform: those of a channel of a stack, or of a part of a page's channels.
+    """Channel, or group of a page's channels, whose values share a transform.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class Group(NamedTuple):
     part: int = 0
 
 
-_TOLD = 4  # groups whose values are told in a note
+_TOLD = 4  # maximum number of texts that a note lists
 ALL = Group()
 """The group of a picture without other channels."""
 
@@ -59,7 +59,7 @@ class Transforms:
     ) -> None:
         self._sample, self._mode, self._trained, self._channels = sample, mode, trained, channels
         self._chosen: dict[tuple[str, int, Group], Values] = {}
-        self._texts: dict[str, dict[Group, None]] = {}  # groups by what is said of their values
+        self._texts: dict[str, dict[Group, None]] = {}  # groups by the text on their values
         self._groups: dict[Group, None] = {}
         self._kept = 0
 
@@ -90,7 +90,10 @@ class Transforms:
         return trained, f"{text}; scaled as in training, {trained.low:.4g} to {trained.high:.4g}"
 
     def prepared(self, picture: Picture, group: Group = ALL) -> Prepared | None:
-        """A page, or a part of it, as a network sees it; None when its values need no preparation."""
+        """Prepare a page, or a part of it, for a network.
+
+        None when its values need no preparation.
+        """
         values = self.of(picture, group)
         if not values.measured and not (
             (values.empty or picture.pixels.dtype.kind == "f") and _misses(values, picture)

@@ -16,12 +16,14 @@ from n2n_cli.models.predictor import Predictor
 from n2n_cli.nn.functional import Array
 
 _MOST_PIXELS = 2**19
-"""Maximum pixels of the pictures that are denoised for it: about half a second for a model on two cores."""
+"""Maximum number of pixels that each model denoises: about half a second on two cores."""
 
 
 @dataclass(frozen=True)
 class BundledScore:
-    """PSNR of the best bundled model and of the trained network on the same held-out pictures.
+    """PSNR of the best bundled model and of a trained network.
+
+    Both are measured on the same held-out pictures.
 
     Attributes
     ----------

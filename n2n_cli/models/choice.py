@@ -28,7 +28,7 @@ LAST, BEST = "last.pth", "best.pth"
 MIN_GAIN = 1.0
 """Minimum gain in PSNR over the noisy held-out pictures, in dB, of a run that is used by default."""
 _MIN_GAIN_NOISY = 10 * math.log10(2 / (1 + 10 ** (-MIN_GAIN / 10)))
-"""The same where the targets are as noisy as the inputs: both errors then contain the targets' noise."""
+"""The same for targets that are as noisy as the inputs: both errors contain the targets' noise."""
 
 
 NOTICEABLE = 0.1
@@ -46,7 +46,7 @@ class Choice:
     note : str
         Runs that were passed over, and why; empty if there are none.
     by_default : bool
-        True for the bundled default, where nothing was named and no run denoises.
+        True for the bundled default, if no model was named and no run denoises.
     """
 
     path: Path
@@ -56,7 +56,7 @@ class Choice:
 
     @property
     def name(self) -> str:
-        """Name of the model without folders: that of a bundled model, or the checkpoint's file name."""
+        """Name of a bundled model, or file name of a checkpoint."""
         return self.path.stem if self.path.parent == FOLDER else self.path.name
 
 
@@ -96,7 +96,7 @@ def choose_model(named: str | None) -> Choice:
 
 
 def run_checkpoints(runs: Path | None = None) -> list[Path]:
-    """The best checkpoint of each run in a folder, the run that was saved last first."""
+    """Best checkpoint of each run in a folder, the most recently saved run first."""
     found = []
     with suppress(OSError):  # no such folder, or no permission
         for folder in (RUNS if runs is None else runs).iterdir():
@@ -107,22 +107,24 @@ def run_checkpoints(runs: Path | None = None) -> list[Path]:
 
 
 def denoises(facts: Mapping[str, Any], *, noisy_targets: bool = False) -> bool:
-    """False for a network whose gain on the held-out pictures is too small to use it by default.
+    """Test whether a network gains enough to be used by default.
+
+    The gain is that in PSNR over the noisy held-out pictures.
 
     Parameters
     ----------
     facts : mapping
         `psnr` and `noisy_psnr` of the held-out pictures, in dB, and their `pooled_psnr` and `noisy_pooled_psnr`, which
-        count where the former are infinite, since a picture equals its target. Without figures, the answer is True.
+        are used if the former are infinite because a picture equals its target. Without any, the result is True.
     noisy_targets : bool
-        Whether the pictures were compared with other noisy ones.
+        True if the pictures were compared with other noisy ones.
     """
     figures = _figures(facts)
     return figures is None or figures[1] - figures[0] >= (_MIN_GAIN_NOISY if noisy_targets else MIN_GAIN)
 
 
 def better_bundled(facts: Mapping[str, Any]) -> tuple[str, float, float] | None:
-    """Name of the bundled model that denoises the held-out pictures better; None if it does not, or is not known to.
+    """Bundled model that denoises the held-out pictures better, if known.
 
     Returns
     -------
@@ -141,7 +143,7 @@ def better_bundled(facts: Mapping[str, Any]) -> tuple[str, float, float] | None:
 
 
 def _unfit(path: Path) -> str:
-    """Reason not to use a run's checkpoint by default; empty if there is none, or it cannot be read."""
+    """Reason not to use a run's checkpoint by default; empty if none is known."""
     try:
         tree = read_checkpoint(path, weights=False)
     except CheckpointError:  # reported when the weights are read: the user expects this run
@@ -149,7 +151,7 @@ def _unfit(path: Path) -> str:
     facts, kind = facts_in(tree), "pictures"
     if facts.get("epoch") == 0:
         return "it has not finished its first epoch"
-    with suppress(KeyError, TypeError):  # weights alone, or a checkpoint that a stranger has made
+    with suppress(KeyError, TypeError):  # weights alone, or an untrusted checkpoint
         kind = tree["config"]["data"]["kind"]
     figures = _figures(facts)
     if figures is None or denoises(facts, noisy_targets=kind != "pictures"):

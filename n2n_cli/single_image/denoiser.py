@@ -1,4 +1,4 @@
-"""The denoiser of one picture: a given model, or a network that learned from that picture alone."""
+"""The denoiser of one picture: a given model, or one trained on the picture."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from n2n_cli.single_image.learner import Learned
 
 LEARNING = 0.95
-"""Approximate fraction of a picture's time that learning takes, if there is any."""
+"""Approximate fraction of the time for a picture that training on it takes."""
 _MANY = 10**6
 """Number of steps that is never reached: the time limit or early stopping comes first."""
 
@@ -49,9 +49,9 @@ def learn_to_denoise(parts: Sequence[Picture], *, seconds: float | None = None, 
     seconds : float, optional
         Time limit of learning. Default: the number of steps of `zero_shot.EFFORT`.
     threads : int, optional
-        Number of threads of the network, as in `Model`; as many processes while it learns.
+        Number of threads of the network, as in `Model`; training uses as many processes instead.
     """
-    from n2n_cli.single_image import zero_shot  # here: not needed for a model that is used as it is
+    from n2n_cli.single_image import zero_shot  # imported here: not needed with a given model
     from n2n_cli.single_image.learner import Crops
 
     if min(min(part.pixels.shape[:2]) for part in parts) < zero_shot.MIN_SIDE:

@@ -112,7 +112,7 @@ def learn(
         loss = math.nan
         with average.applied(), unreported(), suppress(DivergenceError):
             loss = held_out()
-        if not (loss < best or math.isnan(first)):  # also where it is not a number
+        if not (loss < best or math.isnan(first)):  # also if it is NaN
             return False
         best, weights = loss, _copied(average)
         return True
@@ -132,7 +132,7 @@ def learn(
         if taken % effort.every and taken < effort.steps:
             continue
         since_best = 0 if improved() else since_best + 1
-    if taken % effort.every and taken < effort.steps:  # out of time: measure the steps since the last time, too
+    if taken % effort.every and taken < effort.steps:  # out of time: measure again, after the last steps
         improved()
     advance(max(0.0, 1 - done))
     return Learned(weights, taken, first, math.nan if math.isnan(first) else best)
@@ -148,8 +148,8 @@ class Crops:
     Parameters
     ----------
     pictures : sequence of Picture
-        With the same number of channels: one, or the parts of one. They are converted to floats crop by crop, to save
-        memory.
+        One picture or several, or the parts of one, all with the same number of channels. They are converted to floats
+        crop by crop, to save memory.
     rng : numpy.random.Generator
         Draws the held-out blocks, and the crops.
 

@@ -25,7 +25,9 @@ WEIGHT = 1.0
 
 
 class NeighborLoss(Loss):
-    """|f(g1) - g2|^2 + weight * |f(g1) - g2 - (g1(f(y)) - g2(f(y)))|^2, mean over all elements of f(g1).
+    """Loss of Neighbor2Neighbor.
+
+    |f(g1) - g2|^2 + weight * |f(g1) - g2 - (g1(f(y)) - g2(f(y)))|^2, mean over all elements of f(g1).
 
     The target holds, concatenated along the channels, g2 and the difference g1(f(y)) - g2(f(y)): see `target_of`. No
     gradient flows through the difference, as in the paper.

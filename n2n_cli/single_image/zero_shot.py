@@ -41,7 +41,7 @@ from n2n_cli.system.cpu import available_cores
 
 WIDTH, SLOPE = 48, 0.2
 BEYOND = 2
-"""Radius of the network's receptive field, in pixels: those it sees on each side of one."""
+"""Radius of the network's receptive field, in pixels."""
 MIN_SIDE = 4 * BEYOND + 2
 """Minimum side of a crop, in pixels: below it, the loss has no elements."""
 

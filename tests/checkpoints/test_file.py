@@ -140,7 +140,10 @@ def test_history_of_25000_epochs_round_trip(tmp_path: Path) -> None:
 
 
 def test_largest_written_directory_is_within_the_reader_s_limit() -> None:
-    """A record has a name, at most 63 bytes of padding and a padding header of 4 bytes."""
+    """Compute the directory's size from that of its longest record.
+
+    A record has a name, at most 63 bytes of padding, and a padding header of 4 bytes.
+    """
     record = 46 + len(f"archive/data/{limits.MAX_STORAGES - 1}") + 4 + 63
     assert (limits.MAX_STORAGES + 4) * record <= limits.MAX_DIRECTORY_BYTES
 

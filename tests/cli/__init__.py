@@ -150,7 +150,10 @@ def on_a_terminal(*words: str, stdout: bool = False, **variables: str) -> tuple[
 
 
 def lines_of(seen: str) -> list[str]:
-    """Lines on a terminal without control codes; a progress bar counts each time that it is drawn."""
+    """Lines on a terminal, without control codes.
+
+    A progress bar is one line for each time that it is drawn.
+    """
     return re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen))
 
 

@@ -144,7 +144,7 @@ def test_completion(shell: str) -> None:
         ("export ph", ["photo"]),
         ("export --average ph", ["photo"]),
         ("info ee559-", ["ee559-adam", "ee559-best"]),
-        ("denoise --model runs/", []),  # the shell goes on with file names
+        ("denoise --model runs/", []),  # the shell completes file names
     ],
 )
 def test_names_of_models_and_configurations_are_completed(

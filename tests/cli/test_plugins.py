@@ -1,4 +1,7 @@
-"""Plugins on the command line: loading, errors, and their layers, losses and noise models."""
+"""Plugins on the command line: loading, errors, and what they add.
+
+They add layers, losses and noise models.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,10 @@ from tests.cluster.trials import TRIALS
 
 
 def main() -> int:
-    """Run the trials that the command line names, by default all; return the exit code."""
+    """Run the trials named on the command line, by default all.
+
+    Return the exit code.
+    """
     names = {trial.__name__.replace("_", "-"): trial for trial in TRIALS}
     parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
     parser.add_argument("trials", nargs="*", metavar="TRIAL", help=f"all by default; known are {', '.join(names)}")

@@ -99,7 +99,10 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _states() -> str:
-    """Return the states of the nodes and their numbers, or nothing while the controller starts."""
+    """Return the states of the nodes, and the number of nodes in each.
+
+    Empty while the controller starts.
+    """
     try:
         return _run("sinfo", "--noheader", "--format=%T %D")
     except subprocess.SubprocessError:
@@ -148,7 +151,10 @@ def submit(text: str, *options: str) -> str:
 
 
 def run_array(text: str, *options: str) -> tuple[int, str]:
-    """Run a batch script to its end; return its highest exit code and the outputs of all tasks."""
+    """Run a batch script to its end.
+
+    Return its highest exit code, and the outputs of all tasks.
+    """
     Path("job.sh").write_text(text)
     done = subprocess.run(
         ["sbatch", "--quiet", "--wait", "--output=%A_%a.out", *options, "job.sh"], check=False, timeout=600

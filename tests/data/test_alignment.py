@@ -19,7 +19,10 @@ NOT_MOVED = (0, 0)
 def shots(
     shift: Pair = NOT_MOVED, *, sigma_255: float = 25, gain: float = 1, offset: float = 0, seed: int = 0
 ) -> tuple[Array, Array]:
-    """Two noisy shots of 128x112 pixels; with the shift undone, first = gain * second + offset."""
+    """Two noisy shots of 128x112 pixels, shifted against each other.
+
+    With the shift undone, first = gain * second + offset.
+    """
     rng = np.random.default_rng(seed)
     (dy, dx), clean = shift, LEAVES
     views = [clean[36:164, 34:146], (clean[36 - dy : 164 - dy, 34 - dx : 146 - dx] - offset) / gain]

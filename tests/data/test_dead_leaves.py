@@ -17,7 +17,10 @@ def pictures() -> NDArray[np.uint8]:
 
 
 def slope(picture: NDArray[np.uint8]) -> float:
-    """Exponent of an image's power spectrum, averaged over directions: about -2 for photographs."""
+    """Exponent of an image's power spectrum, averaged over directions.
+
+    It is about -2 for photographs.
+    """
     gray = picture.mean(axis=2)
     n = len(gray)
     window = np.hanning(n)

@@ -1,4 +1,4 @@
-"""Movies as training data: sequences of frames, blocks of time, pairs and corrections."""
+"""Movies as training data: frames, blocks of time, pairs and corrections."""
 
 from __future__ import annotations
 

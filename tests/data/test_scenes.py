@@ -146,7 +146,10 @@ def test_shots_beyond_the_memory_limit_are_cropped_to_the_same_centre(tmp_path: 
 
 
 def shifted(rows: int, columns: int, gain: float = 1.0, offset: float = 0.0, seed: int = 0) -> Array:
-    """Shot of 72x80 pixels, shifted against that of (0, 0), which equals gain * this + offset."""
+    """Shot of 72x80 pixels, shifted against the shot at (0, 0).
+
+    The shot at (0, 0) equals gain * this + offset.
+    """
     clean = scene(100, 100)[14 - rows : 86 - rows, 10 - columns : 90 - columns]
     return noisy((clean - offset) / gain, seed=seed)
 

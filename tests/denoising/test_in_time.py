@@ -1,4 +1,7 @@
-"""Movies denoised by a network of several frames: neighbouring frames, ends, files, folders, arrays."""
+"""Movies denoised by a network of several frames.
+
+Neighbouring frames, ends, files, folders and arrays.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Denoised FITS and MRC files: transforms, masks, history; everything but pictures stays as it is."""
+"""Denoised FITS and MRC files: transforms, masks and history.
+
+All that is not a picture stays unchanged.
+"""
 
 from __future__ import annotations
 

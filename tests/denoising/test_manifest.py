@@ -67,7 +67,7 @@ def test_partial_line_left_by_a_crash_is_removed(tmp_path: Path, whole: int) -> 
 def test_file_that_is_no_manifest_is_refused_and_unchanged(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
-    with pytest.raises(UsageError, match=r"file` holds something else than a manifest$"):
+    with pytest.raises(UsageError, match=r"file` is not a manifest$"):
         Manifest(path)
     assert path.read_bytes() == content
 

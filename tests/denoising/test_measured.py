@@ -1,4 +1,7 @@
-"""Measured values in files and arrays, denoised by the bundled model: pages, notes, masks, dark means."""
+"""Measured values in files and arrays, denoised by the bundled model.
+
+Pages, notes, masks and means of dark areas.
+"""
 
 from __future__ import annotations
 

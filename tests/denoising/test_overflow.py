@@ -19,7 +19,10 @@ OVERFLOW = "the network's output is not finite: its weights are too large, or da
 
 @pytest.fixture(params=["", "Sigmoid", "ReLU", "LeakyReLU"])
 def checkpoint(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkpoint with the given last layer; its three convolutions overflow only together."""
+    """Checkpoint of three convolutions, which overflow only together.
+
+    The parameter is its last layer.
+    """
     monkeypatch.chdir(tmp_path)
     photo(tmp_path / "photos" / "a.png", (40, 36, 3))
     same: dict[str, Any] = {"type": "Conv2d", "in_channels": 3, "out_channels": 3, "kernel_size": 3, "padding": 1}

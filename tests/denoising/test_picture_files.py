@@ -27,7 +27,10 @@ from tests.denoising.test_picture import HALF_GRAY
 
 
 def gray(name: str, value: int = 200, size: tuple[int, int] = (4, 6)) -> Path:
-    """A gray picture of one value except one pixel: a constant picture would stay as it is."""
+    """Write a gray picture of one value, except for one pixel.
+
+    A constant picture would not be denoised.
+    """
     image = Image.new("L", size[::-1], value)
     image.putpixel((0, 0), value + 2)
     image.save(name)

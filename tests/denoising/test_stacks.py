@@ -1,4 +1,4 @@
-"""Denoising of stacks: one transform per channel, progress over all pages, pages of many channels."""
+"""Denoising of stacks: transforms, progress, and pages of many channels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from tests.values.frames import blobs, counted
 
 @pytest.fixture(scope="module")
 def fluorescence() -> Array:
-    """(T, C, H, W) counts; the first channel is fifty times as bright as the second, and bleaches."""
+    """Photon counts of two channels that bleach, (T, C, H, W).
+
+    The first channel is fifty times as bright as the second.
+    """
     rng = np.random.default_rng(0)
     scene = blobs(64, rng)
     peaks = [[3000, 60], [2400, 60], [1500, 60]]

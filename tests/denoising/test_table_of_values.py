@@ -1,4 +1,6 @@
-"""Mean, error, black pixels and drift of denoised counts, for many peaks, offsets, types and numbers of pages.
+"""Mean, error, black pixels and drift of denoised photon counts.
+
+The table has many peaks, offsets, types and numbers of pages.
 
 A frame of 128x128 pixels shows blobs, soft-edged cells on a dark background, up to a peak of 5 to 20,000 photons (a
 gain of 1). Each page has Poisson noise of its own, an offset, and Gaussian read noise: its standard deviation is 1

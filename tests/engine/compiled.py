@@ -1,4 +1,4 @@
-"""Compiled networks with the methods of a module, for comparison with plain networks."""
+"""Compiled networks with a module's methods, to compare with plain networks."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def run(modules: Sequence[Module | Compiled], x: Array, grad_output: Array) -> l
 
 
 def check(modules: list[Module], shape: Shape, dtype: DTypeLike, seed: int = 0, rounding: float = 1) -> None:
-    """Compare a compiled Sequential with its modules one by one, with and without a pool."""
+    """Compare a compiled Sequential with its modules, with and without a pool."""
     rng = np.random.default_rng(seed)
     net = compiled(*modules)
     x = rng.normal(size=shape).astype(dtype)
@@ -353,7 +353,10 @@ def test_images_in_one_matrix_product(
 
 
 def test_float32_error_of_wide_layers_against_float64(rng: np.random.Generator) -> None:
-    """At the founding network's widths, where sums are long, fused kernels stay within the error bound."""
+    """Check the rounding error at the founding network's widths.
+
+    Its sums are long.
+    """
     for modules in ([NearestUpsampling(2), conv(64, 48)], [conv(48, 64, stride=2)], [conv(32, 3)]):
         x = rng.normal(size=(2, modules[-1].in_channels, 16, 20)).astype(np.float32)  # type: ignore[attr-defined]
         net = compiled(*modules)

@@ -1,4 +1,4 @@
-"""Every kernel: results of the plain layer, memory of the pool, computation on tape."""
+"""Every kernel: the plain layer's results, memory of the pool, tape."""
 
 from __future__ import annotations
 

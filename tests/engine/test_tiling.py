@@ -34,7 +34,10 @@ def conv(kernel_size: Pair, stride: Pair = (1, 1), padding: Pair = (0, 0)) -> Co
 
 @st.composite
 def size_keeping(draw: st.DrawFn) -> Sequential:
-    """Draw random layers, then layers that restore the size of an image of enough whole periods."""
+    """Draw random layers, followed by layers that restore the image's size.
+
+    The size is restored for images of enough whole periods.
+    """
     layers = draw(geometries())
     step = layers.step(0), layers.step(1)
     enlarge = NearestUpsampling((step[0].numerator, step[1].numerator))
@@ -58,7 +61,10 @@ def averaging(network: Sequential, dtype: DTypeLike) -> Sequential:
 
 
 def assert_seamless(network: Module, x: Array, tile: int) -> None:
-    """Check that tiles give the result of one call on the image mirrored to whole periods."""
+    """Check that tiles give the result of one call on the whole image.
+
+    The image is mirrored to whole periods.
+    """
     whole, tiled = apply(engine.compile(network), x, tile=10**6), apply(engine.compile(network), x, tile=tile)
     assert tiled.shape == whole.shape == x.shape
     assert tiled.dtype == whole.dtype == x.dtype

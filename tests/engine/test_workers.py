@@ -228,7 +228,10 @@ def test_stop_while_waiting_for_a_worker(executor: ProcessExecutor, rng: np.rand
 
 
 def runs(pid: int) -> bool:
-    """Test if a process runs; one that has ended may remain a zombie until its parent asks."""
+    """Test whether a process runs.
+
+    One that has ended may remain a zombie until its parent waits for it.
+    """
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:

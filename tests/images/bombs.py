@@ -70,7 +70,10 @@ def sharing_pages(count: int, side: int) -> bytes:
 
 
 def overlapping_tiles(count: int, length: int, *, apart: int, photometric: int, compression: int) -> bytes:
-    """TIFF of tiles of 16x16 pixels, `length` bytes each; each begins `apart` bytes after the one before."""
+    """TIFF of overlapping tiles of 16x16 pixels, `length` bytes each.
+
+    Each begins `apart` bytes after the one before.
+    """
     side = 16 * math.isqrt(count)
     tags: dict[int, Values] = {256: side, 257: side, 258: 8, 259: compression, 262: photometric, 277: 1}
     tags |= {322: 16, 323: 16, 324: [8 + apart * i for i in range(count)], 325: [length] * count}

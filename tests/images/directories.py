@@ -16,7 +16,10 @@ from n2n_cli.images.tiff.entries import ASCII, BYTE, LONG, LONG8, RATIONAL, SHOR
 
 
 class StoredValues(NamedTuple):
-    """Values as they were stored: type, number of values, and bytes in the byte order of the file."""
+    """Type, number and bytes of stored values.
+
+    The bytes are in the byte order of the file.
+    """
 
     type: int
     number: int

@@ -58,7 +58,10 @@ def with_alpha(pixels: Array) -> Image.Image:
 def png(
     width: int, height: int, depth: int, colour: int, data: bytes, *, before: bytes = b"", behind: bytes = b""
 ) -> bytes:
-    """PNG file; `data` holds the rows, `before` and `behind` are chunks around the pixels."""
+    """PNG file of given rows.
+
+    `data` holds the rows; `before` and `behind` are chunks around the pixels.
+    """
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
@@ -99,7 +102,10 @@ SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 12: 8, 13: 4, 16: 8}
 
 
 def tagged(*pages: Tags, order: str = "<", big: bool = False) -> bytes:
-    """TIFF file of RGB pages with tags; the bytes of values have the file's byte order."""
+    """TIFF file of RGB pages with tags.
+
+    The bytes of the tags' values have the byte order of the file.
+    """
     count, row, inline, letter = ("Q", "HHQ", 8, "Q") if big else ("H", "HHI", 4, "I")
     data = bytearray(b"II" if order == "<" else b"MM")
     data += struct.pack(f"{order}HHHQ", 43, 8, 0, 0) if big else struct.pack(f"{order}HI", 42, 0)
@@ -204,7 +210,7 @@ def refused_pages(data: bytes, **options: Any) -> ImageError:
 
 
 def rewritten(image_format: str, data: bytes, change: Any = lambda pixels: pixels, history: str = "") -> bytes:
-    """Write the pages of a file again with changed pixels and one more line of history."""
+    """Rewrite a file with changed pixels and one more line of history."""
 
     def pages() -> Iterator[Picture]:
         for page in read_pages(io.BytesIO(data), name="it"):

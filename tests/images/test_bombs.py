@@ -24,7 +24,10 @@ USUAL, SECONDS = 2**26, 10
 
 
 def read_apart(path: str, **options: Any) -> dict[str, Any]:
-    """Read a file in a separate process; return outcome, time and peak memory in bytes."""
+    """Read a file in a separate process.
+
+    Return the outcome, the time, and the peak memory in bytes.
+    """
     command = [sys.executable, "-m", "tests.images.peak", path]
     done = subprocess.run(command, capture_output=True, check=True, timeout=60, **options)
     found: dict[str, Any] = json.loads(done.stdout)

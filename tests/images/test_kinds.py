@@ -1,4 +1,7 @@
-"""Unsupported file formats are named; camera raw files are distinguished from TIFF."""
+"""Names of unsupported file formats, among them camera raw files.
+
+Raw files are distinguished from TIFF.
+"""
 
 from __future__ import annotations
 

@@ -54,7 +54,10 @@ WRITERS: dict[str, dict[str, Any]] = {
 
 
 def tags_of(data: bytes) -> list[dict[int, tuple[int, bytes]]]:
-    """Types and bytes of the tags of every page that do not describe the storage of pixels."""
+    """Types and bytes of the tags of every page.
+
+    Tags that describe how pixels are stored are left out.
+    """
     pages = []
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         for page in file.pages:
@@ -95,7 +98,10 @@ def test_every_tag_is_copied_byte_for_byte(options: dict[str, Any], byteorder: A
 
 
 def imagej_file(pages: Array, *, directories: int) -> bytes:
-    """Hyperstack as ImageJ writes it: big-endian, one directory before the pixels, the others after them."""
+    """Big-endian hyperstack as ImageJ writes it.
+
+    One directory comes before the pixels, the others after them.
+    """
     count, height, width = pages.shape
     description = (
         f"ImageJ=1.54f\nimages={count}\nchannels=2\nslices={count // 2}\nhyperstack=true\nunit=\\u00B5m\n\0".encode()

@@ -1,4 +1,7 @@
-"""TIFF: every depth and layout, and pages, read and written by n2n and by Pillow's libtiff."""
+"""TIFF: every depth and layout, and pages.
+
+Files are read and written by n2n, and by Pillow's libtiff.
+"""
 
 from __future__ import annotations
 

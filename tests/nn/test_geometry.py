@@ -97,7 +97,7 @@ def channels(module: Module) -> int:
 
 
 def fitting(module: Module, size: int, axis: int) -> int:
-    """The smallest size of at least `size` pixels along an axis that the module accepts."""
+    """The smallest accepted size of at least `size` pixels along an axis."""
     start, stop = module.input_span(0, module.period(axis), axis)
     size = max(size, stop - start + 4 * module.period(axis))
     with suppress(ShapeError):
@@ -150,7 +150,10 @@ def test_output_depends_only_on_its_input_span(
 
 
 def shifts_alike(module: Module, x: np.ndarray, shift: int, offset: int, axis: int) -> bool:
-    """Test, away from the borders, if an input shifted by `shift` shifts the output by `offset`."""
+    """Test whether an input shifted by `shift` shifts the output by `offset`.
+
+    The borders are left out.
+    """
     size = x.shape[2 + axis]
     whole = np.moveaxis(module(x), 2 + axis, 0)
     seen = slice(shift, size - -shift % module.period(axis))  # whole periods

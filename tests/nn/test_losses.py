@@ -45,7 +45,10 @@ def test_arguments_are_not_modified_and_float32_is_kept(kind: type[Loss], rng: n
 
 @pytest.mark.parametrize(("loss", "wanted"), [(MSE(), float(np.float32(0.7) ** 2)), (L1(), float(np.float32(0.7)))])
 def test_loss_sums_in_float64(loss: Loss, wanted: float) -> None:
-    """The float32 mean of this many equal values, summed pairwise by NumPy, is wrong in the eighth digit."""
+    """Check a mean that is wrong in the eighth digit in float32.
+
+    NumPy sums float32 values pairwise; for so many equal values, that is not precise enough.
+    """
     error = np.full((3, 7, 512, 513), 0.7, np.float32)
     assert loss(error, np.zeros_like(error)) == pytest.approx(wanted, rel=1e-12)
 

@@ -1,4 +1,4 @@
-"""Compare networks with PyTorch: output, gradients, steps, names and initial weights."""
+"""Networks compared with PyTorch: output, gradients, steps, names, weights."""
 
 from __future__ import annotations
 

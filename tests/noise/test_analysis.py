@@ -42,7 +42,10 @@ def levels(difference: Array) -> tuple[float, float]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_levels_of_luma_and_chroma(kind: str, photographs: list[Array]) -> None:
-    """Most draws are within 25%: sharp edges of dead leaves are harder than photographs."""
+    """Most estimates are within 25% of the true level.
+
+    Sharp edges of dead leaves are harder than photographs.
+    """
     right = 0
     for seed in range(3):
         for clean in photographs:

@@ -1,4 +1,4 @@
-"""Camera noise: each stage alone, and all stages compared with noise of real cameras."""
+"""Camera noise: each stage alone, and all compared with real cameras."""
 
 from __future__ import annotations
 
@@ -192,7 +192,10 @@ def cameras() -> list[dict[Any, float]]:
 
 
 def statistics(noisy: Array, clean: Array) -> dict[Any, float]:
-    """Standard deviations, neighbour correlations, and luma by brightness, over blocks of 16x16 pixels."""
+    """Standard deviations, neighbour correlations, and luma by brightness.
+
+    They are computed over blocks of 16x16 pixels.
+    """
     noise = noisy - clean
     luma = (noise @ LUMA)[..., 0]
     planes = {"luma": luma, "blue": noise[..., 2] - luma, "red": noise[..., 0] - luma}

@@ -18,7 +18,10 @@ SIGMAS = (5, 10, 15, 25, 35, 50)
 
 @pytest.fixture(scope="module")
 def photographs() -> list[Array]:
-    """Clean (H, W, C) images in [0, 1]: dead leaves with edges everywhere, and a gray one."""
+    """Clean (H, W, C) images in [0, 1]: dead leaves, and a gray one.
+
+    Dead leaves have edges everywhere.
+    """
     pictures = [to_float(picture) for picture in dead_leaves(3, 256, seed=3)]
     return [*pictures, pictures[1].mean(axis=2, keepdims=True)]
 

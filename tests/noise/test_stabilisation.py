@@ -1,4 +1,4 @@
-"""Photon noise: the fit of its gain, and the transform that makes its variance constant."""
+"""Photon noise: fit of its gain, and variance-stabilising transform."""
 
 from __future__ import annotations
 

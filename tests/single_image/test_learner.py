@@ -20,7 +20,10 @@ from tests.pictures import numbered
 
 
 class Learning:
-    """A network of one weight that grows by 1 in every step, with given held-out losses."""
+    """A network of one weight, with given held-out losses.
+
+    The weight grows by 1 in every step.
+    """
 
     def __init__(self, losses: list[float]) -> None:
         self.weight = Parameter(np.zeros(1))

@@ -64,7 +64,10 @@ def single_config(leaves: Path, **keys: Any) -> Config:
 
 @pytest.mark.torch
 def test_step_equals_that_of_the_paper_in_pytorch(leaves: Path, torch: Any) -> None:
-    """The loss is |f(g1) - g2|^2 + |f(g1) - g2 - (g1(f(y)) - g2(f(y)))|^2, with f(y) constant."""
+    """Compare a step with the paper's loss in PyTorch.
+
+    The loss is |f(g1) - g2|^2 + |f(g1) - g2 - (g1(f(y)) - g2(f(y)))|^2, with f(y) constant.
+    """
     model = starting_model(single_config(leaves), threads=1)
     assert isinstance(model, SingleImageModel)
     x, target = batch(model.config)

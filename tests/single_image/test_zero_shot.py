@@ -1,4 +1,4 @@
-"""Zero-Shot Noise2Noise: the halves of a picture, the loss and its gradient, and learning."""
+"""Zero-Shot Noise2Noise: half-sized pictures, loss, gradient and training."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_denoiser_subtracts_mean_noise_of_eight_orientations(rng: np.random.Gene
 
 
 def _turned_back(i: int, x: Array, learned: Sequential) -> Array:
-    """The inner pixels of x minus the noise found in x in orientation i, turned back."""
+    """The inner pixels of x minus the noise found in x in orientation i, rotated back."""
     flips = tuple(axis for axis, bit in ((2, 1), (3, 2)) if i & bit)
     turned = np.flip(x, flips).swapaxes(2, 3) if i & 4 else np.flip(x, flips)
     noise = learned((np.ascontiguousarray(turned) - np.float32(0.4)) * np.float32(5)) / 5

@@ -1,4 +1,4 @@
-"""Sweeps: every point is trained once, results are kept, failures do not stop the others."""
+"""Sweeps: one training per point, kept results, and failures."""
 
 from __future__ import annotations
 

@@ -20,7 +20,10 @@ def groups(files: dict[str, str], own: str, folder: Path) -> tuple[Path, Path]:
 
 
 def cpu_info(facts: dict[str, str], tmp_path: Path) -> Path:
-    """Write a file like /proc/cpuinfo with these facts about the first of two processors."""
+    """Write a file like /proc/cpuinfo of two processors.
+
+    The given facts are those of the first one.
+    """
     text = "".join(f"{name}\t: {value}\n" for name, value in facts.items())
     path = tmp_path / "cpuinfo"
     path.write_text(f"processor\t: 0\n{text}power management:\n\nprocessor\t: 1\nmodel name\t: another\n\n")

@@ -19,7 +19,10 @@ from n2n_cli.training.run_folder import Run
 
 @contextmanager
 def without_privileges() -> Iterator[None]:
-    """Run the block as a user whom file permissions bind, also if the tests run as root."""
+    """Run the block as a user without root's privileges.
+
+    File permissions then also hold if the tests run as root.
+    """
     if os.geteuid() != 0:
         yield
         return

@@ -51,7 +51,10 @@ def _start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
 
 
 def killed(count: int) -> Iterator[str]:
-    """Kill `n2n denoise` at a random moment; in every other trial, while it writes the output."""
+    """Kill `n2n denoise` at a random moment.
+
+    Every other trial kills it while it writes the output.
+    """
     with _workplace() as folder:
         pixels = np.random.default_rng(0).integers(0, 65536, (800, 1000, 3), np.uint16)  # takes long to write
         write_picture(folder / "in.png", Picture(pixels))

@@ -71,7 +71,9 @@ def make_template(folder: Path, run: Command) -> None:
 def attacked(
     name: Path, kind: Callable[[Path, Path], None], run: Command, template: Path, folder: Path
 ) -> Iterator[str]:
-    """Replace a file of a copied run or sweep, run the commands that write there, and yield the failures.
+    """Attack a copied run or sweep with a link, and yield the failures.
+
+    One file is replaced, and the commands that write there are run.
 
     Parameters
     ----------
@@ -106,7 +108,10 @@ def attacked(
 
 
 def links(count: int) -> Iterator[str]:
-    """Replace each of `NAMES` by each of `KINDS`, and run each command in a process of its own."""
+    """Replace each of `NAMES` by each of `KINDS`, and run the commands.
+
+    Each command runs in a process of its own.
+    """
     forms = list(product(KINDS, NAMES))
     forms = forms[:: max(1, len(forms) // count)][:count]
     with tempfile.TemporaryDirectory(prefix="n2n-torture-") as name:

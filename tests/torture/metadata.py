@@ -58,7 +58,10 @@ def random_exif(rng: random.Random) -> bytes:
 
 
 def problem_of(exif: bytes) -> str | None:
-    """Write a picture with this EXIF data in every format, and read it by n2n and Pillow; return the first problem."""
+    """Return the first problem with a picture of this EXIF data, if any.
+
+    It is written in every format, and read by n2n and Pillow.
+    """
     try:
         _check([read_picture(io.BytesIO(png_with((b"eXIf", exif))), name="it")])
     except Exception:
@@ -67,7 +70,7 @@ def problem_of(exif: bytes) -> str | None:
 
 
 def _check(pages: list[Picture]) -> None:
-    """Raise an exception if a file of the pages cannot be read without a warning or a note."""
+    """Check that files of the pages are read without a warning or a note."""
     for image_format in FORMATS if len(pages) == 1 else ("TIFF",):
         file = io.BytesIO()
         write_pages(file, pages, format=image_format, name="it")
@@ -92,7 +95,10 @@ def exif_round_trip(count: int) -> Iterator[str]:
 
 
 def metadata_round_trip(count: int) -> Iterator[str]:
-    """Damaged files with metadata of every kind: they are refused, or what is written of them can be read again."""
+    """Read damaged files with metadata of every kind, and rewrite them.
+
+    They are refused, or what is written of them can be read again.
+    """
     files = [kind.file for kinds in KINDS.values() for kind in kinds.values()]
     read = 0
     for number in range(count):

@@ -45,7 +45,10 @@ def bombs(count: int) -> Iterator[str]:
 
 
 def damaged_beside(count: int) -> Iterator[str]:
-    """Read files with damage outside the pixels; the pixels must come back, with or without a note."""
+    """Read files with damage outside the pixels.
+
+    The pixels must be read correctly, with or without a note.
+    """
     damages = [_chain, _counts, _claim, _segment, _chunk, _end]
     noted = 0
     for number in range(count):

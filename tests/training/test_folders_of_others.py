@@ -1,4 +1,7 @@
-"""Run and sweep folders from someone else: links to the user's files are not followed."""
+"""Run and sweep folders from untrusted sources.
+
+Links to the user's files are not followed.
+"""
 
 from __future__ import annotations
 

@@ -23,7 +23,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def trained(run: Run, seconds: int, *, best: bool = True) -> Run:
-    """Create the checkpoints of a run, the last one at a time of `seconds` after the epoch."""
+    """Create the checkpoints of a run.
+
+    The last one is modified `seconds` after the epoch of the clock.
+    """
     run.folder.mkdir(parents=True, exist_ok=True)
     if best:
         run.best.touch()

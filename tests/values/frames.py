@@ -9,7 +9,10 @@ from n2n_cli.nn.functional import Array
 
 
 def blobs(side: int, rng: np.random.Generator) -> Array:
-    """(side, side) signal from 0 to 1: cells with soft edges, partly overlapping, on a dark background."""
+    """Cells with soft edges, partly overlapping, on a dark background.
+
+    The signal is a (side, side) array from 0 to 1.
+    """
     y, x = np.mgrid[:side, :side]
     signal = np.zeros((side, side))
     for _ in range(14 * side**2 // 128**2):
@@ -22,7 +25,10 @@ def blobs(side: int, rng: np.random.Generator) -> Array:
 def counted(
     signal: Array, dtype: DTypeLike, rng: np.random.Generator, *, offset: float = 0, read_noise: float = 0
 ) -> Array:
-    """Photon counts with mean `signal`, read noise and an offset, rounded to the file's type."""
+    """Photon counts with mean `signal`, read noise and an offset.
+
+    They are rounded to the type of a file.
+    """
     values = rng.poisson(signal) + offset + rng.normal(0, read_noise, signal.shape)
     dtype = np.dtype(dtype)
     if dtype.kind in "iu":

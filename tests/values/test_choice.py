@@ -31,7 +31,10 @@ def photographs() -> list[Array]:
 
 
 def camera(clean: Array, rng: np.random.Generator) -> Array:
-    """8-bit camera image: photon and read noise in linear light, then the curve of sRGB (power of about 1 / 2.2)."""
+    """8-bit camera image, with photon and read noise in linear light.
+
+    The curve of sRGB, about a power of 1 / 2.2, follows.
+    """
     light = clean**2.2
     electrons = rng.poisson(2000 * light) + rng.normal(0, 5, light.shape)
     return to_integer(np.clip(electrons / 2000, 0, 1) ** (1 / 2.2), np.uint8)
@@ -72,7 +75,10 @@ def test_colour_profile_marks_a_dark_16_bit_photograph(photographs: list[Array])
 
 @pytest.mark.parametrize(("peak", "least"), [(10, 12), (20, 12), (60, 8), (120, 8), (190, 8)])
 def test_8_bit_gray_with_clear_photon_noise_is_counted_photons(peak: int, least: int) -> None:
-    """8-bit files are mostly for display: weak photon noise may count as texture without `--values photons`."""
+    """Weak photon noise of 8-bit files may count as texture.
+
+    They are mostly for display; `--values photons` decides.
+    """
     kinds = []
     for seed in range(12):
         rng = np.random.default_rng([seed, peak])

@@ -91,7 +91,10 @@ def test_values_are_not_clipped() -> None:
 
 
 def test_photon_values_round_trip_without_noise() -> None:
-    """Away from few photons, stabilised values differ from their mean by only 1/4 photon."""
+    """Stabilised values differ from their mean by only 1/4 photon.
+
+    This holds for all but few photons.
+    """
     values = Values("linear", 0, 4000).stabilised(1 / 4000, 0)
     x = np.linspace(50, 4000, 90)
     photons = values.restored(values.signal(values.seen(values.normalised(x))))

@@ -1,4 +1,4 @@
-"""The progress of many pictures, or of a large one."""
+"""Progress bar of many pictures, or of a large one."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 
 
 class Bar:
-    """Context that shows the progress of pictures, which also moves within a large one.
+    """Context that shows the progress of pictures.
+
+    The bar also moves within a large picture.
 
     Parameters
     ----------
     count : int
         Number of pictures.
     delay : float
-        Seconds before a bar is drawn: what is done by then needs no bar.
+        Seconds before the bar is drawn; shorter work has no bar.
     """
 
     def __init__(self, count: int, *, delay: float = 0.5) -> None:
@@ -40,18 +42,18 @@ class Bar:
         self._work.__exit__(kind, error, trace)
 
     def begin(self, name: str) -> None:
-        """The next picture is in work."""
+        """Start the next picture."""
         with self._lock:
             self._name, self._part = name, 0.0
 
     def advance(self, part: float) -> None:
-        """A part of the picture is done; may be called by any thread."""
+        """Report that a part of the picture is done; may be called by any thread."""
         with self._lock:
             self._part = min(self._part + part, 1)
             self._show()
 
     def end(self) -> None:
-        """The picture is done with."""
+        """Report that the picture is finished."""
         with self._lock:
             self._done, self._part = self._done + 1, 0.0
             self._show()

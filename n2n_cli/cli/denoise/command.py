@@ -204,7 +204,7 @@ def denoise(
 
 
 def _better(model: Model) -> str:
-    """The bundled model, if it denoises the pictures better that a training held out."""
+    """Hint at a bundled model that is better on the held-out pictures, if any."""
     from n2n_cli.models.choice import better_bundled
 
     found = better_bundled(model.facts)

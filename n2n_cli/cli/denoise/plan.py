@@ -42,9 +42,9 @@ def plan_words(
     target : str
         A file, a folder or `-`.
     folder_options : FolderOptions
-        Of outputs in a folder.
+        Choice of the pictures in folders, and names of their outputs.
     dry_run : bool
-        Whether stdin and stdout will not be used.
+        True if stdin and stdout are not used.
     in_place : bool
         Let outputs replace their own inputs.
     model : str, optional
@@ -53,7 +53,7 @@ def plan_words(
     Raises
     ------
     UsageError, ImageError
-        When they do not fit together, or OUT cannot be written.
+        When the arguments do not fit together, or OUT cannot be written.
     """
     from n2n_cli.denoising.plan import check_inputs_kept
 
@@ -67,7 +67,7 @@ def _planned(sources: Sequence[str], target: str, folder_options: FolderOptions,
 
     many = is_many(sources)
     if "-" in sources and len(sources) > 1:
-        raise UsageError("`-`, stdin, is one picture: it cannot stand among others", hint="denoise it by itself")
+        raise UsageError("`-`, stdin, is one picture: it cannot be one of several inputs", hint="denoise it by itself")
     if target == "-" and many:
         raise UsageError("only one picture can go to stdout", hint=f"a folder for OUT: {_with_folder(sources)}")
     if many:
@@ -80,7 +80,10 @@ def _planned(sources: Sequence[str], target: str, folder_options: FolderOptions,
 
 
 def _check_names_folder(sources: Sequence[str], target: str) -> None:
-    """Refuse a picture's name as the output of several pictures, as in `n2n denoise a.png b.png c.png`."""
+    """Refuse a picture's name as the output of several pictures.
+
+    An example is `n2n denoise a.png b.png c.png`.
+    """
     import mimetypes
 
     path = Path(target)
@@ -118,7 +121,7 @@ def _plan_one(source: str, target: str, image_format: str | None, *, dry_run: bo
         if path.is_dir():
             raise ImageError(f"`{target}` is a folder, it must be a picture's name", hint=f"try `{path / 'out.png'}`")
         if image_format is None:
-            format_of(path)  # an unknown ending is told of before the work
+            format_of(path)  # report an unknown ending before the work
         elif FORMATS.get(ending_of(path), image_format) != image_format:
             raise UsageError(
                 f"`--format` asks for {image_format}, the ending of `{target}` for {format_of(path)}",
@@ -134,7 +137,7 @@ def _plan_one(source: str, target: str, image_format: str | None, *, dry_run: bo
 def choose_shard(plan: Plan, shard: Shard | None, *, many: bool) -> tuple[DenoiseTask, ...]:
     """Choose the tasks of this process: by `--shard` or, for many, by the cluster.
 
-    A single picture is not shared out: each task of a job array may name its own.
+    A single picture belongs to every process: each task of a job array may name its own.
     """
     given = shard is not None
     if shard is None:

@@ -28,12 +28,12 @@ class Counts:
     Attributes
     ----------
     count : int
-        Of the tasks.
+        Number of tasks.
     done, skipped : int
-        Pictures that were denoised, and that were left as they are.
+        Numbers of pictures that were denoised, and that were skipped.
     failures : list of Exception
     lossy : bool
-        Whether a lossy format was reported.
+        True once a lossy format was reported.
     """
 
     count: int
@@ -65,14 +65,14 @@ def run(
     Parameters
     ----------
     model : Model or BundledModels, optional
-        Left out where all is learned from the picture.
+        None to learn from each picture alone.
     in_place : bool
-        Whether outputs replace their inputs, so that the command cannot be repeated.
+        True if outputs replace their inputs, so that the command cannot be repeated.
 
     Raises
     ------
     InterruptionError
-        After Ctrl-C, SIGTERM or SIGHUP; says how many are done.
+        After Ctrl-C, SIGTERM or SIGHUP; gives the number of finished pictures.
     """
     from n2n_cli.denoising.picture_files import denoise_files
     from n2n_cli.system.progress import reported_to
@@ -106,11 +106,11 @@ def run(
 
 
 def _report(outcome: Outcome, counts: Counts, *, many: bool) -> None:
-    """Report on a finished picture; that a format is lossy, once."""
+    """Report on a finished picture; mention only once that a format is lossy."""
     if outcome.notes:
         log(f"{outcome.task.source}: {'; '.join(outcome.notes)}")
     if outcome.lossy and not counts.lossy:
-        log(f"{outcome.task.target}: {outcome.lossy} loses a little of what is written; PNG and TIFF do not")
+        log(f"{outcome.task.target}: {outcome.lossy} is lossy; PNG and TIFF are lossless")
         counts.lossy = True
     if settings.verbose and many:
         log(_line(outcome))
@@ -125,7 +125,7 @@ def end(counts: Counts, problems: Sequence[N2NError] = ()) -> None:
     Raises
     ------
     N2NError
-        When anything did; for a single picture, its own error.
+        When anything failed; for a single picture, its own error.
     """
     failures = [*problems, *counts.failures]
     if counts.count == 1 and not problems and counts.failures:
@@ -151,18 +151,18 @@ class Results:
     Parameters
     ----------
     report : bool
-        Whether the noise before and after is printed.
+        Print the noise before and after denoising.
     as_json : bool
-        Whether it is printed as JSON.
+        Print it as JSON.
     manifest : Manifest, "-" or None
-        A line for each picture, also for those that failed, goes there; "-" is stdout.
+        Receives a line for each picture, also for those that failed; "-" is stdout.
     """
 
     def __init__(self, *, report: bool, as_json: bool, manifest: Manifest | str | None) -> None:
         self._report, self._as_json, self._manifest = report, as_json, manifest
 
     def add(self, outcome: Outcome) -> None:
-        """A picture is finished.
+        """Write the outputs of a finished picture.
 
         Raises
         ------

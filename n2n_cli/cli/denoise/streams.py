@@ -16,9 +16,9 @@ def open_stdin() -> BinaryIO:
     Raises
     ------
     UsageError
-        When it is a terminal: nobody types a picture.
+        When stdin is a terminal.
     N2NError
-        When it is closed.
+        When the stream is closed.
     """
     return _usable(sys.stdin, "stdin", "read from", "`n2n denoise - out.png < in.png`").buffer
 
@@ -29,9 +29,9 @@ def check_stdout(source: str) -> None:
     Raises
     ------
     UsageError
-        When it is a terminal, which would show a picture's bytes as rubbish, and may obey them; or the input itself.
+        When stdout is a terminal, which may take a picture's bytes for control codes, or is the input file itself.
     N2NError
-        When it is closed.
+        When the stream is closed.
     """
     hint = "send it to a file or a program: `n2n denoise in.png - > out.png`"
     stream = _usable(sys.stdout, "stdout", "written to", hint)
@@ -53,12 +53,12 @@ def _usable(stream: TextIO | None, name: str, used: str, hint: str) -> TextIO:
 
 
 def check_stdout_has_one_use(target: str, *, report: bool, manifest: str | None, dry_run: bool) -> None:
-    """Refuse options that would send two things to stdout.
+    """Refuse options that would send several results to stdout.
 
     Raises
     ------
     UsageError
-        When it would get two.
+        When stdout would receive more than one.
     """
     uses = {
         "the picture": target == "-" and not dry_run,

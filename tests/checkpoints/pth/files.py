@@ -1,4 +1,4 @@
-"""Checkpoint files for the tests of their reader: one by PyTorch, one by hand, and random trees."""
+"""Checkpoint files for the reader's tests: by PyTorch, by hand, and random."""
 
 from __future__ import annotations
 
@@ -62,7 +62,10 @@ def golden_tree() -> Any:
 
 @st.composite
 def arrays(draw: st.DrawFn) -> Array:
-    """Arrays of any bits and element type, with up to three axes, in any memory layout; some are empty."""
+    """Random arrays of any type, with up to three axes, in any memory layout.
+
+    Their bits are arbitrary; some arrays are empty.
+    """
     dtype = np.dtype(draw(st.sampled_from(DTYPES)))
     shape = draw(st.lists(st.integers(0, 3), max_size=3).map(tuple))
     bits = np.random.default_rng(draw(st.integers(0, 99))).bytes(int(np.prod(shape)) * dtype.itemsize)

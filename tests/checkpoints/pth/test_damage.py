@@ -34,7 +34,7 @@ def test_truncated_file_is_refused(small: bytes, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("writer", ["ours", "torch's"])
 def test_flipped_bit_is_detected_or_harmless(small: bytes, tmp_path: Path, writer: str) -> None:
-    """Flip every bit of a small n2n file, and one bit of every byte of PyTorch's larger file."""
+    """Flip every bit of a small n2n file, and a bit of each byte of PyTorch's."""
     if writer == "ours":
         content, wanted, bits = bytearray(small), SMALL, [1 << bit for bit in range(8)]
     else:

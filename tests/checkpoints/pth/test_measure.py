@@ -27,7 +27,10 @@ def test_number_of_steps_has_a_limit() -> None:
 
 
 def test_exponentially_unfolding_lists_are_refused() -> None:
-    """Thirty lists, each with ten copies of the one before: 10^30 values in a kilobyte."""
+    """Thirty lists, each with ten copies of the one before.
+
+    They expand from a kilobyte to 10^30 values.
+    """
     body = b"]" + keep(0)
     for level in range(30):
         body += b"](" + recall(level) * 10 + b"e" + keep(level + 1)
@@ -59,7 +62,10 @@ def test_nesting_has_a_limit(opening: bytes, closing: bytes) -> None:
 
 
 def test_nesting_cannot_hide_behind_sharing() -> None:
-    """List of lists, each holding the one before, so that each is first met just below the root."""
+    """List of lists, each of which holds the one before.
+
+    Thus each list is first met just below the root.
+    """
     body = b"](]" + keep(1)
     for level in range(2, 2_000):
         body += b"]" + recall(level - 1) + b"a" + keep(level)
@@ -112,7 +118,10 @@ def test_length_of_strings_has_a_limit() -> None:
     ids=repr,
 )
 def test_memory_estimate_of_each_opcode(bomb: bytes, size: int) -> None:
-    """0.4 MB are accepted and 2 MB refused, so the estimate is right within a factor of two."""
+    """The estimate is right within a factor of two.
+
+    0.4 MB are accepted, and 2 MB are refused.
+    """
     assert "far more memory" in refusal(program(bomb * (2 * MEGABYTE // size)), room=MEGABYTE)
     assert "far more memory" not in refusal(program(bomb * (400_000 // size)), room=MEGABYTE)
 

@@ -155,7 +155,10 @@ KNOWN_OPCODES = {opcode.code.encode("latin-1") for opcode in pickletools.opcodes
 
 @pytest.mark.parametrize("opcode", sorted({bytes([i]) for i in range(256)} - KNOWN_OPCODES | {b"\x81", b"\x8f"}))
 def test_other_opcodes_are_refused_and_named(opcode: bytes) -> None:
-    """STACK_GLOBAL, INST, OBJ, NEWOBJ, EXT1, FRAME, MEMOIZE, DUP, bytes, sets and undefined opcodes."""
+    """Opcodes that no checkpoint needs, and undefined opcodes.
+
+    STACK_GLOBAL, INST, OBJ, NEWOBJ, EXT1, FRAME, MEMOIZE, DUP, and those of bytes and sets.
+    """
     message = refusal(program(text("os") + text("system") + opcode + b"os\nsystem\n)R"))
     assert f"opcode 0x{opcode.hex()}" in message
 

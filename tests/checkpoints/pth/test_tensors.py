@@ -117,7 +117,10 @@ def test_number_of_storages_has_a_limit(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_storages_are_freed_after_use(tmp_path: Path) -> None:
-    """Read ten storages of 1 MB in another memory order: ten results and one storage in memory."""
+    """Read ten storages of 1 MB that are stored in another memory order.
+
+    Memory holds ten results, and one storage at a time.
+    """
     many = b"](" + b"".join(tensor(250_000, (500, 500), (1, 500), key=str(i)) for i in range(10)) + b"e"
     path = tmp_path / "a.pth"
     path.write_bytes(torch_file(many, *[bytes(1_000_000)] * 10))

@@ -68,7 +68,7 @@ def test_names_that_are_not_utf8_are_exact_in_json() -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["-", "photos/0.png", "out"], 2, "`-`, stdin, is one picture: it cannot stand among others"),
+        (["-", "photos/0.png", "out"], 2, "`-`, stdin, is one picture: it cannot be one of several inputs"),
         (["photos", "photos", "--in-place", "--skip-existing"], 2, "`--in-place` and `--skip-existing` cannot be used"),
         (["photos/0.png", "photos/1.png", "-"], 2, "only one picture can go to stdout"),
         (["-", "out"], 1, "`out` is a folder, it must be a picture's name"),

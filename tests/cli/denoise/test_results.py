@@ -100,14 +100,14 @@ def test_manifest_is_continued_and_checked_before_the_work() -> None:
     Path("out/0.png").unlink()
     answer = n2n("-q", *DENOISE, "photos", "out", "--manifest", "tiny.toml")
     assert answer.code == 2
-    assert answer.err.startswith("error: `tiny.toml` holds something else than a manifest\n")
+    assert answer.err.startswith("error: `tiny.toml` is not a manifest\n")
     assert not Path("out/0.png").exists()
 
 
 def test_lossy_format_is_noted_once() -> None:
     answer = n2n(*DENOISE, "photos", "out", "--format", "jpeg")
-    assert answer.err.count("JPEG loses a little") == 1
-    assert "out/0.jpg: JPEG loses a little of what is written" in answer.err
+    assert answer.err.count("JPEG is lossy") == 1
+    assert "out/0.jpg: JPEG is lossy" in answer.err
 
 
 def test_model_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,7 +148,7 @@ def drawn(records: Iterable[Record], monkeypatch: pytest.MonkeyPatch) -> tuple[l
 
 
 def parts(line: str) -> tuple[str, float, str]:
-    """Text left of a bar, filled share of the bar, and text right of it up to the rate."""
+    """Text before a bar, its filled fraction, and text after it up to the rate."""
     found = re.fullmatch(r"(epoch \S+) ([━╸ ]*) (loss \S+ PSNR \S+ dB \S+ images/s).*", line)
     assert found, line
     return found[1], (found[2].count("━") + found[2].count("╸") / 2) / len(found[2]), found[3]

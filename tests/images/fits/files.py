@@ -50,7 +50,10 @@ def table() -> fits.BinTableHDU:
 
 
 def saved(*hdus: Any, checksum: bool = False) -> bytes:
-    """File of these units; an empty primary unit is added unless the first one is primary."""
+    """FITS file of the given units.
+
+    An empty primary unit is added unless the first one is primary.
+    """
     file = io.BytesIO()
     first = [] if isinstance(hdus[0], fits.PrimaryHDU) else [fits.PrimaryHDU(header=header(TELESCOP="small"))]
     fits.HDUList([*first, *hdus]).writeto(file, checksum=checksum, output_verify="ignore")
@@ -58,7 +61,10 @@ def saved(*hdus: Any, checksum: bool = False) -> bytes:
 
 
 def opened(data: bytes, **options: Any) -> fits.HDUList:
-    """Open a file with astropy, which warns of wrong checksums and damage; tests treat warnings as errors."""
+    """Open a file with astropy.
+
+    Astropy warns of wrong checksums and damage, and tests treat warnings as errors.
+    """
     return fits.open(io.BytesIO(data), checksum=True, **options)
 
 

@@ -1,4 +1,4 @@
-"""Values of FITS files equal those of astropy; damaged files are refused in one line."""
+"""FITS files: the values that astropy reads, and refusal of damaged files."""
 
 from __future__ import annotations
 
