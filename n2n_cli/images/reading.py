@@ -115,7 +115,7 @@ def opened_pages(
         Also read pages with channels beside gray or RGB, as `Picture.extra`. By default these are refused, and a single
         one beside RGB is left out with a note.
     """
-    with opened(source, name) as (file, label):
+    with opened(source, name, max_pixels) as (file, label):
         yield Pages(file, label, Limits(max_pixels, max_memory), all_channels=all_channels)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import logging
-import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -24,6 +24,9 @@ MAX_PIXELS = 250_000_000
 """Default maximum size of a picture, in pixels: a small file can claim any size."""
 
 _IN_MEMORY = 2**27  # bytes of a stream; longer ones are copied to a temporary file
+_STREAM_PER_PIXEL, _LEAST_STREAM = 16, 2**26
+"""Maximum length of a stream in bytes, for each pixel that a picture may have; and a minimum of this maximum."""
+_STEP = 2**20
 
 Image.MAX_IMAGE_PIXELS = None  # `check_size` has a limit per call instead of one per process
 
@@ -42,11 +45,12 @@ def page_label(label: str, number: int) -> str:
 
 
 @contextmanager
-def opened(source: Source, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
+def opened(source: Source, name: str | None, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[BinaryIO, str]]:
     """Open a seekable file, and give its name for messages.
 
     Errors of the file become `ImageError`; those of the block only inside `reading_errors`. A stream that is not
-    seekable is copied first, to a file if it is long, unless its first bytes are not those of a picture.
+    seekable is copied first, to a file if it is long, unless its first bytes are not those of a picture. It may be so
+    long as `max_pixels` suggest, since a stream need not end.
     """
     label = label_of(source, name)
     with ExitStack() as stack:
@@ -55,7 +59,7 @@ def opened(source: Source, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
                 file: BinaryIO = stack.enter_context(Path(source).open("rb"))
                 hint = "copy it again"
             else:
-                file = source if source.seekable() else stack.enter_context(_copied(source, label))
+                file = source if source.seekable() else stack.enter_context(_copied(source, label, max_pixels))
                 hint = "see what the program before the pipe says"
             _check_start(file, label, hint)
             if is_packed(file):
@@ -78,6 +82,11 @@ def reading_errors(label: str) -> Iterator[None]:
         raise ImageError(f"{label} may not be read", hint="its owner can allow it: `chmod +r`") from None
     except Exception as error:
         # On damaged input the decoders may raise any exception: ValueError, SyntaxError, EOFError, struct.error, ...
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise ImageError(
+                f"{label} cannot be unpacked or copied: no space left in `{tempfile.gettempdir()}`",
+                hint="save it as a file that is not packed, or name another folder in `TMPDIR`",
+            ) from None
         if isinstance(error, OSError) and error.errno:
             raise ImageError(f"{label} cannot be read: {error.strerror}", hint="check its name") from None
         words = " ".join(str(error).split())
@@ -93,14 +102,21 @@ def _not_whole(label: str, reason: str = "") -> ImageError:
 
 
 @contextmanager
-def _copied(stream: BinaryIO, label: str) -> Iterator[BinaryIO]:
+def _copied(stream: BinaryIO, label: str, max_pixels: int) -> Iterator[BinaryIO]:
     """A seekable copy of a stream, which is read no further than its first bytes if it is no picture."""
+    most = max(_LEAST_STREAM, _STREAM_PER_PIXEL * max_pixels)
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as copy:
         start = stream.read(kinds.START)
         if start:
             _check_kind(label, start)
         copy.write(start)
-        shutil.copyfileobj(stream, copy)
+        while part := stream.read(_STEP):
+            if copy.tell() + len(part) > most:
+                raise ImageError(
+                    f"{label} goes on after {most // 10**6:,} MB, the limit of a stream",
+                    hint="save it as a file, or a larger `--max-pixels`",
+                )
+            copy.write(part)
         yield copy  # type: ignore[misc]
 
 
