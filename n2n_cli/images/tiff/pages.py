@@ -113,7 +113,7 @@ class Page:
 
     def integers(self, tag: int) -> tuple[int, ...]:
         """Whole numbers of a tag; empty if it has none, or more than any picture has channels."""
-        if tag not in self.tags or self.tags.entry(tag).number > _MOST_INTEGERS:
+        if tag not in self.tags or self.tags.slot(tag).number > _MOST_INTEGERS:
             return ()
         values = self.tags.numbers(tag)
         return tuple(values.tolist()) if values.dtype.kind in "iu" else ()
