@@ -28,6 +28,8 @@ _LEAST = 200  # values of a class
 _TILE, _QUIET = 32, 0.25
 """Side of the tiles that noise of neighbouring pixels is measured in, in pixels, and the quantile of the quiet ones."""
 _MOST_CORRELATED = 8.0
+_WHITE = 1.2
+"""Deviation of the mean over 3x3 pixels, relative to that of white noise, up to which noise counts as white."""
 _MEDIAN = 0.6745  # of the absolute value of a standard normal variable
 _CLIP, _ROUNDS = 4.0, 3
 _DEVIATIONS = ((0.5, 0.6745), (0.75, 1.1503), (0.9, 1.6449), (0.98, 2.3263))  # quantiles of the same variable
@@ -56,6 +58,11 @@ class DifferenceNoise:
         """Variance of the noise at each level."""
         brighter = np.maximum(level - self.levels[-1], 0)
         return np.asarray(np.interp(level, self.levels, self.variances) + self.gain * brighter)
+
+    @property
+    def is_white(self) -> bool:
+        """True if neighbouring pixels share little of it."""
+        return self.factors[1] < _WHITE
 
     def moved(self, first: Array, second: Array) -> Array:
         """(H, W) mask of the pixels at which two (H, W, C) frames differ by more than noise."""
