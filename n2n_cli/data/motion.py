@@ -31,6 +31,8 @@ _LEAST = 200
 _TILE, _QUIET = 32, 0.25
 """Side of the tiles in which neighbour correlation is measured, in pixels; quantile of quiet tiles."""
 _MOST_CORRELATED = 8.0
+_WHITE = 1.2
+"""Deviation of the mean over 3x3 pixels, relative to that of white noise, up to which noise counts as white."""
 _MEDIAN = 0.6745
 """Median of the absolute value of a standard normal variable."""
 _CLIP, _ROUNDS = 4.0, 3
@@ -61,6 +63,11 @@ class DifferenceNoise:
         """Variance of the noise at each level."""
         brighter = np.maximum(level - self.levels[-1], 0)
         return np.asarray(np.interp(level, self.levels, self.variances) + self.gain * brighter)
+
+    @property
+    def is_white(self) -> bool:
+        """True if the neighbour correlation is small."""
+        return self.factors[1] < _WHITE
 
     def moved(self, first: Array, second: Array) -> Array:
         """(H, W) mask of the pixels where (H, W, C) frames differ by more than noise."""

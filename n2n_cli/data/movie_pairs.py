@@ -14,6 +14,7 @@ from n2n_cli.data.alignment import Exposure, measure_exposure, measure_shift
 from n2n_cli.data.motion import DifferenceNoise, box_means
 from n2n_cli.data.movies import Movie, Reader, Stacks
 from n2n_cli.data.moving_patches import add_moving_patches
+from n2n_cli.data.neighbour_sampling import draw_neighbours, neighbours
 from n2n_cli.data.pairs import generator
 from n2n_cli.images.pixels import flip_rotate
 from n2n_cli.nn.functional import Array, Pair
@@ -33,6 +34,8 @@ _PLACES = 16
 """Attempts to place a crop where enough pixels did not move."""
 _KNOWN = 0.2
 """Minimum fraction of pixels of a crop or window that did not move."""
+_HALVED = 0.25
+"""Fraction of the crops of stacks that are of half the size, so that moving parts have targets, too."""
 _CHOICE, _CROPS, _AUGMENT = 51, 52, 53  # numbers of random streams, used nowhere else in this package
 _VALIDATION = 10  # added to them
 
@@ -58,6 +61,11 @@ class MoviePairs:
     aligned to their inputs by whole pixels, matched in brightness, and NaN where the scene moved (see
     `nn.losses.KnownOnly`).
 
+    With `augment`, some crops of stacks of several frames are sampled at half the size, one pixel of each 2x2 cell.
+    Where the scene moved, another pixel of the cell is the target, so that a network learns to denoise moving parts
+    from their own frame. In pixels, movement between half-size frames two apart equals that between successive
+    full-size frames.
+
     Parameters
     ----------
     movie : Movie
@@ -78,6 +86,10 @@ class MoviePairs:
         In every epoch, flip and rotate the crops at random, reverse the time, and add simulated movement.
     max_bytes : int
         Maximum size of the windows of an epoch.
+
+    References
+    ----------
+    Huang, Li, Jia, Lu, Liu (2021), "Neighbor2Neighbor", arXiv:2101.02824, section 4.1.
     """
 
     def __init__(
@@ -115,14 +127,17 @@ class MoviePairs:
 
     def _crop(self, window: Window, number: int, epoch: int) -> tuple[Array, Array]:
         rng = self._rng(_CROPS, epoch if self.recrop else 0, number)
-        places = [
-            tuple(int(rng.integers(side - self.size + 1)) for side in window.noisy.shape[:2]) for _ in range(_PLACES)
-        ]
-        known = (np.isfinite(window.target[_square(place, self.size)]).mean() for place in places)
-        area = _square(
-            next((place for place, share in zip(places, known, strict=True) if share >= _KNOWN), places[0]), self.size
-        )
-        noisy, target = window.noisy[area], window.target[area]
+        halved = self._may_halve(window) and rng.random() < _HALVED
+        size = 2 * self.size if halved else self.size
+        places = [tuple(int(rng.integers(side - size + 1)) for side in window.noisy.shape[:2]) for _ in range(_PLACES)]
+        areas = [_square(place, size) for place in places]
+        known = (np.isfinite(window.target[area]).mean() for area in areas)
+        if halved:
+            area = min(zip(known, areas, strict=True), key=lambda pair: pair[0])[1]
+            noisy, target = _own_targets(window.noisy[area], window.target[area], rng)
+        else:
+            area = next((area for area, share in zip(areas, known, strict=True) if share >= _KNOWN), areas[0])
+            noisy, target = window.noisy[area], window.target[area]
         if self.augmented:
             rng = self._rng(_AUGMENT, epoch, number)
             variant = int(rng.integers(8))
@@ -132,6 +147,11 @@ class MoviePairs:
             if self.stacks.frames > 1:
                 noisy, target = add_moving_patches(noisy, target, self.stacks.frames, rng=rng)
         return noisy, target
+
+    def _may_halve(self, window: Window) -> bool:
+        """True if crops of half the size may be used: augmented stacks of white noise."""
+        enough = min(window.noisy.shape[:2]) >= 2 * self.size
+        return self.augmented and self.stacks.frames > 1 and enough and self.noise.is_white
 
     def _reversed(self, stack: Array) -> Array:
         """Reverse the order of the frames of a stack."""
@@ -263,6 +283,26 @@ def shifted(frame: Array, shift: Pair) -> Array:
         its.append(slice(max(0, step), side - max(0, -step)))
     result[tuple(own)] = frame[tuple(its)]
     return result
+
+
+def _own_targets(noisy: Array, target: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Sample a stack and its targets at half the size.
+
+    Unknown targets are replaced by neighbouring pixels of the same frames.
+
+    Parameters
+    ----------
+    noisy, target : (2 * size, 2 * size, frames * channels) arrays
+
+    Returns
+    -------
+    noisy, target : (size, size, frames * channels) arrays
+    """
+    drawn = draw_neighbours(1, len(noisy) // 2, len(noisy) // 2, rng=rng)
+    pairs = [neighbours(np.moveaxis(x, -1, 0)[None], drawn) for x in (noisy, target)]  # (1, C, size, size)
+    (own, beside), (known, _) = pairs
+    found = np.where(np.isnan(known), beside, known)
+    return np.moveaxis(own[0], 0, -1), np.moveaxis(found[0], 0, -1)
 
 
 def _square(place: tuple[int, ...], side: int) -> tuple[slice, slice]:

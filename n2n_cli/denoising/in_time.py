@@ -15,6 +15,7 @@ from typing import Self
 import numpy as np
 
 from n2n_cli.denoising.tasks import DenoiseOptions
+from n2n_cli.denoising.transforms import Chosen
 from n2n_cli.errors import ImageError
 from n2n_cli.images import Picture, Stack, opened_stack
 from n2n_cli.images.sources import Source
@@ -45,6 +46,11 @@ class TimeNeighbours:
         Takes `model.frames` frames.
     options : DenoiseOptions
         Its axes are by default those of the training.
+
+    Attributes
+    ----------
+    chosen : dict
+        Transforms shared by the files of the folder that is open: see `Transforms`.
     """
 
     def __init__(self, model: Model | None, options: DenoiseOptions) -> None:
@@ -55,6 +61,7 @@ class TimeNeighbours:
         self._opened: tuple[Path, Stack] | None = None
         self._read: dict[int, Picture] = {}
         self._numbers: dict[Source, int] = {}  # place of each frame in its folder
+        self.chosen: Chosen = {}
 
     def __enter__(self) -> Self:
         return self
@@ -83,11 +90,9 @@ class TimeNeighbours:
             raise ImageError(
                 f"the model takes {self._frames} frames of a movie, which a stream cannot give", hint=_HINT
             )
-        if source not in self._numbers and len(stack := self._stack(source)) == 1:
-            files, _ = frame_files(source.parent)
-            self._numbers = {file: number for number, file in enumerate(files)}
-        if source in self._numbers:  # its folder stays open for the next frame
-            page, stack = self._numbers[source], self._stack(source.parent)
+        folder = self.folder_of(source)
+        stack = self._stack(source) if folder is None else folder
+        page = page if folder is None else self._numbers[source]
         place = stack.place(page)
         if place.get("T") is None or len(stack) == 1:
             raise ImageError(f"the model takes {self._frames} frames of a movie, `{source}` has none", hint=_HINT)
@@ -97,12 +102,25 @@ class TimeNeighbours:
         self._read = {number: self._read.get(number) or stack.page(number) for number in numbers}
         return tuple(self._read[number] for number in numbers)
 
+    def folder_of(self, source: Path | None) -> Stack | None:
+        """Open the folder of a file of one page as a movie; None for other sources.
+
+        The folder stays open for the next frame.
+        """
+        if self._frames == 1 or source is None:
+            return None
+        if source not in self._numbers and len(self._stack(source)) == 1:
+            files, _ = frame_files(source.parent)
+            self._numbers = {file: number for number, file in enumerate(files)}
+        return self._stack(source.parent) if source in self._numbers else None
+
     def _stack(self, source: Path) -> Stack:
         if self._opened is None or self._opened[0] != source:
             self._closing.close()
             own = self._options
             opening = opened_stack(source, own.axes, max_pixels=own.max_pixels, max_memory=own.max_memory)
             self._opened, self._read = (source, self._closing.enter_context(opening)), {}
+            self.chosen = {}
         return self._opened[1]
 
 

@@ -91,6 +91,7 @@ def _denoise_file(
 ) -> None:
     task = outcome.task
     file_model = FileModel(model)
+    source = None if task.input_stream is not None else task.source
     image_format = options.image_format
     if task.output_stream is None and image_format is None:
         image_format = _format_of_target(task)
@@ -101,7 +102,7 @@ def _denoise_file(
         outcome.note(picture.notes)
         channel = channel_of(outcome.pages)
         with part_of_work(1 / len(file)):
-            frames = neighbours.of(None if task.input_stream is not None else task.source, outcome.pages)
+            frames = neighbours.of(source, outcome.pages)
             page = denoise_page(file_model, picture, transforms, options, channel, frames)
         outcome.note(page.notes)
         outcome.learned += page.learned
@@ -119,6 +120,8 @@ def _denoise_file(
         return description.image_of(number) if description.images else place_of(axes, number).get("C", 0)
 
     def sample(most: int, channel: int) -> Iterator[Picture]:
+        if folder is not None:
+            return folder.sample(most)
         if description.images:
             return file.sample(most, description.pages_of_image(channel))
         return file.sample(most, pages_of_channel(axes, len(file), channel))
@@ -128,7 +131,11 @@ def _denoise_file(
         axes = page_axes(file.label, len(file), description.axes, options.axes)
         outcome.note(description.notes if options.axes is None else ())
         trained = None if file_model.fixed is None else file_model.fixed.values
-        transforms = Transforms(sample, options.values, trained, description.channels)
+        folder = neighbours.folder_of(source)
+        chosen = None if folder is None else neighbours.chosen
+        transforms = Transforms(sample, options.values, trained, description.channels, chosen)
+        if folder is not None and not chosen:  # all frames take the transform of the first
+            transforms.of(folder.page(0))
         pages = iter(file)
         first = next(pages)
         outcome.height, outcome.width = first.pixels.shape[:2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from n2n_cli.errors import counted, listed
 from n2n_cli.images import Picture
@@ -27,6 +27,8 @@ class Group(NamedTuple):
     part: int = 0
 
 
+Chosen: TypeAlias = dict[tuple[str, int, Group], tuple[Values, str]]
+"""Transforms and their descriptions, by type and number of channels of the pages, and by group."""
 _TOLD = 4  # maximum number of texts that a note lists
 ALL = Group()
 """The group of a picture without other channels."""
@@ -48,6 +50,8 @@ class Transforms:
         The transform that the model was trained with; used for measured values unless `mode` names another.
     channels : tuple of str
         Names of the channels, for notes; by default their numbers.
+    chosen : dict, optional
+        Transforms that were chosen, with their descriptions; shared by files that are frames of one movie.
     """
 
     def __init__(
@@ -56,9 +60,10 @@ class Transforms:
         mode: Mode,
         trained: Values | None = None,
         channels: tuple[str, ...] = (),
+        chosen: Chosen | None = None,
     ) -> None:
         self._sample, self._mode, self._trained, self._channels = sample, mode, trained, channels
-        self._chosen: dict[tuple[str, int, Group], Values] = {}
+        self._chosen = {} if chosen is None else chosen
         self._texts: dict[str, dict[Group, None]] = {}  # groups by the text on their values
         self._groups: dict[Group, None] = {}
         self._kept = 0
@@ -70,13 +75,14 @@ class Transforms:
             values, text = choose_values(picture, self._others(group), self._mode)
             if self._trained is not None and self._mode == "auto" and not values.reason:
                 values, text = self._as_trained(values, text)
-            self._chosen[key] = values
-            self._groups[group] = None
-            if values.reason:
-                self._texts.setdefault(f"{text}; {values.reason}: it stays as it is", {})[group] = None
-            elif values.measured or self._mode != "auto":
-                self._texts.setdefault(text, {})[group] = None
-        return self._chosen[key]
+            self._chosen[key] = values, text
+        values, text = self._chosen[key]
+        self._groups[group] = None
+        if values.reason:
+            self._texts.setdefault(f"{text}; {values.reason}: it stays as it is", {})[group] = None
+        elif values.measured or self._mode != "auto":
+            self._texts.setdefault(text, {})[group] = None
+        return values
 
     def _others(self, group: Group) -> Iterator[Picture]:
         for page in self._sample(SAMPLED, group.channel):

@@ -70,8 +70,9 @@ class Metadata(TypedDict, total=False):
     `exif` (with JPEG's header ``Exif\\0\\0``), `icc_profile`, `xmp` and `photoshop` (Photoshop's image resources, which
     hold IPTC data) are bytes as stored; `dpi` is (x, y) in dots per inch and `aspect` the same without a unit; `texts`
     are PNG's texts and JPEG's comments. `stored` has all metadata as stored in the file, these included: a part is
-    written again unless the key that it belongs to was changed. `compressed` marks a TIFF with compressed pixels.
-    `history` describes the processing of the pixels, for formats with a place for it.
+    written again unless the key that it belongs to was changed. `compressed` marks a TIFF with compressed pixels, and
+    `planar` one whose channels are stored one after another. `history` describes the processing of the pixels, for
+    formats with a place for it.
     """
 
     exif: bytes
@@ -83,6 +84,7 @@ class Metadata(TypedDict, total=False):
     texts: tuple[Text, ...]
     stored: Stored
     compressed: bool
+    planar: bool
     history: str
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from n2n_cli.errors import ImageError
-from n2n_cli.images import kinds, pillow
+from n2n_cli.images import pillow
 from n2n_cli.images.axes import Description
 from n2n_cli.images.depth import colours_alone
 from n2n_cli.images.fits.reading import FitsPages
@@ -34,8 +34,6 @@ from n2n_cli.images.sources import (
     reading_errors,
     without_warnings,
 )
-from n2n_cli.images.tiff import metadata as tiff_metadata
-from n2n_cli.images.tiff import pages as tiff_pages
 from n2n_cli.images.tiff.reading import TiffPages
 
 _ACTL, _FRAMES = b"acTL", struct.Struct(">II")  # chunk of an animated PNG: numbers of frames and of repetitions
@@ -115,7 +113,7 @@ def opened_pages(
         Also read pages with channels besides gray or RGB, as `Picture.extra`. By default these pages are refused, and a
         single channel besides RGB is left out with a note.
     """
-    with opened(source, name) as (file, label):
+    with opened(source, name, max_pixels) as (file, label):
         yield Pages(file, label, Limits(max_pixels, max_memory), all_channels=all_channels)
 
 
@@ -125,6 +123,10 @@ class PageReader(Protocol):
     @property
     def description(self) -> Description:
         """Description of the pages by the file's writer."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(rows, columns) of the first page, upright."""
 
     def __len__(self) -> int: ...
 
@@ -154,9 +156,7 @@ class Pages:
     def __init__(self, file: BinaryIO, label: str, limits: Limits, *, all_channels: bool = False) -> None:
         self.label, self._all_channels = label, all_channels
         with reading_errors(label):
-            image_format = format_of_file(file) or ""
-            reader = READERS.get(image_format, _SinglePicture)
-            self._reader = reader(file, label, limits)
+            self._reader = _reader(file, label, limits)
 
     def __len__(self) -> int:
         return len(self._reader)
@@ -191,9 +191,17 @@ class Pages:
         numbers : sequence of int, optional
             Pages to choose from; by default all.
         """
-        others = (range(len(self)) if numbers is None else numbers)[1:]
-        if most > 0 and others:
-            yield from map(self.page, others[:: -max(1, -(-len(others) // most))])
+        yield from map(self.page, spread(range(len(self)) if numbers is None else numbers, most))
+
+
+def spread(numbers: Sequence[int], most: int) -> Sequence[int]:
+    """Choose at most `most` evenly spread numbers after the first, with the last."""
+    others = numbers[1:]
+    return others[:: -max(1, -(-len(others) // most))] if most > 0 else ()
+
+
+def _reader(file: BinaryIO, label: str, limits: Limits) -> PageReader:
+    return READERS.get(format_of_file(file) or "", _SinglePicture)(file, label, limits)
 
 
 class _SinglePicture:
@@ -203,6 +211,22 @@ class _SinglePicture:
 
     def __init__(self, file: BinaryIO, label: str, limits: Limits) -> None:
         self._file, self._label, self._limits = file, label, limits
+        self._is_png = format_of_file(file) == "PNG"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(rows, columns), upright."""
+        if self._is_png:
+            header, metadata = _png_header(self._file), Metadata()
+            height, width = header.height, header.width
+            with suppress(ValueError):  # damage after the header is reported when the picture is read
+                chunks = png_chunks.read_chunks(self._file, header, skip_pixels=True)
+                metadata, _ = png_metadata.read_metadata(chunks.others)
+        else:
+            with opened_image(self._file, self._label, self._limits, load=False) as (image, whole, _):
+                height, width = image.height, image.width
+                metadata, _ = pillow.read_metadata(image, whole)
+        return (width, height) if orientation_of(metadata) > 4 else (height, width)
 
     def __len__(self) -> int:
         return 1
@@ -211,7 +235,7 @@ class _SinglePicture:
         return False
 
     def page(self, number: int) -> Picture:
-        read = _png if format_of_file(self._file) == "PNG" else read_simple
+        read = _png if self._is_png else read_simple
         return read(self._file, self._label, self._limits)
 
 
@@ -224,25 +248,9 @@ def picture_size(source: Source, *, name: str | None = None) -> tuple[int, int]:
         Errors of `read_picture`, for the header.
     """
     with opened(source, name) as (file, label), reading_errors(label), without_warnings():
-        image_format, metadata = format_of_file(file), Metadata()
-        if image_format == "TIFF":
-            page = next(tiff_pages.read_pages(file))
-            kinds.refuse_raw(label, page)
-            height, width = page.size
-            metadata, _ = tiff_metadata.read_metadata(page)
-        elif image_format in ("FITS", "MRC"):
-            height, width = (FitsPages if image_format == "FITS" else MrcPages)(file, label, Limits()).size
-        elif image_format == "PNG":
-            header = _png_header(file)
-            height, width = header.height, header.width
-            with suppress(ValueError):  # damage after the header is reported when the picture is read
-                metadata, _ = png_metadata.read_metadata(png_chunks.read_chunks(file, header, skip_pixels=True).others)
-        else:
-            with opened_image(file, label, Limits(), load=False) as (image, whole, _):
-                height, width = image.height, image.width
-                metadata, _ = pillow.read_metadata(image, whole)
+        height, width = _reader(file, label, Limits()).size
         check_size(label, height, width, Limits())
-        return (width, height) if orientation_of(metadata) > 4 else (height, width)
+        return height, width
 
 
 def _png_header(file: BinaryIO) -> png_chunks.Header:

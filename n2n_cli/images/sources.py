@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import logging
-import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -24,6 +24,9 @@ MAX_PIXELS = 250_000_000
 """Default maximum size of a picture, in pixels, since a small file can claim any size."""
 
 _IN_MEMORY = 2**27  # maximum bytes of a stream in memory; longer ones are copied to a temporary file
+_STREAM_PER_PIXEL, _LEAST_STREAM = 16, 2**26
+"""Maximum bytes of a stream for each pixel of the limit of a picture; minimum of this maximum, in bytes."""
+_STEP = 2**20  # bytes of a stream copied at a time
 
 Image.MAX_IMAGE_PIXELS = None  # `check_size` sets a limit per call instead
 
@@ -45,12 +48,12 @@ def page_label(label: str, number: int) -> str:
 
 
 @contextmanager
-def opened(source: Source, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
+def opened(source: Source, name: str | None, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[BinaryIO, str]]:
     """Open a seekable file; yields the file and its name for messages.
 
     Errors of the file become `ImageError`; errors of the block only inside `reading_errors`. A stream that is not
     seekable is copied first, to a temporary file if it is long. It is refused at once if its first bytes are not those
-    of a picture.
+    of a picture. Its length is limited in proportion to `max_pixels`, since a stream may be endless.
     """
     label = label_of(source, name)
     with ExitStack() as stack:
@@ -59,7 +62,7 @@ def opened(source: Source, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
                 file: BinaryIO = stack.enter_context(Path(source).open("rb"))
                 hint = "copy it again"
             else:
-                file = source if source.seekable() else stack.enter_context(_copied(source, label))
+                file = source if source.seekable() else stack.enter_context(_copied(source, label, max_pixels))
                 hint = "see the messages of the program before the pipe"
             _check_start(file, label, hint)
             if is_packed(file):
@@ -82,6 +85,11 @@ def reading_errors(label: str) -> Iterator[None]:
         raise ImageError(f"{label} may not be read", hint="its owner can permit it: `chmod +r`") from None
     except Exception as error:
         # On damaged input the decoders may raise any exception: ValueError, SyntaxError, EOFError, struct.error, ...
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise ImageError(
+                f"{label} cannot be unpacked or copied: no space left in `{tempfile.gettempdir()}`",
+                hint="save it as a file that is not packed, or set `TMPDIR` to another folder",
+            ) from None
         if isinstance(error, OSError) and error.errno:
             raise ImageError(f"{label} cannot be read: {error.strerror}", hint="check its name") from None
         words = " ".join(str(error).split())
@@ -97,17 +105,24 @@ def _not_whole(label: str, reason: str = "") -> ImageError:
 
 
 @contextmanager
-def _copied(stream: BinaryIO, label: str) -> Iterator[BinaryIO]:
+def _copied(stream: BinaryIO, label: str, max_pixels: int) -> Iterator[BinaryIO]:
     """Copy a stream to a seekable file.
 
     If its first bytes are not those of a picture, no more is read.
     """
+    most = max(_LEAST_STREAM, _STREAM_PER_PIXEL * max_pixels)
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as copy:
         start = stream.read(kinds.START)
         if start:
             _check_kind(label, start)
         copy.write(start)
-        shutil.copyfileobj(stream, copy)
+        while part := stream.read(_STEP):
+            if copy.tell() + len(part) > most:
+                raise ImageError(
+                    f"{label} is longer than {most // 10**6:,} MB, the limit of a stream",
+                    hint="save it as a file, or give a larger `--max-pixels`",
+                )
+            copy.write(part)
         yield copy  # type: ignore[misc]
 
 

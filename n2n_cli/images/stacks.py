@@ -20,7 +20,7 @@ from n2n_cli.images.axes import Axis, Description, page_axes, place_of
 from n2n_cli.images.formats import FORMATS, has_ending
 from n2n_cli.images.kinds import skipped_notes
 from n2n_cli.images.picture import Picture
-from n2n_cli.images.reading import Pages, opened_pages
+from n2n_cli.images.reading import Pages, opened_pages, spread
 from n2n_cli.images.sources import MAX_PIXELS, Source, label_of, reading_errors
 
 _DIGITS = re.compile(r"(\d+)")
@@ -144,6 +144,10 @@ class Stack:
                 hint="save pages of one size and type in a separate file or folder",
             )
         return picture
+
+    def sample(self, most: int) -> Iterator[Picture]:
+        """Read at most `most` evenly spread pages after the first, with the last."""
+        return map(self.page, spread(range(len(self)), most))
 
     def place(self, number: int) -> dict[str, int]:
         """Position of a page along each axis of pages, by its letter."""

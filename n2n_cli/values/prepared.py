@@ -11,13 +11,11 @@ from n2n_cli.images import Picture
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise.stabilisation import FEW_PHOTONS, stabilised_variance
 from n2n_cli.values.local_means import BLOCK, LocalMeans
+from n2n_cli.values.outstanding import keep_outstanding
 from n2n_cli.values.transform import Values
 
 _BAND = 1 << 20  # values converted at a time
 _ROWS_AT_ONCE = 8  # rows of blocks corrected at a time
-_MOST_CHANGE = 4.0
-"""Maximum change of a measured value, in standard deviations of its noise: a larger deviation is not noise."""
-
 _FEW_LEVELS = 500
 """Range of integers from which rounding errors are too small to matter."""
 _SHIFTED = 0.01
@@ -71,9 +69,9 @@ class Prepared:
         own, values, seen = self.own, self.values, self.picture.pixels
         dtype = own.pixels.dtype
         means = LocalMeans(seen.shape)
+        keep_outstanding(denoised, seen, self.missing, values.sigma)
         for rows in _bands(seen.shape):
-            most = np.float32(_MOST_CHANGE * values.sigma)
-            signal = values.signal(np.clip(denoised[rows], seen[rows] - most, seen[rows] + most))
+            signal = values.signal(denoised[rows])
             known = ~self.missing[rows]
             noisy = values.normalised(np.where(known, own.pixels[rows], np.asarray(values.low).astype(dtype)))
             means.add(rows.start, noisy - signal, known.astype(np.float32))

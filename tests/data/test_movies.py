@@ -176,6 +176,20 @@ def test_moved_pixels_are_not_targets(tmp_path: Path) -> None:
     assert "of the pixels moved" in notes_of(data)
 
 
+def test_moving_parts_have_targets_in_crops_of_half_the_size(tmp_path: Path) -> None:
+    clean = still(40, peak=60)
+    for t in range(40):
+        clean[t, 4 * (t % 8) : 4 * (t % 8) + 5, 10:18] = 400
+    path = write_movie(tmp_path / "m.tif", counted(clean))
+    shares = []
+    for augment in (False, True):
+        noisy, target = opened(path, channels=3, frames=3, augment=augment, pairs=64).train.batch(range(64))
+        bright = noisy > noisy.max() / 2
+        assert bright.mean() > 0.01
+        shares.append(np.isfinite(target[bright]).mean())
+    assert shares[1] > shares[0] + 0.1
+
+
 def test_flicker_and_drift_are_corrected(tmp_path: Path) -> None:
     wide = 600 * scene(96, 96, seed=3).mean(axis=2)
     # The brightness also flickers.

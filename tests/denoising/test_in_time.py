@@ -105,6 +105,23 @@ def test_single_page_files_of_a_folder_are_frames(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, mixed(movie), atol=0.51)
 
 
+def test_frames_of_a_folder_share_a_transform_for_models_of_several_frames(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    scene = 20 + 180 * np.outer(np.hanning(64), np.hanning(72)) ** 2
+    tasks = []
+    (tmp_path / "in").mkdir()
+    for i, brightness in enumerate((1.0, 0.8, 0.6, 0.4)):
+        frame = rng.poisson(brightness * scene).astype(np.uint16)
+        write_picture(tmp_path / "in" / f"f{i}.tif", Picture(frame[..., None]))
+        tasks.append(DenoiseTask(tmp_path / "in" / f"f{i}.tif", tmp_path / f"o{i}.tif"))
+    one, *others = (outcome.notes for outcome in denoise_files(mixing_frames(), tasks, DenoiseOptions()))
+    assert one[0].startswith("values: 16 bit")
+    assert all(notes == one for notes in others)
+    backwards = [outcome.notes for outcome in denoise_files(mixing_frames(), tasks[:1:-1], DenoiseOptions())]
+    assert all(notes == one for notes in backwards)
+
+
 def test_each_depth_of_an_array_is_a_movie() -> None:
     movie = frames(5, 2, 20, 24)  # time, depth
     found = denoise(movie, mixing_frames(), axes="TZYX", values="display")

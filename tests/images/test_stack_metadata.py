@@ -97,6 +97,21 @@ def test_every_tag_is_copied_byte_for_byte(options: dict[str, Any], byteorder: A
         assert (after.axes, after.shape, after.description) == (before.axes, before.shape, before.description)
 
 
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize(("photometric", "channels"), [("rgb", 3), ("minisblack", 3), ("minisblack", 5)])
+def test_planar_channels_stay_planar(photometric: Any, channels: int, compression: Any) -> None:
+    planes = np.arange(channels * 300 * 500, dtype=np.uint16).reshape(channels, 300, 500)
+    options = {"photometric": photometric, "planarconfig": "separate", "compression": compression}
+    file, again = io.BytesIO(), io.BytesIO()
+    tifffile.imwrite(file, planes, **options)
+    with opened_pages(file, all_channels=True) as pages:
+        write_pages(again, pages, format="TIFF")
+    with tifffile.TiffFile(io.BytesIO(again.getvalue())) as found:
+        assert found.series[0].shape == planes.shape
+        assert found.pages.first.planarconfig == 2
+        assert np.array_equal(found.asarray(), planes)
+
+
 def imagej_file(pages: Array, *, directories: int) -> bytes:
     """Big-endian hyperstack as ImageJ writes it.
 

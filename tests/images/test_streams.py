@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,35 @@ def test_round_trip_of_pages_through_pipes() -> None:
     first, second = read_pages(Pipe(out.getvalue()), name="stdin")
     assert np.array_equal(first.pixels, RGB)
     assert np.array_equal(second.pixels[..., 0], DEEP)
+
+
+class Endless(Pipe):
+    """Start of a picture, followed by endless zeros."""
+
+    sent = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        assert size is not None
+        assert 0 < size < 2**24
+        self.sent += size
+        return super().read(size).ljust(size, b"\0")
+
+
+def test_endless_stream_is_refused() -> None:
+    stream = Endless(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(ImageError, match=r"^`stdin` is longer than 67 MB, the limit of a stream$"):
+        read_picture(stream, name="stdin", max_pixels=1000)
+    assert stream.sent < 2**27
+
+
+def test_full_disk_is_reported_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Spool(io.BytesIO):
+        def write(self, data: Any) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "SpooledTemporaryFile", lambda size: Spool())
+    with pytest.raises(ImageError, match=r"^`stdin` cannot be unpacked or copied: no space left in `"):
+        read_picture(Pipe(b"\x89PNG\r\n\x1a\n"), name="stdin")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ Values are read by astropy. Cards are copied as bytes, so that damaged or unusua
 from __future__ import annotations
 
 import itertools
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
@@ -15,6 +16,8 @@ _END = b"END".ljust(CARD)
 _MOST_BLOCKS = 5_000
 """Maximum length of a header, in blocks: 14 MB."""
 _LAYOUT = ("SIMPLE", "XTENSION", "BITPIX", "NAXIS", "EXTEND", "PCOUNT", "GCOUNT", "BSCALE", "BZERO", "")
+_VALUE = re.compile(rb"(?:'(?:[^']|'')*'|[^/'])*(?=/)")
+"""A value with the blanks before its comment; quoted text may contain slashes."""
 _STARTS = (b"SIMPLE  =", b"XTENSION=")
 
 
@@ -89,7 +92,20 @@ def with_values(fits: Any, cards: Sequence[bytes], values: Mapping[str, object])
 def _card(fits: Any, card: bytes, key: str, value: object) -> bytes:
     if isinstance(value, tuple):
         return made_card(fits, key, *value)
-    return made_card(fits, key, value, card.decode("latin-1").partition(" / ")[2].rstrip())
+    return with_comment_of(card, made_card(fits, key, value))
+
+
+def with_comment_of(old: bytes, card: bytes) -> bytes:
+    """Give a card the comment of another, in the same column if there is room."""
+    place = _comment_place(old)
+    value = card[: _comment_place(card)].rstrip()
+    value = value.ljust(place) if len(value) <= place else value + b" "
+    return (value + old[place:])[:CARD].ljust(CARD)
+
+
+def _comment_place(card: bytes) -> int:
+    match = _VALUE.match(card, 10)
+    return CARD if match is None else match.end()
 
 
 def made_card(fits: Any, key: str, value: object, comment: str = "") -> bytes:

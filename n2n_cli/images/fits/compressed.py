@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from n2n_cli.errors import ImageError
-from n2n_cli.images.fits.cards import BLOCK, cards_of, header_of, key_of
+from n2n_cli.images.fits.cards import BLOCK, cards_of, header_of, key_of, with_comment_of
 from n2n_cli.images.fits.hdus import Image
 from n2n_cli.images.sources import Limits, check_size, without_warnings
 from n2n_cli.nn.functional import Array
@@ -190,7 +190,12 @@ class TileWriter:
         made = self._compressed(data)
         own = cards_of(made)
         header = header_of(own)
-        table = [card for card in own if _TABLE_CARDS.fullmatch(key_of(card))]
+        before = {key: card for card in cards if not (key := key_of(card)).startswith(("ZNAME", "ZVAL"))}
+        table = [
+            with_comment_of(before.get(key_of(card), card), card)
+            for card in own
+            if _TABLE_CARDS.fullmatch(key_of(card))
+        ]
         kept = [card for card in cards if not _TABLE_CARDS.fullmatch(key_of(card))]
         if image.stored.kind == "f":
             kept = [card for card in kept if key_of(card) != "ZBLANK"]

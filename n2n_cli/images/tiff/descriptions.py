@@ -44,7 +44,7 @@ def described(page: Page, count: int) -> Description:
     count : int
         Number of pages of the file.
     """
-    if DESCRIPTION not in page.tags or page.tags.entry(DESCRIPTION).length > _LONGEST:
+    if DESCRIPTION not in page.tags or page.tags.slot(DESCRIPTION).length > _LONGEST:
         return Description()
     text = page.tags.raw(DESCRIPTION).rstrip(b"\0")
     writer = ""

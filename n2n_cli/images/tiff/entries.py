@@ -46,6 +46,7 @@ _FAMILY |= {5: "fraction", 10: "fraction", 11: "fraction", 12: "fraction"}
 _HALVES = {5: 4, 10: 4}  # size in bytes of each of the two numbers of a rational
 _MOST_SHARED, _LEAST = 4, 2**16  # maximum bytes of different values: a multiple of the file's size, plus this many
 _MOST = 2**31  # maximum bytes that may be read again
+_MOST_ROWS = 65_535  # maximum number of entries of a file that is not a BigTIFF
 _ENDIAN: Mapping[Order, Literal["little", "big"]] = {"<": "little", ">": "big"}
 
 
@@ -137,6 +138,67 @@ class Room:
         return True
 
 
+class Slot(NamedTuple):
+    """Row of a directory's table.
+
+    A tag, the type and number of its values, and their offset and length in the file in bytes. The length is 0 if the
+    type is unknown. The values may be beyond the end of the file.
+    """
+
+    tag: int
+    type: int
+    number: int
+    place: int
+    length: int
+
+
+class Table(NamedTuple):
+    """Table of a directory.
+
+    Attributes
+    ----------
+    slots : list of Slot
+    following : int
+        Offset of the next directory; 0 for the last.
+    whole : bool
+        True if the file also holds the offset of the next directory.
+    """
+
+    slots: list[Slot]
+    following: int
+    whole: bool
+
+
+def read_table(file: BinaryIO, offset: int, order: Order, *, big: bool = False) -> Table:
+    """Read the table of a directory, without its values.
+
+    Raises
+    ------
+    ValueError
+        When the file ends within the table, or it is too long.
+    """
+    head_size, letter, inline = (8, "Q", 8) if big else (2, "I", 4)
+    row, endian = struct.Struct(f"{order}HH{letter}"), _ENDIAN[order]
+    size, start, end = row.size + inline, offset + head_size, file.seek(0, io.SEEK_END)
+    if start > end:
+        raise ValueError("its list of pages leads beyond the end of the file")
+    file.seek(offset)
+    count = int.from_bytes(file.read(head_size), endian)
+    if count > _MOST_ROWS or start + count * size > end:
+        raise ValueError("the list of its tags is damaged")
+    table = file.read(count * size + inline)
+    slots = []
+    for at in range(0, count * size, size):
+        tag, kind, number = row.unpack_from(table, at)
+        place, length = start + at + row.size, number * SIZES.get(kind, 0)
+        if length > inline:
+            place = int.from_bytes(table[at + row.size : at + size], endian)
+        slots.append(Slot(tag, kind, number, place, length))
+    last = table[count * size :]
+    whole = len(last) == inline
+    return Table(slots, int.from_bytes(last, endian) if whole else 0, whole)
+
+
 def read_directory(
     file: BinaryIO,
     offset: int,
@@ -165,33 +227,27 @@ def read_directory(
     ValueError
         When the file ends within the directory.
     """
-    size = file.seek(0, io.SEEK_END)
-    room = room or Room(size)
-    inline, endian = 8 if big else 4, _ENDIAN[order]
-    row = struct.Struct(f"{order}HH{'Q' if big else 'I'}{inline}s")
-    file.seek(min(offset, size))
-    head = file.read(8 if big else 2)
-    length = int.from_bytes(head, endian) * row.size
-    if not head or offset + len(head) + length > size or not room.take(offset, length):
+    table, left, inline = read_table(file, offset, order, big=big), file.seek(0, io.SEEK_END), 8 if big else 4
+    size, room = left, room or Room(left)
+    if not room.take(offset, len(table.slots) * (20 if big else 12)) or (strict and not table.whole):
         raise ValueError("it ends too early")
-    table, following = file.read(length), file.read(inline)
-    if strict and len(following) < inline:
-        raise ValueError("it ends too early")
-    found, left = Directory(order, following=int.from_bytes(following, endian), offset=offset), size
-    for index, (number, kind, count, data) in enumerate(row.iter_unpack(table)):
-        place, length = int.from_bytes(data, endian), count * SIZES.get(kind, 0)
-        if inline < length <= min(size - place, left) and room.take(place, length):
-            file.seek(place)
-            data, left = file.read(length), left - length
+    found = Directory(order, following=table.following, offset=offset)
+    for index, (number, kind, count, place, length) in enumerate(table.slots):
         if count == 0 or (strict and kind not in SIZES):
             continue  # a tag without values, or of an unknown type
-        if length > len(data) or not _is_right(number, kind, count, directory=tag, big=big, strict=strict):
+        long = length > inline
+        if long and not (length <= min(size - place, left) and room.take(place, length)):
+            found.damaged[index] = number
+            continue
+        file.seek(place)
+        data, left = file.read(length), left - length * long
+        if not _is_right(number, kind, count, directory=tag, big=big, strict=strict):
             found.damaged[index] = number
         elif number not in _INNER.get(tag, ()):
-            found.entries[number] = Entry(kind, data[:length])
+            found.entries[number] = Entry(kind, data)
         else:
             try:
-                at = int.from_bytes(data[:length], endian)
+                at = int.from_bytes(data, _ENDIAN[order])
                 found.inner[number] = read_directory(file, at, order, big=big, tag=number, strict=True, room=room)
             except ValueError:
                 found.damaged[index] = number

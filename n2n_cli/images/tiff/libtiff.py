@@ -108,10 +108,10 @@ def pillow_image(page: Page, blocks: Blocks) -> Image.Image:
         When the pixels are damaged or truncated.
     """
     order: Order = "<" if page.head[:2] == b"II" else ">"
-    if any(page.tags.entry(tag).length > _LONGEST_VALUES for tag in tags.OF_PIXELS & set(page.tags)):
+    if any(page.tags.slot(tag).length > _LONGEST_VALUES for tag in tags.OF_PIXELS & set(page.tags)):
         raise ValueError("a tag of its pixels is too long")
     described = tags.OF_PIXELS & set(page.tags)
-    entries = {tag: Entry(page.tags.entry(tag).type, page.tags.raw(tag)) for tag in described}
+    entries = {tag: Entry(page.tags.slot(tag).type, page.tags.raw(tag)) for tag in described}
     if page.integer(tags.COMPRESSION, tags.RAW) == _OLD_JPEG:  # its parts may be anywhere in the file
         page.file.seek(0)
         data = page.file.read(_LONGEST_OLD_JPEG + 1)

@@ -116,7 +116,7 @@ class Page:
 
         Empty if there are none, or more than any picture has channels.
         """
-        if tag not in self.tags or self.tags.entry(tag).number > _MOST_INTEGERS:
+        if tag not in self.tags or self.tags.slot(tag).number > _MOST_INTEGERS:
             return ()
         values = self.tags.numbers(tag)
         return tuple(values.tolist()) if values.dtype.kind in "iu" else ()

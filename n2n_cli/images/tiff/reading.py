@@ -54,6 +54,12 @@ class TiffPages:
         return len(self._pages)
 
     @property
+    def size(self) -> tuple[int, int]:
+        """(rows, columns) of the first page, upright."""
+        height, width = self._pages[0].size
+        return (width, height) if self._pages[0].orientation > 4 else (height, width)
+
+    @property
     def description(self) -> Description:
         """Description of the pages by the file's writer."""
         with without_warnings():

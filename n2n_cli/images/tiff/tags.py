@@ -12,12 +12,12 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL.TiffImagePlugin import IFDRational
 
-from n2n_cli.images.tiff.entries import ASCII, BYTE, RATIONAL, SIZES, UNDEFINED
+from n2n_cli.images.tiff.entries import ASCII, BYTE, RATIONAL, UNDEFINED, Order, Slot, read_table
 from n2n_cli.nn.functional import Array
 
 _NUMBERS = {
@@ -36,17 +36,7 @@ _NUMBERS = {
 }
 _SIGNED_RATIONAL = 10
 _DIRECTORIES = (330, 34665, 34853)  # tags of offsets: SubIFDs, Exif, GPS
-_MOST_ENTRIES = 65_535  # maximum number of entries of a file that is not a BigTIFF
 _MOST_NUMBERS = 2**16  # maximum numbers converted to Python's; `numbers` reads more
-
-
-class Entry(NamedTuple):
-    """Type and number of values, and their offset and length in the file in bytes."""
-
-    type: int
-    number: int
-    place: int
-    length: int
 
 
 class Tags(Mapping[int, Any]):
@@ -78,83 +68,66 @@ class Tags(Mapping[int, Any]):
     """
 
     def __init__(self, file: BinaryIO, head: bytes, offset: int) -> None:
-        self._file, self._place, self._order = file, offset, "<" if head[:2] == b"II" else ">"
-        count_format, entry_format, inline = ("Q", "HHQ", 8) if len(head) > 8 else ("H", "HHI", 4)
-        end = file.seek(0, io.SEEK_END)
-        start = offset + struct.calcsize(count_format)
-        if not (len(head) <= offset and start <= end):
+        self._file, self._place = file, offset
+        self._order: Order = "<" if head[:2] == b"II" else ">"
+        if offset < len(head):
             raise ValueError("its list of pages leads beyond the end of the file")
-        file.seek(offset)
-        count = self._offset(file.read(start - offset))
-        size = struct.calcsize(self._order + entry_format) + inline
-        if count > _MOST_ENTRIES or start + count * size > end:
-            raise ValueError("the list of its tags is damaged")
-        table = file.read(count * size + inline)
-        self._entries: dict[int, Entry] = {}
+        table, end = read_table(file, offset, self._order, big=len(head) > 8), file.seek(0, io.SEEK_END)
+        self.following, self.whole = table.following, table.whole
+        self._slots: dict[int, Slot] = {}
         damaged = []
-        for at in range(0, count * size, size):
-            tag, kind, number = struct.unpack_from(self._order + entry_format, table, at)
-            length = number * SIZES.get(kind, 0)
-            place = start + at + size - inline
-            if length > inline:
-                place = self._offset(table[at + size - inline : at + size])
-            if length and place + length <= end:
-                self._entries.setdefault(tag, Entry(kind, number, place, length))
-            elif length:
-                damaged.append(tag)
+        for slot in table.slots:
+            if slot.length and slot.place + slot.length <= end:
+                self._slots.setdefault(slot.tag, slot)
+            elif slot.length:
+                damaged.append(slot.tag)
         self.damaged = tuple(damaged)
-        last = table[count * size :]
-        self.following = self._offset(last) if len(last) == inline else 0
-        self.whole = len(last) == inline
-
-    def _offset(self, data: bytes) -> int:
-        return int.from_bytes(data, "little" if self._order == "<" else "big")
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._entries)
+        return iter(self._slots)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._slots)
 
     def __contains__(self, tag: object) -> bool:
-        return tag in self._entries
+        return tag in self._slots
 
     def __getitem__(self, tag: int) -> Any:
-        entry = self._entries[tag]
-        if entry.type in (BYTE, UNDEFINED):
+        slot = self._slots[tag]
+        if slot.type in (BYTE, UNDEFINED):
             return self.raw(tag)
-        if entry.type == ASCII:
+        if slot.type == ASCII:
             return self.raw(tag).removesuffix(b"\0").decode("latin-1")
-        if entry.number > _MOST_NUMBERS:
-            raise ValueError(f"tag {tag} has {entry.number:,} values")
-        if entry.type in (RATIONAL, _SIGNED_RATIONAL):
-            letter = "I" if entry.type == RATIONAL else "i"
-            parts = struct.unpack(f"{self._order}{2 * entry.number}{letter}", self.raw(tag))
+        if slot.number > _MOST_NUMBERS:
+            raise ValueError(f"tag {tag} has {slot.number:,} values")
+        if slot.type in (RATIONAL, _SIGNED_RATIONAL):
+            letter = "I" if slot.type == RATIONAL else "i"
+            parts = struct.unpack(f"{self._order}{2 * slot.number}{letter}", self.raw(tag))
             values = tuple(IFDRational(*pair) for pair in zip(parts[::2], parts[1::2], strict=True))
         else:
             values = tuple(self.numbers(tag).tolist())
         return values[0] if len(values) == 1 else values
 
-    def entry(self, tag: int) -> Entry:
+    def slot(self, tag: int) -> Slot:
         """Look up type, number and place of a tag's values."""
-        return self._entries[tag]
+        return self._slots[tag]
 
     def lies_in(self, start: int, end: int) -> bool:
         """True if the directory, one that it names, or a value starts in the given range."""
         inner = (place for tag in _DIRECTORIES for place in self.numbers(tag).tolist())
-        places = [self._place, *(entry.place for entry in self._entries.values()), *inner]
+        places = [self._place, *(slot.place for slot in self._slots.values()), *inner]
         return any(start <= place < end for place in places)
 
     def raw(self, tag: int, most: int | None = None) -> bytes:
         """Read the bytes of a tag's values as stored, at most the first `most`."""
-        entry = self._entries[tag]
-        self._file.seek(entry.place)
-        return self._file.read(entry.length if most is None else min(most, entry.length))
+        slot = self._slots[tag]
+        self._file.seek(slot.place)
+        return self._file.read(slot.length if most is None else min(most, slot.length))
 
     def numbers(self, tag: int) -> Array:
         """Read the numbers of a tag, in native byte order; empty if there are none."""
-        entry = self._entries.get(tag)
-        name = None if entry is None else _NUMBERS.get(entry.type)
+        slot = self._slots.get(tag)
+        name = None if slot is None else _NUMBERS.get(slot.type)
         if name is None:
             return np.zeros(0, np.int64)
         stored = np.dtype(name).newbyteorder("<" if self._order == "<" else ">")

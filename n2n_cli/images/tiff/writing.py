@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from itertools import chain
 from typing import BinaryIO
+
+import numpy as np
 
 from n2n_cli.images.carrying import carried
 from n2n_cli.images.picture import UNASSOCIATED, Picture
@@ -22,6 +25,7 @@ _STRIP = 2**18  # bytes of a strip before compression
 _DEFLATE, _LEVEL = 8, 4
 _DIFFERENCES = 2  # value of the tag Predictor
 _KINDS = {"u": 1, "i": 2, "f": 3}  # value of the tag SampleFormat by dtype kind
+_PLANAR = 2  # value of the tag PlanarConfiguration
 _BLACK_IS_ZERO, _RGB = 1, 2
 _CLASSIC_LIMIT = 2**32
 _MOST_WAITING = 2**26  # maximum bytes of metadata kept in memory while further pixels are written
@@ -56,9 +60,11 @@ class TiffWriter:
         described = directory_of(metadata, parts, parts_order).in_order(order)
         height, width, samples = pixels.shape
         compressed = metadata.get("compressed", False)
-        rows = min(height, max(1, _STRIP // (width * samples * pixels.itemsize)))
+        planar = samples > 1 and metadata.get("planar", False)
+        planes = np.split(pixels, samples, axis=2) if planar else [pixels]
+        rows = min(height, max(1, _STRIP // (width * planes[0].shape[2] * pixels.itemsize)))
         offsets, counts = [], []
-        for strip in _strips(pixels, rows, order, compressed=compressed):
+        for strip in chain.from_iterable(_strips(plane, rows, order, compressed=compressed) for plane in planes):
             offsets.append(self._writer.append(strip, even=False))
             counts.append(len(strip))
         layout = {
@@ -75,6 +81,8 @@ class TiffWriter:
         }
         if picture.alpha is not None or picture.extra:
             layout[tags.EXTRA_SAMPLES] = [*picture.extra] or [UNASSOCIATED]
+        if planar:
+            layout[tags.PLANAR] = [_PLANAR]
         if compressed and pixels.dtype.kind != "f":
             layout[tags.PREDICTOR] = [_DIFFERENCES]
         entries = described.entries | {tag: whole_numbers(order, values) for tag, values in layout.items()}

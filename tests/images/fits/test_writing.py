@@ -111,6 +111,26 @@ def test_datamin_and_datamax_are_updated() -> None:
         assert file[1].header.comments["DATAMIN"] == "the least"
 
 
+@pytest.mark.parametrize("comment", ["/the least", "/ the / least", " / the least", ""])
+def test_comments_keep_their_column(comment: str) -> None:
+    hdu = fits.ImageHDU(FLOATS, header(DATAMIN=-1.0))
+    hdu.header.comments["DATAMIN"] = "the least of all"
+    data = saved(hdu)
+    place = data.index(b"the least of all") - 3
+    data = data[:place] + comment.encode().ljust(19) + data[place + 19 :]
+    found = rewritten(data, lambda pixels: pixels * 2, "doubled")
+    assert found[place : place + 19].decode().rstrip() == comment
+    assert found[place - 30 : place] != data[place - 30 : place]
+
+
+def test_comments_of_compressed_images_are_kept() -> None:
+    data = saved(IMAGES["compressed"]())
+    at = data.index(b"ZBITPIX =")
+    comment = data[at + 30 : at + 80].rstrip()
+    found = rewritten(data.replace(comment, b" / of my own".ljust(len(comment))), history="done")
+    assert b"/ of my own" in found
+
+
 def test_scaled_integers_are_rounded_and_avoid_blank() -> None:
     data = saved(scaled(np.full((4, 5), 100, np.int16), BSCALE=0.5, BZERO=10.0, BLANK=120))
     for value, stored in [(60.3, 101), (70.1, 121), (69.9, 121), (1e9, 32767), (-1e9, -32768), (np.nan, 120)]:
