@@ -1,7 +1,8 @@
 """Choice of the model for a picture by its noise.
 
-The bundled models share the work: `white` removes noise that is independent from pixel to pixel, as of sensors without
-processing; `photo` all other noise, such as that of camera JPEGs, which is correlated between neighbouring pixels.
+The bundled models share the work: `white` removes noise that is independent from pixel to pixel and nearly normal;
+`photo` removes all other noise, such as that of camera JPEGs, which is correlated between neighbouring pixels, and that
+of few photons in a microscope, which has outlying pixels.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from n2n_cli.images import Picture
 from n2n_cli.models.choice import DEFAULT, bundled_models
 from n2n_cli.models.model import Model
-from n2n_cli.noise.analysis import CORRELATED, NoiseAnalysis, analyse_noise
+from n2n_cli.noise.analysis import CORRELATED, IMPULSES, NoiseAnalysis, analyse_noise
 from n2n_cli.system.notes import note
 from n2n_cli.system.progress import unreported
 
@@ -117,6 +118,8 @@ def name_for(noise: NoiseAnalysis) -> tuple[str, str]:
     """Name of the bundled model for a kind of noise, and why."""
     if math.isnan(noise.sigma):
         return DEFAULT, "for a picture that is too small to measure its noise"
+    if noise.impulses > IMPULSES:
+        return DEFAULT, "for noise with outlying pixels"
     if max(noise.luma_correlation[0], noise.chroma_correlation[0]) < CORRELATED:
         return WHITE, "for noise that is independent from pixel to pixel"
     return DEFAULT, "for noise that is correlated between neighbouring pixels"

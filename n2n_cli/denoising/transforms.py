@@ -29,7 +29,7 @@ class Group(NamedTuple):
 
 Chosen: TypeAlias = dict[tuple[str, int, Group], tuple[Values, str]]
 """Transforms and their descriptions, by type and number of channels of the pages, and by group."""
-_TOLD = 4  # maximum number of texts that a note lists
+_MOST_TEXTS = 4  # maximum number of texts that a note lists
 ALL = Group()
 """The group of a picture without other channels."""
 
@@ -114,8 +114,8 @@ class Transforms:
         notes = list(self._texts)
         if len(self._groups) > 1 and self._texts:
             told = [f"{self._names(groups)}: {text}" for text, groups in self._texts.items()]
-            others = [f"{len(told) - _TOLD} more likewise"] if len(told) > _TOLD else []
-            notes = [listed([*told[:_TOLD], *others])]
+            others = [f"{len(told) - _MOST_TEXTS} more likewise"] if len(told) > _MOST_TEXTS else []
+            notes = [listed([*told[:_MOST_TEXTS], *others])]
         kept = f"{counted(self._kept, 'value')} not finite, without data or far outside the rest stayed as they were"
         return [*(f"values: {note}" for note in notes), *([kept] if self._kept else [])]
 

@@ -48,7 +48,7 @@ RANKS = -4.0, 9.0
 """Limits of a rank: 0 is the first quantile, 7 the last; each step beyond is a factor of e."""
 _FEW, _SHARE = 24, 0.03  # minimum number, and minimum fraction, of blocks at a brightness level
 _UNEVEN = 2.0  # minimum ratio of strongest to weakest noise for which brightness is reported
-_WRONG = 0.005  # minimum fraction of impulses that is reported; texture and white noise reach 0.0035
+IMPULSES = 0.005  # minimum fraction of impulses that is reported; texture and white noise reach 0.0035
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class NoiseAnalysis:
                 parts.append("strongest at brightness {} to {}".format(*strongest) + " of 255" * self.measured)
         else:
             parts.insert(0, "little or none")
-        if self.impulses > _WRONG:
+        if self.impulses > IMPULSES:
             parts.append(f"at least {100 * self.impulses:.1f}% of the pixels are wrong")
         return ", ".join(parts)
 

@@ -254,7 +254,7 @@ def test_unrelated_frames_are_refused(tmp_path: Path) -> None:
 
 def test_network_of_several_frames_needs_a_movie(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.png", Picture(np.zeros((16, 16, 1), np.uint8)))
-    with pytest.raises(DataError, match=r"takes 3 frames of a movie, but .* is none"):
+    with pytest.raises(DataError, match=r"takes 3 frames of a movie, but .* is not a movie"):
         opened(tmp_path, channels=3, frames=3, kind="pictures")
 
 

@@ -40,12 +40,12 @@ def noisy(clean: Array, noise: str, *, gray: bool = False) -> Picture:
         ("gaussian:10", "white"),
         ("gaussian:40", "white"),
         ("poisson:30", "white"),
-        ("impulse:0.05", "white"),
+        ("impulse:0.05", "photo"),
         ("grain:20,0.8", "photo"),
         ("blurred:30,1", "photo"),
     ],
 )
-def test_correlated_noise_gets_photo_and_independent_noise_white(
+def test_correlated_or_outlying_noise_gets_photo_and_other_noise_white(
     leaves: Array, noise: str, name: str, gray: bool
 ) -> None:
     chosen = BundledModels().choose(noisy(leaves, noise, gray=gray))

@@ -24,17 +24,20 @@ def photo() -> Model:
     return Model.from_checkpoint(PHOTO, threads=1)
 
 
-def test_bundled_model_is_small_and_states_its_training_noise(photo: Model) -> None:
-    assert PHOTO.stat().st_size < 4_000_000
-    assert photo.config.data.noise == "grain:0-50,0-1"
-    assert (PHOTO.parent / "MODEL_CARD.md").is_file()
+@pytest.mark.parametrize(("name", "noise"), [("photo", "mix: 12 camera:"), ("white", "grain:0-50,0-1")])
+def test_bundled_models_are_small_and_state_their_training_noise(name: str, noise: str) -> None:
+    path = bundled_models()[name]
+    assert path.stat().st_size < 4_000_000
+    assert Model.from_checkpoint(path, threads=1).config.data.noise.startswith(noise)
+    assert (path.parent / "MODEL_CARD.md").is_file()
 
 
 @pytest.mark.parametrize(("sigma_255", "gain"), [(10, 2), (25, 5), (50, 7)])
-def test_bundled_model_removes_noise_of_unknown_strength(photo: Model, sigma_255: int, gain: float) -> None:
+def test_white_removes_noise_of_unknown_strength(sigma_255: int, gain: float) -> None:
+    white = Model.from_checkpoint(bundled_models()["white"], threads=1)
     clean = np.moveaxis(dead_leaves(1, 128, seed=5, threads=1)[0] / np.float32(255), -1, 0)
     noise = np.random.default_rng(0).normal(0, sigma_255 / 255, clean.shape).astype(np.float32)
-    denoised = denoise(photo, clean + noise)
+    denoised = denoise(white, clean + noise)
     assert psnr(denoised, clean) > psnr(clean + noise, clean) + gain
 
 

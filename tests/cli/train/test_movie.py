@@ -89,7 +89,7 @@ def test_training_on_a_movie_is_resumed() -> None:
     ("words", "code", "message"),
     [
         (["--movie", "m.tif", "--data", "photos"], 2, "`--data` and `--movie` cannot be used together"),
-        (["--data", "photos"], 1, "takes 3 frames of a movie, but `photos` is none"),
+        (["--data", "photos"], 1, "takes 3 frames of a movie, but `photos` is not a movie"),
         (["--data", "photos", "--frame-gap", "2"], 2, '`data.frame_gap` is 2, but `data.kind` is "pictures"'),
         (["--data", "photos", "--axes", "TYX"], 2, '`data.axes` is "TYX", but `data.kind` is "pictures"'),
         (["--movie", "none.tif"], 1, "there is no movie `none.tif`"),
