@@ -13,7 +13,7 @@ def models(
     """List the models that come with n2n.
 
     `n2n denoise --model NAME` uses one of them. Without --model, `n2n denoise` uses the newest run in runs/ that
-    denoises, or else the model photo.
+    denoises, or else the model for the noise of each picture: white or photo.
 
     Examples:
 
