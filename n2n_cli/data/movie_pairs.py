@@ -34,7 +34,7 @@ _PLACES = 16
 """Attempts to place a crop where enough pixels did not move."""
 _KNOWN = 0.2
 """Minimum fraction of pixels of a crop or window that did not move."""
-_HALVED = 0.25
+_HALVED = 0.7
 """Fraction of the crops of stacks that are of half the size, so that moving parts have targets, too."""
 _CHOICE, _CROPS, _AUGMENT = 51, 52, 53  # numbers of random streams, used nowhere else in this package
 _VALIDATION = 10  # added to them
@@ -61,7 +61,7 @@ class MoviePairs:
     aligned to their inputs by whole pixels, matched in brightness, and NaN where the scene moved (see
     `nn.losses.KnownOnly`).
 
-    With `augment`, some crops of stacks of several frames are sampled at half the size, one pixel of each 2x2 cell.
+    With `augment`, most crops of stacks of several frames are sampled at half the size, one pixel of each 2x2 cell.
     Where the scene moved, another pixel of the cell is the target, so that a network learns to denoise moving parts
     from their own frame. In pixels, movement between half-size frames two apart equals that between successive
     full-size frames.

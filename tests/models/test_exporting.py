@@ -131,7 +131,9 @@ def test_export_and_models_commands_print_sizes(checkpoint: Path, tmp_path: Path
     assert answer == (0, f"{tmp_path / 'out.pth'}: {size:,} bytes\n", "")
     assert n2n("export", tmp_path / "missing.pth", tmp_path / "out.pth").code == 1
     assert n2n("export", "--average", "photo", "photo", tmp_path / "photo.pth").code == 0
-    assert n2n("models").out.startswith("photo\tgrain:0-50,0-1\t1,803,756 parameters\t3.6 MB\t")
+    photo_line, white_line = n2n("models").out.splitlines()
+    assert photo_line.startswith("photo\tmix: 12 camera:")
+    assert white_line.startswith("white\tgrain:0-50,0-1\t1,803,756 parameters\t3.6 MB\t")
     assert '"model": "photo"' in n2n("models", "--json").out
 
 
