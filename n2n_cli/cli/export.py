@@ -35,7 +35,7 @@ def export(
         bool, typer.Option("--onnx", help="Write ONNX, for GPUs and browsers; needs the extra onnx.")
     ] = False,
 ) -> None:
-    """Write a model for use: a checkpoint without training state, or ONNX.
+    """Write a model for use: a smaller checkpoint, or ONNX.
 
     The checkpoint keeps the weights, the configuration and the scores; PyTorch can read it. An ONNX file holds
     the network for pictures of any size; docs/DEPLOY.md shows how ONNX Runtime, OpenVINO and browsers run it. If

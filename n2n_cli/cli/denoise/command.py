@@ -64,7 +64,7 @@ def denoise(
     ] = 1,
     effort: Annotated[
         Literal["fast", "normal", "best"],
-        typer.Option("--effort", metavar="LEVEL", help="fast: photo; normal: by the noise; best: 8x slower."),
+        typer.Option("--effort", metavar="LEVEL", help="Fast: photo; normal: by the noise; best: 8x slower."),
     ] = "normal",
     ensemble: Ensemble = False,
     values: ValuesMode = "auto",

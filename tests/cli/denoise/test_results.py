@@ -80,7 +80,7 @@ def test_report_prints_a_line_per_picture(rng: np.random.Generator) -> None:
     assert np.array_equal(np.asarray(Image.open("out/0.png")), np.asarray(Image.open("photos/0.png")))
     as_json = records(n2n("-q", *DENOISE, "photos", "out", "--report", "--json").out)
     assert [set(record) for record in as_json] == 2 * [
-        {"input", "output", "sigma_before", "sigma_after", "noise_before", "noise_after"}
+        {"input", "output", "model", "sigma_before", "sigma_after", "noise_before", "noise_after"}
     ]
     assert f"{as_json[0]['sigma_before']:.2f}" == rows[0][1]
 
