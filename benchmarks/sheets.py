@@ -1,4 +1,6 @@
-"""Contact sheets of real noisy pictures: `python -m benchmarks.sheets OUT --pictures FOLDER`.
+"""Contact sheets of real noisy pictures.
+
+`python -m benchmarks.sheets OUT --pictures FOLDER` makes them.
 
 The pictures are those of `PICTURES`, as their cameras wrote them: docs/sheets/README.md names sources, authors and
 licences. Each sheet shows a part at its full size, noisy and as `n2n denoise` makes it. Without FOLDER, Gaussian noise

@@ -205,7 +205,7 @@ def test_file_that_is_not_a_manifest_is_refused_and_kept(tmp_path: Path, content
         Manifest(path).close()
         assert path.read_bytes() == b""
     else:
-        assert "holds something else" in refusal("manifest", str(path))
+        assert "is not a manifest" in refusal("manifest", str(path))
         assert path.read_bytes() == content
 
 

@@ -18,6 +18,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="package")
-def photo() -> Model:
-    """The bundled model `photo`, on one thread."""
-    return Model.from_checkpoint(bundled_models()["photo"], threads=1)
+def white() -> Model:
+    """The bundled model `white`, on one thread."""
+    return Model.from_checkpoint(bundled_models()["white"], threads=1)

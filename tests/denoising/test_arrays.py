@@ -165,16 +165,17 @@ def test_strength_blends_with_the_array(rng: np.random.Generator) -> None:
         denoise(array, HALF, strength=1.5)
 
 
-def test_bundled_model_is_the_default_even_if_there_are_runs(
+def test_bundled_model_for_the_noise_is_the_default_even_if_there_are_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("runs/a").mkdir(parents=True)
     Path("runs/a/last.pth").touch()
-    Path("photo").touch()
-    array = random("u1", (20, 24, 3), rng)
-    photo = Model.from_checkpoint(bundled_models()["photo"])
-    np.testing.assert_array_equal(denoise(array), denoise_picture(photo, Picture(array)).pixels)
+    Path("white").touch()
+    array = random("u1", (64, 72, 3), rng)
+    for effort, name in (("normal", "white"), ("fast", "photo")):
+        wanted = denoise_picture(Model.from_checkpoint(bundled_models()[name]), Picture(array)).pixels
+        np.testing.assert_array_equal(denoise(array, effort=effort), wanted)
 
 
 def test_model_is_given_by_name_path_or_object(
@@ -186,7 +187,7 @@ def test_model_is_given_by_name_path_or_object(
     wanted = denoise(array, Model.from_checkpoint("tiny.pth"))
     np.testing.assert_array_equal(denoise(array, "tiny.pth"), wanted)
     np.testing.assert_array_equal(denoise(array, tmp_path / "tiny.pth"), wanted)
-    np.testing.assert_array_equal(denoise(array, "photo"), denoise(array))
+    np.testing.assert_array_equal(denoise(array, "photo"), denoise(array, effort="fast"))
     with pytest.raises(CheckpointError, match=r"^there is no checkpoint `none.pth`$"):
         denoise(array, "none.pth")
 

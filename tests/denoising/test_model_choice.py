@@ -50,7 +50,7 @@ def test_correlated_or_outlying_noise_gets_photo_and_other_noise_white(
 ) -> None:
     chosen = BundledModels().choose(noisy(leaves, noise, gray=gray))
     assert chosen.name == name
-    assert chosen.reason.startswith("for noise that is ")
+    assert chosen.reason.startswith("for noise ")
 
 
 def test_noise_of_a_camera_gets_photo(leaves: Array) -> None:

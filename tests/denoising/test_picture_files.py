@@ -66,6 +66,7 @@ def test_outcome_and_record_of_denoised_picture() -> None:
         "height": 4,
         "pages": 1,
         "seconds": round(outcome.seconds, 4),
+        "model": None,
         "sigma_before": None,  # the picture is too small
         "sigma_after": None,
         "noise_before": record["noise_after"],

@@ -46,7 +46,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("peak", "offset", "dtype"), CASES)
-def test_counts_keep_their_mean_and_lose_their_noise(peak: int, offset: int, dtype: str, photo: Model) -> None:
+def test_counts_keep_their_mean_and_lose_their_noise(peak: int, offset: int, dtype: str, white: Model) -> None:
     pages = 5 if CASES.index((peak, offset, dtype)) % 2 else 1
     rng = np.random.default_rng([peak, offset, pages])
     clean = peak * blobs(SIDE, rng)
@@ -57,7 +57,7 @@ def test_counts_keep_their_mean_and_lose_their_noise(peak: int, offset: int, dty
         known[2, SIDE // 3, SIDE // 4] = False
         noisy[~known] = 60_000 if fits(dtype, 60_000) else np.iinfo(dtype).max
     sure = dtype != "u1" or peak < 60 or offset > 0
-    denoised = denoise(noisy, photo, axes="TYX", values="auto" if sure else "photons")
+    denoised = denoise(noisy, white, axes="TYX", values="auto" if sure else "photons")
     assert denoised.dtype == noisy.dtype
 
     before, after = ((frames - (clean + offset))[known] for frames in (noisy.astype(float), denoised.astype(float)))
