@@ -62,9 +62,14 @@ def left_off(sources: dict[str, tuple[str, Any]]) -> dict[str, tuple[str, Any]]:
     if "data.kind" not in sources:
         return {}
     flag, kind = sources["data.kind"]
+    from n2n_cli.config import TrainConfig
+
     of_shots = {} if kind in ("pairs", "bursts") else {"match_exposure": False, "align": False}
     of_movies = {} if kind == "movie" else {"axes": "", "frame_gap": 1}
-    return {f"data.{key}": (flag, value) for key, value in {**of_shots, **of_movies}.items()}
+    keys = {f"data.{key}": value for key, value in {**of_shots, **of_movies}.items()}
+    if kind == "single":
+        keys["train.loss"] = TrainConfig().loss  # it has a loss of its own
+    return {key: (flag, value) for key, value in keys.items()}
 
 
 def check_same_kind(flags: dict[str, tuple[str, Any]], data: DataConfig) -> None:

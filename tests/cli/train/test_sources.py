@@ -73,6 +73,14 @@ def test_data_option_replaces_pairs() -> None:
     assert load_config("other/config.toml").data == load_config("tiny.toml").data
 
 
+def test_single_image_replaces_the_loss_of_the_configuration() -> None:
+    config, _ = trained("--data", "photos", "--set", "train.loss=L1")
+    assert config.train.loss == "L1"
+    answer = n2n("train", "--config", "run/config.toml", "--single-image", "photos", "--out", "other")
+    assert answer.code == 0
+    assert load_config("other/config.toml").train.loss == "MSE"
+
+
 def test_shots_that_differ_are_corrected_on_request() -> None:
     for i in range(3):
         save(Path("b", f"{i}.png"), noisy(0.7 * scene(26, 34, seed=i)[:24, :32], 1, seed=50 + i))
