@@ -14,6 +14,7 @@ import pytest
 
 import n2n_cli
 from n2n_cli import Model, denoise
+from n2n_cli.denoising.model_choice import Effort
 from n2n_cli.denoising.picture import denoise_picture
 from n2n_cli.errors import ArgumentError, CheckpointError, ShapeError
 from n2n_cli.images import Picture
@@ -173,7 +174,8 @@ def test_bundled_model_for_the_noise_is_the_default_even_if_there_are_runs(
     Path("runs/a/last.pth").touch()
     Path("white").touch()
     array = random("u1", (64, 72, 3), rng)
-    for effort, name in (("normal", "white"), ("fast", "photo")):
+    named: dict[Effort, str] = {"normal": "white", "fast": "photo"}
+    for effort, name in named.items():
         wanted = denoise_picture(Model.from_checkpoint(bundled_models()[name]), Picture(array)).pixels
         np.testing.assert_array_equal(denoise(array, effort=effort), wanted)
 
