@@ -14,17 +14,6 @@ from n2n_cli.nn.functional import Array, Shape
 from n2n_cli.nn.geometry import Geometry
 
 
-def with_channels(x: Array, channels: int) -> Array:
-    """Convert (N, C, H, W) images for a network that takes `channels` channels.
-
-    A gray image is repeated along the channels. Each channel of another image becomes a gray image.
-    """
-    own = x.shape[1]
-    if own == channels:
-        return x
-    return np.repeat(x, channels, axis=1) if own == 1 else x.reshape(-1, 1, *x.shape[2:])
-
-
 class ForChannels(Kernel, Geometry):
     """A network for images with another number of channels than its own.
 

@@ -15,7 +15,6 @@ BLOCK, CARD = 2880, 80
 _END = b"END".ljust(CARD)
 _MOST_BLOCKS = 5_000
 """Maximum length of a header, in blocks: 14 MB."""
-_LAYOUT = ("SIMPLE", "XTENSION", "BITPIX", "NAXIS", "EXTEND", "PCOUNT", "GCOUNT", "BSCALE", "BZERO", "")
 _VALUE = re.compile(rb"(?:'(?:[^']|'')*'|[^/'])*(?=/)")
 """A value with the blanks before its comment; quoted text may contain slashes."""
 _STARTS = (b"SIMPLE  =", b"XTENSION=")
@@ -57,11 +56,6 @@ def header_of(cards: Sequence[bytes]) -> bytes:
 def key_of(card: bytes) -> str:
     """Keyword of a card."""
     return card[:8].decode("latin-1").rstrip()
-
-
-def count_facts(header: bytes) -> int:
-    """Number of cards that do not describe the layout of the pixels."""
-    return sum(1 for card in cards_of(header) if key_of(card).rstrip("0123456789") not in _LAYOUT)
 
 
 def history_cards(text: str) -> list[bytes]:
