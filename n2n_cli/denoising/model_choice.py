@@ -27,7 +27,7 @@ EFFORTS: tuple[Effort, ...] = ("fast", "normal", "best")
 WHITE = "white"
 """Bundled model for noise that is independent from pixel to pixel."""
 _LONG = 5  # seconds from which a picture's time is announced
-_TIMED = 256  # side in pixels of the part whose time gives that of the whole picture
+_TIMED = 256  # side in pixels of the part that is timed
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ class BundledModels:
         self._effort, self._threads = effort, threads
         self._ensemble = ensemble or effort == "best"
         self._models: dict[str, Model] = {}
+        self._paces: dict[tuple[str, int], float] = {}  # seconds per pixel, by model and number of channels
 
     def choose(self, picture: Picture) -> ChosenModel:
         """Choose the model for a picture, as networks see it."""
@@ -72,8 +73,12 @@ class BundledModels:
             return ChosenModel(self._model(DEFAULT), DEFAULT)
         name, reason = name_for(analyse_noise(picture.pixels))
         model = self._model(name)
-        if self._effort == "best" and (seconds := _seconds(model, picture)) >= _LONG:
-            reason += f"; about {seconds:.0f} s"
+        if self._effort == "best":
+            pace = name, picture.pixels.shape[2]
+            if pace not in self._paces:
+                self._paces[pace] = _seconds_per_pixel(model, picture)
+            seconds = self._paces[pace] * picture.pixels[..., 0].size
+            reason += f"; about {seconds:.0f} s" if seconds >= _LONG else ""
         return ChosenModel(model, name, reason)
 
     def _model(self, name: str) -> Model:
@@ -125,13 +130,13 @@ def name_for(noise: NoiseAnalysis) -> tuple[str, str]:
     return DEFAULT, "for noise that is correlated between neighbouring pixels"
 
 
-def _seconds(model: Model, picture: Picture) -> float:
-    """Estimate the time that a model needs for a picture, in seconds."""
+def _seconds_per_pixel(model: Model, picture: Picture) -> float:
+    """Time that a model needs for a pixel of a picture, measured on a part of it."""
     part = np.moveaxis(picture.to_unit(picture.pixels[:_TIMED, :_TIMED]), -1, 0)
     predictor = model.predictor.for_channels(len(part))
     with unreported():
         predictor.predict(part[None])  # the first time also prepares the network
         began = time.perf_counter()
         predictor.predict(part[None])
-    parts: float = picture.pixels[..., 0].size / part[0].size
-    return parts * (time.perf_counter() - began)
+    seconds: float = (time.perf_counter() - began) / part[0].size
+    return seconds
