@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache, lru_cache, partial
@@ -20,6 +19,7 @@ from n2n_cli.denoising.tasks import DenoiseOptions
 from n2n_cli.denoising.transforms import Transforms
 from n2n_cli.errors import ArgumentError, ShapeError
 from n2n_cli.images import Picture
+from n2n_cli.images.reading import spread
 from n2n_cli.models.choice import choose_model
 from n2n_cli.models.model import Model
 from n2n_cli.nn.functional import Array
@@ -147,7 +147,7 @@ def _denoised(
                 samples = (list(_stacks(_native(one, copy=False), axes))[channel] for one in first)
                 pages = [Picture(page) for stack in samples for page in stack]
                 trained = None if model is None else model.values
-                transforms.append(Transforms(partial(_spread, pages[1:]), values, trained))
+                transforms.append(Transforms(partial(_spread, pages), values, trained))
                 file_models.append(FileModel(models))
             pictures = [Picture(page.copy() if in_time else page) for page in own]  # neighbours need the noisy pages
             for number, (page, picture) in enumerate(zip(own, pictures, strict=True)):
@@ -223,7 +223,7 @@ def _stacks(array: Array, axes: str | None) -> Iterator[list[Array]]:
 
 
 def _spread(pages: list[Picture], most: int, channel: int) -> Iterable[Picture]:
-    return pages[:: -max(1, math.ceil(len(pages) / most))]
+    return spread(pages, most)
 
 
 @cache

@@ -7,15 +7,16 @@ from n2n_cli.denoising.tasks import DenoiseOptions
 from n2n_cli.values.transform import Values
 
 
-def history(values: Values, options: DenoiseOptions, chosen: str = "") -> str:
+def history(values: Values, options: DenoiseOptions, model_name: str) -> str:
     """Version, model, transform of the values, and options.
 
     Paths and dates are left out, so that the same work has the same text.
     """
-    name = chosen or options.model_name
-    model = [f"model {name}"] if name and not options.learn else []
-    done = [f"n2n {__version__}: denoised", *model]
-    done += ["learned from the image alone"] if options.learn else []
+    done = [f"n2n {__version__}: denoised"]
+    if options.learn:
+        done.append("learned from the image alone")
+    elif model_name:
+        done.append(f"model {model_name}")
     done += [f"values {values.kind}"]
     if values.measured:
         done[-1] += f" {values.low:.6g} to {values.high:.6g}"

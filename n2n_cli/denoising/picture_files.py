@@ -106,14 +106,15 @@ def _denoise_file(
             page = denoise_page(file_model, picture, transforms, options, channel, frames)
         outcome.note(page.notes)
         outcome.learned += page.learned
-        outcome.model = outcome.model or page.model_name or options.model_name
+        model_name = page.model_name or options.model_name
+        outcome.model = outcome.model or model_name
         if page.noise_before is not None and page.noise_after is not None:
             before.append(page.noise_before)
             after.append(page.noise_after)
         outcome.pages += 1
         if image_format not in INSTRUMENTS or page.picture is picture:
             return page.picture
-        text = history(transforms.of(picture, Group(channel)), options, page.model_name)
+        text = history(transforms.of(picture, Group(channel)), options, model_name)
         return replace(page.picture, metadata={**page.picture.metadata, "history": text})
 
     def channel_of(number: int) -> int:

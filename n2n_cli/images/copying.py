@@ -1,12 +1,22 @@
-"""Copying of the parts of a file other than pixels."""
+"""Copying of files and of their parts."""
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from gzip import GzipFile
+from typing import IO, BinaryIO
 
 from n2n_cli.errors import ImageError
 
 _STEP = 1 << 20  # bytes copied at a time
+
+
+def copy_at_most(source: IO[bytes] | GzipFile, target: IO[bytes], most: int) -> bool:
+    """Copy a file to its end; False if the target would exceed `most` bytes."""
+    while part := source.read(_STEP):
+        if target.tell() + len(part) > most:
+            return False
+        target.write(part)
+    return True
 
 
 def copy_part(source: BinaryIO | None, start: int, stop: int, target: BinaryIO, image_format: str) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
+from n2n_cli.images.copying import copy_at_most
+
 _MAGIC = b"\x1f\x8b\x08"
 _LEAST, _RATIO = 2**28, 100
 """Maximum size of an unpacked file: this many bytes, or this multiple of its packed size."""
@@ -51,10 +53,8 @@ def unpacked(file: BinaryIO, in_memory: int) -> Iterator[BinaryIO]:
     most = max(_LEAST, _RATIO * file.seek(0, io.SEEK_END))
     file.seek(0)
     with tempfile.SpooledTemporaryFile(in_memory) as spool, gzip.GzipFile(fileobj=file) as packed_file:
-        while part := packed_file.read(_STEP):
-            if spool.tell() + len(part) > most:
-                raise ValueError(f"it unpacks to more than {most // 10**6:,} MB; if it is right, unpack it with gunzip")
-            spool.write(part)
+        if not copy_at_most(packed_file, spool, most):
+            raise ValueError(f"it unpacks to more than {most // 10**6:,} MB; if it is right, unpack it with gunzip")
         spool.seek(0)
         yield spool  # type: ignore[misc]
 

@@ -6,7 +6,7 @@ import io
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -35,6 +35,8 @@ from n2n_cli.images.sources import (
     without_warnings,
 )
 from n2n_cli.images.tiff.reading import TiffPages
+
+Item = TypeVar("Item")
 
 _ACTL, _FRAMES = b"acTL", struct.Struct(">II")  # chunk of an animated PNG: numbers of frames and of repetitions
 
@@ -194,9 +196,9 @@ class Pages:
         yield from map(self.page, spread(range(len(self)) if numbers is None else numbers, most))
 
 
-def spread(numbers: Sequence[int], most: int) -> Sequence[int]:
-    """Choose at most `most` evenly spread numbers after the first, with the last."""
-    others = numbers[1:]
+def spread(items: Sequence[Item], most: int) -> Sequence[Item]:
+    """Choose at most `most` evenly spread items after the first, with the last."""
+    others = items[1:]
     return others[:: -max(1, -(-len(others) // most))] if most > 0 else ()
 
 

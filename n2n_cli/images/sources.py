@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from n2n_cli.errors import ImageError
 from n2n_cli.images import kinds
+from n2n_cli.images.copying import copy_at_most
 from n2n_cli.images.packing import is_packed, unpacked
 
 Source: TypeAlias = Path | str | BinaryIO
@@ -26,7 +27,6 @@ MAX_PIXELS = 250_000_000
 _IN_MEMORY = 2**27  # maximum bytes of a stream in memory; longer ones are copied to a temporary file
 _STREAM_PER_PIXEL, _LEAST_STREAM = 16, 2**26
 """Maximum bytes of a stream for each pixel of the limit of a picture; minimum of this maximum, in bytes."""
-_STEP = 2**20  # bytes of a stream copied at a time
 
 Image.MAX_IMAGE_PIXELS = None  # `check_size` sets a limit per call instead
 
@@ -116,13 +116,11 @@ def _copied(stream: BinaryIO, label: str, max_pixels: int) -> Iterator[BinaryIO]
         if start:
             _check_kind(label, start)
         copy.write(start)
-        while part := stream.read(_STEP):
-            if copy.tell() + len(part) > most:
-                raise ImageError(
-                    f"{label} is longer than {most // 10**6:,} MB, the limit of a stream",
-                    hint="save it as a file, or give a larger `--max-pixels`",
-                )
-            copy.write(part)
+        if not copy_at_most(stream, copy, most):
+            raise ImageError(
+                f"{label} is longer than {most // 10**6:,} MB, the limit of a stream",
+                hint="save it as a file, or give a larger `--max-pixels`",
+            )
         yield copy  # type: ignore[misc]
 
 

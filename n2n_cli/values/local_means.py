@@ -6,12 +6,15 @@ zero, so the mean of the removed part over a few thousand pixels is an error of 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from n2n_cli.nn.functional import Array
 
 BLOCK = 8
 """Side of the blocks over which differences are summed, in pixels."""
+_BAND = 1 << 20  # values processed at a time
 _SMOOTHINGS = 2
 """Number of smoothings of the sums by [1, 2, 1] / 4 along both axes: with two, weights extend over 24 pixels."""
 
@@ -63,6 +66,13 @@ class LocalMeans:
         """(bottom - top, W, C) means of these rows, interpolated between the blocks."""
         part = _interpolated(self.means.astype(np.float32), np.arange(top, bottom), 0)
         return _interpolated(part, np.arange(self._width), 1)
+
+
+def bands(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Slices of rows of about `_BAND` values, at multiples of a block."""
+    step = max(1, _BAND // max(1, shape[1] * shape[2] * BLOCK)) * BLOCK
+    for top in range(0, shape[0], step):
+        yield slice(top, min(top + step, shape[0]))
 
 
 def block_sums(x: Array) -> Array:

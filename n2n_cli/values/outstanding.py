@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from n2n_cli.nn.functional import Array
+from n2n_cli.values.local_means import bands
 
 _LIMIT, _SIGNAL = 4.0, 6.0
 """Maximum change that counts as noise, and mean change from which it counts as signal, in standard deviations."""
@@ -20,7 +21,6 @@ _QUANTILE, _NORMAL = 0.9, 1.645
 variable. It is high enough to include noise that is stronger in parts of a picture, and low enough to exclude crowded
 stars."""
 _STRIPS = 256  # number of rows from which the spread is estimated
-_BAND = 1 << 20  # values corrected at a time
 
 
 def keep_outstanding(denoised: Array, seen: Array, missing: Array, sigma: float) -> None:
@@ -42,22 +42,19 @@ def keep_outstanding(denoised: Array, seen: Array, missing: Array, sigma: float)
     if math.isinf(sigma):
         return
     changes = _Changes(denoised, seen, missing)
-    step = max(1, _BAND // max(1, denoised[0].size))
-    bands = [(top, min(top + step, len(denoised))) for top in range(0, len(denoised), step)]
     most = _LIMIT * changes.spread(sigma, side=1)
-    for top, bottom in bands:
-        near = seen[top:bottom]
-        np.clip(denoised[top:bottom], near - most, near + most, out=denoised[top:bottom])
+    for band in bands(denoised.shape):
+        np.clip(denoised[band], seen[band] - most, seen[band] + most, out=denoised[band])
     scale = changes.spread(sigma, side=3)
     above = None
-    for top, bottom in bands:
-        rows, counts = changes.rows(top - 1, bottom + 1)
+    for band in bands(denoised.shape):
+        rows, counts = changes.rows(band.start - 1, band.stop + 1)
         if above is not None:  # `denoised` was already corrected there
             rows[0] = above
         above = rows[-2].copy()
         means, errors = _means(rows, counts)
         means *= np.clip((np.abs(means) / (scale * errors) - _LIMIT) / (_SIGNAL - _LIMIT), 0, 1)
-        denoised[top:bottom] += means
+        denoised[band] += means
 
 
 class _Changes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +9,10 @@ import numpy as np
 from n2n_cli.images import Picture
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise.stabilisation import FEW_PHOTONS, stabilised_variance
-from n2n_cli.values.local_means import BLOCK, LocalMeans
+from n2n_cli.values.local_means import BLOCK, LocalMeans, bands
 from n2n_cli.values.outstanding import keep_outstanding
 from n2n_cli.values.transform import Values
 
-_BAND = 1 << 20  # values converted at a time
 _ROWS_AT_ONCE = 8  # rows of blocks corrected at a time
 _FEW_LEVELS = 500
 """Range of integers from which rounding errors are too small to matter."""
@@ -49,7 +47,7 @@ class Prepared:
         pixels = picture.pixels
         seen = np.empty(pixels.shape, np.float32)
         missing = np.empty(pixels.shape, bool)
-        for rows in _bands(pixels.shape):
+        for rows in bands(pixels.shape):
             part = pixels[rows]
             missing[rows] = values.missing(part)
             v = values.normalised(np.where(missing[rows], np.asarray(values.low).astype(part.dtype), part))
@@ -70,14 +68,14 @@ class Prepared:
         dtype = own.pixels.dtype
         means = LocalMeans(seen.shape)
         keep_outstanding(denoised, seen, self.missing, values.sigma)
-        for rows in _bands(seen.shape):
+        for rows in bands(seen.shape):
             signal = values.signal(denoised[rows])
             known = ~self.missing[rows]
             noisy = values.normalised(np.where(known, own.pixels[rows], np.asarray(values.low).astype(dtype)))
             means.add(rows.start, noisy - signal, known.astype(np.float32))
             denoised[rows] = signal
         means.smooth()
-        for rows in _bands(seen.shape):
+        for rows in bands(seen.shape):
             denoised[rows] += means.rows(rows.start, rows.stop)
             if strength != 1:
                 denoised[rows] *= np.float32(strength)
@@ -105,13 +103,13 @@ class Prepared:
         values, dtype = self.values, self.own.pixels.dtype
         pixels = np.empty(v.shape, dtype)
         if dtype.kind == "f":
-            for rows in _bands(v.shape):
+            for rows in bands(v.shape):
                 pixels[rows] = values.restored(v[rows])
             return pixels
         limits, errors = np.iinfo(dtype), LocalMeans(v.shape)
         coarse = values.high - values.low < _FEW_LEVELS
         for dithered in (False, True) if coarse else (False,):
-            for rows in _bands(v.shape):
+            for rows in bands(v.shape):
                 x = values.restored(v[rows])
                 aimed = x + errors.rows(rows.start, rows.stop) * _dither(rows, v.shape[1]) if dithered else x
                 pixels[rows] = np.clip(np.rint(aimed), limits.min, limits.max)
@@ -133,27 +131,20 @@ def _dither(rows: slice, width: int) -> Array:
     return dither
 
 
-def _bands(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Slices of rows of about `_BAND` values, at multiples of a block."""
-    step = max(1, _BAND // max(1, shape[1] * shape[2] * BLOCK)) * BLOCK
-    for top in range(0, shape[0], step):
-        yield slice(top, min(top + step, shape[0]))
-
-
 def _fill_up_noise(seen: Array, values: Values) -> None:
     """Add noise, in place, where few photons leave less noise than elsewhere.
 
     A network infers the noise level from the surroundings: near an almost noiseless background it keeps all noise.
     """
     photons = LocalMeans(seen.shape)
-    for rows in _bands(seen.shape):
+    for rows in bands(seen.shape):
         v = values.signal(seen[rows])
         photons.add(rows.start, v / values.gain + values.variance / values.gain**2, np.ones_like(v))
     photons.smooth(times=0)
     if photons.means.min() >= FEW_PHOTONS:
         return
     rng = np.random.default_rng(0)
-    for rows in _bands(seen.shape):
+    for rows in bands(seen.shape):
         deficit = 1 - stabilised_variance(photons.rows(rows.start, rows.stop))
         noise = rng.standard_normal(deficit.shape, dtype=np.float32)
         seen[rows] += noise * np.sqrt(np.maximum(deficit, 0)).astype(np.float32) * np.float32(values.sigma)

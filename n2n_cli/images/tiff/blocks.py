@@ -107,7 +107,7 @@ def blocks_of(page: Page) -> Blocks:
     """
     height, width = page.size
     samples, bits = page.integer(tags.SAMPLES, 1), max(page.integers(tags.BITS) or (1,))
-    planar = page.integer(tags.PLANAR, 1) == 2 and samples > 1
+    planar = page.is_planar
     across, rows, columns = 1, page.integer(tags.ROWS_PER_STRIP, height), width
     tiled = page.integer(tags.TILE_WIDTH, 0) > 0
     if tiled:

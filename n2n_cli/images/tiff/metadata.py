@@ -40,7 +40,6 @@ _NOT_CARRIED = {
     37724: "Photoshop's layers",
     52545: "content credentials (C2PA)",
 }
-_PLANAR = 2  # value of the tag PlanarConfiguration
 _RESOLUTION = {tags.X_RESOLUTION, tags.Y_RESOLUTION, tags.RESOLUTION_UNIT}
 _KEYS_HELD = {
     tags.ICC_PROFILE: {"icc_profile"},
@@ -79,7 +78,7 @@ def read_metadata(page: Page, room: Room | None = None) -> tuple[Metadata, tuple
         metadata["stored"] = Stored("TIFF", parts, order)
     if page.tags.get(tags.COMPRESSION, tags.RAW) not in (tags.RAW, *tags.LOSSY):
         metadata["compressed"] = True
-    if page.integers(tags.PLANAR) == (_PLANAR,):
+    if page.integers(tags.PLANAR) == (tags.SEPARATE,):
         metadata["planar"] = True
     return metadata, tuple(notes)
 

@@ -26,6 +26,7 @@ STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_COUNTS, X_RESOLUTION, Y_RESOLUTION
 PLANAR, RESOLUTION_UNIT, PREDICTOR = 284, 296, 317
 TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
 SUB_IFDS, EXTRA_SAMPLES, SAMPLE_FORMAT, XMP, ICC_PROFILE = 330, 338, 339, 700, 34675
+SEPARATE = 2  # value of the tag PlanarConfiguration: channels one after another
 RAW, LOSSY = 1, (6, 7)  # values of the tag Compression: none; old-style and new-style JPEG
 OF_PIXELS = {
     *(WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES, ROWS_PER_STRIP, PLANAR, PREDICTOR),
@@ -87,6 +88,17 @@ class Page:
         """Orientation, 1 to 8 as in EXIF data."""
         (value, *_) = self.integers(exif.ORIENTATION) or (1,)
         return value if 1 <= value <= 8 else 1
+
+    @property
+    def is_planar(self) -> bool:
+        """True if the channels are stored one after another.
+
+        Raises
+        ------
+        ValueError
+            When a tag does not hold one whole number.
+        """
+        return self.integer(PLANAR, 1) == SEPARATE and self.integer(SAMPLES, 1) > 1
 
     @property
     def is_mask(self) -> bool:

@@ -76,7 +76,7 @@ def layout_of(page: Page) -> Layout | None:
         samples, compression = page.integer(tags.SAMPLES, 1), page.integer(tags.COMPRESSION, tags.RAW)
         kind, bits = page.integer(tags.SAMPLE_FORMAT, 1), page.integer(tags.BITS, 1)
         photometric, order = page.integer(tags.PHOTOMETRIC, 0), page.integer(tags.FILL_ORDER, 1)
-        planar = page.integer(tags.PLANAR, 1) == 2 and samples > 1
+        planar = page.is_planar
         predictor = page.integer(tags.PREDICTOR, 1) if compression in _WITH_PREDICTOR else 1
     except ValueError:  # channels differ in type
         return None

@@ -25,7 +25,6 @@ _STRIP = 2**18  # bytes of a strip before compression
 _DEFLATE, _LEVEL = 8, 4
 _DIFFERENCES = 2  # value of the tag Predictor
 _KINDS = {"u": 1, "i": 2, "f": 3}  # value of the tag SampleFormat by dtype kind
-_PLANAR = 2  # value of the tag PlanarConfiguration
 _BLACK_IS_ZERO, _RGB = 1, 2
 _CLASSIC_LIMIT = 2**32
 _MOST_WAITING = 2**26  # maximum bytes of metadata kept in memory while further pixels are written
@@ -82,7 +81,7 @@ class TiffWriter:
         if picture.alpha is not None or picture.extra:
             layout[tags.EXTRA_SAMPLES] = [*picture.extra] or [UNASSOCIATED]
         if planar:
-            layout[tags.PLANAR] = [_PLANAR]
+            layout[tags.PLANAR] = [tags.SEPARATE]
         if compressed and pixels.dtype.kind != "f":
             layout[tags.PREDICTOR] = [_DIFFERENCES]
         entries = described.entries | {tag: whole_numbers(order, values) for tag, values in layout.items()}
