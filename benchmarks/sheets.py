@@ -1,27 +1,20 @@
 """Contact sheets of real noisy pictures.
 
-`python -m benchmarks.sheets OUT --pictures FOLDER` makes them.
+`python -m benchmarks.sheets FOLDER OUT` makes them.
 
 The pictures are those of `PICTURES`, as their cameras wrote them: docs/sheets/README.md names sources, authors and
-licences. Each sheet shows a part at its full size, noisy and as `n2n denoise` makes it. Without FOLDER, Gaussian noise
-of 25 grey levels is added to photographs in the public domain that come with scikit-image (extra `dev`), clipped and
-rounded to 8 bits, and the sheets also show the clean pictures. The README shows the first picture before and after.
+licences. Each sheet shows a part at its full size, noisy and as `n2n denoise` makes it. The README's two pictures show
+parts before and after.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from n2n_cli.system import blas
-
-Array = np.ndarray[Any, Any]
 
 PICTURES = {
     "cup": ("05-sony-rx100m4-iso6400.jpg", 150, 400),
@@ -32,56 +25,44 @@ PICTURES = {
     "cells": ("m3-cellprofiler-coloc-16bit.png", 300, 500),
 }
 """Names of files, and first row and column of the part that is shown, by name of the sheet."""
-PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "retina", "hubble_deep_field")
-SIGMA = 25
-"""Noise that is added, in grey levels of 255."""
 SIDE = 384
 """Side of the parts, in pixels."""
+SHOWN = {"cup": ("before-after", 1), "cells": ("microscope", 2)}
+"""Names of the README's pictures, and their magnification, by name of the sheet."""
+SHADES = 0.5, 99.8
+"""Percentiles of the values that are black and white in the README's pictures of more than 8 bits."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sheets", description=__doc__)
+    parser.add_argument("pictures", type=Path, metavar="FOLDER", help="the noisy pictures")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the sheets")
-    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="real noisy pictures")
     options = parser.parse_args()
     blas.prepare_blas()
 
+    import numpy as np
+
     from n2n_cli.denoising.arrays import denoise
     from n2n_cli.evaluation.comparison import compare
-    from n2n_cli.images import Picture, write_picture
+    from n2n_cli.images import Picture, read_picture, write_picture
 
     options.out.mkdir(parents=True, exist_ok=True)
-    made = _synthetic() if options.pictures is None else _real(options.pictures)
-    for number, (name, noisy, clean) in enumerate(made):
-        pictures = [("noisy", Picture(noisy)), ("denoised", Picture(denoise(noisy, axes="YXS")))]
-        pictures += [] if clean is None else [("clean", Picture(clean))]
-        compared = compare([(Path(f"{name}, {which}"), picture) for which, picture in pictures])
-        write_picture(options.out / f"{name}.jpg", Picture(compared.draw()), quality=80)
-        if number == 0:
-            both = np.concatenate([picture.pixels for _, picture in pictures[:2]], axis=1)
-            write_picture(options.out / "before-after.jpg", Picture(both), quality=90)
-        print(json.dumps({"picture": name, **{f.picture: asdict(f) for f in compared.metrics}}), flush=True)
-
-
-def _real(folder: Path) -> Iterator[tuple[str, Array, None]]:
-    """Parts of noisy pictures, (H, W, C)."""
-    from n2n_cli.images import read_picture
-
     for name, (file, top, left) in PICTURES.items():
-        pixels = read_picture(folder / file).pixels
-        yield name, np.ascontiguousarray(pixels[top : top + SIDE, left : left + SIDE]), None
-
-
-def _synthetic() -> Iterator[tuple[str, Array, Array]]:
-    """Central parts of photographs with and without noise, (H, W, 3)."""
-    from skimage import data
-
-    for i, name in enumerate(PHOTOGRAPHS):
-        whole = getattr(data, name)()  # (H, W, 3) uint8
-        top, left = ((size - SIDE) // 2 for size in whole.shape[:2])
-        clean = np.ascontiguousarray(whole[top : top + SIDE, left : left + SIDE])
-        noise = SIGMA * np.random.default_rng([0, i]).standard_normal(clean.shape, dtype=np.float32)
-        yield name, np.rint(np.clip(clean + noise, 0, 255)).astype(np.uint8), clean
+        noisy = np.ascontiguousarray(read_picture(options.pictures / file).pixels[top : top + SIDE, left : left + SIDE])
+        both = [noisy, denoise(noisy, axes="YXS")]
+        compared = compare(
+            [(Path(f"{name}, {which}"), Picture(part)) for which, part in zip(("noisy", "denoised"), both, strict=True)]
+        )
+        write_picture(options.out / f"{name}.jpg", Picture(compared.draw()), quality=80)
+        if name in SHOWN:
+            shown, factor = SHOWN[name]
+            parts = np.concatenate([part[: SIDE // factor, : SIDE // factor] for part in both], axis=1)
+            if parts.dtype != np.uint8:
+                low, high = np.percentile(noisy, SHADES)
+                parts = np.rint(255 * np.clip((parts - low) / (high - low), 0, 1)).astype(np.uint8)
+            parts = parts.repeat(factor, axis=0).repeat(factor, axis=1)
+            write_picture(options.out / f"{shown}.jpg", Picture(parts), quality=90)
+        print(json.dumps({"picture": name, **{f.picture: asdict(f) for f in compared.metrics}}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
-"""Commands in docs/GUIDE.md and docs/TUTORIAL.md work as written, on small images."""
+"""Commands of README, guide and tutorial work as written, on small images."""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +17,17 @@ from typer.testing import CliRunner
 from n2n_cli.cli.app import app
 from n2n_cli.images import Picture, write_picture
 from n2n_cli.nn.functional import Array
+from tests.documents import ROOT
 from tests.movies import counted, still, write_movie
 from tests.shots import noisy, scene, write_burst
 
-GUIDE = (Path(__file__).parents[1] / "docs" / "GUIDE.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "GUIDE.md").read_text(encoding="utf-8")
 SMALL = ("--set", "data.pairs=4", "--set", "data.validation_pairs=2", "--set", "train.batch_size=2")
 SIZE = ("--set", "data.size=16")
 TITLES = (
     "Which model is used",
     "Examples",
+    "In scripts",
     "I have two shots of each scene",
     "I have a burst",
     "I have a Z stack",
@@ -82,8 +87,12 @@ def test_sections_and_links_of_the_guide() -> None:
 
 
 def run(command: str) -> None:
-    """Run a command of the guide, with less training than it says."""
+    """Run a command of a document, with less training than it says."""
     words = shlex.split(command, comments=True)
+    if "<" in words:
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        subprocess.run(command, shell=True, check=True, env=os.environ | {"PATH": path})
+        return
     assert words[0] == "n2n"
     if words[1] == "train":
         epochs = words.index("--epochs") + 1 if "--epochs" in words else len(words) + 1
@@ -105,15 +114,16 @@ def test_commands_of_a_section(title: str, here: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_tutorial(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "least"), [("README.md", 5), ("docs/TUTORIAL.md", 10)])
+def test_commands_of_a_document(name: str, least: int, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(here / "cache"))
     monkeypatch.setattr("n2n_cli.data.built_in.PIXELS", 2 * 256 * 256)
     Path("data").mkdir()
-    Path("in.png").rename("data/noisy.png")
-    tutorial = (Path(__file__).parents[1] / "docs" / "TUTORIAL.md").read_text(encoding="utf-8")
-    shown = [line for block in re.findall(r"^```sh\n(.*?)^```$", tutorial, re.M | re.S) for line in block.splitlines()]
+    write_picture("data/noisy.png", Picture(noisy(scene(32, 36, seed=9), 25, seed=99)))
+    text = (ROOT / name).read_text(encoding="utf-8")
+    shown = [line for block in re.findall(r"^```sh\n(.*?)^```$", text, re.M | re.S) for line in block.splitlines()]
     commands = [line for line in shown if line.startswith("n2n ")]
-    assert len(commands) >= 10
+    assert len(commands) >= least
     for command in commands:
         run(command)
 
