@@ -37,9 +37,10 @@ def export(
 ) -> None:
     """Write a model for use: a smaller checkpoint, or ONNX.
 
-    The checkpoint keeps the weights, the configuration and the scores; PyTorch can read it. An ONNX file holds
-    the network for pictures of any size; docs/DEPLOY.md shows how ONNX Runtime, OpenVINO and browsers run it. If
-    CHECKPOINT is left out, --onnx writes the best one of the newest training in runs/, else the bundled model.
+    The checkpoint keeps the weights, the configuration and the scores; PyTorch can read it. Paths in the configuration
+    become names, without their folders. An ONNX file holds the network for pictures of any size; docs/DEPLOY.md shows
+    how ONNX Runtime, OpenVINO and browsers run it. If CHECKPOINT is left out, --onnx writes the best one of the newest
+    training in runs/, else the bundled model.
 
     --average writes the mean of the weights of several models. The mean of a briefly fine-tuned model and the model
     that it started from often keeps most of what each does well. It has no scores: measure it with `n2n eval`.

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
+from n2n_cli.config import keys
 from n2n_cli.config.keys import DEAD_LEAVES, UnknownNameError
 from n2n_cli.config.tables import DataConfig, NetworkConfig, TrainConfig
 from n2n_cli.config.toml_text import plain, shown, to_toml
@@ -218,6 +219,16 @@ class Config:
             for section, kind in _SECTIONS.items()
         }
         return tables | {_SCHEDULE: self.schedule.table()}
+
+    def without_folders(self) -> Self:
+        """A copy with names in place of paths, for files given to others."""
+        config = self
+        for section, kind in _SECTIONS.items():
+            for item in fields(kind):
+                if item.metadata["check"] in (keys.source, keys.path):
+                    name = keys.name_of(getattr(getattr(self, section), item.name))
+                    config = config._with(f"{section}.{item.name}", name, self.origin)
+        return config
 
     def flat(self) -> dict[str, Any]:
         """Plain values by dotted key ("train.lr")."""

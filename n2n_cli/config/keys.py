@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
+from pathlib import PureWindowsPath
 from typing import Any, TypeAlias
 
 from n2n_cli.errors import ArgumentError
@@ -123,6 +124,14 @@ def path(value: Any) -> str:
     if not isinstance(value, str) or "\0" in value or not _is_unicode(value):
         raise ValueError("a path, as UTF-8 text, or empty")
     return value
+
+
+def name_of(path: str) -> str:
+    """Last component of a path, or the name of the built-in pictures."""
+    if path in ("", DEAD_LEAVES):
+        return path
+    name = PureWindowsPath(path).name or "."  # Windows separates folders by both kinds of slashes
+    return f"./{name}" if name == DEAD_LEAVES else name
 
 
 def axes(value: Any) -> str:

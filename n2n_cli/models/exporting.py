@@ -38,6 +38,8 @@ _TRANSFORM = ("kind", "low", "high", "gain", "variance", "start", "span")
 def export(source: Path, target: Path, *, average: Sequence[Path] = (), half: bool = False) -> None:
     """Write the weights, configuration and scores of a checkpoint to a new one.
 
+    Of each path in the configuration, only the last component is written.
+
     Parameters
     ----------
     average : sequence of Path
@@ -103,7 +105,7 @@ class _Chosen(NamedTuple):
 
 
 def _read(source: Path, average: Sequence[Path], half: bool) -> _Chosen:
-    """Read what `export` writes."""
+    """Read what `export` writes: no folders of the machine that trained."""
     tree = read_checkpoint(source)
     config = config_in(tree, source)
     network = config.network.build(rng=UNDRAWN)
@@ -124,7 +126,7 @@ def _read(source: Path, average: Sequence[Path], half: bool) -> _Chosen:
             )
     facts = {name: tree[name] for name in _FACTS if isinstance(tree.get(name), int | float) and not average}
     facts |= {name: tree[name] for name in _WORDS if isinstance(tree.get(name), str)}
-    return _Chosen(network, weights, config, facts)
+    return _Chosen(network, weights, config.without_folders(), facts)
 
 
 def _name(source: Path) -> str:

@@ -17,6 +17,7 @@ from n2n_cli.config import load_config
 from n2n_cli.errors import CheckpointError
 from n2n_cli.models.exporting import MODEL_CARD, export, export_onnx
 from n2n_cli.models.model import Model
+from n2n_cli.training.initial_model import config_to_tune
 from tests.cli import failure, n2n, photo
 
 
@@ -35,6 +36,50 @@ def test_weights_configuration_and_scores_are_exported(checkpoint: Path, tmp_pat
     assert all(np.array_equal(before["model"][name], values) for name, values in after["model"].items())
     assert after["config"] == before["config"]
     assert (tmp_path / "out.pth").stat().st_size < checkpoint.stat().st_size / 2.5
+
+
+@pytest.fixture
+def trained_by_alice(tmp_path: Path) -> Path:
+    paths = {
+        "data.source": "/home/alice/first/",
+        "data.second": "../alice/second",
+        "train.init": "C:\\alice\\best.pth",
+    }
+    keys = {"data.kind": "pairs", **paths}
+    config = load_config("ee559").override_all((name, value, "test") for name, value in keys.items())
+    Model.from_config(config, threads=1).save(tmp_path / "run.pth")
+    assert b"alice" in (tmp_path / "run.pth").read_bytes()
+    return tmp_path / "run.pth"
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_paths_of_the_training_are_exported_as_names(half: bool, trained_by_alice: Path, tmp_path: Path) -> None:
+    export(trained_by_alice, tmp_path / "out.pth", half=half)
+    tables = read_checkpoint(tmp_path / "out.pth")["config"]
+    assert [tables["data"][key] for key in ("source", "second")] == ["first", "second"]
+    assert tables["train"]["init"] == "best.pth"
+    assert b"alice" not in (tmp_path / "out.pth").read_bytes()
+    assert n2n("info", tmp_path / "out.pth").code == 0
+    assert config_to_tune(str(tmp_path / "out.pth")).data.source == "first"
+
+
+@pytest.mark.onnx
+@pytest.mark.usefixtures("onnxruntime")
+def test_onnx_file_has_no_paths_of_the_training(trained_by_alice: Path, tmp_path: Path) -> None:
+    export_onnx(trained_by_alice, tmp_path / "out.onnx")
+    assert b"best.pth" in (tmp_path / "out.onnx").read_bytes()
+    assert b"alice" not in (tmp_path / "out.onnx").read_bytes()
+
+
+@pytest.mark.parametrize("source", [".", "/", "/pictures/dead-leaves"])
+def test_exported_name_of_a_folder_is_a_path_again(source: str, tmp_path: Path) -> None:
+    """A folder with the name of the built-in pictures does not become them."""
+    values = {"data.kind": "bursts", "data.source": source}
+    config = load_config("ee559").override_all((name, value, "test") for name, value in values.items())
+    Model.from_config(config, threads=1).save(tmp_path / "run.pth")
+    export(tmp_path / "run.pth", tmp_path / "out.pth")
+    exported = Model.from_checkpoint(tmp_path / "out.pth", threads=1).config.data
+    assert (exported.kind, exported.source) == ("bursts", "./dead-leaves" if "dead" in source else ".")
 
 
 def test_half_precision_gives_nearly_the_same_output(
