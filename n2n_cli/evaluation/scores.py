@@ -16,6 +16,7 @@ from n2n_cli.evaluation.metrics import decibel, mean_squared_error, ssim
 from n2n_cli.models.model import Model
 from n2n_cli.nn.functional import Array
 from n2n_cli.values.prepared import Prepared
+from n2n_cli.values.transform import Values
 
 GREY_LEVELS = 255.0
 _ROUND_SIZE = 4
@@ -34,8 +35,8 @@ class Score:
     noisy_ssim, ssim : float
         Structural similarities.
     unit : float
-        Range to which PSNR refers, in the picture's own units: 255 grey levels for display pictures, else the range of
-        the measured values.
+        Range to which PSNR refers, in the picture's own units: 255 grey levels for display pictures and for 8 bits,
+        else the range of the measured values.
     """
 
     name: str
@@ -257,11 +258,12 @@ def _measured_score(name: str, prepared: Prepared, denoised: Array, clean: Array
     clean : (C, H, W) array
         Ground truth in the picture's own units.
     """
-    values = prepared.values
+    # PSNR of 8-bit pictures does not depend on the transform: published figures refer to 255, too.
+    scale = Values("display", high=GREY_LEVELS) if prepared.own.pixels.dtype == np.uint8 else prepared.values
     after = prepared.finish(np.moveaxis(denoised, 0, -1)).pixels
-    before, after, clean = (values.normalised(x) for x in (prepared.own.pixels, after, np.moveaxis(clean, 0, -1)))
+    before, after, clean = (scale.normalised(x) for x in (prepared.own.pixels, after, np.moveaxis(clean, 0, -1)))
     known = ~prepared.missing & np.isfinite(clean)
     errors = [float(np.mean(np.square(x[known] - clean[known], dtype=np.float64))) for x in (before, after)]
     shown = [np.moveaxis(np.where(known, x, 0), -1, 0) for x in (before, after, clean)]
     similar = [ssim(shown[i], shown[2]) for i in (0, 1)]
-    return Score(name, errors[0], errors[1], similar[0], similar[1], unit=values.high - values.low)
+    return Score(name, errors[0], errors[1], similar[0], similar[1], unit=scale.high - scale.low)

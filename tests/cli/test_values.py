@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from n2n_cli.config import load_config
 from n2n_cli.images import Picture, read_picture, write_pages, write_picture
 from n2n_cli.models.model import Model
 from n2n_cli.nn.functional import Array
@@ -226,6 +227,23 @@ def test_eval_reports_the_error_in_counts() -> None:
         f"measured values: RMS error noisy {summary['noisy_rms']:.4g}, denoised {summary['rms']:.4g} in their own units"
         in answer.err
     )
+
+
+def test_psnr_of_8_bit_counts_refers_to_255() -> None:
+    """So it can be compared with `--values display`, and with published figures."""
+    Model.from_config(load_config("gray.toml"), threads=1).save("model.pth")
+    rng = np.random.default_rng(0)
+    signal = 60 * blobs(192, rng)
+    noisy, clean = counted(signal, "u1", rng), np.rint(signal).astype(np.uint8)
+    write("noisy", "0.png", noisy)
+    write("clean", "0.png", clean)
+    for mode in ("auto", "photons", "linear", "display"):
+        answer = n2n("eval", "model.pth", "--data", "noisy", "--clean", "clean", "--values", mode, "--json")
+        line, _ = map(json.loads, answer.out.splitlines())
+        error = rms(noisy.astype(float) - clean)
+        assert line["noisy_rms"] == pytest.approx(error, rel=1e-4)
+        assert line["noisy_psnr"] == pytest.approx(20 * np.log10(255 / error), rel=1e-4)
+        assert line["psnr"] == pytest.approx(20 * np.log10(255 / line["rms"]), rel=1e-4)
 
 
 def test_compare_scales_all_panels_alike() -> None:
