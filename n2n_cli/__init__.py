@@ -11,7 +11,7 @@ system        the machine: cores, memory, BLAS, files, locks, processes
 nn            the framework: layers, losses and optimisers in plain NumPy
 engine        fast execution of networks: kernels, tiling, workers
 images        reading and writing of image files
-noise         noise models, noise level, noise correlation, variance stabilisation
+noise         noise models, noise analysis, variance stabilisation
 values        measured values: reversible transforms for a network
 config        TOML files that describe a network and its training
 checkpoints   `.pth` files and what they hold

@@ -10,7 +10,7 @@ import numpy as np
 
 from n2n_cli.images.pixels import to_float
 from n2n_cli.nn.functional import Array, Pair
-from n2n_cli.noise.level import deviation
+from n2n_cli.noise.measuring import deviation
 
 _MAX_SIDE = 1024
 """Maximum side of the measured area in the middle of a picture, in pixels."""

@@ -1,4 +1,4 @@
-"""Noise models, noise level, noise correlation and variance stabilisation.
+"""Noise models, noise analysis and variance stabilisation.
 
 A noise model draws independent noisy views of a clean picture. It is written `name:strength`, as in `gaussian:25`. With
 a range, the strength of every view is drawn from it: uniformly from `gaussian:0-50`, uniformly in the logarithm from
@@ -20,7 +20,7 @@ lettering    random letters for the text noise
 analysis     noise of a picture: level, correlation, dependence on brightness
 spectrum     energies of a picture's blocks by frequency
 traces       JPEG's block grid, and single wrong pixels
-level        level of white noise
+measuring    tiles of a large picture, wavelet filter, robust deviation
 correlation  spatial correlation of noise
 stabilisation  variance stabilisation of photon noise, and the fit of its parameters
 """

@@ -22,7 +22,7 @@ from statistics import NormalDist
 import numpy as np
 
 from n2n_cli.nn.functional import Array
-from n2n_cli.noise.level import HIGH, TAPS, filtered
+from n2n_cli.noise.measuring import HIGH, TAPS, filtered
 
 BLOCK = 8
 """Side of the blocks that the fit uses, in pixels."""
@@ -73,9 +73,9 @@ class NoiseFit:
 def fit_noise(planes: Sequence[Array], valid: Sequence[Array]) -> NoiseFit | None:
     """Fit the noise variance of a picture as a function of its signal.
 
-    The finest diagonal wavelet coefficients are almost only noise, as in `level`. Blocks are grouped by their mean into
-    levels; a quantile over the blocks of a level is robust against edges and texture in most of them. Noise with
-    neighbour correlation is underestimated.
+    The finest diagonal wavelet coefficients are almost only noise. Blocks are grouped by their mean into levels; a
+    quantile over the blocks of a level is robust against edges and texture in most of them. Noise with neighbour
+    correlation is underestimated.
 
     Parameters
     ----------

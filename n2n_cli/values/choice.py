@@ -18,7 +18,7 @@ import numpy as np
 from n2n_cli.errors import ArgumentError, ImageError
 from n2n_cli.images import INSTRUMENTS, Picture
 from n2n_cli.nn.functional import Array
-from n2n_cli.noise.level import spread_tiles
+from n2n_cli.noise.measuring import spread_tiles
 from n2n_cli.noise.stabilisation import NoiseFit, fit_noise
 from n2n_cli.values.transform import FAR, Values, parse_values
 
