@@ -162,11 +162,17 @@ class Table(NamedTuple):
         Offset of the next directory; 0 for the last.
     whole : bool
         True if the file also holds the offset of the next directory.
+    length : int
+        Length of all rows, in bytes.
+    inline : int
+        Maximum length of values that a row holds itself, in bytes.
     """
 
     slots: list[Slot]
     following: int
     whole: bool
+    length: int
+    inline: int
 
 
 def read_table(file: BinaryIO, offset: int, order: Order, *, big: bool = False) -> Table:
@@ -196,7 +202,7 @@ def read_table(file: BinaryIO, offset: int, order: Order, *, big: bool = False) 
         slots.append(Slot(tag, kind, number, place, length))
     last = table[count * size :]
     whole = len(last) == inline
-    return Table(slots, int.from_bytes(last, endian) if whole else 0, whole)
+    return Table(slots, int.from_bytes(last, endian) if whole else 0, whole, count * size, inline)
 
 
 def read_directory(
@@ -227,15 +233,15 @@ def read_directory(
     ValueError
         When the file ends within the directory.
     """
-    table, left, inline = read_table(file, offset, order, big=big), file.seek(0, io.SEEK_END), 8 if big else 4
+    table, left = read_table(file, offset, order, big=big), file.seek(0, io.SEEK_END)
     size, room = left, room or Room(left)
-    if not room.take(offset, len(table.slots) * (20 if big else 12)) or (strict and not table.whole):
+    if not room.take(offset, table.length) or (strict and not table.whole):
         raise ValueError("it ends too early")
     found = Directory(order, following=table.following, offset=offset)
     for index, (number, kind, count, place, length) in enumerate(table.slots):
         if count == 0 or (strict and kind not in SIZES):
             continue  # a tag without values, or of an unknown type
-        long = length > inline
+        long = length > table.inline
         if long and not (length <= min(size - place, left) and room.take(place, length)):
             found.damaged[index] = number
             continue
