@@ -153,9 +153,9 @@ def _model(name: str, ensemble: bool) -> Any:
 
 @cache
 def _bundled(effort: Any) -> Any:
-    from n2n_cli.denoising.model_choice import BundledModels
+    from n2n_cli.denoising.model_choice import models_for
 
-    return BundledModels(effort)
+    return models_for(effort)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from n2n_cli.denoising.in_time import times_around
-from n2n_cli.denoising.model_choice import EFFORTS, BundledModels, Effort, FileModel
+from n2n_cli.denoising.model_choice import EFFORTS, BundledModels, Effort, FileModel, models_for
 from n2n_cli.denoising.page import denoise_page
 from n2n_cli.denoising.tasks import DenoiseOptions
 from n2n_cli.denoising.transforms import Transforms
@@ -227,8 +227,8 @@ def _spread(pages: list[Picture], most: int, channel: int) -> Iterable[Picture]:
 
 
 @cache
-def _bundled(effort: Effort) -> BundledModels:
-    return BundledModels(effort)
+def _bundled(effort: Effort) -> Model | BundledModels:
+    return models_for(effort)
 
 
 def _load(named: Path | str) -> Model:

@@ -14,8 +14,9 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from n2n_cli.config import Config
 from n2n_cli.images import Picture
-from n2n_cli.models.choice import DEFAULT, bundled_models
+from n2n_cli.models.choice import DEFAULT, Choice, bundled_models
 from n2n_cli.models.model import Model
 from n2n_cli.noise.analysis import CORRELATED, IMPULSES, NoiseAnalysis, analyse_noise
 from n2n_cli.system.notes import note
@@ -54,26 +55,21 @@ class BundledModels:
 
     Parameters
     ----------
-    effort : "fast", "normal" or "best"
-        The default model for all; the model for the noise; the same, averaged over eight flips and rotations.
     threads : int, optional
     ensemble : bool
-        Average over flips and rotations, whatever the effort is.
+        Average over eight flips and rotations; work that takes long is announced with its time.
     """
 
-    def __init__(self, effort: Effort = "normal", *, threads: int | None = None, ensemble: bool = False) -> None:
-        self._effort, self._threads = effort, threads
-        self._ensemble = ensemble or effort == "best"
+    def __init__(self, *, threads: int | None = None, ensemble: bool = False) -> None:
+        self._threads, self._ensemble = threads, ensemble
         self._models: dict[str, Model] = {}
         self._paces: dict[tuple[str, int], float] = {}  # seconds per pixel, by model and number of channels
 
-    def choose(self, picture: Picture) -> ChosenModel:
-        """Choose the model for a picture, as networks see it."""
-        if self._effort == "fast":
-            return ChosenModel(self._model(DEFAULT), DEFAULT)
-        name, reason = name_for(analyse_noise(picture.pixels))
+    def choose(self, picture: Picture, noise: NoiseAnalysis | None = None) -> ChosenModel:
+        """Choose the model for a picture, as networks see it, whose noise may be known."""
+        name, reason = name_for(analyse_noise(picture.pixels) if noise is None else noise)
         model = self._model(name)
-        if self._effort == "best":
+        if self._ensemble:
             pace = name, picture.pixels.shape[2]
             if pace not in self._paces:
                 self._paces[pace] = _seconds_per_pixel(model, picture)
@@ -88,6 +84,39 @@ class BundledModels:
                 model.predict_as_ensemble()
             self._models[name] = model
         return self._models[name]
+
+
+def models_for(
+    effort: Effort,
+    choice: Choice | None = None,
+    config: Config | None = None,
+    *,
+    threads: int | None = None,
+    ensemble: bool = False,
+) -> Model | BundledModels:
+    """Models for an effort: one for all pictures, or the bundled ones.
+
+    Parameters
+    ----------
+    effort : "fast", "normal" or "best"
+        Without a choice: the default model for all pictures; the model for the noise of each; the same, averaged over
+        eight flips and rotations. A chosen model is averaged for "best".
+    choice : Choice, optional
+        A model that the user named, or a run.
+    config : Config, optional
+        Configuration of a checkpoint that has none.
+    threads : int, optional
+    ensemble : bool
+        Average over flips and rotations, whatever the effort is.
+    """
+    ensemble |= effort == "best"
+    if (choice is None or (choice.by_default and config is None)) and effort != "fast":
+        return BundledModels(threads=threads, ensemble=ensemble)
+    path = bundled_models()[DEFAULT] if choice is None else choice.path
+    model = Model.from_checkpoint(path, config, threads=threads)
+    if ensemble:
+        model.predict_as_ensemble()
+    return model
 
 
 class FileModel:
@@ -108,11 +137,14 @@ class FileModel:
         self.fixed = None if isinstance(models, BundledModels) else models
         self._chosen: dict[int, ChosenModel] = {}
 
-    def of(self, picture: Picture) -> ChosenModel:
-        """The model of a page, as networks see it; a choice is reported in a note."""
+    def of(self, picture: Picture, noise: NoiseAnalysis | None = None) -> ChosenModel:
+        """The model of a page, as networks see it; a choice is reported in a note.
+
+        `noise` is the page's noise, if it is known.
+        """
         channels = picture.pixels.shape[2]
         if channels not in self._chosen:
-            chosen = ChosenModel(self.fixed) if self._bundled is None else self._bundled.choose(picture)
+            chosen = ChosenModel(self.fixed) if self._bundled is None else self._bundled.choose(picture, noise)
             if chosen.reason:
                 note(f"model: {chosen.name}, {chosen.reason}")
             self._chosen[channels] = chosen

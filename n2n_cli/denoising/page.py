@@ -115,11 +115,12 @@ def _denoise_part(
     frames: Sequence[Picture],
 ) -> DenoisedPage:
     values = transforms.of(own, group)
-    page = DenoisedPage(own)
+    noise = noise_of(own, values) if options.estimates else None
+    page = DenoisedPage(own, noise)
     if options.strength == 0 or values.reason:
         advance(1)
     elif (prepared := transforms.prepared(own, group)) is None:
-        page.picture = _denoise(file_model, own, page, options, options.strength, options.max_memory, frames)
+        page.picture = _denoise(file_model, own, page, options, options.strength, options.max_memory, frames, noise)
     else:
         spare = None if options.max_memory is None else max(1, options.max_memory - 2 * own.pixels.nbytes)
         middle = len(frames) // 2
@@ -127,7 +128,7 @@ def _denoise_part(
         denoised = _denoise(file_model, prepared.picture, page, options, 1.0, spare, seen)
         page.picture = prepared.finish(denoised.pixels, options.strength)
     if options.estimates:
-        page.noise_before, page.noise_after = (noise_of(picture, values) for picture in (own, page.picture))
+        page.noise_after = noise if page.picture is own else noise_of(page.picture, values)
     return page
 
 
@@ -139,12 +140,13 @@ def _denoise(
     strength: float,
     max_memory: int | None,
     frames: Sequence[Picture] = (),
+    noise: NoiseAnalysis | None = None,
 ) -> Picture:
     """Choose the model for a prepared picture, and denoise it.
 
-    For a network of movies, all `frames` are stacked into one picture.
+    `noise` is its noise, if it is known. For a network of movies, all `frames` are stacked into one picture.
     """
-    chosen = file_model.of(picture)
+    chosen = file_model.of(picture, noise)
     model, page.model_name = chosen.model, chosen.name
     if model is not None and model.frames > 1:
         share = 1 / (picture.pixels.shape[2] if model.channels == model.frames else 1)

@@ -8,14 +8,18 @@ import numpy as np
 import pytest
 
 from n2n_cli.data.dead_leaves import dead_leaves
-from n2n_cli.denoising.model_choice import BundledModels, FileModel
+from n2n_cli.denoising.model_choice import BundledModels, Effort, FileModel, models_for
+from n2n_cli.denoising.page import denoise_page
 from n2n_cli.denoising.picture import denoise
 from n2n_cli.denoising.picture_files import denoise_files
 from n2n_cli.denoising.tasks import DenoiseOptions, DenoiseTask
+from n2n_cli.denoising.transforms import Transforms
 from n2n_cli.images import Picture, write_picture
+from n2n_cli.models.choice import bundled_models
 from n2n_cli.models.model import Model
 from n2n_cli.nn.functional import Array
 from n2n_cli.noise import parse_noise
+from n2n_cli.noise.analysis import NoiseAnalysis, analyse_noise
 from n2n_cli.system.notes import noted_to
 
 
@@ -62,14 +66,20 @@ def test_a_picture_too_small_to_measure_gets_photo() -> None:
     assert (chosen.name, chosen.reason) == ("photo", "for a picture that is too small to measure its noise")
 
 
-def test_fast_is_always_photo_without_a_measurement(leaves: Array) -> None:
-    chosen = BundledModels("fast").choose(noisy(leaves, "gaussian:25"))
-    assert (chosen.name, chosen.reason) == ("photo", "")
+def test_fast_is_photo_for_all_pictures() -> None:
+    fast = models_for("fast", threads=1)
+    assert isinstance(fast, Model)
+    photo, rng = Model.from_checkpoint(bundled_models()["photo"], threads=1), np.random.default_rng(0)
+    x = rng.random((3, 32, 32), dtype=np.float32)
+    np.testing.assert_array_equal(denoise(fast, x), denoise(photo, x))
 
 
-def test_best_is_the_average_over_flips_and_rotations(leaves: Array) -> None:
+@pytest.mark.parametrize(("effort", "ensemble"), [("best", False), ("normal", True)])
+def test_best_and_ensemble_average_over_flips_and_rotations(leaves: Array, effort: Effort, ensemble: bool) -> None:
     picture = noisy(leaves[:, :64, :64], "gaussian:25")
-    best, normal = BundledModels("best", threads=1).choose(picture), BundledModels(threads=1).choose(picture)
+    both = models_for(effort, threads=1, ensemble=ensemble), models_for("normal", threads=1)
+    assert all(isinstance(models, BundledModels) for models in both)
+    best, normal = (models.choose(picture) for models in both if isinstance(models, BundledModels))
     assert best.name == normal.name == "white"
     assert isinstance(best.model, Model)
     assert isinstance(normal.model, Model)
@@ -78,11 +88,31 @@ def test_best_is_the_average_over_flips_and_rotations(leaves: Array) -> None:
     np.testing.assert_array_equal(denoise(best.model, x), denoise(normal.model, x))
 
 
-def test_best_says_how_long_if_it_takes_long(leaves: Array, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ensemble_says_how_long_if_it_takes_long(leaves: Array, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("n2n_cli.denoising.model_choice._LONG", 0)
-    reason = BundledModels("best", threads=1).choose(noisy(leaves[:, :64, :64], "gaussian:25")).reason
+    reason = BundledModels(threads=1, ensemble=True).choose(noisy(leaves[:, :64, :64], "gaussian:25")).reason
     assert reason.startswith("for noise that is independent from pixel to pixel; about ")
     assert reason.endswith(" s")
+
+
+def test_noise_of_a_picture_is_analysed_once_before_and_once_after(
+    leaves: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The report and the choice of the model share the analysis of a display picture."""
+    analysed = []
+
+    def analyse(pixels: Array) -> NoiseAnalysis:
+        analysed.append(pixels)
+        return analyse_noise(pixels)
+
+    for user in ("denoising.model_choice", "values.transform"):
+        monkeypatch.setattr(f"n2n_cli.{user}.analyse_noise", analyse)
+    picture, transforms = noisy(leaves[:, :64, :64], "gaussian:25"), Transforms(lambda most, channel: (), "auto")
+    page = denoise_page(FileModel(BundledModels(threads=1)), picture, transforms, DenoiseOptions(estimates=True))
+    assert page.noise_before is not None
+    assert page.noise_after is not None
+    assert page.noise_after.sigma < page.noise_before.sigma / 3
+    assert len(analysed) == 2
 
 
 def test_the_first_page_decides_for_all_pages_of_its_channels(leaves: Array) -> None:

@@ -33,6 +33,7 @@ from n2n_cli.distributed.shards import Shard, parse_shard
 from n2n_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from n2n_cli.denoising.model_choice import BundledModels
     from n2n_cli.models.model import Model
 
 
@@ -142,7 +143,7 @@ def denoise(
       n2n denoise --self in.png out.png
     """
     from n2n_cli.denoising.manifest import Manifest
-    from n2n_cli.denoising.model_choice import BundledModels
+    from n2n_cli.denoising.model_choice import models_for
     from n2n_cli.denoising.plan import FolderOptions
     from n2n_cli.denoising.tasks import DenoiseOptions
     from n2n_cli.models.choice import choose_model
@@ -174,12 +175,8 @@ def denoise(
         model_name = chosen.name
         if chosen.note:
             log(chosen.note)
-        if chosen.by_default and config is None and effort != "fast":
-            denoiser = BundledModels(effort, threads=threads, ensemble=ensemble)
-        else:
-            denoiser = Model.from_checkpoint(chosen.path, config, threads=threads)
-            if ensemble or effort == "best":
-                denoiser.predict_as_ensemble()
+        denoiser = models_for(effort, chosen, config, threads=threads, ensemble=ensemble)
+        if isinstance(denoiser, Model):
             log(f"model: {chosen.text}{_better(denoiser)}")
     options = DenoiseOptions(
         strength=strength,
