@@ -144,10 +144,14 @@ def _counted(scores: Scores, tally: Tally, *, streams: bool) -> Iterator[Score]:
 
     A bar shows the progress, unless each score is printed on the terminal at once.
     """
+    from n2n_cli.system.progress import reported_to
+
     drawn = streams and sys.stdout is not None and sys.stdout.isatty()
     line = "{count} pictures measured"
     with nullcontext() if drawn else LongWork(line, _columns, scores.total, count=f"0/{scores.total}", name="") as work:
-        for number, score in enumerate(scores, 1):
+        for number in range(1, scores.total + 1):
+            with nullcontext() if work is None else reported_to(work.advance):
+                score = next(scores)
             tally.add(score)
             if work is not None:
                 work.update(number, count=f"{number}/{scores.total}", name=score.name[-30:])

@@ -86,14 +86,18 @@ class LongWork:
             if self._bar is not None:
                 self._bar.stop()
 
-    def update(self, completed: float | None = None, **fields: Any) -> None:
-        """Set the amount of completed work, and new values of fields."""
+    def update(self, completed: float = 0.0, **fields: Any) -> None:
+        """Raise the amount of completed work, and set new values of fields."""
         with self._lock:
-            self._completed = self._completed if completed is None else completed
+            self._completed = max(self._completed, completed)
             self._fields |= fields
-            self._draw()
-            if not self._draws and time.monotonic() >= self._next and (left := self._left()):
-                log(self._line.format(**self._fields) + left)
+            self._show()
+
+    def advance(self, part: float) -> None:
+        """Add to the amount of completed work."""
+        with self._lock:
+            self._completed += part
+            self._show()
 
     def log(self, message: str) -> None:
         """Print a log line, with the time left if no bar shows it."""
@@ -110,6 +114,11 @@ class LongWork:
             return ""
         self._next = now + EVERY
         return f", about {duration(left)} left"
+
+    def _show(self) -> None:
+        self._draw()
+        if not self._draws and time.monotonic() >= self._next and (left := self._left()):
+            log(self._line.format(**self._fields) + left)
 
     def _draw(self) -> None:
         if self._bar is None:

@@ -15,6 +15,7 @@ from n2n_cli.evaluation.evaluation_set import EvaluationBatch, EvaluationSet, op
 from n2n_cli.evaluation.metrics import decibel, mean_squared_error, ssim
 from n2n_cli.models.model import Model
 from n2n_cli.nn.functional import Array
+from n2n_cli.system.progress import part_of_work
 from n2n_cli.values.prepared import Prepared
 from n2n_cli.values.transform import Values
 
@@ -122,6 +123,8 @@ class Tally:
 
 class Scores(Iterator[Score]):
     """Iterator of scores with a known length, for a progress bar.
+
+    Its progress (`system.progress`) is the number of denoised pictures.
 
     Attributes
     ----------
@@ -234,7 +237,8 @@ def _scored_together(model: Model, batches: Iterator[EvaluationBatch], ranks: Ra
 def _scored(model: Model, batch: EvaluationBatch) -> Iterator[Score]:
     channels = batch.noisy.shape[1]
     predictor = model.predictor if batch.prepared is None else model.predictor.for_channels(channels)
-    denoised = predictor.predict(batch.noisy)
+    with part_of_work(len(batch.names)):
+        denoised = predictor.predict(batch.noisy)
     if batch.prepared is not None:
         yield _measured_score(batch.names[0], batch.prepared, denoised[0], batch.clean[0])
         return

@@ -51,6 +51,19 @@ def test_estimate_after_the_first_steps_and_every_30_seconds(
     ]
 
 
+def test_parts_of_work_and_whole_work_are_not_counted_twice(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    with LongWork("{done}", tuple, 4, done=0) as work:
+        for done in (1, 2):
+            for _ in range(4):
+                clock.seconds += 10
+                work.advance(0.25)
+            work.update(done, done=done)
+    assert lines(capsys) == ["0, about 2 min left", "0, about 2 min left", "1, about 2 min left"]
+
+
 def test_short_work_prints_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     with LongWork("", tuple, 10) as work:

@@ -27,6 +27,7 @@ from n2n_cli.images.pixels import to_float, to_integer
 from n2n_cli.models.model import Model
 from n2n_cli.nn.functional import Array, Pair
 from n2n_cli.noise import Gaussian, Pixelate
+from n2n_cli.system.progress import reported_to
 
 SIGMA_25 = 20 * math.log10(255 / 25)  # 20.17 dB
 
@@ -88,6 +89,16 @@ def test_error_is_that_of_the_model_s_output(tmp_path: Path) -> None:
     assert [score.error for score in scores] == pytest.approx([0.25, 0.01], rel=1e-5)
     assert [score.psnr for score in scores] == pytest.approx([6.0206, 20], abs=1e-4)
     assert [score.noisy_error for score in scores] == [0, 0]
+
+
+@pytest.mark.parametrize("crops", [None, 20])
+def test_progress_is_reported_within_pictures(tmp_path: Path, rng: np.random.Generator, crops: int | None) -> None:
+    folder = write_pictures(tmp_path / "two", drawn(rng, 100, 80, 3), drawn(rng, 70, 90, 3))
+    parts: list[float] = []
+    with reported_to(parts.append):
+        scores = list(evaluate(*scaling(), folder, "gaussian:25", crops=crops))
+    assert len(scores) == (crops or 2)
+    assert sum(parts) == pytest.approx(len(scores))
 
 
 def test_noise_depends_only_on_seed_and_place_in_the_folder(tmp_path: Path, rng: np.random.Generator) -> None:
