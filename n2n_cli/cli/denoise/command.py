@@ -10,7 +10,7 @@ import typer
 
 from n2n_cli.cli.console import log
 from n2n_cli.cli.denoise.parsers import name_part, picture_format
-from n2n_cli.cli.denoise.plan import choose_shard, is_many, plan_words, show_plan
+from n2n_cli.cli.denoise.plan import choose_shard, is_many, plan_words, replaced_note, show_plan
 from n2n_cli.cli.denoise.results import Counts, Results, end, run
 from n2n_cli.cli.denoise.streams import check_stdout_has_one_use
 from n2n_cli.cli.options import (
@@ -162,7 +162,8 @@ def denoise(
     folder_options = FolderOptions(recursive, tuple(patterns or ()), suffix, image_format)
     plan = plan_words(sources, target, folder_options, dry_run=dry_run, in_place=in_place, model=model)
     tasks = choose_shard(plan, shard, many=is_many(sources))
-    for note in plan.notes:
+    replaced = "" if skip_existing or in_place else replaced_note(tasks)
+    for note in (*plan.notes, *([replaced] if replaced else [])):
         log(note)
     if dry_run:
         show_plan(tasks, skip_existing=skip_existing, as_json=as_json)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from n2n_cli.cli.console import log, result
 from n2n_cli.cli.denoise.streams import check_stdout, open_stdin
 from n2n_cli.distributed.shards import Shard, shard_of_process
-from n2n_cli.errors import ImageError, UsageError, printable
+from n2n_cli.errors import ImageError, UsageError, counted, printable
 
 if TYPE_CHECKING:
     from n2n_cli.denoising.plan import FolderOptions, Plan
@@ -147,6 +147,16 @@ def choose_shard(plan: Plan, shard: Shard | None, *, many: bool) -> tuple[Denois
         other = "" if given else "; `--shard 1/1` takes all" if shard.count > 1 else "; `--shard I/N` takes a part"
         log(f"shard {shard} (by {shard.reason}): {len(tasks)} of {len(plan.tasks)} pictures{other}")
     return tasks
+
+
+def replaced_note(tasks: Sequence[DenoiseTask]) -> str:
+    """Note on files that the outputs will replace; empty if there are none."""
+    from n2n_cli.denoising.tasks import output_exists
+
+    existing = [task.target for task in tasks if output_exists(task)]
+    if len(existing) < 2:
+        return "".join(f"`{target}` exists and will be replaced" for target in existing)
+    return f"`{existing[0]}` and {counted(len(existing) - 1, 'other output')} exist and will be replaced"
 
 
 def show_plan(tasks: Sequence[DenoiseTask], *, skip_existing: bool, as_json: bool) -> None:

@@ -82,7 +82,7 @@ def test_run_that_does_not_denoise_is_not_used_by_default() -> None:
     )
     assert answer.code == 0
     assert model.startswith("model: photo, for ")
-    own = n2n("denoise", "--model", "runs/tiny-1/best.pth", "photos/0.png", "out.png")
+    own = n2n("denoise", "--model", "runs/tiny-1/best.pth", "photos/0.png", "own.png")
     assert own.code == 0
     pattern = r"model: runs/tiny-1/best\.pth; on its held-out pictures (photo|white) is better, .* dB: `--model \1`\n"
     assert re.fullmatch(pattern, own.err)

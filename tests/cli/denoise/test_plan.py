@@ -58,6 +58,21 @@ def test_dry_run_leaves_out_existing_outputs_with_skip_existing() -> None:
     assert [source for source, _ in planned("photos", "out", "--skip-existing")] == ["photos/0.png", "photos/2.png"]
 
 
+def test_files_that_will_be_replaced_are_named_before_the_work() -> None:
+    """As after `n2n denoise *.png` in a folder of two pictures."""
+    photo(Path("a.png"))
+    photo(Path("b.png"))
+    Path("out/empty.png").touch()
+    first = n2n(*DENOISE, "a.png", "b.png").err.splitlines()[0]
+    assert first == "`b.png` exists and will be replaced"
+    assert n2n(*DENOISE, "a.png", "out/empty.png").err.count("replaced") == 0
+    assert n2n(*DENOISE, "photos", "out").err.count("replaced") == 0
+    again = n2n(*DENOISE, "photos", "out", "--dry-run")
+    assert again.err == "`out/0.png` and 2 other outputs exist and will be replaced\n"
+    for words in (["--skip-existing", "photos", "out"], ["--in-place", "b.png", "b.png"]):
+        assert n2n(*DENOISE, *words).err.count("replaced") == 0
+
+
 def test_names_that_are_not_utf8_are_exact_in_json() -> None:
     Path("photos/0.png").rename("photos/0\t\udcff\n.png")
     assert planned("photos", "out")[0] == ["photos/0\\t\\udcff\\n.png", "out/0\\t\\udcff\\n.png"]
