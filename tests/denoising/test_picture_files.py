@@ -268,7 +268,9 @@ def test_memory_does_not_grow_with_the_number_of_files() -> None:
                 held.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
-    assert held[6] - held[4] < 200 * 100  # bytes; caches fill with the first files; an outcome takes 1,000
+    # Bytes in 100 files. Caches fill with the first files; the interpreter's table of names may grow once, by 2 MB. An
+    # outcome takes 1,000.
+    assert min(held[5] - held[4], held[6] - held[5]) < 100 * 100
 
 
 def test_task_is_announced_before_its_progress() -> None:
