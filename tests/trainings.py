@@ -26,7 +26,7 @@ LAYERS: list[dict[str, Any]] = [
 ]
 _DATA_KEYS = (
     *("size", "pairs", "validation_pairs", "noise", "redraw"),
-    *("recrop", "recolour", "shrink", "clip_inputs", "augment", "values"),
+    *("recrop", "recolour", "gray", "shrink", "clip_inputs", "augment", "values"),
 )
 _TIMES = ("seconds", "images_per_second", "loading")
 

@@ -60,6 +60,8 @@ class DataConfig:
         Choose new crops in every epoch.
     recolour : bool
         Change the colours of half of the crops at random in every epoch.
+    gray : float
+        Share of the crops of every epoch that are gray, with the same noise in all channels.
     shrink : float
         Minimum scale, at most 1: half of the crops of every epoch are scaled by a random factor from this to 1.
     clip_inputs : bool
@@ -96,6 +98,7 @@ class DataConfig:
     redraw: bool = keys.key(keys.flag, True)
     recrop: bool = keys.key(keys.flag, False)
     recolour: bool = keys.key(keys.flag, False)
+    gray: float = keys.key(keys.from_0_to_below(1), 0.0)
     shrink: float = keys.key(keys.positive(1), 1.0)
     clip_inputs: bool = keys.key(keys.flag, False)
     augment: bool = keys.key(keys.flag, False)

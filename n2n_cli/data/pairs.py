@@ -20,7 +20,7 @@ from n2n_cli.values.transform import Values
 HELD_OUT = 20
 """Interval of held-out items: every 20th picture or scene is for validation."""
 
-_CROPS, _NOISE, _AUGMENT, _RECROP, _RECOLOUR, _SHRINK, _CLIP = 1, 2, 3, 4, 5, 6, 7
+_CROPS, _NOISE, _AUGMENT, _RECROP, _RECOLOUR, _SHRINK, _CLIP, _GRAY = 1, 2, 3, 4, 5, 6, 7, 8
 _SATURATION, _GAMMA = 3.0, 1.8
 """Maximum saturation factor and gamma of recolouring; the minima are the inverses."""
 
@@ -97,6 +97,8 @@ class CropPairs:
         Cut new crops in every epoch.
     recolour : bool
         Change the colours of half of the crops at random in every epoch, by `recoloured`.
+    gray : float
+        Share of the crops of every epoch that are gray: all channels are equal, with the same noise.
     shrink : float
         Minimum scale, at most 1: in every epoch, half of the crops are scaled by a random factor from this to 1.
     clip_inputs : bool
@@ -119,6 +121,7 @@ class CropPairs:
         redraw: bool = False,
         recrop: bool = False,
         recolour: bool = False,
+        gray: float = 0,
         shrink: float = 1,
         clip_inputs: bool = False,
         augment: bool = False,
@@ -126,7 +129,8 @@ class CropPairs:
         self.pictures, self.size, self.noise, self.seed = pictures, size, noise, seed
         self.target_noise = noise if target_noise is None else target_noise
         self.validation, self.redraw, self.augmented = validation, redraw, augment
-        self.recolour, self.shrink, self.clip_inputs = recolour, shrink, clip_inputs
+        self.recolour, self.gray = recolour, gray
+        self.shrink, self.clip_inputs = shrink, clip_inputs
         self._crop = size * noise.scale
         self._places = Places(
             count, seed=seed, stream=_CROPS + 10 * validation, epoch_stream=_RECROP if recrop else None
@@ -166,6 +170,8 @@ class CropPairs:
         if self.recolour:
             rng = generator(self.seed, _RECOLOUR, epoch, number)
             crop = recoloured(crop, rng=rng) if rng.integers(2) else crop
+        if self.gray and generator(self.seed, _GRAY, epoch, number).random() < self.gray:
+            crop = to_float(crop).mean(axis=2, keepdims=True)
         return crop
 
     def _side(self, number: int, epoch: int, shape: Sequence[int]) -> int:

@@ -250,6 +250,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("data.augment", 1, "1", "true or false"),
     ("data.recrop", "no", '"no"', "true or false"),
     ("data.recolour", 2, "2", "true or false"),
+    ("data.gray", 1, "1", "a number from 0 to below 1"),
     ("data.shrink", 0, "0", "a number above 0 and at most 1"),
     ("data.shrink", 1.5, "1.5", "a number above 0 and at most 1"),
     ("network.channels", 0, "0", "a whole number from 1 to 96"),

@@ -223,6 +223,20 @@ def test_half_of_the_crops_are_recoloured_each_epoch() -> None:
     assert (changed[0] != changed[1]).any()
 
 
+@pytest.mark.parametrize("noise", ["gaussian:25", "camera:0.01", "poisson:30", "row:5,5", "grain:20,1", "impulse:0.1"])
+def test_a_share_of_the_crops_is_gray_each_epoch(noise: str) -> None:
+    plain = crops([colour(50, 50)], count=100, noise=NOISELESS).batch(range(100))[0]
+    pairs = crops([colour(50, 50)], count=100, noise=parse_noise(noise), target_noise=NOISELESS, gray=0.3)
+    first, again, other = (pairs.batch(range(100), epoch) for epoch in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    gray = [(view[0] == view[0][:, :1]).all(axis=(1, 2, 3)) for view in (first, other)]
+    assert all(15 < one.sum() < 45 for one in gray)
+    assert (gray[0] != gray[1]).any()
+    mean = plain.mean(axis=1, keepdims=True).repeat(3, axis=1)
+    np.testing.assert_allclose(first[1][gray[0]], mean[gray[0]], atol=1e-6)
+    np.testing.assert_array_equal(first[1][~gray[0]], plain[~gray[0]])
+
+
 def test_half_of_the_crops_are_downscaled_each_epoch() -> None:
     ramp = np.broadcast_to(np.arange(0, 200, 2, dtype=np.uint8)[:, None, None], (100, 100, 3)).copy()
     pairs = crops([ramp], count=400, size=8, noise=NOISELESS, shrink=0.25)

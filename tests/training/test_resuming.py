@@ -26,7 +26,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "SGD": {},
     "momentum": {"momentum": 0.9, "lr": 0.05, "augment": True, "schedule": STEP},
     "Adam": {"optimizer": "Adam", "lr": 0.01, "average": 0.9, "clip_norm": 0.5, "schedule": COSINE, "augment": True}
-    | {"recrop": True, "recolour": True, "shrink": 0.5, "clip_inputs": True},
+    | {"recrop": True, "recolour": True, "gray": 0.3, "shrink": 0.5, "clip_inputs": True},
     "Muon": {"optimizer": "Muon", "lr": 0.01, "betas": [0.9, 0.99]},
 }
 
