@@ -244,6 +244,9 @@ def _print(results: dict[tuple[str, str, str], float]) -> None:
     for (kind, picture, way), psnr in results.items():
         by_case[kind, picture][way] = psnr
     complete = {case: scores for case, scores in by_case.items() if scores.keys() >= WAYS.keys()}
+    if not complete:
+        print("no picture has been denoised in every way yet")
+        return
     best = {case: max(scores.items(), key=lambda item: item[1]) for case, scores in complete.items()}
     regrets = {
         effort: {case: best[case][1] - scores[effort] for case, scores in complete.items()} for effort in EFFORTS

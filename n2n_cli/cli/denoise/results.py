@@ -172,7 +172,9 @@ class Results:
         from n2n_cli.system.json_lines import json_line
 
         if isinstance(outcome.task.output_stream, io.BytesIO) and outcome.status == "done":
-            result_bytes(outcome.task.output_stream.getbuffer())
+            # A stream whose memory is still in use cannot be closed, which Python reports on stderr.
+            with outcome.task.output_stream.getbuffer() as data:
+                result_bytes(data)
         if self._report and outcome.status == "done":
             self._print_noise(outcome)
         if isinstance(self._manifest, str):
