@@ -135,7 +135,7 @@ def train(
 
       n2n train --bursts scenes/ --init photo --lr 0.0002 --epochs 5
 
-      n2n train --movie cells.tif --config movie --init photo
+      n2n train --movie cells.tif --config movie --init white
 
       n2n train --resume runs/photos
     """
