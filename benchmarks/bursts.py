@@ -47,7 +47,7 @@ def main() -> None:
     print("| denoiser | one exposure | seconds | mean of all |\n| --- | --- | --- | --- |", flush=True)
     methods: dict[str, Callable[[Array], Array]] = {
         "none": lambda picture: picture,
-        "bundled": lambda picture: denoise(picture, "photo"),
+        "bundled": lambda picture: denoise(picture, "white"),
         "`--self`": lambda picture: denoise(picture, method="self"),
         f"`--bursts`, {seconds:.0f} s": lambda picture: denoise(picture, model),
     }
@@ -68,7 +68,7 @@ def _beads(side: int, photons: float, rng: np.random.Generator) -> Array:
 
 
 def _trained(exposures: Array, steps: int) -> Model:
-    config = config_to_tune("photo")
+    config = config_to_tune("white")
     with tempfile.TemporaryDirectory() as folder:
         scene = Path(folder, "bursts", "scene")
         scene.mkdir(parents=True)

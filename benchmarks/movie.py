@@ -62,7 +62,7 @@ def _trained(movie: SyntheticMovie, frames: int, size: int, steps: int) -> Model
         keys = {"kind": "movie", "source": str(path), "frames": frames, "size": size}
         keys["pairs"] = steps * config.train.batch_size
         assignments = [(f"data.{key}", value, key) for key, value in keys.items()]
-        config = config.override_all([*assignments, ("train.epochs", 1, "epochs"), ("train.init", "photo", "init")])
+        config = config.override_all([*assignments, ("train.epochs", 1, "epochs"), ("train.init", "white", "init")])
         run = Run(Path(folder, "run"))
         run.folder.mkdir()
         for _ in train(config, run):

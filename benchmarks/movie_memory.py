@@ -41,7 +41,7 @@ def main() -> None:
         movie, run, out = (Path(folder, name) for name in ("movie.tif", "run", "out"))
         write_pages(movie, _frames(options.side, length))
         print(f"{length} frames of {options.side}x{options.side}, {movie.stat().st_size / 1e9:.2f} GB", flush=True)
-        train = ["train", "--config", "movie", "--init", "photo", "--movie", str(movie), "--out", str(run)]
+        train = ["train", "--config", "movie", "--init", "white", "--movie", str(movie), "--out", str(run)]
         sizes = [f"data.pairs={8 * options.steps}", "data.validation_pairs=16", "train.epochs=1"]
         _report("n2n train", [*train, *itertools.chain(*(("--set", size) for size in sizes))])
         out.mkdir()
