@@ -31,9 +31,7 @@ def _square(text: str) -> Square:
 def compare(
     noisy: Annotated[Path, typer.Argument(metavar="NOISY", help="Picture before denoising.", show_default=False)],
     denoised: Annotated[Path, typer.Argument(metavar="DENOISED", help="Picture after denoising.", show_default=False)],
-    clean: Annotated[
-        Path | None, typer.Argument(metavar="CLEAN", help="Its clean version.", show_default="none")
-    ] = None,
+    clean: Annotated[Path | None, typer.Argument(metavar="CLEAN", help="Ground truth.", show_default="none")] = None,
     *,
     out: Out,
     crops: Annotated[

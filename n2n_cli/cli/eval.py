@@ -77,8 +77,8 @@ def evaluate(
     the pictures that the training held out. With --clean, the pictures of --data are noisy already.
 
     Prints the figures of each picture and their mean; PSNR in dB, SSIM at most 1. The last line, on stderr, gives the
-    PSNR of the squared error averaged over all pictures. Pictures are scored without the mirrored margin that
-    `n2n denoise` puts around them. `n2n train --help` lists the noise models.
+    PSNR of the mean squared error over all pictures. Pictures are scored without the reflection padding of
+    `n2n denoise`. `n2n train --help` lists the noise models.
 
     Examples:
 

@@ -163,7 +163,12 @@ Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, one o
 NetworkConfig: TypeAlias = Annotated[  # a Config, whose module is imported only when it is needed
     Any,
     option(
-        "--config", "FILE|NAME", config_option, "Network of PyTorch weights.", default="as saved", names=config_names
+        "--config",
+        "FILE|NAME",
+        config_option,
+        "Configuration for PyTorch weights.",
+        default="as saved",
+        names=config_names,
     ),
 ]
 _Kind: TypeAlias = Literal["auto", "display", "linear", "photons"]
@@ -179,9 +184,7 @@ StackAxes: TypeAlias = Annotated[
     str | None,
     option("--axes", "LETTERS", str, "Axes of a stack, as TZCYX or T9Z5YX.", default="by the file"),
 ]
-Page: TypeAlias = Annotated[
-    int | None, option("--page", "N", whole_number(1), "Page of files that have several, from 1.")
-]
+Page: TypeAlias = Annotated[int | None, option("--page", "N", whole_number(1), "Page of a multi-page file, from 1.")]
 Out: TypeAlias = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write, or to replace.")]
 Threads: TypeAlias = Annotated[
     int | None,

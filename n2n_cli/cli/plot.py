@@ -15,7 +15,7 @@ from n2n_cli.errors import printable
 def plot(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="Run folders, or files as their metrics.jsonl.", show_default=False),
+        typer.Argument(metavar="RUN...", help="Run folders, or metrics.jsonl files.", show_default=False),
     ],
     out: Out,
 ) -> None:

@@ -23,7 +23,7 @@ _BETWEEN_DOTS = re.compile(rb"[=,#\[\]{}\n]")
 
 
 def shipped_configs() -> dict[str, Path]:
-    """Paths of the configurations in the package, by name without the ending."""
+    """Paths of the configurations in the package, by file name without extension."""
     folder = Path(str(resources.files("n2n_cli"))) / "configs"
     if not folder.is_dir():  # in an editable install
         folder = Path(__file__).parents[2] / "configs"

@@ -177,7 +177,7 @@ def _opened(task: DenoiseTask, options: DenoiseOptions, *, all_channels: bool) -
 def _format_of_target(task: DenoiseTask) -> str:
     """Format of an output file.
 
-    An unknown ending is reported before the work, and only if the picture can be read.
+    An unknown extension is reported before the work, and only if the picture can be read.
     """
     try:
         return format_of(task.target)

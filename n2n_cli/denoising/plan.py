@@ -17,7 +17,7 @@ from n2n_cli.system.overwriting import identity
 
 ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp"}
 ENDINGS |= {"FITS": ".fits", "MRC": ".mrc"}
-"""File ending of each image format, for outputs whose format differs from their input's."""
+"""File name extension of each image format, for outputs whose format differs from their input's."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class FolderOptions:
     patterns : sequence of str
         Shell patterns: only files of a folder that match at least one are read. By default all pictures.
     suffix : str
-        Added to the names of the outputs, before the ending. Inputs that are outputs of other inputs, from an earlier
-        command, are then skipped.
+        Added to the names of the outputs, before the extension. Inputs that are outputs of other inputs, from an
+        earlier command, are then skipped.
     image_format : str, optional
-        Format of the outputs, which also sets their ending. By default the input's.
+        Format of the outputs, which also sets their extension. By default the input's.
     """
 
     recursive: bool = False
@@ -84,7 +84,7 @@ def plan_folder(sources: Sequence[Path], folder: Path, options: FolderOptions) -
     Parameters
     ----------
     sources : sequence of path
-        Every file is an input; so is every file in a folder that has the ending of an image format and is not hidden.
+        Every file is an input; so is every file in a folder that has an image format's extension and is not hidden.
     folder : path
         Folder of the outputs, which is made if it does not exist. It is not read for inputs when it lies inside a
         source.
@@ -131,7 +131,7 @@ class _Walk:
     Attributes
     ----------
     others : list of Path
-        Files that do not have the ending of an image format.
+        Files without the extension of an image format.
     again : list of path
         Links that lead to folders which are read under another name.
     """

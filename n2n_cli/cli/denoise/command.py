@@ -65,7 +65,7 @@ def denoise(
     ] = 1,
     effort: Annotated[
         Literal["fast", "normal", "best"],
-        typer.Option("--effort", metavar="LEVEL", help="Fast: photo; normal: by the noise; best: 8x slower."),
+        typer.Option("--effort", metavar="LEVEL", help="Quality against time: fast, normal or best."),
     ] = "normal",
     ensemble: Ensemble = False,
     values: ValuesMode = "auto",
@@ -77,12 +77,8 @@ def denoise(
         list[str] | None,
         option("--pattern", "GLOB", str, "Files to take from folders, as '*.png'; repeatable."),
     ] = None,
-    suffix: Annotated[
-        str, option("--suffix", "TEXT", name_part, "Text before the endings of outputs in a folder.")
-    ] = "",
-    skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Skip pictures that have an output already.")
-    ] = False,
+    suffix: Annotated[str, option("--suffix", "TEXT", name_part, "Text appended to output names in a folder.")] = "",
+    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Skip pictures whose output exists.")] = False,
     in_place: Annotated[bool, typer.Option("--in-place", help="Let outputs replace their own inputs.")] = False,
     shard: Annotated[
         Shard | None,
@@ -90,7 +86,7 @@ def denoise(
             "--shard",
             "I/N",
             parse_shard,
-            "Part I of N.",
+            "Process part I of N.",
             default="by Slurm, Kubernetes, MPI",
         ),
     ] = None,
@@ -101,7 +97,7 @@ def denoise(
     ] = None,
     quality: Annotated[
         int | None,
-        option("--quality", "N", whole_number(1, 100), "JPEG, WebP: 1 to 100.", default="95, lossless WebP"),
+        option("--quality", "N", whole_number(1, 100), "JPEG and WebP quality, 1 to 100.", default="95, lossless WebP"),
     ] = None,
     strength: Annotated[float, option("--strength", "X", fraction, "Blend weight, 0 (input) to 1 (denoised).")] = 1,
     report: Annotated[
@@ -123,10 +119,13 @@ def denoise(
 ) -> None:
     """Denoise pictures; size, depth, transparency and metadata stay.
 
-    Pictures are PNG, JPEG, TIFF, WebP, BMP, FITS or MRC, gray or RGB. The ending of OUT gives the format; an existing
-    file is replaced as a whole, but an input only with --in-place. For several pictures, OUT is a folder, which is made
-    if needed. A picture that fails does not stop the others: it is reported at the end, and the exit code is 1. Large
-    pictures are denoised in tiles, whose size depends on --max-memory.
+    Pictures are PNG, JPEG, TIFF, WebP, BMP, FITS or MRC, gray or RGB. The extension of OUT gives the format. An
+    existing file is replaced as a whole, but an input only with --in-place. For several pictures, OUT is a folder,
+    which is created if needed. A picture that fails does not stop the others: it is reported at the end, and the exit
+    code is 1. Large pictures are denoised in tiles, whose size depends on --max-memory.
+
+    --effort normal chooses the bundled model by the noise of each picture, fast takes photo for all pictures, and best
+    also averages over 8 flips and rotations, which is 8x slower.
 
     --self trains a small new network on each picture, which takes 5 to 30 seconds on two cores.
 

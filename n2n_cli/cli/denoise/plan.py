@@ -121,11 +121,11 @@ def _plan_one(source: str, target: str, image_format: str | None, *, dry_run: bo
         if path.is_dir():
             raise ImageError(f"`{target}` is a folder, it must be a picture's name", hint=f"try `{path / 'out.png'}`")
         if image_format is None:
-            format_of(path)  # report an unknown ending before the work
+            format_of(path)  # report an unknown extension before the work
         elif FORMATS.get(ending_of(path), image_format) != image_format:
             raise UsageError(
-                f"`--format` asks for {image_format}, the ending of `{target}` for {format_of(path)}",
-                hint="leave out `--format`, or change the ending",
+                f"`--format` asks for {image_format}, the extension of `{target}` for {format_of(path)}",
+                hint="leave out `--format`, or change the extension",
             )
         plan = plan_file(Path(source), path)
     if source != "-" or dry_run:

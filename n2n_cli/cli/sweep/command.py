@@ -50,7 +50,7 @@ def sweep(
     ] = None,
     threads: Threads = None,
     as_json: Json = False,
-    force: Annotated[bool, typer.Option("--force", help="Repeat also finished trainings.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Repeat finished trainings, too.")] = False,
 ) -> None:
     """Find the best value of a setting by short trainings.
 

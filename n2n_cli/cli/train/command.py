@@ -89,7 +89,7 @@ def train(
     ] = None,
     freeze: Annotated[
         list[str] | None,
-        option("--freeze", "PATTERN", str, "Parameters to keep, as 0.* or *.bias; repeatable."),
+        option("--freeze", "PATTERN", str, "Parameters to freeze, as 0.* or *.bias; repeatable."),
     ] = None,
     assignments: Assignments = None,
     out: Annotated[Path | None, option("--out", "FOLDER", Path, "Run folder.", default="next free runs/NAME-N")] = None,

@@ -92,7 +92,7 @@ def test_names_that_are_not_utf8_are_exact_in_json() -> None:
         (["photos/0.png", "tiny.toml/"], 2, "`tiny.toml` is not a folder; the output of several pictures has to be"),
         (["photos/0.png", "b.png", "--suffix", "_d"], 2, "`--suffix` is for outputs in a folder; this one has a name"),
         (["photos", "out", "--suffix", "a/b"], 2, "`--suffix` is 'a/b', it must be a part of a file's name"),
-        (["photos/0.png", "b.png", "--format", "jpeg"], 2, "`--format` asks for JPEG, the ending of `b.png` for PNG"),
+        (["photos/0.png", "b.png", "--format", "jpeg"], 2, "`--format` asks for JPEG, the extension of `b.png`"),
         (["photos/0.png", "b.png", "--format", "gif"], 2, "`--format` is 'gif': there is no image format `gif`"),
         (["photos", "photos/0.png", "out", "--shard", "0/2"], 2, "`--shard` is '0/2'"),
     ],
