@@ -193,8 +193,8 @@ def _denoised(name: str, noisy: Any) -> Any:
         model = BundledModels().choose(picture).model
     else:
         model = _model(name.partition(" ")[0])
-    done = [part.with_float(denoise(model, part.as_float())) for part in parts]
-    return shuffled_up(picture, done, factor).as_float()
+    done = [Picture(np.moveaxis(denoise(model, np.moveaxis(part.pixels, -1, 0)), 0, -1)) for part in parts]
+    return np.moveaxis(shuffled_up(picture, done, factor).pixels, -1, 0)
 
 
 if __name__ == "__main__":

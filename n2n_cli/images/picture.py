@@ -154,11 +154,3 @@ class Picture:
         """Invert `to_unit`, rounding to the picture's depth."""
         dtype = self.pixels.dtype
         return part.astype(dtype, copy=False) if dtype.kind == "f" else to_integer(part, dtype)
-
-    def as_float(self) -> Array:
-        """Convert to (C, H, W) float32 in [0, 1]."""
-        return np.moveaxis(self.to_unit(self.pixels), -1, 0)
-
-    def with_float(self, pixels: Array) -> Picture:
-        """Return a copy with pixels from (C, H, W) floats in [0, 1], rounded to its depth."""
-        return replace(self, pixels=self.from_unit(np.moveaxis(pixels, 0, -1)))

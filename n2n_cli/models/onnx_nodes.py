@@ -30,8 +30,8 @@ from n2n_cli.nn import (
 )
 from n2n_cli.nn.functional import Array, Shape
 
-FLOAT, FLOAT16 = 1, 10
-"""Numbers of ONNX's data types."""
+FLOAT = 1
+"""Number of ONNX's data type float32."""
 
 
 class UnknownLayerError(N2NError):

@@ -13,8 +13,6 @@ from n2n_cli.nn.functional import Array
 from n2n_cli.noise.analysis import NoiseAnalysis, analyse_noise
 from n2n_cli.noise.stabilisation import stabilise, unstabilise
 
-HEADROOM = 1.0
-"""Range that the interval [0, 1] of network input covers, as a multiple of the range of the values."""
 MOST_NOISE = 25 / 255
 """Maximum standard deviation of the noise in network input."""
 FAR = 3.0
@@ -118,21 +116,21 @@ class Values:
         return replace(self, empty=other.empty, sigma=math.inf)
 
     def stretched(self, sigma: float = 0.0) -> Values:
-        """Linear transform with headroom, scaled so that noise is at most `MOST_NOISE`.
+        """Linear transform, scaled so that the noise is at most `MOST_NOISE`.
 
         Parameters
         ----------
         sigma : float
             Standard deviation of the noise of v; 0 if it is not known.
         """
-        span = max(HEADROOM, sigma / MOST_NOISE)
+        span = max(1.0, sigma / MOST_NOISE)
         own = replace(self, gain=0.0, variance=0.0, start=0.0)  # `self` may be variance-stabilising
         return replace(own, kind="linear", span=span, sigma=sigma / span if sigma else math.inf, reason="")
 
     def stabilised(self, gain: float, variance: float) -> Values:
         """Transform that makes noise of the variance gain * v + variance uniform."""
         start, stop = (float(end) for end in stabilise(np.array([0.0, 1.0]), gain, variance))
-        span = max(HEADROOM * (stop - start), 1 / MOST_NOISE)
+        span = max(stop - start, 1 / MOST_NOISE)
         return replace(self, kind="photons", gain=gain, variance=variance, start=start, span=span, sigma=1 / span)
 
     def to_text(self) -> str:

@@ -387,8 +387,8 @@ def test_floats_are_neither_scaled_nor_clipped() -> None:
     pixels = np.array([[[0.0], [0.25], [1.0]]], np.float32)
     picture = read(written(Picture(pixels)))
     assert picture.notes == ()
-    assert np.array_equal(picture.as_float(), pixels.transpose(2, 0, 1))
-    assert picture.with_float(np.full((1, 1, 3), 1.5, np.float32)).pixels.ravel().tolist() == [1.5] * 3
+    assert np.array_equal(picture.to_unit(picture.pixels), pixels)
+    assert picture.from_unit(np.full((1, 3, 1), 1.5, np.float32)).ravel().tolist() == [1.5] * 3
 
 
 @pytest.mark.parametrize("dtype", ["f4", "i1", "i2", "i4", "u4"])

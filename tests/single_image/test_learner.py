@@ -105,7 +105,8 @@ def test_crops_hold_the_pixels_at_their_positions(rng: np.random.Generator) -> N
     assert x.shape == (50, 1, 20, 20)
     assert {i for i, _, _ in places} == {0, 1}
     for crop, (i, top, left) in zip(x, places, strict=True):
-        np.testing.assert_array_equal(crop, parts[i].as_float()[:, top : top + 20, left : left + 20])
+        wanted = parts[i].to_unit(parts[i].pixels[top : top + 20, left : left + 20])
+        np.testing.assert_array_equal(crop, np.moveaxis(wanted, -1, 0))
     tops, lefts = (max(place[axis] for place in crops.draw(2000, 20) if place[0] == 0) for axis in (1, 2))
     assert (tops, lefts) == (40, 60)
     assert crops.least == 50
