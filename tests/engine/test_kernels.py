@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from n2n_cli.engine.pool import Pool, using
-from n2n_cli.nn import MSE, Conv2d, Module, Sequential
+from n2n_cli.nn import MSE, Conv2d, Sequential
 from n2n_cli.nn.functional import Array
 from tests.engine.compiled import Compiled, follow, replica_of
-from tests.nn.cases import LAYERS, SHAPE, Make
+from tests.nn.cases import LAYERS, SHAPE, Make, gradient_for
 
 pytestmark = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
 
@@ -17,10 +17,6 @@ pytestmark = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
 @pytest.fixture
 def x(rng: np.random.Generator) -> Array:
     return rng.normal(size=SHAPE)
-
-
-def gradient_for(layer: Module, x: Array) -> Array:
-    return np.random.default_rng(1).normal(size=layer.output_shape(x.shape)).astype(x.dtype)
 
 
 def test_outputs_and_gradients_equal_those_of_the_plain_layer(make: Make, x: Array, rng: np.random.Generator) -> None:

@@ -120,6 +120,11 @@ def pairs(low: int, high: int) -> st.SearchStrategy[Pair]:
     return st.tuples(st.integers(low, high), st.integers(low, high))
 
 
+def gradient_for(layer: Module, x: Array) -> Array:
+    """Random output gradient for input `x`."""
+    return np.random.default_rng(1).normal(size=layer.output_shape(x.shape)).astype(x.dtype)
+
+
 @st.composite
 def conv_cases(draw: st.DrawFn) -> ConvCase:
     """Draw an image and a kernel that fits into it at least once."""

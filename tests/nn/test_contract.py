@@ -12,7 +12,7 @@ from n2n_cli.errors import ShapeError
 from n2n_cli.nn import Module
 from n2n_cli.nn.functional import Array
 from n2n_cli.nn.gradient_check import check_gradients
-from tests.nn.cases import LAYERS, SHAPE, Make
+from tests.nn.cases import LAYERS, SHAPE, Make, gradient_for
 
 pytestmark = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
 
@@ -31,10 +31,6 @@ def run(layer: Module, x: Array, grad_output: Array) -> list[Array]:
     """Output, input gradient and parameter gradients."""
     layer.zero_grad()
     return [layer(x), layer.backward(grad_output), *(grad.copy() for _, grad in layer.param())]
-
-
-def gradient_for(layer: Module, x: Array) -> Array:
-    return np.random.default_rng(1).normal(size=layer.output_shape(x.shape)).astype(x.dtype)
 
 
 def test_layers_have_the_numeric_gradients(layer: Module, x: Array) -> None:
