@@ -3,7 +3,7 @@
 Each command is a module or a package:
 
 train, sweep, plot       training
-eval, compare            measuring
+eval, compare            scores
 denoise                  denoising
 info, models, export     models; `info` also describes pictures and the machine
 

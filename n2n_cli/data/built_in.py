@@ -16,19 +16,28 @@ PIXELS = 20 * 2**20
 LEAST = 40
 """Minimum number of pictures."""
 VERSION = 2
+"""Version of the generator, part of the cached file's name."""
 
 
 def built_in_pictures(
     smallest: int, channels: int, *, threads: int | None = None
 ) -> tuple[list[Array], tuple[str, ...]]:
-    """Read or generate dead-leaves pictures of at least `smallest` pixels a side.
-
-    They are kept in the user's cache folder; see `picture_cache`.
+    """Read dead-leaves pictures from the user's cache folder, or generate them.
 
     Parameters
     ----------
+    smallest : int
+        Minimum side, in pixels.
     channels : int
         1 (gray) or 3 (RGB).
+    threads : int, optional
+        By default all cores.
+
+    Returns
+    -------
+    pictures : list of (side, side, channels) uint8 array
+    notes : tuple of str
+        Notes on pictures that were generated, for the user.
 
     Raises
     ------

@@ -34,7 +34,7 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def notes_on_others(*folders: Path) -> tuple[str, ...]:
-    """Make notes on pictures in folders whose formats n2n cannot read.
+    """Note the pictures in folders whose formats n2n cannot read.
 
     `image_files` leaves these files out.
 

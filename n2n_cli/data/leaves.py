@@ -30,7 +30,7 @@ class Leaves(NamedTuple):
 
 
 def drop_leaves(size: int, *, rng: np.random.Generator) -> Leaves:
-    """Draw leaves whose radius has density r^-3, up to the size of the picture."""
+    """Draw leaves for a picture of side `size`, in pixels; radii have density r^-3."""
     smallest = np.exp(rng.uniform(np.log(0.7), np.log(16)))
     largest = max(float(size), 2 * smallest)
     few, many = largest**-2, smallest**-2  # the number of leaves larger than r falls as r^-2
@@ -38,7 +38,7 @@ def drop_leaves(size: int, *, rng: np.random.Generator) -> Leaves:
     n = 1 + round(COVER * size**2 / mean_area)
     radius = rng.uniform(few, many, n) ** -0.5
     x, y = rng.uniform(0, size, (2, n))
-    radius[0], x[0], y[0] = 2 * size, size / 2, size / 2
+    radius[0], x[0], y[0] = 2 * size, size / 2, size / 2  # the ground covers the picture
     stretch, angle = np.exp(rng.uniform(0, 1, n)), rng.uniform(0, np.pi, n)
     box = rng.random(n) < rng.uniform(0, 0.8)
     return Leaves(x, y, radius * stretch, radius / stretch, np.cos(angle), np.sin(angle), box)

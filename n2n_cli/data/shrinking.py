@@ -15,7 +15,7 @@ _LOBES = 3
 def shrunk(picture: Array, size: int) -> Array:
     """Downscale a square (H, H, C) integer picture to (size, size, C) float32.
 
-    Uses the Lanczos kernel of three lobes, widened to the new pixels against aliasing.
+    Uses the Lanczos kernel with three lobes, scaled by the downscaling factor as an anti-aliasing filter.
 
     References
     ----------
@@ -30,7 +30,7 @@ def shrunk(picture: Array, size: int) -> Array:
 
 @lru_cache(maxsize=1024)
 def _lanczos(old: int, new: int) -> Array:
-    """Make (new, old) weights; each row sums to 1."""
+    """Resampling weights, (new, old); each row sums to 1."""
     stretch = old / new
     centres = (np.arange(new) + 0.5) * stretch
     distance = (np.arange(old) + 0.5 - centres[:, None]) / stretch

@@ -46,7 +46,7 @@ class DenoiseOptions:
     strength : float
         Weight of the denoised picture in a blend with the input, from 0 to 1.
     image_format : str, optional
-        Format of the outputs. By default the one that the output's ending names; for a stream, the input's.
+        Format of the outputs. By default from the output's file name extension; for a stream, the input's.
     quality : int, optional
         JPEG and WebP quality, 1 to 100.
     max_pixels : int
@@ -58,15 +58,15 @@ class DenoiseOptions:
     estimates : bool
         Estimate the noise level before and after denoising.
     values : "auto", "display", "linear" or "photons"
-        Transform between a picture's values and what a network sees, see `values.choice`.
+        Transform between a picture's values and network input, see `values.choice`.
     axes : str, optional
-        Letters of all axes of a stack, such as "TZCYX", see `images.page_axes`. By default those that its file names.
+        Letters of all axes of a stack, such as "TZCYX", see `images.page_axes`. By default read from the file.
     learn : bool
         Denoise each picture with a network that learns from it alone, see `learn_to_denoise`, in place of a model.
     seconds : float, optional
         Maximum time to learn from one picture, in seconds.
     threads : int, optional
-        Threads of a network that is trained from scratch on a picture.
+        CPU threads of the network for `learn`.
     pd : int
         Pixel-shuffle factor: each picture is split into pd^2 smaller ones, which are denoised separately.
     model_name : str
@@ -107,7 +107,7 @@ class Outcome:
         Estimated standard deviation of the noise, in grey levels of 255, or in the units of measured values; the mean
         over pages.
     noise_before, noise_after : NoiseAnalysis or None
-        Of the first page.
+        Noise of the first page.
     model : str
         Name of the model; empty for a network that learned from the picture.
     lossy : str or None

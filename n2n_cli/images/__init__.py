@@ -9,7 +9,7 @@ reading         reading of pictures
 stacks          stacks of pages with axes, from a file or a folder of frames
 axes            axes of pages, and the description of pages by the program that wrote them
 writing         writing of pictures
-depth           interpretation of a TIFF page's channels: colours, alpha, value range
+depth           interpretation of a TIFF page's channels: colours, alpha, missing data
 pillow          pictures of 8 bits per channel, through Pillow
 jpeg_repair     JPEG files without their damaged segments
 simple_formats  reading of JPEG, WebP and BMP files
@@ -21,7 +21,7 @@ packing         files compressed by gzip
 extras          import of packages that an extra installs
 exif            EXIF data and resolutions
 photoshop       Photoshop's image resources, with IPTC data
-jpeg,           webp  metadata of JPEG and WebP files
+jpeg, webp      metadata of JPEG and WebP files
 orientation     rotation of stored pictures to upright
 carrying        choice of the metadata to write into a file
 copying         copying of the parts of a file other than pixels

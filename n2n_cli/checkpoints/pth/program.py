@@ -20,14 +20,14 @@ from n2n_cli.checkpoints.pth.encode import is_key
 from n2n_cli.checkpoints.pth.limits import Refused, Room
 from n2n_cli.checkpoints.pth.measure import Mark, measure
 from n2n_cli.checkpoints.pth.names import GLOBALS, Global
-from n2n_cli.checkpoints.pth.rebuild import MakeTensor, called, storage_named
+from n2n_cli.checkpoints.pth.rebuild import MakeTensor, result_of_call, storage_named
 from n2n_cli.nn.functional import Array
 
 _MARK = Mark()
 _SLOT = 16  # bytes of an item of a list, including spare capacity
-_ITEM = 100  # bytes of an item of a dict, the same way
-_HEAD = 80  # bytes of a text besides its characters
-_KEPT_TEXT = 64  # maximum length of texts that are stored once, because keys repeat
+_ITEM = 100  # bytes of an item of a dict, including spare capacity
+_TEXT_OVERHEAD = 80  # bytes of a str besides its characters
+_INTERNED = 64  # maximum bytes of a text that is stored once, because keys repeat
 
 
 def decode(program: bytes, tensor: MakeTensor, *, room: int = limits.ROOM) -> Any:
@@ -39,7 +39,7 @@ def decode(program: bytes, tensor: MakeTensor, *, room: int = limits.ROOM) -> An
     tensor : function
         Returns the array for a tensor's storage and layout.
     room : int
-        Memory that the values may take, in bytes.
+        Maximum memory of the values, in bytes.
 
     Raises
     ------
@@ -144,9 +144,9 @@ class _Machine:
         encoded = self.take(size)
         text = self.texts.get(encoded)
         if text is None:
-            self.room.take(_HEAD + (size if encoded.isascii() else 4 * size))  # before the allocation
+            self.room.take(_TEXT_OVERHEAD + (size if encoded.isascii() else 4 * size))  # before the allocation
             text = encoded.decode("utf-8", "surrogatepass")
-            if size <= _KEPT_TEXT:
+            if size <= _INTERNED:
                 self.room.take(_ITEM + sys.getsizeof(encoded))
                 self.texts[encoded] = text
         self.push_known(text)
@@ -208,7 +208,7 @@ class _Machine:
         arguments, function = self.pop(), self.pop()
         if not isinstance(function, Global) or type(arguments) is not tuple:
             raise Refused("its data.pkl calls something that is not a known function")
-        result = called(function.name, arguments, self.tensor)
+        result = result_of_call(function.name, arguments, self.tensor)
         if type(result) is dict:
             self.push(result)
         else:

@@ -16,7 +16,13 @@ MakeTensor: TypeAlias = Callable[[StorageRef, int, tuple[int, ...], tuple[int, .
 
 
 def storage_named(identity: Any) -> StorageRef:
-    """Storage that a persistent id stands for."""
+    """Storage with a persistent id.
+
+    Raises
+    ------
+    Refused
+        If the id is not as PyTorch writes it.
+    """
     match identity:
         case ("storage", Global(name), str(key), str(), int(numel)) if _is_storage_key(key) and _is_natural(numel):
             kind = name.rpartition(" ")[2]
@@ -27,8 +33,14 @@ def storage_named(identity: Any) -> StorageRef:
     raise Refused("its data.pkl names a storage in a way that PyTorch does not")
 
 
-def called(name: str, arguments: tuple[Any, ...], tensor: MakeTensor) -> Any:
-    """Result that PyTorch would get from calling the global `name`."""
+def result_of_call(name: str, arguments: tuple[Any, ...], tensor: MakeTensor) -> Any:
+    """Result that PyTorch would get from calling the global `name`.
+
+    Raises
+    ------
+    Refused
+        If PyTorch does not write such a call.
+    """
     match name, arguments:
         case "collections OrderedDict", ():
             return {}
