@@ -161,9 +161,10 @@ def denoise(
     folder_options = FolderOptions(recursive, tuple(patterns or ()), suffix, image_format)
     plan = plan_words(sources, target, folder_options, dry_run=dry_run, in_place=in_place, model=model)
     tasks = choose_shard(plan, shard, many=is_many(sources))
-    replaced = "" if skip_existing or in_place else replaced_note(tasks)
-    for note in (*plan.notes, *([replaced] if replaced else [])):
+    for note in plan.notes:
         log(note)
+    if not (skip_existing or in_place) and (replaced := replaced_note(tasks)):
+        log(replaced)
     if dry_run:
         show_plan(tasks, skip_existing=skip_existing, as_json=as_json)
         end(Counts(len(tasks)), plan.problems)

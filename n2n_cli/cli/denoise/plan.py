@@ -154,8 +154,10 @@ def replaced_note(tasks: Sequence[DenoiseTask]) -> str:
     from n2n_cli.denoising.tasks import output_exists
 
     existing = [task.target for task in tasks if output_exists(task)]
-    if len(existing) < 2:
-        return "".join(f"`{target}` exists and will be replaced" for target in existing)
+    if not existing:
+        return ""
+    if len(existing) == 1:
+        return f"`{existing[0]}` exists and will be replaced"
     return f"`{existing[0]}` and {counted(len(existing) - 1, 'other output')} exist and will be replaced"
 
 

@@ -61,9 +61,9 @@ def left_off(sources: dict[str, tuple[str, Any]]) -> dict[str, tuple[str, Any]]:
     """Reset configuration keys that do not apply to the given kind of pictures."""
     if "data.kind" not in sources:
         return {}
-    flag, kind = sources["data.kind"]
     from n2n_cli.config import TrainConfig
 
+    flag, kind = sources["data.kind"]
     of_shots = {} if kind in ("pairs", "bursts") else {"match_exposure": False, "align": False}
     of_movies = {} if kind == "movie" else {"axes": "", "frame_gap": 1}
     keys = {f"data.{key}": value for key, value in {**of_shots, **of_movies}.items()}
