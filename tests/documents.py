@@ -21,6 +21,11 @@ def text_of(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+def blocks(markdown: str, *languages: str) -> list[str]:
+    """Contents of the code blocks in some languages."""
+    return [found[3] for found in _BLOCK.finditer(markdown) if found[2] in languages]
+
+
 def links(markdown: str) -> list[tuple[str, str]]:
     """Files and anchors that a text links to.
 
@@ -44,7 +49,7 @@ def commands(markdown: str) -> Iterator[tuple[str, list[str]]]:
     (str, list of str)
         `n2n`, or the module behind `python -m`; and the words up to the end of the command.
     """
-    shell = [found[3] for found in _BLOCK.finditer(markdown) if found[2] in ("sh", "bash", "console")]
+    shell = blocks(markdown, "sh", "bash", "console")
     lines = [line for block in shell for line in re.sub(r"\\\n\s*", "", block).splitlines()]
     for line in lines + re.findall(r"`([^`\n]*)`", _BLOCK.sub("", markdown)):
         words = _words(line)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,11 +18,12 @@ from n2n_cli.models.model import Model
 from n2n_cli.nn.functional import Array
 from n2n_cli.values.transform import parse_values
 from tests.cli import n2n, photo
+from tests.documents import ROOT, blocks, text_of
 
-TEXT = (Path(__file__).parents[1] / "docs" / "DEPLOY.md").read_text(encoding="utf-8")
-PICTURE, ON_CPU, ON_CUDA, OPENVINO, PYTORCH, MEASURED = re.findall(r"^```python\n(.*?)^```$", TEXT, re.M | re.S)
-(BROWSER,) = re.findall(r"^```js\n(.*?)^```$", TEXT, re.M | re.S)
-EXPORTS = [line for block in re.findall(r"^```sh\n(.*?)^```$", TEXT, re.M | re.S) for line in block.splitlines()]
+TEXT = text_of(ROOT / "docs" / "DEPLOY.md")
+PICTURE, ON_CPU, ON_CUDA, OPENVINO, PYTORCH, MEASURED = blocks(TEXT, "python")
+(BROWSER,) = blocks(TEXT, "js")
+EXPORTS = [line for block in blocks(TEXT, "sh") for line in block.splitlines()]
 
 
 def made_by(program: str, folder: Path) -> Array:

@@ -15,11 +15,9 @@ import pytest
 
 from n2n_cli import __version__
 from n2n_cli.checkpoints.file import read_checkpoint
-from tests.documents import DOCUMENTS, ROOT
+from tests.documents import DOCUMENTS, ROOT, blocks, text_of
 
-ARRAY, MOVIE, FRAMES, NETWORK, COMPILED, TORCH = re.findall(
-    r"^```python\n(.*?)^```$", (ROOT / "docs/API.md").read_text(), re.M | re.S
-)
+ARRAY, MOVIE, FRAMES, NETWORK, COMPILED, TORCH = blocks(text_of(ROOT / "docs/API.md"), "python")
 WIDTH = 120
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -17,11 +16,11 @@ from typer.testing import CliRunner
 from n2n_cli.cli.app import app
 from n2n_cli.images import Picture, write_picture
 from n2n_cli.nn.functional import Array
-from tests.documents import ROOT
+from tests.documents import ROOT, blocks, text_of
 from tests.movies import counted, still, write_movie
 from tests.shots import noisy, scene, write_burst
 
-GUIDE = (ROOT / "docs" / "GUIDE.md").read_text(encoding="utf-8")
+GUIDE = text_of(ROOT / "docs" / "GUIDE.md")
 SMALL = ("--set", "data.pairs=4", "--set", "data.validation_pairs=2", "--set", "train.batch_size=2")
 SIZE = ("--set", "data.size=16")
 TITLES = (
@@ -43,8 +42,7 @@ def sections() -> dict[str, list[str]]:
     """Commands by section."""
     found = {}
     for part in GUIDE.split("\n## ")[1:]:
-        blocks = re.findall(r"^```sh\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)
-        found[part.partition("\n")[0]] = [line for block in blocks for line in block.splitlines()]
+        found[part.partition("\n")[0]] = [line for block in blocks(part, "sh") for line in block.splitlines()]
     return found
 
 
@@ -120,8 +118,7 @@ def test_commands_of_a_document(name: str, least: int, here: Path, monkeypatch: 
     monkeypatch.setattr("n2n_cli.data.built_in.PIXELS", 2 * 256 * 256)
     Path("data").mkdir()
     write_picture("data/noisy.png", Picture(noisy(scene(32, 36, seed=9), 25, seed=99)))
-    text = (ROOT / name).read_text(encoding="utf-8")
-    shown = [line for block in re.findall(r"^```sh\n(.*?)^```$", text, re.M | re.S) for line in block.splitlines()]
+    shown = [line for block in blocks(text_of(ROOT / name), "sh") for line in block.splitlines()]
     commands = [line for line in shown if line.startswith("n2n ")]
     assert len(commands) >= least
     for command in commands:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+from tests import documents
 from tests.cli import photo
 
-TEXT = (Path(__file__).parents[2] / "docs/CLUSTER.md").read_text()
+TEXT = documents.text_of(documents.ROOT / "docs/CLUSTER.md")
 PICTURES = 11
 EVERYTHING = {f"{'ab'[i % 2]}/{i:02}.png" for i in range(PICTURES)}
 """Names of the pictures that `write_photos` writes."""
@@ -15,7 +15,7 @@ EVERYTHING = {f"{'ab'[i % 2]}/{i:02}.png" for i in range(PICTURES)}
 
 def blocks(language: str) -> list[str]:
     """Return the code blocks of docs/CLUSTER.md that are in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    return documents.blocks(TEXT, language)
 
 
 def script(word: str) -> str:
