@@ -94,7 +94,7 @@ def test_bar_shows_all_pictures_of_a_command(tmp_path: Path, monkeypatch: pytest
     workplace(tmp_path)
     Path("out").mkdir()
     for i in range(3):
-        photo(Path(f"photos/{i}.png"), (1200, 1000, 3), seed=i)
+        photo(Path(f"photos/{i}.png"), (2400, 2000, 3), seed=i)  # several times the delay of the bar
     out, seen = on_a_terminal("denoise", "--model", "tiny.pth", "photos", "out")
     assert out == ""
     bars = [line for line in lines_of(seen) if line.endswith(" left")]
